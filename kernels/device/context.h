@@ -1,0 +1,50 @@
+// kernels/device/context.h -- what an op stands on: the device, the instruction set, the threads, the scratch memory.
+//
+//   An op gets a Context and raw pointers, allocates nothing and never synchronises. A model drives its ops through
+//   `over_frames`, which is where the two devices differ: a CPU works through the batch in micro-batches, one gradient
+//   slot each, on all threads; a GPU gets the whole batch at once.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+
+#include "kernels/base/thread_pool.h"
+
+namespace cafx {
+
+enum class Device { kCpu, kCuda };
+enum class Isa { kPortable, kAvx2, kAvx512 };
+
+const char* to_string(Isa isa);
+Isa parse_isa(const std::string& name);  // "portable", "avx2", "avx512"; Error names what this machine and build can do
+Isa best_isa();                          // the widest that both this build and this processor have
+
+// Number of gradient blocks that a batch is split over on a CPU. Fixed, so that sums are taken in one order whatever
+// the number of threads: more would cost memory and a longer reduction, fewer would leave threads idle.
+inline constexpr int kGradientSlots = 16;
+
+struct Context {
+  Device device = Device::kCpu;
+  Isa isa = Isa::kPortable;
+  ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
+  int worker = 0;              // which thread's scratch to use, in [0, n_workers())
+
+  int n_workers() const { return pool ? pool->n_threads() : 1; }
+};
+
+// One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside.
+struct MicroBatch {
+  Context context;
+  int b0, b1, slot;
+};
+
+// Calls body once for each non-empty slot, in parallel. Slot s of S = min(kGradientSlots, B) gets frames
+// [s B / S, (s+1) B / S): the split depends on B alone.
+void over_frames(const Context& context, int B, const std::function<void(const MicroBatch&)>& body);
+int n_slots(const Context& context, int B);
+
+// task(i) for i in [0, n), in parallel; the tasks write to different places, so the order does not show.
+void over_tasks(const Context& context, int n, const std::function<void(const Context&, int i)>& task);
+
+}  // namespace cafx
