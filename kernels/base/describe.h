@@ -1,0 +1,66 @@
+// kernels/base/describe.h -- one description of a config struct, from which TOML, --set, --help, hash and metadata come.
+//
+//   Fields describe(TrainConfig& c) {
+//     return {field("batch", c.batch, 1, 65536, "frames in one step"),
+//             choice("schedule", c.schedule, {"constant", "cosine"}, "learning rate over time")};
+//   }
+//
+// A name may have dots ("saaf.segments"): a table in TOML. Ranges are closed. Defaults are the struct's own.
+// Errors   set_field: Error that names key, value found, type or range expected; unknown key: the nearest known one.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace cafx {
+
+struct Field {
+  std::string name;
+  std::variant<int*, std::int64_t*, double*, bool*, std::string*, std::vector<int>*, std::vector<std::string>*> value;
+  double lo = -std::numeric_limits<double>::infinity(), hi = std::numeric_limits<double>::infinity();
+  std::vector<std::string> choices;  // for strings; empty: any text
+  std::string help;                  // one line, with the unit
+};
+using Fields = std::vector<Field>;
+
+template <class Number>
+Field field(std::string name, Number& value, double lo, double hi, std::string help) {
+  return {std::move(name), &value, lo, hi, {}, std::move(help)};
+}
+template <class Any>
+Field field(std::string name, Any& value, std::string help) {
+  Field f;
+  f.name = std::move(name);
+  f.value = &value;
+  f.help = std::move(help);
+  return f;
+}
+inline Field choice(std::string name, std::string& value, std::vector<std::string> choices, std::string help) {
+  Field f;
+  f.name = std::move(name);
+  f.value = &value;
+  f.choices = std::move(choices);
+  f.help = std::move(help);
+  return f;
+}
+// The same fields under a table: prefixed("model", describe(config.model)) names "model.frame".
+Fields prefixed(const std::string& table, Fields fields);
+
+// Sets one field from text as on a command line ("64", "true", "relu", "[128, 64]"); `where` starts the error text.
+void set_field(Fields& fields, const std::string& name, const std::string& text, const std::string& where);
+// From / to a flat JSON object {"saaf.segments": 24, ...}; unknown keys and wrong types are errors; missing keys keep theirs.
+void set_fields(Fields& fields, const nlohmann::json& flat, const std::string& where);
+nlohmann::json to_json(const Fields& fields);
+// Reads / writes TOML; the text written has each field's help as a comment. Reading is strict, as set_fields.
+void read_toml(Fields& fields, const std::string& text, const std::string& where);
+std::string to_toml(const Fields& fields);
+// For --help: name, type, default, range or choices, help; one line each.
+std::string help_text(const Fields& fields);
+// The known name nearest to `name` (edit distance), for "did you mean".
+std::string nearest(const std::string& name, const std::vector<std::string>& known);
+
+}  // namespace cafx

@@ -1,0 +1,31 @@
+// kernels/conv1d/conv1d.h -- Conv1D over one input channel: C filters of K taps, stride 1, 'same'.
+//
+//   y[b,t,c] = bias[c] + sum_k w[c,k] x_padded[b, t + k]          (cross-correlation)
+//
+// Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
+// Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C)     C contiguous
+// Grads    dw +=   dbias +=   none for x: it is the input of the network.   dbias may be null.
+// Scratch  conv1d_forward_scratch bytes.   In place: no.
+// Errors   sizes >= 1: CheckError with the numbers.
+// Bits     same input, same device and instruction set: same bits.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+struct Conv1dDims {
+  int B, T, C, K;
+};
+
+// Zeros before the first sample of a 'same' convolution with K taps; K - 1 - same_left(K) come after the last.
+constexpr int same_left(int K) { return (K - 1) / 2; }
+
+std::size_t conv1d_forward_scratch(const Context&, Conv1dDims);  // bytes
+void conv1d_forward(const Context&, float* y, const float* x_padded, const float* w, const float* bias, void* scratch,
+                    Conv1dDims);
+void conv1d_backward(const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, Conv1dDims);
+
+}  // namespace cafx

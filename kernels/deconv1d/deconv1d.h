@@ -1,0 +1,37 @@
+// kernels/deconv1d/deconv1d.h -- deConv1D: C channels back to one, with the weights of Conv1D (tied) and a scalar bias.
+//
+//   adjoint    y[b,t] = bias + sum_c sum_k w[c,k] u[b, t - k + left, c]       left = (K-1)/2
+//   correlate  y[b,t] = bias + sum_c sum_k w[c,k] u[b, t + k - left, c]       (the journal version's form)
+//   with u zero outside [0, T).
+//
+// Source   arXiv:1810.06603, last layer; the adjoint is the true transpose of Conv1D.
+// Shapes   u, du (B,T,C)   w, dw (C,K)   bias, dbias (1)   y (B,T)   dy_padded (B,T+K-1)     C contiguous
+//          dy_padded holds dy[b,t] at left + t (adjoint) or K-1-left + t (correlate), zero around: deconv1d_pad(dims).
+// Grads    du =   dw +=   dbias +=
+// Scratch  deconv1d_scratch bytes, for forward and backward.   In place: no.
+// Errors   sizes >= 1: CheckError with the numbers.
+// Bits     same input, same device and instruction set: same bits.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+enum class Deconv { kAdjoint, kCorrelate };
+
+struct Deconv1dDims {
+  int B, T, C, K;
+  Deconv form = Deconv::kAdjoint;
+};
+
+constexpr int deconv1d_pad(Deconv1dDims d) { return d.form == Deconv::kAdjoint ? (d.K - 1) / 2 : d.K - 1 - (d.K - 1) / 2; }
+
+std::size_t deconv1d_scratch(const Context&, Deconv1dDims);  // bytes
+void deconv1d_forward(const Context&, float* y, const float* u, const float* w, const float* bias, void* scratch,
+                      Deconv1dDims);
+void deconv1d_backward(const Context&, float* du, float* dw, float* dbias, const float* dy_padded, const float* u,
+                       const float* w, void* scratch, Deconv1dDims);
+
+}  // namespace cafx

@@ -1,0 +1,36 @@
+// kernels/device/dispatch.h -- one declaration for each backend of an op, and the call that chooses between them.
+//
+//   An op's `_cpu.cpp` is compiled once for every instruction set, each time in a namespace of its own (CAFX_ISA_NS).
+//   These macros keep the list of backends in one place.
+#pragma once
+
+#include "kernels/base/error.h"
+#include "kernels/device/context.h"
+
+#ifdef CAFX_HAS_AVX2
+#define CAFX_IF_AVX2(...) __VA_ARGS__
+#else
+#define CAFX_IF_AVX2(...)
+#endif
+#ifdef CAFX_HAS_AVX512
+#define CAFX_IF_AVX512(...) __VA_ARGS__
+#else
+#define CAFX_IF_AVX512(...)
+#endif
+
+// CAFX_BACKENDS(void, saaf_forward, (float* y, const float* x, ...)); in namespace cafx
+#define CAFX_BACKENDS(result, name, parameters)              \
+  namespace portable {                                       \
+  result name parameters;                                    \
+  }                                                          \
+  CAFX_IF_AVX2(namespace avx2 { result name parameters; })   \
+  CAFX_IF_AVX512(namespace avx512 { result name parameters; }) \
+  static_assert(true)
+
+// return CAFX_CALL(context, saaf_forward, y, x, ...);
+#define CAFX_CALL(context, name, ...)                                              \
+  ((context).device == Device::kCuda                                               \
+       ? throw Error("this build has no CUDA backend; run with --device cpu")      \
+       : (void)0,                                                                  \
+   CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)     \
+       CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) portable::name(__VA_ARGS__))

@@ -1,0 +1,63 @@
+// kernels/dnn_saaf/dnn_saaf.h -- CAFx's DNN-SAAF, fused: unpool, times residual, dense layers per sample, SAAF.
+//
+//   h0[b,t,c] = unpool(z)[b,t,c] * r[b,t,c]
+//   h_l = act(bias_l + h_{l-1} w_l^T), l = 1 .. L, the last without activation;     u = saaf(h_L)
+//
+// Source   arXiv:1810.06603 (4 layers), its journal version (5 layers). Plain twin: unpool, multiply, dense, saaf.
+// Shapes   r, dr, u, du (B,T,C)   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
+//          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
+// Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), between forward and backward.
+// Grads    dr =   dz =   dw[l] +=   dbias[l] +=   dv +=   dw_saaf +=
+// Packed   dnn_saaf_prepare lays the weights out for the device, once a step.
+// Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B.
+// Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T: CheckError with the numbers.
+// Bits     same input, same device and instruction set: same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/device/context.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/pool/pool.h"
+#include "kernels/saaf/saaf.h"
+
+namespace cafx {
+
+inline constexpr int kMaxDnnLayers = 8;
+
+struct DnnSaafDims {
+  int B, T, C, P;
+  Unpool unpool;
+  int L;                     // dense layers
+  int width[kMaxDnnLayers];  // outputs of each
+  Activation activation;     // between the layers
+  bool use_saaf;             // false: u = h_L
+  SaafDims saaf;             // its B, T, C are those above
+};
+
+struct DnnSaafWeights {
+  const float* w[kMaxDnnLayers];
+  const float* bias[kMaxDnnLayers];
+  const float* saaf_v;
+  const float* saaf_w;
+};
+struct DnnSaafGrads {
+  float* dw[kMaxDnnLayers];
+  float* dbias[kMaxDnnLayers];
+  float* dsaaf_v;
+  float* dsaaf_w;
+};
+
+std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims&);   // bytes
+std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims&);    // bytes
+std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims&);  // bytes
+void dnn_saaf_prepare(const Context&, void* packed, const DnnSaafWeights&, const DnnSaafDims&);
+// saved may be null where no backward follows.
+void dnn_saaf_forward(const Context&, float* u, void* saved, const float* r, const float* z,
+                      const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims&);
+void dnn_saaf_backward(const Context&, float* dr, float* dz, const DnnSaafGrads&, const float* du, const void* saved,
+                       const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights&,
+                       const void* packed, void* scratch, const DnnSaafDims&);
+
+}  // namespace cafx

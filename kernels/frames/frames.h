@@ -1,0 +1,37 @@
+// kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and put together again by overlap-add.
+//
+//   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and around
+//   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
+//
+//   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds sample 0,
+//   the last sample n - 1. The window is a periodic Hann; as the sum is divided by the actual sum of windows, a model that
+//   gives back its input is rendered as the input, for every length and every hop <= frame / 2.
+//
+// Shapes   x_padded (B, T + K - 1)   T = frame   K = taps of the convolution that reads it (1: no padding)
+// Errors   1 <= hop <= frame / 2, sizes >= 1: CheckError.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+struct FrameRef {           // one frame of a concatenated data set
+  std::int64_t start;       // of its first sample in `audio`; may lie outside [begin, end)
+  std::int64_t begin, end;  // the note that it belongs to, half open
+};
+
+struct GatherDims {
+  int B, T, K;
+  int left;  // zeros before the first sample: same_left(K) for conv1d
+};
+
+void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);
+
+std::int64_t n_frames(std::int64_t n_samples, int frame, int hop);
+std::int64_t frame_start(std::int64_t i, int frame, int hop);  // in samples, may be negative
+std::vector<float> hann_window(int frame);                     // periodic
+
+}  // namespace cafx

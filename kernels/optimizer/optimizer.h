@@ -1,0 +1,28 @@
+// kernels/optimizer/optimizer.h -- Adam and AdamW over one flat block, gradient norm and clipping.
+//
+//   m = b1 m + (1-b1) g     v = b2 v + (1-b2) g^2     p -= lr ( (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps) + decay p )
+//   with g = gradient x gradient_scale.
+//
+// Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (decoupled decay).
+// Shapes   params, grads, m, v: n floats each. decay_mask (n) scales weight_decay per number; null: 1 everywhere.
+// Errors   n >= 0, step >= 1: CheckError.
+// Bits     element-wise: the same for any number of threads. squared_norm sums blocks of 4096 in order, in double.
+#pragma once
+
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+struct AdamStep {
+  float lr = 1e-4f, beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, weight_decay = 0.0f;
+  float gradient_scale = 1.0f;  // below 1 where the norm is clipped
+  long step = 1;                // t, from 1
+};
+
+void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
+               AdamStep);
+double squared_norm(const Context&, const float* x, long n);
+// total[i] = sum over slots, as a fixed tree, of slots[s][i].
+void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);
+
+}  // namespace cafx
