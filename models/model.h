@@ -15,8 +15,8 @@ struct Geometry {
   int hop;             // between frames, in training and, unless another is asked for, in rendering
   int context_before;  // samples before the frame that the model also reads (0: none)
   int context_after;
-  int latency;         // least delay of a streaming renderer: a frame must have arrived
-  int sample_rate;     // in Hz
+  int latency;      // least delay of a streaming renderer: a frame must have arrived
+  int sample_rate;  // in Hz
 };
 
 enum class Init { kZero, kLecunUniform, kGlorotUniform, kFanInUniform, kNormal, kIdentityCurve };

@@ -1,4 +1,5 @@
-// kernels/base/describe.h -- one description of a config struct, from which TOML, --set, --help, hash and metadata come.
+// kernels/base/describe.h -- one description of a config struct, from which TOML, --set, --help, hash and metadata
+// come.
 //
 //   Fields describe(TrainConfig& c) {
 //     return {field("batch", c.batch, 1, 65536, "frames in one step"),
@@ -52,7 +53,8 @@ Fields prefixed(const std::string& table, Fields fields);
 
 // Sets one field from text as on a command line ("64", "true", "relu", "[128, 64]"); `where` starts the error text.
 void set_field(Fields& fields, const std::string& name, const std::string& text, const std::string& where);
-// From / to a flat JSON object {"saaf.segments": 24, ...}; unknown keys and wrong types are errors; missing keys keep theirs.
+// From / to a flat JSON object {"saaf.segments": 24, ...}; unknown keys and wrong types are errors; missing keys keep
+// theirs.
 void set_fields(Fields& fields, const nlohmann::json& flat, const std::string& where);
 nlohmann::json to_json(const Fields& fields);
 // Reads / writes TOML; the text written has each field's help as a comment. Reading is strict, as set_fields.

@@ -1,4 +1,5 @@
-// kernels/base/safetensors.h -- reads and writes the safetensors format, the one file format for weights and checkpoints.
+// kernels/base/safetensors.h -- reads and writes the safetensors format, the one file format for weights and
+// checkpoints.
 //
 //   8 bytes header length N (little-endian u64), N bytes of JSON, then the tensors, row-major, little-endian.
 //
@@ -34,7 +35,8 @@ struct Safetensors {
 };
 
 Safetensors read_safetensors(const std::filesystem::path& path);
-Safetensors parse_safetensors(const unsigned char* data, std::size_t size, const std::string& name);  // for tests, fuzzing
+Safetensors parse_safetensors(const unsigned char* data, std::size_t size,
+                              const std::string& name);  // for tests, fuzzing
 void write_safetensors(const std::filesystem::path& path, const Safetensors& content);
 
 // Writes `bytes` so that `path` holds either its former content or all of the new: temporary name, fsync, rename.

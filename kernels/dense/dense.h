@@ -5,8 +5,8 @@
 //
 // Source   arXiv:1810.06603: `dense` is a layer of DNN-SAAF (n runs over frames and samples), `dense_time` the shared
 //          Dense of the latent DNN.
-// Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)      w, dw (O,I)  bias, dbias (O)
-// Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is taken from y.
+// Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)      w, dw (O,I)  bias, dbias
+// (O) Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is taken from y.
 //          dx may be null in `dense_backward` (first layer).
 // Scratch  *_scratch bytes for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
@@ -24,8 +24,10 @@ struct DenseDims {
   int N, I, O;
   Activation activation = Activation::kIdentity;
 };
+inline constexpr int kDenseTile = 64;                  // rows whose gradient the CPU holds at a time
 std::size_t dense_scratch(const Context&, DenseDims);  // bytes
-void dense_forward(const Context&, float* y, const float* x, const float* w, const float* bias, void* scratch, DenseDims);
+void dense_forward(const Context&, float* y, const float* x, const float* w, const float* bias, void* scratch,
+                   DenseDims);
 void dense_backward(const Context&, float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x,
                     const float* w, void* scratch, DenseDims);
 

@@ -19,18 +19,16 @@
 #endif
 
 // CAFX_BACKENDS(void, saaf_forward, (float* y, const float* x, ...)); in namespace cafx
-#define CAFX_BACKENDS(result, name, parameters)              \
-  namespace portable {                                       \
-  result name parameters;                                    \
-  }                                                          \
-  CAFX_IF_AVX2(namespace avx2 { result name parameters; })   \
+#define CAFX_BACKENDS(result, name, parameters)                \
+  namespace portable {                                         \
+  result name parameters;                                      \
+  }                                                            \
+  CAFX_IF_AVX2(namespace avx2 { result name parameters; })     \
   CAFX_IF_AVX512(namespace avx512 { result name parameters; }) \
   static_assert(true)
 
 // return CAFX_CALL(context, saaf_forward, y, x, ...);
-#define CAFX_CALL(context, name, ...)                                              \
-  ((context).device == Device::kCuda                                               \
-       ? throw Error("this build has no CUDA backend; run with --device cpu")      \
-       : (void)0,                                                                  \
-   CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)     \
+#define CAFX_CALL(context, name, ...)                                                                                  \
+  ((context).device == Device::kCuda ? throw Error("this build has no CUDA backend; run with --device cpu") : (void)0, \
+   CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)                                         \
        CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) portable::name(__VA_ARGS__))

@@ -1,11 +1,11 @@
 // kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and put together again by overlap-add.
 //
-//   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and around
-//   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
+//   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and
+//   around overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
 //
-//   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds sample 0,
-//   the last sample n - 1. The window is a periodic Hann; as the sum is divided by the actual sum of windows, a model that
-//   gives back its input is rendered as the input, for every length and every hop <= frame / 2.
+//   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds
+//   sample 0, the last sample n - 1. The window is a periodic Hann; as the sum is divided by the actual sum of windows,
+//   a model that gives back its input is rendered as the input, for every length and every hop <= frame / 2.
 //
 // Shapes   x_padded (B, T + K - 1)   T = frame   K = taps of the convolution that reads it (1: no padding)
 // Errors   1 <= hop <= frame / 2, sizes >= 1: CheckError.

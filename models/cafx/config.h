@@ -13,22 +13,22 @@ struct CafxConfig {
   int frame = 1024, hop = 512;
   int filters = 32, taps = 64, local_taps = 128;
   int pool = 16;
-  int latent = 64;                        // outputs of Dense-Local
+  int latent = 64;                          // outputs of Dense-Local
   std::vector<int> dnn = {32, 32, 32, 32};  // outputs of the layers of DNN-SAAF; the last equals filters
-  std::string activation = "relu";        // between the layers of DNN-SAAF
+  std::string activation = "relu";          // between the layers of DNN-SAAF
   std::string unpool = "hold";
   std::string deconv = "adjoint";
   std::string conv_init = "lecun_uniform", dense_init = "glorot_uniform";
-  bool saaf = true;        // false: DNN-SAAF ends with its last dense layer
+  bool saaf = true;  // false: DNN-SAAF ends with its last dense layer
   int saaf_segments = 24;
   int saaf_order = 2;
   double saaf_lo = -1.0, saaf_hi = 1.0;
   bool saaf_every_second = false, saaf_has_v0 = true;
   double saaf_scale = 1.0;
-  std::string saaf_init = "identity";     // or "normal"
+  std::string saaf_init = "identity";  // or "normal"
   double saaf_init_std = 0.05;
-  double saaf_l2 = 1e-6;                  // loss += l2 * (sum w^2 + sum v^2)
-  double saaf_lipschitz = 0.0;            // every slope within this after each step; 0: not bounded
+  double saaf_l2 = 1e-6;        // loss += l2 * (sum w^2 + sum v^2)
+  double saaf_lipschitz = 0.0;  // every slope within this after each step; 0: not bounded
 };
 
 Fields describe(CafxConfig&);

@@ -1,0 +1,155 @@
+// The fused DNN-SAAF of the CPU: one tile of samples goes through every layer while it is in cache. Forward keeps each
+// layer's output (that of the worker's own frames, so in the last-level cache); backward recomputes only the product
+// with the residual.
+#include "kernels/dnn_saaf/dnn_saaf.h"
+
+#include "kernels/dnn_saaf/dnn_saaf_layout.h"
+#include "kernels/pointwise/pointwise_cpu.h"
+#include "kernels/saaf/saaf_cpu.h"
+#include "kernels/simd/gemm.h"
+
+namespace cafx::CAFX_ISA_NS {
+
+namespace {
+
+// What sample t of the frame multiplies: z of its window, or zero off the maximum.
+CAFX_INLINE vf unpooled(const float* z, const std::int32_t* positions, long i, int r, int m, Unpool unpool) {
+  const vf v = load_m(z + i, m);
+  if (unpool == Unpool::kHold) return v;
+  vi at = {};
+  if (m == kW) {
+    at = *reinterpret_cast<const viu*>(positions + i);
+  } else {
+    for (int lane = 0; lane < m; ++lane) at[lane] = positions[i + lane];
+  }
+  return at == set1i(r) ? v : vf{};
+}
+
+// h0 (n,C) = unpool(z) r for samples t0 .. t0 + n of one frame.
+void multiply_residual(float* h0, const float* r, const float* z, const std::int32_t* positions, int t0, int n,
+                       const DnnSaafDims& d) {
+  for (int i = 0; i < n; ++i) {
+    const int t = t0 + i;
+    const long window = static_cast<long>(t / d.P) * d.C;
+    for_vectors(d.C, [&](long c, int m) {
+      store_m(h0 + static_cast<long>(i) * d.C + c,
+              load_m(r + static_cast<long>(t) * d.C + c, m) * unpooled(z, positions, window + c, t % d.P, m, d.unpool),
+              m);
+    });
+  }
+}
+
+}  // namespace
+
+void dnn_saaf_prepare(float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+  const DnnPacked at(d);
+  for (int l = 0; l < d.L; ++l) {
+    transpose(packed + at.w[l], weights.w[l], d.width[l], dnn_inputs(d, l));
+    for (int o = 0; o < d.width[l]; ++o) packed[at.bias[l] + o] = weights.bias[l][o];
+  }
+  if (!d.use_saaf) return;
+  for (int c = 0; c < d.C; ++c) {
+    saaf_make_table(reinterpret_cast<SaafPiece*>(packed + at.table), weights.saaf_v, weights.saaf_w, saaf_dims(d), c);
+  }
+}
+
+void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
+                      const float* packed, float* scratch, const DnnSaafDims& d) {
+  const DnnPacked at(d);
+  const DnnSaved keep(d);
+  const DnnScratch own(d);
+  const SaafDims saaf = saaf_dims(d);
+  float* tiles[2] = {scratch + own.a, scratch + own.b};
+  for (int b = 0; b < d.B; ++b) {
+    const long frame = static_cast<long>(b) * d.T, z_b = frame / d.P * d.C;
+    for (int t0 = 0; t0 < d.T; t0 += kDnnTile) {
+      const int n = d.T - t0 < kDnnTile ? d.T - t0 : kDnnTile;
+      float* in = scratch + own.c;
+      multiply_residual(in, r + frame * d.C, z + z_b, positions ? positions + z_b : nullptr, t0, n, d);
+      for (int l = 0; l < d.L; ++l) {
+        const int width = d.width[l];
+        float* out = saved ? saved + keep.h[l] + (frame + t0) * width : tiles[l % 2];
+        gemm(n, width, dnn_inputs(d, l), in, dnn_inputs(d, l), 1, packed + at.w[l], width, out, width, GemmInit::kBias,
+             packed + at.bias[l]);
+        if (l + 1 < d.L) {
+          with_activation(d.activation, [&]<Activation A>() {
+            for_vectors(static_cast<long>(n) * width,
+                        [&](long i, int m) { store_m(out + i, activate<A>(load_m(out + i, m)), m); });
+          });
+        }
+        in = out;
+      }
+      float* u_t = u + (frame + t0) * d.C;
+      if (d.use_saaf) {
+        saaf_rows_forward(u_t, in, n, reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
+      } else {
+        for (long i = 0; i < static_cast<long>(n) * d.C; ++i) u_t[i] = in[i];
+      }
+    }
+  }
+}
+
+void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
+                       const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
+                       const float* packed, float* scratch, const DnnSaafDims& d) {
+  const DnnPacked at(d);
+  const DnnSaved keep(d);
+  const DnnScratch own(d);
+  const SaafDims saaf = saaf_dims(d);
+  SaafSums* sums = reinterpret_cast<SaafSums*>(scratch + own.sums);
+  for (long i = 0; i < static_cast<long>(saaf.S + 2) * d.C; ++i) sums[i] = {};
+  for (long i = 0; i < static_cast<long>(d.B) * (d.T / d.P) * d.C; ++i) dz[i] = 0.0f;
+  for (int b = 0; b < d.B; ++b) {
+    const long frame = static_cast<long>(b) * d.T, z_b = frame / d.P * d.C;
+    const std::int32_t* positions_b = positions ? positions + z_b : nullptr;
+    for (int t0 = 0; t0 < d.T; t0 += kDnnTile) {
+      const int n = d.T - t0 < kDnnTile ? d.T - t0 : kDnnTile;
+      float *g = scratch + own.a, *g_in = scratch + own.b, *h0 = scratch + own.c;
+      const float* du_t = du + (frame + t0) * d.C;
+      if (d.use_saaf) {
+        saaf_rows_backward(g, sums, du_t, saved + keep.h[d.L - 1] + (frame + t0) * d.C, n,
+                           reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
+      } else {
+        for (long i = 0; i < static_cast<long>(n) * d.C; ++i) g[i] = du_t[i];
+      }
+      multiply_residual(h0, r + frame * d.C, z + z_b, positions_b, t0, n, d);
+      for (int l = d.L - 1; l >= 0; --l) {
+        const int width = d.width[l], inputs = dnn_inputs(d, l);
+        const float* in = l == 0 ? h0 : saved + keep.h[l - 1] + (frame + t0) * inputs;
+        gemm(width, inputs, n, g, 1, width, in, inputs, grads.dw[l], inputs, GemmInit::kAdd);
+        add_column_sums(grads.dbias[l], g, n, width, width);
+        gemm(n, inputs, width, g, width, 1, weights.w[l], inputs, g_in, inputs, GemmInit::kZero);
+        if (l > 0) {
+          with_activation(d.activation, [&]<Activation A>() {
+            for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
+              store_m(g_in + i, load_m(g_in + i, m) * slope<A>(load_m(in + i, m)), m);
+            });
+          });
+        }
+        float* swap = g;
+        g = g_in;
+        g_in = swap;
+      }
+      for (int i = 0; i < n; ++i) {  // through the product
+        const int t = t0 + i;
+        const long row = (frame + t) * d.C, window = static_cast<long>(t / d.P) * d.C;
+        for_vectors(d.C, [&](long c, int m) {
+          const vf dh = load_m(g + static_cast<long>(i) * d.C + c, m);
+          const vf v = unpooled(z + z_b, positions_b, window + c, t % d.P, m, d.unpool);
+          store_m(dr + row + c, dh * v, m);
+          vf part = dh * load_m(r + row + c, m);
+          if (d.unpool == Unpool::kPositions) {
+            vi place = {};
+            for (int lane = 0; lane < m; ++lane) place[lane] = positions_b[window + c + lane];
+            part = place == set1i(t % d.P) ? part : vf{};
+          }
+          store_m(dz + z_b + window + c, load_m(dz + z_b + window + c, m) + part, m);
+        });
+      }
+    }
+  }
+  if (!d.use_saaf) return;
+  for (int c = 0; c < d.C; ++c) saaf_finish_gradient(grads.dsaaf_v, grads.dsaaf_w, sums, saaf, c);
+}
+
+}  // namespace cafx::CAFX_ISA_NS

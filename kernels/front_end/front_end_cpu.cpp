@@ -1,0 +1,218 @@
+// The fused front end of the CPU.
+//
+//   Forward   64 channels at a time: x1 by a product with a Toeplitz view of the signal, then for each vector of
+//   channels
+//             |x1| copied once into a contiguous panel, 16 outputs at a time in registers (8 taps, 23 loads for 128
+//             products), pooled at once: x2 is never stored.
+//   Backward  along time: the channels of a vector are transposed to rows, so that the 128 taps of the one sample in P
+//             that carries gradient are contiguous.
+#include "kernels/front_end/front_end.h"
+
+#include "kernels/conv1d/conv1d_cpu.h"
+#include "kernels/front_end/front_end_layout.h"
+#include "kernels/pointwise/pointwise_cpu.h"
+#include "kernels/simd/gemm.h"
+#include "kernels/simd/transpose.h"
+
+namespace cafx::CAFX_ISA_NS {
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kOutputs = 16, kTaps = 8;
+#else
+constexpr int kOutputs = 8, kTaps = 4;
+#endif
+
+// out[i] += sum_k panel[i + k] taps[k] for N taps, each sum in order of k.
+template <int N>
+CAFX_INLINE void add_taps(vf (&out)[kOutputs], const float* panel, const float* taps) {
+  vf w[N];
+#pragma GCC unroll 8
+  for (int k = 0; k < N; ++k) w[k] = load(taps + k * kW);
+#pragma GCC unroll 24
+  for (int s = 0; s < kOutputs + N - 1; ++s) {
+    const vf x = load(panel + s * kW);
+#pragma GCC unroll 8
+    for (int k = 0; k < N; ++k) {
+      if (s - k >= 0 && s - k < kOutputs) out[s - k] += x * w[k];
+    }
+  }
+}
+
+// z and positions of one vector of channels from its panel.
+void convolve_and_pool(float* z, std::int32_t* positions, const float* panel, const float* taps, vf bias, int n_lanes,
+                       FrontEndDims d) {
+  vf best = {};
+  vi at = {};
+  int r = 0, p = 0;  // place in the window, window
+  for (int t = 0; t < d.T; t += kOutputs) {
+    vf out[kOutputs];
+#pragma GCC unroll 16
+    for (int i = 0; i < kOutputs; ++i) out[i] = bias;
+    int k = 0;
+    for (; k + kTaps <= d.K2; k += kTaps) add_taps<kTaps>(out, panel + (t + k) * kW, taps + k * kW);
+    for (; k < d.K2; ++k) add_taps<1>(out, panel + (t + k) * kW, taps + k * kW);
+    const int n = d.T - t < kOutputs ? d.T - t : kOutputs;
+    for (int i = 0; i < n; ++i) {
+      const vi better = r == 0 ? set1i(-1) : reinterpret_cast<vi>(out[i] > best);
+      best = better ? out[i] : best;
+      at = better ? set1i(r) : at;
+      if (++r == d.P) {
+        store_m(z + static_cast<long>(p) * d.C, vsoftplus(best), n_lanes);
+        store_n(positions + static_cast<long>(p) * d.C, at, n_lanes);
+        r = 0;
+        ++p;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void front_end_prepare(float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
+                       FrontEndDims d) {
+  const FrontEndPacked at(d);
+  transpose(packed + at.w1, w1, d.C, d.K1);
+  for (int c = 0; c < d.C; ++c) packed[at.bias1 + c] = bias1[c];
+  for (long i = at.w2; i < at.size; ++i) packed[i] = 0.0f;
+  for (int c = 0; c < d.C; ++c) {
+    float* panel = packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW + c % kW;
+    for (int k = 0; k < d.K2; ++k) panel[static_cast<long>(k) * kW] = w2[static_cast<long>(c) * d.K2 + k];
+    packed[at.bias2 + c] = bias2[c];
+  }
+}
+
+void front_end_forward(float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
+                       float* scratch, FrontEndDims d) {
+  const FrontEndPacked at(d);
+  const int left = (d.K2 - 1) / 2, n_panel = static_cast<int>(round_up(d.T, 16)) + d.K2 - 1;
+  constexpr int kChannels = 64;
+  for (int b = 0; b < d.B; ++b) {
+    const float* x_b = x_padded + static_cast<long>(b) * (d.T + d.K1 - 1);
+    float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
+    const long z_b = static_cast<long>(b) * (d.T / d.P) * d.C;
+    for (int c0 = 0; c0 < d.C; c0 += kChannels) {
+      const int n_c = d.C - c0 < kChannels ? d.C - c0 : kChannels;
+      gemm(d.T, n_c, d.K1, x_b, 1, 1, packed + at.w1 + c0, d.C, x1_b + c0, d.C, GemmInit::kBias,
+           packed + at.bias1 + c0);
+      for (int c = c0; c < c0 + n_c; c += kW) {
+        const int m = c0 + n_c - c < kW ? c0 + n_c - c : kW;
+        for (int i = 0; i < n_panel; ++i) {
+          const int t = i - left;
+          const vf v = t >= 0 && t < d.T ? vabs(load_m(x1_b + static_cast<long>(t) * d.C + c, m)) : vf{};
+          store(scratch + static_cast<long>(i) * kW, v);
+        }
+        convolve_and_pool(z + z_b + c, positions + z_b + c, scratch,
+                          packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW, load(packed + at.bias2 + c), m, d);
+      }
+    }
+  }
+}
+
+namespace {
+
+// For N vectors of taps from tap k0 on: dw += g abs[..], dabs[..] += g w, over the windows of one channel.
+// Windows are visited with a stride: neighbours overlap, and a load that follows a store to half of its bytes stalls.
+template <int N>
+void backward_taps(float* dw, float* dabs, const float* abs, const float* w, const float* g,
+                   const std::int32_t* positions, long stride_c, int n_windows, int P, int k0) {
+  vf sum[N], tap[N];
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) {
+    sum[v] = load(dw + k0 + v * kW);
+    tap[v] = load(w + k0 + v * kW);
+  }
+  constexpr int kStride = 16;
+  for (int first = 0; first < kStride; ++first) {
+    for (int p = first; p < n_windows; p += kStride) {
+      const long t = static_cast<long>(p) * P + positions[p * stride_c] + k0;
+      const vf gp = set1(g[p]);
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) {
+        sum[v] += gp * load(abs + t + v * kW);
+        store(dabs + t + v * kW, load(dabs + t + v * kW) + gp * tap[v]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) store(dw + k0 + v * kW, sum[v]);
+}
+
+}  // namespace
+
+void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
+                        const float* x1, const float* z, const std::int32_t* positions, const float* x_padded,
+                        const float* w2, float* scratch, FrontEndDims d) {
+  const FrontEndScratch at(d);
+  const int left = (d.K2 - 1) / 2, n_windows = d.T / d.P;
+  const long taps = round_up(d.K2, kW), g_row = round_up(n_windows, 16);
+  float *abs = scratch + at.abs, *dabs = scratch + at.dabs, *g = scratch + at.g, *w = scratch + at.w,
+        *dw = scratch + at.dw;
+  for (int b = 0; b < d.B; ++b) {
+    const float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
+    float* dx1_b = dx1 + static_cast<long>(b) * d.T * d.C;
+    const long z_b = static_cast<long>(b) * n_windows * d.C;
+    for (int c0 = 0; c0 < d.C; c0 += kW) {
+      const int m = d.C - c0 < kW ? d.C - c0 : kW;
+      // Gradient before the softplus, and |x1|, as rows along time.
+      for (int p = 0; p < n_windows; p += kW) {
+        vf tile[kW];
+        for (int i = 0; i < kW; ++i) {
+          const long i_z = z_b + static_cast<long>(p + i) * d.C + c0;
+          tile[i] = p + i < n_windows ? load_m(dz + i_z, m) * slope<Activation::kSoftplus>(load_m(z + i_z, m)) : vf{};
+        }
+        transpose_tile(tile);
+        for (int c = 0; c < m; ++c) store(g + c * g_row + p, tile[c]);
+      }
+      for (long i = 0; i < 16 * at.row; ++i) {
+        abs[i] = 0.0f;
+        dabs[i] = 0.0f;
+      }
+      for (int t = 0; t < d.T; t += kW) {
+        vf tile[kW];
+        for (int i = 0; i < kW; ++i) {
+          tile[i] = t + i < d.T ? vabs(load_m(x1_b + static_cast<long>(t + i) * d.C + c0, m)) : vf{};
+        }
+        transpose_tile(tile);
+        for (int c = 0; c < m; ++c) store(abs + c * at.row + left + t, tile[c]);
+      }
+      for (int c = 0; c < m; ++c) {
+        const float* w_c = w2 + static_cast<long>(c0 + c) * d.K2;
+        float* dw_c = dw2 + static_cast<long>(c0 + c) * d.K2;
+        for (int k = 0; k < taps; ++k) {
+          w[k] = k < d.K2 ? w_c[k] : 0.0f;
+          dw[k] = k < d.K2 ? dw_c[k] : 0.0f;
+        }
+        const float* g_c = g + c * g_row;
+        const auto run = [&]<int N>(int k0) {
+          backward_taps<N>(dw, dabs + c * at.row, abs + c * at.row, w, g_c, positions + z_b + c0 + c, d.C, n_windows,
+                           d.P, k0);
+        };
+        int k0 = 0;
+        for (; k0 + 8 * kW <= taps; k0 += 8 * kW) run.template operator()<8>(k0);
+        for (; k0 + 4 * kW <= taps; k0 += 4 * kW) run.template operator()<4>(k0);
+        for (; k0 < taps; k0 += kW) run.template operator()<1>(k0);
+        for (int k = 0; k < d.K2; ++k) dw_c[k] = dw[k];
+        float total = 0.0f;
+        for (int p = 0; p < n_windows; ++p) total += g_c[p];
+        dbias2[c0 + c] += total;
+      }
+      // Back to channels side by side, through the absolute value.
+      for (int t = 0; t < d.T; t += kW) {
+        vf tile[kW];
+        for (int c = 0; c < kW; ++c) tile[c] = c < m ? load(dabs + c * at.row + left + t) : vf{};
+        transpose_tile(tile);
+        for (int i = 0; i < kW && t + i < d.T; ++i) {
+          const long j = static_cast<long>(t + i) * d.C + c0;
+          const vf x = load_m(x1_b + j, m);
+          store_m(dx1_b + j, load_m(dx1_b + j, m) + (x > 0.0f ? tile[i] : (x < 0.0f ? -tile[i] : vf{})), m);
+        }
+      }
+    }
+    add_filter_gradient(dw1, dx1_b, x_padded + static_cast<long>(b) * (d.T + d.K1 - 1), d.T, d.C, d.K1);
+    add_column_sums(dbias1, dx1_b, d.T, d.C, d.C);
+  }
+}
+
+}  // namespace cafx::CAFX_ISA_NS

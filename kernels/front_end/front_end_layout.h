@@ -1,0 +1,40 @@
+// kernels/front_end/front_end_layout.h -- where the CPU's fused front end keeps its packed weights and its scratch.
+//
+//   Sizes are for the widest vector (16 floats), so that they do not depend on the instruction set.
+#pragma once
+
+#include "kernels/front_end/front_end.h"
+
+namespace cafx {
+
+constexpr long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
+
+// Offsets in floats.
+struct FrontEndPacked {
+  long w1, bias1, w2, bias2, size;
+  constexpr explicit FrontEndPacked(FrontEndDims d)
+      : w1(0),                                      // (K1,C)
+        bias1(w1 + static_cast<long>(d.K1) * d.C),  // (C)
+        w2(bias1 + d.C),                            // (C / vector) panels of (K2, vector)
+        bias2(w2 + round_up(d.C, 16) * d.K2),       // (C), zero up to a whole vector
+        size(bias2 + round_up(d.C, 16)) {}
+};
+
+struct FrontEndScratch {
+  long panel;                           // forward: |x1| of one vector of channels, zeros around it
+  long row, abs, dabs, g, w, dw, size;  // backward: rows of one channel along time, and its taps
+  constexpr explicit FrontEndScratch(FrontEndDims d)
+      : panel(0),
+        row(round_up(d.T + round_up(d.K2, 16) + 15, 16)),  // floats in a row, with room for a whole vector past the end
+        abs(0),
+        dabs(abs + 16 * row),
+        g(dabs + 16 * row),
+        w(g + 16 * round_up(d.T / d.P, 16)),
+        dw(w + round_up(d.K2, 16)),
+        size(0) {
+    const long forward = (round_up(d.T, 16) + d.K2 - 1) * 16, backward = dw + round_up(d.K2, 16);
+    size = forward > backward ? forward : backward;
+  }
+};
+
+}  // namespace cafx

@@ -1,0 +1,56 @@
+#include "kernels/local_dense/local_dense.h"
+
+#include <algorithm>
+
+#include "kernels/device/dispatch.h"
+
+namespace cafx {
+
+CAFX_BACKENDS(void, local_dense_forward_block,
+              (float* y, const float* x, const float* w, const float* bias, float* scratch, LocalDenseDims d, int c0,
+               int n_c));
+CAFX_BACKENDS(void, local_dense_backward_block,
+              (float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x, const float* w,
+               float* scratch, LocalDenseDims d, int c0, int n_c));
+
+static void check(LocalDenseDims d) { CAFX_CHECK(d.B >= 1 && d.I >= 1 && d.O >= 1 && d.C >= 1, d.B, d.I, d.O, d.C); }
+
+constexpr int kChannels =
+    16;  // of one task; the widest vector, so that the tasks are the same for every instruction set
+
+static std::size_t scratch_floats(LocalDenseDims d) {  // of one worker
+  const auto rows = [&](int n) { return (static_cast<std::size_t>(d.B) * n + 15) / 16 * 16; };
+  return kChannels * (rows(d.I) + rows(d.O)) + rows(d.I) + rows(d.O);
+}
+
+std::size_t local_dense_scratch(const Context& context, LocalDenseDims d) {
+  check(d);
+  return sizeof(float) * scratch_floats(d) * static_cast<std::size_t>(context.n_workers());
+}
+
+template <class Body>
+static void over_channels(const Context& context, void* scratch, LocalDenseDims d, const Body& body) {
+  over_tasks(context, (d.C + kChannels - 1) / kChannels, [&](const Context& inner, int i) {
+    const std::size_t worker = context.pool ? static_cast<std::size_t>(inner.worker) : 0;
+    body(inner, static_cast<float*>(scratch) + worker * scratch_floats(d), i * kChannels,
+         std::min(kChannels, d.C - i * kChannels));
+  });
+}
+
+void local_dense_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,
+                         void* scratch, LocalDenseDims d) {
+  check(d);
+  over_channels(context, scratch, d, [&](const Context& inner, float* own, int c0, int n_c) {
+    CAFX_CALL(inner, local_dense_forward_block, y, x, w, bias, own, d, c0, n_c);
+  });
+}
+
+void local_dense_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dy, const float* y,
+                          const float* x, const float* w, void* scratch, LocalDenseDims d) {
+  check(d);
+  over_channels(context, scratch, d, [&](const Context& inner, float* own, int c0, int n_c) {
+    CAFX_CALL(inner, local_dense_backward_block, dx, dw, dbias, dy, y, x, w, own, d, c0, n_c);
+  });
+}
+
+}  // namespace cafx

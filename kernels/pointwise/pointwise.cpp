@@ -1,0 +1,54 @@
+#include "kernels/pointwise/pointwise.h"
+
+#include "kernels/device/dispatch.h"
+
+namespace cafx {
+
+CAFX_BACKENDS(void, activation_forward, (float* y, const float* x, long n, Activation a));
+CAFX_BACKENDS(void, activation_backward, (float* dx, const float* dy, const float* y, long n, Activation a));
+CAFX_BACKENDS(void, abs_forward, (float* y, const float* x, long n));
+CAFX_BACKENDS(void, abs_backward, (float* dx, const float* dy, const float* x, long n));
+CAFX_BACKENDS(void, multiply_forward, (float* y, const float* a, const float* b, long n));
+CAFX_BACKENDS(void, multiply_backward, (float* da, float* db, const float* dy, const float* a, const float* b, long n));
+
+const char* to_string(Activation activation) {
+  switch (activation) {
+    case Activation::kIdentity:
+      return "identity";
+    case Activation::kRelu:
+      return "relu";
+    case Activation::kTanh:
+      return "tanh";
+    case Activation::kSoftplus:
+      return "softplus";
+  }
+  return "?";
+}
+
+void activation_forward(const Context& context, float* y, const float* x, long n, Activation a) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, activation_forward, y, x, n, a);
+}
+void activation_backward(const Context& context, float* dx, const float* dy, const float* y, long n, Activation a) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, activation_backward, dx, dy, y, n, a);
+}
+void abs_forward(const Context& context, float* y, const float* x, long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, abs_forward, y, x, n);
+}
+void abs_backward(const Context& context, float* dx, const float* dy, const float* x, long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, abs_backward, dx, dy, x, n);
+}
+void multiply_forward(const Context& context, float* y, const float* a, const float* b, long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, multiply_forward, y, a, b, n);
+}
+void multiply_backward(const Context& context, float* da, float* db, const float* dy, const float* a, const float* b,
+                       long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, multiply_backward, da, db, dy, a, b, n);
+}
+
+}  // namespace cafx

@@ -1,0 +1,62 @@
+#include "kernels/pool/pool.h"
+
+#include "kernels/pointwise/pointwise_cpu.h"
+
+namespace cafx::CAFX_ISA_NS {
+
+void max_pool_forward(float* z, std::int32_t* positions, const float* x, PoolDims d) {
+  const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
+  for (long p = 0; p < n_windows; ++p) {
+    for_vectors(d.C, [&](long c, int m) {
+      const float* first = x + p * d.P * d.C + c;
+      vf best = load_m(first, m);
+      vi at = {};
+      for (int r = 1; r < d.P; ++r) {
+        const vf v = load_m(first + static_cast<long>(r) * d.C, m);
+        at = v > best ? set1i(r) : at;
+        best = v > best ? v : best;
+      }
+      store_m(z + p * d.C + c, best, m);
+      store_n(positions + p * d.C + c, at, m);
+    });
+  }
+}
+
+void unpool_forward(float* y, const float* z, const std::int32_t* positions, PoolDims d, Unpool u) {
+  const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
+  for (long p = 0; p < n_windows; ++p) {
+    for (int r = 0; r < d.P; ++r) {
+      float* row = y + (p * d.P + r) * d.C;
+      const float* value = z + p * d.C;
+      if (u == Unpool::kHold) {
+        for (int c = 0; c < d.C; ++c) row[c] = value[c];
+      } else {
+        const std::int32_t* at = positions + p * d.C;
+        for (int c = 0; c < d.C; ++c) row[c] = at[c] == r ? value[c] : 0.0f;
+      }
+    }
+  }
+}
+
+void max_pool_backward(float* dx, const float* dz, const std::int32_t* positions, PoolDims d) {
+  unpool_forward(dx, dz, positions, d, Unpool::kPositions);
+}
+
+void unpool_backward(float* dz, const float* dy, const std::int32_t* positions, PoolDims d, Unpool u) {
+  const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
+  for (long p = 0; p < n_windows; ++p) {
+    const float* first = dy + p * d.P * d.C;
+    float* out = dz + p * d.C;
+    if (u == Unpool::kPositions) {
+      for (int c = 0; c < d.C; ++c) out[c] = first[static_cast<long>(positions[p * d.C + c]) * d.C + c];
+      continue;
+    }
+    for_vectors(d.C, [&](long c, int m) {
+      vf total = {};
+      for (int r = 0; r < d.P; ++r) total += load_m(first + static_cast<long>(r) * d.C + c, m);
+      store_m(out + c, total, m);
+    });
+  }
+}
+
+}  // namespace cafx::CAFX_ISA_NS

@@ -1,0 +1,582 @@
+#include "models/cafx/cafx.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d.h"
+#include "kernels/dense/dense.h"
+#include "kernels/device/arena.h"
+#include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/front_end/front_end.h"
+#include "kernels/local_dense/local_dense.h"
+#include "kernels/loss/loss.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/pool/pool.h"
+
+namespace cafx {
+
+namespace {
+
+Activation parse_activation(const std::string& name) {
+  for (const auto a : {Activation::kIdentity, Activation::kRelu, Activation::kTanh, Activation::kSoftplus}) {
+    if (name == to_string(a)) return a;
+  }
+  throw Error("unknown activation '{}'", name);
+}
+
+Init parse_init(const std::string& name) {
+  if (name == "lecun_uniform") return Init::kLecunUniform;
+  if (name == "glorot_uniform") return Init::kGlorotUniform;
+  return Init::kFanInUniform;
+}
+
+// The dimensions of every op for B frames.
+struct Dims {
+  FrontEndDims front;
+  LocalDenseDims local_dense;
+  DenseTimeDims dense;
+  DnnSaafDims dnn;
+  Deconv1dDims deconv;
+  PoolDims pool;
+
+  Dims(const CafxConfig& c, int B) {
+    const int n_pooled = c.frame / c.pool;
+    front = {B, c.frame, c.filters, c.taps, c.local_taps, c.pool};
+    local_dense = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
+    dense = {B, c.latent, n_pooled, c.filters, Activation::kSoftplus};
+    dnn = {};
+    dnn.B = B;
+    dnn.T = c.frame;
+    dnn.C = c.filters;
+    dnn.P = c.pool;
+    dnn.unpool = c.unpool == "hold" ? Unpool::kHold : Unpool::kPositions;
+    dnn.L = static_cast<int>(c.dnn.size());
+    std::copy(c.dnn.begin(), c.dnn.end(), dnn.width);
+    dnn.activation = parse_activation(c.activation);
+    dnn.use_saaf = c.saaf;
+    dnn.saaf = saaf_of(c, B);
+    deconv = {B, c.frame, c.filters, c.taps, c.deconv == "adjoint" ? Deconv::kAdjoint : Deconv::kCorrelate};
+    pool = {B, c.frame, c.filters, c.pool};
+  }
+
+  static SaafDims saaf_of(const CafxConfig& c, int B) {
+    return {B,
+            c.frame,
+            c.filters,
+            c.saaf_segments,
+            static_cast<float>(c.saaf_lo),
+            static_cast<float>(c.saaf_hi),
+            static_cast<float>(c.saaf_scale),
+            c.saaf_every_second,
+            c.saaf_has_v0,
+            c.saaf_order};
+  }
+};
+
+// Pointers into a flat block of parameters or gradients, one for each tensor.
+struct Tensors {
+  float *conv_w, *conv_b, *local_w, *local_b, *deconv_b;
+  float *dense_w, *dense_b, *dnn_w[kMaxDnnLayers], *dnn_b[kMaxDnnLayers], *saaf_v, *saaf_w;
+  float *local_dense_w, *local_dense_b;
+};
+
+// Names every tensor of a form with its shape, initialisation and place: the one table that allocation, initialisation,
+// checkpoints, export and tests are made from. Dense-Local is last: its gradient needs no slots (see State).
+template <class Visit>
+void visit(const CafxConfig& c, CafxForm form, Visit f) {
+  const std::int64_t C = c.filters, pooled = c.frame / c.pool, latent = c.latent;
+  const Init conv = parse_init(c.conv_init), dense = parse_init(c.dense_init);
+  f("conv1d.weight", {C, 1, c.taps}, conv, 1.0, true, &Tensors::conv_w);
+  f("conv1d.bias", {C}, Init::kZero, 0.0, false, &Tensors::conv_b);
+  f("local_conv.weight", {C, 1, c.local_taps}, conv, 1.0, true, &Tensors::local_w);
+  f("local_conv.bias", {C}, Init::kZero, 0.0, false, &Tensors::local_b);
+  f("deconv.bias", {1}, Init::kZero, 0.0, false, &Tensors::deconv_b);
+  if (form == CafxForm::kPretrain) return;
+  f("dense.weight", {pooled, latent}, dense, 1.0, true, &Tensors::dense_w);
+  f("dense.bias", {pooled}, Init::kZero, 0.0, false, &Tensors::dense_b);
+  std::int64_t in = C;
+  for (std::size_t l = 0; l < c.dnn.size(); ++l) {
+    const std::string name = "dnn." + std::to_string(l);
+    f(name + ".weight", {c.dnn[l], in}, dense, 1.0, true, [l](Tensors& t) -> float*& { return t.dnn_w[l]; });
+    f(name + ".bias", {c.dnn[l]}, Init::kZero, 0.0, false, [l](Tensors& t) -> float*& { return t.dnn_b[l]; });
+    in = c.dnn[l];
+  }
+  if (c.saaf) {
+    const SaafDims s = Dims::saaf_of(c, 1);
+    const bool identity = c.saaf_init == "identity";
+    f("saaf.v", {n_v(s), C}, identity ? Init::kIdentityCurve : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_v);
+    f("saaf.w", {n_curved(s), C}, identity ? Init::kZero : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_w);
+  }
+  f("local_dense.weight", {C, latent, pooled}, dense, 1.0, true, &Tensors::local_dense_w);
+  f("local_dense.bias", {C, latent}, Init::kZero, 0.0, false, &Tensors::local_dense_b);
+}
+
+float*& member(Tensors& t, float* Tensors::*m) { return t.*m; }
+template <class Get>
+float*& member(Tensors& t, Get get) {
+  return get(t);
+}
+
+constexpr long aligned(long n) { return (n + 15) / 16 * 16; }
+
+}  // namespace
+
+std::vector<ParamSpec> cafx_params(const CafxConfig& config, CafxForm form) {
+  std::vector<ParamSpec> table;
+  long offset = 0;
+  visit(config, form,
+        [&](const std::string& name, std::vector<std::int64_t> shape, Init init, double scale, bool decay, auto) {
+          ParamSpec p{name, std::move(shape), offset, 1, init, scale, decay};
+          for (const auto n : p.shape) p.size *= static_cast<long>(n);
+          offset += aligned(p.size);
+          table.push_back(std::move(p));
+        });
+  return table;
+}
+
+// What one context needs to run: activations of the whole batch, a workspace for each worker, gradients of each slot.
+struct CafxModel::State {
+  CafxConfig config;
+  CafxForm form;
+  std::vector<ParamSpec> params;
+  long n_floats = 0, n_parameters = 0;
+  long n_slot = 0;  // floats of a gradient slot: all tensors but Dense-Local's, whose gradient is summed over the batch
+                    // channel by channel and so needs no slots
+  std::vector<float> block;
+
+  struct Worker {  // of one frame
+    float *u, *du, *y, *dy_padded, *held;
+    void *saved, *scratch;
+  };
+  Arena arena;
+  int B = 0, n_workers = 0;  // what the arena was laid out for
+  bool training = false;
+  float *x_padded = nullptr, *x1 = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *dx1 = nullptr, *target = nullptr;
+  std::int32_t* positions = nullptr;
+  void *front_packed = nullptr, *dnn_packed = nullptr, *local_dense_scratch = nullptr;
+  double* losses = nullptr;
+  std::vector<Worker> workers;
+  std::vector<float*> slots;
+
+  Tensors tensors(float* base) const {
+    Tensors t{};
+    std::size_t i = 0;
+    visit(config, form, [&](const std::string&, std::vector<std::int64_t>, Init, double, bool, auto m) {
+      member(t, m) = base + params[i++].offset;
+    });
+    return t;
+  }
+  Tensors tensors() { return tensors(block.data()); }
+
+  bool supervised() const { return form == CafxForm::kSupervised; }
+
+  void lay_out(const Context& context, Arena& a) {
+    const Dims d(config, B), one(config, 1);
+    const std::size_t frames = static_cast<std::size_t>(B), T = config.frame, C = config.filters, K = config.taps,
+                      pooled = T / config.pool, latent = config.latent;
+    x_padded = a.take<float>(frames * (T + K - 1));
+    x1 = a.take<float>(frames * T * C);
+    z = a.take<float>(frames * pooled * C);
+    positions = a.take<std::int32_t>(frames * pooled * C);
+    losses = a.take<double>(frames);
+    front_packed = a.take<char>(front_end_packed(context, d.front));
+    if (supervised()) {
+      h = a.take<float>(frames * latent * C);
+      zhat = a.take<float>(frames * pooled * C);
+      dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
+      local_dense_scratch = a.take<char>(cafx::local_dense_scratch(context, d.local_dense));
+    }
+    if (training) {
+      target = a.take<float>(frames * T);
+      dz = a.take<float>(frames * pooled * C);
+      dx1 = a.take<float>(frames * T * C);
+      if (supervised()) {
+        dh = a.take<float>(frames * latent * C);
+        dzhat = a.take<float>(frames * pooled * C);
+      }
+      slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
+      for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(n_slot));
+    }
+    workers.assign(static_cast<std::size_t>(n_workers), {});
+    for (Worker& w : workers) {
+      w.u = a.take<float>(T * C);
+      w.y = a.take<float>(T);
+      w.held = supervised() ? nullptr : a.take<float>(T * C);
+      std::size_t scratch = std::max(front_end_scratch(context, one.front), deconv1d_scratch(context, one.deconv));
+      if (supervised()) {
+        scratch = std::max(scratch, dense_time_scratch(context, one.dense));
+        scratch = std::max(scratch, dnn_saaf_scratch(context, one.dnn));
+      }
+      w.scratch = a.take<char>(scratch);
+      if (training) {
+        w.du = a.take<float>(T * C);
+        w.dy_padded = a.take<float>(T + K - 1);
+        if (supervised()) w.saved = a.take<char>(dnn_saaf_saved(context, one.dnn));
+      }
+    }
+  }
+
+  void reserve(const Context& context, int frames, bool train) {
+    if (frames <= B && context.n_workers() == n_workers && (training || !train)) return;
+    B = std::max(B, frames);
+    n_workers = context.n_workers();
+    training = training || train;
+    arena.build([&](Arena& a) { lay_out(context, a); });
+  }
+
+  DnnSaafWeights dnn_weights(const Tensors& t) const {
+    DnnSaafWeights w{};
+    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
+    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
+    w.saaf_v = t.saaf_v;
+    w.saaf_w = t.saaf_w;
+    return w;
+  }
+  DnnSaafGrads dnn_grads(const Tensors& t) const {
+    DnnSaafGrads g{};
+    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, g.dw);
+    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, g.dbias);
+    g.dsaaf_v = t.saaf_v;
+    g.dsaaf_w = t.saaf_w;
+    return g;
+  }
+
+  // Pointers to what belongs to frame b.
+  struct Frame {
+    float *x_padded, *x1, *z, *h, *zhat, *dz, *dh, *dzhat, *dx1, *target;
+    std::int32_t* positions;
+  };
+  Frame frame(int b) const {
+    const long i = b, T = config.frame, C = config.filters, pooled = T / config.pool, latent = config.latent;
+    const auto at = [](float* p, long offset) { return p ? p + offset : nullptr; };
+    return {at(x_padded, i * (T + config.taps - 1)),
+            at(x1, i * T * C),
+            at(z, i * pooled * C),
+            at(h, i * latent * C),
+            at(zhat, i * pooled * C),
+            at(dz, i * pooled * C),
+            at(dh, i * latent * C),
+            at(dzhat, i * pooled * C),
+            at(dx1, i * T * C),
+            at(target, i * T),
+            positions + i * pooled * C};
+  }
+  const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
+
+  // Weights laid out for the fused ops: once a step, after the weights have changed.
+  void prepare(const Context& context) {
+    const Tensors t = tensors();
+    const Dims d(config, 1);
+    front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
+    if (supervised()) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
+  }
+
+  // x_padded -> x1, z, positions -> h. Dense-Local runs over all channels of the whole batch, so its weights, the
+  // largest of the model, are read once a step and not once a frame.
+  template <class Load>
+  void encode(const Context& context, int frames, Load load) {
+    const Dims one(config, 1), all(config, frames);
+    over_frames(context, frames, [&](const MicroBatch& mb) {
+      for (int b = mb.b0; b < mb.b1; ++b) {
+        const Frame f = frame(b);
+        load(mb.context, b, f);
+        front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
+                          one.front);
+      }
+    });
+    const Tensors t = tensors();
+    if (supervised()) {
+      local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
+    }
+  }
+
+  // One frame: h -> zhat -> u -> y; the pretrained form: z -> u -> y.
+  void decode(const Context& inner, const Frame& f, const Tensors& t, const Dims& one, bool save) {
+    const Worker& w = worker(inner);
+    if (supervised()) {
+      dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, one.dense);
+      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch, one.dnn);
+    } else {
+      unpool_forward(inner, w.held, f.z, f.positions, one.pool, Unpool::kPositions);
+      multiply_forward(inner, w.u, w.held, f.x1, static_cast<long>(config.frame) * config.filters);
+    }
+    deconv1d_forward(inner, w.y, w.u, t.conv_w, t.deconv_b, w.scratch, one.deconv);
+  }
+
+  // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
+  void decode_backward(const Context& inner, const Frame& f, const Tensors& t, const Tensors& g, const Dims& one) {
+    const Worker& w = worker(inner);
+    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, one.deconv);
+    if (supervised()) {
+      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads(g), w.du, w.saved, f.x1, f.zhat, f.positions, dnn_weights(t),
+                        dnn_packed, w.scratch, one.dnn);
+      dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, one.dense);
+    } else {
+      const long n = static_cast<long>(config.frame) * config.filters;
+      multiply_backward(inner, w.u, f.dx1, w.du, w.held, f.x1, n);
+      unpool_backward(inner, f.dz, w.u, f.positions, one.pool, Unpool::kPositions);
+    }
+  }
+
+  static void gather(const Context& inner, const Frame& f, const CafxBatch& batch, int b, const CafxConfig& c) {
+    gather_frames(inner, f.x_padded, batch.input, batch.refs + b, {1, c.frame, c.taps, same_left(c.taps)});
+    gather_frames(inner, f.target, batch.target, batch.refs + b, {1, c.frame, 1, 0});
+  }
+
+  double mean_loss(int frames) const {
+    double total = 0.0;
+    for (int b = 0; b < frames; ++b) total += losses[b];
+    return total / (static_cast<double>(frames) * config.frame);
+  }
+};
+
+CafxModel::CafxModel(const CafxConfig& config, CafxForm form) : state_(std::make_unique<State>()) {
+  check(config, "model");
+  State& s = *state_;
+  s.config = config;
+  s.form = form;
+  s.params = cafx_params(config, form);
+  s.n_floats = aligned(s.params.back().offset + s.params.back().size);
+  s.n_slot = s.n_floats;
+  for (const ParamSpec& p : s.params) {
+    s.n_parameters += p.size;
+    if (p.name == "local_dense.weight") s.n_slot = p.offset;
+  }
+  s.block.assign(static_cast<std::size_t>(s.n_floats), 0.0f);
+}
+
+CafxModel::~CafxModel() = default;
+
+const CafxConfig& CafxModel::config() const { return state_->config; }
+CafxForm CafxModel::form() const { return state_->form; }
+const std::vector<ParamSpec>& CafxModel::params() const { return state_->params; }
+long CafxModel::n_floats() const { return state_->n_floats; }
+long CafxModel::n_parameters() const { return state_->n_parameters; }
+float* CafxModel::data() { return state_->block.data(); }
+const float* CafxModel::data() const { return state_->block.data(); }
+
+void CafxModel::initialize(std::uint64_t seed) {
+  State& s = *state_;
+  std::fill(s.block.begin(), s.block.end(), 0.0f);
+  for (std::size_t i = 0; i < s.params.size(); ++i) {
+    const ParamSpec& p = s.params[i];
+    // A stream from the name: a tensor starts the same in every form and config that has it with that shape.
+    std::uint64_t stream = 1469598103934665603ull;
+    for (const char c : p.name) stream = (stream ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+    const Rng rng{seed, stream};
+    float* out = s.block.data() + p.offset;
+    double fan_in = 1.0, fan_out = static_cast<double>(p.shape[0]);
+    for (std::size_t j = 1; j < p.shape.size(); ++j) fan_in *= static_cast<double>(p.shape[j]);
+    if (p.name == "local_dense.weight") {  // (C, out, in): one layer for each channel
+      fan_in = static_cast<double>(p.shape[2]);
+      fan_out = static_cast<double>(p.shape[1]);
+    } else if (p.name == "local_conv.weight" || p.name == "conv1d.weight") {
+      fan_in = static_cast<double>(p.shape[2]);
+      fan_out = fan_in * (p.name == "conv1d.weight" ? fan_out : 1.0);
+    }
+    double limit = 0.0;
+    if (p.init == Init::kLecunUniform) limit = std::sqrt(3.0 / fan_in);
+    if (p.init == Init::kGlorotUniform) limit = std::sqrt(6.0 / (fan_in + fan_out));
+    if (p.init == Init::kFanInUniform) limit = 1.0 / std::sqrt(fan_in);
+    for (long j = 0; j < p.size; ++j) {
+      const auto index = static_cast<std::uint64_t>(j);
+      if (limit > 0.0) out[j] = static_cast<float>(limit * (2.0 * rng.uniform(index) - 1.0));
+      if (p.init == Init::kNormal) out[j] = static_cast<float>(p.init_scale * rng.normal(index));
+    }
+    if (p.init == Init::kIdentityCurve) {  // v1 = 1: the last row
+      std::fill(out + (p.shape[0] - 1) * p.shape[1], out + p.size, 1.0f);
+    }
+  }
+}
+
+Geometry CafxModel::geometry() const {
+  const CafxConfig& c = state_->config;
+  return {c.frame, c.hop, 0, 0, c.frame, c.sample_rate};
+}
+
+void CafxModel::forward(const Context& context, float* y, const float* x, int B) {
+  CAFX_CHECK(B >= 1, B);
+  State& s = *state_;
+  s.reserve(context, B, false);
+  s.prepare(context);
+  const Tensors t = s.tensors();
+  const Dims one(s.config, 1);
+  const std::size_t T = static_cast<std::size_t>(s.config.frame), K = static_cast<std::size_t>(s.config.taps);
+  s.encode(context, B, [&](const Context&, int b, const State::Frame& f) {
+    std::fill(f.x_padded, f.x_padded + T + K - 1, 0.0f);
+    std::memcpy(f.x_padded + same_left(s.config.taps), x + static_cast<std::size_t>(b) * T, sizeof(float) * T);
+  });
+  over_frames(context, B, [&](const MicroBatch& mb) {
+    for (int b = mb.b0; b < mb.b1; ++b) {
+      s.decode(mb.context, s.frame(b), t, one, false);
+      std::memcpy(y + static_cast<std::size_t>(b) * T, s.worker(mb.context).y, sizeof(float) * T);
+    }
+  });
+}
+
+double CafxModel::loss(const Context& context, const CafxBatch& batch) {
+  CAFX_CHECK(batch.B >= 1, batch.B);
+  State& s = *state_;
+  s.reserve(context, batch.B, true);
+  s.prepare(context);
+  const Tensors t = s.tensors();
+  const Dims one(s.config, 1);
+  const CafxConfig& c = s.config;
+  s.encode(context, batch.B,
+           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
+  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+    for (int b = mb.b0; b < mb.b1; ++b) {
+      const State::Frame f = s.frame(b);
+      const State::Worker& w = s.worker(mb.context);
+      s.decode(mb.context, f, t, one, false);
+      mae_forward_backward(mb.context, s.losses + b, w.dy_padded, w.y, f.target, 0.0f,
+                           {1, c.frame, c.taps, deconv1d_pad(one.deconv), c.frame});
+    }
+  });
+  return s.mean_loss(batch.B);
+}
+
+double CafxModel::loss_and_gradient(const Context& context, float* gradient, const CafxBatch& batch) {
+  CAFX_CHECK(batch.B >= 1, batch.B);
+  State& s = *state_;
+  s.reserve(context, batch.B, true);
+  s.prepare(context);
+  const CafxConfig& c = s.config;
+  const Tensors t = s.tensors(), total = s.tensors(gradient);
+  const Dims one(c, 1), all(c, batch.B);
+  const auto scale = static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
+
+  s.encode(context, batch.B,
+           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
+
+  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+    float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
+    std::fill(slot, slot + s.n_slot, 0.0f);
+    const Tensors g = s.tensors(slot);
+    for (int b = mb.b0; b < mb.b1; ++b) {
+      const State::Frame f = s.frame(b);
+      const State::Worker& w = s.worker(mb.context);
+      s.decode(mb.context, f, t, one, true);
+      mae_forward_backward(mb.context, s.losses + b, w.dy_padded, w.y, f.target, scale,
+                           {1, c.frame, c.taps, deconv1d_pad(one.deconv), c.frame});
+      s.decode_backward(mb.context, f, t, g, one);
+    }
+  });
+
+  if (s.supervised()) {
+    std::fill(gradient + s.n_slot, gradient + s.n_floats, 0.0f);
+    local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
+                         s.local_dense_scratch, all.local_dense);
+  }
+
+  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+    const Tensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
+    for (int b = mb.b0; b < mb.b1; ++b) {
+      const State::Frame f = s.frame(b);
+      front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
+                         f.x_padded, t.local_w, s.worker(mb.context).scratch, one.front);
+    }
+  });
+  reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), s.n_slot);
+
+  if (s.supervised() && c.saaf) {
+    for (const ParamSpec& p : s.params) {
+      if (p.name != "saaf.v" && p.name != "saaf.w") continue;
+      for (long i = p.offset; i < p.offset + p.size; ++i) {
+        gradient[i] += 2.0f * static_cast<float>(c.saaf_l2) * s.block[static_cast<std::size_t>(i)];
+      }
+    }
+  }
+  return s.mean_loss(batch.B);
+}
+
+double CafxModel::penalty() const {
+  const State& s = *state_;
+  double total = 0.0;
+  for (const ParamSpec& p : s.params) {
+    if (p.name != "saaf.v" && p.name != "saaf.w") continue;
+    for (long i = p.offset; i < p.offset + p.size; ++i) {
+      total += static_cast<double>(s.block[static_cast<std::size_t>(i)]) * s.block[static_cast<std::size_t>(i)];
+    }
+  }
+  return s.config.saaf_l2 * total;
+}
+
+void CafxModel::project() {
+  State& s = *state_;
+  if (!s.supervised() || !s.config.saaf || s.config.saaf_lipschitz <= 0.0) return;
+  const Tensors t = s.tensors();
+  saaf_project(t.saaf_v, t.saaf_w, static_cast<float>(s.config.saaf_lipschitz), Dims::saaf_of(s.config, 1));
+}
+
+double CafxModel::lipschitz() const {
+  State& s = *state_;
+  if (!s.supervised() || !s.config.saaf) return 0.0;
+  const Tensors t = s.tensors();
+  std::vector<float> constant(static_cast<std::size_t>(s.config.filters));
+  saaf_lipschitz(constant.data(), t.saaf_v, t.saaf_w, Dims::saaf_of(s.config, 1));
+  return *std::max_element(constant.begin(), constant.end());
+}
+
+void CafxModel::curve(int channel, float* y, const float* x, int n) const {
+  State& s = *state_;
+  CAFX_CHECK(s.supervised() && s.config.saaf && channel >= 0 && channel < s.config.filters, channel);
+  const Tensors t = s.tensors();
+  const int C = s.config.filters;
+  SaafDims d = Dims::saaf_of(s.config, 1);
+  d.C = 1;
+  d.T = n;
+  std::vector<float> v, w;
+  for (int i = 0; i < n_v(d); ++i) v.push_back(t.saaf_v[i * C + channel]);
+  for (int i = 0; i < n_curved(d); ++i) w.push_back(t.saaf_w[i * C + channel]);
+  const Context context;
+  std::vector<unsigned char> scratch(saaf_scratch(context, d) + 64);
+  saaf_forward(context, y, x, v.data(), w.data(), scratch.data(), d);
+}
+
+std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxForm form) {
+  const long T = c.frame, C = c.filters, pooled = T / c.pool, latent = c.latent;
+  const auto shape = [](long t, long channels) { return fmt::format("({}, {})", t, channels); };
+  std::vector<LayerRow> rows;
+  const bool supervised = form == CafxForm::kSupervised;
+  rows.push_back({"input", shape(T, 1), fmt::format("{} Hz", c.sample_rate), 0, 0});
+  rows.push_back(
+      {"Conv1D", shape(T, C), fmt::format("{} filters of {} taps = X1", C, c.taps), C * c.taps + C, T * C * c.taps});
+  rows.push_back({"abs", shape(T, C), "", 0, 0});
+  rows.push_back({"Conv1D-Local", shape(T, C), fmt::format("{} taps per channel, softplus", c.local_taps),
+                  C * c.local_taps + C, T * C * c.local_taps});
+  rows.push_back({"max pool", shape(pooled, C), fmt::format("{}, positions kept = Z", c.pool), 0, 0});
+  if (supervised) {
+    rows.push_back({"Dense-Local", shape(latent, C), "own layer per channel, softplus", C * (latent * pooled + latent),
+                    C * latent * pooled});
+    rows.push_back({"Dense", shape(pooled, C), "one layer for all channels, softplus", pooled * latent + pooled,
+                    C * pooled * latent});
+  }
+  rows.push_back({"unpool", shape(T, C), supervised ? c.unpool : "positions", 0, 0});
+  rows.push_back({"multiply", shape(T, C), "by X1", 0, 0});
+  if (supervised) {
+    long in = C;
+    for (std::size_t l = 0; l < c.dnn.size(); ++l) {
+      const long out = c.dnn[l];
+      rows.push_back({fmt::format("DNN-SAAF dense {}", l + 1), shape(T, out),
+                      l + 1 < c.dnn.size() ? c.activation : "linear", out * in + out, T * out * in});
+      in = out;
+    }
+    if (c.saaf) {
+      const SaafDims s = Dims::saaf_of(c, 1);
+      rows.push_back({"SAAF", shape(T, C),
+                      fmt::format("{} segments on [{:g}, {:g}]", c.saaf_segments, c.saaf_lo, c.saaf_hi),
+                      C * (n_v(s) + n_curved(s)), 0});
+    }
+  }
+  rows.push_back({"deConv1D", shape(T, 1), "weights of Conv1D, " + c.deconv, 1, T * C * c.taps});
+  return rows;
+}
+
+}  // namespace cafx

@@ -1,0 +1,79 @@
+// models/cafx/cafx.h -- CAFx, and the form of it that is pretrained; forward and backward, naming no device.
+//
+//   layer               output               (frame 1024, 128 filters)
+//   input               (1024, 1)
+//   Conv1D              (1024, 128) = x1, kept signed as the residual
+//   abs, Conv1D-Local, softplus, max pool    (64, 128) = z, with positions
+//   Dense-Local         (64, 128) = h        own layer per channel, softplus
+//   Dense               (64, 128) = zhat     one layer for all channels, softplus
+//   unpool, times x1, DNN-SAAF               (1024, 128) = u
+//   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed
+//
+//   The pretrained form goes from z straight to unpooling (always by positions) and has convolutional weights only.
+//
+// Source   arXiv:1810.06603; the journal version's choices are fields of CafxConfig.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/device/context.h"
+#include "kernels/frames/frames.h"
+#include "models/cafx/config.h"
+#include "models/model.h"
+
+namespace cafx {
+
+enum class CafxForm { kSupervised, kPretrain };
+
+// Every tensor of a form with its shape, in the order in which it lies in the flat block.
+std::vector<ParamSpec> cafx_params(const CafxConfig&, CafxForm);
+// The layer table of `cafx info`.
+std::vector<LayerRow> cafx_layers(const CafxConfig&, CafxForm);
+
+// Frames of one step: frame i is input[refs[i]] and target[refs[i]], zero outside its note.
+struct CafxBatch {
+  const float* input;
+  const float* target;
+  const FrameRef* refs;
+  int B;
+};
+
+class CafxModel : public FrameModel {
+ public:
+  explicit CafxModel(const CafxConfig&, CafxForm = CafxForm::kSupervised);
+  ~CafxModel() override;
+
+  const CafxConfig& config() const;
+  CafxForm form() const;
+  const std::vector<ParamSpec>& params() const;
+  long n_floats() const;      // of the flat block, gaps between tensors included (always 0 there)
+  long n_parameters() const;  // that are learned
+  float* data();              // the flat block: tensor i at params()[i].offset
+  const float* data() const;
+
+  void initialize(std::uint64_t seed);
+
+  Geometry geometry() const override;
+  void forward(const Context&, float* y, const float* x, int B) override;  // supervised and pretrained form alike
+
+  // Mean absolute error of the batch, the SAAF's penalty left out; gradient of error plus penalty (n_floats()) written.
+  // Equal bits for every number of threads of the context.
+  double loss_and_gradient(const Context&, float* gradient, const CafxBatch&);
+  // Mean absolute error of the batch alone.
+  double loss(const Context&, const CafxBatch&);
+  // saaf.l2 times the sum of squares of the SAAF's weights.
+  double penalty() const;
+  // Keeps every slope within saaf.lipschitz, where that is set. To be called after each step.
+  void project();
+  // The largest Lipschitz constant of all channels' curves; 0 without SAAF.
+  double lipschitz() const;
+  // Curve of one channel at n points.
+  void curve(int channel, float* y, const float* x, int n) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cafx

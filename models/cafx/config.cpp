@@ -1,0 +1,105 @@
+#include "models/cafx/config.h"
+
+#include <fmt/ranges.h>
+
+#include "kernels/base/error.h"
+#include "kernels/dnn_saaf/dnn_saaf.h"
+
+namespace cafx {
+
+Fields describe(CafxConfig& c) {
+  const double inf = 1e30;
+  return {
+      field("sample_rate", c.sample_rate, 1000, 384000, "rate the model works at, in Hz"),
+      field("frame", c.frame, 2, 1 << 20, "samples in and out of one forward pass"),
+      field("hop", c.hop, 1, 1 << 19, "samples between the frames of training, at most frame / 2"),
+      field("filters", c.filters, 1, 4096, "filters of Conv1D, channels of all that follows"),
+      field("taps", c.taps, 1, 1 << 16, "taps of Conv1D and of the tied deconvolution"),
+      field("local_taps", c.local_taps, 1, 1 << 16, "taps of Conv1D-Local"),
+      field("pool", c.pool, 1, 1 << 16, "window of the max pooling; divides frame"),
+      field("latent", c.latent, 1, 1 << 16, "outputs of Dense-Local"),
+      field("dnn", c.dnn, "outputs of the dense layers of DNN-SAAF; the last equals filters"),
+      choice("activation", c.activation, {"softplus", "relu", "tanh", "identity"}, "between the layers of DNN-SAAF"),
+      choice("unpool", c.unpool, {"hold", "positions"},
+             "hold: repeat the value; positions: only where the maximum was"),
+      choice("deconv", c.deconv, {"adjoint", "correlate"},
+             "deconvolution: true transpose, or the journal's correlation"),
+      choice("conv_init", c.conv_init, {"lecun_uniform", "glorot_uniform", "fan_in_uniform"},
+             "initial weights of the convolutions"),
+      choice("dense_init", c.dense_init, {"glorot_uniform", "lecun_uniform", "fan_in_uniform"},
+             "initial weights of the dense layers"),
+      field("saaf.enabled", c.saaf, "false: DNN-SAAF ends with its last dense layer"),
+      field("saaf.segments", c.saaf_segments, 1, 4096, "equal segments of the SAAF's domain"),
+      field("saaf.order", c.saaf_order, 1, 2, "1: piecewise linear; 2: piecewise quadratic"),
+      field("saaf.lo", c.saaf_lo, -inf, inf, "lower end of the SAAF's domain"),
+      field("saaf.hi", c.saaf_hi, -inf, inf, "upper end of the SAAF's domain"),
+      field("saaf.every_second", c.saaf_every_second, "only segments 0, 2, 4, ... are curved"),
+      field("saaf.v0", c.saaf_has_v0, "the curve has an offset of its own"),
+      field("saaf.scale", c.saaf_scale, 1e-6, 1e6, "factor on the basis functions"),
+      choice("saaf.init", c.saaf_init, {"identity", "normal"}, "initial curves: y = x, or all weights normal"),
+      field("saaf.init_std", c.saaf_init_std, 0, 10, "standard deviation for saaf.init = normal"),
+      field("saaf.l2", c.saaf_l2, 0, 1e3, "added to the loss: l2 times the sum of squares of the SAAF's weights"),
+      field("saaf.lipschitz", c.saaf_lipschitz, 0, 1e6, "bound kept on every slope after each step; 0: none"),
+  };
+}
+
+std::vector<std::string> cafx_presets() { return {"default", "paper", "journal"}; }
+
+CafxConfig cafx_preset(const std::string& name) {
+  CafxConfig c;
+  if (name == "default") return c;
+  if (name == "paper") {
+    c.hop = 64;
+    c.filters = 128;
+    c.dnn = {128, 64, 64, 128};
+    c.activation = "softplus";
+    c.unpool = "positions";
+    c.saaf_segments = 25;
+    return c;
+  }
+  if (name == "journal") {
+    c.frame = 4096;
+    c.hop = 2048;
+    c.filters = 128;
+    c.pool = 64;
+    c.dnn = {128, 64, 64, 64, 128};
+    c.activation = "relu";
+    c.unpool = "hold";
+    c.deconv = "correlate";
+    c.saaf_segments = 24;  // between 25 break points
+    c.saaf_lo = -0.2;
+    c.saaf_hi = 0.2;
+    c.saaf_every_second = true;
+    c.saaf_has_v0 = false;
+    c.saaf_scale = 100.0;
+    c.saaf_init = "normal";
+    return c;
+  }
+  throw Error("unknown preset '{}'; known are {}", name, fmt::join(cafx_presets(), ", "));
+}
+
+void check(const CafxConfig& c, const std::string& where) {
+  if (c.frame % c.pool != 0) {
+    throw Error("{}: frame = {} is not divisible by pool = {}; choose a frame that is a multiple of the pool", where,
+                c.frame, c.pool);
+  }
+  if (c.hop > c.frame / 2) {
+    throw Error("{}: hop = {} is over half a frame ({}); overlap-add would leave gaps, choose at most {}", where, c.hop,
+                c.frame, c.frame / 2);
+  }
+  if (c.dnn.empty() || static_cast<int>(c.dnn.size()) > kMaxDnnLayers) {
+    throw Error("{}: dnn has {} layers; 1 to {} are possible", where, c.dnn.size(), kMaxDnnLayers);
+  }
+  for (const int width : c.dnn) {
+    if (width < 1 || width > 1 << 16) throw Error("{}: dnn holds {}; every width is 1 to 65536", where, width);
+  }
+  if (c.dnn.back() != c.filters) {
+    throw Error("{}: the last layer of dnn has {} outputs, but filters = {}; they must be equal", where, c.dnn.back(),
+                c.filters);
+  }
+  if (!(c.saaf_lo < c.saaf_hi)) {
+    throw Error("{}: saaf.lo = {} is not below saaf.hi = {}", where, c.saaf_lo, c.saaf_hi);
+  }
+}
+
+}  // namespace cafx
