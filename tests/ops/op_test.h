@@ -1,0 +1,157 @@
+// tests/ops/op_test.h -- what every test of an op stands on: buffers that notice, the tolerances, the instruction sets.
+//
+//   Buffers have exactly the size asked for, hold NaN before the call and a pattern on both sides, which is checked
+//   when they go. Data stands at odd multiples of four bytes, since no op's contract asks for more; scratch at 64.
+//   Random numbers are floats held in double, so that oracle and op read the same values.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "kernels/device/context.h"
+#include "tests/reference/reference.h"
+
+namespace cafx::op_test {
+
+using reference::Positions;
+using reference::Vec;
+
+inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// One context for each instruction set that this build and this processor have.
+inline std::vector<Context> contexts() {
+  std::vector<Context> all;
+  for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
+    try {
+      Context context;
+      context.isa = parse_isa(to_string(isa));
+      all.push_back(context);
+    } catch (const Error&) {
+      continue;  // not in this build or not on this processor
+    }
+  }
+  return all;
+}
+
+inline Vec random(long n, std::uint64_t seed, double lo = -1.0, double hi = 1.0) {
+  Vec x(static_cast<std::size_t>(n));
+  const Rng rng{seed, 0};
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(lo + (hi - lo) * rng.uniform(i));
+  return x;
+}
+
+// A block of bytes with watched borders.
+class Bytes {
+ public:
+  // Not inlined: the compiler would warn of sizes that only the refused calls could ask for.
+  [[gnu::noinline]] explicit Bytes(std::size_t size, std::size_t shift = 0) : size_(size) {
+#if defined(__SANITIZE_ADDRESS__)
+    all_.assign(size, 0xFF);  // the sanitizer watches the borders, reads too
+    at_ = all_.data();
+    (void)shift;
+#else
+    all_.assign(size + 4 * kBorder, kPattern);
+    const auto address = reinterpret_cast<std::uintptr_t>(all_.data());
+    at_ = all_.data() + kBorder + (kBorder - address % kBorder) % kBorder + shift;
+    std::memset(at_, 0xFF, size);  // as floats: NaN
+#endif
+  }
+  Bytes(const Bytes&) = delete;
+  Bytes& operator=(const Bytes&) = delete;
+  ~Bytes() {
+    for (const unsigned char* p = all_.data(); p != all_.data() + all_.size(); ++p) {
+      if (p >= at_ && p < at_ + size_) continue;
+      if (*p != kPattern) {
+        ADD_FAILURE() << "written outside: byte " << (p - at_) << " of a block of " << size_;
+        return;
+      }
+    }
+  }
+  void* get() { return at_; }
+
+ private:
+  static constexpr std::size_t kBorder = 64;
+  static constexpr unsigned char kPattern = 0xA5;
+  std::vector<unsigned char> all_;
+  unsigned char* at_;
+  std::size_t size_;
+};
+
+// Floats on such a block.
+class Floats {
+ public:
+  explicit Floats(const Vec& values) : bytes_(4 * values.size(), 4), n_(values.size()) {
+    for (std::size_t i = 0; i < n_; ++i) data()[i] = static_cast<float>(values[i]);
+  }
+  Floats(std::size_t n, float fill) : bytes_(4 * n, 4), n_(n) { std::fill(data(), data() + n, fill); }
+  float* data() { return static_cast<float*>(bytes_.get()); }
+  operator float*() { return data(); }
+  std::size_t size() const { return n_; }
+  Vec values() { return Vec(data(), data() + n_); }
+
+ private:
+  Bytes bytes_;
+  std::size_t n_;
+};
+
+class Ints {
+ public:
+  explicit Ints(const Positions& values) : bytes_(4 * values.size(), 4), n_(values.size()) {
+    std::copy(values.begin(), values.end(), data());
+  }
+  explicit Ints(std::size_t n) : bytes_(4 * n, 4), n_(n) {}
+  std::int32_t* data() { return static_cast<std::int32_t*>(bytes_.get()); }
+  operator std::int32_t*() { return data(); }
+  Positions values() { return Positions(data(), data() + n_); }
+
+ private:
+  Bytes bytes_;
+  std::size_t n_;
+};
+
+// Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element. `start` is what an accumulated gradient
+// held before the call; the rounding of sums that carry it along is allowed for.
+struct Tolerance {
+  double of_max = 1e-6, of_value = 1e-5;
+};
+inline void expect_near(Floats& got, const Vec& ref, const std::string& what, float start = 0.0f,
+                        Tolerance tolerance = {}) {
+  ASSERT_EQ(got.size(), ref.size()) << what;
+  double largest = 0;
+  for (const double r : ref) largest = std::max(largest, std::abs(r));
+  long wrong = 0;
+  for (std::size_t i = 0; i < ref.size(); ++i) {
+    const double want = ref[i] + start, err = std::abs(got.data()[i] - want);
+    const double tol = tolerance.of_max * largest + tolerance.of_value * std::abs(ref[i]) + 2e-5 * start;
+    if (!(err <= tol) && ++wrong == 1) {
+      ADD_FAILURE() << what << "[" << i << "] is " << got.data()[i] << ", expected " << want << " within " << tol;
+    }
+  }
+  if (wrong > 1) ADD_FAILURE() << what << ": " << wrong << " of " << ref.size() << " are outside";
+}
+
+inline void expect_same_bits(const float* a, const float* b, std::size_t n, const std::string& what) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (std::memcmp(a + i, b + i, sizeof(float)) != 0) {
+      ADD_FAILURE() << what << "[" << i << "]: " << a[i] << " and " << b[i] << " differ";
+      return;
+    }
+  }
+}
+
+// What an accumulated gradient holds before the call: 0 for the sharp comparison, 9 to prove the +=.
+inline constexpr float kStarts[] = {0.0f, 9.0f};
+
+inline std::string label(const Context& context) { return std::string("instruction set ") + to_string(context.isa); }
+
+}  // namespace cafx::op_test

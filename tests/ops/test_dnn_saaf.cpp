@@ -1,0 +1,316 @@
+#include "kernels/dnn_saaf/dnn_saaf.h"
+
+#include <memory>
+
+#include "kernels/dense/dense.h"
+#include "tests/ops/op_test.h"
+
+namespace cafx {
+namespace {
+
+using namespace op_test;
+using reference::DnnSaafParams;
+
+DnnSaafDims dims(int B, int T, int C, int P, std::vector<int> width, Activation activation, Unpool unpool) {
+  DnnSaafDims d{};
+  d.B = B, d.T = T, d.C = C, d.P = P;
+  d.unpool = unpool;
+  d.L = static_cast<int>(width.size());
+  std::copy(width.begin(), width.end(), d.width);
+  d.activation = activation;
+  d.use_saaf = true;
+  d.saaf = {B, T, C, 6, -0.8f, 0.9f, 1.0f, false, true, 2};
+  return d;
+}
+int inputs_of(const DnnSaafDims& d, int l) { return l == 0 ? d.C : d.width[l - 1]; }
+
+struct Inputs {
+  Vec r, z, du;
+  Positions positions;
+  DnnSaafParams p;
+};
+
+// Rounding turns a relu, or a corner of an order 1 curve, where a number lies within it; those rows get no gradient.
+void drop_doubtful_rows(Inputs& in, const reference::DnnSaaf& f, const DnnSaafDims& d) {
+  const auto drop = [&](int n) { std::fill_n(in.du.begin() + static_cast<long>(n) * d.C, d.C, 0.0); };
+  for (int l = 0; l < d.L - 1 && d.activation == Activation::kRelu; ++l) {
+    const Vec sums =
+        reference::dense_forward(f.h[l], in.p.w[l], in.p.bias[l], {d.B * d.T, inputs_of(d, l), d.width[l]});
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      if (std::abs(sums[i]) < 2e-6) drop(static_cast<int>(i) / d.width[l]);
+    }
+  }
+  if (!d.use_saaf || d.saaf.order == 2) return;
+  for (std::size_t i = 0; i < f.u.size(); ++i) {
+    const double k = (f.h.back()[i] - d.saaf.lo) * d.saaf.S / (static_cast<double>(d.saaf.hi) - d.saaf.lo);
+    if (std::abs(k - std::round(k)) < 1e-4) drop(static_cast<int>(i) / d.C);
+  }
+}
+
+Inputs make_inputs(const DnnSaafDims& d) {
+  Inputs in;
+  const long n = static_cast<long>(d.B) * d.T * d.C;
+  in.r = random(n, 1);
+  in.z = random(n / d.P, 2, 0, 1.5);
+  in.du = random(n, 3);
+  reference::max_pool_forward(in.positions, random(n, 4), {d.B, d.T, d.C, d.P});
+  for (int l = 0; l < d.L; ++l) {
+    const double range = std::sqrt(6.0 / (inputs_of(d, l) + d.width[l]));  // glorot: numbers keep their size
+    in.p.w.push_back(random(static_cast<long>(inputs_of(d, l)) * d.width[l], 10 + l, -range, range));
+    in.p.bias.push_back(random(d.width[l], 20 + l, -0.3, 0.3));
+  }
+  in.p.saaf_v = random(n_v(d.saaf) * d.C, 30);
+  in.p.saaf_w = random(n_curved(d.saaf) * d.C, 31);
+  return in;
+}
+
+struct Params {
+  Params(const DnnSaafParams& p, const DnnSaafDims& d) : v(p.saaf_v), w(p.saaf_w) {
+    for (int l = 0; l < d.L; ++l) {
+      weights.push_back(std::make_unique<Floats>(p.w[l]));
+      biases.push_back(std::make_unique<Floats>(p.bias[l]));
+      pointers.w[l] = *weights.back();
+      pointers.bias[l] = *biases.back();
+    }
+    pointers.saaf_v = d.use_saaf ? v.data() : nullptr;
+    pointers.saaf_w = d.use_saaf ? w.data() : nullptr;
+  }
+  std::vector<std::unique_ptr<Floats>> weights, biases;
+  Floats v, w;
+  DnnSaafWeights pointers{};
+};
+
+struct Grads {
+  Grads(const DnnSaafParams& p, const DnnSaafDims& d, float start)
+      : dr(static_cast<std::size_t>(d.B) * d.T * d.C, kNan),
+        dz(dr.size() / d.P, kNan),
+        dv(p.saaf_v.size(), start),
+        dw_saaf(p.saaf_w.size(), start) {
+    for (int l = 0; l < d.L; ++l) {
+      dw.push_back(std::make_unique<Floats>(p.w[l].size(), start));
+      dbias.push_back(std::make_unique<Floats>(p.bias[l].size(), start));
+      pointers.dw[l] = *dw.back();
+      pointers.dbias[l] = *dbias.back();
+    }
+    pointers.dsaaf_v = d.use_saaf ? dv.data() : nullptr;
+    pointers.dsaaf_w = d.use_saaf ? dw_saaf.data() : nullptr;
+  }
+  Floats dr, dz, dv, dw_saaf;
+  std::vector<std::unique_ptr<Floats>> dw, dbias;
+  DnnSaafGrads pointers{};
+};
+
+// unpool, multiply, dense, saaf; then the same upward.
+void plain_twin(const Context& context, Floats& u, Grads& g, const Inputs& in, const DnnSaafDims& d) {
+  const PoolDims pool{d.B, d.T, d.C, d.P};
+  const long n = static_cast<long>(in.r.size());
+  Floats r(in.r), z(in.z), du(in.du), unpooled(in.r.size(), kNan);
+  Ints positions(in.positions);
+  Params p(in.p, d);
+  std::vector<std::unique_ptr<Floats>> h;
+  h.push_back(std::make_unique<Floats>(in.r.size(), kNan));
+  unpool_forward(context, unpooled, z, positions, pool, d.unpool);
+  multiply_forward(context, *h[0], unpooled, r, n);
+  const auto layer = [&](int l) {
+    return DenseDims{d.B * d.T, inputs_of(d, l), d.width[l], l == d.L - 1 ? Activation::kIdentity : d.activation};
+  };
+  for (int l = 0; l < d.L; ++l) {
+    h.push_back(std::make_unique<Floats>(static_cast<std::size_t>(d.B) * d.T * d.width[l], kNan));
+    Bytes scratch(dense_scratch(context, layer(l)));
+    dense_forward(context, *h[l + 1], *h[l], p.pointers.w[l], p.pointers.bias[l], scratch.get(), layer(l));
+  }
+  Bytes scratch(saaf_scratch(context, d.saaf));
+  auto gradient = std::make_unique<Floats>(in.du);
+  if (d.use_saaf) {
+    saaf_forward(context, u, *h[d.L], p.v, p.w, scratch.get(), d.saaf);
+    saaf_backward(context, *gradient, g.dv, g.dw_saaf, du, *h[d.L], p.v, p.w, scratch.get(), d.saaf);
+  } else {
+    std::copy(h[d.L]->data(), h[d.L]->data() + n, u.data());
+  }
+  for (int l = d.L - 1; l >= 0; --l) {
+    auto below = std::make_unique<Floats>(h[l]->size(), kNan);
+    Bytes layer_scratch(dense_scratch(context, layer(l)));
+    dense_backward(context, *below, *g.dw[l], *g.dbias[l], *gradient, *h[l + 1], *h[l], p.pointers.w[l],
+                   layer_scratch.get(), layer(l));
+    gradient = std::move(below);
+  }
+  Floats dunpooled(in.r.size(), kNan);
+  multiply_backward(context, dunpooled, g.dr, *gradient, unpooled, r, n);
+  unpool_backward(context, g.dz, dunpooled, positions, pool, d.unpool);
+}
+
+void expect_oracle(const DnnSaafDims& d) {
+  // Five layers of a few units each, whose sums all but cancel: twice what one op is allowed.
+  const Tolerance chain = d.L > 4 && d.C < 16 ? Tolerance{2e-6, 2e-5} : Tolerance{};
+  Inputs in = make_inputs(d);
+  const reference::DnnSaaf want = reference::dnn_saaf_forward(in.r, in.z, in.positions, in.p, d);
+  drop_doubtful_rows(in, want, d);
+  DnnSaafParams grads;
+  for (int l = 0; l < d.L; ++l) {
+    grads.w.emplace_back(in.p.w[l].size());
+    grads.bias.emplace_back(in.p.bias[l].size());
+  }
+  grads.saaf_v.resize(in.p.saaf_v.size());
+  grads.saaf_w.resize(in.p.saaf_w.size());
+  Vec dr, dz;
+  reference::dnn_saaf_backward(dr, dz, grads, in.du, want, in.r, in.z, in.positions, in.p, d);
+
+  for (const Context& context : contexts()) {
+    SCOPED_TRACE(fmt::format("{} B={} T={} C={} P={} L={} width={},{} {} unpool {} saaf {} order {}", label(context),
+                             d.B, d.T, d.C, d.P, d.L, d.width[0], d.width[d.L - 1], to_string(d.activation),
+                             static_cast<int>(d.unpool), d.use_saaf, d.saaf.order));
+    Floats r(in.r), z(in.z), du(in.du), u(in.r.size(), kNan), unsaved(in.r.size(), kNan), twin_u(in.r.size(), kNan);
+    Ints positions(in.positions);
+    std::int32_t* at = d.unpool == Unpool::kHold ? nullptr : positions.data();
+    Params p(in.p, d);
+    Bytes packed(dnn_saaf_packed(context, d)), saved(dnn_saaf_saved(context, d));
+    dnn_saaf_prepare(context, packed.get(), p.pointers, d);
+    {
+      Bytes scratch(dnn_saaf_scratch(context, d));
+      dnn_saaf_forward(context, u, saved.get(), r, z, at, packed.get(), scratch.get(), d);
+    }
+    expect_near(u, want.u, "u");
+    {
+      Bytes scratch(dnn_saaf_scratch(context, d));
+      dnn_saaf_forward(context, unsaved, nullptr, r, z, at, packed.get(), scratch.get(), d);
+    }
+    expect_same_bits(unsaved, u, u.size(), "u with nothing saved");
+
+    Grads twin(in.p, d, 0.0f);
+    plain_twin(context, twin_u, twin, in, d);
+    constexpr Tolerance kTwice{2e-6, 2e-5};
+    expect_near(u, twin_u.values(), "u against the plain twin", 0, kTwice);
+    for (const float start : kStarts) {
+      Grads g(in.p, d, start);
+      Bytes scratch(dnn_saaf_scratch(context, d));
+      dnn_saaf_backward(context, g.dr, g.dz, g.pointers, du, saved.get(), r, z, at, p.pointers, packed.get(),
+                        scratch.get(), d);
+      expect_near(g.dr, dr, "dr", 0, chain);
+      expect_near(g.dz, dz, "dz", 0, chain);
+      for (int l = 0; l < d.L; ++l) {
+        expect_near(*g.dw[l], grads.w[l], fmt::format("dw[{}]", l), start, chain);
+        expect_near(*g.dbias[l], grads.bias[l], fmt::format("dbias[{}]", l), start, chain);
+      }
+      if (d.use_saaf) {
+        expect_near(g.dv, grads.saaf_v, "dv", start);
+        expect_near(g.dw_saaf, grads.saaf_w, "dw_saaf", start);
+      }
+      if (start != 0) continue;
+      expect_near(g.dr, twin.dr.values(), "dr against the plain twin", 0, kTwice);
+      expect_near(g.dz, twin.dz.values(), "dz against the plain twin", 0, kTwice);
+      for (int l = 0; l < d.L; ++l) {
+        expect_near(*g.dw[l], twin.dw[l]->values(), "dw against the plain twin", 0, kTwice);
+        expect_near(*g.dbias[l], twin.dbias[l]->values(), "dbias against the plain twin", 0, kTwice);
+      }
+      if (d.use_saaf) {
+        expect_near(g.dv, twin.dv.values(), "dv against the plain twin", 0, kTwice);
+        expect_near(g.dw_saaf, twin.dw_saaf.values(), "dw_saaf against the plain twin", 0, kTwice);
+      }
+    }
+  }
+}
+
+constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
+                                       Activation::kSoftplus};
+constexpr Unpool kUnpools[] = {Unpool::kPositions, Unpool::kHold};
+
+TEST(DnnSaaf, EveryActivationUnpoolingAndDepthIsTheOracles) {
+  const std::vector<std::vector<int>> widths = {{3}, {5, 3}, {7, 4, 3}, {6, 5, 5, 3}, {17, 4, 9, 33, 3}};
+  for (const Activation activation : kActivations) {
+    for (const Unpool unpool : kUnpools) {
+      for (const std::vector<int>& width : widths) {
+        for (const bool use_saaf : {true, false}) {
+          DnnSaafDims d = dims(2, 15, 3, 5, width, activation, unpool);
+          d.use_saaf = use_saaf;
+          expect_oracle(d);
+        }
+      }
+    }
+  }
+}
+
+TEST(DnnSaaf, OddSizesAreTheOracles) {
+  for (const Unpool unpool : kUnpools) {
+    expect_oracle(dims(1, 1, 1, 1, {1}, Activation::kSoftplus, unpool));
+    expect_oracle(dims(2, 1, 3, 1, {4, 3}, Activation::kTanh, unpool));
+    expect_oracle(dims(2, 17, 1, 17, {5, 2, 1}, Activation::kRelu, unpool));
+    expect_oracle(dims(2, 18, 3, 6, {6, 1, 3}, Activation::kSoftplus, unpool));
+    expect_oracle(dims(1, 12, 16, 4, {16, 8, 16}, Activation::kSoftplus, unpool));
+    expect_oracle(dims(2, 9, 33, 3, {40, 19, 33}, Activation::kRelu, unpool));
+    expect_oracle(dims(1, 130, 67, 13, {65, 33, 67}, Activation::kTanh, unpool));
+    expect_oracle(dims(1, 192, 32, 16, {32, 32, 32, 32}, Activation::kRelu, unpool));
+    expect_oracle(dims(2, 200, 20, 8, {48, 17, 20}, Activation::kSoftplus, unpool));
+  }
+}
+
+TEST(DnnSaaf, EverySettingOfTheCurveIsTheOracles) {
+  for (const int order : {1, 2}) {
+    for (const bool every_second : {false, true}) {
+      for (const bool has_v0 : {false, true}) {
+        DnnSaafDims d = dims(2, 34, 5, 17, {7, 5}, Activation::kSoftplus, Unpool::kHold);
+        d.saaf = {2, 34, 5, 9, -0.3f, 0.5f, 2.0f, every_second, has_v0, order};
+        expect_oracle(d);
+      }
+    }
+  }
+}
+
+TEST(DnnSaaf, ThePapersSizeIsTheOracles) {
+  DnnSaafDims d = dims(1, 1024, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions);
+  d.saaf = {1, 1024, 128, 25, -1.0f, 1.0f, 1.0f, false, true, 2};
+  expect_oracle(d);
+}
+
+TEST(DnnSaaf, TheJournalsLayersAreTheOracles) {
+  DnnSaafDims d = dims(1, 512, 128, 64, {128, 64, 64, 64, 128}, Activation::kRelu, Unpool::kHold);
+  d.saaf = {1, 512, 128, 24, -0.2f, 0.2f, 100.0f, true, false, 2};
+  expect_oracle(d);
+}
+
+// A frame's result hangs on its own samples alone, wherever it stands in the batch.
+TEST(DnnSaaf, FramesDoNotTouchEachOther) {
+  const DnnSaafDims both = dims(2, 100, 19, 4, {21, 19}, Activation::kTanh, Unpool::kHold);
+  const DnnSaafDims one = dims(1, 100, 19, 4, {21, 19}, Activation::kTanh, Unpool::kHold);
+  const Inputs in = make_inputs(both);
+  const std::size_t n = in.r.size() / 2;
+  for (const Context& context : contexts()) {
+    Params p(in.p, both);
+    Floats r(in.r), z(in.z), u(2 * n, kNan), alone(n, kNan);
+    Bytes packed(dnn_saaf_packed(context, both)), scratch(dnn_saaf_scratch(context, both));
+    EXPECT_EQ(dnn_saaf_scratch(context, both), dnn_saaf_scratch(context, one));
+    dnn_saaf_prepare(context, packed.get(), p.pointers, both);
+    dnn_saaf_forward(context, u, nullptr, r, z, nullptr, packed.get(), scratch.get(), both);
+    dnn_saaf_forward(context, alone, nullptr, r.data() + n, z.data() + n / 4, nullptr, packed.get(), scratch.get(),
+                     one);
+    expect_same_bits(u.data() + n, alone, n, label(context));
+  }
+}
+
+TEST(DnnSaaf, RefusesWhatItsContractExcludes) {
+  const DnnSaafDims good = dims(1, 8, 3, 4, {5, 3}, Activation::kRelu, Unpool::kHold);
+  std::vector<DnnSaafDims> bad(7, good);
+  bad[0].L = 0;
+  bad[1].L = kMaxDnnLayers + 1;
+  bad[2].width[1] = 4;  // not C
+  bad[3].P = 3;
+  bad[4].width[0] = 0;
+  bad[5].B = 0;
+  bad[6].C = 0;
+  Inputs in = make_inputs(good);
+  Params p(in.p, good);
+  Grads g(in.p, good, 0.0f);
+  Floats r(in.r), z(in.z), u(in.r.size(), 0.0f), block(65536, 0.0f);
+  for (const DnnSaafDims& d : bad) {
+    EXPECT_THROW(dnn_saaf_packed({}, d), CheckError);
+    EXPECT_THROW(dnn_saaf_saved({}, d), CheckError);
+    EXPECT_THROW(dnn_saaf_scratch({}, d), CheckError);
+    EXPECT_THROW(dnn_saaf_prepare({}, block.data(), p.pointers, d), CheckError);
+    EXPECT_THROW(dnn_saaf_forward({}, u, nullptr, r, z, nullptr, block.data(), block.data(), d), CheckError);
+    EXPECT_THROW(dnn_saaf_backward({}, g.dr, g.dz, g.pointers, u, block.data(), r, z, nullptr, p.pointers, block.data(),
+                                   block.data(), d),
+                 CheckError);
+  }
+}
+
+}  // namespace
+}  // namespace cafx

@@ -1,0 +1,337 @@
+// The oracle's own gradients against central differences, in double: 1e-7 + 1e-6 |ref|, for every element.
+#include "tests/ops/op_test.h"
+#include "tests/reference/reference_cafx.h"
+
+namespace cafx::reference {
+namespace {
+
+using op_test::random;
+
+double dot(const Vec& a, const Vec& b) {
+  double s = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) s += a[i] * b[i];
+  return s;
+}
+
+// Compares `gradient` with the differences of f() in each number of x.
+template <class F>
+void expect_gradient(const std::string& what, Vec& x, const Vec& gradient, F f) {
+  ASSERT_EQ(x.size(), gradient.size()) << what;
+  constexpr double kStep = 1e-5;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double before = x[i];
+    x[i] = before + kStep;
+    const double above = f();
+    x[i] = before - kStep;
+    const double below = f();
+    x[i] = before;
+    const double difference = (above - below) / (2 * kStep), err = std::abs(gradient[i] - difference);
+    EXPECT_TRUE(err <= 1e-7 + 1e-6 * std::abs(difference))
+        << what << "[" << i << "] is " << gradient[i] << ", differences give " << difference;
+  }
+}
+
+// No number within 0.1 of 0, where abs and relu have their corner.
+Vec random_off_zero(long n, std::uint64_t seed) {
+  Vec x = random(n, seed);
+  for (double& value : x) value += value < 0 ? -0.1 : 0.1;
+  return x;
+}
+
+constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
+                                       Activation::kSoftplus};
+
+TEST(ReferenceGradients, Pointwise) {
+  Vec x = random_off_zero(31, 1);
+  const Vec dy = random(31, 2);
+  for (const Activation a : kActivations) {
+    const Vec y = activation_forward(x, a);
+    expect_gradient(to_string(a), x, activation_backward(dy, y, a), [&] { return dot(activation_forward(x, a), dy); });
+  }
+  expect_gradient("abs", x, abs_backward(dy, x), [&] { return dot(abs_forward(x), dy); });
+}
+
+TEST(ReferenceGradients, Conv1d) {
+  for (const Conv1dDims d : {Conv1dDims{2, 17, 3, 5}, Conv1dDims{2, 3, 2, 8}}) {
+    const Vec x = random(d.B * (d.T + d.K - 1), 1), dy = random(d.B * d.T * d.C, 2);
+    Vec w = random(d.C * d.K, 3), bias = random(d.C, 4), dw(w.size()), dbias(bias.size());
+    conv1d_backward(dw, dbias, dy, x, d);
+    const auto f = [&] { return dot(conv1d_forward(x, w, bias, d), dy); };
+    expect_gradient("dw", w, dw, f);
+    expect_gradient("dbias", bias, dbias, f);
+  }
+}
+
+TEST(ReferenceGradients, LocalConv) {
+  for (const LocalConvDims d : {LocalConvDims{2, 17, 3, 5}, LocalConvDims{2, 3, 2, 8}}) {
+    const Vec dy = random(d.B * d.T * d.C, 2);
+    Vec x = random(d.B * d.T * d.C, 1), w = random(d.C * d.K, 3), bias = random(d.C, 4), dw(w.size()), dbias(d.C);
+    const Vec dx = local_conv_backward(dw, dbias, dy, x, w, d);
+    const auto f = [&] { return dot(local_conv_forward(x, w, bias, d), dy); };
+    expect_gradient("dx", x, dx, f);
+    expect_gradient("dw", w, dw, f);
+    expect_gradient("dbias", bias, dbias, f);
+  }
+}
+
+TEST(ReferenceGradients, Deconv1d) {
+  for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+    for (const Deconv1dDims d : {Deconv1dDims{2, 17, 3, 4, form}, Deconv1dDims{2, 3, 2, 8, form}}) {
+      const Vec dy = random(d.B * d.T, 2);
+      Vec u = random(d.B * d.T * d.C, 1), w = random(d.C * d.K, 3), bias = random(1, 4), dw(w.size()), dbias(1);
+      const Vec du = deconv1d_backward(dw, dbias, dy, u, w, d);
+      const auto f = [&] { return dot(deconv1d_forward(u, w, bias, d), dy); };
+      expect_gradient("du", u, du, f);
+      expect_gradient("dw", w, dw, f);
+      expect_gradient("dbias", bias, dbias, f);
+    }
+  }
+}
+
+// The adjoint form is the transpose of the convolution: dot(conv(x), u) = dot(x, deconv(u)).
+TEST(ReferenceGradients, DeconvIsTheAdjointOfConv) {
+  for (const int K : {1, 4, 5, 30}) {
+    const int B = 2, T = 17, C = 3;
+    const Vec x = random(B * T, 1), u = random(B * T * C, 2), w = random(C * K, 3);
+    const Vec y = conv1d_forward(pad(x, B, T, K, same_left(K)), w, Vec(C, 0.0), {B, T, C, K});
+    EXPECT_NEAR(dot(y, u), dot(x, deconv1d_forward(u, w, {0.0}, {B, T, C, K, Deconv::kAdjoint})), 1e-12);
+  }
+}
+
+TEST(ReferenceGradients, Dense) {
+  for (const Activation a : kActivations) {
+    const DenseDims d{6, 5, 3, a};
+    const Vec dy = random(d.N * d.O, 2);
+    Vec x = random(d.N * d.I, 1), w = random(d.O * d.I, 3), bias = random(d.O, 4), dw(w.size()), dbias(d.O);
+    const Vec y = dense_forward(x, w, bias, d), dx = dense_backward(dw, dbias, dy, y, x, w, d);
+    const auto f = [&] { return dot(dense_forward(x, w, bias, d), dy); };
+    expect_gradient("dx", x, dx, f);
+    expect_gradient("dw", w, dw, f);
+    expect_gradient("dbias", bias, dbias, f);
+  }
+}
+
+TEST(ReferenceGradients, DenseTime) {
+  for (const Activation a : kActivations) {
+    const DenseTimeDims d{2, 5, 4, 3, a};
+    const Vec dy = random(d.B * d.O * d.C, 2);
+    Vec x = random(d.B * d.I * d.C, 1), w = random(d.O * d.I, 3), bias = random(d.O, 4), dw(w.size()), dbias(d.O);
+    const Vec y = dense_time_forward(x, w, bias, d), dx = dense_time_backward(dw, dbias, dy, y, x, w, d);
+    const auto f = [&] { return dot(dense_time_forward(x, w, bias, d), dy); };
+    expect_gradient("dx", x, dx, f);
+    expect_gradient("dw", w, dw, f);
+    expect_gradient("dbias", bias, dbias, f);
+  }
+}
+
+TEST(ReferenceGradients, LocalDense) {
+  for (const Activation a : kActivations) {
+    const LocalDenseDims d{2, 5, 4, 3, a};
+    const Vec dy = random(d.B * d.O * d.C, 2);
+    Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 3), bias = random(d.C * d.O, 4);
+    Vec dw(w.size()), dbias(bias.size());
+    const Vec y = local_dense_forward(x, w, bias, d), dx = local_dense_backward(dw, dbias, dy, y, x, w, d);
+    const auto f = [&] { return dot(local_dense_forward(x, w, bias, d), dy); };
+    expect_gradient("dx", x, dx, f);
+    expect_gradient("dw", w, dw, f);
+    expect_gradient("dbias", bias, dbias, f);
+  }
+}
+
+TEST(ReferenceGradients, Pool) {
+  const PoolDims d{2, 12, 3, 4};
+  Vec x = random(d.B * d.T * d.C, 1);
+  const Vec dz = random(d.B * d.T / d.P * d.C, 2), dy = random(d.B * d.T * d.C, 3);
+  Positions positions;
+  Vec z = max_pool_forward(positions, x, d);
+  expect_gradient("max_pool", x, max_pool_backward(dz, positions, d), [&] {
+    Positions ignored;
+    return dot(max_pool_forward(ignored, x, d), dz);
+  });
+  for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
+    expect_gradient("unpool", z, unpool_backward(dy, positions, d, form),
+                    [&] { return dot(unpool_forward(z, positions, d, form), dy); });
+  }
+}
+
+// Samples inside every segment and on both rays, none near a break point.
+Vec saaf_input(long n, std::uint64_t seed, SaafDims d) {
+  const double D = (static_cast<double>(d.hi) - d.lo) / d.S;
+  Vec x = random(n, seed, -1.0, d.S + 1.0);
+  for (double& value : x) {
+    const double segment = std::floor(value), inside = value - segment;
+    value = d.lo + D * (segment + 0.1 + 0.8 * inside);
+  }
+  return x;
+}
+
+TEST(ReferenceGradients, Saaf) {
+  for (const int order : {1, 2}) {
+    for (const bool every_second : {false, true}) {
+      for (const bool has_v0 : {false, true}) {
+        const SaafDims d{2, 17, 3, 5, -0.7f, 0.9f, has_v0 ? 1.0f : 3.0f, every_second, has_v0, order};
+        Vec x = saaf_input(d.B * d.T * d.C, 1, d), v = random(n_v(d) * d.C, 2), w = random(n_curved(d) * d.C, 3);
+        const Vec dy = random(d.B * d.T * d.C, 4);
+        Vec dv(v.size()), dw(w.size());
+        const Vec dx = saaf_backward(dv, dw, dy, x, v, w, d);
+        const auto f = [&] { return dot(saaf_forward(x, v, w, d), dy); };
+        expect_gradient("dx", x, dx, f);
+        expect_gradient("dv", v, dv, f);
+        expect_gradient("dw", w, dw, f);
+      }
+    }
+  }
+}
+
+// The constant found at the break points bounds the slope everywhere, and is reached.
+TEST(ReferenceGradients, SaafLipschitz) {
+  for (const int order : {1, 2}) {
+    const SaafDims d{1, 4001, 2, 6, -0.7f, 0.9f, 2.0f, true, true, order};
+    const Vec v = random(2 * d.C, 2), w = random(n_curved(d) * d.C, 3);
+    Vec x;
+    for (int t = 0; t < d.T; ++t) x.insert(x.end(), d.C, -1.0 + 2.0 * t / (d.T - 1));
+    Vec dv(v.size()), dw(w.size()), largest(d.C);
+    const Vec dx = saaf_backward(dv, dw, Vec(x.size(), 1.0), x, v, w, d);
+    for (std::size_t i = 0; i < dx.size(); ++i) largest[i % d.C] = std::max(largest[i % d.C], std::abs(dx[i]));
+    const Vec constant = saaf_lipschitz(v, w, d);
+    for (int c = 0; c < d.C; ++c) {
+      EXPECT_LE(largest[c], constant[c] * (1 + 1e-6));
+      EXPECT_GE(largest[c], constant[c] * 0.99);
+    }
+  }
+}
+
+TEST(ReferenceGradients, FrontEnd) {
+  for (const FrontEndDims d : {FrontEndDims{2, 12, 3, 4, 5, 4}, FrontEndDims{1, 4, 2, 9, 6, 2}}) {
+    const Vec x = random(d.B * (d.T + d.K1 - 1), 1), dz = random(d.B * d.T / d.P * d.C, 2);
+    const Vec residual = random(d.B * d.T * d.C, 3);
+    Vec w1 = random(d.C * d.K1, 4), bias1 = random(d.C, 5), w2 = random(d.C * d.K2, 6), bias2 = random(d.C, 7);
+    Vec dx1 = residual, dw1(w1.size()), dbias1(d.C), dw2(w2.size()), dbias2(d.C);
+    front_end_backward(dx1, dw1, dbias1, dw2, dbias2, dz, front_end_forward(x, w1, bias1, w2, bias2, d), x, w2, d);
+    const auto f = [&] {
+      const FrontEnd forward = front_end_forward(x, w1, bias1, w2, bias2, d);
+      return dot(forward.x1, residual) + dot(forward.z, dz);
+    };
+    expect_gradient("dw1", w1, dw1, f);
+    expect_gradient("dbias1", bias1, dbias1, f);
+    expect_gradient("dw2", w2, dw2, f);
+    expect_gradient("dbias2", bias2, dbias2, f);
+  }
+}
+
+TEST(ReferenceGradients, DnnSaaf) {
+  for (const Unpool unpool : {Unpool::kPositions, Unpool::kHold}) {
+    for (const bool use_saaf : {true, false}) {
+      DnnSaafDims d{
+          2, 8, 3, 4, unpool, 3, {5, 4, 3}, Activation::kSoftplus, use_saaf, {2, 8, 3, 4, -1, 1, 1, false, true}};
+      Vec r = random(d.B * d.T * d.C, 1), z = random(d.B * d.T / d.P * d.C, 2);
+      Positions positions;
+      max_pool_forward(positions, random(d.B * d.T * d.C, 3), {d.B, d.T, d.C, d.P});
+      DnnSaafParams p{{random(15, 4), random(20, 5), random(12, 6)},
+                      {random(5, 7), random(4, 8), random(3, 9)},
+                      random(6, 10),
+                      random(12, 11)};
+      DnnSaafParams g{{Vec(15), Vec(20), Vec(12)}, {Vec(5), Vec(4), Vec(3)}, Vec(6), Vec(12)};
+      const Vec du = random(r.size(), 12);
+      Vec dr, dz;
+      dnn_saaf_backward(dr, dz, g, du, dnn_saaf_forward(r, z, positions, p, d), r, z, positions, p, d);
+      const auto f = [&] { return dot(dnn_saaf_forward(r, z, positions, p, d).u, du); };
+      expect_gradient("dr", r, dr, f);
+      expect_gradient("dz", z, dz, f);
+      for (int l = 0; l < d.L; ++l) {
+        expect_gradient("dw", p.w[l], g.w[l], f);
+        expect_gradient("dbias", p.bias[l], g.bias[l], f);
+      }
+      expect_gradient("dv", p.saaf_v, g.saaf_v, f);
+      expect_gradient("dw_saaf", p.saaf_w, g.saaf_w, f);
+    }
+  }
+}
+
+TEST(ReferenceGradients, Mae) {
+  Vec y = random(34, 1);
+  const Vec target = random(34, 2);
+  expect_gradient("dy", y, mae_backward(y, target, 0.25), [&] {
+    const Vec loss = mae_forward(y, target, 2, 17);
+    return 0.25 * (loss[0] + loss[1]);
+  });
+}
+
+CafxConfig small_config() {
+  CafxConfig c;
+  c.frame = 24;
+  c.hop = 12;
+  c.filters = 3;
+  c.taps = 6;
+  c.local_taps = 7;
+  c.pool = 4;
+  c.latent = 5;
+  c.dnn = {4, 5, 3};
+  c.saaf_segments = 5;
+  c.saaf_l2 = 0.01;
+  return c;
+}
+
+void expect_model_gradient(const CafxConfig& config, bool supervised) {
+  const int B = 2;
+  Tensors params;
+  std::uint64_t seed = 100;
+  for (const auto& [name, shape] : cafx_shapes(config, supervised)) {
+    long n = 1;
+    for (const long s : shape) n *= s;
+    params[name] = random(n, ++seed, -0.6, 0.6);
+  }
+  const Vec x = random(B * config.frame, 1), target = random(B * config.frame, 2);
+  const Tensors gradient = cafx_gradient(config, supervised, params, x, target, B);
+  ASSERT_EQ(gradient.size(), params.size());
+  for (auto& [name, tensor] : params) {
+    expect_gradient(name, tensor, gradient.at(name), [&] {
+      const CafxLoss loss =
+          cafx_loss(config, supervised, params, cafx_forward(config, supervised, params, x, B).y, target);
+      return loss.mae + loss.l2;
+    });
+  }
+}
+
+TEST(ReferenceGradients, CafxPretraining) { expect_model_gradient(small_config(), false); }
+
+TEST(ReferenceGradients, CafxSupervised) {
+  for (const char* unpool : {"positions", "hold"}) {
+    for (const char* activation : {"softplus", "relu"}) {
+      CafxConfig config = small_config();
+      config.unpool = unpool;
+      config.activation = activation;
+      expect_model_gradient(config, true);
+      config.deconv = "correlate";
+      config.saaf_every_second = true;
+      config.saaf_has_v0 = false;
+      config.saaf_scale = 3;
+      expect_model_gradient(config, true);
+    }
+  }
+}
+
+TEST(ReferenceGradients, CafxWithoutSaaf) {
+  CafxConfig config = small_config();
+  config.saaf = false;
+  expect_model_gradient(config, true);
+}
+
+// Identity frames come back as the signal, whatever the length; and every window sum is positive.
+TEST(ReferenceGradients, OverlapAddOfTheSignalsOwnFramesIsTheSignal) {
+  const int frame = 16;
+  for (const int hop : {1, 3, 5, 8}) {
+    for (long n = 1; n < 40; ++n) {
+      const Vec audio = random(n, static_cast<std::uint64_t>(n));
+      std::vector<FrameRef> refs;
+      for (std::int64_t start = -(frame - hop); start < n; start += hop) refs.push_back({start, 0, n});
+      const Vec out =
+          overlap_add(gather_frames(audio, refs, {static_cast<int>(refs.size()), frame, 1, 0}), n, frame, hop);
+      for (long i = 0; i < n; ++i)
+        ASSERT_NEAR(out[i], audio[i], 1e-12) << "hop " << hop << ", sample " << i << " of " << n;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cafx::reference
