@@ -1,0 +1,275 @@
+#include "kernels/base/describe.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string json_text(const std::string& s) { return Json(s).dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// Shortest text that reads back as the same double, with a point so that TOML keeps the type.
+std::string number(double x) {
+  std::string s = fmt::format("{}", x);
+  if (s.find_first_of(".en") == std::string::npos) s += ".0";
+  return s;
+}
+
+std::string toml_value(const Field& f) {
+  return std::visit(
+      [](auto* p) -> std::string {
+        using T = std::decay_t<decltype(*p)>;
+        if constexpr (std::is_same_v<T, double>) return number(*p);
+        if constexpr (std::is_same_v<T, bool>) return *p ? "true" : "false";
+        if constexpr (std::is_same_v<T, std::string>) return json_text(*p);
+        if constexpr (std::is_same_v<T, std::vector<int>>) return fmt::format("[{}]", fmt::join(*p, ", "));
+        if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+          std::vector<std::string> q;
+          for (const auto& s : *p) q.push_back(json_text(s));
+          return fmt::format("[{}]", fmt::join(q, ", "));
+        }
+        if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return std::to_string(*p);
+      },
+      f.value);
+}
+
+std::string type_name(const Field& f) {
+  static const char* const names[] = {"whole number", "whole number",          "number",       "true or false",
+                                      "text",         "list of whole numbers", "list of texts"};
+  return names[f.value.index()];
+}
+
+std::string expected(const Field& f) {
+  if (!f.choices.empty()) return fmt::format("one of {}", fmt::join(f.choices, ", "));
+  const bool lo = std::isfinite(f.lo) && f.lo > -1e29, hi = std::isfinite(f.hi) && f.hi < 1e29;
+  std::string text = type_name(f);
+  if (lo && hi) return fmt::format("{} from {:g} to {:g}", text, f.lo, f.hi);
+  if (lo) return fmt::format("{} of at least {:g}", text, f.lo);
+  if (hi) return fmt::format("{} of at most {:g}", text, f.hi);
+  return text;
+}
+
+[[noreturn]] void wrong(const Field& f, const std::string& found, const std::string& where) {
+  throw Error("{}: {} = {}, expected {} ({})", where, f.name, found, expected(f), f.help);
+}
+
+// Sets one field from a JSON value, in full or not at all.
+void assign(Field& f, const Json& value, const std::string& where) {
+  const std::string found = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const auto in_range = [&](double x) { return x >= f.lo && x <= f.hi; };
+  std::visit(
+      [&](auto* p) {
+        using T = std::decay_t<decltype(*p)>;
+        if constexpr (std::is_same_v<T, bool>) {
+          if (!value.is_boolean()) wrong(f, found, where);
+          *p = value.get<bool>();
+        } else if constexpr (std::is_same_v<T, double>) {
+          if (!value.is_number()) wrong(f, found, where);
+          const double x = value.get<double>();
+          if (!std::isfinite(x) || !in_range(x)) wrong(f, found, where);
+          *p = x;
+        } else if constexpr (std::is_integral_v<T>) {
+          if (!value.is_number_integer()) wrong(f, found, where);
+          if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
+            wrong(f, found, where);
+          }
+          const std::int64_t x = value.get<std::int64_t>();
+          if (x < std::numeric_limits<T>::min() || x > std::numeric_limits<T>::max() || !in_range(double(x))) {
+            wrong(f, found, where);
+          }
+          *p = static_cast<T>(x);
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          if (!value.is_string()) wrong(f, found, where);
+          const std::string s = value.get<std::string>();
+          if (!f.choices.empty() && std::find(f.choices.begin(), f.choices.end(), s) == f.choices.end()) {
+            wrong(f, found, where);
+          }
+          *p = s;
+        } else {
+          if (!value.is_array()) wrong(f, found, where);
+          T list;
+          for (const Json& element : value) {
+            if constexpr (std::is_same_v<T, std::vector<int>>) {
+              if (!element.is_number_integer()) wrong(f, found, where);
+              const std::int64_t x = element.is_number_unsigned() && element.get<std::uint64_t>() > 2147483647u
+                                         ? std::int64_t{1} << 40
+                                         : element.get<std::int64_t>();
+              if (x < std::numeric_limits<int>::min() || x > std::numeric_limits<int>::max() || !in_range(double(x))) {
+                wrong(f, found, where);
+              }
+              list.push_back(static_cast<int>(x));
+            } else {
+              if (!element.is_string()) wrong(f, found, where);
+              list.push_back(element.get<std::string>());
+            }
+          }
+          *p = std::move(list);
+        }
+      },
+      f.value);
+}
+
+Field& find(Fields& fields, const std::string& name, const std::string& where) {
+  for (Field& f : fields) {
+    if (f.name == name) return f;
+  }
+  std::vector<std::string> known;
+  for (const Field& f : fields) known.push_back(f.name);
+  throw Error("{}: unknown key '{}'; did you mean '{}'?", where, name, nearest(name, known));
+}
+
+// A TOML node as JSON. Numbers that JSON cannot hold (inf, nan) become text, which no number field accepts.
+Json to_json_value(const toml::node& node, const std::string& key, const std::string& where) {
+  if (const auto* v = node.as_boolean()) return v->get();
+  if (const auto* v = node.as_integer()) return v->get();
+  if (const auto* v = node.as_floating_point())
+    return std::isfinite(v->get()) ? Json(v->get()) : Json(fmt::format("{}", v->get()));
+  if (const auto* v = node.as_string()) return v->get();
+  if (const auto* list = node.as_array()) {
+    Json array = Json::array();
+    for (const auto& element : *list) array.push_back(to_json_value(element, key, where));
+    return array;
+  }
+  throw Error("{}: {} is a date or time; no setting is one", where, key);
+}
+
+void read_table(Fields& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
+  for (const auto& [key, node] : table) {
+    const std::string name = prefix + std::string(key.str());
+    const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
+    if (const auto* inner = node.as_table()) {
+      const bool known =
+          std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name.rfind(name + ".", 0) == 0; });
+      if (!known) find(fields, name, line);
+      read_table(fields, *inner, name + ".", where);
+      continue;
+    }
+    assign(find(fields, name, line), to_json_value(node, name, line), line);
+  }
+}
+
+}  // namespace
+
+Fields prefixed(const std::string& table, Fields fields) {
+  for (Field& f : fields) f.name = table + "." + f.name;
+  return fields;
+}
+
+void set_field(Fields& fields, const std::string& name, const std::string& text, const std::string& where) {
+  Field& f = find(fields, name, where);
+  if (std::holds_alternative<std::string*>(f.value)) {
+    const bool in_quotes = text.size() >= 2 && text.front() == '"' && text.back() == '"';
+    assign(f, in_quotes ? text.substr(1, text.size() - 2) : text, where);
+    return;
+  }
+  Json value = Json::parse(text, nullptr, false);
+  if (value.is_discarded() && std::holds_alternative<std::vector<std::string>*>(f.value)) {
+    // A plain list for the command line: a,b,c
+    value = Json::array();
+    for (std::size_t at = 0; at <= text.size();) {
+      const std::size_t comma = std::min(text.find(',', at), text.size());
+      value.push_back(text.substr(at, comma - at));
+      at = comma + 1;
+    }
+  }
+  if (value.is_discarded()) wrong(f, json_text(text), where);
+  assign(f, value, where);
+}
+
+void set_fields(Fields& fields, const Json& flat, const std::string& where) {
+  if (!flat.is_object()) throw Error("{}: the config is not a JSON object", where);
+  for (const auto& [key, value] : flat.items()) assign(find(fields, key, where), value, where);
+}
+
+Json to_json(const Fields& fields) {
+  Json flat = Json::object();
+  for (const Field& f : fields) std::visit([&](auto* p) { flat[f.name] = *p; }, f.value);
+  return flat;
+}
+
+void read_toml(Fields& fields, const std::string& text, const std::string& where) {
+  std::optional<toml::table> table;
+  try {
+    table = toml::parse(text, where);
+  } catch (const toml::parse_error& e) {
+    throw Error("{}:{}: is not TOML: {}", where, e.source().begin.line, e.description());
+  }
+  read_table(fields, *table, "", where);
+}
+
+std::string to_toml(const Fields& fields) {
+  // Keys of a table must stand together: by table, in the order in which tables first appear.
+  std::vector<std::string> tables;
+  const auto table_of = [](const Field& f) {
+    const std::size_t dot = f.name.find('.');
+    return dot == std::string::npos ? std::string() : f.name.substr(0, dot);
+  };
+  for (const Field& f : fields) {
+    const std::string t = table_of(f);
+    if (std::find(tables.begin(), tables.end(), t) == tables.end()) tables.push_back(t);
+  }
+  std::stable_partition(tables.begin(), tables.end(), [](const std::string& t) { return t.empty(); });
+  std::string text;
+  for (const std::string& t : tables) {
+    if (!t.empty()) text += fmt::format("\n[{}]\n", t);
+    for (const Field& f : fields) {
+      if (table_of(f) != t) continue;
+      const std::string key = t.empty() ? f.name : f.name.substr(t.size() + 1);
+      const std::string assignment = fmt::format("{} = {}", key, toml_value(f));
+      text += f.choices.empty() ? fmt::format("{:<36} # {}\n", assignment, f.help)
+                                : fmt::format("{:<36} # {} ({})\n", assignment, f.help, fmt::join(f.choices, ", "));
+    }
+  }
+  return text;
+}
+
+std::string help_text(const Fields& fields) {
+  std::size_t width = 0;
+  for (const Field& f : fields) width = std::max(width, f.name.size());
+  std::string text;
+  for (const Field& f : fields) {
+    text += fmt::format("  {:<{}}  {}  [{}; {}]\n", f.name, width, f.help, toml_value(f), expected(f));
+  }
+  return text;
+}
+
+std::string nearest(const std::string& name, const std::vector<std::string>& known) {
+  std::string best;
+  std::size_t least = std::numeric_limits<std::size_t>::max();
+  for (const std::string& k : known) {
+    // A key given without its table is as good as right.
+    std::vector<std::size_t> row(k.size() + 1);
+    for (std::size_t j = 0; j <= k.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= name.size(); ++i) {
+      std::size_t diagonal = row[0];
+      row[0] = i;
+      for (std::size_t j = 1; j <= k.size(); ++j) {
+        const std::size_t above = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (name[i - 1] == k[j - 1] ? 0u : 1u)});
+        diagonal = above;
+      }
+    }
+    std::size_t distance = row[k.size()];
+    if (k.size() > name.size() && k.compare(k.size() - name.size() - 1, std::string::npos, "." + name) == 0)
+      distance = 0;
+    if (distance < least) {
+      least = distance;
+      best = k;
+    }
+  }
+  return best;
+}
+
+}  // namespace cafx
