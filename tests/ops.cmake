@@ -28,3 +28,12 @@ cafx_ops_test(test_ops
   ${ops_dir}/test_pool.cpp
   ${ops_dir}/test_saaf.cpp
 )
+
+function(cafx_golden_test name models)
+  cafx_ops_test(${name} ${ARGN})
+  target_compile_definitions(${name} PRIVATE CAFX_GOLDEN_DIR="${CMAKE_CURRENT_FUNCTION_LIST_DIR}/golden")
+  target_link_libraries(${name} PRIVATE ${models})
+endfunction()
+
+cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
+cafx_golden_test(test_golden_model cafx_models ${ops_dir}/test_golden_model.cpp)
