@@ -1,0 +1,159 @@
+#include "datasets/audio_file.h"
+
+#include <sndfile.h>
+#include <soxr.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+struct CloseFile {
+  void operator()(SNDFILE* f) const { sf_close(f); }
+};
+using SndFile = std::unique_ptr<SNDFILE, CloseFile>;
+
+int bits_of(int format) {
+  switch (format & SF_FORMAT_SUBMASK) {
+    case SF_FORMAT_PCM_S8:
+    case SF_FORMAT_PCM_U8:
+      return 8;
+    case SF_FORMAT_PCM_16:
+      return 16;
+    case SF_FORMAT_PCM_24:
+      return 24;
+    case SF_FORMAT_PCM_32:
+      return 32;
+    default:
+      return 0;
+  }
+}
+
+// A WAV whose data chunk promises more bytes than the file has: libsndfile reads what is there without a word.
+void check_not_cut_off(const std::filesystem::path& path, SNDFILE* file) {
+  char log[4096] = {};
+  sf_command(file, SFC_GET_LOG_INFO, log, sizeof log);
+  const std::string text(log);
+  if (text.find("should be") != std::string::npos && text.find("data") != std::string::npos) {
+    const std::size_t at = text.find("data");
+    const std::size_t end = text.find('\n', at);
+    if (text.substr(at, end - at).find("should be") != std::string::npos) {
+      throw Error(
+          "{}: is cut off: its header promises more samples than the file holds; copy it again from the original",
+          path.string());
+    }
+  }
+}
+
+}  // namespace
+
+Audio read_audio(const std::filesystem::path& path, int sample_rate) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) throw Error("{}: there is no such file", path.string());
+  if (!std::filesystem::is_regular_file(path, ignored)) throw Error("{}: is not a file", path.string());
+  if (std::filesystem::file_size(path, ignored) == 0) {
+    throw Error("{}: is empty (0 bytes); record or copy it again", path.string());
+  }
+  SF_INFO info{};
+  const SndFile file(sf_open(path.c_str(), SFM_READ, &info));
+  if (!file) {
+    throw Error("{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile",
+                path.string(), sf_strerror(nullptr));
+  }
+  if (info.samplerate < 1000 || info.samplerate > 1'000'000) {
+    throw Error("{}: its header states a rate of {} Hz, expected 1000 to 1000000; mend the header or export it again",
+                path.string(), info.samplerate);
+  }
+  if (info.channels < 1 || info.channels > 1024) {
+    throw Error("{}: its header states {} channels; export it as mono or stereo", path.string(), info.channels);
+  }
+  check_not_cut_off(path, file.get());
+  if (info.frames <= 0) throw Error("{}: holds no samples; record or copy it again", path.string());
+  Audio audio;
+  audio.file_rate = info.samplerate;
+  audio.file_channels = info.channels;
+  audio.file_bits = bits_of(info.format);
+  const auto channels = static_cast<std::size_t>(info.channels);
+  constexpr sf_count_t kBlock = 65536;
+  std::vector<float> block(static_cast<std::size_t>(kBlock) * channels);
+  for (;;) {
+    const sf_count_t n = sf_readf_float(file.get(), block.data(), kBlock);
+    if (n <= 0) break;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+      double sum = 0.0;
+      for (std::size_t c = 0; c < channels; ++c) sum += static_cast<double>(block[i * channels + c]);
+      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
+      if (!std::isfinite(mean)) {
+        throw Error("{}: holds a sample that is {} at {:.3f} s; export it again without it", path.string(), mean,
+                    static_cast<double>(audio.samples.size()) / info.samplerate);
+      }
+      audio.samples.push_back(mean);
+    }
+  }
+  if (sf_error(file.get()) != SF_ERR_NO_ERROR) {
+    throw Error("{}: is damaged after {:.3f} s ({}); copy it again from the original", path.string(),
+                static_cast<double>(audio.samples.size()) / info.samplerate, sf_strerror(file.get()));
+  }
+  if (static_cast<sf_count_t>(audio.samples.size()) < info.frames) {
+    throw Error("{}: is cut off: its header promises {} samples, {} are there; copy it again from the original",
+                path.string(), info.frames, audio.samples.size());
+  }
+  audio.sample_rate = info.samplerate;
+  if (sample_rate != 0 && sample_rate != info.samplerate) {
+    audio.samples = resample(audio.samples, info.samplerate, sample_rate);
+    audio.sample_rate = sample_rate;
+  }
+  return audio;
+}
+
+void write_audio(const std::filesystem::path& path, const std::vector<float>& samples, int sample_rate,
+                 SampleFormat format) {
+  const bool flac = path.extension() == ".flac";
+  if (!flac && path.extension() != ".wav") {
+    throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
+  }
+  if (flac && format == SampleFormat::kFloat) format = SampleFormat::kPcm24;
+  SF_INFO info{};
+  info.samplerate = sample_rate;
+  info.channels = 1;
+  info.format = (flac ? SF_FORMAT_FLAC : SF_FORMAT_WAV) | (format == SampleFormat::kPcm16   ? SF_FORMAT_PCM_16
+                                                           : format == SampleFormat::kPcm24 ? SF_FORMAT_PCM_24
+                                                                                            : SF_FORMAT_FLOAT);
+  const std::filesystem::path temporary = path.string() + ".partial";
+  const auto failed = [&](const char* why) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw Error("{}: cannot be written: {}; check the folder and the free space", path.string(), why);
+  };
+  SndFile file(sf_open(temporary.c_str(), SFM_WRITE, &info));
+  if (!file) failed(sf_strerror(nullptr));
+  sf_command(file.get(), SFC_SET_CLIPPING, nullptr, SF_TRUE);
+  const auto n = static_cast<sf_count_t>(samples.size());
+  if (sf_writef_float(file.get(), samples.data(), n) != n) failed(sf_strerror(file.get()));
+  if (sf_close(file.release()) != 0) failed("the disk may be full");
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  if (error) failed(error.message().c_str());
+}
+
+std::vector<float> resample(const std::vector<float>& x, double from_hz, double to_hz) {
+  CAFX_CHECK(from_hz > 0.0 && to_hz > 0.0, from_hz, to_hz);
+  if (from_hz == to_hz || x.empty()) return x;
+  const auto n = static_cast<std::size_t>(std::llround(static_cast<double>(x.size()) * to_hz / from_hz));
+  std::vector<float> y(n + 1024);
+  const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
+  std::size_t used = 0, made = 0;
+  const soxr_error_t error =
+      soxr_oneshot(from_hz, to_hz, 1, x.data(), x.size(), &used, y.data(), y.size(), &made, nullptr, &quality, nullptr);
+  if (error) throw Error("resampling from {} Hz to {} Hz failed: {}", from_hz, to_hz, soxr_strerror(error));
+  y.resize(made);
+  y.resize(n, 0.0f);
+  return y;
+}
+
+}  // namespace cafx
