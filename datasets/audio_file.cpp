@@ -50,17 +50,22 @@ void check_not_cut_off(const std::filesystem::path& path, SNDFILE* file) {
   }
 }
 
-}  // namespace
+struct OpenFile {
+  SndFile file;
+  SF_INFO info{};
+};
 
-Audio read_audio(const std::filesystem::path& path, int sample_rate) {
+OpenFile open_audio(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) throw Error("{}: there is no such file", path.string());
   if (!std::filesystem::is_regular_file(path, ignored)) throw Error("{}: is not a file", path.string());
   if (std::filesystem::file_size(path, ignored) == 0) {
     throw Error("{}: is empty (0 bytes); record or copy it again", path.string());
   }
-  SF_INFO info{};
-  const SndFile file(sf_open(path.c_str(), SFM_READ, &info));
+  OpenFile open;
+  SF_INFO& info = open.info;
+  SndFile& file = open.file;
+  file.reset(sf_open(path.c_str(), SFM_READ, &info));
   if (!file) {
     throw Error("{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile",
                 path.string(), sf_strerror(nullptr));
@@ -74,6 +79,17 @@ Audio read_audio(const std::filesystem::path& path, int sample_rate) {
   }
   check_not_cut_off(path, file.get());
   if (info.frames <= 0) throw Error("{}: holds no samples; record or copy it again", path.string());
+  return open;
+}
+
+}  // namespace
+
+void probe_audio(const std::filesystem::path& path) { open_audio(path); }
+
+Audio read_audio(const std::filesystem::path& path, int sample_rate) {
+  const OpenFile open = open_audio(path);
+  const SF_INFO& info = open.info;
+  const SndFile& file = open.file;
   Audio audio;
   audio.file_rate = info.samplerate;
   audio.file_channels = info.channels;

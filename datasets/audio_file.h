@@ -22,6 +22,8 @@ struct Audio {
   int file_rate = 0, file_channels = 0, file_bits = 0;  // bits: of integer formats; 0: float or unknown
 };
 
+// Refuses what read_audio would refuse at sight (header and size), without reading the samples.
+void probe_audio(const std::filesystem::path&);
 // sample_rate 0 keeps the file's.
 Audio read_audio(const std::filesystem::path&, int sample_rate);
 

@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/cli/common.h"
+#include "host/cli/fma_peak.h"
+#include "host/version.h"
+#include "kernels/base/rng.h"
+#include "kernels/optimizer/optimizer.h"
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Speed {
+  double frames_per_second = 0.0;  // median over the parts of the measurement
+  double gflops = 0.0;             // useful ones, by the model's own count of multiply-adds
+  double loss = 0.0;               // of the first step: the same model on the same frames gives the same
+};
+
+// Calls body(), which works on n frames, for about `seconds`; the median of ten parts.
+template <class Body>
+double frames_per_second(int n, double seconds, Body body) {
+  body();
+  std::vector<double> parts;
+  for (int part = 0; part < 10; ++part) {
+    const auto start = Clock::now();
+    long frames = 0;
+    double dt = 0.0;
+    do {
+      body();
+      frames += n;
+      dt = std::chrono::duration<double>(Clock::now() - start).count();
+    } while (dt < seconds / 10.0);
+    parts.push_back(static_cast<double>(frames) / dt);
+  }
+  std::nth_element(parts.begin(), parts.begin() + 5, parts.end());
+  return parts[5];
+}
+
+// Multiply-adds of one supervised step: forward, and backward without what needs no gradient. Conv1D-Local's backward
+// touches one sample in `pool`; Conv1D has no input gradient.
+double step_multiply_adds(const CafxConfig& c, const std::vector<LayerRow>& rows) {
+  double total = 0.0;
+  for (const LayerRow& r : rows) {
+    const auto n = static_cast<double>(r.multiply_adds);
+    double backward = 2.0 * n;
+    if (r.name == "Conv1D") backward = n;
+    if (r.name == "Conv1D-Local") backward = 2.0 * n / c.pool;
+    total += n + backward;
+  }
+  return total;
+}
+
+struct Arguments {
+  ConfigOptions config;
+  DeviceOptions device;
+  double seconds = 10.0;
+  bool json = false;
+};
+
+int bench(const Arguments& args) {
+  const RunConfig run = args.config.resolve();
+  check(run.model, "model");
+  const OwnedContext own(args.device);
+  const Context& context = own.context;
+  const int B = run.train.batch;
+  const double share = args.seconds / 4.0;
+
+  // Noise bursts through a curve: what is learned does not matter for the speed.
+  const int n = run.model.frame * (B + 4);
+  std::vector<float> dry(static_cast<std::size_t>(n)), wet(dry.size());
+  const Rng rng{1, 2};
+  for (std::size_t i = 0; i < dry.size(); ++i) {
+    dry[i] = static_cast<float>(0.05 * rng.normal(i));
+    wet[i] = std::tanh(4.0f * dry[i]);
+  }
+  std::vector<FrameRef> refs;
+  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * run.model.frame, 0, n});
+
+  const double peak = measure_fma_peak(context, share);
+  const auto measure_step = [&](CafxForm form) {
+    CafxModel model(run.model, form);
+    model.initialize(1);
+    const auto floats = static_cast<std::size_t>(model.n_floats());
+    std::vector<float> gradient(floats), m(floats), v(floats);
+    const bool pretrain = form == CafxForm::kPretrain;
+    const CafxBatch batch{dry.data(), pretrain ? dry.data() : wet.data(), refs.data(), B};
+    Speed speed;
+    speed.loss = model.loss(context, batch);
+    AdamStep adam;
+    adam.lr = 1e-6f;
+    speed.frames_per_second = frames_per_second(B, share, [&] {
+      model.loss_and_gradient(context, gradient.data(), batch);
+      adam_step(context, model.data(), m.data(), v.data(), gradient.data(), nullptr, model.n_floats(), adam);
+      ++adam.step;
+    });
+    return speed;
+  };
+  Speed train = measure_step(CafxForm::kSupervised);
+  const Speed pretrain = measure_step(CafxForm::kPretrain);
+  const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
+  train.gflops = 2e-9 * step_multiply_adds(run.model, rows) * train.frames_per_second;
+
+  CafxModel model(run.model);
+  model.initialize(1);
+  std::vector<float> y(static_cast<std::size_t>(B) * run.model.frame);
+  Speed forward;
+  forward.frames_per_second = frames_per_second(B, share, [&] { model.forward(context, y.data(), dry.data(), B); });
+  double multiply_adds = 0.0;
+  for (const LayerRow& r : rows) multiply_adds += static_cast<double>(r.multiply_adds);
+  forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
+  const double real_time = forward.frames_per_second * run.model.hop / run.model.sample_rate;
+
+  if (args.json) {
+    nlohmann::ordered_json json = {{"version", kVersion},
+                                   {"preset", run.preset},
+                                   {"batch", B},
+                                   {"threads", context.n_workers()},
+                                   {"isa", to_string(context.isa)},
+                                   {"fma_peak_gflops", peak * 1e-9}};
+    json["train"] = {{"frames_per_second", train.frames_per_second},
+                     {"useful_gflops", train.gflops},
+                     {"of_peak", train.gflops * 1e9 / peak},
+                     {"loss", train.loss}};
+    json["pretrain"] = {{"frames_per_second", pretrain.frames_per_second}, {"loss", pretrain.loss}};
+    json["render"] = {{"frames_per_second", forward.frames_per_second},
+                      {"useful_gflops", forward.gflops},
+                      {"of_peak", forward.gflops * 1e9 / peak},
+                      {"times_real_time_at_hop", real_time}};
+    json["frames_per_second"] = train.frames_per_second;
+    write_text("-", json.dump(2) + "\n");
+    return 0;
+  }
+  write_text("-", fmt::format("preset {}, batch {}, {} threads, {}; fp32 FMA peak of this machine {:.0f} GFLOP/s\n"
+                              "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s  {:4.1f} % of the peak\n"
+                              "pretrain  {:9.1f} frames/s\n"
+                              "render    {:9.1f} frames/s  {:6.1f} useful GFLOP/s  {:4.1f} % of the peak, {:.1f} times "
+                              "real time at hop {}\n",
+                              run.preset, B, context.n_workers(), to_string(context.isa), peak * 1e-9,
+                              train.frames_per_second, train.gflops, 100.0 * train.gflops * 1e9 / peak,
+                              pretrain.frames_per_second, forward.frames_per_second, forward.gflops,
+                              100.0 * forward.gflops * 1e9 / peak, real_time, run.model.hop));
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Run& run) {
+  auto args = std::make_shared<Arguments>();
+  CLI::App* c = app.add_subcommand("bench", "how fast this machine trains and renders, beside what it can multiply");
+  args->config.add_to(*c);
+  args->device.add_to(*c);
+  c->add_option("--seconds", args->seconds, "how long to measure")->check(CLI::Range(0.4, 3600.0));
+  c->add_flag("--json", args->json, "as JSON");
+  c->footer("Example:  cafx bench --preset paper --set model.unpool=hold --threads 2");
+  c->callback([args, &run] { run = [args] { return bench(*args); }; });
+}
+
+}  // namespace cafx

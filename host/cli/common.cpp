@@ -1,0 +1,92 @@
+#include "host/cli/common.h"
+
+#include <fmt/ranges.h>
+
+#include "host/train/run_folder.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+std::atomic<bool> stop_requested{false};
+
+void ConfigOptions::add_to(CLI::App& app) {
+  app.add_option("--preset", preset, "default, paper or journal: what model and training start from")
+      ->option_text("NAME");
+  app.add_option("--config", file, "TOML file with [model], [data], [train]")->option_text("FILE");
+  app.add_option("--set", settings, "one setting, such as model.filters=64 or data.setting=2; may be repeated")
+      ->option_text("KEY=VALUE");
+}
+
+RunConfig ConfigOptions::resolve() const {
+  std::string name = preset, text;
+  if (!file.empty()) {
+    text = RunFolder::read(file);
+    RunConfig probe;
+    Fields fields = describe(probe);
+    read_toml(fields, text, file);
+    if (name.empty()) name = probe.preset;
+  }
+  if (name.empty()) name = "default";
+  RunConfig config = run_preset(name);
+  Fields fields = describe(config);
+  if (!file.empty()) read_toml(fields, text, file);
+  config.preset = name;
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos) {
+      throw Error("--set {}: expected KEY=VALUE, such as --set model.filters=64", setting);
+    }
+    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+  }
+  return config;
+}
+
+void DeviceOptions::add_to(CLI::App& app) {
+  app.add_option("--threads", threads, "threads to use; 0: all that this process may use")->check(CLI::Range(0, 1024));
+  app.add_option("--isa", isa, "portable, avx2 or avx512; the best that is there by default")->option_text("NAME");
+  app.add_option("--device", device, "cpu")->option_text("NAME");
+}
+
+OwnedContext::OwnedContext(const DeviceOptions& options) {
+  if (options.device != "cpu") {
+    throw Error("--device {}: this build has no CUDA backend; use --device cpu", options.device);
+  }
+  pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : available_threads());
+  context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
+  context.pool = pool.get();
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  if (path == "-") {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+  } else {
+    write_file_atomically(path, text.data(), text.size());
+  }
+}
+
+RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
+  RunData r;
+  r.config = read_run_config(run);
+  Fields fields = describe(r.config);
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos || setting.rfind("data.", 0) != 0) {
+      throw Error("--set {}: expected a setting of the data, such as --set data.setting=2", setting);
+    }
+    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+  }
+  r.data = load_dataset(r.config.data, r.config.model.sample_rate);
+  r.split = split_dataset(r.data, r.config.data);
+  return r;
+}
+
+const std::vector<int>& part_of(const Split& split, const std::string& part) {
+  if (part == "test") return split.test;
+  if (part == "validation") return split.validation;
+  if (part == "train") return split.train;
+  throw Error("--part {}: expected test, validation or train", part);
+}
+
+}  // namespace cafx

@@ -1,0 +1,69 @@
+// host/cli/common.h -- what the commands share: their registration, the options that make a config, the context.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host/train/train.h"
+#include "kernels/base/error.h"
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+// Set by SIGINT and SIGTERM; training finishes its step, saves and returns.
+extern std::atomic<bool> stop_requested;
+
+inline constexpr int kExitError = 2, kExitBug = 70, kExitStopped = 130;
+
+// A command adds itself to the app; the function that it leaves in `run` is called once all is parsed.
+using Run = std::function<int()>;
+void add_train(CLI::App&, Run&);
+void add_resume(CLI::App&, Run&);
+void add_eval(CLI::App&, Run&);
+void add_render(CLI::App&, Run&);
+void add_export(CLI::App&, Run&);
+void add_info(CLI::App&, Run&);
+void add_report(CLI::App&, Run&);
+void add_data(CLI::App&, Run&);
+void add_bench(CLI::App&, Run&);
+
+// --preset, --config, --set: later ones win.
+struct ConfigOptions {
+  std::string preset, file;
+  std::vector<std::string> settings;
+
+  void add_to(CLI::App&);
+  RunConfig resolve() const;
+};
+
+// --threads, --isa, --device.
+struct DeviceOptions {
+  int threads = 0;
+  std::string isa, device = "cpu";
+
+  void add_to(CLI::App&);
+};
+
+// A context with threads of its own.
+struct OwnedContext {
+  explicit OwnedContext(const DeviceOptions&);
+  std::unique_ptr<ThreadPool> pool;
+  Context context;
+};
+
+void write_text(const std::string& path, const std::string& text);  // to a file, or to standard output for "-"
+
+// A run's data, read as its config says, and the split that follows from it.
+struct RunData {
+  RunConfig config;
+  Dataset data;
+  Split split;
+};
+RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings);
+const std::vector<int>& part_of(const Split&, const std::string& part);
+
+}  // namespace cafx

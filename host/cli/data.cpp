@@ -1,0 +1,47 @@
+#include "datasets/check.h"
+#include "host/cli/common.h"
+
+namespace cafx {
+
+void add_data(CLI::App& app, Run& run) {
+  struct Arguments {
+    std::string path;
+    ConfigOptions config;
+    bool json = false;
+  };
+  auto args = std::make_shared<Arguments>();
+  CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
+  data->require_subcommand(1);
+  CLI::App* c = data->add_subcommand("check", "what is wrong with the recordings, where, why, and what to do");
+  c->add_option("path", args->path, "folder of the data set: short for --set data.path=FOLDER");
+  args->config.add_to(*c);
+  c->add_flag("--json", args->json, "as JSON");
+  c->footer(
+      "Examples:  cafx data check datasets/notes --set data.setting=2\n"
+      "           cafx data check --set data.reader=files --set data.dry=in.wav --set data.wet=out.wav");
+  c->callback([args, &run] {
+    run = [args] {
+      RunConfig config = args->config.resolve();
+      if (!args->path.empty()) config.data.path = args->path;
+      const Dataset found = inspect_dataset(config.data, config.model.sample_rate);
+      bool refused = false;
+      for (const Finding& f : found.findings) refused = refused || f.severity == Severity::kRefuse;
+      if (args->json) {
+        write_text("-", findings_json(found) + "\n");
+      } else {
+        double seconds = 0.0;
+        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / config.model.sample_rate;
+        std::string text =
+            fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, config.model.sample_rate);
+        for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
+        for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
+        text += format_findings(found.findings);
+        text += refused ? "training would refuse this\n" : "training would accept this\n";
+        write_text("-", text);
+      }
+      return refused ? kExitError : 0;
+    };
+  });
+}
+
+}  // namespace cafx

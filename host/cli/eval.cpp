@@ -1,0 +1,48 @@
+#include "host/eval/eval.h"
+
+#include "host/cli/common.h"
+#include "host/export/model_file.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+void add_eval(CLI::App& app, Run& run) {
+  struct Arguments {
+    std::string model, data_run, part = "test", json, csv;
+    int hop = 0;
+    std::vector<std::string> settings;
+    DeviceOptions device;
+  };
+  auto args = std::make_shared<Arguments>();
+  CLI::App* c = app.add_subcommand("eval", "measure a model on whole notes: MAE and ESR, per note, mean and spread");
+  c->add_option("model", args->model, "folder of a run, or a weights file")->required();
+  c->add_option("--data", args->data_run, "run whose data and split are used, where the model is a file")
+      ->option_text("RUN");
+  c->add_option("--part", args->part, "test, validation or train")->option_text("PART");
+  c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
+  c->add_option("--set", args->settings, "another setting of the data, such as data.instrument=bass")
+      ->option_text("KEY=VALUE");
+  c->add_option("--json", args->json, "write the results as JSON; - for standard output")->option_text("FILE");
+  c->add_option("--csv", args->csv, "write the results as CSV; - for standard output")->option_text("FILE");
+  args->device.add_to(*c);
+  c->footer("Example:  cafx eval runs/ds1 --hop 64 --csv ds1.csv");
+  c->callback([args, &run] {
+    run = [args] {
+      const ModelFile file = load_model(args->model);
+      const std::string source = args->data_run.empty() ? args->model : args->data_run;
+      if (!std::filesystem::is_directory(source)) {
+        throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
+      }
+      const RunData r = load_run_data(source, args->settings);
+      const OwnedContext own(args->device);
+      const Evaluation e = evaluate(*file.model, own.context, r.data, part_of(r.split, args->part), args->part,
+                                    args->hop > 0 ? args->hop : file.model->geometry().hop);
+      if (args->json != "-" && args->csv != "-") write_text("-", to_text(e));
+      if (!args->json.empty()) write_text(args->json, to_json(e));
+      if (!args->csv.empty()) write_text(args->csv, to_csv(e));
+      return 0;
+    };
+  });
+}
+
+}  // namespace cafx

@@ -1,0 +1,43 @@
+#include "host/render/render.h"
+
+#include "host/cli/common.h"
+#include "host/cli/progress.h"
+#include "host/export/model_file.h"
+
+namespace cafx {
+
+void add_render(CLI::App& app, Run& run) {
+  struct Arguments {
+    std::string model, in, out;
+    int hop = 0;
+    bool quiet = false;
+    DeviceOptions device;
+  };
+  auto args = std::make_shared<Arguments>();
+  CLI::App* c = app.add_subcommand("render", "play a file through a model");
+  c->add_option("model", args->model, "folder of a run, or a weights file")->required();
+  c->add_option("in", args->in, "audio file of any rate, length and format")->required();
+  c->add_option("out", args->out, "file to write, .wav or .flac, of the same rate and length, one channel")->required();
+  c->add_option("--hop", args->hop, "samples between frames at the model's rate; smaller is smoother and slower")
+      ->check(CLI::PositiveNumber);
+  c->add_flag("--quiet", args->quiet, "no progress");
+  args->device.add_to(*c);
+  c->footer("Example:  cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 256");
+  c->callback([args, &run] {
+    run = [args] {
+      const ModelFile file = load_model(args->model);
+      const OwnedContext own(args->device);
+      ProgressLine line(args->quiet);
+      const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
+      const RenderStats s = render_file(*file.model, own.context, args->in, args->out, hop,
+                                        [&](double done) { line.show(done, args->out); });
+      line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time, hop {}", args->out,
+                            s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds, hop));
+      if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
+      if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
+      return 0;
+    };
+  });
+}
+
+}  // namespace cafx

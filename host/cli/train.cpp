@@ -1,0 +1,126 @@
+#include <nlohmann/json.hpp>
+
+#include "datasets/check.h"
+#include "host/cli/common.h"
+#include "host/cli/progress.h"
+#include "host/eval/eval.h"
+#include "host/export/model_file.h"
+#include "host/train/run_folder.h"
+#include "host/version.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+struct TrainArguments {
+  ConfigOptions config;
+  DeviceOptions device;
+  std::string out;
+  bool json = false, quiet = false;
+};
+
+// After training: the test notes, where there are any, and the closing words.
+int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& data, const Split& split,
+           const TrainArguments& args) {
+  const std::string folder = outcome.folder.string();
+  if (!outcome.finished) {
+    std::fprintf(stderr, "cafx: stopped and saved; go on with: cafx resume %s\n", folder.c_str());
+    return kExitStopped;
+  }
+  auto result = nlohmann::ordered_json::parse(RunFolder::read(outcome.folder / "result.json"));
+  if (config.train.epochs > 0 && !split.test.empty()) {
+    const ModelFile file = load_model(outcome.folder);
+    const OwnedContext own(args.device);
+    const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", config.model.hop);
+    write_text((outcome.folder / "eval.json").string(), to_json(e));
+    result["test"] = nlohmann::ordered_json::parse(to_json(e));
+    if (!args.json) write_text("-", to_text(e));
+  }
+  if (args.json) {
+    result["folder"] = folder;
+    result["seconds"] = outcome.seconds;
+    write_text("-", result.dump() + "\n");
+  } else {
+    write_text("-", fmt::format("\nthe model: {}/best.safetensors\n", folder));
+  }
+  return 0;
+}
+
+int train_command(const TrainArguments& args) {
+  RunConfig config = args.config.resolve();
+  check(config, args.config.file.empty() ? "config" : args.config.file);
+  // The folder may be resumed from anywhere.
+  for (std::string* path : {&config.data.path, &config.data.dry, &config.data.wet, &config.train.init_from}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
+  }
+  const Dataset data = load_dataset(config.data, config.model.sample_rate);
+  const Split split = split_dataset(data, config.data);
+  TrainDisplay display(args.quiet);
+  for (const auto* list : {&data.unpaired, &data.unreadable}) {
+    for (const std::string& line : *list) display.message("left out: " + line);
+  }
+  for (const Finding& f : data.findings) {
+    if (f.severity != Severity::kInfo)
+      display.message(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
+  }
+  display.message(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
+                              split.validation.size(), split.test.size()));
+  TrainOptions options;
+  options.folder =
+      !args.out.empty() ? args.out : fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data)));
+  options.threads = args.device.threads;
+  options.isa = args.device.isa;
+  options.stop = &stop_requested;
+  options.observer = &display;
+  const OwnedContext checked(args.device);
+  return finish(train(config, data, split, options), config, data, split, args);
+}
+
+int resume_command(const TrainArguments& args) {
+  TrainDisplay display(args.quiet);
+  TrainOptions options;
+  options.folder = args.out;
+  options.threads = args.device.threads;
+  options.isa = args.device.isa;
+  options.stop = &stop_requested;
+  options.observer = &display;
+  const TrainOutcome outcome = resume(options);
+  const RunConfig config = read_run_config(args.out);
+  const Dataset data = load_dataset(config.data, config.model.sample_rate);
+  return finish(outcome, config, data, split_dataset(data, config.data), args);
+}
+
+void add_common(CLI::App& app, TrainArguments& args) {
+  args.device.add_to(app);
+  app.add_flag("--json", args.json, "one JSON object with the result on standard output");
+  app.add_flag("--quiet", args.quiet, "no progress");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Run& run) {
+  auto args = std::make_shared<TrainArguments>();
+  CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
+  args->config.add_to(*c);
+  add_common(*c, *args);
+  c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
+  RunConfig defaults = run_preset("default");
+  c->footer(
+      "Example:  cafx train --set data.path=datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
+      "              --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n\n"
+      "Settings (of the preset 'default'):\n" +
+      help_text(describe(defaults)));
+  c->callback([args, &run] { run = [args] { return train_command(*args); }; });
+}
+
+void add_resume(CLI::App& app, Run& run) {
+  auto args = std::make_shared<TrainArguments>();
+  CLI::App* c = app.add_subcommand("resume", "go on with a run that was stopped, to the same bits");
+  c->add_option("run", args->out, "folder of the run")->required();
+  add_common(*c, *args);
+  c->footer("Example:  cafx resume runs/ds1");
+  c->callback([args, &run] { run = [args] { return resume_command(*args); }; });
+}
+
+}  // namespace cafx

@@ -1,0 +1,103 @@
+#include "host/eval/eval.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/render/render.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr double ErrorMetrics::*kMetrics[] = {&ErrorMetrics::mae, &ErrorMetrics::mae_matched, &ErrorMetrics::esr,
+                                              &ErrorMetrics::esr_emphasis};
+constexpr const char* kNames[] = {"mae", "mae_matched", "esr", "esr_emphasis"};
+
+void summarise(Evaluation& e) {
+  const auto n = static_cast<double>(e.notes.size());
+  for (const auto m : kMetrics) {
+    double sum = 0.0, squares = 0.0;
+    for (const NoteResult& r : e.notes) sum += r.model.*m;
+    e.mean.*m = sum / n;
+    for (const NoteResult& r : e.notes) squares += (r.model.*m - e.mean.*m) * (r.model.*m - e.mean.*m);
+    e.spread.*m = n > 1.0 ? std::sqrt(squares / (n - 1.0)) : 0.0;
+  }
+}
+
+nlohmann::ordered_json json_of(const ErrorMetrics& metrics) {
+  nlohmann::ordered_json json;
+  for (std::size_t i = 0; i < std::size(kMetrics); ++i) json[kNames[i]] = metrics.*kMetrics[i];
+  return json;
+}
+
+}  // namespace
+
+Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& data, const std::vector<int>& which,
+                    const std::string& part, int hop) {
+  if (which.empty())
+    throw Error("no note is in the {} part of the split; raise data.{} or choose another --part", part, part);
+  Evaluation e;
+  e.hop = hop;
+  e.part = part;
+  for (const int i : which) {
+    const Pair& pair = data.pairs[static_cast<std::size_t>(i)];
+    NoteResult r;
+    r.note = pair.name;
+    r.dry_file = pair.dry_path.string();
+    r.wet_file = pair.wet_path.string();
+    r.seconds = static_cast<double>(pair.dry.size()) / model.geometry().sample_rate;
+    r.input = pair.dry;
+    r.target = pair.wet;
+    r.output = render_signal(model, context, pair.dry.data(), pair.dry.size(), hop);
+    r.model = error_metrics(r.target.data(), r.output.data(), r.target.size());
+    r.dry = error_metrics(r.target.data(), r.input.data(), r.target.size());
+    e.notes.push_back(std::move(r));
+  }
+  summarise(e);
+  return e;
+}
+
+std::string to_text(const Evaluation& e) {
+  std::string text =
+      fmt::format("{} notes of the {} part, rendered at hop {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9}   {:>9}\n",
+                  e.notes.size(), e.part, e.hop, "note", "MAE", "MAE lvl", "ESR", "ESR pre", "ESR dry");
+  for (const NoteResult& r : e.notes) {
+    text += fmt::format("{:<24} {:9.5f} {:9.5f} {:9.5f} {:9.5f}   {:9.5f}\n", r.note, r.model.mae, r.model.mae_matched,
+                        r.model.esr, r.model.esr_emphasis, r.dry.esr);
+  }
+  for (const auto& [name, m] : {std::pair("mean", &e.mean), std::pair("spread", &e.spread)}) {
+    text +=
+        fmt::format("{:<24} {:9.5f} {:9.5f} {:9.5f} {:9.5f}\n", name, m->mae, m->mae_matched, m->esr, m->esr_emphasis);
+  }
+  return text;
+}
+
+std::string to_csv(const Evaluation& e) {
+  std::string text = "note,seconds,mae,mae_matched,esr,esr_emphasis,dry_mae,dry_esr\n";
+  for (const NoteResult& r : e.notes) {
+    text += fmt::format("{},{},{},{},{},{},{},{}\n", r.note, r.seconds, r.model.mae, r.model.mae_matched, r.model.esr,
+                        r.model.esr_emphasis, r.dry.mae, r.dry.esr);
+  }
+  return text;
+}
+
+std::string to_json(const Evaluation& e) {
+  nlohmann::ordered_json json;
+  json["part"] = e.part;
+  json["hop"] = e.hop;
+  json["notes"] = nlohmann::ordered_json::array();
+  for (const NoteResult& r : e.notes) {
+    nlohmann::ordered_json note = {{"note", r.note}, {"seconds", r.seconds}};
+    note.update(json_of(r.model));
+    note["dry"] = json_of(r.dry);
+    json["notes"].push_back(note);
+  }
+  json["mean"] = json_of(e.mean);
+  json["spread"] = json_of(e.spread);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace cafx

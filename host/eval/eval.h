@@ -1,0 +1,35 @@
+// host/eval/eval.h -- a model on notes it never saw: whole waveforms, put together by overlap-add.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "datasets/dataset.h"
+#include "host/metrics/error.h"
+#include "kernels/device/context.h"
+#include "models/model.h"
+
+namespace cafx {
+
+struct NoteResult {
+  std::string note, dry_file, wet_file;
+  double seconds = 0.0;
+  ErrorMetrics model, dry;                   // of the model's output, and of the dry signal as it is (the baseline)
+  std::vector<float> input, target, output;  // at the model's rate
+};
+
+struct Evaluation {
+  int hop = 0;       // of the rendering, in samples
+  std::string part;  // "test", "validation", "train", "all"
+  std::vector<NoteResult> notes;
+  ErrorMetrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
+};
+
+Evaluation evaluate(FrameModel&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
+                    int hop);
+
+std::string to_text(const Evaluation&);
+std::string to_csv(const Evaluation&);
+std::string to_json(const Evaluation&);  // without the signals
+
+}  // namespace cafx

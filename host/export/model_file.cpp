@@ -1,0 +1,111 @@
+#include "host/export/model_file.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr const char* kFormat = "cafx";
+constexpr const char* kFormatVersion = "1";
+
+// Copies tensor p of the file into the block, refusing what is not finite.
+void take(const Safetensors& file, const ParamSpec& p, float* block, const std::string& where) {
+  const float* data = file.floats(p.name, p.shape, where);
+  for (long i = 0; i < p.size; ++i) {
+    if (!std::isfinite(data[i])) {
+      throw Error("{}: tensor '{}' holds {} at index {}; the file is of a training that broke down or is damaged",
+                  where, p.name, data[i], i);
+    }
+    block[p.offset + i] = data[i];
+  }
+}
+
+Safetensors read_weights(const std::filesystem::path& path) {
+  Safetensors file = read_safetensors(path);
+  const auto format = file.metadata.find("format");
+  if (format == file.metadata.end() || format->second != kFormat) {
+    throw Error(
+        "{}: is a safetensors file, but not a model of cafx (format '{}'); give a file that 'cafx export' or "
+        "training wrote",
+        path.string(), format == file.metadata.end() ? "none" : format->second);
+  }
+  if (file.metadata["format_version"] != kFormatVersion) {
+    throw Error("{}: model format {} is not known, this cafx {} reads {}; use a newer cafx", path.string(),
+                file.metadata["format_version"], kVersion, kFormatVersion);
+  }
+  return file;
+}
+
+}  // namespace
+
+void save_model(const std::filesystem::path& path, const CafxModel& model,
+                const std::map<std::string, std::string>& extra) {
+  CafxConfig config = model.config();
+  const Geometry g = model.geometry();
+  Safetensors file;
+  file.metadata = extra;
+  file.metadata["format"] = kFormat;
+  file.metadata["format_version"] = kFormatVersion;
+  file.metadata["model"] = "cafx";
+  file.metadata["form"] = model.form() == CafxForm::kSupervised ? "supervised" : "pretrain";
+  file.metadata["config"] = to_json(describe(config)).dump();
+  file.metadata["sample_rate"] = std::to_string(g.sample_rate);
+  file.metadata["frame"] = std::to_string(g.frame);
+  file.metadata["hop"] = std::to_string(g.hop);
+  file.metadata["latency"] = std::to_string(g.latency);
+  file.metadata["version"] = kVersion;
+  for (const ParamSpec& p : model.params()) {
+    file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
+  }
+  write_safetensors(path, file);
+}
+
+ModelFile load_model(const std::filesystem::path& given) {
+  const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
+  if (!std::filesystem::exists(path)) {
+    throw Error("{}: there is no such {}", path.string(),
+                path == given ? "file" : "file; is it the folder of a run that has finished its first epochs?");
+  }
+  Safetensors file = read_weights(path);
+  CafxConfig config;
+  Fields fields = describe(config);
+  const auto json = nlohmann::json::parse(file.metadata["config"], nullptr, false);
+  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged", path.string());
+  set_fields(fields, json, path.string());
+  const std::string form = file.metadata["form"];
+  if (form != "supervised" && form != "pretrain") {
+    throw Error("{}: its form is '{}', expected supervised or pretrain", path.string(), form);
+  }
+  ModelFile result;
+  result.model =
+      std::make_unique<CafxModel>(config, form == "supervised" ? CafxForm::kSupervised : CafxForm::kPretrain);
+  for (const ParamSpec& p : result.model->params()) take(file, p, result.model->data(), path.string());
+  if (file.tensors.size() != result.model->params().size()) {
+    for (const auto& [name, tensor] : file.tensors) {
+      bool known = false;
+      for (const ParamSpec& p : result.model->params()) known = known || p.name == name;
+      if (!known) throw Error("{}: holds a tensor '{}' that its config does not have", path.string(), name);
+    }
+  }
+  result.metadata = std::move(file.metadata);
+  return result;
+}
+
+void load_tensors_by_name(const std::filesystem::path& path, CafxModel& model) {
+  const Safetensors file = read_weights(path);
+  int n_taken = 0;
+  for (const ParamSpec& p : model.params()) {
+    if (!file.tensors.count(p.name)) continue;
+    take(file, p, model.data(), path.string());
+    ++n_taken;
+  }
+  if (n_taken == 0) throw Error("{}: has no tensor that the model has", path.string());
+}
+
+}  // namespace cafx

@@ -1,0 +1,32 @@
+// host/export/model_file.h -- a trained model as a file: safetensors with names, shapes and the whole config.
+//
+//   metadata   format "cafx", format_version "1", model "cafx", form "supervised" | "pretrain", config (JSON of every
+//   field
+//              of CafxConfig), sample_rate, frame, hop, latency (samples), version, and whatever else is handed in
+//              (lineage, metrics, licence)
+//   Errors     Error naming the file and what is wrong: cut off, not cafx's, newer format, of the other form, a tensor
+//              missing or of another shape, weights that are not finite.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+void save_model(const std::filesystem::path&, const CafxModel&, const std::map<std::string, std::string>& extra);
+
+struct ModelFile {
+  std::unique_ptr<CafxModel> model;
+  std::map<std::string, std::string> metadata;
+};
+// A weights file, or the folder of a run (its best.safetensors).
+ModelFile load_model(const std::filesystem::path&);
+
+// Takes over the tensors of a weights file that `model` has too, by name; Error where shapes differ or none fits.
+void load_tensors_by_name(const std::filesystem::path&, CafxModel& model);
+
+}  // namespace cafx

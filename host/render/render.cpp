@@ -1,0 +1,245 @@
+#include "host/render/render.h"
+
+#include <sndfile.h>
+#include <soxr.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include "datasets/audio_file.h"
+#include "kernels/base/error.h"
+#include "kernels/frames/frames.h"
+
+namespace cafx {
+
+namespace {
+constexpr int kBatch = 32;  // frames given to the model at once
+
+struct CloseFile {
+  void operator()(SNDFILE* f) const { sf_close(f); }
+};
+struct CloseResampler {
+  void operator()(soxr* s) const { soxr_delete(s); }
+};
+
+// A stream from one rate to another; the identity where they are equal.
+class Resampler {
+ public:
+  Resampler(double from_hz, double to_hz) : ratio_(to_hz / from_hz) {
+    if (from_hz == to_hz) return;
+    const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
+    soxr_error_t error = nullptr;
+    soxr_.reset(soxr_create(from_hz, to_hz, 1, &error, nullptr, &quality, nullptr));
+    if (!soxr_) throw Error("resampling from {} Hz to {} Hz is not possible: {}", from_hz, to_hz, error);
+  }
+  // n = 0 ends the stream.
+  const std::vector<float>& operator()(const float* x, std::size_t n) {
+    out_.clear();
+    if (!soxr_) {
+      out_.assign(x, x + n);
+      return out_;
+    }
+    std::size_t used = 0;
+    for (;;) {
+      const std::size_t at = out_.size(), room = static_cast<std::size_t>((n - used) * ratio_) + 4096;
+      out_.resize(at + room);
+      std::size_t now_used = 0, made = 0;
+      const soxr_error_t error =
+          n == 0 ? soxr_process(soxr_.get(), nullptr, 0, nullptr, out_.data() + at, room, &made)
+                 : soxr_process(soxr_.get(), x + used, n - used, &now_used, out_.data() + at, room, &made);
+      if (error) throw Error("resampling failed: {}", error);
+      used += now_used;
+      out_.resize(at + made);
+      if (n == 0 ? made < room : used == n && made < room) return out_;
+    }
+  }
+
+ private:
+  double ratio_;
+  std::unique_ptr<soxr, CloseResampler> soxr_;
+  std::vector<float> out_;
+};
+
+}  // namespace
+
+Renderer::Renderer(FrameModel& model, const Context& context, int hop)
+    : model_(model), context_(context), frame_(model.geometry().frame), hop_(hop) {
+  if (hop < 1 || hop > frame_ / 2) {
+    throw Error("hop = {} is not possible with frames of {} samples: overlap-add needs 1 to {}", hop, frame_,
+                frame_ / 2);
+  }
+  window_ = hann_window(frame_);
+  input_start_ = frame_start(0, frame_, hop_);
+  input_.assign(static_cast<std::size_t>(-input_start_), 0.0f);  // silence before the first sample
+}
+
+void Renderer::push(const float* x, std::size_t n, std::vector<float>& out) {
+  input_.insert(input_.end(), x, x + n);
+  n_in_ += static_cast<std::int64_t>(n);
+  run(out, false);
+}
+
+void Renderer::finish(std::vector<float>& out) {
+  if (n_in_ == 0) return;
+  input_.insert(input_.end(), static_cast<std::size_t>(frame_), 0.0f);
+  run(out, true);
+}
+
+void Renderer::run(std::vector<float>& out, bool last) {
+  const std::int64_t n_all = last ? n_frames(n_in_, frame_, hop_) : 0;
+  std::vector<float> frames, rendered;
+  for (;;) {
+    const std::int64_t first = frame_start(next_frame_, frame_, hop_);
+    std::int64_t ready = (input_start_ + static_cast<std::int64_t>(input_.size()) - first - frame_) / hop_ + 1;
+    if (input_start_ + static_cast<std::int64_t>(input_.size()) < first + frame_) ready = 0;
+    if (last) ready = std::min(ready, n_all - next_frame_);
+    // Whole batches while more may come; their number of frames does not change a frame's bits.
+    if (ready <= 0 || (!last && ready < kBatch)) break;
+    const int B = static_cast<int>(std::min<std::int64_t>(ready, kBatch));
+    frames.resize(static_cast<std::size_t>(B) * frame_);
+    rendered.resize(frames.size());
+    for (int b = 0; b < B; ++b) {
+      const auto from = input_.begin() + (first + static_cast<std::int64_t>(b) * hop_ - input_start_);
+      std::copy(from, from + frame_, frames.begin() + static_cast<long>(b) * frame_);
+    }
+    model_.forward(context_, rendered.data(), frames.data(), B);
+    const std::int64_t end = first + static_cast<std::int64_t>(B - 1) * hop_ + frame_;
+    if (end > out_start_) {
+      sum_.resize(static_cast<std::size_t>(end - out_start_), 0.0);
+      weight_.resize(sum_.size(), 0.0);
+    }
+    for (int b = 0; b < B; ++b) {
+      const std::int64_t start = first + static_cast<std::int64_t>(b) * hop_;
+      for (int t = 0; t < frame_; ++t) {
+        const std::int64_t at = start + t - out_start_;
+        if (at < 0) continue;
+        const double w = window_[static_cast<std::size_t>(t)];
+        sum_[static_cast<std::size_t>(at)] += w * rendered[static_cast<std::size_t>(b) * frame_ + t];
+        weight_[static_cast<std::size_t>(at)] += w;
+      }
+    }
+    next_frame_ += B;
+    const std::int64_t next_start = frame_start(next_frame_, frame_, hop_);
+    const std::int64_t final_end = std::min(next_start, n_in_);  // no later frame reaches below next_start
+    const std::int64_t n_final = final_end - out_start_;
+    if (n_final > 0) {
+      for (std::int64_t i = 0; i < n_final; ++i) {
+        const double w = weight_[static_cast<std::size_t>(i)];
+        out.push_back(w > 0.0 ? static_cast<float>(sum_[static_cast<std::size_t>(i)] / w) : 0.0f);
+      }
+      sum_.erase(sum_.begin(), sum_.begin() + n_final);
+      weight_.erase(weight_.begin(), weight_.begin() + n_final);
+      out_start_ += n_final;
+    }
+    if (next_start > input_start_) {
+      const auto drop = std::min<std::int64_t>(next_start - input_start_, static_cast<std::int64_t>(input_.size()));
+      input_.erase(input_.begin(), input_.begin() + drop);
+      input_start_ += drop;
+    }
+  }
+  if (last) {  // what the last frame left: all of it is final
+    for (std::int64_t at = out_start_; at < n_in_; ++at) {
+      const auto i = static_cast<std::size_t>(at - out_start_);
+      out.push_back(i < weight_.size() && weight_[i] > 0.0 ? static_cast<float>(sum_[i] / weight_[i]) : 0.0f);
+    }
+    out_start_ = n_in_;
+  }
+}
+
+std::vector<float> render_signal(FrameModel& model, const Context& context, const float* x, std::size_t n, int hop) {
+  Renderer renderer(model, context, hop);
+  std::vector<float> out;
+  out.reserve(n);
+  renderer.push(x, n, out);
+  renderer.finish(out);
+  return out;
+}
+
+RenderStats render_file(FrameModel& model, const Context& context, const std::filesystem::path& in,
+                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress) {
+  const auto started = std::chrono::steady_clock::now();
+  probe_audio(in);
+  SF_INFO info{};
+  const std::unique_ptr<SNDFILE, CloseFile> source(sf_open(in.c_str(), SFM_READ, &info));
+  if (!source) throw Error("{}: cannot be opened: {}", in.string(), sf_strerror(nullptr));
+  const std::string ending = out.extension().string();
+  if (ending != ".wav" && ending != ".flac") {
+    throw Error("{}: audio is written as .wav or .flac; choose one of these endings", out.string());
+  }
+  if (std::filesystem::exists(out) && std::filesystem::equivalent(in, out)) {
+    throw Error("{}: is the input itself; choose another output", out.string());
+  }
+  const int subtype = info.format & SF_FORMAT_SUBMASK;
+  const bool is_float = ending == ".wav" && (subtype == SF_FORMAT_FLOAT || subtype == SF_FORMAT_DOUBLE);
+  SF_INFO made{};
+  made.samplerate = info.samplerate;
+  made.channels = 1;
+  made.format = (ending == ".wav" ? SF_FORMAT_WAV : SF_FORMAT_FLAC) | (is_float ? SF_FORMAT_FLOAT : SF_FORMAT_PCM_24);
+  const std::filesystem::path temporary = out.string() + ".partial";
+  std::unique_ptr<SNDFILE, CloseFile> target(sf_open(temporary.c_str(), SFM_WRITE, &made));
+  const auto failed = [&](const std::string& why) {
+    target.reset();
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw Error("{}: cannot be written: {}; check the folder and the free space", out.string(), why);
+  };
+  if (!target) failed(sf_strerror(nullptr));
+  sf_command(target.get(), SFC_SET_CLIPPING, nullptr, SF_TRUE);
+
+  RenderStats stats;
+  stats.channels_in = info.channels;
+  const int rate = model.geometry().sample_rate;
+  Resampler down(info.samplerate, rate), up(rate, info.samplerate);
+  Renderer renderer(model, context, hop);
+  constexpr sf_count_t kBlock = 1 << 16;
+  const auto channels = static_cast<std::size_t>(info.channels);
+  std::vector<float> block(static_cast<std::size_t>(kBlock) * channels), mono, rendered;
+  sf_count_t n_read = 0, n_written = 0;
+  const auto write = [&](const std::vector<float>& x) {
+    const sf_count_t n = std::min<sf_count_t>(static_cast<sf_count_t>(x.size()), n_read - n_written);
+    for (sf_count_t i = 0; i < n; ++i) stats.clipped += std::abs(x[static_cast<std::size_t>(i)]) > 1.0f;
+    if (n > 0 && sf_writef_float(target.get(), x.data(), n) != n) failed(sf_strerror(target.get()));
+    n_written += n;
+  };
+  for (;;) {
+    const sf_count_t n = sf_readf_float(source.get(), block.data(), kBlock);
+    if (n <= 0) break;
+    mono.assign(static_cast<std::size_t>(n), 0.0f);
+    for (std::size_t i = 0; i < mono.size(); ++i) {
+      double sum = 0.0;
+      for (std::size_t c = 0; c < channels; ++c) sum += static_cast<double>(block[i * channels + c]);
+      mono[i] = static_cast<float>(sum / static_cast<double>(channels));
+      if (!std::isfinite(mono[i])) {
+        failed(fmt::format("the input holds a sample that is {} at {:.3f} s", mono[i],
+                           static_cast<double>(n_read + static_cast<sf_count_t>(i)) / info.samplerate));
+      }
+    }
+    n_read += n;
+    const std::vector<float>& in_block = down(mono.data(), mono.size());
+    rendered.clear();
+    renderer.push(in_block.data(), in_block.size(), rendered);
+    if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
+    if (progress && info.frames > 0) progress(static_cast<double>(n_read) / static_cast<double>(info.frames));
+  }
+  rendered.clear();
+  if (rate != info.samplerate) {
+    const std::vector<float>& rest = down(nullptr, 0);
+    renderer.push(rest.data(), rest.size(), rendered);
+  }
+  renderer.finish(rendered);
+  if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
+  if (rate != info.samplerate) write(up(nullptr, 0));
+  if (n_written < n_read) write(std::vector<float>(static_cast<std::size_t>(n_read - n_written), 0.0f));
+  if (sf_close(target.release()) != 0) failed("the disk may be full");
+  std::error_code error;
+  std::filesystem::rename(temporary, out, error);
+  if (error) failed(error.message());
+  stats.seconds_of_audio = static_cast<double>(n_read) / info.samplerate;
+  stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (is_float) stats.clipped = 0;
+  return stats;
+}
+
+}  // namespace cafx

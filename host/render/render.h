@@ -1,0 +1,52 @@
+// host/render/render.h -- a model over a whole signal: frames, forward, Hann window, overlap-add.
+//
+//   Frames start at -(frame - hop) + i hop; the sum of windowed outputs is divided by the actual sum of windows, so
+//   that a model that gives back its input renders as its input, at every length and every hop <= frame / 2.
+//   Time-aligned: output sample n belongs to input sample n.
+// Errors   hop over half a frame or below 1: Error. Files: as datasets/audio_file.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include "kernels/device/context.h"
+#include "models/model.h"
+
+namespace cafx {
+
+// Takes samples in pieces of any length and gives back finished ones in order; bounded memory.
+class Renderer {
+ public:
+  Renderer(FrameModel&, const Context&, int hop);
+
+  // Appends to `out` what is final after these samples; after `finish` everything, as many as were put in.
+  void push(const float* x, std::size_t n, std::vector<float>& out);
+  void finish(std::vector<float>& out);
+
+ private:
+  void run(std::vector<float>& out, bool last);
+
+  FrameModel& model_;
+  const Context& context_;
+  int frame_, hop_;
+  std::vector<float> window_;
+  std::vector<float> input_;          // from sample input_start_ on
+  std::vector<double> sum_, weight_;  // overlap-add from sample out_start_ on
+  std::int64_t input_start_, out_start_ = 0, n_in_ = 0, next_frame_ = 0;
+};
+
+std::vector<float> render_signal(FrameModel&, const Context&, const float* x, std::size_t n, int hop);
+
+struct RenderStats {
+  double seconds_of_audio = 0.0, seconds = 0.0;
+  long clipped = 0;     // samples over full scale, cut to it where the file's format cannot hold them
+  int channels_in = 0;  // mixed to one by their mean
+};
+// Any rate, length and format; the output has the input's rate and length, one channel, and the format of its name's
+// ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1].
+RenderStats render_file(FrameModel&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
+                        int hop, const std::function<void(double)>& progress);
+
+}  // namespace cafx

@@ -1,0 +1,44 @@
+// host/train/checkpoint.h -- all that a run needs to go on to the same bits, in one safetensors file.
+//
+//   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form
+//   metadata  format, run hash, instruction set, version, counters, text of metrics.csv
+#pragma once
+
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+struct Counters {
+  int stage = 0;               // index in kStages
+  int epoch = 0;               // epochs finished in this stage
+  long step_in_epoch = 0;      // steps done in the epoch under way
+  long step = 0;               // steps of the optimiser in this stage
+  long total_steps = 0;        // of all stages
+  double loss_sum = 0.0;       // over the frames of the epoch under way
+  double gradient_norm = 0.0;  // of the last step
+  double best = std::numeric_limits<double>::infinity();
+  double last_training = std::numeric_limits<double>::quiet_NaN();
+  int bad_epochs = 0;          // since the best
+  double plateau_scale = 1.0;  // factor on the rate
+  int plateau_bad = 0;
+  bool finished = false;
+};
+
+struct Checkpoint {
+  Counters counters;
+  std::string run_hash, isa, version, metrics;
+  std::vector<float> model, best, m, v;  // flat blocks of the stage's form
+};
+
+void write_checkpoint(const std::filesystem::path&, const Checkpoint&, const std::vector<ParamSpec>&);
+// Only the counters and texts: which form the blocks have depends on the stage.
+Checkpoint read_checkpoint_head(const std::filesystem::path&);
+// All. Error where a tensor is missing or of another shape, or the file is damaged.
+Checkpoint read_checkpoint(const std::filesystem::path&, const std::vector<ParamSpec>&, long n_floats);
+
+}  // namespace cafx

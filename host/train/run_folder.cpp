@@ -1,0 +1,78 @@
+#include "host/train/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <sstream>
+
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+RunFolder::RunFolder(const std::filesystem::path& path) : path_(path) {
+  std::error_code error;
+  std::filesystem::create_directories(path, error);
+  if (error) {
+    throw Error("{}: the run folder cannot be made: {}; choose another with --out", path.string(), error.message());
+  }
+  const std::string lock = file("run.lock").string();
+  lock_ = open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+  if (lock_ < 0) {
+    throw Error("{}: cannot write into the run folder: {}; choose another with --out", path.string(),
+                std::strerror(errno));
+  }
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    char owner[32] = {};
+    if (::read(lock_, owner, sizeof owner - 1) < 0) owner[0] = 0;
+    close(lock_);
+    lock_ = -1;
+    throw Error("{}: the run folder is in use by process {}; wait for it, stop it, or choose another with --out",
+                path.string(), owner[0] ? owner : "unknown");
+  }
+  const std::string pid = std::to_string(getpid());
+  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, pid.data(), pid.size(), 0) < 0) {
+    const std::string reason = std::strerror(errno);
+    close(lock_);
+    lock_ = -1;
+    throw Error("{}: cannot write into the run folder: {}; free some space or choose another with --out", path.string(),
+                reason);
+  }
+}
+
+RunFolder::~RunFolder() {
+  if (lock_ < 0) return;
+  std::error_code ignored;
+  std::filesystem::remove(file("run.lock"), ignored);
+  close(lock_);
+}
+
+void RunFolder::write(const std::string& name, const std::string& text) const {
+  write_file_atomically(file(name), text.data(), text.size());
+}
+
+void RunFolder::log(const std::string& line) const {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char stamp[32];
+  std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  std::ofstream out(file("log.txt"), std::ios::app);
+  out << stamp << ' ' << line << '\n';
+}
+
+std::string RunFolder::read(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw Error("{}: cannot be read: {}; is it the folder of a run?", path.string(), std::strerror(errno));
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+}  // namespace cafx

@@ -1,0 +1,30 @@
+// host/train/run_folder.h -- the folder of one run: who works in it, what is written where.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace cafx {
+
+class RunFolder {
+ public:
+  // Makes the folder where it is missing and locks it for this process. Error: in use, not writable.
+  explicit RunFolder(const std::filesystem::path&);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path file(const std::string& name) const { return path_ / name; }
+  void write(const std::string& name, const std::string& text) const;  // atomically
+  void log(const std::string& line) const;                             // a line with the time, to log.txt
+
+  // The text of a file; Error names it.
+  static std::string read(const std::filesystem::path&);
+
+ private:
+  std::filesystem::path path_;
+  int lock_ = -1;
+};
+
+}  // namespace cafx

@@ -1,0 +1,467 @@
+#include "host/train/train.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "host/export/model_file.h"
+#include "host/train/checkpoint.h"
+#include "host/train/run_folder.h"
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "kernels/optimizer/optimizer.h"
+
+namespace cafx {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kStages[] = {"pretrain", "train", "refine"};
+constexpr int kNStages = 3;
+constexpr const char* kMetricsHead =
+    "stage,epoch,steps,learning_rate,training_mae,validation_mae,best,gradient_norm,saaf_penalty,saaf_lipschitz\n";
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Everything of one process working on one run. The order of `run` is the order of events.
+class Session {
+ public:
+  Session(const RunConfig& config, const Dataset& data, const Split& split, const TrainOptions& options,
+          RunFolder& folder)
+      : config_(config),
+        options_(options),
+        folder_(folder),
+        pool_(options.threads > 0 ? options.threads : available_threads()) {
+    context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
+    context_.pool = &pool_;
+    const CafxConfig& m = config.model;
+    const int hop = config.train.hop > 0 ? config.train.hop : m.hop;
+    const int validation_hop = config.train.validation_hop > 0 ? config.train.validation_hop : m.hop;
+    training_ = make_frames(data, split.train, m.frame, hop, config.train.silence_db);
+    validation_ = make_frames(data, split.validation, m.frame, validation_hop, config.train.silence_db);
+    if (training_.refs.empty()) {
+      throw Error("no training frame is louder than train.silence_db = {}; lower it", config.train.silence_db);
+    }
+    // Step 1 learns to give back what it hears, dry and wet alike.
+    const auto n = static_cast<std::int64_t>(training_.dry.size());
+    both_ = training_.dry;
+    both_.insert(both_.end(), training_.wet.begin(), training_.wet.end());
+    both_refs_ = training_.refs;
+    for (const FrameRef& r : training_.refs) both_refs_.push_back({r.start + n, r.begin + n, r.end + n});
+  }
+
+  void start(const std::string& run_hash) {
+    checkpoint_.run_hash = run_hash;
+    checkpoint_.isa = to_string(context_.isa);
+    checkpoint_.version = kVersion;
+    checkpoint_.metrics = kMetricsHead;
+    begin_stage(nullptr);
+  }
+
+  void restore() {
+    const auto path = folder_.file("checkpoint.safetensors");
+    checkpoint_ = read_checkpoint_head(path);
+    make_model();
+    checkpoint_ = read_checkpoint(path, model_->params(), model_->n_floats());
+    std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), model_->data());
+    if (checkpoint_.isa != to_string(context_.isa)) {
+      say(fmt::format("the checkpoint was made with instruction set {}, this process uses {}: the bits will differ",
+                      checkpoint_.isa, to_string(context_.isa)));
+    }
+    if (checkpoint_.version != kVersion) {
+      say(fmt::format("the checkpoint was made by cafx {}, this is {}: the bits may differ", checkpoint_.version,
+                      kVersion));
+    }
+    const Counters& c = counters();
+    say(fmt::format("resumed: {}, epoch {}, step {}", stage_name(), c.epoch + 1, c.step_in_epoch));
+  }
+
+  TrainOutcome run() {
+    started_ = last_save_ = last_shown_ = Clock::now();
+    save();
+    while (!counters().finished) {
+      while (counters().epoch < stage_epochs() && counters().bad_epochs < config_.train.patience) {
+        if (!run_epoch()) {
+          save();
+          return outcome();
+        }
+      }
+      end_stage();
+    }
+    write_result();
+    return outcome();
+  }
+
+ private:
+  // One epoch, from the step where the counters stand. False: asked to stop.
+  bool run_epoch() {
+    Counters& c = counters();
+    const auto& refs = pretraining() ? both_refs_ : training_.refs;
+    const auto n = static_cast<std::uint32_t>(refs.size());
+    const auto order = permutation(n, {static_cast<std::uint64_t>(config_.train.seed),
+                                       static_cast<std::uint64_t>(c.stage) * 1000003u + c.epoch + 1});
+    const long batch = config_.train.batch, steps = steps_per_epoch();
+    std::vector<FrameRef> frames;
+    while (c.step_in_epoch < steps) {
+      const long first = c.step_in_epoch * batch, last = std::min<long>(first + batch, n);
+      frames.clear();
+      for (long i = first; i < last; ++i) frames.push_back(refs[order[static_cast<std::size_t>(i)]]);
+      step(frames);
+      if (seconds_since(last_shown_) > 0.2) show(false);
+      if (options_.stop && options_.stop->load() && c.step_in_epoch < steps) return false;
+      if (seconds_since(last_save_) > options_.checkpoint_seconds) save();
+    }
+    end_epoch();
+    return !(options_.stop && options_.stop->load());
+  }
+
+  void step(const std::vector<FrameRef>& frames) {
+    Counters& c = counters();
+    const TrainConfig& t = config_.train;
+    const CafxBatch batch{pretraining() ? both_.data() : training_.dry.data(),
+                          pretraining() ? both_.data() : training_.wet.data(), frames.data(),
+                          static_cast<int>(frames.size())};
+    const double loss = model_->loss_and_gradient(context_, gradient_.data(), batch);
+    const double norm = std::sqrt(squared_norm(context_, gradient_.data(), model_->n_floats()));
+    if (!std::isfinite(loss) || !std::isfinite(norm)) stop_at_nan(loss);
+    AdamStep adam;
+    adam.lr = static_cast<float>(learning_rate(c.step));
+    adam.beta1 = static_cast<float>(t.beta1);
+    adam.beta2 = static_cast<float>(t.beta2);
+    adam.epsilon = static_cast<float>(t.epsilon);
+    adam.weight_decay = static_cast<float>(t.weight_decay);
+    adam.gradient_scale = t.clip_norm > 0.0 && norm > t.clip_norm ? static_cast<float>(t.clip_norm / norm) : 1.0f;
+    adam.step = ++c.step;
+    adam_step(context_, model_->data(), checkpoint_.m.data(), checkpoint_.v.data(), gradient_.data(),
+              decay_mask_.data(), model_->n_floats(), adam);
+    model_->project();
+    c.gradient_norm = norm;
+    c.loss_sum += loss * static_cast<double>(frames.size());
+    ++c.step_in_epoch;
+    ++c.total_steps;
+    ++steps_here_;
+    frames_here_ += static_cast<long>(frames.size());
+  }
+
+  void end_epoch() {
+    Counters& c = counters();
+    const double training = c.loss_sum / static_cast<double>(n_frames_of_stage());
+    const double validation = pretraining() ? training : validate();
+    const double rate = learning_rate(c.step - 1);
+    c.last_training = training;
+    c.loss_sum = 0.0;
+    c.step_in_epoch = 0;
+    ++c.epoch;
+    if (validation < c.best) {
+      c.best = validation;
+      c.bad_epochs = c.plateau_bad = 0;
+      checkpoint_.best.assign(model_->data(), model_->data() + model_->n_floats());
+    } else {
+      ++c.bad_epochs;
+      if (config_.train.schedule == "plateau" && ++c.plateau_bad >= config_.train.plateau_patience) {
+        c.plateau_scale *= config_.train.plateau_factor;
+        c.plateau_bad = 0;
+      }
+    }
+    checkpoint_.metrics +=
+        fmt::format("{},{},{},{:.6g},{:.9g},{},{:.9g},{:.6g},{:.6g},{:.6g}\n", stage_name(), c.epoch, c.total_steps,
+                    rate, training, pretraining() ? "" : fmt::format("{:.9g}", validation), c.best, c.gradient_norm,
+                    model_->penalty(), model_->lipschitz());
+    validation_now_ = validation;
+    show(true);
+    if (seconds_since(last_save_) > options_.checkpoint_seconds) save();
+  }
+
+  // Mean absolute error over all validation frames; over training frames where no note is kept for validation.
+  double validate() {
+    const FrameSet& set = validation_.refs.empty() ? training_ : validation_;
+    double total = 0.0;
+    for (std::size_t i = 0; i < set.refs.size(); i += static_cast<std::size_t>(config_.train.batch)) {
+      const auto n = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), set.refs.size() - i);
+      total += model_->loss(context_, {set.dry.data(), set.wet.data(), set.refs.data() + i, static_cast<int>(n)}) *
+               static_cast<double>(n);
+    }
+    const double mean = total / static_cast<double>(set.refs.size());
+    if (!std::isfinite(mean)) {
+      throw Error(
+          "{}: the validation error became {} in epoch {}; lower the learning rate (train.lr = {}) or set "
+          "train.clip_norm; the last good checkpoint is kept",
+          stage_name(), mean, counters().epoch + 1, config_.train.lr);
+    }
+    return mean;
+  }
+
+  double learning_rate(long step) const {
+    const TrainConfig& t = config_.train;
+    const double base = pretraining() ? t.pretrain_lr : counters().stage == 1 ? t.lr : t.lr * t.refine_factor;
+    double scale = counters().plateau_scale;
+    if (t.schedule == "cosine") {
+      const double last = std::max<double>(1.0, static_cast<double>(stage_epochs() * steps_per_epoch() - 1));
+      const double along = std::min(1.0, static_cast<double>(step) / last);
+      scale = t.final_factor + (1.0 - t.final_factor) * 0.5 * (1.0 + std::cos(3.141592653589793 * along));
+    }
+    if (step < t.warmup_steps) scale *= static_cast<double>(step + 1) / t.warmup_steps;
+    return base * scale;
+  }
+
+  void end_stage() {
+    Counters& c = counters();
+    if (c.epoch > 0) {
+      say(fmt::format("{}: {} after {} epochs, best {} {:.6g}", stage_name(),
+                      c.bad_epochs >= config_.train.patience ? "no better loss" : "finished", c.epoch,
+                      pretraining() ? "training error" : "validation error", c.best));
+    }
+    if (c.stage + 1 == kNStages) {
+      c.finished = true;
+      save();
+      return;
+    }
+    ++c.stage;
+    const std::unique_ptr<CafxModel> former = std::move(model_);
+    begin_stage(c.epoch > 0 || c.stage == 2 ? former.get() : nullptr);
+    save();
+  }
+
+  // Model, moments and counters for the stage that the counters name. `former` has the last stage's form; its best
+  // weights are taken over by name.
+  void begin_stage(const CafxModel* former) {
+    Counters& c = counters();
+    const std::vector<float> former_best = std::move(checkpoint_.best);
+    const double best = c.best;
+    const int epochs_before = c.epoch;
+    c.epoch = c.bad_epochs = c.plateau_bad = 0;
+    c.step_in_epoch = c.step = 0;
+    c.loss_sum = 0.0;
+    c.plateau_scale = 1.0;
+    // The refined model must beat the one that it starts from.
+    c.best = c.stage == 2 && epochs_before > 0 ? best : std::numeric_limits<double>::infinity();
+    make_model();
+    model_->initialize(static_cast<std::uint64_t>(config_.train.seed));
+    if (former) copy_by_name(*former, former_best);
+    if (!config_.train.init_from.empty() && (c.stage == 0 || (c.stage == 1 && !former))) {
+      load_tensors_by_name(config_.train.init_from, *model_);
+    }
+    const auto n = static_cast<std::size_t>(model_->n_floats());
+    checkpoint_.best.assign(model_->data(), model_->data() + n);
+    checkpoint_.m.assign(n, 0.0f);
+    checkpoint_.v.assign(n, 0.0f);
+    if (stage_epochs() > 0) {
+      say(fmt::format("{}: {} parameters, {} frames, {} steps an epoch", stage_name(), model_->n_parameters(),
+                      n_frames_of_stage(), steps_per_epoch()));
+    }
+  }
+
+  void make_model() {
+    model_ = std::make_unique<CafxModel>(config_.model, pretraining() ? CafxForm::kPretrain : CafxForm::kSupervised);
+    gradient_.assign(static_cast<std::size_t>(model_->n_floats()), 0.0f);
+    decay_mask_.assign(gradient_.size(), 0.0f);
+    for (const ParamSpec& p : model_->params()) {
+      std::fill_n(decay_mask_.begin() + p.offset, p.size, p.decay ? 1.0f : 0.0f);
+    }
+  }
+
+  void copy_by_name(const CafxModel& former, const std::vector<float>& weights) {
+    for (const ParamSpec& from : former.params()) {
+      for (const ParamSpec& to : model_->params()) {
+        if (to.name == from.name) std::copy_n(weights.begin() + from.offset, from.size, model_->data() + to.offset);
+      }
+    }
+  }
+
+  [[noreturn]] void stop_at_nan(double loss) {
+    std::string first = "the loss alone";
+    for (const ParamSpec& p : model_->params()) {
+      const auto begin = gradient_.begin() + p.offset;
+      if (std::any_of(begin, begin + p.size, [](float x) { return !std::isfinite(x); })) {
+        first = "first the gradient of " + p.name;
+        break;
+      }
+    }
+    const std::string text = fmt::format(
+        "{}: training broke down in epoch {}, step {}: loss {}, {}; lower the learning rate or set "
+        "train.clip_norm, then start anew; the last good checkpoint is kept in {}",
+        stage_name(), counters().epoch + 1, counters().step_in_epoch + 1, loss, first, folder_.path().string());
+    folder_.log(text);
+    throw Error(text);
+  }
+
+  // metrics.csv and best.safetensors say what the checkpoint says; the checkpoint is written last and decides.
+  void save() {
+    checkpoint_.model.assign(model_->data(), model_->data() + model_->n_floats());
+    folder_.write("metrics.csv", checkpoint_.metrics);
+    if (!pretraining()) save_best();
+    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params());
+    last_save_ = Clock::now();
+  }
+
+  void save_best() {
+    CafxModel best(config_.model);
+    std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), best.data());
+    save_model(folder_.file("best.safetensors"), best,
+               {{"run_hash", checkpoint_.run_hash},
+                {"seed", std::to_string(config_.train.seed)},
+                {"train_config", to_json(describe(config_)).dump()},
+                {"validation_mae", fmt::format("{}", counters().best)},
+                {"total_steps", std::to_string(counters().total_steps)}});
+  }
+
+  void write_result() {
+    const nlohmann::json result = {{"status", "finished"},
+                                   {"run_hash", checkpoint_.run_hash},
+                                   {"validation_mae", counters().best},
+                                   {"training_mae", counters().last_training},
+                                   {"steps", counters().total_steps},
+                                   {"parameters", model_->n_parameters()},
+                                   {"saaf_lipschitz", model_->lipschitz()},
+                                   {"seed", config_.train.seed},
+                                   {"isa", checkpoint_.isa},
+                                   {"version", kVersion}};
+    folder_.write("result.json", result.dump(2) + "\n");
+  }
+
+  void show(bool end_of_epoch) {
+    last_shown_ = Clock::now();
+    if (!options_.observer) return;
+    const Counters& c = counters();
+    TrainProgress p;
+    p.stage = stage_name();
+    p.epochs = stage_epochs();
+    p.steps = steps_per_epoch();
+    p.epoch = end_of_epoch ? c.epoch : c.epoch + 1;
+    p.step = end_of_epoch ? p.steps : c.step_in_epoch;
+    const long frames = std::min<long>(c.step_in_epoch * config_.train.batch, n_frames_of_stage());
+    p.loss = end_of_epoch ? c.last_training : frames > 0 ? c.loss_sum / static_cast<double>(frames) : 0.0;
+    p.validation = validation_now_;
+    p.best = std::isfinite(c.best) ? c.best : std::numeric_limits<double>::quiet_NaN();
+    const double seconds = std::max(1e-9, seconds_since(started_));
+    p.frames_per_second = static_cast<double>(frames_here_) / seconds;
+    long all = 0, before = 0;  // steps, were no stage to end early
+    for (int s = 0; s < kNStages; ++s) {
+      const long steps = steps_of(s) * epochs_of(s);
+      all += steps;
+      if (s < c.stage) before += steps;
+    }
+    const long done = before + c.epoch * steps_per_epoch() + c.step_in_epoch;
+    p.fraction = all > 0 ? static_cast<double>(done) / static_cast<double>(all) : 1.0;
+    p.seconds_left =
+        steps_here_ > 0 ? seconds / static_cast<double>(steps_here_) * static_cast<double>(all - done) : 0.0;
+    if (end_of_epoch) {
+      options_.observer->epoch(p);
+    } else {
+      options_.observer->progress(p);
+    }
+  }
+
+  void say(const std::string& line) {
+    folder_.log(line);
+    if (options_.observer) options_.observer->message(line);
+  }
+
+  TrainOutcome outcome() const {
+    const Counters& c = checkpoint_.counters;
+    return {c.finished, folder_.path(), c.best, c.last_training, c.total_steps, seconds_since(started_)};
+  }
+
+  Counters& counters() { return checkpoint_.counters; }
+  const Counters& counters() const { return checkpoint_.counters; }
+  bool pretraining() const { return counters().stage == 0; }
+  std::string stage_name() const { return kStages[counters().stage]; }
+  int epochs_of(int stage) const {
+    const TrainConfig& t = config_.train;
+    return stage == 0 ? t.pretrain_epochs : stage == 1 ? t.epochs : t.epochs > 0 ? t.refine_epochs : 0;
+  }
+  long frames_of(int stage) const { return static_cast<long>(stage == 0 ? both_refs_.size() : training_.refs.size()); }
+  long steps_of(int stage) const { return (frames_of(stage) + config_.train.batch - 1) / config_.train.batch; }
+  int stage_epochs() const { return epochs_of(counters().stage); }
+  long n_frames_of_stage() const { return frames_of(counters().stage); }
+  long steps_per_epoch() const { return steps_of(counters().stage); }
+
+  RunConfig config_;
+  const TrainOptions& options_;
+  RunFolder& folder_;
+  ThreadPool pool_;
+  Context context_;
+  FrameSet training_, validation_;
+  std::vector<float> both_;
+  std::vector<FrameRef> both_refs_;
+  std::unique_ptr<CafxModel> model_;
+  std::vector<float> gradient_, decay_mask_;
+  Checkpoint checkpoint_;
+  double validation_now_ = std::numeric_limits<double>::quiet_NaN();
+  long steps_here_ = 0, frames_here_ = 0;
+  Clock::time_point started_, last_save_, last_shown_;
+};
+
+}  // namespace
+
+FrameSet make_frames(const Dataset& data, const std::vector<int>& which, int frame, int hop, double silence_db) {
+  FrameSet set;
+  const double quiet = std::pow(10.0, silence_db / 20.0);
+  for (const int i : which) {
+    const Pair& pair = data.pairs[static_cast<std::size_t>(i)];
+    const auto begin = static_cast<std::int64_t>(set.dry.size()), n = static_cast<std::int64_t>(pair.dry.size());
+    set.dry.insert(set.dry.end(), pair.dry.begin(), pair.dry.end());
+    set.wet.insert(set.wet.end(), pair.wet.begin(), pair.wet.end());
+    // The first frame still holds sample 0, the last one sample n - 1, as in rendering.
+    for (std::int64_t start = -static_cast<std::int64_t>(frame - hop); start < n; start += hop) {
+      const std::int64_t from = std::max<std::int64_t>(start, 0), to = std::min<std::int64_t>(start + frame, n);
+      const auto loud = [&](const std::vector<float>& x) {
+        return std::any_of(x.begin() + from, x.begin() + to, [&](float v) { return std::abs(v) >= quiet; });
+      };
+      if (loud(pair.dry) || loud(pair.wet)) set.refs.push_back({begin + start, begin, begin + n});
+    }
+  }
+  return set;
+}
+
+RunConfig read_run_config(const std::filesystem::path& folder) {
+  RunConfig config;
+  Fields fields = describe(config);
+  const auto path = folder / "config.toml";
+  read_toml(fields, RunFolder::read(path), path.string());
+  return config;
+}
+
+TrainOutcome train(const RunConfig& config, const Dataset& data, const Split& split, const TrainOptions& options) {
+  check(config, "config");
+  RunFolder folder(options.folder);
+  if (std::filesystem::exists(folder.file("checkpoint.safetensors"))) {
+    throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
+                options.folder.string(), options.folder.string());
+  }
+  RunConfig resolved = config;
+  const std::string data_hash = content_hash(data), hash = run_hash(config, data_hash);
+  folder.write("config.toml",
+               fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, data_hash, to_toml(describe(resolved))));
+  folder.write("split.json", split_json(data, split));
+  Session session(config, data, split, options, folder);
+  session.start(hash);
+  return session.run();
+}
+
+TrainOutcome resume(const TrainOptions& options) {
+  if (!std::filesystem::is_directory(options.folder)) {
+    throw Error("{}: is not a folder; give the folder of a run, as 'cafx train' named it", options.folder.string());
+  }
+  const RunConfig config = read_run_config(options.folder);
+  RunFolder folder(options.folder);
+  const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  const Dataset data = load_dataset(config.data, config.model.sample_rate);
+  const Split split = split_dataset(data, config.data);
+  const std::string hash = run_hash(config, content_hash(data));
+  if (hash != head.run_hash) {
+    throw Error(
+        "{}: config.toml or the audio under '{}' has changed since this run began (run {} is now {}); put it "
+        "back, or start a new run",
+        options.folder.string(), config.data.path, head.run_hash, hash);
+  }
+  Session session(config, data, split, options, folder);
+  session.restore();
+  return session.run();
+}
+
+}  // namespace cafx

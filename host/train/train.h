@@ -1,0 +1,81 @@
+// host/train/train.h -- trains CAFx in a run folder; what it writes there is enough to go on from, to the same bits.
+//
+//   config.toml              resolved config, with hashes, device and version as comments
+//   split.json               which note is in training, validation, test
+//   metrics.csv              a line for each epoch
+//   checkpoint.safetensors   weights, best weights, moments, counters: all that a resume needs
+//   best.safetensors         the best weights so far, as `cafx export` writes them
+//   result.json              once finished
+//   log.txt                  what was said, with times
+//   run.lock                 held while a process works in the folder
+//
+// Bits     same config, data and instruction set: same weights, for any number of threads and however often it was
+//          killed and resumed.
+// Errors   Error names file and key. Non-finite loss or gradient: Error with tensor and step, last checkpoint kept.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "host/train/config.h"
+#include "kernels/device/context.h"
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+struct TrainProgress {
+  std::string stage;          // "pretrain", "train", "refine"
+  int epoch = 0, epochs = 0;  // of this stage: epoch counts from 1, at most `epochs`
+  long step = 0, steps = 0;   // of this epoch
+  double loss = 0.0;          // mean over this epoch so far
+  double validation = 0.0;    // of the last epoch that was validated; NaN before
+  double best = 0.0;          // best so far of this stage; NaN before
+  double frames_per_second = 0.0;
+  double fraction = 0.0;      // of the whole run, counting every epoch of every stage
+  double seconds_left = 0.0;  // by that fraction; early stopping ends sooner
+};
+
+class TrainObserver {
+ public:
+  virtual ~TrainObserver() = default;
+  virtual void message(const std::string&) {}     // one line worth keeping; it is in log.txt already
+  virtual void progress(const TrainProgress&) {}  // a few times a second at most
+  virtual void epoch(const TrainProgress&) {}     // after each
+};
+
+struct TrainOptions {
+  std::filesystem::path folder;             // of the run
+  int threads = 0;                          // 0: all that this process may use
+  std::string isa;                          // empty: the best there is
+  const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
+  TrainObserver* observer = nullptr;
+  double checkpoint_seconds = 20.0;  // between checkpoints; one is also written at the end of each stage
+};
+
+struct TrainOutcome {
+  bool finished = false;  // false: stopped by request, to be resumed
+  std::filesystem::path folder;
+  double validation = 0.0;  // best mean absolute error over validation frames
+  double training = 0.0;    // mean absolute error of the last epoch
+  long steps = 0;
+  double seconds = 0.0;  // of this process
+};
+
+// Starts a run. `data` must be what config.data describes. Error if the folder already holds a run.
+TrainOutcome train(const RunConfig&, const Dataset&, const Split&, const TrainOptions&);
+// Goes on with the run in options.folder; a finished run is only reported.
+TrainOutcome resume(const TrainOptions&);
+
+// The resolved config of the run in a folder.
+RunConfig read_run_config(const std::filesystem::path& folder);
+
+// Frames of the notes `which`, at every `hop` samples, over concatenated audio of all pairs. For tools and benchmarks.
+struct FrameSet {
+  std::vector<float> dry, wet;
+  std::vector<FrameRef> refs;
+};
+FrameSet make_frames(const Dataset&, const std::vector<int>& which, int frame, int hop, double silence_db);
+
+}  // namespace cafx
