@@ -1,0 +1,7 @@
+add_executable(test_host
+  host/test_metrics.cpp
+  host/test_model_file.cpp
+  host/test_render.cpp
+)
+target_link_libraries(test_host PRIVATE cafx_host GTest::gtest_main)
+gtest_discover_tests(test_host DISCOVERY_MODE PRE_TEST PROPERTIES LABELS host)
