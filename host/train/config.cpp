@@ -50,9 +50,17 @@ RunConfig run_preset(const std::string& name) {
   c.preset = name;
   c.model = cafx_preset(name);
   if (name == "default") {
-    c.train.lr = 1e-3;
-    c.train.pretrain_lr = 1e-3;
+    // What learned best on the shipped notes: models/cafx/README.md has the table.
+    c.train.batch = 16;
     c.train.hop = 64;
+    c.train.pretrain_epochs = 15;
+    c.train.epochs = 70;
+    c.train.refine_epochs = 15;
+    c.train.pretrain_lr = 1e-3;
+    c.train.lr = 3e-3;
+    c.train.schedule = "cosine";
+    c.train.warmup_steps = 200;
+    c.train.silence_db = -60.0;
   }
   return c;
 }
