@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <fstream>
 #include <memory>
 
 #include "kernels/base/error.h"
@@ -50,6 +52,15 @@ void check_not_cut_off(const std::filesystem::path& path, SNDFILE* file) {
   }
 }
 
+// The rate in a WAV header, -1 where there is none: libsndfile does not open a file of 0 Hz, nor say why.
+long wav_rate(const std::filesystem::path& path) {
+  unsigned char head[28] = {};
+  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(head), sizeof head);
+  if (std::memcmp(head, "RIFF", 4) != 0 || std::memcmp(head + 8, "WAVEfmt ", 8) != 0) return -1;
+  return static_cast<long>(head[24]) | static_cast<long>(head[25]) << 8 | static_cast<long>(head[26]) << 16 |
+         static_cast<long>(head[27]) << 24;
+}
+
 struct OpenFile {
   SndFile file;
   SF_INFO info{};
@@ -66,6 +77,9 @@ OpenFile open_audio(const std::filesystem::path& path) {
   SF_INFO& info = open.info;
   SndFile& file = open.file;
   file.reset(sf_open(path.c_str(), SFM_READ, &info));
+  if (!file && wav_rate(path) == 0) {
+    throw Error("{}: its header states a rate of 0 Hz; mend the header or export it again", path.string());
+  }
   if (!file) {
     throw Error("{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile",
                 path.string(), sf_strerror(nullptr));

@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "datasets/check.h"
@@ -12,6 +13,12 @@
 namespace cafx {
 
 namespace {
+
+// CAFX_CHECKPOINT_SECONDS: time between checkpoints; 0 saves at every step, as the tests do.
+double checkpoint_seconds() {
+  const char* text = std::getenv("CAFX_CHECKPOINT_SECONDS");
+  return text ? std::strtod(text, nullptr) : TrainOptions().checkpoint_seconds;
+}
 
 struct TrainArguments {
   ConfigOptions config;
@@ -73,6 +80,7 @@ int train_command(const TrainArguments& args) {
   options.isa = args.device.isa;
   options.stop = &stop_requested;
   options.observer = &display;
+  options.checkpoint_seconds = checkpoint_seconds();
   const OwnedContext checked(args.device);
   return finish(train(config, data, split, options), config, data, split, args);
 }
@@ -85,6 +93,7 @@ int resume_command(const TrainArguments& args) {
   options.isa = args.device.isa;
   options.stop = &stop_requested;
   options.observer = &display;
+  options.checkpoint_seconds = checkpoint_seconds();
   const TrainOutcome outcome = resume(options);
   const RunConfig config = read_run_config(args.out);
   const Dataset data = load_dataset(config.data, config.model.sample_rate);

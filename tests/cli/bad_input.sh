@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Bad input of every kind gets one clear line and exit code 2, and nothing already finished is lost.
+. "$(dirname "$0")/common.sh"
+note="$(ls "$root"/datasets/notes/Gitarre\ monophon/Samples/NoFX/G61-55400*.flac)"
+
+"$cafx" train "${small[@]}" --out "$work/run" >/dev/null || fail "the small training itself"
+cp -r "$work/run" "$work/before"
+
+# Audio files.
+: >"$work/empty.wav"
+echo "this is not audio" >"$work/text.wav"
+python3 - "$work" <<'P'
+import struct, sys
+def wav(name, rate, channels, samples, fmt=1, bits=16, promise=None):
+    n = promise if promise is not None else len(samples)
+    head = b'RIFF' + struct.pack('<I', 36 + n) + b'WAVEfmt ' + struct.pack('<IHHIIHH', 16, fmt, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits)
+    open(sys.argv[1] + '/' + name, 'wb').write(head + b'data' + struct.pack('<I', n) + samples)
+wav('cut.wav', 16000, 1, b'\1\2' * 1000, promise=64000)
+wav('zero_hz.wav', 0, 1, b'\1\2' * 1000)
+wav('two.wav', 16000, 1, b'\1\2' * 2)
+wav('many.wav', 16000, 32, b'\1\2' * 32 * 2000)
+wav('nan.wav', 16000, 1, struct.pack('<f', 0.1) * 500 + struct.pack('<f', float('nan')) + struct.pack('<f', 0.1) * 500, fmt=3, bits=32)
+P
+for case in "empty.wav:empty" "text.wav:not audio" "cut.wav:cut off" "zero_hz.wav:Hz" "nan.wav:nan" "missing.wav:no such file"; do
+  file=${case%%:*} words=${case#*:}
+  refuses "render $file" "$words" "$cafx" render "$work/run" "$work/$file" "$work/o.wav" --quiet
+  refuses "train on $file" "$words" "$cafx" train --set data.reader=files --set data.dry="$work/$file" --set data.wet="$note" --out "$work/new"
+  [ -e "$work/o.wav" ] && fail "render $file left an output"
+done
+refuses "train on 2 samples" "too few" "$cafx" train --set data.reader=files --set data.dry="$work/two.wav" --set data.wet="$work/two.wav" --out "$work/new"
+"$cafx" render "$work/run" "$work/many.wav" "$work/many_out.wav" --quiet 2>/dev/null || fail "32 channels are rendered as their mean"
+"$cafx" render "$work/run" "$work/two.wav" "$work/two_out.wav" --quiet 2>/dev/null || fail "2 samples are rendered"
+refuses "an output of no format" "wav or .flac" "$cafx" render "$work/run" "$note" "$work/o.mp3" --quiet
+refuses "a hop over half a frame" "half\|1 to 128" "$cafx" render "$work/run" "$note" "$work/o.wav" --hop 200 --quiet
+
+# Configs.
+cfg() { printf '%s\n' "$2" >"$work/$1.toml"; }
+cfg unknown $'[model]\nfiltres = 4'
+cfg type $'[model]\nfilters = "many"'
+cfg negative $'[model]\nfilters = -4'
+cfg broken $'[model\nfilters = 4'
+cfg pool $'[model]\nframe = 1000'
+cfg dnn $'[model]\ndnn = [8, 9]'
+cfg hop $'[model]\nhop = 1024'
+refuses "an unknown key" "model.filters" "$cafx" info --config "$work/unknown.toml"
+refuses "a wrong type" "whole number" "$cafx" info --config "$work/type.toml"
+refuses "a negative size" "-4" "$cafx" info --config "$work/negative.toml"
+refuses "broken TOML" "broken.toml:" "$cafx" info --config "$work/broken.toml"
+refuses "a frame not divisible by pool" "divisible" "$cafx" info --config "$work/pool.toml"
+refuses "a last layer that does not fit" "filters" "$cafx" info --config "$work/dnn.toml"
+refuses "a hop over half a frame in a config" "half a frame" "$cafx" info --config "$work/hop.toml"
+refuses "a missing config" "cannot be read" "$cafx" info --config "$work/none.toml"
+refuses "a setting without a value" "KEY=VALUE" "$cafx" info --set model.filters
+refuses "an unknown preset" "journal" "$cafx" info --preset grand
+refuses "an unknown command" "" "$cafx" dance
+refuses "an unknown option" "" "$cafx" info --frobnicate
+refuses "an unknown effect" "Distortion" "$cafx" train --set data.path="$root/datasets/notes" --set data.effect=Wobble --out "$work/new"
+refuses "an effect that is not there" "there are" "$cafx" train --set data.path="$root/datasets/notes" --set data.effect=Chorus --out "$work/new"
+refuses "a note that is not there" "test_notes" "$cafx" train --set data.path="$root/datasets/notes" --set data.test_notes=G99 --out "$work/new"
+refuses "a chain that SoX does not know" "SoX has no effect" "$cafx" train --set data.path="$root/datasets/notes" --set "data.chain=wobble 3" --out "$work/new"
+refuses "a folder without notes" "holds no file" "$cafx" data check "$root/scripts"
+
+# Models and runs.
+head -c 5000 "$work/run/best.safetensors" >"$work/half.safetensors"
+refuses "a model cut in half" "cut off" "$cafx" render "$work/half.safetensors" "$note" "$work/o.wav" --quiet
+refuses "no model" "no such file" "$cafx" render "$work/nothing" "$note" "$work/o.wav" --quiet
+refuses "a checkpoint as a model" "not a model" "$cafx" info "$work/run/checkpoint.safetensors"
+cp -r "$work/run" "$work/half_run"
+size=$(stat -c %s "$work/run/checkpoint.safetensors")
+head -c $((size / 2)) "$work/run/checkpoint.safetensors" >"$work/half_run/checkpoint.safetensors"
+refuses "a checkpoint cut in half" "checkpoint.safetensors.*cut off" "$cafx" resume "$work/half_run" --quiet
+cp -r "$work/run" "$work/other_run"
+sed -i 's/^filters = 8 /filters = 16 /; s/^dnn = .*/dnn = [8, 8, 16]/' "$work/other_run/config.toml"
+refuses "a checkpoint of another model" "has changed" "$cafx" resume "$work/other_run" --quiet
+refuses "a folder that holds a run" "holds a run already" "$cafx" train "${small[@]}" --out "$work/run"
+refuses "a run that is not there" "not a folder" "$cafx" resume "$work/nowhere" --quiet
+
+# A run folder that is in use.
+"$cafx" train "${small[@]}" --set train.epochs=100000 --set train.patience=100000 --out "$work/busy" >/dev/null 2>&1 &
+busy=$!
+for _ in $(seq 200); do [ -s "$work/busy/checkpoint.safetensors" ] && break; sleep 0.05; done
+refuses "a run folder in use" "in use by process $busy" "$cafx" resume "$work/busy" --quiet
+kill -INT $busy
+wait $busy
+[ $? = 130 ] || fail "an interrupted training ends with 130"
+
+# A full disk, as a limit on the size of files: what was there stays.
+(
+  ulimit -f 40
+  refuses "a full disk" "cannot be written" "$cafx" train "${small[@]}" --set model.filters=64 --set model.dnn=[64,64] --out "$work/full"
+  [ $failures = 0 ]
+) || fail "a full disk"
+if mount -t tmpfs -o ro tmpfs /mnt 2>/dev/null; then
+  refuses "a read-only folder" "read-only\|Read-only" "$cafx" train "${small[@]}" --out /mnt/run
+  refuses "an export to a read-only folder" "cannot be written" "$cafx" export "$work/run" -o /mnt/m.safetensors
+  umount /mnt
+else
+  echo "skipped: a read-only folder (cannot mount one here)"
+fi
+
+for file in best.safetensors checkpoint.safetensors metrics.csv result.json config.toml; do
+  cmp -s "$work/run/$file" "$work/before/$file" || fail "$file of the finished run has changed"
+done
+finish
