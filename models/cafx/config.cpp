@@ -54,6 +54,7 @@ CafxConfig cafx_preset(const std::string& name) {
     c.dnn = {128, 64, 64, 128};
     c.activation = "softplus";
     c.unpool = "positions";
+    c.dense_init = "glorot_uniform";
     c.saaf_segments = 25;
     return c;
   }
@@ -66,6 +67,7 @@ CafxConfig cafx_preset(const std::string& name) {
     c.activation = "relu";
     c.unpool = "hold";
     c.deconv = "correlate";
+    c.dense_init = "glorot_uniform";
     c.saaf_segments = 24;  // between 25 break points
     c.saaf_lo = -0.2;
     c.saaf_hi = 0.2;

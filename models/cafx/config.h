@@ -18,7 +18,7 @@ struct CafxConfig {
   std::string activation = "relu";          // between the layers of DNN-SAAF
   std::string unpool = "hold";
   std::string deconv = "adjoint";
-  std::string conv_init = "lecun_uniform", dense_init = "glorot_uniform";
+  std::string conv_init = "lecun_uniform", dense_init = "fan_in_uniform";
   bool saaf = true;  // false: DNN-SAAF ends with its last dense layer
   int saaf_segments = 24;
   int saaf_order = 2;

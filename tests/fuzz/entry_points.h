@@ -1,0 +1,39 @@
+// tests/fuzz/entry_points.h -- the parsers of what comes from outside, as functions of bytes. 1: read, 0: refused.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "datasets/idmt.h"
+#include "host/train/config.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+inline int fuzz_safetensors(const std::uint8_t* data, std::size_t size) {
+  try {
+    parse_safetensors(data, size, "input");
+    return 1;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+inline int fuzz_toml(const std::uint8_t* data, std::size_t size) {
+  RunConfig config;
+  Fields fields = describe(config);
+  try {
+    read_toml(fields, std::string(reinterpret_cast<const char*>(data), size), "input");
+    check(config, "input");
+    return 1;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+inline int fuzz_idmt_name(const std::uint8_t* data, std::size_t size) {
+  return parse_idmt_name(std::string(reinterpret_cast<const char*>(data), size)).has_value();
+}
+
+}  // namespace cafx
