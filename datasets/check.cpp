@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
 
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
@@ -26,6 +28,7 @@ constexpr double kLatencyWhitening = 0.8, kMatchWhitening = 0.5;
 constexpr double kMatchLow = 0.33, kMatchRatio = 1.25;
 constexpr double kLongest = 0.25;              // seconds of latency that are looked for
 constexpr std::size_t kMostSamples = 1 << 20;  // of a pair that are looked at
+constexpr std::size_t kMostOthers = 64;        // notes that a suspicious pair is compared with
 constexpr int kSmallLatency = 2;               // samples: the phase of a filter, not a delay
 
 using Spectrum = std::vector<std::complex<float>>;
@@ -163,18 +166,24 @@ void check_signal(std::vector<Finding>& found, const Pair& p, bool wet, int samp
   }
 }
 
-// Whether the lengths are those of one recording under two rates: a header that is wrong.
-std::string wrong_rate(double ratio, int dry_rate, int wet_rate) {
+// A header that states a rate which the file does not have, by the lengths of dry and wet.
+struct WrongRate {
+  bool wet = true;  // whose header
+  int stated = 0, true_rate = 0;
+};
+
+// One length in another's place can be the fault of either header; `usual`, the rate of most files, decides.
+std::optional<WrongRate> find_wrong_rate(const Pair& p, int usual) {
   static constexpr int rates[] = {8000, 11025, 16000, 22050, 32000, 44100, 48000, 88200, 96000};
-  for (const int a : rates) {
-    for (const int b : rates) {
-      if (a == b || std::abs(ratio * a / b - 1.0) > 0.002) continue;
-      // Dry is longer by a / b: wet claims a Hz and is b, or dry claims b Hz and is a.
-      if (wet_rate == a) return fmt::format("its header says {} Hz, by its length it is {} Hz", a, b);
-      if (dry_rate == b) return fmt::format("the dry file's header says {} Hz, by its length it is {} Hz", b, a);
-    }
+  const double ratio = static_cast<double>(p.dry.size()) / static_cast<double>(p.wet.size());
+  std::optional<WrongRate> by_wet, by_dry;
+  for (const int rate : rates) {
+    // Stated too high, a file is too short.
+    if (rate != p.wet_rate && std::abs(ratio * rate - p.wet_rate) <= 0.002 * p.wet_rate) by_wet = {true, p.wet_rate, rate};
+    if (rate != p.dry_rate && std::abs(ratio * p.dry_rate - rate) <= 0.002 * rate) by_dry = {false, p.dry_rate, rate};
   }
-  return "";
+  const bool dry_is_odd = p.dry_rate != usual && p.wet_rate == usual;
+  return by_dry && (dry_is_odd || !by_wet) ? by_dry : by_wet;
 }
 
 // Moves wet by `lag` samples (positive: it is late) and cuts both to what they share.
@@ -195,6 +204,52 @@ bool usable(const Pair& p) {  // no finding that makes correlations meaningless
   return good(p.dry) && good(p.wet);
 }
 
+std::vector<Finding> check_one(const Pair& p, int sample_rate, int usual_rate) {
+  std::vector<Finding> found;
+  check_signal(found, p, false, sample_rate);
+  check_signal(found, p, true, sample_rate);
+  const auto dry = static_cast<double>(p.dry.size()), wet = static_cast<double>(p.wet.size());
+  const bool uneven = std::abs(dry - wet) > 0.02 * std::max(dry, wet);
+  const auto wrong = uneven ? find_wrong_rate(p, usual_rate) : std::nullopt;
+  if (wrong) {
+    found.push_back({Severity::kRefuse, "rate", file_of(p, wrong->wet), -1.0,
+                     fmt::format("its header says {} Hz, by its length beside the {} file it is {} Hz", wrong->stated,
+                                 wrong->wet ? "dry" : "wet", wrong->true_rate),
+                     "a program wrote the wrong rate into the header",
+                     fmt::format("correct the header, as with 'sox -r {} in.wav out.wav'", wrong->true_rate)});
+  } else if (std::abs(dry - wet) > 0.1 * std::max(dry, wet)) {
+    found.push_back({Severity::kRefuse, "length", file_of(p, true), -1.0,
+                     fmt::format("lasts {:.3f} s, its dry file {:.3f} s", wet / sample_rate, dry / sample_rate),
+                     "one of them is cut off, or they are not of one take", "cut both to the same take"});
+  } else if (std::abs(dry - wet) > 1e-3 * sample_rate) {
+    found.push_back({Severity::kWarning, "length", file_of(p, true), std::min(dry, wet) / sample_rate,
+                     fmt::format("lasts {:.3f} s, its dry file {:.3f} s; both are cut to the shorter",
+                                 wet / sample_rate, dry / sample_rate),
+                     "recordings were stopped at different times", "nothing need be done where both start together"});
+  }
+  if (!wrong && p.wet_rate != 0 && p.dry_rate != p.wet_rate) {
+    found.push_back(
+        {Severity::kWarning, "rate", file_of(p, true), -1.0,
+         fmt::format("has {} Hz, its dry file {} Hz; both are resampled to {} Hz", p.wet_rate, p.dry_rate, sample_rate),
+         "they were exported with different settings", "export both at one rate"});
+  }
+  return found;
+}
+
+// The rate that most files state; dry files decide between equals.
+int usual_rate(const std::vector<Pair>& pairs) {
+  std::map<int, int> votes;
+  for (const Pair& p : pairs) {
+    votes[p.dry_rate] += 1;
+    votes[p.wet_rate] += 1;
+  }
+  int usual = pairs.empty() ? 0 : pairs.front().dry_rate;
+  for (const auto& [rate, n] : votes) {
+    if (n > votes[usual]) usual = rate;
+  }
+  return usual;
+}
+
 }  // namespace
 
 std::string to_string(Severity s) {
@@ -209,40 +264,13 @@ Latency find_latency(const std::vector<float>& dry, const std::vector<float>& we
   return {peak - most, standing_out(r, peak), r[static_cast<std::size_t>(peak)] < 0.0f ? -1.0 : 1.0};
 }
 
-std::vector<Finding> check_pair(const Pair& p, int sample_rate) {
-  std::vector<Finding> found;
-  check_signal(found, p, false, sample_rate);
-  check_signal(found, p, true, sample_rate);
-  const auto dry = static_cast<double>(p.dry.size()), wet = static_cast<double>(p.wet.size());
-  const double ratio = dry / wet;
-  const std::string header = wrong_rate(ratio, p.dry_rate, p.wet_rate);
-  if (std::abs(dry - wet) > 0.02 * dry && !header.empty()) {
-    found.push_back({Severity::kRefuse, "rate", file_of(p, true), -1.0, header,
-                     "a program wrote the wrong rate into the header",
-                     "correct the header, as with 'sox -r TRUE_RATE in.wav out.wav'"});
-  } else if (std::abs(dry - wet) > 0.1 * std::max(dry, wet)) {
-    found.push_back({Severity::kRefuse, "length", file_of(p, true), -1.0,
-                     fmt::format("lasts {:.3f} s, its dry file {:.3f} s", wet / sample_rate, dry / sample_rate),
-                     "one of them is cut off, or they are not of one take", "cut both to the same take"});
-  } else if (std::abs(dry - wet) > 1e-3 * sample_rate) {
-    found.push_back({Severity::kWarning, "length", file_of(p, true), std::min(dry, wet) / sample_rate,
-                     fmt::format("lasts {:.3f} s, its dry file {:.3f} s; both are cut to the shorter",
-                                 wet / sample_rate, dry / sample_rate),
-                     "recordings were stopped at different times", "nothing need be done where both start together"});
-  }
-  if (p.wet_rate != 0 && p.dry_rate != p.wet_rate) {
-    found.push_back(
-        {Severity::kWarning, "rate", file_of(p, true), -1.0,
-         fmt::format("has {} Hz, its dry file {} Hz; both are resampled to {} Hz", p.wet_rate, p.dry_rate, sample_rate),
-         "they were exported with different settings", "export both at one rate"});
-  }
-  return found;
-}
+std::vector<Finding> check_pair(const Pair& p, int sample_rate) { return check_one(p, sample_rate, p.dry_rate); }
 
 std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& config, int sample_rate) {
   std::vector<Finding> found;
+  const int usual = usual_rate(pairs);
   for (const Pair& p : pairs) {
-    const auto own = check_pair(p, sample_rate);
+    const auto own = check_one(p, sample_rate, usual);
     found.insert(found.end(), own.begin(), own.end());
   }
   std::vector<int> good;
@@ -268,22 +296,42 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
     match[i] = std::abs(r[static_cast<std::size_t>(strongest(r))]);
   });
 
-  // A pair that correlates badly, and whose wet audio correlates clearly better with another dry note.
+  // A pair that correlates badly, and whose wet audio correlates clearly better with another dry note. Where notes are
+  // mixed up, both are among the worst, so these are asked first: n * n correlations of a large set would take hours.
+  std::vector<std::size_t> worst_first(n);
+  std::iota(worst_first.begin(), worst_first.end(), 0);
+  std::stable_sort(worst_first.begin(), worst_first.end(), [&](auto i, auto j) { return match[i] < match[j]; });
+  const std::size_t n_others = std::min(n, kMostOthers);
+  std::size_t n_suspects = 0;
+  while (n_suspects < n_others && match[worst_first[n_suspects]] < kMatchLow) ++n_suspects;
+  std::vector<Spectrum> others(n_suspects > 0 ? n_others : 0);
+  pool.run(static_cast<int>(others.size()), [&](int task, int) {
+    const auto k = static_cast<std::size_t>(task);
+    others[k] = spectrum(at(worst_first[k]).dry, size);
+  });
+  struct Best {
+    double score = 0.0;
+    std::size_t other = 0;
+  };
+  std::map<std::size_t, Best> better;  // of the suspects
+  for (std::size_t k = 0; k < n_suspects; ++k) better[worst_first[k]] = {0.0, worst_first[k]};
+  pool.run(static_cast<int>(n_suspects), [&](int task, int) {
+    const std::size_t i = worst_first[static_cast<std::size_t>(task)];
+    const Spectrum wet = spectrum(at(i).wet, size);
+    Best& found_best = better.at(i);
+    for (std::size_t k = 0; k < others.size(); ++k) {
+      const std::size_t j = worst_first[k];
+      if (at(j).name == at(i).name) continue;
+      const auto r = correlate(others[k], wet, kMatchWhitening, most);
+      const double score = std::abs(r[static_cast<std::size_t>(strongest(r))]);
+      if (score > found_best.score) found_best = {score, j};
+    }
+  });
   std::vector<bool> mismatched(n, false);
   for (std::size_t i = 0; i < n; ++i) {
     if (match[i] >= kMatchLow) continue;
-    const Spectrum wet = spectrum(at(i).wet, size);
-    double best = 0.0;
-    std::size_t other = i;
-    for (std::size_t j = 0; j < n; ++j) {
-      if (at(j).name == at(i).name) continue;
-      const auto r = correlate(spectrum(at(j).dry, size), wet, kMatchWhitening, most);
-      const double score = std::abs(r[static_cast<std::size_t>(strongest(r))]);
-      if (score > best) {
-        best = score;
-        other = j;
-      }
-    }
+    const auto asked = better.find(i);
+    const auto [best, other] = asked == better.end() ? Best{0.0, i} : asked->second;
     if (other != i && best > kMatchRatio * match[i] && best > kMatchLow) {
       mismatched[i] = true;
       found.push_back({Severity::kRefuse, "mismatch", file_of(at(i), true), -1.0,
@@ -300,10 +348,11 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
 
   // Latency and polarity belong to the device, so all pairs are asked together.
   std::vector<float> together(static_cast<std::size_t>(2 * most + 1), 0.0f);
-  std::size_t n_asked = 0;
+  std::size_t n_asked = 0, last_asked = 0;
   for (std::size_t i = 0; i < n; ++i) {
     if (mismatched[i]) continue;
     ++n_asked;
+    last_asked = i;
     for (std::size_t k = 0; k < together.size(); ++k) together[k] += std::abs(latency[i][k]);
   }
   if (n_asked == 0) return found;
@@ -324,7 +373,7 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
   const double agreement = static_cast<double>(agree) / static_cast<double>(n_asked);
   const bool one = n_asked == 1;
   const double sure = one ? standing_out(together, peak) : agreement;
-  const std::string all = n_asked == 1 ? file_of(at(0), true) : fmt::format("all {} pairs", n_asked);
+  const std::string all = one ? file_of(at(last_asked), true) : fmt::format("all {} pairs", n_asked);
   if (std::abs(lag) > kSmallLatency) {
     const bool clear = sure >= (one ? 0.15 : 0.4);
     const std::string what = fmt::format("wet is {} samples ({:.2f} ms) {} ({})", std::abs(lag),

@@ -3,6 +3,7 @@
 #include <sox.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -18,10 +19,10 @@ namespace cafx {
 namespace {
 
 std::mutex sox_lock;      // libsox has global state
-std::string sox_message;  // the last thing it complained of
+std::string sox_message;  // the last failure it told of
 
 void keep_message(unsigned level, const char*, const char* format, va_list arguments) {
-  if (level > 2) return;  // 1: failure, 2: warning
+  if (level > 1) return;  // 1: failure, 2: warning
   char text[512];
   std::vsnprintf(text, sizeof text, format, arguments);
   sox_message = text;
@@ -31,7 +32,7 @@ void start_sox() {
   static const bool started = [] {
     if (sox_init() != SOX_SUCCESS) throw Error("libsox cannot be initialised");
     sox_get_globals()->output_message_handler = keep_message;
-    sox_get_globals()->verbosity = 2;
+    sox_get_globals()->verbosity = 1;
     return true;
   }();
   (void)started;
@@ -64,7 +65,7 @@ int write_output(sox_effect_t* e, const sox_sample_t* in, sox_sample_t*, size_t*
     s.out.push_back(static_cast<float>(in[i] * (1.0 / (static_cast<double>(SOX_SAMPLE_MAX) + 1.0))));
   }
   *n_out = 0;
-  return SOX_SUCCESS;
+  return s.out.size() < s.in->size() ? SOX_SUCCESS : SOX_EOF;  // some effects ("repeat -") never end by themselves
 }
 
 int accept_flow(sox_effect_t*, const sox_sample_t*, sox_sample_t*, size_t* n_in, size_t* n_out) {
@@ -78,13 +79,14 @@ struct DeleteChain {
 
 class ChainBuilder {
  public:
-  ChainBuilder(const std::string& text, int rate) : text_(text) {
+  ChainBuilder(const std::string& text, int rate, std::size_t length) : text_(text) {
     encoding_.encoding = SOX_ENCODING_FLOAT;
     encoding_.bits_per_sample = 32;
     now_.rate = rate;
     now_.channels = 1;
     now_.precision = 32;
     wanted_ = now_;
+    now_.length = length;  // "fade" and "trim" count from the end
     chain_.reset(sox_create_effects_chain(&encoding_, &encoding_));
     if (!chain_) throw Error("libsox cannot make a chain of effects");
   }
@@ -96,7 +98,11 @@ class ChainBuilder {
   }
 
   void add_effect(const std::string& name, std::vector<std::string> arguments) {
-    sox_effect_t* e = sox_create_effect(sox_find_effect(name.c_str()));
+    const sox_effect_handler_t* handler = sox_find_effect(name.c_str());
+    if (handler->flags & SOX_EFF_INTERNAL) {  // takes a pointer for an argument
+      throw Error("chain \"{}\": effect '{}' is for SoX's own use; remove it", text_, name);
+    }
+    sox_effect_t* e = sox_create_effect(handler);
     std::vector<char*> argv;
     for (std::string& a : arguments) argv.push_back(a.data());
     argv.push_back(nullptr);
@@ -154,6 +160,9 @@ std::vector<float> apply_chain(const std::string& text, const std::vector<float>
   const Chain wanted = find_chain(text);
   std::istringstream words(wanted.effects);
   std::vector<std::vector<std::string>> effects;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!std::isfinite(x[i])) throw Error("chain \"{}\": sample {} of its input is {}; mend the dry file", text, i, x[i]);
+  }
   const std::lock_guard<std::mutex> lock(sox_lock);
   start_sox();
   for (std::string word; words >> word;) {
@@ -175,7 +184,7 @@ std::vector<float> apply_chain(const std::string& text, const std::vector<float>
       "cafx output", nullptr,        SOX_EFF_MCHAN | SOX_EFF_INTERNAL, nullptr, nullptr, write_output, nullptr, nullptr,
       nullptr,       sizeof(Signal*)};
   Signal signal{&x, 0, {}};
-  ChainBuilder chain(text, wanted.told_rate ? wanted.told_rate : sample_rate);
+  ChainBuilder chain(text, wanted.told_rate ? wanted.told_rate : sample_rate, x.size());
   chain.add_end(input, signal);
   for (auto& words_of : effects) {
     chain.add_effect(words_of.front(), {words_of.begin() + 1, words_of.end()});

@@ -1,0 +1,371 @@
+// The doctor: silent about the shipped notes, and finds every defect that is planted in them.
+#include "datasets/check.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "datasets/audio_file.h"
+#include "datasets/dataset.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kRate = 16000;
+
+struct Kind {
+  const char *instrument, *effect;
+};
+void PrintTo(const Kind& k, std::ostream* out) { *out << k.instrument << ' ' << k.effect; }
+
+DataConfig config_of(const Kind& kind) {
+  DataConfig config;
+  config.path = CAFX_NOTES_DIR;
+  config.instrument = kind.instrument;
+  config.effect = kind.effect;
+  return config;
+}
+
+// The shipped pairs as they are; copies may be broken at will.
+std::vector<Pair> shipped(const Kind& kind) {
+  static std::map<std::string, std::vector<Pair>> read;
+  auto& pairs = read[std::string(kind.instrument) + kind.effect];
+  if (pairs.empty()) {
+    DataConfig config = config_of(kind);
+    config.align = false;
+    pairs = inspect_dataset(config, kRate).pairs;
+  }
+  return pairs;
+}
+
+std::vector<Finding> of_code(const std::vector<Finding>& findings, const std::string& code) {
+  std::vector<Finding> some;
+  for (const Finding& f : findings) {
+    if (f.code == code) some.push_back(f);
+  }
+  return some;
+}
+
+int n_refused(const std::vector<Finding>& findings) {
+  return static_cast<int>(std::count_if(findings.begin(), findings.end(),
+                                        [](const Finding& f) { return f.severity == Severity::kRefuse; }));
+}
+
+void expect_well_formed(const std::vector<Finding>& findings) {
+  for (const Finding& f : findings) {
+    EXPECT_FALSE(f.code.empty());
+    for (const std::string& text : {f.file, f.text, f.cause, f.cure}) {
+      EXPECT_FALSE(text.empty()) << f.code;
+      EXPECT_EQ(text.find('\n'), std::string::npos) << f.code;
+    }
+  }
+}
+
+void shift_late(std::vector<float>& x, int n) {
+  const std::size_t size = x.size();
+  if (n > 0)
+    x.insert(x.begin(), static_cast<std::size_t>(n), 0.0f);
+  else
+    x.erase(x.begin(), x.begin() - n);
+  x.resize(size, 0.0f);
+}
+
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "cafx_check_XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~Folder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+class EveryKind : public testing::TestWithParam<Kind> {};
+
+}  // namespace
+
+INSTANTIATE_TEST_SUITE_P(Shipped, EveryKind,
+                         testing::Values(Kind{"guitar", "EQ"}, Kind{"guitar", "Distortion"},
+                                         Kind{"guitar", "Overdrive"}, Kind{"bass", "EQ"}, Kind{"bass", "Distortion"},
+                                         Kind{"bass", "Overdrive"}),
+                         [](const auto& info) { return std::string(info.param.instrument) + info.param.effect; });
+
+TEST_P(EveryKind, GoodNotesAreLeftAlone) {
+  const auto before = shipped(GetParam());
+  ASSERT_EQ(before.size(), 12u);
+  const Dataset data = inspect_dataset(config_of(GetParam()), kRate);
+  EXPECT_EQ(n_refused(data.findings), 0) << format_findings(data.findings);
+  for (const char* code : {"latency", "mismatch", "rate", "length", "leak", "gain"}) {
+    EXPECT_TRUE(of_code(data.findings, code).empty()) << code << "\n" << format_findings(data.findings);
+  }
+  ASSERT_EQ(data.pairs.size(), before.size());
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(data.pairs[i].dry, before[i].dry) << before[i].name;
+    EXPECT_EQ(data.pairs[i].wet, before[i].wet) << before[i].name;
+  }
+  EXPECT_NO_THROW(load_dataset(config_of(GetParam()), kRate));
+}
+
+// The latency that the notes have by themselves, at most two samples, adds to the planted one.
+TEST_P(EveryKind, LatencyIsFoundAndTakenOut) {
+  for (const int lag : {37, -120}) {
+    auto pairs = shipped(GetParam());
+    const auto original = pairs;
+    for (Pair& p : pairs) shift_late(p.wet, lag);
+    const auto shifted = pairs;
+
+    DataConfig config = config_of(GetParam());
+    config.align = false;
+    auto found = of_code(check_pairs(pairs, config, kRate), "latency");
+    ASSERT_EQ(found.size(), 1u) << lag;
+    EXPECT_EQ(found[0].severity, Severity::kWarning);
+    for (std::size_t i = 0; i < pairs.size(); ++i) ASSERT_EQ(pairs[i].wet, shifted[i].wet);
+
+    config.align = true;
+    found = of_code(check_pairs(pairs, config, kRate), "latency");
+    ASSERT_EQ(found.size(), 1u) << lag;
+    EXPECT_EQ(found[0].severity, Severity::kInfo);
+    EXPECT_NE(found[0].text.find(lag > 0 ? "late" : "early"), std::string::npos) << found[0].text;
+    EXPECT_NE(found[0].text.find("pairs agree"), std::string::npos) << found[0].text;
+    const auto cut = static_cast<int>(original[0].dry.size() - pairs[0].dry.size());
+    EXPECT_LE(std::abs(cut - std::abs(lag)), 2) << found[0].text;
+    for (const Pair& p : pairs) EXPECT_EQ(p.dry.size(), p.wet.size());
+    // Where dry was cut, wet keeps its beginning, and the other way round.
+    if (lag > 0)
+      EXPECT_TRUE(std::equal(pairs[0].dry.begin(), pairs[0].dry.end(), original[0].dry.begin()));
+    else
+      EXPECT_TRUE(std::equal(pairs[0].wet.begin(), pairs[0].wet.end(), shifted[0].wet.begin()));
+
+    pairs = original;
+    for (Pair& p : pairs) shift_late(p.wet, lag);
+    EXPECT_EQ(n_refused(check_pairs(pairs, config, kRate)), 0) << "a delay alone is no reason to refuse";
+  }
+}
+
+// A device may invert by itself, so what is asked is that turning the audio over turns the finding over.
+TEST_P(EveryKind, InversionIsFoundAndNeverMended) {
+  const DataConfig config = config_of(GetParam());
+  auto pairs = shipped(GetParam());
+  const bool by_itself = !of_code(check_pairs(pairs, config, kRate), "polarity").empty();
+  for (Pair& p : pairs) {
+    for (float& v : p.wet) v = -v;
+  }
+  const auto inverted = pairs;
+  const auto found = check_pairs(pairs, config, kRate);
+  EXPECT_EQ(n_refused(found), 0);
+  const auto polarity = of_code(found, "polarity");
+  for (const Finding& f : polarity) EXPECT_EQ(f.severity, Severity::kWarning);
+  if (std::string(GetParam().effect) == "EQ") {
+    EXPECT_FALSE(by_itself);
+    EXPECT_EQ(polarity.size(), 1u);
+  }
+  EXPECT_FALSE(by_itself && !polarity.empty());
+  for (std::size_t i = 0; i < pairs.size(); ++i) EXPECT_EQ(pairs[i].wet, inverted[i].wet);
+}
+
+TEST_P(EveryKind, NotesMixedUpAreRefused) {
+  auto pairs = shipped(GetParam());
+  const auto pitch = [&](std::size_t i) { return pairs[i].name.substr(4, 2); };
+  std::size_t other = 1;
+  while (pitch(other) == pitch(0)) ++other;
+  std::swap(pairs[0].wet, pairs[other].wet);
+  std::swap(pairs[0].wet_path, pairs[other].wet_path);
+  const auto findings = check_pairs(pairs, config_of(GetParam()), kRate);
+  const auto found = of_code(findings, "mismatch");
+  expect_well_formed(found);
+  ASSERT_EQ(found.size(), 2u) << format_findings(findings);
+  for (const Finding& f : found) EXPECT_EQ(f.severity, Severity::kRefuse);
+  EXPECT_EQ(found[0].file, pairs[0].wet_path.string());
+  EXPECT_EQ(found[1].file, pairs[other].wet_path.string());
+}
+
+TEST_P(EveryKind, ClippedDryIsFound) {
+  const auto clean = of_code(check_pair(shipped(GetParam())[3], kRate), "clipping");
+  for (const Finding& f : clean) EXPECT_NE(f.severity, Severity::kRefuse);
+  Pair p = shipped(GetParam())[3];
+  const float peak = std::abs(
+      *std::max_element(p.dry.begin(), p.dry.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
+  std::size_t first = p.dry.size();
+  for (std::size_t i = 0; i < p.dry.size(); ++i) {
+    if (std::abs(p.dry[i]) > 0.4f * peak) first = std::min(first, i);
+    p.dry[i] = std::clamp(p.dry[i], -0.4f * peak, 0.4f * peak);
+  }
+  const auto found = check_pair(p, kRate);
+  const auto dry = std::find_if(found.begin(), found.end(), [&](const Finding& f) {
+    return f.code == "clipping" && f.file == p.dry_path.string();
+  });
+  ASSERT_NE(dry, found.end());
+  EXPECT_EQ(dry->severity, Severity::kWarning);
+  EXPECT_NEAR(dry->seconds, static_cast<double>(first) / kRate, 0.02);
+  EXPECT_TRUE(std::none_of(clean.begin(), clean.end(), [&](const Finding& f) { return f.file == p.dry_path.string(); }))
+      << "the shipped dry notes are not clipped";
+}
+
+namespace {
+const Kind kGuitar{"guitar", "Distortion"};
+
+void expect_one(const Pair& p, const std::string& code, Severity severity, const fs::path& file) {
+  const auto findings = check_pair(p, kRate);
+  const auto found = of_code(findings, code);
+  expect_well_formed(findings);
+  ASSERT_EQ(found.size(), 1u) << code << "\n" << format_findings(findings);
+  EXPECT_EQ(found[0].severity, severity);
+  EXPECT_EQ(found[0].file, file.string());
+}
+}  // namespace
+
+TEST(Check, SilentFile) {
+  Pair p = shipped(kGuitar)[0];
+  std::fill(p.wet.begin(), p.wet.end(), 0.0f);
+  expect_one(p, "silence", Severity::kRefuse, p.wet_path);
+  // A whole set with it is still examined.
+  auto pairs = shipped(kGuitar);
+  pairs[4].wet = std::vector<float>(pairs[4].wet.size(), 0.0f);
+  const auto found = check_pairs(pairs, config_of(kGuitar), kRate);
+  EXPECT_EQ(n_refused(found), 1);
+  for (Pair& q : pairs) std::fill(q.wet.begin(), q.wet.end(), 0.0f);
+  EXPECT_EQ(n_refused(check_pairs(pairs, config_of(kGuitar), kRate)), 12);
+}
+
+TEST(Check, LowLevel) {
+  Pair p = shipped(kGuitar)[0];
+  ASSERT_EQ(p.dry_bits, 16);
+  EXPECT_TRUE(of_code(check_pair(p, kRate), "gain").empty());
+  for (float& v : p.dry) v = std::round(v * 1e-3f * 32768.0f) / 32768.0f;
+  expect_one(p, "gain", Severity::kWarning, p.dry_path);
+}
+
+TEST(Check, NotANumber) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    Pair p = shipped(kGuitar)[0];
+    p.wet[8000] = bad;
+    expect_one(p, "not_finite", Severity::kRefuse, p.wet_path);
+    EXPECT_NEAR(of_code(check_pair(p, kRate), "not_finite")[0].seconds, 0.5, 1e-9);
+  }
+  auto pairs = shipped(kGuitar);
+  pairs[2].dry[5] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(n_refused(check_pairs(pairs, config_of(kGuitar), kRate)), 1);
+}
+
+TEST(Check, Lengths) {
+  Pair p = shipped(kGuitar)[0];
+  p.wet.resize(p.wet.size() * 7 / 10);
+  expect_one(p, "length", Severity::kRefuse, p.wet_path);
+  p = shipped(kGuitar)[0];
+  p.wet.resize(p.wet.size() - 400);
+  expect_one(p, "length", Severity::kWarning, p.wet_path);
+  p = shipped(kGuitar)[0];
+  p.wet.clear();
+  EXPECT_GE(n_refused(check_pair(p, kRate)), 1);
+}
+
+TEST(Check, RatesDiffer) {
+  Pair p = shipped(kGuitar)[0];
+  p.dry_rate = 44100;
+  p.wet_rate = 48000;
+  expect_one(p, "rate", Severity::kWarning, p.wet_path);
+}
+
+// Files of 16 kHz audio, some of which say 22.05 kHz in the header.
+TEST(Check, WrongRateInAHeader) {
+  for (const bool wet : {true, false}) {
+    const Folder folder;
+    fs::create_directories(folder.path() / "dry");
+    fs::create_directories(folder.path() / "wet");
+    const auto pairs = shipped(kGuitar);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const bool wrong = i == 2;
+      const std::string name = pairs[i].name + ".wav";
+      write_audio(folder.path() / "dry" / name, pairs[i].dry, wrong && !wet ? 22050 : kRate, SampleFormat::kPcm16);
+      write_audio(folder.path() / "wet" / name, pairs[i].wet, wrong && wet ? 22050 : kRate, SampleFormat::kPcm16);
+    }
+    DataConfig config;
+    config.reader = "folders";
+    config.dry = (folder.path() / "dry").string();
+    config.wet = (folder.path() / "wet").string();
+    const Dataset data = inspect_dataset(config, kRate);
+    bool named = false;
+    for (const Finding& f : of_code(data.findings, "rate")) {
+      if (f.severity != Severity::kRefuse) continue;
+      named = true;
+      const auto& bad = pairs[2].name;
+      EXPECT_NE(f.file.find(bad), std::string::npos) << f.file;
+      EXPECT_NE(f.file.find(wet ? "/wet/" : "/dry/"), std::string::npos) << f.file;
+      EXPECT_NE(f.text.find("22050"), std::string::npos) << f.text;
+    }
+    EXPECT_TRUE(named) << format_findings(data.findings);
+    EXPECT_THROW(load_dataset(config, kRate), Error);
+  }
+}
+
+TEST(Check, TheSameAudioInTrainingAndTest) {
+  Dataset data;
+  data.pairs = shipped(kGuitar);
+  Split split;
+  for (int i = 0; i < 12; ++i) (i < 8 ? split.train : i < 10 ? split.validation : split.test).push_back(i);
+  EXPECT_TRUE(check_split(data, split).empty());
+  data.pairs[11].dry = data.pairs[3].dry;
+  auto found = check_split(data, split);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].code, "leak");
+  EXPECT_EQ(found[0].severity, Severity::kRefuse);
+  EXPECT_EQ(found[0].file, data.pairs[11].dry_path.string());
+  EXPECT_NE(found[0].text.find(data.pairs[3].name), std::string::npos) << found[0].text;
+  expect_well_formed(found);
+
+  data.pairs = shipped(kGuitar);
+  data.pairs[8].name = data.pairs[0].name;
+  EXPECT_EQ(check_split(data, split).size(), 1u) << "the same note under two settings";
+}
+
+TEST(Check, OnePairAlone) {
+  for (const Kind& kind : {Kind{"guitar", "EQ"}, Kind{"guitar", "Distortion"}}) {
+    std::vector<Pair> one = {shipped(kind)[5]};
+    const auto found = check_pairs(one, config_of(kind), kRate);
+    EXPECT_EQ(n_refused(found), 0) << format_findings(found);
+  }
+  const Pair p = shipped({"guitar", "EQ"})[5];
+  auto late = p.wet;
+  shift_late(late, 200);
+  const Latency before = find_latency(p.dry, p.wet, kRate), after = find_latency(p.dry, late, kRate);
+  EXPECT_NEAR(after.samples - before.samples, 200, 1);
+  EXPECT_GT(after.confidence, 0.0);
+  EXPECT_LE(after.confidence, 1.0);
+}
+
+TEST(Check, NothingToCheck) {
+  std::vector<Pair> none;
+  EXPECT_TRUE(check_pairs(none, DataConfig{}, kRate).empty());
+}
+
+TEST(Check, TextAndJson) {
+  Dataset data;
+  data.pairs = shipped(kGuitar);
+  data.pairs[0].wet.assign(data.pairs[0].wet.size(), 0.0f);
+  data.findings = check_pairs(data.pairs, config_of(kGuitar), kRate);
+  const std::string text = format_findings(data.findings);
+  EXPECT_NE(text.find("refused [silence] " + data.pairs[0].wet_path.string()), std::string::npos) << text;
+  EXPECT_NE(text.find("cause: "), std::string::npos);
+  EXPECT_NE(text.find("cure: "), std::string::npos);
+  const auto json = nlohmann::json::parse(findings_json(data));
+  EXPECT_EQ(json["pairs"], 12);
+  ASSERT_EQ(json["findings"].size(), data.findings.size());
+  EXPECT_EQ(json["findings"][0]["code"], data.findings[0].code);
+  EXPECT_FALSE(json["findings"][0]["cure"].get<std::string>().empty());
+}
+
+}  // namespace cafx

@@ -1,0 +1,247 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <set>
+
+#include "datasets/audio_file.h"
+#include "datasets/dataset.h"
+#include "datasets/idmt.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+namespace {
+
+namespace fs = std::filesystem;
+
+DataConfig notes(const std::string& effect = "Distortion", int setting = 2, const std::string& instrument = "guitar") {
+  DataConfig c;
+  c.path = CAFX_NOTES_DIR;
+  c.effect = effect;
+  c.setting = setting;
+  c.instrument = instrument;
+  return c;
+}
+
+fs::path fresh(const std::string& name) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("cafx_" + name);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  return folder;
+}
+
+std::vector<float> sine(std::size_t n, double hz, double rate) {
+  std::vector<float> x(n);
+  for (std::size_t i = 0; i < n; ++i)
+    x[i] = static_cast<float>(0.5 * std::sin(6.283185307179586 * hz * static_cast<double>(i) / rate));
+  return x;
+}
+
+template <class F>
+std::string refusal(F f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(Idmt, NamesOfEveryKind) {
+  const auto n = parse_idmt_name("G61-40100-4412-38065");
+  ASSERT_TRUE(n);
+  EXPECT_EQ(n->note, "G61-40100");
+  EXPECT_EQ(n->instrument, 'G');
+  EXPECT_EQ(n->midi_note, 40);
+  EXPECT_EQ(n->effect, 41);
+  EXPECT_EQ(n->setting, 2);
+  EXPECT_EQ(n->group, "G6");
+  EXPECT_EQ(parse_idmt_name("p64-43310-2421-00001")->note, "P64-43310");
+  for (const char* bad : {"", "G61", "G61-40100-4412", "X61-40100-4412-38065", "G6a-40100-4412-38065",
+                          "G61-4010-44123-38065", "G61_40100_4412_38065", "G61-40100-4412-"}) {
+    EXPECT_FALSE(parse_idmt_name(bad)) << bad;
+  }
+  EXPECT_EQ(idmt_effect_code("distortion"), 41);
+  EXPECT_THROW(idmt_effect_code("wobble"), Error);
+}
+
+TEST(Dataset, ShippedNotesArePairedByTheirFirstNineCharacters) {
+  std::size_t n_files = 0;
+  for (const char* instrument : {"guitar", "bass"}) {
+    for (const auto& [effect, setting] : {std::pair("Distortion", 2), std::pair("Overdrive", 1), std::pair("EQ", 2)}) {
+      const Dataset data = load_dataset(notes(effect, setting, instrument), 16000);
+      ASSERT_EQ(data.pairs.size(), 12u);
+      EXPECT_TRUE(data.unpaired.empty());
+      n_files += data.pairs.size();
+      for (const Pair& p : data.pairs) {
+        EXPECT_EQ(p.dry.size(), p.wet.size());
+        EXPECT_EQ(p.dry_path.filename().string().substr(0, 9), p.wet_path.filename().string().substr(0, 9));
+        EXPECT_EQ(p.dry_path.filename().string().substr(10, 4), "1111");
+      }
+    }
+  }
+  EXPECT_EQ(n_files, 72u);
+}
+
+TEST(Dataset, AnyCaseAnyDepthUnpairedAndUnreadableAreListed) {
+  const fs::path folder = fresh("idmt");
+  fs::create_directories(folder / "deep/er/SAMPLES");
+  const auto x = sine(8000, 200, 44100);
+  write_audio(folder / "deep/er/SAMPLES/g61-40100-1111-00001.wav", x, 44100, SampleFormat::kPcm16);
+  fs::rename(folder / "deep/er/SAMPLES/g61-40100-1111-00001.wav", folder / "deep/er/SAMPLES/g61-40100-1111-00001.WAV");
+  write_audio(folder / "G61-40100-4412-00009.flac", x, 44100, SampleFormat::kPcm24);
+  write_audio(folder / "G61-41100-4412-00010.wav", x, 44100, SampleFormat::kPcm16);  // no dry note
+  write_audio(folder / "G61-42100-1111-00011.wav", x, 44100, SampleFormat::kPcm16);  // no wet one
+  write_audio(folder / "G61-43100-1111-00012.wav", x, 44100, SampleFormat::kPcm16);
+  std::ofstream(folder / "G61-43100-4412-00013.wav") << "text";
+  DataConfig c = notes();
+  c.path = folder.string();
+  const Dataset data = inspect_dataset(c, 16000);
+  ASSERT_EQ(data.pairs.size(), 1u);
+  EXPECT_EQ(data.pairs[0].name, "G61-40100");
+  EXPECT_EQ(data.pairs[0].dry.size(), 2902u);  // 8000 at 44.1 kHz, at 16 kHz
+  EXPECT_EQ(data.unpaired.size(), 2u);
+  ASSERT_EQ(data.unreadable.size(), 1u);
+  EXPECT_NE(data.unreadable[0].find("G61-43100-4412-00013.wav"), std::string::npos);
+}
+
+TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
+  const fs::path folder = fresh("folders");
+  fs::create_directories(folder / "dry");
+  fs::create_directories(folder / "wet");
+  const auto x = sine(16000, 300, 16000);
+  for (const char* name : {"a", "b", "c"}) {
+    write_audio(folder / "dry" / (std::string(name) + ".wav"), x, 16000, SampleFormat::kFloat);
+    if (name[0] != 'c') write_audio(folder / "wet" / (std::string(name) + ".flac"), x, 16000, SampleFormat::kPcm24);
+  }
+  DataConfig c;
+  c.reader = "folders";
+  c.dry = (folder / "dry").string();
+  c.wet = (folder / "wet").string();
+  const Dataset pairs = inspect_dataset(c, 16000);
+  EXPECT_EQ(pairs.pairs.size(), 2u);
+  EXPECT_EQ(pairs.unpaired.size(), 1u);
+
+  const auto pieces_of_noise = [] {
+    std::vector<float> y(16000 * 11 / 2);
+    std::uint32_t s = 1;
+    for (float& v : y) v = static_cast<float>(static_cast<std::int32_t>(s = s * 1664525u + 1013904223u)) * 1e-10f;
+    return y;
+  }();
+  write_audio(folder / "long.wav", pieces_of_noise, 16000, SampleFormat::kFloat);
+  DataConfig f;
+  f.reader = "files";
+  f.dry = f.wet = (folder / "long.wav").string();
+  f.segment_seconds = 1.0;
+  const Dataset pieces = load_dataset(f, 16000);
+  ASSERT_EQ(pieces.pairs.size(), 6u);  // five whole seconds and a half
+  EXPECT_EQ(pieces.pairs[5].dry.size(), 8000u);
+  EXPECT_EQ(pieces.pairs[3].name, "long@3.000");
+  const Split split = split_dataset(pieces, f);
+  EXPECT_EQ(split.train.size() + split.validation.size() + split.test.size(), 6u);
+  EXPECT_EQ(split.test.size(), 1u);
+}
+
+TEST(Dataset, EveryFormatGivesTheSameSamplesAndChannelsAreAveraged) {
+  const fs::path folder = fresh("formats");
+  const auto x = sine(4000, 440, 16000);
+  for (const auto& [name, format, tolerance] :
+       {std::tuple("a.wav", SampleFormat::kPcm16, 2e-5f), std::tuple("b.wav", SampleFormat::kPcm24, 1e-6f),
+        std::tuple("c.wav", SampleFormat::kFloat, 0.0f), std::tuple("d.flac", SampleFormat::kPcm16, 2e-5f)}) {
+    write_audio(folder / name, x, 16000, format);
+    const Audio y = read_audio(folder / name, 0);
+    ASSERT_EQ(y.samples.size(), x.size());
+    EXPECT_EQ(y.sample_rate, 16000);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      ASSERT_TRUE(std::abs(y.samples[i] - x[i]) <= tolerance) << name << " " << i;
+  }
+  // Two channels by hand: 16-bit, left 1000, right -3000 and so on; the mean is what is read.
+  std::ofstream wav(folder / "two.wav", std::ios::binary);
+  const auto put = [&](std::uint32_t v, int n) {
+    for (int i = 0; i < n; ++i) wav.put(static_cast<char>(v >> (8 * i) & 255));
+  };
+  wav << "RIFF";
+  put(36 + 400, 4);
+  wav << "WAVEfmt ";
+  put(16, 4), put(1, 2), put(2, 2), put(16000, 4), put(64000, 4), put(4, 2), put(16, 2);
+  wav << "data";
+  put(400, 4);
+  for (int i = 0; i < 100; ++i) put(1000, 2), put(static_cast<std::uint16_t>(-3000), 2);
+  wav.close();
+  const Audio mean = read_audio(folder / "two.wav", 0);
+  ASSERT_EQ(mean.samples.size(), 100u);
+  EXPECT_EQ(mean.file_channels, 2);
+  for (const float v : mean.samples) ASSERT_EQ(v, -1000.0f / 32768.0f);
+}
+
+TEST(Dataset, ResamplingKeepsTimeAndTone) {
+  const auto x = sine(44100, 1000, 44100);
+  const auto y = resample(x, 44100, 16000);
+  ASSERT_EQ(y.size(), 16000u);
+  const auto expected = sine(16000, 1000, 16000);
+  for (std::size_t i = 400; i < 15600; ++i) ASSERT_TRUE(std::abs(y[i] - expected[i]) <= 1e-4f) << i;
+}
+
+TEST(Dataset, SplitsAreSeededWholeAndFollowTheLists) {
+  DataConfig c = notes();
+  c.test_notes = {"G61-55400", "G71-55400"};
+  const Dataset data = load_dataset(c, 16000);
+  const Split split = split_dataset(data, c);
+  ASSERT_EQ(split.test.size(), 2u);
+  for (const int i : split.test) EXPECT_EQ(data.pairs[static_cast<std::size_t>(i)].name.substr(4), "55400");
+  EXPECT_EQ(split.validation.size(), 1u);
+  EXPECT_EQ(split.train.size(), 9u);
+  std::set<int> all;
+  for (const auto* part : {&split.train, &split.validation, &split.test}) all.insert(part->begin(), part->end());
+  EXPECT_EQ(all.size(), 12u);
+  EXPECT_EQ(split_json(data, split), split_json(data, split_dataset(data, c)));
+  bool other = false;
+  for (c.seed = 2; c.seed < 10 && !other; ++c.seed) other = split_dataset(data, c).validation != split.validation;
+  EXPECT_TRUE(other);
+
+  DataConfig by = notes();
+  by.split = "instrument";
+  const Split groups = split_dataset(data, by);
+  std::set<std::string> train, test;
+  for (const int i : groups.train) train.insert(data.pairs[static_cast<std::size_t>(i)].group);
+  for (const int i : groups.test) test.insert(data.pairs[static_cast<std::size_t>(i)].group);
+  for (const auto& g : test) EXPECT_FALSE(train.count(g)) << g;
+  DataConfig wrong = notes();
+  wrong.test_notes = {"G99"};
+  EXPECT_NE(refusal([&] { split_dataset(data, wrong); }).find("G99"), std::string::npos);
+}
+
+TEST(Dataset, AllSettingsOfANoteStayTogether) {
+  DataConfig c = notes("Distortion", 0);
+  Dataset data = load_dataset(c, 16000);
+  const std::size_t n = data.pairs.size();
+  for (std::size_t i = 0; i < n; ++i) data.pairs.push_back(data.pairs[i]);  // as a second setting would
+  const Split split = split_dataset(data, c);
+  std::set<std::string> train;
+  for (const int i : split.train) train.insert(data.pairs[static_cast<std::size_t>(i)].name);
+  for (const int i : split.test) EXPECT_FALSE(train.count(data.pairs[static_cast<std::size_t>(i)].name));
+}
+
+TEST(Dataset, HashIsOfContent) {
+  DataConfig c = notes();
+  Dataset a = load_dataset(c, 16000);
+  const std::string hash = content_hash(a);
+  EXPECT_EQ(hash, content_hash(load_dataset(c, 16000)));
+  a.pairs[3].wet[1000] += 1e-6f;
+  EXPECT_NE(hash, content_hash(a));
+}
+
+TEST(Dataset, ErrorsSayWhatIsThere) {
+  DataConfig c = notes("Chorus", 1);
+  EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("Distortion setting 2"), std::string::npos);
+  c.path = "no/such/folder";
+  EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("no/such/folder"), std::string::npos);
+  c.path = "";
+  EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("data.path"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cafx
