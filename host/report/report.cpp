@@ -4,34 +4,41 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <sstream>
 
 #include "host/report/svg.h"
 #include "host/report/wav.h"
 #include "host/version.h"
+#include "kernels/base/error.h"
 
 namespace cafx {
 
 namespace {
 
 constexpr const char* kStyle = R"(
-:root{--bg:#fbfaf7;--card:#fff;--ink:#1d2126;--soft:#68707a;--rule:#e2dfd8;--a:#1f6feb;--b:#d1495b;--c:#2a9d6f;--d:#8a6fd1}
-@media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1c2026;--ink:#e8e6e1;--soft:#99a1ab;--rule:#30363d;--a:#6ea8fe;--b:#ff8b94;--c:#5fd3a2;--d:#b7a3f0}}
+:root{color-scheme:light dark;--bg:#fbfaf7;--card:#fff;--ink:#1d2126;--soft:#5f6771;--rule:#e2dfd8;--a:#1f6feb;--b:#d1495b;--c:#23865f;--d:#7a5cc9}
+@media(prefers-color-scheme:dark){:root{--bg:#14171b;--card:#1c2026;--ink:#e8e6e1;--soft:#a0a8b2;--rule:#30363d;--a:#6ea8fe;--b:#ff8b94;--c:#5fd3a2;--d:#b7a3f0}}
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.55 system-ui,sans-serif}
-main{max-width:980px;margin:0 auto;padding:32px 20px 80px}h1{font-size:1.9rem;line-height:1.2;margin:0 0 4px}h2{margin:44px 0 10px;font-size:1.25rem}h3{margin:0 0 8px;font-size:1.05rem}
-.quiet,figcaption,.legend,th{color:var(--soft)}figure{margin:0 0 18px}figcaption{font-size:.88rem}
+main{max-width:980px;margin:0 auto;padding:36px 20px 80px}h1{font-size:1.9rem;line-height:1.2;margin:0 0 6px;overflow-wrap:anywhere}h2{margin:48px 0 12px;font-size:1.25rem}h3{margin:0;font-size:1.05rem;overflow-wrap:anywhere}h4{margin:22px 0 6px;font-size:.95rem}
+p{margin:0 0 10px;max-width:72ch}.quiet,figcaption,.legend,th{color:var(--soft)}.quiet,figcaption,.legend{font-size:.88rem}figure{margin:0 0 18px;min-width:0}
+.eyebrow{color:var(--soft);font-size:.8rem;letter-spacing:.08em;text-transform:uppercase;margin:0 0 6px}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:14px;margin:22px 0}
-.card{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:14px 16px}.card b{display:block;font-size:1.6rem;font-variant-numeric:tabular-nums}
+.card{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:14px 16px;font-size:.88rem;color:var(--soft);overflow-wrap:anywhere}.card b{display:block;font-size:1.6rem;line-height:1.35;color:var(--ink);font-variant-numeric:tabular-nums}
 .note{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:18px;margin:0 0 22px}
-.players{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin:6px 0 14px}audio{width:100%;height:38px}
-.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(260px,1fr));gap:14px}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}td,th{padding:6px 10px;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}td:first-child,th:first-child{text-align:left}
-svg.chart{width:100%;height:auto}svg text{fill:var(--soft);font:11px system-ui,sans-serif}.grid{stroke:var(--rule)}.mark{stroke:var(--soft);stroke-dasharray:3 4}
-.line{fill:none;stroke-width:1.6;stroke:var(--a)}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}.line.d{stroke:var(--d)}.line.thin{stroke-width:.8;opacity:.75}
-.key{margin-right:16px}.key::before{content:"";display:inline-block;width:18px;height:3px;margin-right:6px;vertical-align:middle;background:var(--a)}.key.b::before{background:var(--b)}.key.c::before{background:var(--c)}.key.d::before{background:var(--d)}
-svg.wave{width:100%;height:70px;display:block}polygon{fill:var(--a)}polygon.b{fill:var(--b)}polygon.c{fill:var(--c)}
-img.spectrogram{width:100%;height:200px;border-radius:6px;display:block}pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px;font-size:.85rem}
-.filters{display:grid;grid-template-columns:repeat(auto-fill,minmax(110px,1fr));gap:8px}.filters svg{width:100%;height:56px;background:var(--card);border:1px solid var(--rule);border-radius:6px}
+.players{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin:12px 0}.players figure{margin:0}audio{width:100%;height:38px;display:block}
+.two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:14px}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}td,th{padding:6px 10px;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}th{font-weight:500}td:first-child,th:first-child,td.words,th.words{text-align:left}tr.sum td{font-weight:600;border-bottom:0}
+.plot{padding:8px 12px 44px 62px}.plot.bare{padding-bottom:8px}svg.chart{display:block;width:100%;overflow:visible}svg text{fill:var(--soft);font:11px system-ui,sans-serif;font-variant-numeric:tabular-nums}svg text.name{font-size:12px}
+.halo{paint-order:stroke;stroke:var(--bg);stroke-width:4px}.grid{stroke:var(--rule)}.axis,.tick{stroke:var(--soft)}.mark{stroke:var(--soft);stroke-dasharray:3 4}
+.line,.filters .grid{vector-effect:non-scaling-stroke}.line{fill:none;stroke:var(--a);stroke-width:1.6;stroke-linejoin:round}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}.line.d{stroke:var(--d)}.line.thin{stroke-width:1;opacity:.7}.line.dash{stroke:var(--soft);stroke-dasharray:4 4}
+.area{fill:var(--a)}.area.b{fill:var(--b)}.area.c{fill:var(--c)}
+.legend{margin:0 0 0 62px}.key{margin-right:16px;white-space:nowrap}.key::before{content:"";display:inline-block;width:18px;height:3px;margin-right:6px;vertical-align:middle;background:var(--a)}.key.b::before{background:var(--b)}.key.c::before{background:var(--c)}.key.d::before{background:var(--d)}.key.dash::before{background:var(--soft)}
+.bar{display:inline-block;width:120px;height:10px;border-radius:5px;margin-right:8px;vertical-align:middle}
+pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:8px;padding:12px;font-size:.82rem;line-height:1.5}details{margin:0 0 10px}summary{cursor:pointer}
+.filters{display:grid;grid-template-columns:repeat(auto-fill,minmax(100px,1fr));gap:8px;margin:0 0 10px}.filters figure{margin:0}.filters svg{display:block;width:100%;height:56px;background:var(--card);border:1px solid var(--rule);border-radius:6px}.filters figcaption{font-size:.75rem;text-align:center}
+@media(max-width:560px){main{padding:24px 14px 60px}.note{padding:14px 12px}.plot{padding-left:50px;padding-right:6px}.legend{margin-left:0}}
+@media print{.players{display:none}}
 )";
 
 std::vector<std::string> split_line(const std::string& line) {
@@ -41,34 +48,73 @@ std::vector<std::string> split_line(const std::string& line) {
   return cells;
 }
 
-double number(const std::string& text) { return text.empty() ? std::nan("") : std::strtod(text.c_str(), nullptr); }
+// Not a number where there is none: charts leave that out.
+double number(const std::string& text) {
+  char* end = nullptr;
+  const double v = std::strtod(text.c_str(), &end);
+  return end == text.c_str() ? std::nan("") : v;
+}
 
+std::string figure(double v) {
+  if (std::isnan(v)) return "not a number";
+  if (std::isinf(v)) return v < 0 ? "-\u221e" : "\u221e";
+  if (v == 0.0) return "0";
+  return std::abs(v) < 1e-4 || std::abs(v) >= 1e4 ? fmt::format("{:.2e}", v)
+                                                  : fmt::format("{:.{}f}", v, std::abs(v) < 0.1 ? 5 : 3);
+}
+
+// What an ESR means for the ear, roughly: how far the error lies below the signal.
 std::string reading(double esr) {
-  if (!(esr > 0.0) || !std::isfinite(esr)) return esr == 0.0 ? "no error at all" : "no signal to compare with";
-  return fmt::format("error {:.0f} dB below the signal", -10.0 * std::log10(esr));
+  if (std::isnan(esr)) return "not a number: input, target or output is broken";
+  if (std::isinf(esr)) return "the target is silent, the output is not";
+  if (esr <= 0.0) return "no error at all";
+  const double below = -10.0 * std::log10(esr);
+  if (std::abs(below) < 0.5) return "error as strong as the signal";
+  return fmt::format("error {:.0f} dB {} the signal", std::abs(below), below > 0.0 ? "below" : "above");
 }
 
 std::string learning_curve(const std::string& csv) {
   std::istringstream in(csv);
-  std::string line, stage;
+  std::string line;
   std::getline(in, line);
-  Series training{"training", "", {}, {}}, validation{"validation", "b", {}, {}};
+  const auto header = split_line(line);
+  const auto column = [&](const char* name) {
+    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
+  };
+  const std::size_t stage = column("stage"), training_mae = column("training_mae"), val_mae = column("validation_mae");
+  std::vector<Series> all{{"training", "", {}, {}}, {"validation", "b", {}, {}}};
   Axes axes;
+  axes.title = "mean absolute error of training and validation over the epochs";
   axes.x_label = "epoch, all stages in a row";
   axes.y_label = "mean absolute error";
   axes.log_y = true;
-  axes.width = 900;
-  for (double epoch = 1.0; std::getline(in, line); epoch += 1.0) {
+  axes.height = 260;
+  std::string before;
+  double epoch = 0.0;
+  while (std::getline(in, line)) {
     const auto cells = split_line(line);
-    if (cells.size() < 6) continue;
-    if (!stage.empty() && cells[0] != stage) axes.marks.push_back(epoch - 0.5);
-    stage = cells[0];
-    training.x.push_back(epoch);
-    training.y.push_back(number(cells[4]));
-    validation.x.push_back(epoch);
-    validation.y.push_back(number(cells[5]));
+    const auto cell = [&](std::size_t i) { return i < cells.size() ? cells[i] : std::string(); };
+    if (cells.empty()) continue;
+    epoch += 1.0;
+    if (epoch == 1.0 || cell(stage) != before) {
+      axes.marks.push_back({epoch - 0.5, cell(stage)});
+      for (Series& s : all) {  // no line from one stage to the next: they may measure different things
+        s.x.push_back(epoch - 0.5);
+        s.y.push_back(std::nan(""));
+      }
+    }
+    before = cell(stage);
+    all[0].x.push_back(epoch);
+    all[0].y.push_back(number(cell(training_mae)));
+    all[1].x.push_back(epoch);
+    all[1].y.push_back(number(cell(val_mae)));
   }
-  return line_chart({training, validation}, axes);
+  if (epoch == 0.0) return "";
+  axes.x = {0.5, epoch + 0.5};
+  return "<h2>How it learned</h2><figure>" + chart(all, axes) + legend(all) +
+         "<figcaption>Mean absolute error of each epoch, full scale = 1. Dashed lines: a stage begins. Pretraining "
+         "learns to give back its own input, without validation; its error is no measure of the effect.</figcaption>"
+         "</figure>";
 }
 
 std::string curves(const CafxModel& model) {
@@ -77,154 +123,223 @@ std::string curves(const CafxModel& model) {
   std::vector<float> x(n), y(n);
   for (int i = 0; i < n; ++i)
     x[static_cast<std::size_t>(i)] = static_cast<float>(c.saaf_lo + (c.saaf_hi - c.saaf_lo) * i / (n - 1));
-  std::vector<Series> all;
+  std::vector<Series> all{{"identity", "dash", {c.saaf_lo, c.saaf_hi}, {c.saaf_lo, c.saaf_hi}}};
   const char* const css[] = {"thin", "thin b", "thin c", "thin d"};
   for (int channel = 0; channel < c.filters; ++channel) {
     model.curve(channel, y.data(), x.data(), n);
     all.push_back({fmt::format("channel {}", channel), css[channel % 4], {x.begin(), x.end()}, {y.begin(), y.end()}});
   }
   Axes axes;
+  axes.title = "the curves of all channels";
   axes.x_label = "into the SAAF";
   axes.y_label = "out of it";
-  axes.height = 320;
-  return line_chart(all, axes);
+  axes.height = 340;
+  return "<h2>The learned curves</h2><figure>" + chart(all, axes) +
+         fmt::format(
+             "<figcaption>The smooth adaptive activation function (SAAF) of each of the {} channels on its domain {:g} "
+             "to {:g}; colours only tell neighbours apart. Dashed: the identity, which leaves a signal as it "
+             "is. Steepest slope: {}.</figcaption></figure>",
+             c.filters, c.saaf_lo, c.saaf_hi, figure(model.lipschitz()));
 }
 
 std::string filters(const CafxModel& model) {
   const CafxConfig& c = model.config();
-  const float* w = model.data() + model.params().front().offset;  // conv1d.weight (C,1,K)
-  std::string out = "<div class=\"filters\">";
-  for (int f = 0; f < std::min(c.filters, 32); ++f) {
-    float most = 1e-12f;
-    for (int k = 0; k < c.taps; ++k) most = std::max(most, std::abs(w[f * c.taps + k]));
-    std::string points;
-    for (int k = 0; k < c.taps; ++k) points += fmt::format("{},{:.1f} ", k * 2, 28.0 - 25.0 * w[f * c.taps + k] / most);
-    out += fmt::format(
-        "<svg viewBox=\"0 0 {} 56\" preserveAspectRatio=\"none\" role=\"img\"><polyline class=\"line\" "
-        "points=\"{}\"/></svg>",
-        2 * c.taps, points);
+  const auto& params = model.params();
+  const auto conv = std::find_if(params.begin(), params.end(), [](const auto& p) { return p.name == "conv1d.weight"; });
+  CAFX_CHECK(conv != params.end() && conv->size == static_cast<long>(c.filters) * c.taps, c.filters, c.taps);
+  const int n = std::min(c.filters, 32);
+  std::string html = "<h2>The learned filters</h2><div class=\"filters\">";
+  for (int f = 0; f < n; ++f) {
+    const float* w = model.data() + conv->offset + static_cast<long>(f) * c.taps;
+    std::vector<double> y(w, w + c.taps);
+    double most = 0.0;
+    for (const double v : y) most = std::max(most, std::abs(v));  // a NaN loses every comparison
+    for (double& v : y) v = most > 0.0 ? v / most : 0.0;
+    html += fmt::format("<figure>{}<figcaption>{}, \u00b1{:.2g}</figcaption></figure>",
+                        sparkline(y, fmt::format("filter {}", f)), f, most);
   }
-  return out + "</div>";
+  return html + fmt::format(
+                    "</div><p class=\"quiet\">Conv1D: {} of {} filters of {} taps ({:.1f} ms), each to its own scale, "
+                    "which stands after its number.</p>",
+                    n, c.filters, c.taps, 1e3 * c.taps / c.sample_rate);
 }
 
 std::string note_section(const NoteResult& r, int rate) {
-  std::vector<float> difference(r.target.size());
-  float peak = 0.0f, peak_in = 0.0f;
+  const std::size_t n = std::min(r.target.size(), r.output.size());
+  std::vector<float> difference(n);
+  float peak = 0.0f, peak_target = 0.0f;  // peak: of all that is played, so that one gain fits all
   std::size_t loudest = 0;
-  for (std::size_t i = 0; i < r.target.size(); ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     difference[i] = r.output[i] - r.target[i];
-    if (std::abs(r.target[i]) > peak) loudest = i;
-    peak = std::max({peak, std::abs(r.target[i]), std::abs(r.output[i])});
-    peak_in = std::max(peak_in, std::abs(r.input[i]));
+    if (std::abs(r.target[i]) > peak_target) {
+      peak_target = std::abs(r.target[i]);
+      loudest = i;
+    }
   }
-  const double gain = peak > 0.0f ? 0.9 / peak : 1.0, gain_in = peak_in > 0.0f ? 0.9 / peak_in : 1.0;
-  std::string html = fmt::format(
-      "<section class=\"note\"><h3>{}</h3><p class=\"quiet\">ESR {:.5f}: {}. The dry signal itself has {:.3f}.</p><div "
-      "class=\"players\">",
-      escape(r.note), r.model.esr, reading(r.model.esr), r.dry.esr);
-  const auto player = [&](const char* name, const std::vector<float>& x, double g) {
-    html += fmt::format(
-        "<figure><figcaption>{}</figcaption><audio controls preload=\"metadata\" src=\"{}\"></audio></figure>", name,
-        wav_data_uri(x, rate, g));
+  float drawn = 0.0f;
+  const auto widen = [](float& p, const std::vector<float>& x) {
+    for (const float v : x) {
+      if (std::isfinite(v)) p = std::max(p, std::abs(v));
+    }
   };
-  player("input (dry)", r.input, gain_in);
-  player("target", r.target, gain);
-  player("output of the model", r.output, gain);
-  player("difference", difference, gain);
+  widen(drawn, r.target);
+  widen(drawn, r.output);
+  widen(drawn, difference);
+  peak = drawn;
+  widen(peak, r.input);
+  const double gain = peak > 0.0f ? 0.9 / peak : 1.0;
+  std::string html = fmt::format(
+      "<section class=\"note\"><h3>{}</h3><p class=\"quiet\">{:.2f} s. ESR {}: {}. The dry signal as it is: ESR {}, "
+      "{}.</p><div class=\"players\">",
+      escape(r.note), r.seconds, figure(r.model.esr), reading(r.model.esr), figure(r.dry.esr), reading(r.dry.esr));
+  const auto player = [&](const char* name, const std::vector<float>& x) {
+    html += fmt::format(
+        "<figure><figcaption>{0}</figcaption><audio controls preload=\"metadata\" aria-label=\"{0}\" "
+        "src=\"{1}\"></audio></figure>",
+        name, wav_data_uri(x, rate, gain));
+  };
+  player("input (dry)", r.input);
+  player("target", r.target);
+  player("output of the model", r.output);
+  player("difference (output - target)", difference);
   html += fmt::format(
-      "</div><p class=\"quiet\">Raw notes are quiet: target, output and difference are played {:+.1f} dB louder, the "
-      "input {:+.1f} dB.</p>",
-      20.0 * std::log10(gain), 20.0 * std::log10(gain_in));
+      "</div><p class=\"quiet\">All four are played with one common gain of {:+.1f} dB, since raw notes are quiet: "
+      "their levels compare.</p><h4>Waveforms</h4><figure>",
+      20.0 * std::log10(gain));
+
   struct Row {
     const char* name;
     const std::vector<float>* x;
     const char* css;
   };
+  const double scale = drawn > 0.0f ? 1.05 * drawn : 1.0;
   for (const auto& [name, x, css] :
-       {Row{"target", &r.target, "a"}, Row{"output", &r.output, "b"}, Row{"difference", &difference, "c"}}) {
-    html += fmt::format("<figure>{}<figcaption>{}, {:.2f} s</figcaption></figure>", waveform(*x, peak, css, 900, 70),
-                        name, r.seconds);
+       {Row{"target", &r.target, ""}, Row{"output", &r.output, "b"}, Row{"difference", &difference, "c"}}) {
+    Series s = envelope(*x, rate, css, 480);
+    s.label = name;
+    Axes axes;
+    axes.title = fmt::format("waveform of the {}", name);
+    axes.x_label = x == &difference ? "time, s" : "";
+    axes.y_label = name;
+    axes.height = 84;
+    if (n > 0) axes.x = {0.0, static_cast<double>(x->size()) / rate};
+    axes.y = {-scale, scale};
+    html += chart({s}, axes);
   }
-  Series target{"target", "", {}, {}}, output{"output", "b", {}, {}};
+  html +=
+      "<figcaption>Least and greatest sample of each column, full scale = 1, all three to one scale.</figcaption>"
+      "</figure>";
+
+  std::vector<Series> zoom{{"target", "", {}, {}}, {"output", "b", {}, {}}};
   const std::size_t half = static_cast<std::size_t>(rate / 100), from = loudest > half ? loudest - half : 0;
-  for (std::size_t i = from; i < std::min(r.target.size(), from + 2 * half); ++i) {
-    const double t = 1e3 * static_cast<double>(i) / rate;
-    target.x.push_back(t);
-    target.y.push_back(r.target[i]);
-    output.x.push_back(t);
-    output.y.push_back(r.output[i]);
+  for (std::size_t i = from; i < std::min(n, from + 2 * half); ++i) {
+    const double ms = 1e3 * static_cast<double>(i) / rate;
+    zoom[0].x.push_back(ms);
+    zoom[0].y.push_back(r.target[i]);
+    zoom[1].x.push_back(ms);
+    zoom[1].y.push_back(r.output[i]);
   }
   Axes axes;
-  axes.x_label = "ms, around the loudest place";
+  axes.title = "target and output around the loudest place";
+  axes.x_label = "time, ms";
   axes.y_label = "amplitude";
-  axes.width = 900;
-  html += line_chart({target, output}, axes);
-  const double reference = loudest_bin(r.target);
+  axes.height = 220;
+  html += "<h4>20 ms around the loudest place</h4><figure>" + chart(zoom, axes) + legend(zoom) + "</figure>";
+
+  const Spectrum target = spectrum(r.target), output = spectrum(r.output);
+  const double reference = target.loudest() > 0.0 ? target.loudest() : output.loudest();
   html += fmt::format(
-      "<div "
-      "class=\"two\"><figure>{}<figcaption>target</figcaption></figure><figure>{}<figcaption>output</figcaption></"
-      "figure></div>"
-      "<p class=\"quiet\">Spectrograms from 0 to {} Hz, 80 dB below the target's loudest.</p></section>",
-      spectrogram(r.target, rate, reference, "spectrogram of the target"),
-      spectrogram(r.output, rate, reference, "spectrogram of the output"), rate / 2);
+      "<h4>Spectrograms</h4><div class=\"two\"><figure>{}<figcaption>target</figcaption></figure><figure>{}"
+      "<figcaption>output</figcaption></figure></div>{}</section>",
+      spectrogram(target, rate, reference, "spectrogram of the target"),
+      spectrogram(output, rate, reference, "spectrogram of the output"), colour_bar());
   return html;
+}
+
+std::string key_figures(const Evaluation& e) {
+  constexpr std::size_t kCards = 6;  // more are a table, which follows
+  std::string html = "<div class=\"cards\">";
+  const auto card = [&](const std::string& name, double esr) {
+    html += fmt::format("<div class=\"card\">{}<b>ESR {}</b>{}</div>", escape(name), figure(esr), reading(esr));
+  };
+  if (e.notes.size() <= kCards) {
+    for (const NoteResult& r : e.notes) card(r.note, r.model.esr);
+  } else {
+    const auto [best, worst] = std::minmax_element(
+        e.notes.begin(), e.notes.end(), [](const auto& a, const auto& b) { return a.model.esr < b.model.esr; });
+    card("mean", e.mean.esr);
+    card("best: " + best->note, best->model.esr);
+    card("worst: " + worst->note, worst->model.esr);
+  }
+  return html +
+         "</div><p class=\"quiet\">ESR, error to signal ratio: energy of the error over energy of the target; 0 "
+         "is perfect, 1 is as bad as silence.</p>";
 }
 
 }  // namespace
 
 std::string report_html(const ReportInput& in) {
+  CAFX_CHECK(in.model != nullptr && in.evaluation != nullptr, in.title);
   const CafxModel& model = *in.model;
   const Evaluation& e = *in.evaluation;
   const CafxConfig& c = model.config();
   std::string html = fmt::format(
-      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width,initial-scale=1\">"
-      "<title>cafx: {0}</title><style>{1}</style></head><body><main><h1>{0}</h1>"
-      "<p class=\"quiet\">CAFx with {2} filters, {3} parameters, {4} Hz; {5} notes of the {6} part, rendered at hop "
-      "{7}. cafx {8}.</p>",
-      escape(in.title), kStyle, c.filters, model.n_parameters(), c.sample_rate, e.notes.size(), escape(e.part), e.hop,
-      kVersion);
-  html += "<div class=\"cards\">";
-  html += fmt::format("<div class=\"card\">mean ESR<b>{:.5f}</b>{}</div>", e.mean.esr, reading(e.mean.esr));
-  html += fmt::format("<div class=\"card\">mean MAE<b>{:.5f}</b>of full scale 1</div>", e.mean.mae);
-  html += fmt::format("<div class=\"card\">steepest curve<b>{:.2f}</b>Lipschitz constant of the SAAF</div></div>",
-                      model.lipschitz());
-
-  html +=
-      "<h2>The notes in numbers</h2><div class=\"scroll\"><table><tr><th>note</th><th>MAE</th><th>MAE, "
-      "level-matched</th><th>ESR</th><th>ESR, pre-emphasis .95</th><th>ESR of the dry signal</th></tr>";
-  const auto row = [&](const std::string& name, const ErrorMetrics& m, const std::string& dry) {
-    html += fmt::format("<tr><td>{}</td><td>{:.5f}</td><td>{:.5f}</td><td>{:.5f}</td><td>{:.5f}</td><td>{}</td></tr>",
-                        escape(name), m.mae, m.mae_matched, m.esr, m.esr_emphasis, dry);
-  };
-  for (const NoteResult& r : e.notes) row(r.note, r.model, fmt::format("{:.5f}", r.dry.esr));
-  row("mean", e.mean, "");
-  row("spread", e.spread, "");
-  html += "</table></div><h2>The notes to hear</h2>";
-  for (const NoteResult& r : e.notes) html += note_section(r, c.sample_rate);
-
-  if (!in.metrics_csv.empty())
-    html += "<h2>How it learned</h2><figure>" + learning_curve(in.metrics_csv) +
-            "<figcaption>Dashed: a new stage begins. Pretraining has no validation.</figcaption></figure>";
-  if (model.form() == CafxForm::kSupervised && c.saaf)
-    html += "<h2>The learned curves</h2><figure>" + curves(model) +
-            "<figcaption>One SAAF for each channel.</figcaption></figure>";
-  html += "<h2>The learned filters</h2>" + filters(model) +
-          fmt::format("<p class=\"quiet\">Conv1D, {} of {} filters of {} taps, each to its own scale.</p>",
-                      std::min(c.filters, 32), c.filters, c.taps);
-
-  html +=
-      "<h2>The layers</h2><div "
-      "class=\"scroll\"><table><tr><th>layer</th><th>output</th><th>parameters</th><th>multiply-adds</th></tr>";
-  for (const LayerRow& r : cafx_layers(c, model.form())) {
-    html += fmt::format("<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", escape(r.name), escape(r.output),
-                        r.parameters, r.multiply_adds);
+      "<title>cafx: {0}</title><style>{1}</style></head><body><main><p class=\"eyebrow\">A model of an audio "
+      "effect</p><h1>{0}</h1>"
+      "<p class=\"quiet\">CAFx{2} with {3} filters and {4} parameters at {5} Hz, frames of {6} samples. Heard on {7} "
+      "{8} of the part \u201c{9}\u201d, rendered at a hop of {10} samples. cafx {11}.</p>",
+      escape(in.title), kStyle, model.form() == CafxForm::kPretrain ? " (its pretrained form)" : "", c.filters,
+      model.n_parameters(), c.sample_rate, c.frame, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
+      escape(e.part), e.hop, kVersion);
+  if (e.notes.empty()) {
+    html += "<p>No notes were evaluated.</p>";
+  } else {
+    html += key_figures(e);
+    html +=
+        "<h2>The notes in numbers</h2><div class=\"scroll\"><table><tr><th>note</th><th>MAE</th><th>MAE, "
+        "level-matched</th><th>ESR</th><th>ESR, pre-emphasis</th><th>ESR of the dry signal</th></tr>";
+    const auto row = [&](const std::string& name, const ErrorMetrics& m, const std::string& dry, const char* css) {
+      html +=
+          fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", css,
+                      escape(name), figure(m.mae), figure(m.mae_matched), figure(m.esr), figure(m.esr_emphasis), dry);
+    };
+    for (const NoteResult& r : e.notes) row(r.note, r.model, figure(r.dry.esr), "");
+    if (e.notes.size() > 1) {
+      row("mean", e.mean, "", " class=\"sum\"");
+      row("standard deviation", e.spread, "", "");
+    }
+    html +=
+        "</table></div><p class=\"quiet\">MAE: mean absolute error, full scale = 1; level-matched: after the output is "
+        "brought to the target's mean level. Pre-emphasis: y[n] - 0.95 y[n-1], which weighs high frequencies as the "
+        "ear does. The dry signal is the baseline: what doing nothing would score.</p><h2>The notes to hear</h2>";
+    for (const NoteResult& r : e.notes) html += note_section(r, c.sample_rate);
   }
-  html += "</table></div><h2>Make it again</h2><pre>" + escape(in.command) + "</pre>";
+  html += learning_curve(in.metrics_csv);
+  if (model.form() == CafxForm::kSupervised && c.saaf) html += curves(model);
+  html += filters(model);
+
+  html +=
+      "<h2>The layers</h2><div class=\"scroll\"><table><tr><th>layer</th><th>output</th><th>parameters</th>"
+      "<th>multiply-adds</th><th class=\"words\">what it is</th></tr>";
+  long parameters = 0, multiply_adds = 0;
+  const auto layer = [&](const LayerRow& r, const char* css) {
+    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", css,
+                        escape(r.name), escape(r.output), r.parameters, r.multiply_adds, escape(r.detail));
+  };
+  for (const LayerRow& r : cafx_layers(c, model.form())) {
+    layer(r, "");
+    parameters += r.parameters;
+    multiply_adds += r.multiply_adds;
+  }
+  layer({"sum", "", "", parameters, multiply_adds}, " class=\"sum\"");
+  html += "</table></div><p class=\"quiet\">Multiply-adds of one frame, forward.</p><h2>Make it again</h2><pre>" +
+          escape(in.command) + "</pre>";
   if (!in.config_toml.empty())
-    html += "<details><summary>the whole config</summary><pre>" + escape(in.config_toml) + "</pre></details>";
+    html += "<details><summary>The whole config</summary><pre>" + escape(in.config_toml) + "</pre></details>";
   if (!in.result_json.empty())
-    html += "<details><summary>the result</summary><pre>" + escape(in.result_json) + "</pre></details>";
+    html += "<details><summary>The result</summary><pre>" + escape(in.result_json) + "</pre></details>";
   return html + "</main></body></html>\n";
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "host/report/wav.h"
@@ -16,52 +17,35 @@ namespace cafx {
 namespace {
 
 constexpr int kFft = 512, kHop = 128;
-constexpr double kRange = 80.0;  // dB shown
+constexpr std::size_t kMaxColumns = 640;  // of a spectrogram: more than a page shows
+constexpr double kPlot = 1000.0;          // width and height of the stretched inner picture, in its own units
 
 bool shown(double y, bool log_y) { return std::isfinite(y) && (!log_y || y > 0.0); }
 
-// Round numbers between lo and hi; on a log axis powers of ten, with 2 and 5 where there are few.
-std::vector<double> ticks(double lo, double hi, bool log) {
+// Round numbers between lo and hi, about `most` of them; on a log axis powers of ten, with 2 and 5 where there are few.
+std::vector<double> ticks(double lo, double hi, bool log, int most) {
   std::vector<double> t;
   if (log) {
-    for (int e = static_cast<int>(std::floor(std::log10(lo))); e <= static_cast<int>(std::ceil(std::log10(hi))); ++e) {
+    const int first = static_cast<int>(std::floor(std::log10(lo))), last = static_cast<int>(std::ceil(std::log10(hi)));
+    const int stride = std::max(1, (last - first) / 8);
+    for (int e = first; e <= last; e += stride) {
       for (const double m : {1.0, 2.0, 5.0}) {
         const double v = m * std::pow(10.0, e);
-        if (v >= lo * 0.999 && v <= hi * 1.001 && (m == 1.0 || hi / lo < 50.0)) t.push_back(v);
+        if (v >= lo && v <= hi && (m == 1.0 || hi / lo < 100.0)) t.push_back(v);
       }
     }
     return t;
   }
-  const double raw = (hi - lo) / 5.0, base = std::pow(10.0, std::floor(std::log10(raw)));
+  const double raw = (hi - lo) / std::max(2, most), base = std::pow(10.0, std::floor(std::log10(raw)));
   const double step = base * (raw / base > 5 ? 10 : raw / base > 2 ? 5 : raw / base > 1 ? 2 : 1);
-  for (double v = std::ceil(lo / step) * step; v <= hi + 1e-9 * step; v += step)
-    t.push_back(std::abs(v) < 1e-12 * step ? 0.0 : v);
+  const double first = std::ceil(lo / step - 1e-9);
+  for (int i = 0; i < 40 && (first + i) * step <= hi + 1e-9 * step; ++i) t.push_back((first + i) * step + 0.0);
   return t;
 }
 
 struct FreeFft {
   void operator()(kiss_fftr_state* p) const { kiss_fftr_free(p); }
 };
-
-// Columns of kFft / 2 magnitudes.
-std::vector<std::vector<float>> stft(const std::vector<float>& x) {
-  const std::unique_ptr<kiss_fftr_state, FreeFft> fft(kiss_fftr_alloc(kFft, 0, nullptr, nullptr));
-  std::vector<std::vector<float>> columns;
-  std::vector<float> frame(kFft);
-  std::vector<kiss_fft_cpx> bins(kFft / 2 + 1);
-  for (std::size_t at = 0; at + kFft <= x.size(); at += kHop) {
-    for (int i = 0; i < kFft; ++i) {
-      const double w = 0.5 - 0.5 * std::cos(2.0 * 3.141592653589793 * i / kFft);
-      const float v = x[at + static_cast<std::size_t>(i)];
-      frame[static_cast<std::size_t>(i)] = std::isfinite(v) ? static_cast<float>(w * v) : 0.0f;
-    }
-    kiss_fftr(fft.get(), frame.data(), bins.data());
-    std::vector<float> column(kFft / 2);
-    for (std::size_t k = 0; k < column.size(); ++k) column[k] = std::hypot(bins[k].r, bins[k].i);
-    columns.push_back(std::move(column));
-  }
-  return columns;
-}
 
 // A PNG of 8-bit palette indices, without compression.
 std::string png(int width, int height, const std::string& pixels, const std::string& palette) {
@@ -108,18 +92,45 @@ std::string png(int width, int height, const std::string& pixels, const std::str
   return "\x89PNG\r\n\x1a\n" + chunk("IHDR", head) + chunk("PLTE", palette) + chunk("IDAT", z) + chunk("IEND", "");
 }
 
-// Dark blue over red to pale yellow, even in lightness.
+// Dark blue over red to pale yellow: lightness rises all the way.
+constexpr double kColours[][3] = {{8, 10, 35},   {66, 20, 100},  {150, 38, 103},
+                                  {222, 80, 60}, {252, 165, 45}, {252, 250, 190}};
+
 std::string palette() {
-  static constexpr double stops[][3] = {{8, 10, 35},   {66, 20, 100},  {150, 38, 103},
-                                        {222, 80, 60}, {252, 165, 45}, {252, 250, 190}};
   std::string p;
   for (int i = 0; i < 256; ++i) {
     const double at = i / 255.0 * 5.0;
     const int k = std::min(4, static_cast<int>(at));
     for (int c = 0; c < 3; ++c)
-      p += static_cast<char>(std::lround(stops[k][c] + (at - k) * (stops[k + 1][c] - stops[k][c])));
+      p += static_cast<char>(std::lround(kColours[k][c] + (at - k) * (kColours[k + 1][c] - kColours[k][c])));
   }
   return p;
+}
+
+// What the data span, or what was asked for; a span of nothing is widened around its only value.
+Range range_of(const std::vector<Series>& series, const Axes& axes, bool vertical) {
+  const Range& asked = vertical ? axes.y : axes.x;
+  if (asked.lo < asked.hi) return asked;
+  const bool log = vertical && axes.log_y;
+  Range r{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  for (const Series& s : series) {
+    for (std::size_t i = 0; i < s.x.size(); ++i) {
+      if (!shown(s.x[i], false) || !shown(s.y[i], axes.log_y)) continue;
+      r.lo = std::min(r.lo, vertical ? s.y[i] : s.x[i]);
+      r.hi = std::max(r.hi, vertical ? s.y[i] : s.x[i]);
+    }
+  }
+  if (!(r.lo <= r.hi)) return {};
+  if (log) {
+    if (r.hi < 1.5 * r.lo) r = {r.lo / 1.25, r.hi * 1.25};
+    return {r.lo / 1.08, r.hi * 1.08};
+  }
+  // Narrower than what doubles tell apart well: the ticks would stand still.
+  if (r.hi - r.lo <= 1e-9 * std::max(std::abs(r.lo), std::abs(r.hi))) {
+    const double around = r.lo == 0.0 ? 1.0 : 0.5 * std::abs(r.lo);
+    return {r.lo - around, r.hi + around};
+  }
+  return r;
 }
 
 }  // namespace
@@ -140,6 +151,9 @@ std::string escape(const std::string& text) {
       case '"':
         out += "&quot;";
         break;
+      case '\'':
+        out += "&#39;";
+        break;
       default:
         out += c;
     }
@@ -147,106 +161,174 @@ std::string escape(const std::string& text) {
   return out;
 }
 
-std::string line_chart(const std::vector<Series>& series, const Axes& axes) {
-  double x0 = 1e300, x1 = -1e300, y0 = 1e300, y1 = -1e300;
-  for (const Series& s : series) {
-    for (std::size_t i = 0; i < s.x.size(); ++i) {
-      if (!shown(s.y[i], axes.log_y) || !std::isfinite(s.x[i])) continue;
-      x0 = std::min(x0, s.x[i]);
-      x1 = std::max(x1, s.x[i]);
-      y0 = std::min(y0, s.y[i]);
-      y1 = std::max(y1, s.y[i]);
-    }
-  }
-  if (x0 > x1) return "<p class=\"quiet\">nothing to draw</p>";
-  if (x0 == x1) x1 = x0 + 1.0;
-  if (y0 == y1) {
-    y1 = axes.log_y ? y0 * 2.0 : y0 + 1.0;
-  }
-  const double left = 58, right = 12, top = 10, bottom = 38, w = axes.width, h = axes.height;
-  const auto px = [&](double x) { return left + (x - x0) / (x1 - x0) * (w - left - right); };
-  const auto py = [&](double y) {
-    const double f = axes.log_y ? std::log(y / y0) / std::log(y1 / y0) : (y - y0) / (y1 - y0);
-    return h - bottom - f * (h - top - bottom);
-  };
-  std::string svg = fmt::format("<svg class=\"chart\" viewBox=\"0 0 {} {}\" role=\"img\">", axes.width, axes.height);
-  for (const double t : ticks(y0, y1, axes.log_y)) {
-    svg += fmt::format(
-        "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
-        "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{:g}</text>",
-        left, w - right, py(t), py(t), left - 6, py(t) + 4, t);
-  }
-  for (const double t : ticks(x0, x1, false)) {
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{:g}</text>", px(t), h - bottom + 16, t);
-  }
-  for (const double m : axes.marks) {
-    if (m > x0 && m < x1) {
-      svg += fmt::format("<line class=\"mark\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", px(m),
-                         top, h - bottom);
-    }
-  }
-  for (const Series& s : series) {
-    std::string points;
-    for (std::size_t i = 0; i < s.x.size(); ++i) {
-      if (shown(s.y[i], axes.log_y)) points += fmt::format("{:.1f},{:.1f} ", px(s.x[i]), py(s.y[i]));
-    }
-    svg += fmt::format("<polyline class=\"line {}\" points=\"{}\"><title>{}</title></polyline>", s.css, points,
-                       escape(s.label));
-  }
-  svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>", (left + w - right) / 2, h - 4,
-                     escape(axes.x_label));
-  svg += fmt::format("<text transform=\"translate(13 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text></svg>",
-                     (top + h - bottom) / 2, escape(axes.y_label));
-  std::string legend;
-  for (const Series& s : series) {
-    if (!s.label.empty() && series.size() > 1 && series.size() < 8)
-      legend += fmt::format("<span class=\"key {}\">{}</span>", s.css, escape(s.label));
-  }
-  return svg + (legend.empty() ? "" : "<p class=\"legend\">" + legend + "</p>");
+std::string legend(const std::vector<Series>& series) {
+  std::string html = "<p class=\"legend\">";
+  for (const Series& s : series) html += fmt::format("<span class=\"key {}\">{}</span>", s.css, escape(s.label));
+  return html + "</p>";
 }
 
-std::string waveform(const std::vector<float>& x, double full_scale, const std::string& css, int width, int height) {
-  std::string upper, lower;
-  const double mid = height / 2.0, scale = full_scale > 0.0 ? (mid - 1.0) / full_scale : 0.0;
-  for (int i = 0; i < width; ++i) {
-    const std::size_t a = x.size() * static_cast<std::size_t>(i) / static_cast<std::size_t>(width);
-    const std::size_t b = std::max(a + 1, x.size() * static_cast<std::size_t>(i + 1) / static_cast<std::size_t>(width));
+std::string chart(const std::vector<Series>& series, const Axes& axes) {
+  const Range x = range_of(series, axes, false), y = range_of(series, axes, true);
+  if (!(x.lo < x.hi && y.lo < y.hi)) return "<p class=\"quiet\">Nothing to draw.</p>";
+  const auto at_x = [&](double v) { return (v - x.lo) / (x.hi - x.lo); };
+  const auto at_y = [&](double v) {
+    return axes.log_y ? 1.0 - std::log(v / y.lo) / std::log(y.hi / y.lo) : 1.0 - (v - y.lo) / (y.hi - y.lo);
+  };
+  const auto percent = [](double part) { return 100.0 * std::clamp(part, 0.0, 1.0); };
+  std::string svg =
+      fmt::format("<div class=\"plot{}\"><svg class=\"chart\" height=\"{}\" role=\"img\" aria-label=\"{}\">",
+                  axes.x_label.empty() ? " bare" : "", axes.height, escape(axes.title));
+  std::string labels, inner;
+  for (const double t : ticks(y.lo, y.hi, axes.log_y, axes.height / 40)) {
+    const double p = percent(at_y(t));
+    svg += fmt::format("<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>", p);
+    labels += fmt::format("<text x=\"-6\" y=\"{:.2f}%\" dy=\"4\" text-anchor=\"end\">{:g}</text>", p, t);
+  }
+  for (const double t : ticks(x.lo, x.hi, false, 6)) {
+    const double p = percent(at_x(t));
+    svg += fmt::format("<line class=\"tick\" x1=\"{0:.2f}%\" x2=\"{0:.2f}%\" y1=\"{1}\" y2=\"{2}\"/>", p, axes.height,
+                       axes.height + 4);
+    if (!axes.x_label.empty())
+      labels += fmt::format("<text x=\"{:.2f}%\" y=\"{}\" text-anchor=\"middle\">{:g}</text>", p, axes.height + 17, t);
+  }
+  for (const Mark& m : axes.marks) {
+    if (!(m.x >= x.lo && m.x <= x.hi)) continue;
+    const double p = percent(at_x(m.x));
+    labels += fmt::format("<line class=\"mark\" x1=\"{0:.2f}%\" x2=\"{0:.2f}%\" y1=\"0\" y2=\"100%\"/>", p);
+    if (!m.label.empty())
+      labels += fmt::format("<text class=\"halo\" x=\"{:.2f}%\" dx=\"5\" y=\"12\">{}</text>", p, escape(m.label));
+  }
+  if (!axes.picture.empty()) {
+    inner += fmt::format("<image href=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\"/>", axes.picture,
+                         kPlot, kPlot);
+  }
+  for (const Series& s : series) {
+    std::string points, lines;
+    const auto close = [&] {
+      if (points.empty()) return;
+      lines += fmt::format("<{} class=\"{} {}\" points=\"{}\"/>", s.filled ? "polygon" : "polyline",
+                           s.filled ? "area" : "line", s.css, points);
+      points.clear();
+    };
+    for (std::size_t i = 0; i < s.x.size(); ++i) {
+      if (!shown(s.x[i], false) || !shown(s.y[i], axes.log_y)) {
+        close();
+        continue;
+      }
+      points += fmt::format("{}{:.1f},{:.1f}", points.empty() ? "" : " ", kPlot * at_x(s.x[i]), kPlot * at_y(s.y[i]));
+    }
+    close();
+    inner += fmt::format("<g><title>{}</title>{}</g>", escape(s.label), lines);
+  }
+  svg += fmt::format(
+      "<svg width=\"100%\" height=\"100%\" viewBox=\"0 0 {0} {0}\" preserveAspectRatio=\"none\">{1}</svg>"
+      "<line class=\"axis\" x1=\"0\" x2=\"100%\" y1=\"100%\" y2=\"100%\"/>{2}",
+      kPlot, inner, labels);
+  svg +=
+      fmt::format("<text class=\"name\" transform=\"translate(-46 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+                  axes.height / 2, escape(axes.y_label));
+  if (!axes.x_label.empty())
+    svg += fmt::format("<text class=\"name\" x=\"50%\" y=\"{}\" text-anchor=\"middle\">{}</text>", axes.height + 35,
+                       escape(axes.x_label));
+  return svg + "</svg></div>";
+}
+
+Series envelope(const std::vector<float>& x, int sample_rate, const std::string& css, int n_columns) {
+  Series s;
+  s.css = css;
+  s.filled = true;
+  const std::size_t n = std::min(x.size(), static_cast<std::size_t>(n_columns));
+  std::vector<double> low;
+  for (std::size_t i = 0; i < n; ++i) {
     float lo = 0.0f, hi = 0.0f;
-    for (std::size_t j = a; j < b && j < x.size(); ++j) {
+    for (std::size_t j = x.size() * i / n; j < x.size() * (i + 1) / n; ++j) {
       if (!std::isfinite(x[j])) continue;
       lo = std::min(lo, x[j]);
       hi = std::max(hi, x[j]);
     }
-    upper += fmt::format("{},{:.1f} ", i, mid - std::clamp(hi * scale, 0.0, mid));
-    lower = fmt::format("{},{:.1f} ", i, mid + std::clamp(-lo * scale, 0.0, mid)) + lower;
+    s.x.push_back((static_cast<double>(i) + 0.5) / static_cast<double>(n) * static_cast<double>(x.size()) /
+                  sample_rate);
+    s.y.push_back(hi);
+    low.push_back(lo);
   }
-  return fmt::format(
-      "<svg class=\"wave\" viewBox=\"0 0 {} {}\" preserveAspectRatio=\"none\" role=\"img\"><polygon class=\"{}\" "
-      "points=\"{}{}\"/></svg>",
-      width, height, css, upper, lower);
+  for (std::size_t i = n; i-- > 0;) {
+    s.x.push_back(s.x[i]);
+    s.y.push_back(low[i]);
+  }
+  return s;
 }
 
-double loudest_bin(const std::vector<float>& x) {
+std::string sparkline(const std::vector<double>& y, const std::string& title) {
+  std::string points;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double v = std::isfinite(y[i]) ? std::clamp(y[i], -1.0, 1.0) : 0.0;
+    points += fmt::format("{:.1f},{:.1f} ", 100.0 * (static_cast<double>(i) + 0.5) / static_cast<double>(y.size()),
+                          50.0 - 46.0 * v);
+  }
+  return fmt::format(
+      "<svg viewBox=\"0 0 100 100\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{0}\"><title>{0}</title>"
+      "<line class=\"grid\" x1=\"0\" x2=\"100\" y1=\"50\" y2=\"50\"/><polyline class=\"line\" points=\"{1}\"/></svg>",
+      escape(title), points);
+}
+
+double Spectrum::loudest() const {
   float most = 0.0f;
-  for (const auto& column : stft(x)) most = std::max(most, *std::max_element(column.begin(), column.end()));
+  for (const auto& column : columns) most = std::max(most, *std::max_element(column.begin(), column.end()));
   return most;
 }
 
-std::string spectrogram(const std::vector<float>& x, int sample_rate, double reference, const std::string& alt) {
-  const auto columns = stft(x);
-  if (columns.empty() || !(reference > 0.0)) return "<p class=\"quiet\">nothing to draw</p>";
-  const int width = static_cast<int>(columns.size()), height = kFft / 2;
+Spectrum spectrum(const std::vector<float>& x) {
+  Spectrum s;
+  s.bins = kFft / 2 + 1;
+  s.hop = std::max(kHop, static_cast<int>(x.size() / kMaxColumns));
+  const std::unique_ptr<kiss_fftr_state, FreeFft> fft(kiss_fftr_alloc(kFft, 0, nullptr, nullptr));
+  std::vector<float> frame(kFft);
+  std::vector<kiss_fft_cpx> bins(static_cast<std::size_t>(s.bins));
+  for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(s.hop)) {
+    for (std::size_t i = 0; i < kFft; ++i) {
+      const double w = 0.5 - 0.5 * std::cos(2.0 * 3.141592653589793 * static_cast<double>(i) / kFft);
+      const std::size_t j = at + i;  // half a frame late, so that the frame's middle lies at `at`
+      const float v = j >= kFft / 2 && j - kFft / 2 < x.size() ? x[j - kFft / 2] : 0.0f;
+      frame[i] = std::isfinite(v) ? static_cast<float>(w * v) : 0.0f;
+    }
+    kiss_fftr(fft.get(), frame.data(), bins.data());
+    std::vector<float> column;
+    for (const kiss_fft_cpx& b : bins) column.push_back(std::hypot(b.r, b.i));
+    s.columns.push_back(std::move(column));
+  }
+  return s;
+}
+
+std::string spectrogram(const Spectrum& s, int sample_rate, double reference, const std::string& title) {
+  if (s.columns.empty()) return "<p class=\"quiet\">Nothing to draw.</p>";
+  const int width = static_cast<int>(s.columns.size());
   std::string pixels;
-  for (int y = 0; y < height; ++y) {
-    for (const auto& column : columns) {
-      const double db =
-          20.0 * std::log10(std::max(1e-12, column[static_cast<std::size_t>(height - 1 - y)] / reference));
-      pixels += static_cast<char>(std::lround(255.0 * std::clamp(1.0 + db / kRange, 0.0, 1.0)));
+  for (int bin = s.bins - 1; bin >= 0; --bin) {
+    for (const auto& column : s.columns) {
+      const double part = reference > 0.0 ? column[static_cast<std::size_t>(bin)] / reference : 0.0;
+      const double db = 20.0 * std::log10(std::max(1e-12, part));
+      pixels += static_cast<char>(std::lround(255.0 * std::clamp(1.0 + db / kSpectrumRange, 0.0, 1.0)));
     }
   }
+  Axes axes;
+  axes.title = title;
+  axes.x_label = "time, s";
+  axes.y_label = "kHz";
+  axes.height = 220;
+  const double column = static_cast<double>(s.hop) / sample_rate, khz = 1e-3 * sample_rate / kFft;
+  axes.x = {-0.5 * column, (width - 0.5) * column};
+  axes.y = {-0.5 * khz, (s.bins - 0.5) * khz};
+  axes.picture = "data:image/png;base64," + base64(png(width, s.bins, pixels, palette()));
+  return chart({}, axes);
+}
+
+std::string colour_bar() {
+  std::string stops;
+  for (const auto& c : kColours) stops += fmt::format(",rgb({:g},{:g},{:g})", c[0], c[1], c[2]);
   return fmt::format(
-      "<img class=\"spectrogram\" alt=\"{}\" title=\"0 to {} Hz, {} dB\" src=\"data:image/png;base64,{}\">",
-      escape(alt), sample_rate / 2, static_cast<int>(kRange), base64(png(width, height, pixels, palette())));
+      "<p class=\"legend\"><span class=\"bar\" style=\"background:linear-gradient(90deg{})\"></span>"
+      "{:g} dB to 0 dB, the loudest of the target</p>",
+      stops, -kSpectrumRange);
 }
 
 }  // namespace cafx
