@@ -26,6 +26,7 @@ namespace {
 // against another's .30 and less.
 constexpr double kLatencyWhitening = 0.8, kMatchWhitening = 0.5;
 constexpr double kMatchLow = 0.33, kMatchRatio = 1.25;
+constexpr double kClearPeak = 0.3, kClearAgreement = 0.4;
 constexpr double kLongest = 0.25;              // seconds of latency that are looked for
 constexpr std::size_t kMostSamples = 1 << 20;  // of a pair that are looked at
 constexpr std::size_t kMostOthers = 64;        // notes that a suspicious pair is compared with
@@ -179,7 +180,8 @@ std::optional<WrongRate> find_wrong_rate(const Pair& p, int usual) {
   std::optional<WrongRate> by_wet, by_dry;
   for (const int rate : rates) {
     // Stated too high, a file is too short.
-    if (rate != p.wet_rate && std::abs(ratio * rate - p.wet_rate) <= 0.002 * p.wet_rate) by_wet = {true, p.wet_rate, rate};
+    if (rate != p.wet_rate && std::abs(ratio * rate - p.wet_rate) <= 0.002 * p.wet_rate)
+      by_wet = {true, p.wet_rate, rate};
     if (rate != p.dry_rate && std::abs(ratio * p.dry_rate - rate) <= 0.002 * rate) by_dry = {false, p.dry_rate, rate};
   }
   const bool dry_is_odd = p.dry_rate != usual && p.wet_rate == usual;
@@ -372,10 +374,11 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
   }
   const double agreement = static_cast<double>(agree) / static_cast<double>(n_asked);
   const bool one = n_asked == 1;
-  const double sure = one ? standing_out(together, peak) : agreement;
+  // Few pairs may agree by chance, and a single bass note with itself moved by a period.
+  const double sure = standing_out(together, peak);
+  const bool clear = sure >= kClearPeak || (agree >= 3 && agreement >= kClearAgreement);
   const std::string all = one ? file_of(at(last_asked), true) : fmt::format("all {} pairs", n_asked);
   if (std::abs(lag) > kSmallLatency) {
-    const bool clear = sure >= (one ? 0.15 : 0.4);
     const std::string what = fmt::format("wet is {} samples ({:.2f} ms) {} ({})", std::abs(lag),
                                          1e3 * std::abs(lag) / sample_rate, lag > 0 ? "late" : "early",
                                          one ? fmt::format("its peak stands out by {:.0f} %", 100.0 * sure)
@@ -392,7 +395,7 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
                        clear ? "set data.align = true" : "align the files by hand, by a click at the start of both"});
     }
   }
-  if (absolute_sum > 0.0 && signed_sum < -0.7 * absolute_sum) {
+  if (clear && absolute_sum > 0.0 && signed_sum < -0.7 * absolute_sum) {
     found.push_back(
         {Severity::kWarning, "polarity", all, -1.0,
          fmt::format("wet is inverted against dry ({:.0f} % of the correlation)", -100.0 * signed_sum / absolute_sum),

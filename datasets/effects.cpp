@@ -61,7 +61,8 @@ int read_input(sox_effect_t* e, sox_sample_t* out, size_t* n) {
 
 int write_output(sox_effect_t* e, const sox_sample_t* in, sox_sample_t*, size_t* n_in, size_t* n_out) {
   Signal& s = signal_of(e);
-  for (std::size_t i = 0; i < *n_in; ++i) {
+  const std::size_t count = std::min(*n_in, s.in->size() - std::min(s.in->size(), s.out.size()));
+  for (std::size_t i = 0; i < count; ++i) {
     s.out.push_back(static_cast<float>(in[i] * (1.0 / (static_cast<double>(SOX_SAMPLE_MAX) + 1.0))));
   }
   *n_out = 0;
@@ -85,6 +86,7 @@ class ChainBuilder {
     now_.rate = rate;
     now_.channels = 1;
     now_.precision = 32;
+    now_.length = length;  // some effects (fade) count from the end
     wanted_ = now_;
     now_.length = length;  // "fade" and "trim" count from the end
     chain_.reset(sox_create_effects_chain(&encoding_, &encoding_));
@@ -132,6 +134,7 @@ class ChainBuilder {
   void add(sox_effect_t* e, const std::string& name) {
     sox_message.clear();
     const int status = sox_add_effect(chain_.get(), e, &now_, &wanted_);
+    if (status != SOX_SUCCESS) std::free(e->priv);
     std::free(e);  // the chain holds a copy
     if (status != SOX_SUCCESS) {
       throw Error("chain \"{}\": SoX cannot start effect '{}': {}", text_, name,
@@ -157,11 +160,17 @@ Chain find_chain(const std::string& name_or_text) {
 }
 
 std::vector<float> apply_chain(const std::string& text, const std::vector<float>& x, int sample_rate) {
+  if (x.empty()) return {};
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (!std::isfinite(x[i]))
+      throw Error("chain \"{}\": sample {} of the dry audio is {}; export it again", text, i, x[i]);
+  }
   const Chain wanted = find_chain(text);
   std::istringstream words(wanted.effects);
   std::vector<std::vector<std::string>> effects;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    if (!std::isfinite(x[i])) throw Error("chain \"{}\": sample {} of its input is {}; mend the dry file", text, i, x[i]);
+    if (!std::isfinite(x[i]))
+      throw Error("chain \"{}\": sample {} of its input is {}; mend the dry file", text, i, x[i]);
   }
   const std::lock_guard<std::mutex> lock(sox_lock);
   start_sox();

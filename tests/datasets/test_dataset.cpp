@@ -149,8 +149,8 @@ TEST(Dataset, EveryFormatGivesTheSameSamplesAndChannelsAreAveraged) {
   const fs::path folder = fresh("formats");
   const auto x = sine(4000, 440, 16000);
   for (const auto& [name, format, tolerance] :
-       {std::tuple("a.wav", SampleFormat::kPcm16, 2e-5f), std::tuple("b.wav", SampleFormat::kPcm24, 1e-6f),
-        std::tuple("c.wav", SampleFormat::kFloat, 0.0f), std::tuple("d.flac", SampleFormat::kPcm16, 2e-5f)}) {
+       {std::tuple("a.wav", SampleFormat::kPcm16, 3.1e-5f), std::tuple("b.wav", SampleFormat::kPcm24, 1e-6f),
+        std::tuple("c.wav", SampleFormat::kFloat, 0.0f), std::tuple("d.flac", SampleFormat::kPcm16, 3.1e-5f)}) {
     write_audio(folder / name, x, 16000, format);
     const Audio y = read_audio(folder / name, 0);
     ASSERT_EQ(y.samples.size(), x.size());
