@@ -28,10 +28,10 @@ p{margin:0 0 10px;max-width:72ch}.quiet,figcaption,.legend,th{color:var(--soft)}
 .note{background:var(--card);border:1px solid var(--rule);border-radius:12px;padding:18px;margin:0 0 22px}
 .players{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin:12px 0}.players figure{margin:0}audio{width:100%;height:38px;display:block}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:14px}
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}td,th{padding:6px 10px;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}th{font-weight:500}td:first-child,th:first-child,td.words,th.words{text-align:left}tr.sum td{font-weight:600;border-bottom:0}
+.scroll{overflow-x:auto;margin:0 0 10px}figcaption{max-width:72ch}table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}td,th{padding:6px 10px;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap}th{font-weight:500}td:first-child,th:first-child,td.words,th.words{text-align:left}tr.sum td{font-weight:600;border-bottom:0}
 .plot{padding:8px 12px 44px 62px}.plot.bare{padding-bottom:8px}svg.chart{display:block;width:100%;overflow:visible}svg text{fill:var(--soft);font:11px system-ui,sans-serif;font-variant-numeric:tabular-nums}svg text.name{font-size:12px}
 .halo{paint-order:stroke;stroke:var(--bg);stroke-width:4px}.grid{stroke:var(--rule)}.axis,.tick{stroke:var(--soft)}.mark{stroke:var(--soft);stroke-dasharray:3 4}
-.line,.filters .grid{vector-effect:non-scaling-stroke}.line{fill:none;stroke:var(--a);stroke-width:1.6;stroke-linejoin:round}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}.line.d{stroke:var(--d)}.line.thin{stroke-width:1;opacity:.7}.line.dash{stroke:var(--soft);stroke-dasharray:4 4}
+.line,.filters .grid{vector-effect:non-scaling-stroke}.line{fill:none;stroke:var(--a);stroke-width:1.6;stroke-linejoin:round}.line.b{stroke:var(--b)}.line.c{stroke:var(--c)}.line.d{stroke:var(--d)}.line.thin{stroke-width:1;opacity:.7}.line.dot{stroke-width:5;stroke-linecap:round}.line.dash{stroke:var(--soft);stroke-dasharray:4 4}
 .area{fill:var(--a)}.area.b{fill:var(--b)}.area.c{fill:var(--c)}
 .legend{margin:0 0 0 62px}.key{margin-right:16px;white-space:nowrap}.key::before{content:"";display:inline-block;width:18px;height:3px;margin-right:6px;vertical-align:middle;background:var(--a)}.key.b::before{background:var(--b)}.key.c::before{background:var(--c)}.key.d::before{background:var(--d)}.key.dash::before{background:var(--soft)}
 .bar{display:inline-block;width:120px;height:10px;border-radius:5px;margin-right:8px;vertical-align:middle}
@@ -123,22 +123,30 @@ std::string curves(const CafxModel& model) {
   std::vector<float> x(n), y(n);
   for (int i = 0; i < n; ++i)
     x[static_cast<std::size_t>(i)] = static_cast<float>(c.saaf_lo + (c.saaf_hi - c.saaf_lo) * i / (n - 1));
-  std::vector<Series> all{{"identity", "dash", {c.saaf_lo, c.saaf_hi}, {c.saaf_lo, c.saaf_hi}}};
+  std::vector<Series> all, bend;
   const char* const css[] = {"thin", "thin b", "thin c", "thin d"};
   for (int channel = 0; channel < c.filters; ++channel) {
     model.curve(channel, y.data(), x.data(), n);
     all.push_back({fmt::format("channel {}", channel), css[channel % 4], {x.begin(), x.end()}, {y.begin(), y.end()}});
+    bend.push_back(all.back());
+    for (std::size_t i = 0; i < bend.back().y.size(); ++i) bend.back().y[i] -= bend.back().x[i];
   }
+  all.push_back({"identity", "dash", {c.saaf_lo, c.saaf_hi}, {c.saaf_lo, c.saaf_hi}});
+  bend.push_back({"identity", "dash", {c.saaf_lo, c.saaf_hi}, {0.0, 0.0}});
   Axes axes;
   axes.title = "the curves of all channels";
   axes.x_label = "into the SAAF";
   axes.y_label = "out of it";
-  axes.height = 340;
-  return "<h2>The learned curves</h2><figure>" + chart(all, axes) +
+  axes.height = 300;
+  Axes bent = axes;
+  bent.title = "the curves of all channels less the identity";
+  bent.y_label = "out of it, less what went in";
+  return "<h2>The learned curves</h2><div class=\"two\"><figure>" + chart(all, axes) + "</figure><figure>" +
+         chart(bend, bent) +
          fmt::format(
-             "<figcaption>The smooth adaptive activation function (SAAF) of each of the {} channels on its domain {:g} "
-             "to {:g}; colours only tell neighbours apart. Dashed: the identity, which leaves a signal as it "
-             "is. Steepest slope: {}.</figcaption></figure>",
+             "</figure></div><p class=\"quiet\">The smooth adaptive activation function (SAAF) of each of the {} "
+             "channels on its domain {:g} to {:g}; colours only tell neighbours apart. Dashed: the identity, which "
+             "leaves a signal as it is. Second picture: how far each curve bends away from it. Steepest slope: {}.</p>",
              c.filters, c.saaf_lo, c.saaf_hi, figure(model.lipschitz()));
 }
 
@@ -312,8 +320,8 @@ std::string report_html(const ReportInput& in) {
     }
     html +=
         "</table></div><p class=\"quiet\">MAE: mean absolute error, full scale = 1; level-matched: after the output is "
-        "brought to the target's mean level. Pre-emphasis: y[n] - 0.95 y[n-1], which weighs high frequencies as the "
-        "ear does. The dry signal is the baseline: what doing nothing would score.</p><h2>The notes to hear</h2>";
+        "brought to the target's mean level. Pre-emphasis: y[n] - 0.95 y[n-1], which weighs high frequencies "
+        "more. The dry signal is the baseline: what doing nothing would score.</p><h2>The notes to hear</h2>";
     for (const NoteResult& r : e.notes) html += note_section(r, c.sample_rate);
   }
   html += learning_curve(in.metrics_csv);

@@ -179,7 +179,7 @@ std::string chart(const std::vector<Series>& series, const Axes& axes) {
       fmt::format("<div class=\"plot{}\"><svg class=\"chart\" height=\"{}\" role=\"img\" aria-label=\"{}\">",
                   axes.x_label.empty() ? " bare" : "", axes.height, escape(axes.title));
   std::string labels, inner;
-  for (const double t : ticks(y.lo, y.hi, axes.log_y, axes.height / 40)) {
+  for (const double t : ticks(y.lo, y.hi, axes.log_y, std::max(6, axes.height / 40))) {
     const double p = percent(at_y(t));
     svg += fmt::format("<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>", p);
     labels += fmt::format("<text x=\"-6\" y=\"{:.2f}%\" dy=\"4\" text-anchor=\"end\">{:g}</text>", p, t);
@@ -206,8 +206,13 @@ std::string chart(const std::vector<Series>& series, const Axes& axes) {
     std::string points, lines;
     const auto close = [&] {
       if (points.empty()) return;
+      const bool alone = points.find(' ') == std::string::npos;  // a line of no length shows by its round ends only
+      if (alone) points += " " + points;
       lines += fmt::format("<{} class=\"{} {}\" points=\"{}\"/>", s.filled ? "polygon" : "polyline",
-                           s.filled ? "area" : "line", s.css, points);
+                           s.filled ? "area"
+                           : alone  ? "line dot"
+                                    : "line",
+                           s.css, points);
       points.clear();
     };
     for (std::size_t i = 0; i < s.x.size(); ++i) {

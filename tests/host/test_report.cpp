@@ -308,6 +308,12 @@ TEST(Chart, APointWithoutValueLeavesAGap) {
   EXPECT_EQ(count(svg, "<polyline"), 2);
 }
 
+TEST(Chart, APointAloneIsADot) {
+  const std::string svg = chart({{"a", "", {1, 2, 3}, {1, std::nan(""), 2}}}, {});
+  EXPECT_EQ(count(svg, "line dot"), 2);
+  for (const std::string& points : all_of(svg, " points=\"", '"')) EXPECT_EQ(count(points, ","), 2) << points;
+}
+
 TEST(Base64, KnownTexts) {
   EXPECT_EQ(base64(""), "");
   EXPECT_EQ(base64("f"), "Zg==");
