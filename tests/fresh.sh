@@ -32,16 +32,16 @@ mkdir -p "$bare/etc/ssl" "$bare/usr/local/share"
 cp -rL /etc/ssl/certs "$bare/etc/ssl/" 2>/dev/null || true
 mount -t proc proc "$bare/proc"
 mount --bind /dev "$bare/dev"
-git clone -q "$root" "$bare/root/cafx"
+git clone -q "$root" "$bare/srv/cafx"
 
 in_bare() {
-  chroot "$bare" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} bash -c "cd /root/cafx && $1"
+  chroot "$bare" /usr/bin/env -i HOME=/srv PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+    ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} bash -c "cd /srv/cafx && $1"
 }
 started=$SECONDS
 in_bare ./quickstart
 quickstart=$((SECONDS - started))
-run=$bare/root/cafx/runs/quickstart
+run=$bare/srv/cafx/runs/quickstart
 for file in report.html model.safetensors audio/G61-55400-output.wav audio/G71-55400-output.wav eval.json; do
   [ -s "$run/$file" ] || { echo "FAILED: quickstart left no $file"; exit 1; }
 done

@@ -92,6 +92,8 @@ class Session {
       }
       end_stage();
     }
+    std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), model_->data());
+    say_saaf_range();
     write_result();
     return outcome();
   }
@@ -253,6 +255,27 @@ class Session {
       say(fmt::format("{}: {} parameters, {} frames, {} steps an epoch", stage_name(), model_->n_parameters(),
                       n_frames_of_stage(), steps_per_epoch()));
     }
+    if (c.stage == 1) say_saaf_range();
+  }
+
+  // A domain that the signal does not fill, or leaves, wastes the curves' segments: said before training and after.
+  void say_saaf_range() {
+    if (!config_.model.saaf) return;
+    say(fmt::format("the signal into the SAAF peaks at {:.3g}, its domain is [{:g}, {:g}]", saaf_input_peak(),
+                    config_.model.saaf_lo, config_.model.saaf_hi));
+  }
+
+  double saaf_input_peak() {
+    const auto n = std::min<std::size_t>(training_.refs.size(), 512);
+    double peak = 0.0;
+    for (std::size_t i = 0; i < n; i += static_cast<std::size_t>(config_.train.batch)) {
+      const auto count = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), n - i);
+      std::vector<FrameRef> frames;  // spread over all notes
+      for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
+      peak = std::max(peak, model_->saaf_input_peak(context_, {training_.dry.data(), training_.wet.data(),
+                                                               frames.data(), static_cast<int>(count)}));
+    }
+    return peak;
   }
 
   void make_model() {
@@ -317,6 +340,7 @@ class Session {
                                    {"steps", counters().total_steps},
                                    {"parameters", model_->n_parameters()},
                                    {"saaf_lipschitz", model_->lipschitz()},
+                                   {"saaf_input_peak", saaf_input_peak()},
                                    {"seed", config_.train.seed},
                                    {"isa", checkpoint_.isa},
                                    {"version", kVersion}};

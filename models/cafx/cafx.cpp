@@ -524,6 +524,29 @@ double CafxModel::lipschitz() const {
   return *std::max_element(constant.begin(), constant.end());
 }
 
+double CafxModel::saaf_input_peak(const Context& context, const CafxBatch& batch) {
+  State& s = *state_;
+  if (!s.supervised() || !s.config.saaf) return 0.0;
+  s.reserve(context, batch.B, true);
+  s.prepare(context);
+  const Tensors t = s.tensors();
+  const CafxConfig& c = s.config;
+  Dims one(c, 1);
+  one.dnn.use_saaf = false;  // u is then what would go into the SAAF
+  s.encode(context, batch.B,
+           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
+  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+    for (int b = mb.b0; b < mb.b1; ++b) {
+      s.decode(mb.context, s.frame(b), t, one, false);
+      const float* u = s.worker(mb.context).u;
+      float peak = 0.0f;
+      for (long i = 0; i < static_cast<long>(c.frame) * c.filters; ++i) peak = std::max(peak, std::abs(u[i]));
+      s.losses[b] = peak;
+    }
+  });
+  return *std::max_element(s.losses, s.losses + batch.B);
+}
+
 void CafxModel::curve(int channel, float* y, const float* x, int n) const {
   State& s = *state_;
   CAFX_CHECK(s.supervised() && s.config.saaf && channel >= 0 && channel < s.config.filters, channel);

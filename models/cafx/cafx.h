@@ -68,6 +68,8 @@ class CafxModel : public FrameModel {
   void project();
   // The largest Lipschitz constant of all channels' curves; 0 without SAAF.
   double lipschitz() const;
+  // The largest magnitude that reaches the SAAF over the batch, to hold against its domain; 0 without SAAF.
+  double saaf_input_peak(const Context&, const CafxBatch&);
   // Curve of one channel at n points.
   void curve(int channel, float* y, const float* x, int n) const;
 
