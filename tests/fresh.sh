@@ -15,7 +15,7 @@ trap cleanup EXIT
 
 # The mirror that this machine itself uses.
 mirror=$(sed -nE 's/^URIs: *([^ ]*debian)\/?$/\1/p; s/^deb +(\[[^]]*\] +)?([^ ]*debian)\/? .*/\2/p' \
-  /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1)
+  /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -1 || true)
 mirror=${mirror:-http://deb.debian.org/debian}
 debootstrap --variant=minbase bookworm "$bare" "$mirror" >"$bare.log" 2>&1 || {
   tail -5 "$bare.log"
@@ -26,7 +26,7 @@ rm -f "$bare.log"
 # What this machine needs to reach the mirror: resolver, proxy and certificates.
 cp -L /etc/resolv.conf /etc/hosts "$bare/etc/" 2>/dev/null || true
 for file in /etc/apt/apt.conf.d/*; do
-  grep -qiE 'acquire|proxy' "$file" && cp "$file" "$bare/etc/apt/apt.conf.d/"
+  if grep -qiE 'acquire|proxy' "$file"; then cp "$file" "$bare/etc/apt/apt.conf.d/"; fi
 done
 mkdir -p "$bare/etc/ssl" "$bare/usr/local/share"
 cp -rL /etc/ssl/certs "$bare/etc/ssl/" 2>/dev/null || true
