@@ -16,10 +16,12 @@ void on_signal(int) {
   cafx::stop_requested = true;
 }
 
-// One line, whatever a library put into its message.
+// One line that commands no terminal, whatever a library or a damaged file put into the message.
 void complain(const char* what) {
+  constexpr std::size_t kMost = 8000;
   std::string line(what);
-  for (char& c : line) c = c == '\n' || c == '\r' ? ' ' : c;
+  if (line.size() > kMost) line = line.substr(0, kMost) + "...";
+  for (char& c : line) c = static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
   std::fprintf(stderr, "cafx: %s\n", line.c_str());
 }
 

@@ -18,7 +18,54 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string json_text(const std::string& s) { return Json(s).dump(-1, ' ', false, Json::error_handler_t::replace); }
+constexpr std::size_t kMaxBytes = 1 << 20, kMaxDots = 4000;  // of a config's text
+
+// As a quoted string of JSON and of TOML, which forbids a plain DEL.
+std::string quoted_text(const std::string& s) {
+  std::string text = Json(s).dump(-1, ' ', false, Json::error_handler_t::replace);
+  for (std::size_t at = text.find('\x7f'); at != std::string::npos; at = text.find('\x7f', at)) {
+    text.replace(at, 1, "\\u007f");
+  }
+  return text;
+}
+
+// For a message: on one line, and short however long the text is.
+std::string shortened(std::string s) {
+  constexpr std::size_t kMost = 80;
+  if (s.size() > kMost) s = s.substr(0, kMost) + "...";
+  s = quoted_text(s);
+  return s.substr(1, s.size() - 2);
+}
+
+// A value for a message. Never descends: a hostile file may nest thousands of lists.
+std::string shown(const Json& value) {
+  if (value.is_object()) return "{...}";
+  if (value.is_string()) return fmt::format("\"{}\"", shortened(value.get<std::string>()));
+  if (value.is_number_float()) return fmt::format("{}", value.get<double>());
+  if (!value.is_array()) return value.dump();
+  std::vector<std::string> elements;
+  for (const Json& element : value) {
+    if (elements.size() == 8) {
+      elements.push_back("...");
+      break;
+    }
+    elements.push_back(element.is_array() ? "[...]" : shown(element));
+  }
+  return fmt::format("[{}]", fmt::join(elements, ", "));
+}
+
+// UTF-8 without NUL: what TOML, JSON and file names can all hold.
+bool is_text(const Json& value) {
+  if (!value.is_string()) return false;
+  const std::string& s = value.get_ref<const std::string&>();
+  if (s.find('\0') != std::string::npos) return false;
+  try {
+    value.dump();
+    return true;
+  } catch (const Json::type_error&) {
+    return false;
+  }
+}
 
 // Shortest text that reads back as the same double, with a point so that TOML keeps the type.
 std::string number(double x) {
@@ -33,11 +80,11 @@ std::string toml_value(const Field& f) {
         using T = std::decay_t<decltype(*p)>;
         if constexpr (std::is_same_v<T, double>) return number(*p);
         if constexpr (std::is_same_v<T, bool>) return *p ? "true" : "false";
-        if constexpr (std::is_same_v<T, std::string>) return json_text(*p);
+        if constexpr (std::is_same_v<T, std::string>) return quoted_text(*p);
         if constexpr (std::is_same_v<T, std::vector<int>>) return fmt::format("[{}]", fmt::join(*p, ", "));
         if constexpr (std::is_same_v<T, std::vector<std::string>>) {
           std::vector<std::string> q;
-          for (const auto& s : *p) q.push_back(json_text(s));
+          for (const auto& s : *p) q.push_back(quoted_text(s));
           return fmt::format("[{}]", fmt::join(q, ", "));
         }
         if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) return std::to_string(*p);
@@ -61,57 +108,58 @@ std::string expected(const Field& f) {
   return text;
 }
 
-[[noreturn]] void wrong(const Field& f, const std::string& found, const std::string& where) {
-  throw Error("{}: {} = {}, expected {} ({})", where, f.name, found, expected(f), f.help);
+[[noreturn]] void wrong(const Field& f, const Json& found, const std::string& where) {
+  const bool damaged = found.is_string() && !is_text(found);
+  throw Error("{}: {} = {}, expected {} ({})", where, f.name, shown(found),
+              damaged ? "UTF-8 text without NUL" : expected(f), f.help);
 }
 
 // Sets one field from a JSON value, in full or not at all.
 void assign(Field& f, const Json& value, const std::string& where) {
-  const std::string found = value.dump(-1, ' ', false, Json::error_handler_t::replace);
   const auto in_range = [&](double x) { return x >= f.lo && x <= f.hi; };
   std::visit(
       [&](auto* p) {
         using T = std::decay_t<decltype(*p)>;
         if constexpr (std::is_same_v<T, bool>) {
-          if (!value.is_boolean()) wrong(f, found, where);
+          if (!value.is_boolean()) wrong(f, value, where);
           *p = value.get<bool>();
         } else if constexpr (std::is_same_v<T, double>) {
-          if (!value.is_number()) wrong(f, found, where);
+          if (!value.is_number()) wrong(f, value, where);
           const double x = value.get<double>();
-          if (!std::isfinite(x) || !in_range(x)) wrong(f, found, where);
+          if (!std::isfinite(x) || !in_range(x)) wrong(f, value, where);
           *p = x;
         } else if constexpr (std::is_integral_v<T>) {
-          if (!value.is_number_integer()) wrong(f, found, where);
+          if (!value.is_number_integer()) wrong(f, value, where);
           if (value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max()) {
-            wrong(f, found, where);
+            wrong(f, value, where);
           }
           const std::int64_t x = value.get<std::int64_t>();
           if (x < std::numeric_limits<T>::min() || x > std::numeric_limits<T>::max() || !in_range(double(x))) {
-            wrong(f, found, where);
+            wrong(f, value, where);
           }
           *p = static_cast<T>(x);
         } else if constexpr (std::is_same_v<T, std::string>) {
-          if (!value.is_string()) wrong(f, found, where);
+          if (!is_text(value)) wrong(f, value, where);
           const std::string s = value.get<std::string>();
           if (!f.choices.empty() && std::find(f.choices.begin(), f.choices.end(), s) == f.choices.end()) {
-            wrong(f, found, where);
+            wrong(f, value, where);
           }
           *p = s;
         } else {
-          if (!value.is_array()) wrong(f, found, where);
+          if (!value.is_array()) wrong(f, value, where);
           T list;
           for (const Json& element : value) {
             if constexpr (std::is_same_v<T, std::vector<int>>) {
-              if (!element.is_number_integer()) wrong(f, found, where);
+              if (!element.is_number_integer()) wrong(f, value, where);
               const std::int64_t x = element.is_number_unsigned() && element.get<std::uint64_t>() > 2147483647u
                                          ? std::int64_t{1} << 40
                                          : element.get<std::int64_t>();
               if (x < std::numeric_limits<int>::min() || x > std::numeric_limits<int>::max() || !in_range(double(x))) {
-                wrong(f, found, where);
+                wrong(f, value, where);
               }
               list.push_back(static_cast<int>(x));
             } else {
-              if (!element.is_string()) wrong(f, found, where);
+              if (!is_text(element)) wrong(f, value, where);
               list.push_back(element.get<std::string>());
             }
           }
@@ -121,42 +169,50 @@ void assign(Field& f, const Json& value, const std::string& where) {
       f.value);
 }
 
+bool is_table(const Fields& fields, const std::string& name) {
+  return std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name.rfind(name + ".", 0) == 0; });
+}
+
 Field& find(Fields& fields, const std::string& name, const std::string& where) {
   for (Field& f : fields) {
     if (f.name == name) return f;
   }
+  if (is_table(fields, name)) {
+    throw Error("{}: {} is a table and has no value of its own; write [{}] and its keys below", where, name, name);
+  }
   std::vector<std::string> known;
   for (const Field& f : fields) known.push_back(f.name);
-  throw Error("{}: unknown key '{}'; did you mean '{}'?", where, name, nearest(name, known));
+  throw Error("{}: unknown key '{}'; did you mean '{}'?", where, shortened(name), nearest(name, known));
 }
 
-// A TOML node as JSON. Numbers that JSON cannot hold (inf, nan) become text, which no number field accepts.
-Json to_json_value(const toml::node& node, const std::string& key, const std::string& where) {
+// A TOML node as JSON; what no field takes becomes an object.
+Json to_json_value(const toml::node& node) {
   if (const auto* v = node.as_boolean()) return v->get();
   if (const auto* v = node.as_integer()) return v->get();
-  if (const auto* v = node.as_floating_point())
-    return std::isfinite(v->get()) ? Json(v->get()) : Json(fmt::format("{}", v->get()));
+  if (const auto* v = node.as_floating_point()) return v->get();
   if (const auto* v = node.as_string()) return v->get();
+  Json array = Json::array();
   if (const auto* list = node.as_array()) {
-    Json array = Json::array();
-    for (const auto& element : *list) array.push_back(to_json_value(element, key, where));
+    for (const auto& element : *list) array.push_back(to_json_value(element));
     return array;
   }
-  throw Error("{}: {} is a date or time; no setting is one", where, key);
+  return Json::object();
 }
 
 void read_table(Fields& fields, const toml::table& table, const std::string& prefix, const std::string& where) {
   for (const auto& [key, node] : table) {
     const std::string name = prefix + std::string(key.str());
     const std::string line = fmt::format("{}:{}", where, node.source().begin.line);
-    if (const auto* inner = node.as_table()) {
-      const bool known =
-          std::any_of(fields.begin(), fields.end(), [&](const Field& f) { return f.name.rfind(name + ".", 0) == 0; });
-      if (!known) find(fields, name, line);
+    // "saaf.segments" in quotes is one key with a dot, not a key in a table.
+    if (key.str().find('.') != std::string_view::npos) {
+      throw Error("{}: unknown key '{}'; write it without quotes", line, shortened(name));
+    }
+    const auto* inner = node.as_table();
+    if (inner && is_table(fields, name)) {
       read_table(fields, *inner, name + ".", where);
       continue;
     }
-    assign(find(fields, name, line), to_json_value(node, name, line), line);
+    assign(find(fields, name, line), to_json_value(node), line);
   }
 }
 
@@ -175,16 +231,19 @@ void set_field(Fields& fields, const std::string& name, const std::string& text,
     return;
   }
   Json value = Json::parse(text, nullptr, false);
-  if (value.is_discarded() && std::holds_alternative<std::vector<std::string>*>(f.value)) {
+  if (std::holds_alternative<std::vector<std::string>*>(f.value) && !value.is_array()) {
     // A plain list for the command line: a,b,c
     value = Json::array();
-    for (std::size_t at = 0; at <= text.size();) {
+    for (std::size_t at = 0; at < text.size();) {
       const std::size_t comma = std::min(text.find(',', at), text.size());
       value.push_back(text.substr(at, comma - at));
       at = comma + 1;
     }
   }
-  if (value.is_discarded()) wrong(f, json_text(text), where);
+  if (std::holds_alternative<std::vector<int>*>(f.value) && value.is_discarded()) {
+    value = Json::parse("[" + text + "]", nullptr, false);
+  }
+  if (value.is_discarded()) wrong(f, text, where);
   assign(f, value, where);
 }
 
@@ -200,6 +259,12 @@ Json to_json(const Fields& fields) {
 }
 
 void read_toml(Fields& fields, const std::string& text, const std::string& where) {
+  // toml++ ends a table within a table by recursion; without a limit, "a.a.a. ..." would exhaust the stack.
+  const auto n_dots = static_cast<std::size_t>(std::count(text.begin(), text.end(), '.'));
+  if (text.size() > kMaxBytes || n_dots > kMaxDots) {
+    throw Error("{}: is not a config: {} bytes with {} dots, expected at most {} with {}", where, text.size(), n_dots,
+                kMaxBytes, kMaxDots);
+  }
   std::optional<toml::table> table;
   try {
     table = toml::parse(text, where);
@@ -245,7 +310,8 @@ std::string help_text(const Fields& fields) {
   return text;
 }
 
-std::string nearest(const std::string& name, const std::vector<std::string>& known) {
+std::string nearest(const std::string& given, const std::vector<std::string>& known) {
+  const std::string name = given.substr(0, 100);  // a longer one is near to nothing
   std::string best;
   std::size_t least = std::numeric_limits<std::size_t>::max();
   for (const std::string& k : known) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,8 +10,10 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 #include "kernels/base/error.h"
@@ -34,6 +37,8 @@ std::uint64_t size_of(const std::string& dtype) {
 
 // Parses strictly: a key that stands twice in one object is an error, which plain parsing would swallow.
 Json parse_header(const unsigned char* begin, std::size_t size, const std::string& name) {
+  // The parser takes a NUL for the end of the text and would not see what follows.
+  if (std::memchr(begin, 0, size)) throw Error("{}: is damaged: its header holds a NUL byte", name);
   std::vector<std::set<std::string>> open;
   std::string twice;
   const auto callback = [&](int depth, Json::parse_event_t event, Json& parsed) {
@@ -94,6 +99,63 @@ std::pair<Tensor, Entry> parse_entry(const std::string& key, const Json& value, 
   return {std::move(tensor), entry};
 }
 
+// The length of the header, from the first bytes of a file of `size` bytes.
+std::uint64_t header_size(const unsigned char* head, std::size_t n_head, std::uint64_t size, const std::string& name) {
+  if (n_head < 8) {
+    throw Error("{}: is cut off or is not a safetensors file: it has {} bytes, expected at least 8", name, size);
+  }
+  std::uint64_t n = 0;
+  for (int i = 7; i >= 0; --i) n = n << 8 | head[i];
+  if (n > kMaxHeader) {
+    throw Error("{}: is not a safetensors file: it begins with a header length of {} bytes, at most {} are allowed",
+                name, n, kMaxHeader);
+  }
+  if (n > size - 8) {
+    throw Error("{}: is cut off or is not a safetensors file: it has {} bytes, its header alone ends at {}", name, size,
+                n + 8);
+  }
+  return n;
+}
+
+struct Layout {
+  Safetensors content;         // tensors without their bytes
+  std::vector<Entry> entries;  // in the order of the file
+};
+
+Layout parse_layout(const unsigned char* text, std::uint64_t n, std::uint64_t n_buffer, const std::string& name) {
+  if (n == 0 || text[0] != '{') throw Error("{}: is not a safetensors file: its header does not start with '{{'", name);
+  const Json header = parse_header(text, static_cast<std::size_t>(n), name);
+  Layout layout;
+  auto& [content, entries] = layout;
+  for (const auto& [key, value] : header.items()) {
+    if (key == "__metadata__") {
+      if (!value.is_object()) throw Error("{}: is damaged: its metadata is not an object", name);
+      for (const auto& [k, v] : value.items()) {
+        if (!v.is_string()) throw Error("{}: is damaged: metadata '{}' is not a string", name, k);
+        content.metadata[k] = v.get<std::string>();
+      }
+      continue;
+    }
+    auto [tensor, entry] = parse_entry(key, value, name);
+    content.tensors[key] = std::move(tensor);
+    entries.push_back(entry);
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
+  std::uint64_t at = 0;
+  for (const Entry& e : entries) {
+    if (e.begin != at) {
+      throw Error("{}: is damaged: the data of tensor '{}' begins at byte {}, expected {}", name, e.name, e.begin, at);
+    }
+    at = e.end;
+  }
+  if (at != n_buffer) {
+    throw Error("{}: is {}: it has {} bytes, expected {}", name, at > n_buffer ? "cut off" : "damaged",
+                8 + n + n_buffer, static_cast<unsigned __int128>(at) + 8 + n);
+  }
+  return layout;
+}
+
 [[noreturn]] void write_failed(const std::filesystem::path& path, const char* step) {
   const int code = errno;
   const char* cure = code == ENOSPC || code == EDQUOT || code == EFBIG  ? "free some space"
@@ -112,11 +174,28 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   int fd() const { return fd_; }
-  bool close_now() { return close(std::exchange(fd_, -1)) == 0; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
 };
+
+// Opens `path` empty, waiting for whoever else is writing it; -1 with errno where that fails.
+int open_alone(const std::string& path) {
+  for (;;) {
+    File file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+    if (file.fd() < 0) return -1;
+    while (flock(file.fd(), LOCK_EX) != 0 && errno == EINTR) {
+    }
+    // The other one has renamed it meanwhile: then it is a finished file, and not ours to empty.
+    struct stat opened {};
+    struct stat named {};
+    if (fstat(file.fd(), &opened) != 0) return -1;
+    if (stat(path.c_str(), &named) != 0 || opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) continue;
+    if (ftruncate(file.fd(), 0) != 0) return -1;
+    return file.release();
+  }
+}
 
 }  // namespace
 
@@ -145,70 +224,53 @@ const float* Safetensors::floats(const std::string& name, const std::vector<std:
 }
 
 Safetensors parse_safetensors(const unsigned char* data, std::size_t size, const std::string& name) {
-  if (size < 8) throw Error("{}: is not a safetensors file, or is cut off: {} bytes, at least 8 expected", name, size);
-  std::uint64_t n = 0;
-  for (int i = 7; i >= 0; --i) n = n << 8 | data[i];
-  if (n > kMaxHeader) {
-    throw Error("{}: is not a safetensors file: it begins with a header length of {} bytes, at most {} are allowed",
-                name, n, kMaxHeader);
-  }
-  if (n > size - 8) {
-    throw Error("{}: is cut off or is not a safetensors file: its header should have {} bytes, {} are there", name, n,
-                size - 8);
-  }
-  if (n == 0 || data[8] != '{') throw Error("{}: is not a safetensors file: its header does not start with '{{'", name);
-  const Json header = parse_header(data + 8, static_cast<std::size_t>(n), name);
+  const std::uint64_t n = header_size(data, std::min<std::size_t>(size, 8), size, name);
   const unsigned char* buffer = data + 8 + n;
-  const std::uint64_t n_buffer = size - 8 - n;
-
-  Safetensors content;
-  std::vector<Entry> entries;
-  for (const auto& [key, value] : header.items()) {
-    if (key == "__metadata__") {
-      if (!value.is_object()) throw Error("{}: is damaged: its metadata is not an object", name);
-      for (const auto& [k, v] : value.items()) {
-        if (!v.is_string()) throw Error("{}: is damaged: metadata '{}' is not a string", name, k);
-        content.metadata[k] = v.get<std::string>();
-      }
-      continue;
-    }
-    auto [tensor, entry] = parse_entry(key, value, name);
-    content.tensors[key] = std::move(tensor);
-    entries.push_back(entry);
-  }
-  std::sort(entries.begin(), entries.end(),
-            [](const Entry& a, const Entry& b) { return std::pair(a.begin, a.end) < std::pair(b.begin, b.end); });
-  std::uint64_t at = 0;
-  for (const Entry& e : entries) {
-    if (e.begin != at) {
-      throw Error("{}: is damaged: the data of tensor '{}' begins at byte {}, expected {}", name, e.name, e.begin, at);
-    }
-    at = e.end;
-  }
-  if (at != n_buffer) {
-    throw Error("{}: is cut off or damaged: its tensors need {} bytes, {} are there", name, at, n_buffer);
-  }
+  auto [content, entries] = parse_layout(data + 8, n, size - 8 - n, name);
   for (const Entry& e : entries) content.tensors[e.name].bytes.assign(buffer + e.begin, buffer + e.end);
   return content;
 }
 
 Safetensors read_safetensors(const std::filesystem::path& path) {
-  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::string name = path.string();
+  // Not to wait at a pipe that nobody writes to.
+  const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (file.fd() < 0 || fstat(file.fd(), &status) != 0) {
-    throw Error("{}: cannot be read: {}", path.string(), std::strerror(errno));
+    throw Error("{}: cannot be read: {}", name, std::strerror(errno));
   }
-  if (!S_ISREG(status.st_mode)) throw Error("{}: is not a file", path.string());
-  std::vector<unsigned char> bytes(static_cast<std::size_t>(status.st_size));
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = read(file.fd(), bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw Error("{}: cannot be read: {}", path.string(), std::strerror(errno));
-    if (n == 0) break;
-    done += static_cast<std::size_t>(n);
+  if (!S_ISREG(status.st_mode)) throw Error("{}: is not a file", name);
+  const auto fill = [&](unsigned char* to, std::size_t size) {
+    std::size_t done = 0;
+    while (done < size) {
+      const ssize_t n = read(file.fd(), to + done, size - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) throw Error("{}: cannot be read: {}", name, std::strerror(errno));
+      if (n == 0) throw Error("{}: became shorter while it was read; try again", name);
+      done += static_cast<std::size_t>(n);
+    }
+  };
+  // Header first: what a file promises is held against its size before memory is taken for it.
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  unsigned char head[8];
+  const std::size_t n_head = std::min<std::uint64_t>(size, 8);
+  fill(head, n_head);
+  const std::uint64_t n = header_size(head, n_head, size, name);
+  std::vector<unsigned char> header(n);
+  fill(header.data(), n);
+  auto [content, entries] = parse_layout(header.data(), n, size - 8 - n, name);
+  try {
+    for (const Entry& e : entries) {  // in the order of the file
+      auto& bytes = content.tensors[e.name].bytes;
+      bytes.resize(e.end - e.begin);
+      fill(bytes.data(), bytes.size());
+    }
+  } catch (const std::bad_alloc&) {
+    throw Error("{}: does not fit into memory: its tensors have {} bytes", name, size - 8 - n);
+  } catch (const std::length_error&) {
+    throw Error("{}: does not fit into memory: its tensors have {} bytes", name, size - 8 - n);
   }
-  return parse_safetensors(bytes.data(), done, path.string());
+  return content;
 }
 
 void write_safetensors(const std::filesystem::path& path, const Safetensors& content) {
@@ -250,11 +312,21 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
   write_file_atomically(path, bytes.data(), bytes.size());
 }
 
-void write_file_atomically(const std::filesystem::path& path, const void* bytes, std::size_t size) {
+void write_file_atomically(const std::filesystem::path& given, const void* bytes, std::size_t size) {
+  // What a link points to is replaced, not the link; a device or a folder never.
+  std::error_code error;
+  const auto type = std::filesystem::status(given, error).type();
+  if (type != std::filesystem::file_type::regular && type != std::filesystem::file_type::not_found &&
+      type != std::filesystem::file_type::none) {
+    throw Error("{}: cannot be written: there is something of that name that is not a file; choose another name",
+                given.string());
+  }
+  const bool link = type == std::filesystem::file_type::regular && std::filesystem::is_symlink(given, error);
+  const std::filesystem::path path = link ? std::filesystem::canonical(given) : given;
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   // One fixed name, so that what a killed process leaves behind is overwritten by the next and does not pile up.
   const std::string temporary = (folder / fmt::format(".{}.partial", path.filename().string())).string();
-  File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  File file(open_alone(temporary));
   if (file.fd() < 0) write_failed(path, "create");
   const auto give_up = [&](const char* step) {
     const int code = errno;
@@ -270,7 +342,7 @@ void write_file_atomically(const std::filesystem::path& path, const void* bytes,
     done += static_cast<std::size_t>(n);
   }
   if (fsync(file.fd()) != 0) give_up("sync");
-  if (!file.close_now()) give_up("close");
+  // Closed, and with that unlocked, only after the rename.
   if (rename(temporary.c_str(), path.c_str()) != 0) give_up("rename");
   // The new name is safe only once the folder is.
   const File directory(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -5,9 +5,10 @@
 //
 // Writing  tensors by alignment, then name, header padded with spaces to a multiple of 8: equal content, equal bytes.
 //          To a temporary name beside the target, fsynced, renamed, folder fsynced: a reader sees the old file or the
-//          whole new one. Metadata is strings to strings.
+//          whole new one. Of two writers at once, one waits. Metadata is strings to strings.
 // Reading  refuses, naming file and key, what the reference reader refuses: header over 100,000,000 bytes, duplicate
 //          keys, holes, overlaps, a last offset that is not the end of the file, a byte count that is not shape x type.
+//          No memory is taken for tensors before the header's promises fit the file's size.
 // Errors   Error with the file's name.
 #pragma once
 
@@ -39,7 +40,8 @@ Safetensors parse_safetensors(const unsigned char* data, std::size_t size,
                               const std::string& name);  // for tests, fuzzing
 void write_safetensors(const std::filesystem::path& path, const Safetensors& content);
 
-// Writes `bytes` so that `path` holds either its former content or all of the new: temporary name, fsync, rename.
+// Writes `bytes` so that `path` holds either its former content or all of the new: temporary name, fsync, rename. A
+// link stays a link; a device, pipe or folder is refused.
 void write_file_atomically(const std::filesystem::path& path, const void* bytes, std::size_t size);
 
 }  // namespace cafx

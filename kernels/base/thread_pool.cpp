@@ -2,10 +2,12 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -42,6 +44,16 @@ struct ThreadPool::State {
     }
   }
 
+  void end() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      quit = true;
+    }
+    start.notify_all();
+    for (auto& thread : threads) thread.join();
+    threads.clear();
+  }
+
   void loop(int worker) {
     unsigned seen = 0;
     for (;;) {
@@ -61,19 +73,18 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int n_threads) : state_(std::make_unique<State>()) {
   CAFX_CHECK(n_threads >= 1, n_threads);
   state_->n_threads = n_threads;
-  for (int worker = 1; worker < n_threads; ++worker) {
-    state_->threads.emplace_back([this, worker] { state_->loop(worker); });
+  try {
+    for (int worker = 1; worker < n_threads; ++worker) {
+      state_->threads.emplace_back([this, worker] { state_->loop(worker); });
+    }
+  } catch (const std::system_error&) {
+    const std::size_t n = state_->threads.size() + 1;
+    state_->end();
+    throw Error("{} threads cannot be started, this system allows {} now; ask for fewer", n_threads, n);
   }
 }
 
-ThreadPool::~ThreadPool() {
-  {
-    const std::lock_guard<std::mutex> lock(state_->mutex);
-    state_->quit = true;
-  }
-  state_->start.notify_all();
-  for (auto& thread : state_->threads) thread.join();
-}
+ThreadPool::~ThreadPool() { state_->end(); }
 
 int ThreadPool::n_threads() const { return state_->n_threads; }
 

@@ -4,6 +4,7 @@
 //   threads depends on its number alone. The caller is worker 0, so a pool of one starts no thread.
 //
 // Errors   an exception thrown by a task is rethrown by `run` after the others have ended (the one of lowest number).
+//          Error where the system does not give that many threads.
 #pragma once
 
 #include <functional>

@@ -2,11 +2,12 @@
 //
 //   y[b,t,c] = bias[c] + sum_k w[c,k] x_padded[b, t + k]          (cross-correlation)
 //
-// Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around
-// it. Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C)     C contiguous Grads    dw += dbias
-// +=   none for x: it is the input of the network.   dbias may be null. Scratch  conv1d_forward_scratch bytes.   In
-// place: no. Errors   sizes >= 1: CheckError with the numbers. Bits     same input, same device and instruction set:
-// same bits.
+// Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
+// Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C)     C contiguous
+// Grads    dw +=   dbias +=   none for x: it is the input of the network.   dbias may be null.
+// Scratch  conv1d_forward_scratch bytes.   In place: no.
+// Errors   sizes >= 1: CheckError with the numbers.
+// Bits     same input, same device and instruction set: same bits.
 #pragma once
 
 #include <cstddef>

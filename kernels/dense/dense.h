@@ -5,8 +5,9 @@
 //
 // Source   arXiv:1810.06603: `dense` is a layer of DNN-SAAF (n runs over frames and samples), `dense_time` the shared
 //          Dense of the latent DNN.
-// Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)      w, dw (O,I)  bias, dbias
-// (O) Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is taken from y.
+// Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)
+//          w, dw (O,I)  bias, dbias (O)
+// Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is taken from y.
 //          dx may be null in `dense_backward` (first layer).
 // Scratch  *_scratch bytes for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.

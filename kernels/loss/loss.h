@@ -1,7 +1,7 @@
 // kernels/loss/loss.h -- mean absolute error over frames, with its gradient.
 //
-//   loss_b = sum_t |y[b,t] - target[b,t]|       dy_padded[b, pad + t] = sign(y - target) * gradient_scale, zero around
-//   it
+//   loss_b = sum_t |y[b,t] - target[b,t]|
+//   dy_padded[b, pad + t] = sign(y - target) * gradient_scale, zero around it
 //
 // Shapes   y (B,T)   target (B,T) with row stride target_stride   dy_padded (B, T + K - 1)   loss (B)
 //          The gradient is written where deconv1d_backward reads it.

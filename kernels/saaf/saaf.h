@@ -4,16 +4,18 @@
 //   order 2   b_s(x) = 0 below segment s;  (x - a_s)^2 / 2 inside;  D^2/2 + D (x - a_{s+1}) above: piecewise quadratic
 //   order 1   b_s(x) = 0 below segment s;  x - a_s inside;  D above: piecewise linear
 //
-// Source   Hou et al. 2017, arXiv:1608.06557, c = 2 (and 1).   Differs: curves in closed form from prefix sums, O(1)
-// per sample. Shapes   x, y, dx, dy (B,T,C)   v, dv (2,C): row 0 = v0, row 1 = v1; (1,C): v1 alone, when has_v0 is
-// false
+// Source   Hou et al. 2017, arXiv:1608.06557, c = 2 (and 1).
+// Differs  curves in closed form from prefix sums, O(1) per sample.
+// Shapes   x, y, dx, dy (B,T,C)
+//          v, dv (2,C): row 0 = v0, row 1 = v1; (1,C): v1 alone, when has_v0 is false
 //          w, dw (n_curved(d),C): all segments, or every second one (0, 2, 4, ...) with straight ones between
 //          C contiguous
 // Grads    dx =   dv +=   dw +=
 // Saved    x.  y is not needed by backward.   In place: yes (y = x only where x is not needed again).
 // Scratch  saaf_scratch bytes, for forward and backward (the table of prefix sums, the sums per segment).
-// Errors   S >= 1, lo < hi, order 1 or 2, sizes >= 1: CheckError with the numbers. NaN in, NaN out; huge x stays on the
-// last ray. Bits     same input, same device and instruction set: same bits.
+// Errors   S >= 1, lo < hi, order 1 or 2, sizes >= 1: CheckError with the numbers. NaN in, NaN out; huge x stays on
+//          the last ray.
+// Bits     same input, same device and instruction set: same bits.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <set>
 
 #include "kernels/base/error.h"
@@ -72,6 +76,25 @@ TEST(ThreadPool, TheExceptionOfTheLowestTaskIsRethrownAndThePoolLivesOn) {
     pool.run(10, [&](int, int) { ++n; });
     EXPECT_EQ(n, 10);
   }
+}
+
+TEST(ThreadPool, MoreThreadsThanTheSystemGivesIsAnErrorThatEndsThoseStarted) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the address sanitizer needs the address space that is taken away here";
+#endif
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto start_too_many = [] {
+    const rlimit limit{rlim_t{1} << 30, rlim_t{1} << 30};  // root too is held to this one
+    setrlimit(RLIMIT_AS, &limit);
+    try {
+      ThreadPool pool(2000);
+    } catch (const Error& e) {
+      std::fprintf(stderr, "%s", e.what());
+      std::exit(2);
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(start_too_many(), testing::ExitedWithCode(2), "2000 threads cannot be started");
 }
 
 TEST(Hash, KnownValueAndLengths) {

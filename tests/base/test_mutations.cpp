@@ -61,6 +61,11 @@ TEST(Mutations, Toml) {
                   "[train]\nlr = 1e-3\n[data]\ntest_notes = [\"a\", \"b\"]\nalign = true\n"});
 }
 
+TEST(Mutations, ConfigInMetadata) {
+  CafxConfig config;
+  run(fuzz_config_json, {to_json(describe(config)).dump(), R"({"frame":1024,"dnn":[128,64],"saaf.lo":-1.0})"});
+}
+
 TEST(Mutations, IdmtNames) {
   run(fuzz_idmt_name, {"G61-40100-1111-20593", "P64-43310-2421-00001", "b11-39206-4412-17492"});
 }

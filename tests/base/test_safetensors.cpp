@@ -1,11 +1,18 @@
 #include <gtest/gtest.h>
 
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
@@ -45,7 +52,8 @@ std::string read_all(const fs::path& path) {
 }
 
 TEST(Safetensors, RoundTripIsByteIdentical) {
-  const fs::path a = fs::path(testing::TempDir()) / "a.safetensors", b = fs::path(testing::TempDir()) / "b.safetensors";
+  const TemporaryFolder dir;
+  const fs::path a = dir / "a.safetensors", b = dir / "b.safetensors";
   write_safetensors(a, sample());
   const Safetensors read = read_safetensors(a);
   EXPECT_EQ(read.metadata, sample().metadata);
@@ -74,6 +82,26 @@ TEST(Safetensors, RefusesWhatTheReferenceReaderRefuses) {
   EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"F32","shape":[2]}})", 8)), "");
   EXPECT_NE(refusal(bytes_of(R"({"__metadata__":{"k":3},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8)),
             "");
+  EXPECT_NE(refusal(bytes_of(one + std::string("\0", 1), 8)), "");  // what follows a NUL must be seen
+  EXPECT_NE(refusal(bytes_of(one + std::string("\0{\"b\":1}", 8), 8)), "");
+  EXPECT_NE(refusal(bytes_of(one + "x", 8)), "");
+  EXPECT_EQ(refusal(bytes_of(one + " ", 8)), "");
+  EXPECT_NE(refusal(bytes_of(" " + one, 8)), "");
+  EXPECT_NE(refusal(bytes_of("\xef\xbb\xbf" + one, 8)), "");
+  EXPECT_NE(refusal(bytes_of("{\"\xff\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8)),
+            "");  // not UTF-8
+  EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8)), "");
+  EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"F32","shape":[2.0],"data_offsets":[0,8]}})", 8)), "");
+  EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}})", 8)), "");
+  EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[-8,0]}})", 8)), "");
+  EXPECT_NE(refusal(bytes_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[18446744073709551615,0]}})", 1)), "");
+  EXPECT_NE(refusal(bytes_of(
+                R"({"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}})", 8)),
+            "");
+  EXPECT_NE(refusal(bytes_of(R"({"__metadata__":{"k":"1","k":"2"}})", 0)), "");
+  EXPECT_NE(refusal(bytes_of(R"({"__metadata__":[]})", 0)), "");
+  EXPECT_NE(refusal(bytes_of("", 0)), "");
+  EXPECT_EQ(refusal(bytes_of("{}", 0)), "");
   EXPECT_NE(refusal(bytes_of("[1]", 0)), "");
   EXPECT_NE(refusal(bytes_of("{oops", 0)), "");
   EXPECT_NE(refusal("short"), "");
@@ -87,6 +115,118 @@ TEST(Safetensors, RefusesWhatTheReferenceReaderRefuses) {
   EXPECT_NE(refusal(bytes_of(overlap, 12)), "");
 }
 
+TEST(Safetensors, AFileCutOffAnywhereIsRefusedWithBothSizes) {
+  const TemporaryFolder dir;
+  const fs::path path = dir / "whole.safetensors", cut = dir / "cut";
+  write_safetensors(path, sample());
+  const std::string whole = read_all(path);
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    const std::string by_memory = refusal(whole.substr(0, n));
+    ASSERT_NE(by_memory.find("cut off"), std::string::npos) << n << " " << by_memory;
+    ASSERT_NE(by_memory.find(fmt::format("{} bytes", n)), std::string::npos) << by_memory;
+    std::ofstream(cut, std::ios::binary) << whole.substr(0, n);
+    try {
+      read_safetensors(cut);
+      FAIL() << n;
+    } catch (const Error& e) {
+      ASSERT_EQ(std::string(e.what()).substr(cut.string().size()), by_memory.substr(16));  // after the file's name
+    }
+  }
+  const std::string half = refusal(whole.substr(0, whole.size() - 10));
+  EXPECT_NE(half.find(fmt::format("expected {}", whole.size())), std::string::npos) << half;
+  std::ofstream(cut, std::ios::binary) << whole << "x";
+  EXPECT_THROW(read_safetensors(cut), Error);
+}
+
+TEST(Safetensors, WhatIsNotAFileIsRefusedAtOnce) {
+  const TemporaryFolder dir;
+  fs::create_directories(dir / "folder");
+  ASSERT_EQ(mkfifo((dir / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(read_safetensors(dir / "none"), Error);
+  EXPECT_THROW(read_safetensors(dir / "folder"), Error);
+  EXPECT_THROW(read_safetensors(dir / "pipe"), Error);
+  EXPECT_THROW(read_safetensors("/dev/zero"), Error);
+  EXPECT_THROW(write_file_atomically(dir / "folder", "x", 1), Error);
+  EXPECT_THROW(write_file_atomically(dir / "pipe", "x", 1), Error);
+  EXPECT_THROW(write_file_atomically("/dev/null", "x", 1), Error);
+  EXPECT_TRUE(fs::is_character_file("/dev/null"));
+  // A sparse file that promises more than any memory: the header is read, the rest is not.
+  const std::string header = R"({"a":{"dtype":"U8","shape":[8796093022208],"data_offsets":[0,8796093022208]}})";
+  std::ofstream(dir / "huge", std::ios::binary) << bytes_of(header, 0);
+  if (truncate((dir / "huge").c_str(), static_cast<off_t>(8 + header.size() + 1000)) != 0) FAIL();
+  try {
+    read_safetensors(dir / "huge");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("cut off"), std::string::npos) << e.what();
+  }
+  // Through a link: the link stays.
+  write_file_atomically(dir / "real", "1", 1);
+  fs::create_symlink("real", dir / "link");
+  write_file_atomically(dir / "link", "2", 1);
+  EXPECT_TRUE(fs::is_symlink(dir / "link"));
+  EXPECT_EQ(read_all(dir / "real"), "2");
+}
+
+TEST(Safetensors, ADiskThatIsFullIsNamedAndLeavesNothing) {
+  const TemporaryFolder dir;
+  write_file_atomically(dir / "f", "before", 6);
+  const std::string much(200000, 'x');
+  const pid_t child = fork();
+  if (child == 0) {  // the limit would stay with this process
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{100000, 100000};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    try {
+      write_file_atomically(dir / "f", much.data(), much.size());
+    } catch (const Error& e) {
+      _exit(std::string(e.what()).find("free some space") != std::string::npos ? 2 : 1);
+    }
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 2) << status;
+  EXPECT_EQ(read_all(dir / "f"), "before");
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 1);
+}
+
+TEST(Safetensors, AKilledOrASecondWriterNeverLeavesAMixture) {
+  const TemporaryFolder dir;
+  const fs::path file = dir / "f";
+  const auto content = [](int i) {
+    return std::string(static_cast<std::size_t>(300000 + 7000 * (i % 9)), char('a' + i % 9));
+  };
+  write_file_atomically(file, content(0).data(), content(0).size());
+  const auto is_whole = [&] {
+    const std::string s = read_all(file);
+    return !s.empty() && s == content(s[0] - 'a');
+  };
+  for (int round = 0; round < 15; ++round) {
+    pid_t writers[2];
+    for (pid_t& writer : writers) {
+      writer = fork();
+      if (writer == 0) {
+        const int first = &writer == writers ? 0 : 4;
+        for (int i = first;; ++i) write_file_atomically(file, content(i).data(), content(i).size());
+      }
+    }
+    for (int look = 0; look < 4; ++look) {
+      usleep(static_cast<useconds_t>(1000 + 700 * round));
+      EXPECT_TRUE(is_whole());
+    }
+    for (const pid_t writer : writers) {
+      int status = 0;
+      kill(writer, SIGKILL);
+      waitpid(writer, &status, 0);
+      EXPECT_TRUE(WIFSIGNALED(status)) << "a writer failed";
+    }
+    EXPECT_TRUE(is_whole());
+  }
+  write_file_atomically(file, "end", 3);
+  EXPECT_EQ(std::distance(fs::directory_iterator(dir.path()), fs::directory_iterator()), 1);  // no litter
+}
+
 TEST(Safetensors, MissingOrOtherTensorsAreNamed) {
   const Safetensors s = sample();
   EXPECT_THROW(s.floats("nothing", {1}, "f"), Error);
@@ -95,7 +235,8 @@ TEST(Safetensors, MissingOrOtherTensorsAreNamed) {
 }
 
 TEST(Safetensors, AWriteThatFailsLeavesTheFormerFile) {
-  const fs::path path = fs::path(testing::TempDir()) / "kept.safetensors";
+  const TemporaryFolder dir;
+  const fs::path path = dir / "kept.safetensors";
   write_safetensors(path, sample());
   const std::string before = read_all(path);
   Safetensors bad = sample();

@@ -15,6 +15,7 @@
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
 #include "kernels/base/error.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 
@@ -80,19 +81,6 @@ void shift_late(std::vector<float>& x, int n) {
     x.erase(x.begin(), x.begin() - n);
   x.resize(size, 0.0f);
 }
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "cafx_check_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 class EveryKind : public testing::TestWithParam<Kind> {};
 
@@ -283,7 +271,7 @@ TEST(Check, RatesDiffer) {
 // Files of 16 kHz audio, some of which say 22.05 kHz in the header.
 TEST(Check, WrongRateInAHeader) {
   for (const bool wet : {true, false}) {
-    const Folder folder;
+    const TemporaryFolder folder;
     fs::create_directories(folder.path() / "dry");
     fs::create_directories(folder.path() / "wet");
     const auto pairs = shipped(kGuitar);

@@ -11,6 +11,7 @@
 #include "datasets/dataset.h"
 #include "datasets/idmt.h"
 #include "kernels/base/error.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
@@ -24,13 +25,6 @@ DataConfig notes(const std::string& effect = "Distortion", int setting = 2, cons
   c.setting = setting;
   c.instrument = instrument;
   return c;
-}
-
-fs::path fresh(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("cafx_" + name);
-  fs::remove_all(folder);
-  fs::create_directories(folder);
-  return folder;
 }
 
 std::vector<float> sine(std::size_t n, double hz, double rate) {
@@ -87,7 +81,7 @@ TEST(Dataset, ShippedNotesArePairedByTheirFirstNineCharacters) {
 }
 
 TEST(Dataset, AnyCaseAnyDepthUnpairedAndUnreadableAreListed) {
-  const fs::path folder = fresh("idmt");
+  const TemporaryFolder folder;
   fs::create_directories(folder / "deep/er/SAMPLES");
   const auto x = sine(8000, 200, 44100);
   write_audio(folder / "deep/er/SAMPLES/g61-40100-1111-00001.wav", x, 44100, SampleFormat::kPcm16);
@@ -98,7 +92,7 @@ TEST(Dataset, AnyCaseAnyDepthUnpairedAndUnreadableAreListed) {
   write_audio(folder / "G61-43100-1111-00012.wav", x, 44100, SampleFormat::kPcm16);
   std::ofstream(folder / "G61-43100-4412-00013.wav") << "text";
   DataConfig c = notes();
-  c.path = folder.string();
+  c.path = folder.path().string();
   const Dataset data = inspect_dataset(c, 16000);
   ASSERT_EQ(data.pairs.size(), 1u);
   EXPECT_EQ(data.pairs[0].name, "G61-40100");
@@ -109,7 +103,7 @@ TEST(Dataset, AnyCaseAnyDepthUnpairedAndUnreadableAreListed) {
 }
 
 TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
-  const fs::path folder = fresh("folders");
+  const TemporaryFolder folder;
   fs::create_directories(folder / "dry");
   fs::create_directories(folder / "wet");
   const auto x = sine(16000, 300, 16000);
@@ -146,7 +140,7 @@ TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
 }
 
 TEST(Dataset, EveryFormatGivesTheSameSamplesAndChannelsAreAveraged) {
-  const fs::path folder = fresh("formats");
+  const TemporaryFolder folder;
   const auto x = sine(4000, 440, 16000);
   for (const auto& [name, format, tolerance] :
        {std::tuple("a.wav", SampleFormat::kPcm16, 3.1e-5f), std::tuple("b.wav", SampleFormat::kPcm24, 1e-6f),

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "kernels/base/error.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 
@@ -53,19 +54,6 @@ std::vector<float> read_float(const fs::path& path) {
   return x;
 }
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "cafx_effects_XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
 struct Case {
   const char* name;
   const char* chain;    // for us
@@ -91,7 +79,7 @@ TEST_P(Effects, EqualsTheSoxProgram) {
   if (std::system("sox --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "the sox program is not installed";
   const Case& c = GetParam();
   const std::vector<float> x = note();
-  const Folder folder;
+  const TemporaryFolder folder;
   write_float(folder / "in.wav", x, c.told_rate);
   const std::string command = "sox -D -V1 '" + (folder / "in.wav").string() + "' -b 32 -e float '" +
                               (folder / "out.wav").string() + "' " + c.effects;

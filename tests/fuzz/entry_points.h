@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 
 #include "datasets/idmt.h"
 #include "host/train/config.h"
@@ -25,6 +26,21 @@ inline int fuzz_toml(const std::uint8_t* data, std::size_t size) {
   Fields fields = describe(config);
   try {
     read_toml(fields, std::string(reinterpret_cast<const char*>(data), size), "input");
+    check(config, "input");
+    return 1;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+// The config in the metadata of a weights file.
+inline int fuzz_config_json(const std::uint8_t* data, std::size_t size) {
+  CafxConfig config;
+  Fields fields = describe(config);
+  const auto json = nlohmann::json::parse(data, data + size, nullptr, false);
+  if (json.is_discarded()) return 0;
+  try {
+    set_fields(fields, json, "input");
     check(config, "input");
     return 1;
   } catch (const Error&) {

@@ -7,6 +7,7 @@
 #include "host/export/model_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
@@ -29,8 +30,6 @@ CafxConfig small() {
 class ModelFileTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / "cafx_model_file";
-    fs::create_directories(folder_);
     path_ = folder_ / "model.safetensors";
     CafxModel model(small());
     model.initialize(9);
@@ -44,7 +43,8 @@ class ModelFileTest : public testing::Test {
     }
     return "";
   }
-  fs::path folder_, path_;
+  TemporaryFolder folder_;
+  fs::path path_;
 };
 
 TEST_F(ModelFileTest, RoundTripKeepsEveryBit) {

@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "models/cafx/cafx.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
@@ -86,8 +87,7 @@ TEST(Render, RefusesHopsOverHalfAFrame) {
 }
 
 TEST(Render, FileKeepsRateLengthAndTime) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "cafx_render";
-  std::filesystem::create_directories(folder);
+  const TemporaryFolder folder;
   const Context context;
   for (const int rate : {16000, 22050, 44100, 48000}) {
     for (const int extra : {0, 1, 511}) {
