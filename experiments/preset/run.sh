@@ -23,10 +23,10 @@ unpool positions|model.unpool=positions
 softplus in DNN-SAAF|model.activation=softplus
 tanh in DNN-SAAF|model.activation=tanh
 dense layers glorot_uniform|model.dense_init=glorot_uniform
-dense layers lecun_uniform|model.dense_init=lecun_uniform
 no pretraining|train.pretrain_epochs=0
 no SAAF (last layer linear)|model.saaf.enabled=false
 SAAF on [-0.3, 0.3]|model.saaf.lo=-0.3 model.saaf.hi=0.3
+SAAF on [-0.1, 0.1]|model.saaf.lo=-0.1 model.saaf.hi=0.1
 SAAF on [-3, 3]|model.saaf.lo=-3 model.saaf.hi=3
 SAAF curves start normal(0, 0.05)|model.saaf.init=normal
 SAAF order 1|model.saaf.order=1
