@@ -57,7 +57,7 @@ RunConfig run_preset(const std::string& name) {
     c.train.epochs = 70;
     c.train.refine_epochs = 15;
     c.train.pretrain_lr = 1e-3;
-    c.train.lr = 6e-3;
+    c.train.lr = 3e-3;
     c.train.schedule = "cosine";
     c.train.warmup_steps = 200;
     c.train.silence_db = -60.0;
