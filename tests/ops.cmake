@@ -3,12 +3,28 @@ add_library(cafx_reference STATIC ${CMAKE_CURRENT_LIST_DIR}/reference/reference.
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp)
 target_link_libraries(cafx_reference PUBLIC cafx_kernels)
 
+add_library(cafx_managed OBJECT ${CMAKE_CURRENT_LIST_DIR}/ops/managed.cpp)
+target_link_libraries(cafx_managed PRIVATE cafx_kernels GTest::gtest)
+if(CAFX_HAS_CUDA)
+  target_link_libraries(cafx_managed PRIVATE ${CAFX_CUDART})
+endif()
+
 set(ops_dir ${CMAKE_CURRENT_LIST_DIR}/ops)
 
 function(cafx_ops_test name)
   add_executable(${name} ${ARGN})
-  target_link_libraries(${name} PRIVATE cafx_reference GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE cafx_reference cafx_managed GTest::gtest_main)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ops)
+endfunction()
+
+# The same binary once more on the GPU; skipped, with the reason, where there is none.
+function(cafx_gpu_test name)
+  if(NOT CAFX_HAS_CUDA)
+    return()
+  endif()
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX cuda. TEST_LIST ${name}_cuda ${ARGN}
+    PROPERTIES LABELS gpu ENVIRONMENT CAFX_TEST_DEVICE=cuda RUN_SERIAL ON
+               SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]" TIMEOUT 900)
 endfunction()
 
 cafx_ops_test(test_reference ${ops_dir}/test_reference_gradients.cpp)
@@ -29,6 +45,8 @@ cafx_ops_test(test_ops
   ${ops_dir}/test_saaf.cpp
 )
 
+cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
+
 function(cafx_golden_test name models)
   cafx_ops_test(${name} ${ARGN})
   target_compile_definitions(${name} PRIVATE CAFX_GOLDEN_DIR="${CMAKE_CURRENT_FUNCTION_LIST_DIR}/golden")
@@ -37,3 +55,5 @@ endfunction()
 
 cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
 cafx_golden_test(test_golden_model cafx_models ${ops_dir}/test_golden_model.cpp)
+cafx_gpu_test(test_golden_ops)
+cafx_gpu_test(test_golden_model TEST_FILTER "-*Thread*:*InstructionSet*:*Preset*:*Projection*")

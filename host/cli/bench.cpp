@@ -5,6 +5,7 @@
 
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
+#include "host/train/stepper.h"
 #include "host/version.h"
 #include "kernels/base/rng.h"
 #include "kernels/optimizer/optimizer.h"
@@ -82,22 +83,33 @@ int bench(const Arguments& args) {
   std::vector<FrameRef> refs;
   for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * run.model.frame, 0, n});
 
-  const double peak = measure_fma_peak(context, share);
+  const bool on_cpu = context.device == Device::kCpu;
+  const std::string processor = on_cpu ? to_string(context.isa) : device_name(context);
+  const double peak = on_cpu ? measure_fma_peak(context, share) : 0.0;
+  // The steps of training themselves, an epoch of 32 over and over; a GPU gets as many at a time as keep it busy.
+  constexpr int kSteps = 32;
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(B) * kSteps);
+  std::vector<FrameRef> epoch(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    order[i] = static_cast<std::uint32_t>(i);
+    epoch[i] = refs[i % refs.size()];
+  }
+  const std::vector<float> rates(kSteps, 1e-6f);
   const auto measure_step = [&](CafxForm form) {
     CafxModel model(run.model, form);
     model.initialize(1);
-    const auto floats = static_cast<std::size_t>(model.n_floats());
-    std::vector<float> gradient(floats), m(floats), v(floats);
-    const bool pretrain = form == CafxForm::kPretrain;
-    const CafxBatch batch{dry.data(), pretrain ? dry.data() : wet.data(), refs.data(), B};
+    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
+    const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, epoch);
+    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
     Speed speed;
-    speed.loss = model.loss(context, batch);
-    AdamStep adam;
-    adam.lr = 1e-6f;
-    speed.frames_per_second = frames_per_second(B, share, [&] {
-      model.loss_and_gradient(context, gradient.data(), batch);
-      adam_step(context, model.data(), m.data(), v.data(), gradient.data(), nullptr, model.n_floats(), adam);
-      ++adam.step;
+    speed.loss = model.loss(context, frames.batch(0, B));
+    const long portion = on_cpu ? 1 : kSteps;
+    long next = kSteps;
+    speed.frames_per_second = frames_per_second(B * static_cast<int>(portion), share, [&] {
+      if (next == kSteps) stepper->begin_epoch(order, rates, 0, next = 0);
+      stepper->enqueue(portion);
+      stepper->collect(true);
+      next += portion;
     });
     return speed;
   };
@@ -108,9 +120,14 @@ int bench(const Arguments& args) {
 
   CafxModel model(run.model);
   model.initialize(1);
-  std::vector<float> y(static_cast<std::size_t>(B) * run.model.frame);
+  const std::size_t samples = static_cast<std::size_t>(B) * run.model.frame;
+  DeviceArray<float> x(context, std::vector<float>(dry.begin(), dry.begin() + static_cast<long>(samples))),
+      y(context, samples);
   Speed forward;
-  forward.frames_per_second = frames_per_second(B, share, [&] { model.forward(context, y.data(), dry.data(), B); });
+  forward.frames_per_second = frames_per_second(B, share, [&] {
+    model.forward(context, y.data(), x.data(), B);
+    synchronize(context);
+  });
   double multiply_adds = 0.0;
   for (const LayerRow& r : rows) multiply_adds += static_cast<double>(r.multiply_adds);
   forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
@@ -121,30 +138,36 @@ int bench(const Arguments& args) {
                                    {"preset", run.preset},
                                    {"batch", B},
                                    {"threads", context.n_workers()},
-                                   {"isa", to_string(context.isa)},
-                                   {"fma_peak_gflops", peak * 1e-9}};
-    json["train"] = {{"frames_per_second", train.frames_per_second},
-                     {"useful_gflops", train.gflops},
-                     {"of_peak", train.gflops * 1e9 / peak},
-                     {"loss", train.loss}};
+                                   {"isa", processor}};
+    json["train"] = {
+        {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
     json["pretrain"] = {{"frames_per_second", pretrain.frames_per_second}, {"loss", pretrain.loss}};
     json["render"] = {{"frames_per_second", forward.frames_per_second},
                       {"useful_gflops", forward.gflops},
-                      {"of_peak", forward.gflops * 1e9 / peak},
                       {"times_real_time_at_hop", real_time}};
+    if (on_cpu) {
+      json["fma_peak_gflops"] = peak * 1e-9;
+      json["train"]["of_peak"] = train.gflops * 1e9 / peak;
+      json["render"]["of_peak"] = forward.gflops * 1e9 / peak;
+    }
     json["frames_per_second"] = train.frames_per_second;
     write_text("-", json.dump(2) + "\n");
     return 0;
   }
-  write_text("-", fmt::format("preset {}, batch {}, {} threads, {}; fp32 FMA peak of this machine {:.0f} GFLOP/s\n"
-                              "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s  {:4.1f} % of the peak\n"
-                              "pretrain  {:9.1f} frames/s\n"
-                              "render    {:9.1f} frames/s  {:6.1f} useful GFLOP/s  {:4.1f} % of the peak, {:.1f} times "
-                              "real time at hop {}\n",
-                              run.preset, B, context.n_workers(), to_string(context.isa), peak * 1e-9,
-                              train.frames_per_second, train.gflops, 100.0 * train.gflops * 1e9 / peak,
-                              pretrain.frames_per_second, forward.frames_per_second, forward.gflops,
-                              100.0 * forward.gflops * 1e9 / peak, real_time, run.model.hop));
+  const auto of_peak = [&](double gflops) {
+    return on_cpu ? fmt::format("  {:4.1f} % of the peak", 100.0 * gflops * 1e9 / peak) : std::string();
+  };
+  write_text("-",
+             fmt::format("preset {}, batch {}, {}{}\n"
+                         "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
+                         "pretrain  {:9.1f} frames/s\n"
+                         "render    {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n",
+                         run.preset, B, processor,
+                         on_cpu ? fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s",
+                                              context.n_workers(), peak * 1e-9)
+                                : "",
+                         train.frames_per_second, train.gflops, of_peak(train.gflops), pretrain.frames_per_second,
+                         forward.frames_per_second, forward.gflops, of_peak(forward.gflops), real_time, run.model.hop));
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -45,16 +46,16 @@ RunConfig ConfigOptions::resolve() const {
 void DeviceOptions::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "threads to use; 0: all that this process may use")->check(CLI::Range(0, 1024));
   app.add_option("--isa", isa, "portable, avx2 or avx512; the best that is there by default")->option_text("NAME");
-  app.add_option("--device", device, "cpu")->option_text("NAME");
+  app.add_option("--device", device, "cpu, cuda, cuda:N, or auto: the GPU where one can be used")
+      ->option_text("NAME")
+      ->capture_default_str();
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {
-  if (options.device != "cpu") {
-    throw Error("--device {}: this build has no CUDA backend; use --device cpu", options.device);
-  }
   pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : available_threads());
   context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
   context.pool = pool.get();
+  use_device(context, options.device);
 }
 
 void write_text(const std::string& path, const std::string& text) {

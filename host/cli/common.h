@@ -30,6 +30,7 @@ void add_info(CLI::App&, Run&);
 void add_report(CLI::App&, Run&);
 void add_data(CLI::App&, Run&);
 void add_bench(CLI::App&, Run&);
+void add_doctor(CLI::App&, Run&);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {
@@ -43,7 +44,7 @@ struct ConfigOptions {
 // --threads, --isa, --device.
 struct DeviceOptions {
   int threads = 0;
-  std::string isa, device = "cpu";
+  std::string isa, device = "auto";
 
   void add_to(CLI::App&);
 };

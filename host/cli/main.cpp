@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   add_report(app, run);
   add_data(app, run);
   add_bench(app, run);
+  add_doctor(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -78,10 +78,10 @@ int train_command(const TrainArguments& args) {
       !args.out.empty() ? args.out : fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data)));
   options.threads = args.device.threads;
   options.isa = args.device.isa;
+  options.device = args.device.device;
   options.stop = &stop_requested;
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();
-  const OwnedContext checked(args.device);
   return finish(train(config, data, split, options), config, data, split, args);
 }
 
@@ -91,6 +91,7 @@ int resume_command(const TrainArguments& args) {
   options.folder = args.out;
   options.threads = args.device.threads;
   options.isa = args.device.isa;
+  options.device = args.device.device;
   options.stop = &stop_requested;
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();

@@ -10,6 +10,7 @@
 
 #include "datasets/audio_file.h"
 #include "kernels/base/error.h"
+#include "kernels/device/memory.h"
 #include "kernels/frames/frames.h"
 
 namespace cafx {
@@ -64,6 +65,32 @@ class Resampler {
 
 }  // namespace
 
+// What a batch needs on a GPU.
+struct Renderer::OnDevice {
+  OnDevice(const Context& context, const std::vector<float>& hann, int frame, int hop)
+      : window(context, hann),
+        input(context, samples(frame, hop)),
+        frames(context, static_cast<std::size_t>(kBatch) * frame),
+        rendered(context, static_cast<std::size_t>(kBatch) * frame),
+        sum(context, samples(frame, hop)),
+        weight(context, samples(frame, hop)),
+        refs(context, refs_of(frame, hop)) {}
+  static std::size_t samples(int frame, int hop) {
+    return static_cast<std::size_t>(overlap_add_samples({kBatch, frame, hop}));
+  }
+  static std::vector<FrameRef> refs_of(int frame, int hop) {
+    std::vector<FrameRef> refs;
+    const auto n = static_cast<std::int64_t>(samples(frame, hop));
+    for (std::int64_t b = 0; b < kBatch; ++b) refs.push_back({b * hop, 0, n});
+    return refs;
+  }
+  DeviceArray<float> window, input, frames, rendered;
+  DeviceArray<double> sum, weight;
+  DeviceArray<FrameRef> refs;
+};
+
+Renderer::~Renderer() = default;
+
 Renderer::Renderer(FrameModel& model, const Context& context, int hop)
     : model_(model), context_(context), frame_(model.geometry().frame), hop_(hop) {
   if (hop < 1 || hop > frame_ / 2) {
@@ -87,9 +114,41 @@ void Renderer::finish(std::vector<float>& out) {
   run(out, true);
 }
 
+// Frames [first, first + B hop) from the input, through the model, onto sum_ and weight_.
+void Renderer::render_batch(std::int64_t first, int B) {
+  const OverlapAddDims d{B, frame_, hop_};
+  const auto n = static_cast<std::size_t>(overlap_add_samples(d)), size = static_cast<std::size_t>(B) * frame_;
+  const float* input = input_.data() + (first - input_start_);
+  own_sum_.assign(n, 0.0);
+  own_weight_.assign(n, 0.0);
+  if (context_.device == Device::kCpu) {
+    frames_.resize(size);
+    rendered_.resize(size);
+    for (int b = 0; b < B; ++b) std::copy_n(input + static_cast<long>(b) * hop_, frame_, frames_.begin() + b * frame_);
+    model_.forward(context_, rendered_.data(), frames_.data(), B);
+    overlap_add(context_, own_sum_.data(), own_weight_.data(), rendered_.data(), window_.data(), d);
+  } else {
+    if (!on_device_) on_device_ = std::make_unique<OnDevice>(context_, window_, frame_, hop_);
+    OnDevice& g = *on_device_;
+    g.input.upload(input, n);
+    gather_frames(context_, g.frames.data(), g.input.data(), g.refs.data(), {B, frame_, 1, 0});
+    model_.forward(context_, g.rendered.data(), g.frames.data(), B);
+    g.sum.fill_zero();
+    g.weight.fill_zero();
+    overlap_add(context_, g.sum.data(), g.weight.data(), g.rendered.data(), g.window.data(), d);
+    g.sum.download(own_sum_.data(), n);
+    g.weight.download(own_weight_.data(), n);
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int64_t at = first + static_cast<std::int64_t>(i) - out_start_;
+    if (at < 0) continue;
+    sum_[static_cast<std::size_t>(at)] += own_sum_[i];
+    weight_[static_cast<std::size_t>(at)] += own_weight_[i];
+  }
+}
+
 void Renderer::run(std::vector<float>& out, bool last) {
   const std::int64_t n_all = last ? n_frames(n_in_, frame_, hop_) : 0;
-  std::vector<float> frames, rendered;
   for (;;) {
     const std::int64_t first = frame_start(next_frame_, frame_, hop_);
     std::int64_t ready = (input_start_ + static_cast<std::int64_t>(input_.size()) - first - frame_) / hop_ + 1;
@@ -98,28 +157,12 @@ void Renderer::run(std::vector<float>& out, bool last) {
     // Whole batches while more may come; their number of frames does not change a frame's bits.
     if (ready <= 0 || (!last && ready < kBatch)) break;
     const int B = static_cast<int>(std::min<std::int64_t>(ready, kBatch));
-    frames.resize(static_cast<std::size_t>(B) * frame_);
-    rendered.resize(frames.size());
-    for (int b = 0; b < B; ++b) {
-      const auto from = input_.begin() + (first + static_cast<std::int64_t>(b) * hop_ - input_start_);
-      std::copy(from, from + frame_, frames.begin() + static_cast<long>(b) * frame_);
-    }
-    model_.forward(context_, rendered.data(), frames.data(), B);
     const std::int64_t end = first + static_cast<std::int64_t>(B - 1) * hop_ + frame_;
     if (end > out_start_) {
       sum_.resize(static_cast<std::size_t>(end - out_start_), 0.0);
       weight_.resize(sum_.size(), 0.0);
     }
-    for (int b = 0; b < B; ++b) {
-      const std::int64_t start = first + static_cast<std::int64_t>(b) * hop_;
-      for (int t = 0; t < frame_; ++t) {
-        const std::int64_t at = start + t - out_start_;
-        if (at < 0) continue;
-        const double w = window_[static_cast<std::size_t>(t)];
-        sum_[static_cast<std::size_t>(at)] += w * rendered[static_cast<std::size_t>(b) * frame_ + t];
-        weight_[static_cast<std::size_t>(at)] += w;
-      }
-    }
+    render_batch(first, B);
     next_frame_ += B;
     const std::int64_t next_start = frame_start(next_frame_, frame_, hop_);
     const std::int64_t final_end = std::min(next_start, n_in_);  // no later frame reaches below next_start

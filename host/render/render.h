@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels/device/context.h"
@@ -20,6 +21,7 @@ namespace cafx {
 class Renderer {
  public:
   Renderer(FrameModel&, const Context&, int hop);
+  ~Renderer();
 
   // Appends to `out` what is final after these samples; after `finish` everything, as many as were put in.
   void push(const float* x, std::size_t n, std::vector<float>& out);
@@ -27,13 +29,18 @@ class Renderer {
 
  private:
   void run(std::vector<float>& out, bool last);
+  void render_batch(std::int64_t first, int B);
 
   FrameModel& model_;
   const Context& context_;
   int frame_, hop_;
   std::vector<float> window_;
-  std::vector<float> input_;          // from sample input_start_ on
-  std::vector<double> sum_, weight_;  // overlap-add from sample out_start_ on
+  std::vector<float> input_;              // from sample input_start_ on
+  std::vector<double> sum_, weight_;      // overlap-add from sample out_start_ on
+  std::vector<float> frames_, rendered_;  // of one batch
+  std::vector<double> own_sum_, own_weight_;
+  struct OnDevice;
+  std::unique_ptr<OnDevice> on_device_;
   std::int64_t input_start_, out_start_ = 0, n_in_ = 0, next_frame_ = 0;
 };
 

@@ -9,6 +9,7 @@
 #include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
 #include "host/train/run_folder.h"
+#include "host/train/stepper.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -38,6 +39,7 @@ class Session {
         pool_(options.threads > 0 ? options.threads : available_threads()) {
     context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
     context_.pool = &pool_;
+    use_device(context_, options.device);
     const CafxConfig& m = config.model;
     const int hop = config.train.hop > 0 ? config.train.hop : m.hop;
     const int validation_hop = config.train.validation_hop > 0 ? config.train.validation_hop : m.hop;
@@ -56,7 +58,7 @@ class Session {
 
   void start(const std::string& run_hash) {
     checkpoint_.run_hash = run_hash;
-    checkpoint_.isa = to_string(context_.isa);
+    checkpoint_.isa = processor();
     checkpoint_.version = kVersion;
     checkpoint_.metrics = kMetricsHead;
     begin_stage(nullptr);
@@ -68,9 +70,9 @@ class Session {
     make_model();
     checkpoint_ = read_checkpoint(path, model_->params(), model_->n_floats());
     std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), model_->data());
-    if (checkpoint_.isa != to_string(context_.isa)) {
-      say(fmt::format("the checkpoint was made with instruction set {}, this process uses {}: the bits will differ",
-                      checkpoint_.isa, to_string(context_.isa)));
+    if (checkpoint_.isa != processor()) {
+      say(fmt::format("the checkpoint was made on {}, this process uses {}: the bits will differ", checkpoint_.isa,
+                      processor()));
     }
     if (checkpoint_.version != kVersion) {
       say(fmt::format("the checkpoint was made by cafx {}, this is {}: the bits may differ", checkpoint_.version,
@@ -78,6 +80,7 @@ class Session {
     }
     const Counters& c = counters();
     say(fmt::format("resumed: {}, epoch {}, step {}", stage_name(), c.epoch + 1, c.step_in_epoch));
+    make_stepper_of_stage();
   }
 
   TrainOutcome run() {
@@ -93,64 +96,64 @@ class Session {
       end_stage();
     }
     std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), model_->data());
+    model_->upload(context_);
     say_saaf_range();
     write_result();
     return outcome();
   }
 
  private:
+  // What decides the bits beside config and data.
+  std::string processor() const {
+    return context_.device == Device::kCuda ? device_name(context_) : std::string(to_string(context_.isa));
+  }
+
   // One epoch, from the step where the counters stand. False: asked to stop.
   bool run_epoch() {
     Counters& c = counters();
-    const auto& refs = pretraining() ? both_refs_ : training_.refs;
-    const auto n = static_cast<std::uint32_t>(refs.size());
+    const auto n = static_cast<std::uint32_t>(n_frames_of_stage());
     const auto order = permutation(n, {static_cast<std::uint64_t>(config_.train.seed),
                                        static_cast<std::uint64_t>(c.stage) * 1000003u + c.epoch + 1});
-    const long batch = config_.train.batch, steps = steps_per_epoch();
-    std::vector<FrameRef> frames;
+    const long steps = steps_per_epoch(), steps_before = c.step - c.step_in_epoch;
+    std::vector<float> rates;
+    for (long i = 0; i < steps; ++i) rates.push_back(static_cast<float>(learning_rate(steps_before + i)));
+    stepper_->begin_epoch(order, rates, steps_before, c.step_in_epoch);
+    long enqueued = c.step_in_epoch;
     while (c.step_in_epoch < steps) {
-      const long first = c.step_in_epoch * batch, last = std::min<long>(first + batch, n);
-      frames.clear();
-      for (long i = first; i < last; ++i) frames.push_back(refs[order[static_cast<std::size_t>(i)]]);
-      step(frames);
+      const long portion = std::min(stepper_->portion(), steps - enqueued);
+      stepper_->enqueue(portion);
+      enqueued += portion;
+      account(stepper_->collect(enqueued == steps));
       if (seconds_since(last_shown_) > 0.2) show(false);
-      if (options_.stop && options_.stop->load() && c.step_in_epoch < steps) return false;
-      if (seconds_since(last_save_) > options_.checkpoint_seconds) save();
+      const bool stop = options_.stop && options_.stop->load() && c.step_in_epoch < steps;
+      if (!stop && seconds_since(last_save_) <= options_.checkpoint_seconds) continue;
+      account(stepper_->collect(true));
+      if (stop && c.step_in_epoch < steps) return false;
+      save();
     }
     end_epoch();
     return !(options_.stop && options_.stop->load());
   }
 
-  void step(const std::vector<FrameRef>& frames) {
+  void account(const std::vector<StepRecord>& records) {
     Counters& c = counters();
-    const TrainConfig& t = config_.train;
-    const CafxBatch batch{pretraining() ? both_.data() : training_.dry.data(),
-                          pretraining() ? both_.data() : training_.wet.data(), frames.data(),
-                          static_cast<int>(frames.size())};
-    const double loss = model_->loss_and_gradient(context_, gradient_.data(), batch);
-    const double norm = std::sqrt(squared_norm(context_, gradient_.data(), model_->n_floats()));
-    if (!std::isfinite(loss) || !std::isfinite(norm)) stop_at_nan(loss);
-    AdamStep adam;
-    adam.lr = static_cast<float>(learning_rate(c.step));
-    adam.beta1 = static_cast<float>(t.beta1);
-    adam.beta2 = static_cast<float>(t.beta2);
-    adam.epsilon = static_cast<float>(t.epsilon);
-    adam.weight_decay = static_cast<float>(t.weight_decay);
-    adam.gradient_scale = t.clip_norm > 0.0 && norm > t.clip_norm ? static_cast<float>(t.clip_norm / norm) : 1.0f;
-    adam.step = ++c.step;
-    adam_step(context_, model_->data(), checkpoint_.m.data(), checkpoint_.v.data(), gradient_.data(),
-              decay_mask_.data(), model_->n_floats(), adam);
-    model_->project();
-    c.gradient_norm = norm;
-    c.loss_sum += loss * static_cast<double>(frames.size());
-    ++c.step_in_epoch;
-    ++c.total_steps;
-    ++steps_here_;
-    frames_here_ += static_cast<long>(frames.size());
+    for (const StepRecord& r : records) {
+      if (!std::isfinite(r.loss) || !std::isfinite(r.norm)) stop_at_nan(r.loss);
+      const long frames =
+          std::min<long>(config_.train.batch, n_frames_of_stage() - c.step_in_epoch * config_.train.batch);
+      c.gradient_norm = r.norm;
+      c.loss_sum += r.loss * static_cast<double>(frames);
+      ++c.step;
+      ++c.step_in_epoch;
+      ++c.total_steps;
+      ++steps_here_;
+      frames_here_ += frames;
+    }
   }
 
   void end_epoch() {
     Counters& c = counters();
+    stepper_->fetch(checkpoint_.m, checkpoint_.v);
     const double training = c.loss_sum / static_cast<double>(n_frames_of_stage());
     const double validation = pretraining() ? training : validate();
     const double rate = learning_rate(c.step - 1);
@@ -180,14 +183,13 @@ class Session {
 
   // Mean absolute error over all validation frames; over training frames where no note is kept for validation.
   double validate() {
-    const FrameSet& set = validation_.refs.empty() ? training_ : validation_;
+    const DeviceFrames& set = validation_.refs.empty() ? *frames_ : *validation_frames_;
     double total = 0.0;
-    for (std::size_t i = 0; i < set.refs.size(); i += static_cast<std::size_t>(config_.train.batch)) {
-      const auto n = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), set.refs.size() - i);
-      total += model_->loss(context_, {set.dry.data(), set.wet.data(), set.refs.data() + i, static_cast<int>(n)}) *
-               static_cast<double>(n);
+    for (std::size_t i = 0; i < set.size(); i += static_cast<std::size_t>(config_.train.batch)) {
+      const auto n = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), set.size() - i);
+      total += model_->loss(context_, set.batch(i, static_cast<int>(n))) * static_cast<double>(n);
     }
-    const double mean = total / static_cast<double>(set.refs.size());
+    const double mean = total / static_cast<double>(set.size());
     if (!std::isfinite(mean)) {
       throw Error(
           "{}: the validation error became {} in epoch {}; lower the learning rate (train.lr = {}) or set "
@@ -223,6 +225,7 @@ class Session {
       return;
     }
     ++c.stage;
+    stepper_.reset();
     const std::unique_ptr<CafxModel> former = std::move(model_);
     begin_stage(c.epoch > 0 || c.stage == 2 ? former.get() : nullptr);
     save();
@@ -251,6 +254,7 @@ class Session {
     checkpoint_.best.assign(model_->data(), model_->data() + n);
     checkpoint_.m.assign(n, 0.0f);
     checkpoint_.v.assign(n, 0.0f);
+    make_stepper_of_stage();
     if (stage_epochs() > 0) {
       say(fmt::format("{}: {} parameters, {} frames, {} steps an epoch", stage_name(), model_->n_parameters(),
                       n_frames_of_stage(), steps_per_epoch()));
@@ -272,19 +276,56 @@ class Session {
       const auto count = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), n - i);
       std::vector<FrameRef> frames;  // spread over all notes
       for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
-      peak = std::max(peak, model_->saaf_input_peak(context_, {training_.dry.data(), training_.wet.data(),
-                                                               frames.data(), static_cast<int>(count)}));
+      const DeviceFrames chosen(context_, training_.dry, training_.wet, frames);
+      peak = std::max(peak, model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count))));
     }
     return peak;
   }
 
   void make_model() {
+    stepper_.reset();
     model_ = std::make_unique<CafxModel>(config_.model, pretraining() ? CafxForm::kPretrain : CafxForm::kSupervised);
-    gradient_.assign(static_cast<std::size_t>(model_->n_floats()), 0.0f);
-    decay_mask_.assign(gradient_.size(), 0.0f);
-    for (const ParamSpec& p : model_->params()) {
-      std::fill_n(decay_mask_.begin() + p.offset, p.size, p.decay ? 1.0f : 0.0f);
+  }
+
+  // Frames and optimiser of the stage, from the weights and moments that stand in model and checkpoint.
+  void make_stepper_of_stage() {
+    stepper_.reset();
+    frames_.reset();
+    validation_frames_.reset();
+    model_->upload(context_);
+    if (stage_epochs() == 0) return;
+    const TrainConfig& t = config_.train;
+    refuse_what_does_not_fit();
+    if (pretraining()) {
+      frames_ = std::make_unique<DeviceFrames>(context_, both_, both_, both_refs_);
+    } else {
+      frames_ = std::make_unique<DeviceFrames>(context_, training_.dry, training_.wet, training_.refs);
+      validation_frames_ = std::make_unique<DeviceFrames>(context_, validation_.dry, validation_.wet, validation_.refs);
     }
+    std::vector<float> decay_mask(static_cast<std::size_t>(model_->n_floats()), 0.0f);
+    for (const ParamSpec& p : model_->params()) {
+      std::fill_n(decay_mask.begin() + p.offset, p.size, p.decay ? 1.0f : 0.0f);
+    }
+    StepSettings settings{t.batch, {}, t.clip_norm};
+    settings.adam.beta1 = static_cast<float>(t.beta1);
+    settings.adam.beta2 = static_cast<float>(t.beta2);
+    settings.adam.epsilon = static_cast<float>(t.epsilon);
+    settings.adam.weight_decay = static_cast<float>(t.weight_decay);
+    stepper_ = make_stepper(context_, *model_, *frames_, settings, decay_mask, checkpoint_.m, checkpoint_.v);
+  }
+
+  void refuse_what_does_not_fit() const {
+    if (context_.device == Device::kCpu) return;
+    const std::size_t samples = 2 * training_.dry.size() + validation_.dry.size(), free = free_memory(context_);
+    const auto needed = [&](int batch) {
+      return stepper_memory(context_, *model_, batch, samples, both_refs_.size() + validation_.refs.size());
+    };
+    if (needed(config_.train.batch) <= free) return;
+    int most = 0;
+    for (int batch = 1; needed(batch) <= free; batch *= 2) most = batch;
+    throw Error("train.batch = {}: needs {:.1f} MiB of the GPU's memory, {:.1f} are free; {}", config_.train.batch,
+                static_cast<double>(needed(config_.train.batch)) / 1048576.0, static_cast<double>(free) / 1048576.0,
+                most > 0 ? fmt::format("set train.batch = {}", most) : "not even one frame fits; use --device cpu");
   }
 
   void copy_by_name(const CafxModel& former, const std::vector<float>& weights) {
@@ -297,8 +338,9 @@ class Session {
 
   [[noreturn]] void stop_at_nan(double loss) {
     std::string first = "the loss alone";
+    const std::vector<float> gradient = stepper_->gradient_of(counters().step_in_epoch);
     for (const ParamSpec& p : model_->params()) {
-      const auto begin = gradient_.begin() + p.offset;
+      const auto begin = gradient.begin() + p.offset;
       if (std::any_of(begin, begin + p.size, [](float x) { return !std::isfinite(x); })) {
         first = "first the gradient of " + p.name;
         break;
@@ -314,6 +356,7 @@ class Session {
 
   // metrics.csv and best.safetensors say what the checkpoint says; the checkpoint is written last and decides.
   void save() {
+    if (stepper_) stepper_->fetch(checkpoint_.m, checkpoint_.v);
     checkpoint_.model.assign(model_->data(), model_->data() + model_->n_floats());
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) save_best();
@@ -413,7 +456,8 @@ class Session {
   std::vector<float> both_;
   std::vector<FrameRef> both_refs_;
   std::unique_ptr<CafxModel> model_;
-  std::vector<float> gradient_, decay_mask_;
+  std::unique_ptr<DeviceFrames> frames_, validation_frames_;
+  std::unique_ptr<Stepper> stepper_;
   Checkpoint checkpoint_;
   double validation_now_ = std::numeric_limits<double>::quiet_NaN();
   long steps_here_ = 0, frames_here_ = 0;

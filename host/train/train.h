@@ -49,6 +49,7 @@ struct TrainOptions {
   std::filesystem::path folder;             // of the run
   int threads = 0;                          // 0: all that this process may use
   std::string isa;                          // empty: the best there is
+  std::string device = "cpu";               // as use_device takes it
   const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
   TrainObserver* observer = nullptr;
   double checkpoint_seconds = 20.0;  // between checkpoints; one is also written at the end of each stage

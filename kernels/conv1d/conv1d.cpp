@@ -7,6 +7,13 @@ namespace cafx {
 CAFX_BACKENDS(void, conv1d_forward,
               (float* y, const float* x_padded, const float* w, const float* bias, void* scratch, Conv1dDims d));
 CAFX_BACKENDS(void, conv1d_backward, (float* dw, float* dbias, const float* dy, const float* x_padded, Conv1dDims d));
+CAFX_CUDA(void, conv1d_forward,
+          (const Context&, float* y, const float* x_padded, const float* w, const float* bias, void* scratch,
+           Conv1dDims d));
+CAFX_CUDA(void, conv1d_backward,
+          (const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, void* scratch,
+           Conv1dDims d));
+CAFX_CUDA(std::size_t, conv1d_backward_scratch, (const Context&, Conv1dDims d));
 
 static void check(Conv1dDims d) { CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.K >= 1, d.B, d.T, d.C, d.K); }
 
@@ -18,12 +25,20 @@ std::size_t conv1d_forward_scratch(const Context&, Conv1dDims d) {
 void conv1d_forward(const Context& context, float* y, const float* x_padded, const float* w, const float* bias,
                     void* scratch, Conv1dDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
   CAFX_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
 }
 
-void conv1d_backward(const Context& context, float* dw, float* dbias, const float* dy, const float* x_padded,
-                     Conv1dDims d) {
+std::size_t conv1d_backward_scratch(const Context& context, Conv1dDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, conv1d_backward_scratch, d);
+  return 0;
+}
+
+void conv1d_backward(const Context& context, float* dw, float* dbias, const float* dy, const float* x_padded,
+                     void* scratch, Conv1dDims d) {
+  check(d);
+  CAFX_CUDA_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, scratch, d);
   CAFX_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, d);
 }
 

@@ -5,7 +5,7 @@
 // Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
 // Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C)     C contiguous
 // Grads    dw +=   dbias +=   none for x: it is the input of the network.   dbias may be null.
-// Scratch  conv1d_forward_scratch bytes.   In place: no.
+// Scratch  conv1d_forward_scratch and conv1d_backward_scratch bytes.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
 #pragma once
@@ -26,6 +26,8 @@ constexpr int same_left(int K) { return (K - 1) / 2; }
 std::size_t conv1d_forward_scratch(const Context&, Conv1dDims);  // bytes
 void conv1d_forward(const Context&, float* y, const float* x_padded, const float* w, const float* bias, void* scratch,
                     Conv1dDims);
-void conv1d_backward(const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, Conv1dDims);
+std::size_t conv1d_backward_scratch(const Context&, Conv1dDims);  // bytes
+void conv1d_backward(const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, void* scratch,
+                     Conv1dDims);
 
 }  // namespace cafx

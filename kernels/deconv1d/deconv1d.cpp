@@ -9,11 +9,18 @@ CAFX_BACKENDS(void, deconv1d_forward,
 CAFX_BACKENDS(void, deconv1d_backward,
               (float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
                void* scratch, Deconv1dDims d));
+CAFX_CUDA(void, deconv1d_forward,
+          (const Context&, float* y, const float* u, const float* w, const float* bias, void* scratch, Deconv1dDims d));
+CAFX_CUDA(void, deconv1d_backward,
+          (const Context&, float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
+           void* scratch, Deconv1dDims d));
+CAFX_CUDA(std::size_t, deconv1d_scratch, (const Context&, Deconv1dDims d));
 
 static void check(Deconv1dDims d) { CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.K >= 1, d.B, d.T, d.C, d.K); }
 
-std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
+std::size_t deconv1d_scratch(const Context& context, Deconv1dDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, deconv1d_scratch, d);
   const std::size_t weights = static_cast<std::size_t>(d.C) * d.K;
   const std::size_t forward = weights + static_cast<std::size_t>(kDeconvTile) * d.K + d.T + d.K - 1;
   const std::size_t backward = 3 * weights;
@@ -23,12 +30,14 @@ std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
 void deconv1d_forward(const Context& context, float* y, const float* u, const float* w, const float* bias,
                       void* scratch, Deconv1dDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
   CAFX_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
 }
 
 void deconv1d_backward(const Context& context, float* du, float* dw, float* dbias, const float* dy_padded,
                        const float* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
   CAFX_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
 }
 

@@ -1,13 +1,13 @@
 // kernels/device/arena.h -- one block of memory, laid out before the first step.
 //
 //   A struct of pointers states its layout once, in a function that takes from an Arena; run with an empty one it tells
-//   the size, run on the block it sets the pointers. Every part starts on a cache line.
+//   the size, run on the block it sets the pointers. Every part starts at
+//   a multiple of 256 bytes, as GPU libraries ask.
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
-#include <memory>
-#include <new>
+
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -16,29 +16,26 @@ class Arena {
   template <class T>
   T* take(std::size_t n) {
     T* p = base_ ? reinterpret_cast<T*>(base_ + used_) : nullptr;
-    used_ += (n * sizeof(T) + 63) / 64 * 64;
+    used_ += (n * sizeof(T) + 255) / 256 * 256;
     return p;
   }
   std::size_t used() const { return used_; }
 
   // Lays out with `layout(arena)`: once for the size, once on memory of that size, which this object then owns.
   template <class Layout>
-  void build(Layout layout) {
+  void build(const Context& context, Layout layout) {
+    block_ = {};
     base_ = nullptr;
     used_ = 0;
     layout(*this);
-    block_.reset(static_cast<unsigned char*>(std::aligned_alloc(64, used_ + 64)));
-    if (!block_) throw std::bad_alloc();
-    base_ = block_.get();
+    block_ = DeviceArray<unsigned char>(context, used_ + 256);
+    base_ = block_.data();
     used_ = 0;
     layout(*this);
   }
 
  private:
-  struct Free {
-    void operator()(unsigned char* p) const { std::free(p); }
-  };
-  std::unique_ptr<unsigned char, Free> block_;
+  DeviceArray<unsigned char> block_;
   unsigned char* base_ = nullptr;
   std::size_t used_ = 0;
 };

@@ -52,11 +52,13 @@ Isa parse_isa(const std::string& name) {
 
 int n_slots(const Context& context, int B) { return context.device == Device::kCpu ? std::min(kGradientSlots, B) : 1; }
 
+int frames_per_call(const Context& context, int B) { return context.device == Device::kCpu ? 1 : B; }
+
 void over_frames(const Context& context, int B, const std::function<void(const MicroBatch&)>& body) {
   const int S = n_slots(context, B);
   over_tasks(context, S, [&](const Context& inner, int s) {
     const auto first = [&](int i) { return static_cast<int>(static_cast<long long>(i) * B / S); };
-    body({inner, first(s), first(s + 1), s});
+    body({inner, first(s), first(s + 1), s, frames_per_call(context, B)});
   });
 }
 

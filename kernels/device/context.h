@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "kernels/base/thread_pool.h"
@@ -24,20 +25,27 @@ Isa best_isa();                          // the widest that both this build and 
 // the number of threads: more would cost memory and a longer reduction, fewer would leave threads idle.
 inline constexpr int kGradientSlots = 16;
 
+struct CudaDevice;  // stream, library handles, plans: kernels/device/cuda.h
+
 struct Context {
   Device device = Device::kCpu;
+  std::shared_ptr<CudaDevice> cuda;  // open where device is kCuda
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
+  bool fuse_dnn = true;        // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
+  bool use_cudnn = true;       // on a GPU: convolutions by cuDNN, not by our plain kernels
   int worker = 0;              // which thread's scratch to use, in [0, n_workers())
 
-  int n_workers() const { return pool ? pool->n_threads() : 1; }
+  int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }
 };
 
-// One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside.
+// One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside, which get `n` frames
+// at a call (1 on a CPU, the whole batch on a GPU).
 struct MicroBatch {
   Context context;
-  int b0, b1, slot;
+  int b0, b1, slot, n;
 };
+int frames_per_call(const Context& context, int B);
 
 // Calls body once for each non-empty slot, in parallel. Slot s of S = min(kGradientSlots, B) gets frames
 // [s B / S, (s+1) B / S): the split depends on B alone.

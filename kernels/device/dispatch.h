@@ -28,7 +28,28 @@
   static_assert(true)
 
 // return CAFX_CALL(context, saaf_forward, y, x, ...);
-#define CAFX_CALL(context, name, ...)                                                                                  \
-  ((context).device == Device::kCuda ? throw Error("this build has no CUDA backend; run with --device cpu") : (void)0, \
-   CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)                                         \
+#define CAFX_CALL(context, name, ...)                                                                    \
+  ((context).device == Device::kCpu ? void() : throw Error(#name " has no CUDA twin; use --device cpu"), \
+   CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)                           \
        CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) portable::name(__VA_ARGS__))
+
+// The same for the CUDA twin, whose functions take the context first (its stream and library handles):
+// CAFX_CUDA(void, saaf_forward, (const Context&, float* y, ...)); and, first in the op's body,
+// CAFX_CUDA_CALL(context, saaf_forward, y, ...);
+#ifdef CAFX_HAS_CUDA
+#define CAFX_CUDA(result, name, parameters) \
+  namespace cuda {                          \
+  result name parameters;                   \
+  }                                         \
+  static_assert(true)
+#define CAFX_CUDA_CALL(context, name, ...) \
+  if ((context).device == Device::kCuda) return cuda::name(context, __VA_ARGS__)
+#else
+#define CAFX_CUDA(result, name, parameters) static_assert(true)
+#define CAFX_CUDA_CALL(context, name, ...) \
+  (CAFX_CHECK((context).device == Device::kCpu), ::cafx::detail::unused((context), ##__VA_ARGS__))
+namespace cafx::detail {
+template <class... T>
+constexpr void unused(const T&...) {}
+}  // namespace cafx::detail
+#endif

@@ -13,6 +13,17 @@ CAFX_BACKENDS(void, dnn_saaf_backward,
               (float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved, const float* r,
                const float* z, const std::int32_t* positions, const DnnSaafWeights& weights, const float* packed,
                float* scratch, const DnnSaafDims& d));
+CAFX_CUDA(void, dnn_saaf_prepare, (const Context&, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
+CAFX_CUDA(void, dnn_saaf_forward,
+          (const Context&, float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
+           const float* packed, float* scratch, const DnnSaafDims& d));
+CAFX_CUDA(void, dnn_saaf_backward,
+          (const Context&, float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
+           const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
+           const float* packed, float* scratch, const DnnSaafDims& d));
+CAFX_CUDA(std::size_t, dnn_saaf_packed, (const Context&, const DnnSaafDims& d));
+CAFX_CUDA(std::size_t, dnn_saaf_saved, (const Context&, const DnnSaafDims& d));
+CAFX_CUDA(std::size_t, dnn_saaf_scratch, (const Context&, const DnnSaafDims& d));
 
 static void check(const DnnSaafDims& d) {
   CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.P >= 1, d.B, d.T, d.C, d.P);
@@ -23,21 +34,25 @@ static void check(const DnnSaafDims& d) {
   CAFX_CHECK(!d.use_saaf || (d.saaf.S >= 1 && d.saaf.lo < d.saaf.hi), d.saaf.S, d.saaf.lo, d.saaf.hi);
 }
 
-std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims& d) {
+std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
   check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_packed, d);
   return sizeof(float) * static_cast<std::size_t>(DnnPacked(d).size);
 }
-std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims& d) {
+std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
   check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_saved, d);
   return sizeof(float) * static_cast<std::size_t>(DnnSaved(d).size);
 }
-std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims& d) {
+std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
   check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_scratch, d);
   return sizeof(float) * static_cast<std::size_t>(DnnScratch(d).size);
 }
 
 void dnn_saaf_prepare(const Context& context, void* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
   check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, d);
   CAFX_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, d);
 }
 
@@ -45,6 +60,8 @@ void dnn_saaf_forward(const Context& context, float* u, void* saved, const float
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
+  CAFX_CUDA_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
+                 static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   CAFX_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
             static_cast<const float*>(packed), static_cast<float*>(scratch), d);
 }
@@ -54,6 +71,8 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
                        const DnnSaafWeights& weights, const void* packed, void* scratch, const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
+  CAFX_CUDA_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions,
+                 weights, static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   CAFX_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions, weights,
             static_cast<const float*>(packed), static_cast<float*>(scratch), d);
 }

@@ -6,10 +6,11 @@
 // Source   arXiv:1810.06603 (4 layers), its journal version (5 layers). Plain twin: unpool, multiply, dense, saaf.
 // Shapes   r, dr, u, du (B,T,C)   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
 //          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
-// Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), between forward and backward.
+// Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), between forward and backward; nothing where
+//          the device computes them again.
 // Grads    dr =   dz =   dw[l] +=   dbias[l] +=   dv +=   dw_saaf +=
 // Packed   dnn_saaf_prepare lays the weights out for the device, once a step.
-// Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B.
+// Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B on a CPU.
 // Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
 #pragma once

@@ -4,13 +4,19 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/base/error.h"
+#include "kernels/device/dispatch.h"
 
 namespace cafx {
 
+CAFX_CUDA(void, gather_frames,
+          (const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims d));
+CAFX_CUDA(void, pad_frames, (const Context&, float* x_padded, const float* x, GatherDims d));
+CAFX_CUDA(void, overlap_add,
+          (const Context&, double* sum, double* weight, const float* frames, const float* window, OverlapAddDims d));
+
 void gather_frames(const Context& context, float* x_padded, const float* audio, const FrameRef* refs, GatherDims d) {
   CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.K >= 1 && d.left >= 0 && d.left < d.K, d.B, d.T, d.K, d.left);
-  CAFX_CHECK(context.device == Device::kCpu);
+  CAFX_CUDA_CALL(context, gather_frames, x_padded, audio, refs, d);
   const std::int64_t width = d.T + d.K - 1;
   for (int b = 0; b < d.B; ++b) {
     float* x = x_padded + b * width;
@@ -18,6 +24,31 @@ void gather_frames(const Context& context, float* x_padded, const float* audio, 
     const std::int64_t from = std::max(refs[b].start, refs[b].begin);
     const std::int64_t to = std::min(refs[b].start + d.T, refs[b].end);
     if (from < to) std::memcpy(x + d.left + (from - refs[b].start), audio + from, sizeof(float) * (to - from));
+  }
+}
+
+void pad_frames(const Context& context, float* x_padded, const float* x, GatherDims d) {
+  CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.K >= 1 && d.left >= 0 && d.left < d.K, d.B, d.T, d.K, d.left);
+  CAFX_CUDA_CALL(context, pad_frames, x_padded, x, d);
+  const std::int64_t width = d.T + d.K - 1;
+  for (int b = 0; b < d.B; ++b) {
+    float* to = x_padded + b * width;
+    std::fill(to, to + width, 0.0f);
+    std::memcpy(to + d.left, x + static_cast<std::int64_t>(b) * d.T, sizeof(float) * d.T);
+  }
+}
+
+void overlap_add(const Context& context, double* sum, double* weight, const float* frames, const float* window,
+                 OverlapAddDims d) {
+  CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.hop >= 1, d.B, d.T, d.hop);
+  CAFX_CUDA_CALL(context, overlap_add, sum, weight, frames, window, d);
+  for (int b = 0; b < d.B; ++b) {
+    const long start = static_cast<long>(b) * d.hop;
+    for (int t = 0; t < d.T; ++t) {
+      const double w = window[t];
+      sum[start + t] += w * frames[static_cast<long>(b) * d.T + t];
+      weight[start + t] += w;
+    }
   }
 }
 

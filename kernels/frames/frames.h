@@ -1,7 +1,8 @@
 // kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and put together again by overlap-add.
 //
 //   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and
-//   around overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
+//                around it
+//   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
 //
 //   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds
 //   sample 0, the last sample n - 1. The window is a periodic Hann; as the sum is divided by the actual sum of windows,
@@ -29,6 +30,16 @@ struct GatherDims {
 };
 
 void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);
+// The same of B frames that stand one after another: x (B,T).
+void pad_frames(const Context&, float* x_padded, const float* x, GatherDims);
+
+// B windowed frames, hop samples apart, added to what is there: sum[i] += sum_b window[i - b hop] frames[b, i - b hop],
+// weight[i] the same of the window alone; both from the first sample of the first frame.
+struct OverlapAddDims {
+  int B, T, hop;
+};
+constexpr long overlap_add_samples(OverlapAddDims d) { return static_cast<long>(d.B - 1) * d.hop + d.T; }
+void overlap_add(const Context&, double* sum, double* weight, const float* frames, const float* window, OverlapAddDims);
 
 std::int64_t n_frames(std::int64_t n_samples, int frame, int hop);
 std::int64_t frame_start(std::int64_t i, int frame, int hop);  // in samples, may be negative

@@ -15,31 +15,48 @@ CAFX_BACKENDS(void, front_end_backward,
               (float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz, const float* x1,
                const float* z, const std::int32_t* positions, const float* x_padded, const float* w2, float* scratch,
                FrontEndDims d));
+CAFX_CUDA(void, front_end_prepare,
+          (const Context&, float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
+           FrontEndDims d));
+CAFX_CUDA(void, front_end_forward,
+          (const Context&, float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
+           float* scratch, FrontEndDims d));
+CAFX_CUDA(void, front_end_backward,
+          (const Context&, float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
+           const float* x1, const float* z, const std::int32_t* positions, const float* x_padded, const float* w2,
+           float* scratch, FrontEndDims d));
+CAFX_CUDA(std::size_t, front_end_packed, (const Context&, FrontEndDims d));
+CAFX_CUDA(std::size_t, front_end_scratch, (const Context&, FrontEndDims d));
 
 static void check(FrontEndDims d) {
   CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.K1 >= 1 && d.K2 >= 1 && d.P >= 1, d.B, d.T, d.C, d.K1, d.K2, d.P);
   CAFX_CHECK(d.T % d.P == 0, d.T, d.P);
 }
 
-std::size_t front_end_packed(const Context&, FrontEndDims d) {
+std::size_t front_end_packed(const Context& context, FrontEndDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, front_end_packed, d);
   return sizeof(float) * static_cast<std::size_t>(FrontEndPacked(d).size);
 }
 
-std::size_t front_end_scratch(const Context&, FrontEndDims d) {
+std::size_t front_end_scratch(const Context& context, FrontEndDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, front_end_scratch, d);
   return sizeof(float) * static_cast<std::size_t>(FrontEndScratch(d).size);
 }
 
 void front_end_prepare(const Context& context, void* packed, const float* w1, const float* bias1, const float* w2,
                        const float* bias2, FrontEndDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, d);
   CAFX_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, d);
 }
 
 void front_end_forward(const Context& context, float* x1, float* z, std::int32_t* positions, const float* x_padded,
                        const void* packed, void* scratch, FrontEndDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, front_end_forward, x1, z, positions, x_padded, static_cast<const float*>(packed),
+                 static_cast<float*>(scratch), d);
   CAFX_CALL(context, front_end_forward, x1, z, positions, x_padded, static_cast<const float*>(packed),
             static_cast<float*>(scratch), d);
 }
@@ -48,6 +65,8 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
                         const float* dz, const float* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, void* scratch, FrontEndDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
+                 static_cast<float*>(scratch), d);
   CAFX_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
             static_cast<float*>(scratch), d);
 }

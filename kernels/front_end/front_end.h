@@ -28,7 +28,7 @@ struct FrontEndDims {
 };
 
 std::size_t front_end_packed(const Context&, FrontEndDims);   // bytes; does not depend on B
-std::size_t front_end_scratch(const Context&, FrontEndDims);  // bytes; does not depend on B
+std::size_t front_end_scratch(const Context&, FrontEndDims);  // bytes; does not depend on B on a CPU
 void front_end_prepare(const Context&, void* packed, const float* w1, const float* bias1, const float* w2,
                        const float* bias2, FrontEndDims);
 void front_end_forward(const Context&, float* x1, float* z, std::int32_t* positions, const float* x_padded,

@@ -12,6 +12,12 @@ CAFX_BACKENDS(void, local_dense_forward_block,
 CAFX_BACKENDS(void, local_dense_backward_block,
               (float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x, const float* w,
                float* scratch, LocalDenseDims d, int c0, int n_c));
+CAFX_CUDA(std::size_t, local_dense_scratch, (const Context&, LocalDenseDims d));
+CAFX_CUDA(void, local_dense_forward,
+          (const Context&, float* y, const float* x, const float* w, const float* bias, LocalDenseDims d));
+CAFX_CUDA(void, local_dense_backward,
+          (const Context&, float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x,
+           const float* w, void* scratch, LocalDenseDims d));
 
 static void check(LocalDenseDims d) { CAFX_CHECK(d.B >= 1 && d.I >= 1 && d.O >= 1 && d.C >= 1, d.B, d.I, d.O, d.C); }
 
@@ -25,6 +31,7 @@ static std::size_t scratch_floats(LocalDenseDims d) {  // of one worker
 
 std::size_t local_dense_scratch(const Context& context, LocalDenseDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, local_dense_scratch, d);
   return sizeof(float) * scratch_floats(d) * static_cast<std::size_t>(context.n_workers());
 }
 
@@ -40,6 +47,7 @@ static void over_channels(const Context& context, void* scratch, LocalDenseDims 
 void local_dense_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,
                          void* scratch, LocalDenseDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, local_dense_forward, y, x, w, bias, d);
   over_channels(context, scratch, d, [&](const Context& inner, float* own, int c0, int n_c) {
     CAFX_CALL(inner, local_dense_forward_block, y, x, w, bias, own, d, c0, n_c);
   });
@@ -48,6 +56,7 @@ void local_dense_forward(const Context& context, float* y, const float* x, const
 void local_dense_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dy, const float* y,
                           const float* x, const float* w, void* scratch, LocalDenseDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, local_dense_backward, dx, dw, dbias, dy, y, x, w, scratch, d);
   over_channels(context, scratch, d, [&](const Context& inner, float* own, int c0, int n_c) {
     CAFX_CALL(inner, local_dense_backward_block, dx, dw, dbias, dy, y, x, w, own, d, c0, n_c);
   });

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/device/dispatch.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -13,6 +14,20 @@ CAFX_BACKENDS(void, adam_block,
                float correction1, float correction2));
 CAFX_BACKENDS(double, squared_norm_block, (const float* x, long n));
 CAFX_BACKENDS(void, reduce_block, (float* total, float* const* slots, int n_slots, long at, long n));
+
+CAFX_CUDA(void, adam_step,
+          (const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
+           AdamStep step, float correction1, float correction2, const StepState* state));
+CAFX_CUDA(std::size_t, squared_norm_scratch, (const Context&, long n));
+CAFX_CUDA(void, squared_norm,
+          (const Context&, double* total, const float* x, long n, void* scratch, std::size_t bytes));
+CAFX_CUDA(void, reduce_slots, (const Context&, float* total, float* const* slots, int n_slots, long n));
+CAFX_CUDA(void, step_begin,
+          (const Context&, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
+           const std::uint32_t* order, int B, int batch));
+CAFX_CUDA(void, step_end,
+          (const Context&, StepState* state, StepRecord* records, const double* losses, const double* squared_norm,
+           int B, int T, float clip_norm));
 
 constexpr long kBlock = 4096;
 
@@ -30,6 +45,7 @@ void adam_step(const Context& context, float* params, float* m, float* v, const 
   const double t = static_cast<double>(step.step);
   const auto correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(step.beta1), t));
   const auto correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(step.beta2), t));
+  CAFX_CUDA_CALL(context, adam_step, params, m, v, grads, decay_mask, n, step, correction1, correction2, nullptr);
   over_blocks(context, n, [&](const Context& inner, long at, long count) {
     CAFX_CALL(inner, adam_block, params + at, m + at, v + at, grads + at, decay_mask ? decay_mask + at : nullptr, count,
               step, correction1, correction2);
@@ -38,6 +54,15 @@ void adam_step(const Context& context, float* params, float* m, float* v, const 
 
 double squared_norm(const Context& context, const float* x, long n) {
   CAFX_CHECK(n >= 0, n);
+  if (context.device == Device::kCuda) {
+    const std::size_t bytes = squared_norm_scratch(context, n);
+    DeviceArray<unsigned char> scratch(context, bytes);
+    DeviceArray<double> total(context, 1);
+    squared_norm(context, total.data(), x, n, scratch.data(), bytes);
+    double norm = 0.0;
+    total.download(&norm, 1);
+    return norm;
+  }
   std::vector<double> sums(static_cast<std::size_t>((n + kBlock - 1) / kBlock));
   over_blocks(context, n, [&](const Context& inner, long at, long count) {
     sums[static_cast<std::size_t>(at / kBlock)] = CAFX_CALL(inner, squared_norm_block, x + at, count);
@@ -49,9 +74,37 @@ double squared_norm(const Context& context, const float* x, long n) {
 
 void reduce_slots(const Context& context, float* total, float* const* slots, int n_slots, long n) {
   CAFX_CHECK(n >= 0 && n_slots >= 1 && n_slots <= kGradientSlots, n, n_slots);
+  CAFX_CUDA_CALL(context, reduce_slots, total, slots, n_slots, n);
   over_blocks(context, n, [&](const Context& inner, long at, long count) {
     CAFX_CALL(inner, reduce_block, total, slots, n_slots, at, count);
   });
+}
+
+static void only_on_cuda(const Context& context) { CAFX_CHECK(context.device == Device::kCuda); }
+
+void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               long n, AdamStep constants, const StepState* state) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, adam_step, params, m, v, grads, decay_mask, n, constants, 1.0f, 1.0f, state);
+}
+std::size_t squared_norm_scratch(const Context& context, long n) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, squared_norm_scratch, n);
+  return 0;
+}
+void squared_norm(const Context& context, double* total, const float* x, long n, void* scratch, std::size_t bytes) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, squared_norm, total, x, n, scratch, bytes);
+}
+void step_begin(const Context& context, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
+                const std::uint32_t* order, int B, int batch) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, step_begin, state, table, refs, all, order, B, batch);
+}
+void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses,
+              const double* squared, int B, int T, float clip_norm) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, step_end, state, records, losses, squared, B, T, clip_norm);
 }
 
 }  // namespace cafx

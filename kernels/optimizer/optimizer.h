@@ -10,6 +10,7 @@
 #pragma once
 
 #include "kernels/device/context.h"
+#include "kernels/optimizer/step_state.h"
 
 namespace cafx {
 
@@ -21,8 +22,17 @@ struct AdamStep {
 
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
                AdamStep);
-double squared_norm(const Context&, const float* x, long n);
-// total[i] = sum over slots, as a fixed tree, of slots[s][i].
+double squared_norm(const Context&, const float* x, long n);  // waits for the device
+// GPU only: the same with everything on the device, for a step that is one CUDA graph (step_state.h).
+void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
+               AdamStep constants, const StepState* state);
+std::size_t squared_norm_scratch(const Context&, long n);  // bytes
+void squared_norm(const Context&, double* total, const float* x, long n, void* scratch, std::size_t scratch_bytes);
+void step_begin(const Context&, StepState*, const StepScalars* table, FrameRef* refs, const FrameRef* all,
+                const std::uint32_t* order, int B, int batch);
+void step_end(const Context&, StepState*, StepRecord*, const double* losses, const double* squared_norm, int B, int T,
+              float clip_norm);
+
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);
 
 }  // namespace cafx

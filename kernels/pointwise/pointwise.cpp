@@ -10,6 +10,15 @@ CAFX_BACKENDS(void, abs_forward, (float* y, const float* x, long n));
 CAFX_BACKENDS(void, abs_backward, (float* dx, const float* dy, const float* x, long n));
 CAFX_BACKENDS(void, multiply_forward, (float* y, const float* a, const float* b, long n));
 CAFX_BACKENDS(void, multiply_backward, (float* da, float* db, const float* dy, const float* a, const float* b, long n));
+CAFX_CUDA(void, activation_forward, (const Context&, float* y, const float* x, long n, Activation a));
+CAFX_CUDA(void, activation_backward,
+          (const Context&, float* dx, const float* dy, const float* y, long n, Activation a));
+CAFX_CUDA(void, abs_forward, (const Context&, float* y, const float* x, long n));
+CAFX_CUDA(void, abs_backward, (const Context&, float* dx, const float* dy, const float* x, long n));
+CAFX_CUDA(void, multiply_forward, (const Context&, float* y, const float* a, const float* b, long n));
+CAFX_CUDA(void, multiply_backward,
+          (const Context&, float* da, float* db, const float* dy, const float* a, const float* b, long n));
+CAFX_CUDA(void, add_scaled, (const Context&, float* y, float a, const float* x, long n));
 
 const char* to_string(Activation activation) {
   switch (activation) {
@@ -27,28 +36,39 @@ const char* to_string(Activation activation) {
 
 void activation_forward(const Context& context, float* y, const float* x, long n, Activation a) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, activation_forward, y, x, n, a);
   CAFX_CALL(context, activation_forward, y, x, n, a);
 }
 void activation_backward(const Context& context, float* dx, const float* dy, const float* y, long n, Activation a) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, activation_backward, dx, dy, y, n, a);
   CAFX_CALL(context, activation_backward, dx, dy, y, n, a);
 }
 void abs_forward(const Context& context, float* y, const float* x, long n) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, abs_forward, y, x, n);
   CAFX_CALL(context, abs_forward, y, x, n);
 }
 void abs_backward(const Context& context, float* dx, const float* dy, const float* x, long n) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, abs_backward, dx, dy, x, n);
   CAFX_CALL(context, abs_backward, dx, dy, x, n);
 }
 void multiply_forward(const Context& context, float* y, const float* a, const float* b, long n) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, multiply_forward, y, a, b, n);
   CAFX_CALL(context, multiply_forward, y, a, b, n);
 }
 void multiply_backward(const Context& context, float* da, float* db, const float* dy, const float* a, const float* b,
                        long n) {
   CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, multiply_backward, da, db, dy, a, b, n);
   CAFX_CALL(context, multiply_backward, da, db, dy, a, b, n);
+}
+void add_scaled(const Context& context, float* y, float a, const float* x, long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, add_scaled, y, a, x, n);
+  for (long i = 0; i < n; ++i) y[i] += a * x[i];
 }
 
 }  // namespace cafx

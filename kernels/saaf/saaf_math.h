@@ -83,4 +83,28 @@ CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const Sa
   dv[(d.has_v0 ? d.C : 0) + c] += static_cast<float>(n1 + d.lo * n0);
 }
 
+// Clamps the slopes of channel c from the left to the right.
+CAFX_HOST_DEVICE inline void saaf_project_channel(float* v, float* w, float L, SaafDims d, int c) {
+  // Aims a rounding step inside L: the slopes that `saaf_lipschitz` sums up again must not round to above it.
+  const double bound = static_cast<double>(L) * (1.0 - 1e-6 * (d.S + 1)), unit = saaf_slope_unit(d);
+  const auto clamped = [bound](double slope) { return slope > bound ? bound : slope < -bound ? -bound : slope; };
+  float& v1_at = v[(d.has_v0 ? d.C : 0) + c];
+  const double wanted_v1 = v1_at;
+  double slope = wanted_v1, within = clamped(wanted_v1);
+  bool changed = within != wanted_v1;
+  if (changed) v1_at = static_cast<float>(within);
+  const double v1 = v1_at;
+  within = v1;
+  for (int s = 0; s < d.S; ++s) {
+    if (!saaf_is_curved(d, s)) continue;
+    float& w_at = w[static_cast<long>(saaf_row(d, s)) * d.C + c];
+    const double before = d.order == 2 ? slope : wanted_v1;
+    slope = before + unit * w_at;
+    const double target = clamped(slope), base = d.order == 2 ? within : v1;
+    changed = changed || target != slope;
+    if (changed) w_at = static_cast<float>((target - base) / unit);
+    within = base + unit * w_at;
+  }
+}
+
 }  // namespace cafx

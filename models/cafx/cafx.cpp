@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -147,14 +146,16 @@ struct CafxModel::State {
   long n_floats = 0, n_parameters = 0;
   long n_slot = 0;  // floats of a gradient slot: all tensors but Dense-Local's, whose gradient is summed over the batch
                     // channel by channel and so needs no slots
-  std::vector<float> block;
+  std::vector<float> block;      // the parameters, on the host
+  DeviceArray<float> on_device;  // and where a GPU trains them
 
-  struct Worker {  // of one frame
+  struct Worker {  // of the frames of one call
     float *u, *du, *y, *dy_padded, *held;
     void *saved, *scratch;
   };
   Arena arena;
   int B = 0, n_workers = 0;  // what the arena was laid out for
+  Device device = Device::kCpu;
   bool training = false;
   float *x_padded = nullptr, *x1 = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
   float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *dx1 = nullptr, *target = nullptr;
@@ -172,12 +173,17 @@ struct CafxModel::State {
     });
     return t;
   }
-  Tensors tensors() { return tensors(block.data()); }
+  float* weights(const Context& context) {
+    if (context.device == Device::kCpu) return block.data();
+    if (on_device.size() != block.size()) on_device = DeviceArray<float>(context, block);
+    return on_device.data();
+  }
 
   bool supervised() const { return form == CafxForm::kSupervised; }
 
   void lay_out(const Context& context, Arena& a) {
-    const Dims d(config, B), one(config, 1);
+    const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
+    const Dims d(config, B), call(config, static_cast<int>(n));
     const std::size_t frames = static_cast<std::size_t>(B), T = config.frame, C = config.filters, K = config.taps,
                       pooled = T / config.pool, latent = config.latent;
     x_padded = a.take<float>(frames * (T + K - 1));
@@ -205,29 +211,31 @@ struct CafxModel::State {
     }
     workers.assign(static_cast<std::size_t>(n_workers), {});
     for (Worker& w : workers) {
-      w.u = a.take<float>(T * C);
-      w.y = a.take<float>(T);
-      w.held = supervised() ? nullptr : a.take<float>(T * C);
-      std::size_t scratch = std::max(front_end_scratch(context, one.front), deconv1d_scratch(context, one.deconv));
+      w.u = a.take<float>(n * T * C);
+      w.y = a.take<float>(n * T);
+      w.held = supervised() ? nullptr : a.take<float>(n * T * C);
+      std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
       if (supervised()) {
-        scratch = std::max(scratch, dense_time_scratch(context, one.dense));
-        scratch = std::max(scratch, dnn_saaf_scratch(context, one.dnn));
+        scratch = std::max(scratch, dense_time_scratch(context, call.dense));
+        scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
       }
       w.scratch = a.take<char>(scratch);
       if (training) {
-        w.du = a.take<float>(T * C);
-        w.dy_padded = a.take<float>(T + K - 1);
-        if (supervised()) w.saved = a.take<char>(dnn_saaf_saved(context, one.dnn));
+        w.du = a.take<float>(n * T * C);
+        w.dy_padded = a.take<float>(n * (T + K - 1));
+        if (supervised()) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
       }
     }
   }
 
   void reserve(const Context& context, int frames, bool train) {
-    if (frames <= B && context.n_workers() == n_workers && (training || !train)) return;
+    const bool same_device = context.device == device;
+    if (frames <= B && context.n_workers() == n_workers && (training || !train) && same_device) return;
+    device = context.device;
     B = std::max(B, frames);
     n_workers = context.n_workers();
     training = training || train;
-    arena.build([&](Arena& a) { lay_out(context, a); });
+    arena.build(context, [&](Arena& a) { lay_out(context, a); });
   }
 
   DnnSaafWeights dnn_weights(const Tensors& t) const {
@@ -271,67 +279,85 @@ struct CafxModel::State {
 
   // Weights laid out for the fused ops: once a step, after the weights have changed.
   void prepare(const Context& context) {
-    const Tensors t = tensors();
+    const Tensors t = tensors(weights(context));
     const Dims d(config, 1);
     front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
     if (supervised()) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
+  }
+
+  // body(frames b .. b + n of the batch, where they lie), for each call of the micro-batch.
+  template <class Body>
+  void over_calls(const Context& context, int frames, Body body) {
+    over_frames(context, frames, [&](const MicroBatch& mb) {
+      for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
+    });
   }
 
   // x_padded -> x1, z, positions -> h. Dense-Local runs over all channels of the whole batch, so its weights, the
   // largest of the model, are read once a step and not once a frame.
   template <class Load>
   void encode(const Context& context, int frames, Load load) {
-    const Dims one(config, 1), all(config, frames);
-    over_frames(context, frames, [&](const MicroBatch& mb) {
-      for (int b = mb.b0; b < mb.b1; ++b) {
-        const Frame f = frame(b);
-        load(mb.context, b, f);
-        front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
-                          one.front);
-      }
+    const Dims call(config, frames_per_call(context, frames)), all(config, frames);
+    over_calls(context, frames, [&](const MicroBatch& mb, int b, const Frame& f) {
+      load(mb, b, f);
+      front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
+                        call.front);
     });
-    const Tensors t = tensors();
+    const Tensors t = tensors(weights(context));
     if (supervised()) {
       local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
     }
   }
 
-  // One frame: h -> zhat -> u -> y; the pretrained form: z -> u -> y.
-  void decode(const Context& inner, const Frame& f, const Tensors& t, const Dims& one, bool save) {
+  // The frames of one call: h -> zhat -> u -> y; the pretrained form: z -> u -> y.
+  void decode(const Context& inner, float* y, const Frame& f, const Tensors& t, const Dims& call, bool save) {
     const Worker& w = worker(inner);
     if (supervised()) {
-      dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, one.dense);
-      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch, one.dnn);
+      dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
+      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch,
+                       call.dnn);
     } else {
-      unpool_forward(inner, w.held, f.z, f.positions, one.pool, Unpool::kPositions);
-      multiply_forward(inner, w.u, w.held, f.x1, static_cast<long>(config.frame) * config.filters);
+      unpool_forward(inner, w.held, f.z, f.positions, call.pool, Unpool::kPositions);
+      multiply_forward(inner, w.u, w.held, f.x1, n_values(call));
     }
-    deconv1d_forward(inner, w.y, w.u, t.conv_w, t.deconv_b, w.scratch, one.deconv);
+    deconv1d_forward(inner, y, w.u, t.conv_w, t.deconv_b, w.scratch, call.deconv);
   }
+  static long n_values(const Dims& call) { return static_cast<long>(call.front.B) * call.front.T * call.front.C; }
 
   // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
-  void decode_backward(const Context& inner, const Frame& f, const Tensors& t, const Tensors& g, const Dims& one) {
+  void decode_backward(const Context& inner, const Frame& f, const Tensors& t, const Tensors& g, const Dims& call) {
     const Worker& w = worker(inner);
-    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, one.deconv);
+    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
     if (supervised()) {
       dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads(g), w.du, w.saved, f.x1, f.zhat, f.positions, dnn_weights(t),
-                        dnn_packed, w.scratch, one.dnn);
-      dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, one.dense);
+                        dnn_packed, w.scratch, call.dnn);
+      dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, call.dense);
     } else {
-      const long n = static_cast<long>(config.frame) * config.filters;
-      multiply_backward(inner, w.u, f.dx1, w.du, w.held, f.x1, n);
-      unpool_backward(inner, f.dz, w.u, f.positions, one.pool, Unpool::kPositions);
+      multiply_backward(inner, w.u, f.dx1, w.du, w.held, f.x1, n_values(call));
+      unpool_backward(inner, f.dz, w.u, f.positions, call.pool, Unpool::kPositions);
     }
   }
 
-  static void gather(const Context& inner, const Frame& f, const CafxBatch& batch, int b, const CafxConfig& c) {
-    gather_frames(inner, f.x_padded, batch.input, batch.refs + b, {1, c.frame, c.taps, same_left(c.taps)});
-    gather_frames(inner, f.target, batch.target, batch.refs + b, {1, c.frame, 1, 0});
+  // Input and target of the batch into x_padded and target, then encode.
+  void encode(const Context& context, const CafxBatch& batch) {
+    const CafxConfig& c = config;
+    encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
+      gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
+      gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
+    });
   }
 
-  double mean_loss(int frames) const {
+  void error(const Context& inner, int b, const Frame& f, float gradient_scale, const Dims& call) {
+    const Worker& w = worker(inner);
+    mae_forward_backward(inner, losses + b, w.dy_padded, w.y, f.target, gradient_scale,
+                         {call.front.B, config.frame, config.taps, deconv1d_pad(call.deconv), config.frame});
+  }
+
+  double mean_loss(const Context& context, int frames) const {
+    std::vector<double> sums(static_cast<std::size_t>(frames));
+    copy(context, sums.data(), losses, sizeof(double) * sums.size());
     double total = 0.0;
-    for (int b = 0; b < frames; ++b) total += losses[b];
+    for (const double s : sums) total += s;
     return total / (static_cast<double>(frames) * config.frame);
   }
 };
@@ -400,23 +426,52 @@ Geometry CafxModel::geometry() const {
   return {c.frame, c.hop, 0, 0, c.frame, c.sample_rate};
 }
 
+float* CafxModel::weights(const Context& context) { return state_->weights(context); }
+
+void CafxModel::upload(const Context& context) {
+  State& s = *state_;
+  if (context.device == Device::kCpu) return;
+  copy(context, s.weights(context), s.block.data(), sizeof(float) * s.block.size());
+}
+
+void CafxModel::download(const Context& context) {
+  State& s = *state_;
+  if (context.device == Device::kCpu) return;
+  copy(context, s.block.data(), s.weights(context), sizeof(float) * s.block.size());
+}
+
+std::size_t CafxModel::training_memory(const Context& context, int B) const {
+  State plan;
+  plan.config = state_->config;
+  plan.form = state_->form;
+  plan.params = state_->params;
+  plan.n_slot = state_->n_slot;
+  plan.B = B;
+  plan.n_workers = context.n_workers();
+  plan.training = true;
+  Arena arena;
+  plan.lay_out(context, arena);
+  return arena.used();
+}
+
+void CafxModel::reserve(const Context& context, int B) { state_->reserve(context, B, true); }
+
+const double* CafxModel::losses() const { return state_->losses; }
+
 void CafxModel::forward(const Context& context, float* y, const float* x, int B) {
   CAFX_CHECK(B >= 1, B);
   State& s = *state_;
+  const CafxConfig& c = s.config;
   s.reserve(context, B, false);
   s.prepare(context);
-  const Tensors t = s.tensors();
-  const Dims one(s.config, 1);
-  const std::size_t T = static_cast<std::size_t>(s.config.frame), K = static_cast<std::size_t>(s.config.taps);
-  s.encode(context, B, [&](const Context&, int b, const State::Frame& f) {
-    std::fill(f.x_padded, f.x_padded + T + K - 1, 0.0f);
-    std::memcpy(f.x_padded + same_left(s.config.taps), x + static_cast<std::size_t>(b) * T, sizeof(float) * T);
+  const Tensors t = s.tensors(s.weights(context));
+  const Dims call(c, frames_per_call(context, B));
+  const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
+  s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
   });
-  over_frames(context, B, [&](const MicroBatch& mb) {
-    for (int b = mb.b0; b < mb.b1; ++b) {
-      s.decode(mb.context, s.frame(b), t, one, false);
-      std::memcpy(y + static_cast<std::size_t>(b) * T, s.worker(mb.context).y, sizeof(float) * T);
-    }
+  s.over_calls(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    s.decode(mb.context, y + at(b), f, t, call, false);
   });
 }
 
@@ -425,75 +480,65 @@ double CafxModel::loss(const Context& context, const CafxBatch& batch) {
   State& s = *state_;
   s.reserve(context, batch.B, true);
   s.prepare(context);
-  const Tensors t = s.tensors();
-  const Dims one(s.config, 1);
-  const CafxConfig& c = s.config;
-  s.encode(context, batch.B,
-           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
-  over_frames(context, batch.B, [&](const MicroBatch& mb) {
-    for (int b = mb.b0; b < mb.b1; ++b) {
-      const State::Frame f = s.frame(b);
-      const State::Worker& w = s.worker(mb.context);
-      s.decode(mb.context, f, t, one, false);
-      mae_forward_backward(mb.context, s.losses + b, w.dy_padded, w.y, f.target, 0.0f,
-                           {1, c.frame, c.taps, deconv1d_pad(one.deconv), c.frame});
-    }
+  const Tensors t = s.tensors(s.weights(context));
+  const Dims call(s.config, frames_per_call(context, batch.B));
+  s.encode(context, batch);
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    s.decode(mb.context, s.worker(mb.context).y, f, t, call, false);
+    s.error(mb.context, b, f, 0.0f, call);
   });
-  return s.mean_loss(batch.B);
+  return s.mean_loss(context, batch.B);
 }
 
 double CafxModel::loss_and_gradient(const Context& context, float* gradient, const CafxBatch& batch) {
+  enqueue_gradient(context, gradient, batch);
+  return state_->mean_loss(context, batch.B);
+}
+
+void CafxModel::enqueue_gradient(const Context& context, float* gradient, const CafxBatch& batch) {
   CAFX_CHECK(batch.B >= 1, batch.B);
   State& s = *state_;
   s.reserve(context, batch.B, true);
   s.prepare(context);
   const CafxConfig& c = s.config;
-  const Tensors t = s.tensors(), total = s.tensors(gradient);
-  const Dims one(c, 1), all(c, batch.B);
+  const Tensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
+  const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
   const auto scale = static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
-  s.encode(context, batch.B,
-           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
+  s.encode(context, batch);
 
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
-    std::fill(slot, slot + s.n_slot, 0.0f);
+    fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(s.n_slot));
     const Tensors g = s.tensors(slot);
-    for (int b = mb.b0; b < mb.b1; ++b) {
+    for (int b = mb.b0; b < mb.b1; b += mb.n) {
       const State::Frame f = s.frame(b);
-      const State::Worker& w = s.worker(mb.context);
-      s.decode(mb.context, f, t, one, true);
-      mae_forward_backward(mb.context, s.losses + b, w.dy_padded, w.y, f.target, scale,
-                           {1, c.frame, c.taps, deconv1d_pad(one.deconv), c.frame});
-      s.decode_backward(mb.context, f, t, g, one);
+      s.decode(mb.context, s.worker(mb.context).y, f, t, call, true);
+      s.error(mb.context, b, f, scale, call);
+      s.decode_backward(mb.context, f, t, g, call);
     }
   });
 
   if (s.supervised()) {
-    std::fill(gradient + s.n_slot, gradient + s.n_floats, 0.0f);
+    fill_zero(context, gradient + s.n_slot, sizeof(float) * static_cast<std::size_t>(s.n_floats - s.n_slot));
     local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
                          s.local_dense_scratch, all.local_dense);
   }
 
-  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
     const Tensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
-    for (int b = mb.b0; b < mb.b1; ++b) {
-      const State::Frame f = s.frame(b);
-      front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
-                         f.x_padded, t.local_w, s.worker(mb.context).scratch, one.front);
-    }
+    front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
+                       f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
   });
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), s.n_slot);
 
   if (s.supervised() && c.saaf) {
     for (const ParamSpec& p : s.params) {
       if (p.name != "saaf.v" && p.name != "saaf.w") continue;
-      for (long i = p.offset; i < p.offset + p.size; ++i) {
-        gradient[i] += 2.0f * static_cast<float>(c.saaf_l2) * s.block[static_cast<std::size_t>(i)];
-      }
+      add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), s.weights(context) + p.offset,
+                 p.size);
     }
   }
-  return s.mean_loss(batch.B);
 }
 
 double CafxModel::penalty() const {
@@ -508,17 +553,17 @@ double CafxModel::penalty() const {
   return s.config.saaf_l2 * total;
 }
 
-void CafxModel::project() {
+void CafxModel::project(const Context& context) {
   State& s = *state_;
   if (!s.supervised() || !s.config.saaf || s.config.saaf_lipschitz <= 0.0) return;
-  const Tensors t = s.tensors();
-  saaf_project(t.saaf_v, t.saaf_w, static_cast<float>(s.config.saaf_lipschitz), Dims::saaf_of(s.config, 1));
+  const Tensors t = s.tensors(s.weights(context));
+  saaf_project(context, t.saaf_v, t.saaf_w, static_cast<float>(s.config.saaf_lipschitz), Dims::saaf_of(s.config, 1));
 }
 
 double CafxModel::lipschitz() const {
   State& s = *state_;
   if (!s.supervised() || !s.config.saaf) return 0.0;
-  const Tensors t = s.tensors();
+  const Tensors t = s.tensors(s.block.data());
   std::vector<float> constant(static_cast<std::size_t>(s.config.filters));
   saaf_lipschitz(constant.data(), t.saaf_v, t.saaf_w, Dims::saaf_of(s.config, 1));
   return *std::max_element(constant.begin(), constant.end());
@@ -529,28 +574,27 @@ double CafxModel::saaf_input_peak(const Context& context, const CafxBatch& batch
   if (!s.supervised() || !s.config.saaf) return 0.0;
   s.reserve(context, batch.B, true);
   s.prepare(context);
-  const Tensors t = s.tensors();
-  const CafxConfig& c = s.config;
-  Dims one(c, 1);
-  one.dnn.use_saaf = false;  // u is then what would go into the SAAF
-  s.encode(context, batch.B,
-           [&](const Context& inner, int b, const State::Frame& f) { State::gather(inner, f, batch, b, c); });
-  over_frames(context, batch.B, [&](const MicroBatch& mb) {
-    for (int b = mb.b0; b < mb.b1; ++b) {
-      s.decode(mb.context, s.frame(b), t, one, false);
-      const float* u = s.worker(mb.context).u;
-      float peak = 0.0f;
-      for (long i = 0; i < static_cast<long>(c.frame) * c.filters; ++i) peak = std::max(peak, std::abs(u[i]));
-      s.losses[b] = peak;
-    }
+  const Tensors t = s.tensors(s.weights(context));
+  Dims call(s.config, frames_per_call(context, batch.B));
+  call.dnn.use_saaf = false;  // u is then what would go into the SAAF
+  s.encode(context, batch);
+  const std::size_t n = static_cast<std::size_t>(State::n_values(call));
+  std::vector<float> peaks(static_cast<std::size_t>(batch.B), 0.0f);
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    const State::Worker& w = s.worker(mb.context);
+    s.decode(mb.context, w.y, f, t, call, false);
+    std::vector<float> u(n);
+    copy(mb.context, u.data(), w.u, sizeof(float) * n);
+    for (const float x : u)
+      peaks[static_cast<std::size_t>(b)] = std::max(peaks[static_cast<std::size_t>(b)], std::abs(x));
   });
-  return *std::max_element(s.losses, s.losses + batch.B);
+  return *std::max_element(peaks.begin(), peaks.end());
 }
 
 void CafxModel::curve(int channel, float* y, const float* x, int n) const {
   State& s = *state_;
   CAFX_CHECK(s.supervised() && s.config.saaf && channel >= 0 && channel < s.config.filters, channel);
-  const Tensors t = s.tensors();
+  const Tensors t = s.tensors(s.block.data());
   const int C = s.config.filters;
   SaafDims d = Dims::saaf_of(s.config, 1);
   d.C = 1;

@@ -49,23 +49,35 @@ class CafxModel : public FrameModel {
   const std::vector<ParamSpec>& params() const;
   long n_floats() const;      // of the flat block, gaps between tensors included (always 0 there)
   long n_parameters() const;  // that are learned
-  float* data();              // the flat block: tensor i at params()[i].offset
+  float* data();              // the flat block on the host: tensor i at params()[i].offset
   const float* data() const;
+  // The same block where the context computes: data() itself on the CPU. On a GPU it is a copy, made by the first use;
+  // upload and download bring one up to date with the other.
+  float* weights(const Context&);
+  void upload(const Context&);
+  void download(const Context&);
 
   void initialize(std::uint64_t seed);
 
   Geometry geometry() const override;
   void forward(const Context&, float* y, const float* x, int B) override;  // supervised and pretrained form alike
 
+  // All pointers of a batch, and y, x and the gradient, are where the context computes.
   // Mean absolute error of the batch, the SAAF's penalty left out; gradient of error plus penalty (n_floats()) written.
   // Equal bits for every number of threads of the context.
   double loss_and_gradient(const Context&, float* gradient, const CafxBatch&);
+  // The same without waiting: sums of absolute errors are then in losses() (B), on the device. With memory reserved
+  // before, nothing is allocated, so that a CUDA graph can hold it.
+  void enqueue_gradient(const Context&, float* gradient, const CafxBatch&);
+  const double* losses() const;
+  void reserve(const Context&, int B);
+  std::size_t training_memory(const Context&, int B) const;  // bytes of activations and workspace
   // Mean absolute error of the batch alone.
   double loss(const Context&, const CafxBatch&);
   // saaf.l2 times the sum of squares of the SAAF's weights.
   double penalty() const;
   // Keeps every slope within saaf.lipschitz, where that is set. To be called after each step.
-  void project();
+  void project(const Context&);
   // The largest Lipschitz constant of all channels' curves; 0 without SAAF.
   double lipschitz() const;
   // The largest magnitude that reaches the SAAF over the batch, to hold against its domain; 0 without SAAF.

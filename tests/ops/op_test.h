@@ -1,7 +1,8 @@
 // tests/ops/op_test.h -- what every test of an op stands on: buffers that notice, the tolerances, the instruction sets.
 //
 //   Buffers have exactly the size asked for, hold NaN before the call and a pattern on both sides, which is checked
-//   when they go. Data stands at odd multiples of four bytes, since no op's contract asks for more; scratch at 64.
+//   when they go. Data stands at odd multiples of four bytes, since no op's contract asks for more on a CPU; scratch at
+//   64. With CAFX_TEST_DEVICE=cuda the one context is the GPU's, and buffers lie where host and device can read them.
 //   Random numbers are floats held in double, so that oracle and op read the same values.
 #pragma once
 
@@ -18,7 +19,8 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
-#include "kernels/device/context.h"
+#include "kernels/device/memory.h"
+#include "tests/ops/managed.h"
 #include "tests/reference/reference.h"
 
 namespace cafx::op_test {
@@ -28,8 +30,28 @@ using reference::Vec;
 
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-// One context for each instruction set that this build and this processor have.
+// The GPU, opened once; where there is none every test of the program is skipped (managed.cpp).
+inline const Context& cuda_context() {
+  static const Context context = [] {
+    Context c;
+    use_cuda(c);
+    return c;
+  }();
+  return context;
+}
+// What the GPU was asked to do is done.
+inline void wait() {
+  if (on_cuda()) synchronize(cuda_context());
+}
+
+// One context for each instruction set that this build and this processor have; or the GPU's.
 inline std::vector<Context> contexts() {
+  if (on_cuda()) {  // as it trains; DNN-SAAF by its plain twin; convolutions by our own kernels
+    Context twin = cuda_context(), own = cuda_context();
+    twin.fuse_dnn = false;
+    own.use_cudnn = false;
+    return {cuda_context(), twin, own};
+  }
   std::vector<Context> all;
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
     try {
@@ -55,6 +77,12 @@ class Bytes {
  public:
   // Not inlined: the compiler would warn of sizes that only the refused calls could ask for.
   [[gnu::noinline]] explicit Bytes(std::size_t size, std::size_t shift = 0) : size_(size) {
+    if (on_cuda()) {  // the virtual GPU and compute-sanitizer watch the borders to the byte
+      managed_ = static_cast<unsigned char*>(managed_allocate(size));
+      at_ = managed_;
+      std::memset(at_, 0xFF, size);
+      return;
+    }
 #if defined(__SANITIZE_ADDRESS__)
     all_.assign(size, 0xFF);  // the sanitizer watches the borders, reads too
     at_ = all_.data();
@@ -69,6 +97,11 @@ class Bytes {
   Bytes(const Bytes&) = delete;
   Bytes& operator=(const Bytes&) = delete;
   ~Bytes() {
+    if (managed_) {
+      wait();
+      managed_free(managed_);
+      return;
+    }
     for (const unsigned char* p = all_.data(); p != all_.data() + all_.size(); ++p) {
       if (p >= at_ && p < at_ + size_) continue;
       if (*p != kPattern) {
@@ -80,6 +113,7 @@ class Bytes {
   void* get() { return at_; }
 
  private:
+  unsigned char* managed_ = nullptr;
   static constexpr std::size_t kBorder = 64;
   static constexpr unsigned char kPattern = 0xA5;
   std::vector<unsigned char> all_;
@@ -94,8 +128,11 @@ class Floats {
     for (std::size_t i = 0; i < n_; ++i) data()[i] = static_cast<float>(values[i]);
   }
   Floats(std::size_t n, float fill) : bytes_(4 * n, 4), n_(n) { std::fill(data(), data() + n, fill); }
-  float* data() { return static_cast<float*>(bytes_.get()); }
-  operator float*() { return data(); }
+  float* data() {  // for the host
+    wait();
+    return static_cast<float*>(bytes_.get());
+  }
+  operator float*() { return static_cast<float*>(bytes_.get()); }  // for an op
   std::size_t size() const { return n_; }
   Vec values() { return Vec(data(), data() + n_); }
 
@@ -110,8 +147,11 @@ class Ints {
     std::copy(values.begin(), values.end(), data());
   }
   explicit Ints(std::size_t n) : bytes_(4 * n, 4), n_(n) {}
-  std::int32_t* data() { return static_cast<std::int32_t*>(bytes_.get()); }
-  operator std::int32_t*() { return data(); }
+  std::int32_t* data() {
+    wait();
+    return static_cast<std::int32_t*>(bytes_.get());
+  }
+  operator std::int32_t*() { return static_cast<std::int32_t*>(bytes_.get()); }
   Positions values() { return Positions(data(), data() + n_); }
 
  private:
@@ -119,7 +159,28 @@ class Ints {
   std::size_t n_;
 };
 
-// Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element. `start` is what an accumulated gradient
+// Anything else that host and device share.
+template <class T>
+class Items {
+ public:
+  explicit Items(const std::vector<T>& values) : bytes_(sizeof(T) * values.size()), n_(values.size()) {
+    std::copy(values.begin(), values.end(), data());
+  }
+  T* data() {
+    wait();
+    return static_cast<T*>(bytes_.get());
+  }
+  operator T*() { return static_cast<T*>(bytes_.get()); }
+  T* begin() { return data(); }
+  T* end() { return data() + n_; }
+  std::size_t size() const { return n_; }
+
+ private:
+  Bytes bytes_;
+  std::size_t n_;
+};
+
+// Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element; on a GPU ten times that. `start` is what an accumulated gradient
 // held before the call; the rounding of sums that carry it along is allowed for.
 struct Tolerance {
   double of_max = 1e-6, of_value = 1e-5;
@@ -127,20 +188,23 @@ struct Tolerance {
 inline void expect_near(Floats& got, const Vec& ref, const std::string& what, float start = 0.0f,
                         Tolerance tolerance = {}) {
   ASSERT_EQ(got.size(), ref.size()) << what;
+  if (on_cuda()) tolerance = {10 * tolerance.of_max, 10 * tolerance.of_value};
   double largest = 0;
   for (const double r : ref) largest = std::max(largest, std::abs(r));
   long wrong = 0;
+  const float* values = got.data();
   for (std::size_t i = 0; i < ref.size(); ++i) {
-    const double want = ref[i] + start, err = std::abs(got.data()[i] - want);
+    const double want = ref[i] + start, err = std::abs(values[i] - want);
     const double tol = tolerance.of_max * largest + tolerance.of_value * std::abs(ref[i]) + 2e-5 * start;
     if (!(err <= tol) && ++wrong == 1) {
-      ADD_FAILURE() << what << "[" << i << "] is " << got.data()[i] << ", expected " << want << " within " << tol;
+      ADD_FAILURE() << what << "[" << i << "] is " << values[i] << ", expected " << want << " within " << tol;
     }
   }
   if (wrong > 1) ADD_FAILURE() << what << ": " << wrong << " of " << ref.size() << " are outside";
 }
 
 inline void expect_same_bits(const float* a, const float* b, std::size_t n, const std::string& what) {
+  wait();
   for (std::size_t i = 0; i < n; ++i) {
     if (std::memcmp(a + i, b + i, sizeof(float)) != 0) {
       ADD_FAILURE() << what << "[" << i << "]: " << a[i] << " and " << b[i] << " differ";
@@ -152,6 +216,11 @@ inline void expect_same_bits(const float* a, const float* b, std::size_t n, cons
 // What an accumulated gradient holds before the call: 0 for the sharp comparison, 9 to prove the +=.
 inline constexpr float kStarts[] = {0.0f, 9.0f};
 
-inline std::string label(const Context& context) { return std::string("instruction set ") + to_string(context.isa); }
+inline std::string label(const Context& context) {
+  if (context.device == Device::kCuda) {
+    return std::string("CUDA") + (context.fuse_dnn ? "" : ", plain DNN-SAAF") + (context.use_cudnn ? "" : ", no cuDNN");
+  }
+  return std::string("instruction set ") + to_string(context.isa);
+}
 
 }  // namespace cafx::op_test

@@ -71,11 +71,23 @@ TEST(Isa, NamesAreReadBackAndUnknownOnesRefused) {
   EXPECT_THROW(parse_isa("sse9"), Error);
 }
 
-TEST(Context, ADeviceThatThisBuildLacksIsRefused) {
+TEST(Context, ADeviceThatIsNotThereIsRefusedWithTheReason) {
   Context context;
-  context.device = Device::kCuda;
-  op_test::Floats x(3, 1.0f);
-  EXPECT_THROW(abs_forward(context, x, x, 3), Error);
+  for (const char* name : {"gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", ""}) {
+    EXPECT_THROW(use_device(context, name), Error) << name;
+  }
+  if (cuda_info().reason.empty()) {
+    EXPECT_THROW(use_device(context, "cuda:99"), Error);
+    return;
+  }
+  use_device(context, "auto");
+  EXPECT_EQ(context.device, Device::kCpu);
+  try {
+    use_device(context, "cuda");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("--device cpu"), std::string::npos) << e.what();
+  }
 }
 
 }  // namespace

@@ -34,10 +34,11 @@ TEST(Conv1d, BackwardIsTheOracles) {
       for (const float start : kStarts) {
         SCOPED_TRACE(fmt::format("{} B={} T={} C={} K={}", label(context), d.B, d.T, d.C, d.K));
         Floats fx(x), fdy(dy), got_w(dw.size(), start), got_bias(d.C, start), alone(dw.size(), start);
-        conv1d_backward(context, got_w, got_bias, fdy, fx, d);
+        Bytes back(conv1d_backward_scratch(context, d));
+        conv1d_backward(context, got_w, got_bias, fdy, fx, back.get(), d);
         expect_near(got_w, dw, "dw", start);
         expect_near(got_bias, dbias, "dbias", start);
-        conv1d_backward(context, alone, nullptr, fdy, fx, d);
+        conv1d_backward(context, alone, nullptr, fdy, fx, back.get(), d);
         expect_same_bits(alone, got_w, dw.size(), "dw without dbias");
       }
     }
@@ -49,7 +50,7 @@ TEST(Conv1d, RefusesSizesBelowOne) {
   for (const Conv1dDims d :
        {Conv1dDims{0, 1, 1, 1}, Conv1dDims{1, 0, 1, 1}, Conv1dDims{1, 1, 0, 1}, Conv1dDims{1, 1, 1, -3}}) {
     EXPECT_THROW(conv1d_forward({}, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(conv1d_backward({}, one, one, one, one, d), CheckError);
+    EXPECT_THROW(conv1d_backward({}, one, one, one, one, nullptr, d), CheckError);
     EXPECT_THROW(conv1d_forward_scratch({}, d), CheckError);
   }
 }

@@ -277,7 +277,9 @@ TEST(DnnSaaf, FramesDoNotTouchEachOther) {
     Params p(in.p, both);
     Floats r(in.r), z(in.z), u(2 * n, kNan), alone(n, kNan);
     Bytes packed(dnn_saaf_packed(context, both)), scratch(dnn_saaf_scratch(context, both));
-    EXPECT_EQ(dnn_saaf_scratch(context, both), dnn_saaf_scratch(context, one));
+    if (context.device == Device::kCpu) {
+      EXPECT_EQ(dnn_saaf_scratch(context, both), dnn_saaf_scratch(context, one));
+    }
     dnn_saaf_prepare(context, packed.get(), p.pointers, both);
     dnn_saaf_forward(context, u, nullptr, r, z, nullptr, packed.get(), scratch.get(), both);
     dnn_saaf_forward(context, alone, nullptr, r.data() + n, z.data() + n / 4, nullptr, packed.get(), scratch.get(),

@@ -16,9 +16,12 @@ TEST(Frames, GatherIsTheOracles) {
     for (const int K : {1, 5, 40}) {
       const GatherDims d{static_cast<int>(refs.size()), T, K, same_left(K)};
       const Vec want = reference::gather_frames(audio, refs, d);
-      Floats x(want.size(), kNan), faudio(audio);
-      gather_frames({}, x, faudio, refs.data(), d);
-      expect_near(x, want, fmt::format("T={} K={}", T, K), 0, {0, 0});
+      for (const Context& context : contexts()) {
+        Floats x(want.size(), kNan), faudio(audio);
+        Items<FrameRef> own(refs);
+        gather_frames(context, x, faudio, own, d);
+        expect_near(x, want, fmt::format("{} T={} K={}", label(context), T, K), 0, {0, 0});
+      }
     }
   }
 }
@@ -60,6 +63,33 @@ TEST(Frames, IdentityFramesOverlapAddToTheSignal) {
         EXPECT_GT(weight[i], 1e-3) << "hop " << hop << " sample " << i << " of " << n;
       const Vec out = reference::overlap_add(frames.values(), n, frame, hop);
       for (std::int64_t i = 0; i < n; ++i) ASSERT_NEAR(out[i], audio[i], 1e-6);
+    }
+  }
+}
+
+TEST(Frames, OverlapAddIsTheOracles) {
+  const std::vector<float> window = hann_window(16);
+  for (const Context& context : contexts()) {
+    for (const int hop : {1, 3, 8, 20}) {
+      for (const int B : {1, 2, 7}) {
+        const OverlapAddDims d{B, 16, hop};
+        const Vec frames = random(B * 16, 3);
+        Vec sum(static_cast<std::size_t>(overlap_add_samples(d)), 0.5), weight(sum.size(), 0.25);
+        Items<double> got(sum), got_weight(weight);
+        for (int b = 0; b < B; ++b) {
+          for (int t = 0; t < 16; ++t) {
+            sum[b * hop + t] += window[t] * frames[b * 16 + t];
+            weight[b * hop + t] += window[t];
+          }
+        }
+        Floats fframes(frames), fwindow(Vec(window.begin(), window.end()));
+        overlap_add(context, got, got_weight, fframes, fwindow, d);
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+          ASSERT_TRUE(std::abs(got.data()[i] - sum[i]) <= 1e-12) << label(context) << " hop " << hop << " at " << i;
+          ASSERT_TRUE(std::abs(got_weight.data()[i] - weight[i]) <= 1e-12)
+              << label(context) << " hop " << hop << " at " << i;
+        }
+      }
     }
   }
 }

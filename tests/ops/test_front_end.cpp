@@ -78,7 +78,9 @@ void plain_backward(const Context& context, Grads& g, Forward& f, const Inputs& 
   local_conv_backward(context, da, g.dw2, g.dbias2, dsum, a, w2, {d.B, d.T, d.C, d.K2});
   abs_backward(context, da, da, f.x1, n);
   for (long i = 0; i < n; ++i) g.dx1.data()[i] += da.data()[i];
-  conv1d_backward(context, g.dw1, g.dbias1, g.dx1, x, {d.B, d.T, d.C, d.K1});
+  const Conv1dDims conv{d.B, d.T, d.C, d.K1};
+  Bytes back(conv1d_backward_scratch(context, conv));
+  conv1d_backward(context, g.dw1, g.dbias1, g.dx1, x, back.get(), conv);
 }
 
 // Two candidates of one window that differ by less than rounding may change places; else the positions are equal.

@@ -37,7 +37,8 @@ TEST_F(GoldenOps, Conv1d) {
     Floats y(dy.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
     Bytes scratch(conv1d_forward_scratch(context, d));
     conv1d_forward(context, y, x, w, bias, scratch.get(), d);
-    conv1d_backward(context, dw, dbias, dy, x, d);
+    Bytes back(conv1d_backward_scratch(context, d));
+    conv1d_backward(context, dw, dbias, dy, x, back.get(), d);
     expect(y, "y");
     expect(dw, "dw");
     expect(dbias, "dbias");
@@ -233,7 +234,7 @@ TEST_F(GoldenOps, Mae) {
   for (const Context& context : contexts()) {
     SCOPED_TRACE(label(context));
     Floats y(in("y")), target(in("target")), dy(y.size(), kNan);
-    std::vector<double> loss(static_cast<std::size_t>(B));
+    Items<double> loss(std::vector<double>(static_cast<std::size_t>(B)));
     mae_forward_backward(context, loss.data(), dy, y, target, 1.0f / static_cast<float>(B * T), {B, T, 1, 0, T});
     double sum = 0;
     for (const double l : loss) sum += l;

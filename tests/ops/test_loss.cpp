@@ -22,10 +22,10 @@ TEST(Mae, IsTheOracles) {
     for (const Context& context : contexts()) {
       SCOPED_TRACE(fmt::format("{} B={} T={} K={} pad={}", label(context), d.B, d.T, d.K, d.pad));
       Floats fy(y), ftarget(target), got(dy.size(), kNan);
-      std::vector<double> sums(d.B, NAN);
-      mae_forward_backward(context, sums.data(), got, fy, ftarget, scale, d);
+      Items<double> sums(std::vector<double>(static_cast<std::size_t>(d.B), NAN));
+      mae_forward_backward(context, sums, got, fy, ftarget, scale, d);
       expect_near(got, dy, "dy", 0, {0, 0});
-      for (int b = 0; b < d.B; ++b) EXPECT_NEAR(sums[b], loss[b], 1e-6 * loss[b]);
+      for (int b = 0; b < d.B; ++b) EXPECT_NEAR(sums.data()[b], loss[b], 1e-6 * loss[b]);
     }
   }
 }
@@ -35,9 +35,9 @@ TEST(Mae, NanShowsInTheLoss) {
   for (const Context& context : contexts()) {
     Floats y(17, 0.0f), target(17, 0.0f), dy(17, 0.0f);
     y.data()[16] = kNan;
-    double loss = 0;
-    mae_forward_backward(context, &loss, dy, y, target, 1.0f, {1, 17, 1, 0, 17});
-    EXPECT_TRUE(std::isnan(loss)) << label(context);
+    Items<double> loss({0.0});
+    mae_forward_backward(context, loss, dy, y, target, 1.0f, {1, 17, 1, 0, 17});
+    EXPECT_TRUE(std::isnan(loss.data()[0])) << label(context);
   }
 }
 

@@ -120,7 +120,7 @@ TEST(SaafProject, EverySlopeIsWithinL) {
         SCOPED_TRACE(fmt::format("S={} order={} L={} size={}", d.S, d.order, L, size));
         const Vec v = random(n_v(d) * d.C, 1, -size, size), w = random(n_curved(d) * d.C, 2, -size, size);
         Floats fv(v), fw(w), constant(d.C, kNan);
-        saaf_project(fv, fw, L, d);
+        saaf_project({}, fv, fw, L, d);
         saaf_lipschitz(constant, fv, fw, d);
         const Vec before = reference::saaf_lipschitz(v, w, d),
                   after = reference::saaf_lipschitz(fv.values(), fw.values(), d);
@@ -143,7 +143,7 @@ TEST(SaafProject, EverySlopeIsWithinL) {
 TEST(SaafProject, SlopesAreTheGivenOnesClamped) {
   const SaafDims d{1, 1, 1, 3, 0.0f, 3.0f, 1.0f, false, true, 2};
   Floats v(Vec{0.5, 0.5}), w(Vec{1.0, 0.25, -1.5});  // slopes .5, 1.5, 1.75, .25
-  saaf_project(v, w, 1.0f, d);
+  saaf_project({}, v, w, 1.0f, d);
   EXPECT_EQ(v.data()[1], 0.5f);
   EXPECT_NEAR(w.data()[0], 0.5, 1e-4);
   EXPECT_NEAR(w.data()[1], 0.0, 1e-4);
@@ -166,9 +166,9 @@ TEST(Saaf, RefusesWhatItsContractExcludes) {
     EXPECT_THROW(saaf_backward({}, one, one, one, one, one, one, one, one.data(), d), CheckError);
     EXPECT_THROW(saaf_scratch({}, d), CheckError);
     EXPECT_THROW(saaf_lipschitz(one, one, one, d), CheckError);
-    EXPECT_THROW(saaf_project(one, one, 1.0f, d), CheckError);
+    EXPECT_THROW(saaf_project({}, one, one, 1.0f, d), CheckError);
   }
-  EXPECT_THROW(saaf_project(one, one, 0.0f, good), CheckError);
+  EXPECT_THROW(saaf_project({}, one, one, 0.0f, good), CheckError);
 }
 
 }  // namespace

@@ -1,0 +1,115 @@
+#include <nlohmann/json.hpp>
+
+#include "host/cli/common.h"
+#include "host/version.h"
+#include "kernels/device/memory.h"
+
+namespace cafx {
+
+namespace {
+
+std::string version_of(int cuda) { return fmt::format("{}.{}", cuda / 1000, cuda % 1000 / 10); }
+double gib(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallbacks) {
+  std::string text = fmt::format("This is cafx {}. Its CPU kernels use {} on {} threads.\n", kVersion,
+                                 to_string(best_isa()), available_threads());
+  if (!info.built) {
+    return text +
+           "It was built without the CUDA backend (CAFX_CUDA=OFF, or no nvcc or cuDNN was found), so it computes on "
+           "the CPU.\n";
+  }
+  text += fmt::format("It was built with CUDA {} and cuDNN {}.{} for the architectures {}.\n", version_of(info.toolkit),
+                      info.cudnn_built / 10000, info.cudnn_built % 10000 / 100, info.architectures);
+  text += info.driver > 0 ? fmt::format("The driver runs CUDA up to {}; the runtime library is {}.\n",
+                                        version_of(info.driver), version_of(info.runtime))
+                          : std::string("There is no NVIDIA driver.\n");
+  if (info.cudnn > 0 && info.cudnn / 10000 != info.cudnn_built / 10000) {
+    text += fmt::format("The cuDNN library that is found is {}, of another major version.\n", info.cudnn);
+  }
+  for (const DeviceInfo& d : info.devices) {
+    text += fmt::format("GPU {}: {}, architecture {}.{}, {} multiprocessors, {:.1f} GiB of memory, {:.1f} GiB free; ",
+                        d.index, d.name, d.major, d.minor, d.n_sm, gib(d.memory), gib(d.free));
+    text += d.usable ? "it can be used.\n" : fmt::format("it cannot be used: {}.\n", d.reason);
+  }
+  if (!info.reason.empty()) {
+    return text + fmt::format("CUDA is not used because {}; cafx computes on the CPU.\n", info.reason);
+  }
+  text += "cafx computes on GPU 0 unless --device says otherwise.\n";
+  if (fallbacks.empty()) {
+    text += "cuDNN runs all convolutions of the preset 'paper' in a deterministic way.\n";
+  } else {
+    text += "cuDNN has no deterministic way for these convolutions, and cafx's own kernels take over:\n";
+    for (const std::string& f : fallbacks) text += "  " + f + "\n";
+  }
+  return text;
+}
+
+// One step of the paper's sizes: the convolutions that cuDNN refused.
+std::vector<std::string> fallbacks_of(Context& context) {
+  CafxConfig config = cafx_preset("paper");
+  CafxModel model(config);
+  model.initialize(1);
+  const int B = 8;
+  const std::vector<float> x(static_cast<std::size_t>(B) * config.frame, 0.01f);
+  std::vector<FrameRef> refs;
+  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * config.frame, 0, B * config.frame});
+  const DeviceArray<float> input(context, x);
+  const DeviceArray<FrameRef> frames(context, refs);
+  DeviceArray<float> gradient(context, static_cast<std::size_t>(model.n_floats()));
+  model.loss_and_gradient(context, gradient.data(), {input.data(), input.data(), frames.data(), B});
+  std::vector<std::string> names;
+  for (const auto& plan : convolution_plans(context)) {
+    if (plan.ours) names.push_back(plan.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Run& run) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* c = app.add_subcommand("doctor", "what processor and GPU there are, which are used, and why not");
+  c->add_flag("--json", *json, "as JSON");
+  c->footer("Example:  cafx doctor");
+  c->callback([json, &run] {
+    run = [json] {
+      const CudaInfo info = cuda_info();
+      std::vector<std::string> fallbacks;
+      if (info.built && info.reason.empty()) {
+        Context context;
+        use_cuda(context);
+        fallbacks = fallbacks_of(context);
+      }
+      if (!*json) {
+        write_text("-", text_of(info, fallbacks));
+        return 0;
+      }
+      nlohmann::ordered_json out = {{"version", kVersion},
+                                    {"isa", to_string(best_isa())},
+                                    {"threads", available_threads()},
+                                    {"cuda_built", info.built},
+                                    {"cuda_usable", info.reason.empty()},
+                                    {"reason", info.reason},
+                                    {"toolkit", info.toolkit},
+                                    {"driver", info.driver},
+                                    {"runtime", info.runtime},
+                                    {"cudnn", info.cudnn},
+                                    {"architectures", info.architectures},
+                                    {"convolutions_not_by_cudnn", fallbacks}};
+      for (const DeviceInfo& d : info.devices) {
+        out["devices"].push_back({{"name", d.name},
+                                  {"architecture", fmt::format("{}.{}", d.major, d.minor)},
+                                  {"multiprocessors", d.n_sm},
+                                  {"memory_bytes", d.memory},
+                                  {"free_bytes", d.free},
+                                  {"usable", d.usable},
+                                  {"reason", d.reason}});
+      }
+      write_text("-", out.dump(2) + "\n");
+      return 0;
+    };
+  });
+}
+
+}  // namespace cafx

@@ -1,0 +1,271 @@
+#include "kernels/conv1d/conv1d_cuda.h"
+
+#include <memory>
+
+#include "kernels/device/each_cuda.h"
+
+namespace cafx {
+
+namespace {
+
+enum class Kind { kForward, kForwardBias, kFilter, kData };
+constexpr const char* kNames[] = {"forward", "forward with bias", "backward filter", "backward data"};
+
+// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K).
+struct Descriptors {
+  cudnnTensorDescriptor_t x = nullptr, y = nullptr, bias = nullptr;
+  cudnnFilterDescriptor_t w = nullptr;
+  cudnnConvolutionDescriptor_t conv = nullptr;
+  cudnnActivationDescriptor_t identity = nullptr;
+
+  Descriptors(Conv1dDims d, bool flip) {
+    CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&x));
+    CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
+    CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&bias));
+    CAFX_CUDNN_CHECK(cudnnCreateFilterDescriptor(&w));
+    CAFX_CUDNN_CHECK(cudnnCreateConvolutionDescriptor(&conv));
+    CAFX_CUDNN_CHECK(cudnnCreateActivationDescriptor(&identity));
+    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, 1, 1, d.T + d.K - 1));
+    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, d.C, 1, d.T));
+    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1, d.C, 1, 1));
+    CAFX_CUDNN_CHECK(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, d.C, 1, 1, d.K));
+    CAFX_CUDNN_CHECK(cudnnSetConvolution2dDescriptor(
+        conv, 0, 0, 1, 1, 1, 1, flip ? CUDNN_CONVOLUTION : CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+    CAFX_CUDNN_CHECK(cudnnSetActivationDescriptor(identity, CUDNN_ACTIVATION_IDENTITY, CUDNN_NOT_PROPAGATE_NAN, 0.0));
+  }
+  Descriptors(const Descriptors&) = delete;
+  Descriptors& operator=(const Descriptors&) = delete;
+  ~Descriptors() {
+    cudnnDestroyTensorDescriptor(x);
+    cudnnDestroyTensorDescriptor(y);
+    cudnnDestroyTensorDescriptor(bias);
+    cudnnDestroyFilterDescriptor(w);
+    cudnnDestroyConvolutionDescriptor(conv);
+    cudnnDestroyActivationDescriptor(identity);
+  }
+};
+
+struct Call {
+  const Context& context;
+  Kind kind;
+  Conv1dDims d;
+  bool flip;
+  float* out;
+  const float *first, *second, *bias;  // forward: x, w   filter: x, dy   data: w, dy
+};
+
+cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, std::size_t workspace) {
+  CudaDevice& gpu = *call.context.cuda;
+  const float one = 1.0f, zero = 0.0f;
+  switch (call.kind) {
+    case Kind::kForward:
+      return cudnnConvolutionForward(gpu.dnn, &one, t.x, call.first, t.w, call.second, t.conv,
+                                     static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), gpu.workspace, workspace, &zero,
+                                     t.y, call.out);
+    case Kind::kForwardBias:
+      return cudnnConvolutionBiasActivationForward(
+          gpu.dnn, &one, t.x, call.first, t.w, call.second, t.conv, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm),
+          gpu.workspace, workspace, &zero, t.y, call.out, t.bias, call.bias, t.identity, t.y, call.out);
+    case Kind::kFilter:
+      return cudnnConvolutionBackwardFilter(gpu.dnn, &one, t.x, call.first, t.y, call.second, t.conv,
+                                            static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), gpu.workspace,
+                                            workspace, &one, t.w, call.out);
+    case Kind::kData:
+      return cudnnConvolutionBackwardData(gpu.dnn, &one, t.w, call.first, t.y, call.second, t.conv,
+                                          static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), gpu.workspace,
+                                          workspace, &zero, t.x, call.out);
+  }
+  return CUDNN_STATUS_NOT_SUPPORTED;
+}
+
+// The algorithms that cuDNN offers for this call, fastest first by its own guess, deterministic ones only.
+struct Offer {
+  int algorithm;
+  std::size_t workspace;
+};
+template <class Perf>
+void keep(std::vector<Offer>& offers, const Perf* perf, int n, std::size_t most) {
+  for (int i = 0; i < n; ++i) {
+    if (perf[i].status == CUDNN_STATUS_SUCCESS && perf[i].determinism == CUDNN_DETERMINISTIC &&
+        perf[i].memory <= most) {
+      offers.push_back({static_cast<int>(perf[i].algo), perf[i].memory});
+    }
+  }
+}
+std::vector<Offer> offers_for(const Call& call, const Descriptors& t) {
+  CudaDevice& gpu = *call.context.cuda;
+  std::vector<Offer> offers;
+  int n = 0;
+  constexpr int kMost = 16;
+  switch (call.kind) {
+    case Kind::kForward:
+    case Kind::kForwardBias: {
+      cudnnConvolutionFwdAlgoPerf_t perf[kMost];
+      if (cudnnGetConvolutionForwardAlgorithm_v7(gpu.dnn, t.x, t.w, t.conv, t.y, kMost, &n, perf) !=
+          CUDNN_STATUS_SUCCESS)
+        break;
+      keep(offers, perf, n, gpu.workspace_bytes);
+      if (call.kind == Kind::kForwardBias) {  // the only one that takes the identity activation
+        std::erase_if(offers,
+                      [](const Offer& o) { return o.algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM; });
+      }
+      break;
+    }
+    case Kind::kFilter: {
+      cudnnConvolutionBwdFilterAlgoPerf_t perf[kMost];
+      if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(gpu.dnn, t.x, t.y, t.conv, t.w, kMost, &n, perf) !=
+          CUDNN_STATUS_SUCCESS)
+        break;
+      keep(offers, perf, n, gpu.workspace_bytes);
+      break;
+    }
+    case Kind::kData: {
+      cudnnConvolutionBwdDataAlgoPerf_t perf[kMost];
+      if (cudnnGetConvolutionBackwardDataAlgorithm_v7(gpu.dnn, t.w, t.y, t.conv, t.x, kMost, &n, perf) !=
+          CUDNN_STATUS_SUCCESS)
+        break;
+      keep(offers, perf, n, gpu.workspace_bytes);
+      break;
+    }
+  }
+  return offers;
+}
+
+bool capturing(const Context& context) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  CAFX_CUDA_CHECK(cudaStreamIsCapturing(stream_of(context), &status));
+  return status != cudaStreamCaptureStatusNone;
+}
+
+// Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
+bool by_cudnn(const Call& call) {
+  if (!call.context.use_cudnn) return false;
+  CudaDevice& gpu = *call.context.cuda;
+  const std::string name = fmt::format("{} B={} T={} C={} K={}{}", kNames[static_cast<int>(call.kind)], call.d.B,
+                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "");
+  auto at = gpu.conv_plans.find(name);
+  if (at == gpu.conv_plans.end()) {
+    CAFX_CHECK(!capturing(call.context));  // a plan is made by the warm-up step, never inside a graph
+    ConvPlan plan;
+    plan.name = name;
+    auto t = std::make_shared<Descriptors>(call.d, call.flip);
+    // DEFAULT_MATH would round fp32 operands to TF32.
+    CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, CUDNN_FMA_MATH));
+    for (const Offer& offer : offers_for(call, *t)) {
+      const cudnnStatus_t status = run_with(call, *t, offer.algorithm, offer.workspace);
+      if (status == CUDNN_STATUS_SUCCESS) {
+        plan.ours = false;
+        plan.algorithm = offer.algorithm;
+        plan.workspace = offer.workspace;
+        break;
+      }
+      cudaGetLastError();
+    }
+    gpu.conv_descriptors[name] = t;
+    gpu.conv_plans[name] = plan;
+    return !plan.ours;  // what ran was the call itself
+  }
+  const ConvPlan& plan = at->second;
+  if (plan.ours) return false;
+  const auto& t = *static_cast<const Descriptors*>(gpu.conv_descriptors.at(name).get());
+  CAFX_CUDNN_CHECK(run_with(call, t, plan.algorithm, plan.workspace));
+  return true;
+}
+
+// Plain kernels. Forward: one thread for a channel and a few samples, which share each weight.
+constexpr int kSamples = 8;
+__global__ void forward_kernel(float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+  const int c = blockIdx.x * 32 + threadIdx.x;
+  const long block = static_cast<long>(blockIdx.y) * blockDim.y + threadIdx.y,
+             per_frame = (d.T + kSamples - 1) / kSamples;
+  if (c >= d.C || block >= per_frame * d.B) return;
+  const long b = block / per_frame;
+  const int t0 = static_cast<int>(block - b * per_frame) * kSamples;
+  const float* row = x + b * (d.T + d.K - 1);
+  float sum[kSamples];
+  for (int i = 0; i < kSamples; ++i) sum[i] = bias ? bias[c] : 0.0f;
+  for (int k = 0; k < d.K; ++k) {
+    const float weight = w[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)];
+    for (int i = 0; i < kSamples; ++i) {
+      if (t0 + i < d.T) sum[i] += weight * row[t0 + i + k];
+    }
+  }
+  for (int i = 0; i < kSamples; ++i) {
+    if (t0 + i < d.T) y[(b * d.T + t0 + i) * d.C + c] = sum[i];
+  }
+}
+
+// One block for a channel: thread k sums its tap over all samples, in order.
+__global__ void filter_kernel(float* dw, const float* dy, const float* x, bool flip, Conv1dDims d) {
+  const int c = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
+  if (k >= d.K) return;
+  double total = 0.0;
+  for (long b = 0; b < d.B; ++b) {
+    const float* row = x + b * (d.T + d.K - 1) + k;
+    float sum = 0.0f;
+    for (int t = 0; t < d.T; ++t) sum += dy[(b * d.T + t) * d.C + c] * row[t];
+    total += sum;
+  }
+  dw[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] += static_cast<float>(total);
+}
+
+// One warp for an output sample: lanes share the channels.
+__global__ void data_kernel(float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
+  const long i = static_cast<long>(blockIdx.x) * blockDim.y + threadIdx.y, width = d.T + d.K - 1;
+  if (i >= width * d.B) return;
+  const long b = i / width, j = i - b * width;
+  float sum = 0.0f;
+  for (int k = 0; k < d.K; ++k) {
+    const long t = j - k;
+    if (t < 0 || t >= d.T) continue;
+    for (int c = threadIdx.x; c < d.C; c += 32) {
+      sum += w[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] * dy[(b * d.T + t) * d.C + c];
+    }
+  }
+  for (int lane = 16; lane > 0; lane /= 2) sum += __shfl_down_sync(0xffffffffu, sum, lane);
+  if (threadIdx.x == 0) dx[i] = sum;
+}
+
+}  // namespace
+
+void conv_forward(const Context& context, float* y, const float* x, const float* w, const float* bias, bool flip,
+                  Conv1dDims d) {
+  if (by_cudnn({context, bias ? Kind::kForwardBias : Kind::kForward, d, flip, y, x, w, bias})) return;
+  const long blocks = d.B * ceil_div(d.T, kSamples);
+  launch(context, forward_kernel, dim3(blocks_for(d.C, 32), blocks_for(blocks, 8)), dim3(32, 8), 0, y, x, w, bias, flip,
+         d);
+}
+
+void conv_backward_filter(const Context& context, float* dw, const float* dy, const float* x, bool flip, Conv1dDims d) {
+  if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
+  launch(context, filter_kernel, dim3(d.C, blocks_for(d.K, 32)), 32, 0, dw, dy, x, flip, d);
+}
+
+void conv_backward_data(const Context& context, float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
+  if (by_cudnn({context, Kind::kData, d, flip, dx, w, dy, nullptr})) return;
+  const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
+  launch(context, data_kernel, blocks_for(n, 8), dim3(32, 8), 0, dx, dy, w, flip, d);
+}
+
+namespace cuda {
+
+std::size_t conv1d_backward_scratch(const Context&, Conv1dDims d) {
+  return sizeof(float) * static_cast<std::size_t>(n_slices(static_cast<long>(d.B) * d.T, d.C)) * d.C;
+}
+
+void conv1d_forward(const Context& context, float* y, const float* x_padded, const float* w, const float* bias, void*,
+                    Conv1dDims d) {
+  conv_forward(context, y, x_padded, w, bias, false, d);
+}
+
+void conv1d_backward(const Context& context, float* dw, float* dbias, const float* dy, const float* x_padded,
+                     void* scratch, Conv1dDims d) {
+  conv_backward_filter(context, dw, dy, x_padded, false, d);
+  if (!dbias) return;
+  const int C = d.C;
+  add_column_sums(context, dbias, static_cast<float*>(scratch), static_cast<long>(d.B) * d.T, C,
+                  [=] __device__(long row, int c) { return dy[row * C + c]; });
+}
+
+}  // namespace cuda
+}  // namespace cafx

@@ -1,0 +1,21 @@
+// kernels/conv1d/conv1d_cuda.h -- the three convolutions that CAFx needs, by cuDNN, or by plain kernels where it refuses.
+//
+//   One input channel, C filters of K taps, no padding: x (B,T+K-1) against y (B,T,C).
+//     forward          y[b,t,c] = bias[c] + sum_k w[c,k] x[b, t + k]            bias may be null
+//     backward_filter  dw[c,k] += sum_{b,t} dy[b,t,c] x[b, t + k]
+//     backward_data    dx[b,j]  = sum_c sum_k w[c,k] dy[b, j - k, c]
+//   flip: w[c,K-1-k] stands for w[c,k] (the journal version's deconvolution).
+//
+//   cuDNN is asked once per kind and shape for its deterministic algorithms, in the order that it thinks fastest, and the
+//   first one that it then really runs is kept (CudaDevice::conv_plans). Math is fp32 unless the context allows TF32.
+#pragma once
+
+#include "kernels/conv1d/conv1d.h"
+
+namespace cafx {
+
+void conv_forward(const Context&, float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims);
+void conv_backward_filter(const Context&, float* dw, const float* dy, const float* x, bool flip, Conv1dDims);
+void conv_backward_data(const Context&, float* dx, const float* dy, const float* w, bool flip, Conv1dDims);
+
+}  // namespace cafx

@@ -1,0 +1,40 @@
+#include "kernels/conv1d/conv1d_cuda.h"
+#include "kernels/deconv1d/deconv1d.h"
+#include "kernels/device/each_cuda.h"
+
+namespace cafx::cuda {
+
+// Both forms are the adjoint of a convolution over (B,T+K-1), of which [left, left + T) is kept; `correlate` is that of the
+// filters read backward.
+static bool flipped(Deconv1dDims d) { return d.form == Deconv::kCorrelate; }
+static Conv1dDims conv(Deconv1dDims d) { return {d.B, d.T, d.C, d.K}; }
+
+std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
+  const std::size_t padded = static_cast<std::size_t>(d.B) * (d.T + d.K - 1);
+  return sizeof(float) *
+         std::max<std::size_t>(padded, static_cast<std::size_t>(n_slices(static_cast<long>(d.B) * d.T, 1)));
+}
+
+void deconv1d_forward(const Context& context, float* y, const float* u, const float* w, const float* bias,
+                      void* scratch, Deconv1dDims d) {
+  float* padded = static_cast<float*>(scratch);  // (B,T+K-1)
+  conv_backward_data(context, padded, u, w, flipped(d), conv(d));
+  const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
+  for_each(context, d.B * T, [=] __device__(long i) {
+    const long b = i / T;
+    y[i] = *bias + padded[b * width + pad + (i - b * T)];
+  });
+}
+
+void deconv1d_backward(const Context& context, float* du, float* dw, float* dbias, const float* dy_padded,
+                       const float* u, const float* w, void* scratch, Deconv1dDims d) {
+  conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
+  conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
+  const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
+  add_column_sums(context, dbias, static_cast<float*>(scratch), d.B * T, 1, [=] __device__(long row, int) {
+    const long b = row / T;
+    return dy_padded[b * width + pad + (row - b * T)];
+  });
+}
+
+}  // namespace cafx::cuda

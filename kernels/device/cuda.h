@@ -1,0 +1,93 @@
+// kernels/device/cuda.h -- what the CUDA twins of the ops share: the open device, checked calls, launches. For *_cuda.cu only.
+//
+//   Every call is checked, every launch is followed by cudaGetLastError. A failed call throws Error with what failed and
+//   what to do; the context must not be used after that.
+#pragma once
+
+#include <cublasLt.h>
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+#include <cudnn.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+// How cuDNN runs one convolution of one shape; `ours` where it offers no deterministic way.
+struct ConvPlan {
+  bool ours = true;
+  int algorithm = 0;
+  std::size_t workspace = 0;
+  std::string name;
+};
+
+struct CudaDevice {
+  std::string name;
+  int index = 0, n_sm = 0, major = 0, minor = 0;
+  std::size_t shared_max = 0;  // bytes that a block may ask for
+  cudaStream_t stream = nullptr;
+  cublasHandle_t blas = nullptr;
+  cublasLtHandle_t lt = nullptr;
+  cudnnHandle_t dnn = nullptr;
+  void* workspace = nullptr;  // of the libraries; calls of one stream share it
+  std::size_t workspace_bytes = 0;
+  std::map<std::string, ConvPlan> conv_plans;  // by kind and shape
+  std::map<std::string, std::shared_ptr<void>> conv_descriptors;
+
+  CudaDevice() = default;
+  CudaDevice(const CudaDevice&) = delete;
+  CudaDevice& operator=(const CudaDevice&) = delete;
+  ~CudaDevice();
+};
+
+[[noreturn]] void cuda_failed(cudaError_t code, const char* call, const char* file, int line);
+[[noreturn]] void cublas_failed(cublasStatus_t code, const char* call, const char* file, int line);
+[[noreturn]] void cudnn_failed(cudnnStatus_t code, const char* call, const char* file, int line);
+
+#define CAFX_CUDA_CHECK(call)                                                        \
+  do {                                                                               \
+    const cudaError_t cafx_code = (call);                                            \
+    if (cafx_code != cudaSuccess) cuda_failed(cafx_code, #call, __FILE__, __LINE__); \
+  } while (0)
+#define CAFX_CUBLAS_CHECK(call)                                                                  \
+  do {                                                                                           \
+    const cublasStatus_t cafx_code = (call);                                                     \
+    if (cafx_code != CUBLAS_STATUS_SUCCESS) cublas_failed(cafx_code, #call, __FILE__, __LINE__); \
+  } while (0)
+#define CAFX_CUDNN_CHECK(call)                                                                 \
+  do {                                                                                         \
+    const cudnnStatus_t cafx_code = (call);                                                    \
+    if (cafx_code != CUDNN_STATUS_SUCCESS) cudnn_failed(cafx_code, #call, __FILE__, __LINE__); \
+  } while (0)
+
+inline cudaStream_t stream_of(const Context& context) { return context.cuda->stream; }
+
+// launch(context, kernel, grid, block, shared bytes, arguments...)
+template <class... Parameters, class... Arguments>
+void launch(const Context& context, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared,
+            Arguments... arguments) {
+  if (shared > 48 * 1024) {
+    CAFX_CUDA_CHECK(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
+  }
+  kernel<<<grid, block, shared, stream_of(context)>>>(static_cast<Parameters>(arguments)...);
+  CAFX_CUDA_CHECK(cudaGetLastError());
+}
+
+inline constexpr int kThreads = 256;
+// Blocks for n items, kThreads each.
+inline unsigned blocks_for(long n, int threads = kThreads) {
+  return static_cast<unsigned>((n + threads - 1) / threads);
+}
+
+constexpr long ceil_div(long a, long b) { return (a + b - 1) / b; }
+
+}  // namespace cafx

@@ -1,0 +1,195 @@
+#include <cstdlib>
+
+#include "kernels/device/cuda.h"
+#include "kernels/device/memory.h"
+
+namespace cafx {
+
+void cuda_failed(cudaError_t code, const char* call, const char* file, int line) {
+  const std::string where = fmt::format("{} ({}:{}): {}", call, file, line, cudaGetErrorString(code));
+  switch (code) {
+    case cudaErrorMemoryAllocation:
+      throw Error("the GPU has too little free memory: {}; use a smaller --batch, or end what else runs on it", where);
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      throw Error(
+          "this binary holds no code for this GPU: {}; build it on this machine, or with -DCMAKE_CUDA_ARCHITECTURES "
+          "naming its architecture ('cafx doctor' says which)",
+          where);
+    case cudaErrorInsufficientDriver:
+      throw Error("the GPU's driver is too old for this binary: {}; update the driver, or use --device cpu", where);
+    case cudaErrorNoDevice:
+      throw Error("there is no GPU: {}; use --device cpu", where);
+    case cudaErrorDevicesUnavailable:
+      throw Error("the GPU is in use by another process: {}; wait, or choose another with --device cuda:N", where);
+    default:
+      throw Error("the GPU failed: {}; start again with 'cafx resume', the last checkpoint is safe", where);
+  }
+}
+void cublas_failed(cublasStatus_t code, const char* call, const char* file, int line) {
+  throw Error("cuBLAS failed: {} ({}:{}): {}; the last checkpoint is safe", call, file, line,
+              cublasGetStatusString(code));
+}
+void cudnn_failed(cudnnStatus_t code, const char* call, const char* file, int line) {
+  throw Error("cuDNN failed: {} ({}:{}): {}; the last checkpoint is safe", call, file, line, cudnnGetErrorString(code));
+}
+
+CudaDevice::~CudaDevice() {
+  // Errors are of no use here: the process may end because of one.
+  conv_descriptors.clear();
+  if (workspace) cudaFree(workspace);
+  if (dnn) cudnnDestroy(dnn);
+  if (lt) cublasLtDestroy(lt);
+  if (blas) cublasDestroy(blas);
+  if (stream) cudaStreamDestroy(stream);
+}
+
+namespace cuda {
+
+namespace {
+
+__global__ void probe_kernel(int* out) { *out = 1; }
+
+// Why device `index` cannot run this binary's kernels; empty where it can.
+std::string why_not(int index) {
+  if (cudaSetDevice(index) != cudaSuccess) return cudaGetErrorString(cudaGetLastError());
+  cudaFuncAttributes attributes;
+  const cudaError_t code = cudaFuncGetAttributes(&attributes, probe_kernel);
+  cudaGetLastError();
+  if (code == cudaSuccess) return "";
+  return fmt::format("{}: this binary holds no code for it", cudaGetErrorString(code));
+}
+
+}  // namespace
+
+CudaInfo info() {
+  CudaInfo info;
+  info.built = true;
+  info.toolkit = CUDART_VERSION;
+  info.architectures = CAFX_CUDA_ARCHITECTURES;
+  info.cudnn_built = CUDNN_VERSION;
+  cudaRuntimeGetVersion(&info.runtime);
+  cudaDriverGetVersion(&info.driver);
+  int n = 0;
+  const cudaError_t code = cudaGetDeviceCount(&n);
+  if (code != cudaSuccess || n == 0) {
+    cudaGetLastError();
+    info.reason = code == cudaErrorInsufficientDriver && info.driver == 0 ? "no NVIDIA driver is installed"
+                  : code == cudaErrorInsufficientDriver ? "the NVIDIA driver is too old for this binary"
+                  : code != cudaSuccess                 ? cudaGetErrorString(code)
+                                                        : "no NVIDIA GPU was found";
+    return info;
+  }
+  info.cudnn = static_cast<long>(cudnnGetVersion());
+  info.cublas = static_cast<long>(cublasLtGetVersion());
+  bool any = false;
+  for (int i = 0; i < n; ++i) {
+    DeviceInfo d;
+    d.index = i;
+    cudaDeviceProp p{};
+    if (cudaGetDeviceProperties(&p, i) == cudaSuccess) {
+      d.name = p.name;
+      d.major = p.major;
+      d.minor = p.minor;
+      d.n_sm = p.multiProcessorCount;
+      d.memory = p.totalGlobalMem;
+    }
+    d.reason = why_not(i);
+    d.usable = d.reason.empty();
+    std::size_t total = 0;
+    if (d.usable) cudaMemGetInfo(&d.free, &total);
+    any = any || d.usable;
+    info.devices.push_back(d);
+  }
+  cudaSetDevice(0);
+  if (!any) info.reason = info.devices[0].reason;
+  return info;
+}
+
+std::shared_ptr<CudaDevice> open(int index) {
+  const CudaInfo all = info();
+  if (!all.reason.empty())
+    throw Error("CUDA cannot be used: {}; use --device cpu ('cafx doctor' tells more)", all.reason);
+  if (index >= static_cast<int>(all.devices.size())) {
+    throw Error("--device cuda:{}: there are {} GPUs, numbered from 0", index, all.devices.size());
+  }
+  const DeviceInfo& d = all.devices[static_cast<std::size_t>(index)];
+  if (!d.usable) throw Error("GPU {} ({}) cannot be used: {}; use --device cpu", index, d.name, d.reason);
+  CAFX_CUDA_CHECK(cudaSetDevice(index));
+  auto device = std::make_shared<CudaDevice>();
+  device->index = index;
+  device->name = d.name;
+  device->n_sm = d.n_sm;
+  device->major = d.major;
+  device->minor = d.minor;
+  int shared = 0;
+  CAFX_CUDA_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
+  device->shared_max = static_cast<std::size_t>(shared);
+  CAFX_CUDA_CHECK(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+  CAFX_CUBLAS_CHECK(cublasCreate(&device->blas));
+  CAFX_CUBLAS_CHECK(cublasLtCreate(&device->lt));
+  CAFX_CUDNN_CHECK(cudnnCreate(&device->dnn));
+  CAFX_CUBLAS_CHECK(cublasSetStream(device->blas, device->stream));
+  CAFX_CUDNN_CHECK(cudnnSetStream(device->dnn, device->stream));
+  // A workspace of our own: cuBLAS promises equal bits then, and allocates nothing while a graph is captured.
+  device->workspace_bytes = std::size_t{64} << 20;
+  CAFX_CUDA_CHECK(cudaMalloc(&device->workspace, device->workspace_bytes));
+  CAFX_CUBLAS_CHECK(cublasSetWorkspace(device->blas, device->workspace, device->workspace_bytes));
+  CAFX_CUBLAS_CHECK(cublasSetMathMode(device->blas, CUBLAS_DEFAULT_MATH));
+  return device;
+}
+
+std::string name(const Context& context) {
+  const CudaDevice& d = *context.cuda;
+  return fmt::format("cuda {}.{} ({})", d.major, d.minor, d.name);
+}
+
+std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
+  std::vector<ConvolutionPlan> plans;
+  for (const auto& [name, plan] : context.cuda->conv_plans) plans.push_back({name, plan.ours, plan.algorithm});
+  return plans;
+}
+
+void* allocate(const Context& context, std::size_t bytes) {
+  void* p = nullptr;
+  const cudaError_t code = cudaMalloc(&p, bytes + 256);
+  if (code == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    throw Error(
+        "the GPU has too little free memory: {:.1f} MiB are needed at once, {:.1f} of {:.1f} MiB are free; use a "
+        "smaller --batch, or end what else runs on it",
+        static_cast<double>(bytes) / 1048576.0, static_cast<double>(free) / 1048576.0,
+        static_cast<double>(total) / 1048576.0);
+  }
+  CAFX_CUDA_CHECK(code);
+  (void)context;
+  return p;
+}
+
+void release(const Context&, void* p) { cudaFree(p); }
+
+void copy(const Context& context, void* to, const void* from, std::size_t bytes) {
+  cudaPointerAttributes a{}, b{};
+  CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
+  CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
+  CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(context)));
+  const bool within = a.type == cudaMemoryTypeDevice && b.type == cudaMemoryTypeDevice;
+  if (!within) CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));
+}
+
+void fill_zero(const Context& context, void* p, std::size_t bytes) {
+  CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
+}
+
+void synchronize(const Context& context) { CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context))); }
+
+std::size_t free_memory(const Context&) {
+  std::size_t free = 0, total = 0;
+  CAFX_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return free;
+}
+
+}  // namespace cuda
+}  // namespace cafx

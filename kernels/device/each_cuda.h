@@ -1,0 +1,67 @@
+// kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows taken in a fixed order.
+#pragma once
+
+#include "kernels/device/cuda.h"
+
+namespace cafx {
+
+template <class F>
+__global__ void each_kernel(long n, F f) {
+  const long stride = static_cast<long>(gridDim.x) * blockDim.x;
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
+}
+
+// f(i) on the device for i in [0, n).
+template <class F>
+void for_each(const Context& context, long n, F f) {
+  if (n == 0) return;
+  const unsigned blocks = static_cast<unsigned>(std::min<long>(ceil_div(n, kThreads), 1 << 20));
+  each_kernel<<<blocks, kThreads, 0, stream_of(context)>>>(n, f);
+  CAFX_CUDA_CHECK(cudaGetLastError());
+}
+
+// Slices that the rows of a sum are cut into: enough blocks to fill the card, the same number for the same sizes.
+inline int n_slices(long rows, int columns) {
+  const long wanted = 1024 / ceil_div(columns, 32) + 1, most = ceil_div(rows, 64);
+  return static_cast<int>(std::max<long>(1, std::min(wanted, most)));
+}
+
+// partial[slice, c] = sum over the slice's rows of value(row, c), in order.
+template <class F>
+__global__ void column_sums_kernel(float* partial, long rows, int columns, F value) {
+  __shared__ float sums[8][33];
+  const int c = blockIdx.x * 32 + threadIdx.x;
+  const long per = (rows + gridDim.y - 1) / gridDim.y, first = blockIdx.y * per;
+  const long last = first + per < rows ? first + per : rows;
+  float sum = 0.0f;
+  if (c < columns) {
+    for (long row = first + threadIdx.y; row < last; row += 8) sum += value(row, c);
+  }
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y == 0 && c < columns) {
+    for (int i = 1; i < 8; ++i) sum += sums[i][threadIdx.x];
+    partial[static_cast<long>(blockIdx.y) * columns + c] = sum;
+  }
+}
+
+// total[i] += sum over slices of partial[slice, i], in order, in double.
+inline void add_slices(const Context& context, float* total, const float* partial, int slices, long n) {
+  for_each(context, n, [=] __device__(long i) {
+    double sum = 0.0;
+    for (int s = 0; s < slices; ++s) sum += partial[s * n + i];
+    total[i] += static_cast<float>(sum);
+  });
+}
+
+// total[c] += sum over rows of value(row, c); partial holds n_slices(rows, columns) x columns floats.
+template <class F>
+void add_column_sums(const Context& context, float* total, float* partial, long rows, int columns, F value) {
+  const int slices = n_slices(rows, columns);
+  column_sums_kernel<<<dim3(blocks_for(columns, 32), slices), dim3(32, 8), 0, stream_of(context)>>>(partial, rows,
+                                                                                                    columns, value);
+  CAFX_CUDA_CHECK(cudaGetLastError());
+  add_slices(context, total, partial, slices, columns);
+}
+
+}  // namespace cafx

@@ -1,0 +1,24 @@
+// Without CUDA nothing can be recorded; graph_cuda.cu has the real ones.
+#include "kernels/device/graph.h"
+
+#include "kernels/base/error.h"
+
+#ifndef CAFX_HAS_CUDA
+
+namespace cafx {
+
+struct Graph::State {};
+Graph::Graph(const Context&, const std::function<void()>&) { check_failed("built with CUDA", __FILE__, __LINE__, ""); }
+Graph::~Graph() = default;
+void Graph::launch() {}
+
+struct Readback::State {};
+Readback::Readback(const Context&, const void*, std::size_t) {
+  check_failed("built with CUDA", __FILE__, __LINE__, "");
+}
+Readback::~Readback() = default;
+const void* Readback::data() { return nullptr; }
+
+}  // namespace cafx
+
+#endif

@@ -1,0 +1,60 @@
+#include "kernels/device/cuda.h"
+#include "kernels/device/graph.h"
+
+namespace cafx {
+
+struct Graph::State {
+  Context context;
+  cudaGraphExec_t graph = nullptr;
+};
+
+Graph::Graph(const Context& context, const std::function<void()>& work) : state_(std::make_unique<State>()) {
+  CAFX_CHECK(context.device == Device::kCuda);
+  state_->context = context;
+  const cudaStream_t stream = stream_of(context);
+  CAFX_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+  cudaGraph_t graph = nullptr;
+  try {
+    work();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &graph);
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  CAFX_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+  const cudaError_t code = cudaGraphInstantiate(&state_->graph, graph, 0);
+  cudaGraphDestroy(graph);
+  CAFX_CUDA_CHECK(code);
+  CAFX_CUDA_CHECK(cudaGraphUpload(state_->graph, stream));
+}
+Graph::~Graph() {
+  if (state_->graph) cudaGraphExecDestroy(state_->graph);
+}
+void Graph::launch() { CAFX_CUDA_CHECK(cudaGraphLaunch(state_->graph, stream_of(state_->context))); }
+
+struct Readback::State {
+  void* data = nullptr;  // pinned: else the copy would wait
+  cudaEvent_t done = nullptr;
+};
+
+Readback::Readback(const Context& context, const void* from, std::size_t bytes) : state_(std::make_unique<State>()) {
+  CAFX_CHECK(context.device == Device::kCuda);
+  CAFX_CUDA_CHECK(cudaMallocHost(&state_->data, bytes));
+  CAFX_CUDA_CHECK(cudaEventCreateWithFlags(&state_->done, cudaEventDisableTiming));
+  CAFX_CUDA_CHECK(cudaMemcpyAsync(state_->data, from, bytes, cudaMemcpyDeviceToHost, stream_of(context)));
+  CAFX_CUDA_CHECK(cudaEventRecord(state_->done, stream_of(context)));
+}
+Readback::~Readback() {
+  if (state_->done) {
+    cudaEventSynchronize(state_->done);
+    cudaEventDestroy(state_->done);
+  }
+  if (state_->data) cudaFreeHost(state_->data);
+}
+const void* Readback::data() {
+  CAFX_CUDA_CHECK(cudaEventSynchronize(state_->done));
+  return state_->data;
+}
+
+}  // namespace cafx

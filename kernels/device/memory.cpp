@@ -1,0 +1,113 @@
+#include "kernels/device/memory.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "kernels/base/error.h"
+#include "kernels/device/dispatch.h"
+
+namespace cafx {
+
+CAFX_CUDA(void*, allocate, (const Context&, std::size_t bytes));
+CAFX_CUDA(void, release, (const Context&, void* p));
+CAFX_CUDA(void, copy, (const Context&, void* to, const void* from, std::size_t bytes));
+CAFX_CUDA(void, fill_zero, (const Context&, void* p, std::size_t bytes));
+CAFX_CUDA(void, synchronize, (const Context&));
+CAFX_CUDA(std::size_t, free_memory, (const Context&));
+CAFX_CUDA(std::string, name, (const Context&));
+CAFX_CUDA(std::vector<ConvolutionPlan>, convolution_plans, (const Context&));
+CAFX_CUDA(CudaInfo, info, ());
+CAFX_CUDA(std::shared_ptr<CudaDevice>, open, (int index));
+
+void* allocate(const Context& context, std::size_t bytes) {
+  CAFX_CUDA_CALL(context, allocate, bytes);
+  void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+void release(const Context& context, void* p) noexcept {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) return cuda::release(context, p);
+#endif
+  (void)context;
+  std::free(p);
+}
+
+void copy(const Context& context, void* to, const void* from, std::size_t bytes) {
+  if (bytes == 0) return;
+  CAFX_CUDA_CALL(context, copy, to, from, bytes);
+  std::memcpy(to, from, bytes);
+}
+
+void fill_zero(const Context& context, void* p, std::size_t bytes) {
+  if (bytes == 0) return;
+  CAFX_CUDA_CALL(context, fill_zero, p, bytes);
+  std::memset(p, 0, bytes);
+}
+
+void synchronize([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) cuda::synchronize(context);
+#endif
+}
+
+std::size_t free_memory([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) return cuda::free_memory(context);
+#endif
+  return static_cast<std::size_t>(sysconf(_SC_AVPHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+CudaInfo cuda_info() {
+#ifdef CAFX_HAS_CUDA
+  return cuda::info();
+#else
+  CudaInfo info;
+  info.reason = "this binary was built without the CUDA backend (CAFX_CUDA=OFF, or no nvcc was found)";
+  return info;
+#endif
+}
+
+void use_cuda(Context& context, [[maybe_unused]] int index) {
+#ifdef CAFX_HAS_CUDA
+  context.cuda = cuda::open(index);
+  context.device = Device::kCuda;
+#else
+  (void)context;
+  throw Error("{}; use --device cpu", cuda_info().reason);
+#endif
+}
+
+std::string device_name([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) return cuda::name(context);
+#endif
+  return "cpu";
+}
+
+std::vector<ConvolutionPlan> convolution_plans([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) return cuda::convolution_plans(context);
+#endif
+  return {};
+}
+
+void use_device(Context& context, const std::string& name) {
+  if (name == "cpu") return;
+  if (name == "cuda") return use_cuda(context, 0);
+  if (name == "auto") {
+    if (cuda_info().reason.empty()) use_cuda(context, 0);
+    return;
+  }
+  if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&
+      name.size() < 9) {
+    return use_cuda(context, std::stoi(name.substr(5)));
+  }
+  throw Error("--device {}: expected cpu, cuda, cuda:N or auto", name);
+}
+
+}  // namespace cafx

@@ -1,0 +1,34 @@
+// kernels/optimizer/step_state.h -- what changes from step to step while the step itself, a CUDA graph, stays the same.
+//
+//   A graph freezes its arguments, so the learning rate, the place in the epoch and the clip factor live on the device.
+//   Before an epoch the host writes the order of the frames and a table of scalars, one row a step; after every few
+//   steps it reads the records. index counts steps from the epoch's first.
+//
+//   step_begin   refs[b] = all[order[index * batch + b]], scalars = table[index]
+//   step_end     records[index] = {mean loss, gradient norm}; gradient_scale from clip_norm (0: none); skip is set for
+//                good where one of them is not finite, and adam_step then leaves the weights alone; ++index
+//
+// Bits     sums in a fixed order, in double.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/device/context.h"
+#include "kernels/frames/frames.h"
+
+namespace cafx {
+
+struct StepScalars {
+  float lr, correction1, correction2;  // corrections: 1 - beta^t
+};
+struct StepState {
+  std::int64_t index;
+  StepScalars scalars;
+  float gradient_scale;
+  std::int32_t skip;
+};
+struct StepRecord {
+  double loss, norm;
+};
+
+}  // namespace cafx

@@ -1,0 +1,63 @@
+#include "kernels/device/each_cuda.h"
+#include "kernels/pool/pool.h"
+
+namespace cafx::cuda {
+
+// One thread for each window and channel; neighbouring threads take neighbouring channels.
+template <class F>
+static void over_windows(const Context& context, PoolDims d, F f) {
+  const int C = d.C, P = d.P;
+  for_each(context, static_cast<long>(d.B) * (d.T / P) * C, [=] __device__(long i) {
+    const long window = i / C;
+    f(i, window * P * C + (i - window * C));  // the first sample of the window in (B,T,C)
+  });
+}
+
+void max_pool_forward(const Context& context, float* z, std::int32_t* positions, const float* x, PoolDims d) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    float largest = x[first];
+    int at = 0;
+    for (int r = 1; r < P; ++r) {
+      const float v = x[first + static_cast<long>(r) * C];
+      if (v > largest) largest = v, at = r;
+    }
+    z[i] = largest;
+    positions[i] = at;
+  });
+}
+
+void max_pool_backward(const Context& context, float* dx, const float* dz, const std::int32_t* positions, PoolDims d) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    const int at = positions[i];
+    const float g = dz[i];
+    for (int r = 0; r < P; ++r) dx[first + static_cast<long>(r) * C] = r == at ? g : 0.0f;
+  });
+}
+
+void unpool_forward(const Context& context, float* y, const float* z, const std::int32_t* positions, PoolDims d,
+                    Unpool u) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    const int at = u == Unpool::kHold ? -1 : positions[i];
+    const float v = z[i];
+    for (int r = 0; r < P; ++r) y[first + static_cast<long>(r) * C] = at < 0 || r == at ? v : 0.0f;
+  });
+}
+
+void unpool_backward(const Context& context, float* dz, const float* dy, const std::int32_t* positions, PoolDims d,
+                     Unpool u) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    if (u == Unpool::kPositions) {
+      dz[i] = dy[first + static_cast<long>(positions[i]) * C];
+      return;
+    }
+    float sum = 0.0f;
+    for (int r = 0; r < P; ++r) sum += dy[first + static_cast<long>(r) * C];
+    dz[i] = sum;
+  });
+}
+
+}  // namespace cafx::cuda

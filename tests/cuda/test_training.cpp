@@ -1,0 +1,177 @@
+// Training on a GPU: against the CPU, against itself, and what a step asks of the driver once it is a graph.
+#include <dlfcn.h>
+
+#include <cstring>
+
+#include "host/train/stepper.h"
+#include "tests/ops/op_test.h"
+
+namespace cafx {
+namespace {
+
+using namespace op_test;
+
+struct Task {
+  CafxConfig config;
+  std::vector<float> dry, wet;
+  std::vector<FrameRef> refs;
+  std::vector<std::uint32_t> order;
+  StepSettings settings{8, {}, 1.0};
+
+  explicit Task(std::size_t n_frames) {
+    config.frame = 256;
+    config.hop = 128;
+    config.filters = 16;
+    config.taps = 32;
+    config.local_taps = 48;
+    config.latent = 12;
+    config.dnn = {16, 16};
+    const int n = 20000;
+    const Rng rng{5, 6};
+    for (int i = 0; i < n; ++i) {
+      dry.push_back(static_cast<float>(0.2 * rng.normal(static_cast<std::uint64_t>(i))));
+      wet.push_back(std::tanh(3.0f * dry.back()));
+    }
+    for (std::size_t i = 0; i < n_frames; ++i) {  // some over the ends of the audio
+      const auto start = static_cast<std::int64_t>(i * 977 % (n + 200)) - 100;
+      refs.push_back({start, 0, n});
+      order.push_back(static_cast<std::uint32_t>((i * 7 + 3) % n_frames));
+    }
+    settings.adam.weight_decay = 0.01f;
+  }
+  std::size_t steps() const { return (refs.size() + 7) / 8; }
+};
+
+struct Result {
+  std::vector<float> weights, m, v;
+  std::vector<StepRecord> records;
+};
+
+// `epochs` passes over the frames; `portion` steps enqueued at a time.
+Result train(const Context& context, const Task& s, CafxForm form, int epochs, long portion, double lipschitz = 0.0) {
+  CafxConfig config = s.config;
+  config.saaf_lipschitz = lipschitz;
+  CafxModel model(config, form);
+  model.initialize(1);
+  const auto n = static_cast<std::size_t>(model.n_floats());
+  const bool pretrain = form == CafxForm::kPretrain;
+  const DeviceFrames frames(context, s.dry, pretrain ? s.dry : s.wet, s.refs);
+  const std::vector<float> mask(n, 1.0f), zeros(n, 0.0f);
+  const auto stepper = make_stepper(context, model, frames, s.settings, mask, zeros, zeros);
+  Result r;
+  const auto steps = static_cast<long>(s.steps());
+  const auto keep = [&](const std::vector<StepRecord>& more) {
+    r.records.insert(r.records.end(), more.begin(), more.end());
+  };
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    stepper->begin_epoch(s.order, std::vector<float>(static_cast<std::size_t>(steps), 1e-3f), epoch * steps, 0);
+    for (long i = 0; i < steps; i += portion) {
+      stepper->enqueue(std::min(portion, steps - i));
+      keep(stepper->collect(i + portion >= steps));
+    }
+  }
+  stepper->fetch(r.m, r.v);
+  r.weights.assign(model.data(), model.data() + n);
+  return r;
+}
+
+// Frames drawn at random, a last batch that is not full: 54 steps. The loss's gradient is a sign, so that the two drift
+// apart where an error is near zero; 1e-3 of the loss is what this is allowed to make.
+TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
+  const Task s(8 * 17 + 5);
+  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+    Context cpu;
+    cpu.isa = best_isa();
+    const Result want = train(cpu, s, form, 3, 1), got = train(cuda_context(), s, form, 3, 5);
+    ASSERT_EQ(got.records.size(), 54u);
+    for (std::size_t i = 0; i < got.records.size(); ++i) {
+      const double loss = want.records[i].loss;
+      ASSERT_TRUE(std::abs(got.records[i].loss - loss) <= 1e-3 * loss)
+          << "step " << i << ": " << got.records[i].loss << ", CPU " << loss;
+    }
+    EXPECT_LT(got.records.back().loss, 0.95 * got.records.front().loss);
+    double difference = 0.0, size = 0.0;
+    for (std::size_t i = 0; i < want.weights.size(); ++i) {
+      difference += std::pow(got.weights[i] - want.weights[i], 2);
+      size += std::pow(want.weights[i], 2);
+    }
+    EXPECT_TRUE(difference <= 1e-6 * size) << difference << " of " << size;
+  }
+}
+
+TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
+  const Task s(8 * 5 + 3);
+  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+    const Result a = train(cuda_context(), s, form, 2, 1), b = train(cuda_context(), s, form, 2, 4);
+    ASSERT_EQ(a.records.size(), b.records.size());
+    for (std::size_t i = 0; i < a.records.size(); ++i) {
+      EXPECT_EQ(a.records[i].loss, b.records[i].loss) << i;
+      EXPECT_EQ(a.records[i].norm, b.records[i].norm) << i;
+    }
+    expect_same_bits(a.weights.data(), b.weights.data(), a.weights.size(), "weights");
+    expect_same_bits(a.m.data(), b.m.data(), a.m.size(), "m");
+    expect_same_bits(a.v.data(), b.v.data(), a.v.size(), "v");
+  }
+}
+
+TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
+  Task s(8 * 4);
+  Result before = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
+  // The third step hears a NaN: its frames only.
+  s.wet[static_cast<std::size_t>(std::max<std::int64_t>(0, s.refs[s.order[16]].start)) + 150] = kNan;
+  const Result r = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
+  ASSERT_EQ(r.records.size(), 4u);
+  EXPECT_TRUE(std::isfinite(r.records[1].loss));
+  EXPECT_TRUE(std::isnan(r.records[2].loss));
+  for (const float w : r.weights) ASSERT_TRUE(std::isfinite(w));
+  EXPECT_NE(std::memcmp(r.weights.data(), before.weights.data(), sizeof(float) * r.weights.size()), 0);
+}
+
+TEST(CudaTraining, SlopesAreProjectedInsideTheStep) {
+  const Task s(8 * 3);
+  Context cpu;
+  const Result want = train(cpu, s, CafxForm::kSupervised, 1, 1, 0.9),
+               got = train(cuda_context(), s, CafxForm::kSupervised, 1, 1, 0.9);
+  CafxConfig config = s.config;
+  CafxModel model(config);
+  std::copy(got.weights.begin(), got.weights.end(), model.data());
+  EXPECT_LE(model.lipschitz(), 0.9);
+  EXPECT_GT(model.lipschitz(), 0.8);
+}
+
+TEST(CudaTraining, CudnnRanEveryConvolution) {
+  const Task s(8 * 2 + 1);
+  train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
+  const auto plans = convolution_plans(cuda_context());
+  EXPECT_GE(plans.size(), 4u);  // forward, forward of the gradient, backward filter, backward data
+  for (const auto& plan : plans) EXPECT_FALSE(plan.ours) << plan.name;
+}
+
+// In the steady state a step is one call: the launch of its graph. Counted by the virtual GPU.
+TEST(CudaTraining, AStepInTheSteadyStateIsOneCall) {
+  const auto get = reinterpret_cast<double (*)(const char*)>(dlsym(RTLD_DEFAULT, "vgpu_profile_get"));
+  if (!get || get("total.api_calls") < 0) GTEST_SKIP() << "needs the virtual GPU with VGPU_PROFILE set";
+  const Task s(8 * 20);
+  CafxModel model(s.config);
+  model.initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
+  const DeviceFrames frames(cuda_context(), s.dry, s.wet, s.refs);
+  const auto stepper = make_stepper(cuda_context(), model, frames, s.settings, zeros, zeros, zeros);
+  stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
+  stepper->enqueue(3);
+  stepper->collect(true);
+  const auto sum = [&](const char* what) { return get((std::string("total.") + what).c_str()); };
+  const double calls = sum("api_calls"), allocations = sum("allocs"), waits = sum("syncs"),
+               implicit_waits = sum("implicit_syncs"), copies = sum("host_device_copies");
+  stepper->enqueue(12);
+  // Twelve launches; then the records of all twelve are read back: a pinned block, an event, the copy, the event's record.
+  EXPECT_EQ(sum("api_calls") - calls, 12 + 4);
+  EXPECT_EQ(sum("syncs"), waits);
+  EXPECT_EQ(sum("implicit_syncs"), implicit_waits);
+  EXPECT_EQ(sum("allocs"), allocations);
+  EXPECT_EQ(sum("host_device_copies") - copies, 1);
+  EXPECT_EQ(stepper->collect(true).size(), 12u);
+}
+
+}  // namespace
+}  // namespace cafx
