@@ -9,4 +9,6 @@ if(CAFX_HAS_CUDA)
   set_tests_properties(cuda.CudaTraining.AStepInTheSteadyStateIsOneCall PROPERTIES
     LABELS gpu ENVIRONMENT "CAFX_TEST_DEVICE=cuda;VGPU_PROFILE=/dev/null" RUN_SERIAL ON
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  add_test(NAME cuda.cli COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/cuda.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(cuda.cli PROPERTIES LABELS gpu RUN_SERIAL ON TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()

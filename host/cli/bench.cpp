@@ -8,6 +8,7 @@
 #include "host/train/stepper.h"
 #include "host/version.h"
 #include "kernels/base/rng.h"
+#include "kernels/device/graph.h"
 #include "kernels/optimizer/optimizer.h"
 #include "models/cafx/cafx.h"
 
@@ -61,7 +62,7 @@ struct Arguments {
   ConfigOptions config;
   DeviceOptions device;
   double seconds = 10.0;
-  bool json = false;
+  bool json = false, profile = false;
 };
 
 int bench(const Arguments& args) {
@@ -95,6 +96,22 @@ int bench(const Arguments& args) {
     epoch[i] = refs[i % refs.size()];
   }
   const std::vector<float> rates(kSteps, 1e-6f);
+  // One supervised step as training takes it, after one that makes the plans and the graph.
+  const auto profile_a_step = [&] {
+    CafxModel model(run.model);
+    model.initialize(1);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
+    const DeviceFrames frames(context, dry, wet, epoch);
+    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
+    stepper->begin_epoch(order, rates, 0, 0);
+    stepper->enqueue(1);
+    stepper->collect(true);
+    profile_begin(context);
+    stepper->enqueue(1);
+    profile_end(context);
+    stepper->collect(true);
+    write_text("-", fmt::format("one supervised step of {} frames, preset {}, on {}\n", B, run.preset, processor));
+  };
   const auto measure_step = [&](CafxForm form) {
     CafxModel model(run.model, form);
     model.initialize(1);
@@ -113,6 +130,11 @@ int bench(const Arguments& args) {
     });
     return speed;
   };
+  if (args.profile) {
+    if (on_cpu) throw Error("--profile: marks a step for a GPU's profiler; give --device cuda");
+    profile_a_step();
+    return 0;
+  }
   Speed train = measure_step(CafxForm::kSupervised);
   const Speed pretrain = measure_step(CafxForm::kPretrain);
   const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
@@ -180,6 +202,7 @@ void add_bench(CLI::App& app, Run& run) {
   args->device.add_to(*c);
   c->add_option("--seconds", args->seconds, "how long to measure")->check(CLI::Range(0.4, 3600.0));
   c->add_flag("--json", args->json, "as JSON");
+  c->add_flag("--profile", args->profile, "on a GPU: take one supervised step between the marks of the profiler API");
   c->footer("Example:  cafx bench --preset paper --set model.unpool=hold --threads 2");
   c->callback([args, &run] { run = [args] { return bench(*args); }; });
 }

@@ -2,6 +2,7 @@
 
 #include "host/cli/common.h"
 #include "host/export/model_file.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -19,12 +20,27 @@ std::string table_text(const std::vector<LayerRow>& rows) {
   return text + fmt::format("{:<18} {:<14} {:>10} {:>14}  a frame, forward\n", "total", "", parameters, multiply_adds);
 }
 
+// Of training, without the audio, whose size the data decides.
+std::string memory_text(const std::string& device, const CafxConfig& config, int batch) {
+  DeviceOptions options;
+  options.device = device;
+  const OwnedContext own(options);
+  const MemoryPlan plan = plan_memory(own.context, config, batch, 0, 0);
+  const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
+  return fmt::format(
+      "training with batches of {} on {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations and workspace "
+      "{:.1f}), beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is {}\n",
+      batch, device_name(own.context), mib(plan.total()), mib(plan.weights), mib(plan.activations), mib(plan.free),
+      largest_batch(own.context, config, 0, std::size_t{1} << 20));
+}
+
 }  // namespace
 
 void add_info(CLI::App& app, Run& run) {
   struct Arguments {
     std::string model;
     bool pretrain = false, json = false;
+    std::string device;
     ConfigOptions config;
   };
   auto args = std::make_shared<Arguments>();
@@ -32,17 +48,23 @@ void add_info(CLI::App& app, Run& run) {
   c->add_option("model", args->model, "folder of a run, or a weights file; without it, of a config");
   args->config.add_to(*c);
   c->add_flag("--pretrain", args->pretrain, "the form that is pretrained");
+  c->add_option("--device", args->device, "cpu, cuda, cuda:N: also what training takes of its memory")
+      ->option_text("NAME");
   c->add_flag("--json", args->json, "as JSON");
-  c->footer("Examples:  cafx info --preset journal\n           cafx info runs/ds1");
+  c->footer(
+      "Examples:  cafx info --preset journal\n           cafx info --preset paper --set train.batch=512 --device "
+      "cuda\n           cafx info runs/ds1");
   c->callback([args, &run] {
     run = [args] {
       CafxConfig config;
+      int batch = 0;
       CafxForm form = args->pretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
       std::map<std::string, std::string> metadata;
       if (args->model.empty()) {
         const RunConfig resolved = args->config.resolve();
         check(resolved.model, "model");
         config = resolved.model;
+        batch = resolved.train.batch;
       } else {
         ModelFile file = load_model(args->model);
         config = file.model->config();
@@ -73,6 +95,7 @@ void add_info(CLI::App& app, Run& run) {
       text +=
           fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n", config.frame,
                       1e3 * config.frame / config.sample_rate, config.hop, config.sample_rate, config.frame);
+      if (!args->device.empty()) text += memory_text(args->device, config, batch > 0 ? batch : 32);
       for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
         if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);
       }

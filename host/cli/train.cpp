@@ -23,9 +23,23 @@ double checkpoint_seconds() {
 struct TrainArguments {
   ConfigOptions config;
   DeviceOptions device;
-  std::string out;
+  std::string out, batch;
   bool json = false, quiet = false;
 };
+
+// --batch N, or auto: the largest that fits the GPU; on a CPU the preset's, since a larger one is not faster there.
+void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& data, const Split& split) {
+  if (args.batch.empty()) return;
+  Fields fields = describe(config);
+  if (args.batch != "auto") return set_field(fields, "train.batch", args.batch, "--batch");
+  const OwnedContext own(args.device);
+  if (own.context.device == Device::kCpu) return;
+  const int hop = config.train.hop > 0 ? config.train.hop : config.model.hop;
+  const FrameSet frames = make_frames(data, split.train, config.model.frame, hop, config.train.silence_db);
+  const int most = largest_batch(own.context, config.model, 4 * frames.dry.size(), 2 * frames.refs.size());
+  if (most == 0) throw Error("--batch auto: not even one frame fits into the GPU's free memory; use --device cpu");
+  config.train.batch = most;
+}
 
 // After training: the test notes, where there are any, and the closing words.
 int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& data, const Split& split,
@@ -63,6 +77,7 @@ int train_command(const TrainArguments& args) {
   }
   const Dataset data = load_dataset(config.data, config.model.sample_rate);
   const Split split = split_dataset(data, config.data);
+  set_batch(config, args, data, split);
   TrainDisplay display(args.quiet);
   for (const auto* list : {&data.unpaired, &data.unreadable}) {
     for (const std::string& line : *list) display.message("left out: " + line);
@@ -114,6 +129,8 @@ void add_train(CLI::App& app, Run& run) {
   CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
   args->config.add_to(*c);
   add_common(*c, *args);
+  c->add_option("--batch", args->batch, "frames a step, as train.batch; auto: the most that the GPU's memory holds")
+      ->option_text("N|auto");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   RunConfig defaults = run_preset("default");
   c->footer(

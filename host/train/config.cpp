@@ -1,5 +1,7 @@
 #include "host/train/config.h"
 
+#include <cmath>
+
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 
@@ -24,6 +26,13 @@ Fields describe(TrainConfig& c) {
       field("plateau_patience", c.plateau_patience, 1, 1e6,
             "plateau: epochs without a better loss that lower the rate"),
       field("plateau_factor", c.plateau_factor, 0, 1, "plateau: factor on the rate"),
+      choice("optimizer", c.optimizer, {"adam", "lamb"},
+             "lamb: each tensor's step in proportion to its size, for large batches"),
+      field("accumulate", c.accumulate, 1, 1 << 16,
+            "parts that a batch is worked through in; the memory of one, the step of all"),
+      choice("lr_scaling", c.lr_scaling, {"none", "linear", "sqrt"},
+             "rates are for batches of lr_batch and grow with batch / lr_batch or its root"),
+      field("lr_batch", c.lr_batch, 1, 1 << 16, "the batch that the rates are for, where lr_scaling is not none"),
       field("clip_norm", c.clip_norm, 0, 1e9, "largest norm of the gradient; 0: not clipped"),
       field("weight_decay", c.weight_decay, 0, 10, "decoupled (AdamW), on weights, not on biases nor the SAAF"),
       field("beta1", c.beta1, 0, 1, "Adam"),
@@ -33,6 +42,11 @@ Fields describe(TrainConfig& c) {
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
       field("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
   };
+}
+
+double rate_scale(const TrainConfig& c) {
+  const double ratio = static_cast<double>(c.batch) / c.lr_batch;
+  return c.lr_scaling == "linear" ? ratio : c.lr_scaling == "sqrt" ? std::sqrt(ratio) : 1.0;
 }
 
 Fields describe(RunConfig& c) {
@@ -69,6 +83,10 @@ void check(const RunConfig& c, const std::string& where) {
   check(c.model, where + ": [model]");
   if (c.train.epochs == 0 && c.train.pretrain_epochs == 0) {
     throw Error("{}: train.epochs and train.pretrain_epochs are both 0; there is nothing to do", where);
+  }
+  if (c.train.accumulate > c.train.batch) {
+    throw Error("{}: train.accumulate = {} is over train.batch = {}; a part needs a frame", where, c.train.accumulate,
+                c.train.batch);
   }
   if (c.train.hop > c.model.frame) {
     throw Error("{}: train.hop = {} is over the frame of {} samples; part of the audio would never be heard", where,

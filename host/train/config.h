@@ -26,6 +26,10 @@ struct TrainConfig {
   double final_factor = 0.01;  // of the cosine
   int plateau_patience = 10;
   double plateau_factor = 0.5;
+  std::string optimizer = "adam";
+  int accumulate = 1;
+  std::string lr_scaling = "none";
+  int lr_batch = 32;
   double clip_norm = 0.0;
   double weight_decay = 0.0;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
@@ -33,6 +37,8 @@ struct TrainConfig {
   std::string init_from;
 };
 Fields describe(TrainConfig&);
+// The factor that lr_scaling puts on the rates for this batch.
+double rate_scale(const TrainConfig&);
 
 struct RunConfig {
   std::string preset = "default";  // that `model` and `train` started from; recorded

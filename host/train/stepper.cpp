@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "kernels/device/graph.h"
+#include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
 
@@ -15,12 +16,37 @@ int frames_of_step(long step, std::size_t n_frames, int batch) {
   return static_cast<int>(std::min<long>(batch, static_cast<long>(n_frames) - step * batch));
 }
 
+// Frames [first, last) of a batch of n, for each part of it; parts differ by one frame at most.
+template <class Body>
+void over_parts(int n, int parts, Body body) {
+  parts = std::min(parts, n);
+  for (int k = 0; k < parts; ++k) {
+    const auto first = static_cast<int>(static_cast<long>(k) * n / parts);
+    body(k, first, static_cast<int>((static_cast<long>(k) + 1) * n / parts));
+  }
+}
+
+std::vector<TensorSpan> spans_of(const CafxModel& model) {
+  std::vector<TensorSpan> spans;
+  for (const ParamSpec& p : model.params()) spans.push_back({p.offset, p.size});
+  return spans;
+}
+
 class CpuStepper : public Stepper {
  public:
   CpuStepper(const Context& context, CafxModel& model, const DeviceFrames& frames, const StepSettings& settings,
              const std::vector<float>& decay_mask, const std::vector<float>& m, const std::vector<float>& v)
-      : context_(context), model_(model), frames_(frames), settings_(settings), decay_mask_(decay_mask), m_(m), v_(v) {
+      : context_(context),
+        model_(model),
+        frames_(frames),
+        settings_(settings),
+        decay_mask_(decay_mask),
+        m_(m),
+        v_(v),
+        spans_(spans_of(model)) {
     gradient_.assign(static_cast<std::size_t>(model.n_floats()), 0.0f);
+    if (settings.accumulate > 1) part_ = gradient_;
+    if (settings.lamb) scratch_.resize(lamb_scratch(model.n_floats(), static_cast<int>(spans_.size())));
   }
 
   void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
@@ -53,8 +79,19 @@ class CpuStepper : public Stepper {
     refs_.clear();
     const long first = step * settings_.batch, n = frames_of_step(step, order_.size(), settings_.batch);
     for (long i = first; i < first + n; ++i) refs_.push_back(frames_.refs()[order_[static_cast<std::size_t>(i)]]);
-    return model_.loss_and_gradient(context_, gradient_.data(),
-                                    {frames_.input(), frames_.target(), refs_.data(), static_cast<int>(n)});
+    const auto part = [&](float* gradient, int from, int to) {
+      return model_.loss_and_gradient(context_, gradient,
+                                      {frames_.input(), frames_.target(), refs_.data() + from, to - from});
+    };
+    if (settings_.accumulate == 1) return part(gradient_.data(), 0, static_cast<int>(n));
+    double loss = 0.0;
+    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+    over_parts(static_cast<int>(n), settings_.accumulate, [&](int, int from, int to) {
+      const double share = static_cast<double>(to - from) / static_cast<double>(n);
+      loss += share * part(part_.data(), from, to);
+      add_scaled(context_, gradient_.data(), static_cast<float>(share), part_.data(), model_.n_floats());
+    });
+    return loss;
   }
 
   void step() {
@@ -66,8 +103,13 @@ class CpuStepper : public Stepper {
     adam.gradient_scale =
         settings_.clip_norm > 0.0 && norm > settings_.clip_norm ? static_cast<float>(settings_.clip_norm / norm) : 1.0f;
     adam.step = steps_before_ + next_ + 1;
-    adam_step(context_, model_.data(), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(), model_.n_floats(),
-              adam);
+    if (settings_.lamb) {
+      lamb_step(context_, model_.data(), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(), spans_.data(),
+                static_cast<int>(spans_.size()), model_.n_floats(), scratch_.data(), adam);
+    } else {
+      adam_step(context_, model_.data(), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(), model_.n_floats(),
+                adam);
+    }
     model_.project(context_);
   }
 
@@ -75,7 +117,9 @@ class CpuStepper : public Stepper {
   CafxModel& model_;
   const DeviceFrames& frames_;
   StepSettings settings_;
-  std::vector<float> decay_mask_, m_, v_, gradient_, rates_;
+  std::vector<float> decay_mask_, m_, v_, gradient_, part_, rates_;
+  std::vector<TensorSpan> spans_;
+  std::vector<unsigned char> scratch_;
   std::vector<std::uint32_t> order_;
   std::vector<FrameRef> refs_;
   std::vector<StepRecord> records_;
@@ -94,6 +138,10 @@ class CudaStepper : public Stepper {
         m_(context, m),
         v_(context, v),
         gradient_(context, m.size()),
+        part_(context, settings.accumulate > 1 ? m.size() : 1),
+        spans_(context, spans_of(model)),
+        lamb_(context, settings.lamb ? lamb_scratch(model.n_floats(), static_cast<int>(model.params().size())) : 1),
+        loss_(context, 1),
         state_(context, 1),
         norm_(context, 1),
         refs_(context, static_cast<std::size_t>(settings.batch)),
@@ -102,7 +150,7 @@ class CudaStepper : public Stepper {
         records_(context, n_steps()),
         scratch_(context, squared_norm_scratch(context, model.n_floats())) {
     model_.upload(context_);
-    model_.reserve(context_, settings_.batch);
+    model_.reserve(context_, part_size(settings_.batch));
   }
 
   void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
@@ -130,7 +178,7 @@ class CudaStepper : public Stepper {
       if (!graph) {
         // Once outside a graph, so that cuDNN's plans are made; the step itself is taken by the graph.
         begin(B);
-        model_.enqueue_gradient(context_, gradient_.data(), batch(B));
+        enqueue_gradient(B);
         graph = std::make_unique<Graph>(context_, [&] { enqueue_step(B); });
       }
       graph->launch();
@@ -172,7 +220,7 @@ class CudaStepper : public Stepper {
     state_.upload(&state, 1);
     const int B = frames_of_step(step, frames_.size(), settings_.batch);
     begin(B);
-    model_.enqueue_gradient(context_, gradient_.data(), batch(B));
+    enqueue_gradient(B);
     std::vector<float> gradient(gradient_.size());
     gradient_.download(gradient.data(), gradient.size());
     return gradient;
@@ -189,21 +237,44 @@ class CudaStepper : public Stepper {
   std::size_t n_steps() const {
     return (frames_.size() + static_cast<std::size_t>(settings_.batch) - 1) / static_cast<std::size_t>(settings_.batch);
   }
-  CafxBatch batch(int B) { return {frames_.input(), frames_.target(), refs_.data(), B}; }
+  int part_size(int B) const { return (B + settings_.accumulate - 1) / settings_.accumulate; }
+  CafxBatch batch(int from, int to) { return {frames_.input(), frames_.target(), refs_.data() + from, to - from}; }
 
   void begin(int B) {
     step_begin(context_, state_.data(), table_.data(), refs_.data(), frames_.refs(), order_.data(), B, settings_.batch);
   }
 
+  // Gradient and sum of the losses of the B frames that begin() chose.
+  void enqueue_gradient(int B) {
+    if (settings_.accumulate == 1) {
+      model_.enqueue_gradient(context_, gradient_.data(), batch(0, B));
+      sum_losses(context_, loss_.data(), model_.losses(), B, false);
+      return;
+    }
+    gradient_.fill_zero();
+    over_parts(B, settings_.accumulate, [&](int part, int from, int to) {
+      model_.enqueue_gradient(context_, part_.data(), batch(from, to));
+      sum_losses(context_, loss_.data(), model_.losses(), to - from, part > 0);
+      add_scaled(context_, gradient_.data(), static_cast<float>(to - from) / static_cast<float>(B), part_.data(),
+                 model_.n_floats());
+    });
+  }
+
   // The whole step, as the graph holds it.
   void enqueue_step(int B) {
     begin(B);
-    model_.enqueue_gradient(context_, gradient_.data(), batch(B));
+    enqueue_gradient(B);
     squared_norm(context_, norm_.data(), gradient_.data(), model_.n_floats(), scratch_.data(), scratch_.size());
-    step_end(context_, state_.data(), records_.data(), model_.losses(), norm_.data(), B, model_.config().frame,
+    step_end(context_, state_.data(), records_.data(), loss_.data(), norm_.data(), B, model_.config().frame,
              static_cast<float>(settings_.clip_norm));
-    adam_step(context_, model_.weights(context_), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(),
-              model_.n_floats(), settings_.adam, state_.data());
+    if (settings_.lamb) {
+      lamb_step(context_, model_.weights(context_), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(),
+                spans_.data(), static_cast<int>(spans_.size()), model_.n_floats(), lamb_.data(), settings_.adam,
+                state_.data());
+    } else {
+      adam_step(context_, model_.weights(context_), m_.data(), v_.data(), gradient_.data(), decay_mask_.data(),
+                model_.n_floats(), settings_.adam, state_.data());
+    }
     model_.project(context_);
   }
 
@@ -211,7 +282,10 @@ class CudaStepper : public Stepper {
   CafxModel& model_;
   const DeviceFrames& frames_;
   StepSettings settings_;
-  DeviceArray<float> decay_mask_, m_, v_, gradient_;
+  DeviceArray<float> decay_mask_, m_, v_, gradient_, part_;
+  DeviceArray<TensorSpan> spans_;
+  DeviceArray<unsigned char> lamb_;
+  DeviceArray<double> loss_;
   DeviceArray<StepState> state_;
   DeviceArray<double> norm_;
   DeviceArray<FrameRef> refs_;
@@ -245,13 +319,6 @@ std::unique_ptr<Stepper> make_stepper(const Context& context, CafxModel& model, 
     return std::make_unique<CpuStepper>(context, model, frames, settings, decay_mask, m, v);
   }
   return std::make_unique<CudaStepper>(context, model, frames, settings, decay_mask, m, v);
-}
-
-std::size_t stepper_memory(const Context& context, const CafxModel& model, int batch, std::size_t n_samples,
-                           std::size_t n_frames) {
-  const auto blocks = sizeof(float) * static_cast<std::size_t>(model.n_floats()) * 5;  // weights, gradient, m, v, mask
-  const std::size_t data = 2 * sizeof(float) * n_samples + n_frames * (sizeof(FrameRef) + sizeof(std::uint32_t));
-  return model.training_memory(context, batch) + blocks + data;
 }
 
 }  // namespace cafx

@@ -37,8 +37,10 @@ class DeviceFrames {
 
 struct StepSettings {
   int batch;
-  AdamStep adam;     // betas, epsilon, weight decay
-  double clip_norm;  // 0: none
+  AdamStep adam;       // betas, epsilon, weight decay
+  double clip_norm;    // 0: none
+  int accumulate = 1;  // parts that a batch is worked through in
+  bool lamb = false;
 };
 
 class Stepper {
@@ -62,8 +64,5 @@ class Stepper {
 std::unique_ptr<Stepper> make_stepper(const Context&, CafxModel&, const DeviceFrames&, const StepSettings&,
                                       const std::vector<float>& decay_mask, const std::vector<float>& m,
                                       const std::vector<float>& v);
-
-// Bytes that a stepper and its frames take on the context's device.
-std::size_t stepper_memory(const Context&, const CafxModel&, int batch, std::size_t n_samples, std::size_t n_frames);
 
 }  // namespace cafx

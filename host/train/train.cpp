@@ -201,7 +201,8 @@ class Session {
 
   double learning_rate(long step) const {
     const TrainConfig& t = config_.train;
-    const double base = pretraining() ? t.pretrain_lr : counters().stage == 1 ? t.lr : t.lr * t.refine_factor;
+    const double of_stage = pretraining() ? t.pretrain_lr : counters().stage == 1 ? t.lr : t.lr * t.refine_factor;
+    const double base = of_stage * rate_scale(t);
     double scale = counters().plateau_scale;
     if (t.schedule == "cosine") {
       const double last = std::max<double>(1.0, static_cast<double>(stage_epochs() * steps_per_epoch() - 1));
@@ -306,7 +307,7 @@ class Session {
     for (const ParamSpec& p : model_->params()) {
       std::fill_n(decay_mask.begin() + p.offset, p.size, p.decay ? 1.0f : 0.0f);
     }
-    StepSettings settings{t.batch, {}, t.clip_norm};
+    StepSettings settings{t.batch, {}, t.clip_norm, t.accumulate, t.optimizer == "lamb"};
     settings.adam.beta1 = static_cast<float>(t.beta1);
     settings.adam.beta2 = static_cast<float>(t.beta2);
     settings.adam.epsilon = static_cast<float>(t.epsilon);
@@ -316,16 +317,18 @@ class Session {
 
   void refuse_what_does_not_fit() const {
     if (context_.device == Device::kCpu) return;
-    const std::size_t samples = 2 * training_.dry.size() + validation_.dry.size(), free = free_memory(context_);
-    const auto needed = [&](int batch) {
-      return stepper_memory(context_, *model_, batch, samples, both_refs_.size() + validation_.refs.size());
-    };
-    if (needed(config_.train.batch) <= free) return;
-    int most = 0;
-    for (int batch = 1; needed(batch) <= free; batch *= 2) most = batch;
+    const std::size_t samples = both_.size() + 2 * validation_.dry.size(),
+                      frames = both_refs_.size() + validation_.refs.size();
+    const MemoryPlan plan =
+        plan_memory(context_, config_.model,
+                    (config_.train.batch + config_.train.accumulate - 1) / config_.train.accumulate, samples, frames);
+    if (plan.total() <= plan.free) return;
+    const int most = largest_batch(context_, config_.model, samples, frames);
     throw Error("train.batch = {}: needs {:.1f} MiB of the GPU's memory, {:.1f} are free; {}", config_.train.batch,
-                static_cast<double>(needed(config_.train.batch)) / 1048576.0, static_cast<double>(free) / 1048576.0,
-                most > 0 ? fmt::format("set train.batch = {}", most) : "not even one frame fits; use --device cpu");
+                static_cast<double>(plan.total()) / 1048576.0, static_cast<double>(plan.free) / 1048576.0,
+                most > 0 ? fmt::format("set train.batch = {}, or train.accumulate to take it in parts",
+                                       most * config_.train.accumulate)
+                         : "not even one frame fits; use --device cpu");
   }
 
   void copy_by_name(const CafxModel& former, const std::vector<float>& weights) {
@@ -484,6 +487,27 @@ FrameSet make_frames(const Dataset& data, const std::vector<int>& which, int fra
     }
   }
   return set;
+}
+
+MemoryPlan plan_memory(const Context& context, const CafxConfig& config, int batch, std::size_t n_samples,
+                       std::size_t n_frames) {
+  const CafxModel model(config);
+  MemoryPlan plan;
+  plan.weights = 5 * sizeof(float) * static_cast<std::size_t>(model.n_floats());
+  plan.activations = model.training_memory(context, batch);
+  plan.audio = sizeof(float) * n_samples + n_frames * (sizeof(FrameRef) + sizeof(std::uint32_t));
+  plan.free = free_memory(context);
+  return plan;
+}
+
+int largest_batch(const Context& context, const CafxConfig& config, std::size_t n_samples, std::size_t n_frames) {
+  int most = 0;
+  for (int batch = 1; static_cast<std::size_t>(batch) <= std::max<std::size_t>(1, n_frames); batch *= 2) {
+    const MemoryPlan plan = plan_memory(context, config, batch, n_samples, n_frames);
+    if (plan.total() > plan.free / 10 * 9) break;
+    most = batch;
+  }
+  return most;
 }
 
 RunConfig read_run_config(const std::filesystem::path& folder) {

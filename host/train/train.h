@@ -69,6 +69,18 @@ TrainOutcome train(const RunConfig&, const Dataset&, const Split&, const TrainOp
 // Goes on with the run in options.folder; a finished run is only reported.
 TrainOutcome resume(const TrainOptions&);
 
+// What a run takes of the device's memory, in bytes, and what is free there.
+struct MemoryPlan {
+  std::size_t weights = 0;  // parameters, gradient, moments, mask
+  std::size_t activations = 0;
+  std::size_t audio = 0;  // notes and the places of their frames
+  std::size_t free = 0;
+  std::size_t total() const { return weights + activations + audio; }
+};
+MemoryPlan plan_memory(const Context&, const CafxConfig&, int batch, std::size_t n_samples, std::size_t n_frames);
+// The largest power of two that fits into nine tenths of what is free and is not more than n_frames; 0: not even one.
+int largest_batch(const Context&, const CafxConfig&, std::size_t n_samples, std::size_t n_frames);
+
 // The resolved config of the run in a folder.
 RunConfig read_run_config(const std::filesystem::path& folder);
 

@@ -40,4 +40,8 @@ class Readback {
   std::unique_ptr<State> state_;
 };
 
+// What lies between them is what a profiler shows that waits for it (ncu --profile-from-start off, nsys -c cudaProfilerApi).
+void profile_begin(const Context&);
+void profile_end(const Context&);
+
 }  // namespace cafx

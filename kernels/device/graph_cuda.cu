@@ -1,3 +1,5 @@
+#include <cuda_profiler_api.h>
+
 #include "kernels/device/cuda.h"
 #include "kernels/device/graph.h"
 
@@ -55,6 +57,15 @@ Readback::~Readback() {
 const void* Readback::data() {
   CAFX_CUDA_CHECK(cudaEventSynchronize(state_->done));
   return state_->data;
+}
+
+void profile_begin(const Context& context) {
+  CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));
+  CAFX_CUDA_CHECK(cudaProfilerStart());
+}
+void profile_end(const Context& context) {
+  CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));
+  CAFX_CUDA_CHECK(cudaProfilerStop());
 }
 
 }  // namespace cafx

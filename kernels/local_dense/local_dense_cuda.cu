@@ -3,19 +3,19 @@
 #include "kernels/pointwise/pointwise_cuda.h"
 
 // All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors) and 8
-// frames, whose inputs it keeps in shared memory as [row][channel][frame]; a weight, once read, serves the 8 frames.
+// frames, whose inputs it keeps in shared memory as [row][frame][channel]; a weight, once read, serves the 8 frames.
 namespace cafx::cuda {
 
 namespace {
 
 constexpr int kChannels = 8, kFrames = 8, kLanes = 32;
+constexpr int kRow = kChannels * kFrames + 8;  // floats of a row: four rows, side by side in a warp, meet other banks
 
 __device__ void load_tile(float* tile, const float* x, int rows, LocalDenseDims d, int c0, int b0) {
   for (int i = threadIdx.x; i < rows * kChannels * kFrames; i += blockDim.x) {
     const int c = i % kChannels, row = i / kChannels % rows, b = i / kChannels / rows;
     const bool inside = c0 + c < d.C && b0 + b < d.B;
-    tile[(row * kChannels + c) * kFrames + b] =
-        inside ? x[(static_cast<long>(b0 + b) * rows + row) * d.C + c0 + c] : 0.0f;
+    tile[row * kRow + b * kChannels + c] = inside ? x[(static_cast<long>(b0 + b) * rows + row) * d.C + c0 + c] : 0.0f;
   }
 }
 
@@ -33,8 +33,8 @@ __global__ void forward_kernel(float* y, const float* x, const float* w, const f
     for (int b = 0; b < kFrames; ++b) sum[b] = bias[static_cast<long>(c) * d.O + o];
     for (int i = 0; i < d.I; ++i) {
       const float weight = row[i];
-      const float* in = tile + (i * kChannels + own) * kFrames;
-      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b];
+      const float* in = tile + i * kRow + own;
+      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b * kChannels];
     }
     for (int b = 0; b < kFrames; ++b) {
       if (b0 + b < d.B) y[(static_cast<long>(b0 + b) * d.O + o) * d.C + c] = activate<A>(sum[b]);
@@ -53,8 +53,8 @@ __global__ void data_kernel(float* dx, const float* g, const float* w, LocalDens
     float sum[kFrames] = {};
     for (int o = 0; o < d.O; ++o) {
       const float weight = w[(static_cast<long>(c) * d.O + o) * d.I + i];
-      const float* in = tile + (o * kChannels + own) * kFrames;
-      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b];
+      const float* in = tile + o * kRow + own;
+      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b * kChannels];
     }
     for (int b = 0; b < kFrames; ++b) {
       if (b0 + b < d.B) dx[(static_cast<long>(b0 + b) * d.I + i) * d.C + c] = sum[b];
@@ -107,7 +107,7 @@ void local_dense_forward(const Context& context, float* y, const float* x, const
                          LocalDenseDims d) {
   with_activation(d.activation, [&]<Activation A>() {
     launch(context, forward_kernel<A>, dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames)), kChannels * kLanes,
-           sizeof(float) * kChannels * kFrames * static_cast<std::size_t>(d.I), y, x, w, bias, d);
+           sizeof(float) * kRow * static_cast<std::size_t>(d.I), y, x, w, bias, d);
   });
 }
 
@@ -118,7 +118,7 @@ void local_dense_backward(const Context& context, float* dx, float* dw, float* d
     for_each(context, static_cast<long>(d.B) * d.O * d.C, ActivationBackward<A>{g, dy, y});
   });
   launch(context, data_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames)), kChannels * kLanes,
-         sizeof(float) * kChannels * kFrames * static_cast<std::size_t>(d.O), dx, g, w, d);
+         sizeof(float) * kRow * static_cast<std::size_t>(d.O), dx, g, w, d);
   launch(context, weights_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.O, kOutputs), blocks_for(d.I, kInputs)),
          kChannels * kLanes, 0, dw, dbias, g, x, d);
 }

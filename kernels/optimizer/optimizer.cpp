@@ -6,6 +6,7 @@
 
 #include "kernels/device/dispatch.h"
 #include "kernels/device/memory.h"
+#include "kernels/optimizer/optimizer_math.h"
 
 namespace cafx {
 
@@ -18,6 +19,11 @@ CAFX_BACKENDS(void, reduce_block, (float* total, float* const* slots, int n_slot
 CAFX_CUDA(void, adam_step,
           (const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
            AdamStep step, float correction1, float correction2, const StepState* state));
+CAFX_CUDA(void, lamb_step,
+          (const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+           const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep step, float correction1,
+           float correction2, const StepState* state));
+CAFX_CUDA(void, sum_losses, (const Context&, double* total, const double* losses, int n, bool add));
 CAFX_CUDA(std::size_t, squared_norm_scratch, (const Context&, long n));
 CAFX_CUDA(void, squared_norm,
           (const Context&, double* total, const float* x, long n, void* scratch, std::size_t bytes));
@@ -49,6 +55,37 @@ void adam_step(const Context& context, float* params, float* m, float* v, const 
   over_blocks(context, n, [&](const Context& inner, long at, long count) {
     CAFX_CALL(inner, adam_block, params + at, m + at, v + at, grads + at, decay_mask ? decay_mask + at : nullptr, count,
               step, correction1, correction2);
+  });
+}
+
+std::size_t lamb_scratch(long n, int n_tensors) {
+  CAFX_CHECK(n >= 0 && n_tensors >= 1, n, n_tensors);
+  return sizeof(float) * static_cast<std::size_t>((n + 63) / 64 * 64) +
+         sizeof(float) * static_cast<std::size_t>(n_tensors);
+}
+
+void lamb_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep step) {
+  CAFX_CHECK(n >= 0 && n_tensors >= 1 && step.step >= 1, n, n_tensors, step.step);
+  const double t = static_cast<double>(step.step);
+  const auto correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(step.beta1), t));
+  const auto correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(step.beta2), t));
+  CAFX_CUDA_CALL(context, lamb_step, params, m, v, grads, decay_mask, tensors, n_tensors, n, scratch, step, correction1,
+                 correction2, nullptr);
+  over_tasks(context, n_tensors, [&](const Context&, int tensor) {
+    const TensorSpan span = tensors[tensor];
+    float* u = static_cast<float*>(scratch) + span.offset;
+    double p_norm = 0.0, u_norm = 0.0;
+    for (long i = 0; i < span.size; ++i) {
+      const long at = span.offset + i;
+      u[i] = adam_direction(m[at], v[at], params[at], grads[at], decay_mask ? decay_mask[at] : 1.0f, step, correction1,
+                            correction2);
+      p_norm += static_cast<double>(params[at]) * static_cast<double>(params[at]);
+      u_norm += static_cast<double>(u[i]) * static_cast<double>(u[i]);
+    }
+    const double trust = p_norm > 0.0 && u_norm > 0.0 ? std::sqrt(p_norm / u_norm) : 1.0;
+    const auto rate = static_cast<float>(step.lr * trust);
+    for (long i = 0; i < span.size; ++i) params[span.offset + i] -= rate * u[i];
   });
 }
 
@@ -87,6 +124,17 @@ void adam_step(const Context& context, float* params, float* m, float* v, const 
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, adam_step, params, m, v, grads, decay_mask, n, constants, 1.0f, 1.0f, state);
 }
+void lamb_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep constants,
+               const StepState* state) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, lamb_step, params, m, v, grads, decay_mask, tensors, n_tensors, n, scratch, constants, 1.0f,
+                 1.0f, state);
+}
+void sum_losses(const Context& context, double* total, const double* losses, int n, bool add) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, sum_losses, total, losses, n, add);
+}
 std::size_t squared_norm_scratch(const Context& context, long n) {
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, squared_norm_scratch, n);
@@ -101,10 +149,10 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, step_begin, state, table, refs, all, order, B, batch);
 }
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses,
-              const double* squared, int B, int T, float clip_norm) {
+void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss, const double* squared,
+              int B, int T, float clip_norm) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, step_end, state, records, losses, squared, B, T, clip_norm);
+  CAFX_CUDA_CALL(context, step_end, state, records, loss, squared, B, T, clip_norm);
 }
 
 }  // namespace cafx

@@ -3,7 +3,10 @@
 //   m = b1 m + (1-b1) g     v = b2 v + (1-b2) g^2     p -= lr ( (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps) + decay p )
 //   with g = gradient x gradient_scale.
 //
-// Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (decoupled decay).
+//   LAMB: with u the bracket above, of one tensor:   p -= lr |p| / |u| u      (factor 1 where one of the norms is 0)
+//
+// Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (decoupled decay);
+//          You et al. 2020, arXiv:1904.00962 (LAMB, without bounds on the norms).
 // Shapes   params, grads, m, v: n floats each. decay_mask (n) scales weight_decay per number; null: 1 everywhere.
 // Errors   n >= 0, step >= 1: CheckError.
 // Bits     element-wise: the same for any number of threads. squared_norm sums blocks of 4096 in order, in double.
@@ -22,16 +25,28 @@ struct AdamStep {
 
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
                AdamStep);
+// Where each tensor lies in the flat block; the array itself is where the context computes.
+struct TensorSpan {
+  long offset, size;
+};
+std::size_t lamb_scratch(long n, int n_tensors);  // bytes
+void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep);
 double squared_norm(const Context&, const float* x, long n);  // waits for the device
 // GPU only: the same with everything on the device, for a step that is one CUDA graph (step_state.h).
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
                AdamStep constants, const StepState* state);
+void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep constants,
+               const StepState* state);
+// total (=, or += on request) sum of n values: the losses of the parts of a step.
+void sum_losses(const Context&, double* total, const double* losses, int n, bool add);
 std::size_t squared_norm_scratch(const Context&, long n);  // bytes
 void squared_norm(const Context&, double* total, const float* x, long n, void* scratch, std::size_t scratch_bytes);
 void step_begin(const Context&, StepState*, const StepScalars* table, FrameRef* refs, const FrameRef* all,
                 const std::uint32_t* order, int B, int batch);
-void step_end(const Context&, StepState*, StepRecord*, const double* losses, const double* squared_norm, int B, int T,
-              float clip_norm);
+void step_end(const Context&, StepState*, StepRecord*, const double* loss, const double* squared_norm, int B, int T,
+              float clip_norm);  // loss: the sum over the step's frames
 
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);
 

@@ -2,7 +2,7 @@
 #include <cub/device/device_reduce.cuh>
 
 #include "kernels/device/each_cuda.h"
-#include "kernels/optimizer/optimizer.h"
+#include "kernels/optimizer/optimizer_math.h"
 
 namespace cafx::cuda {
 
@@ -14,23 +14,98 @@ struct Square {
 
 }  // namespace
 
+namespace {
+
+// The step's scalars, from the host or from the device's state. False: nothing is to be changed.
+struct Scalars {
+  AdamStep step;
+  float correction1, correction2;
+  const StepState* state;
+  __device__ bool load() {
+    if (!state) return true;
+    step.lr = state->scalars.lr;
+    step.gradient_scale = state->gradient_scale;
+    correction1 = state->scalars.correction1;
+    correction2 = state->scalars.correction2;
+    return !state->skip;
+  }
+};
+
+// LAMB's second pass, after the direction of every number: one block for a tensor, both norms in a fixed tree, in double.
+__global__ void trust_kernel(float* trust, const float* params, const float* u, const TensorSpan* tensors) {
+  __shared__ double sums[2][kThreads];
+  const TensorSpan span = tensors[blockIdx.x];
+  double p = 0.0, d = 0.0;
+  for (long i = threadIdx.x; i < span.size; i += kThreads) {
+    const double a = params[span.offset + i], b = u[span.offset + i];
+    p += a * a, d += b * b;
+  }
+  sums[0][threadIdx.x] = p, sums[1][threadIdx.x] = d;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) {
+      sums[0][threadIdx.x] += sums[0][threadIdx.x + half];
+      sums[1][threadIdx.x] += sums[1][threadIdx.x + half];
+    }
+  }
+  if (threadIdx.x != 0) return;
+  trust[blockIdx.x] = sums[0][0] > 0.0 && sums[1][0] > 0.0 ? static_cast<float>(sqrt(sums[0][0] / sums[1][0])) : 1.0f;
+}
+
+__global__ void apply_kernel(float* params, const float* u, const float* trust, const TensorSpan* tensors, Scalars s) {
+  if (!s.load()) return;
+  const TensorSpan span = tensors[blockIdx.y];
+  const float rate = s.step.lr * trust[blockIdx.y];
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < span.size;
+       i += static_cast<long>(gridDim.x) * blockDim.x) {
+    params[span.offset + i] -= rate * u[span.offset + i];
+  }
+}
+
+__global__ void sum_kernel(double* total, const double* losses, int n, bool add) {
+  __shared__ double sums[kThreads];
+  double sum = 0.0;
+  for (int i = threadIdx.x; i < n; i += kThreads) sum += losses[i];
+  sums[threadIdx.x] = sum;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *total = add ? *total + sums[0] : sums[0];
+}
+
+}  // namespace
+
 // Every tensor of the model in one launch: they lie in one block.
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
-               long n, AdamStep s, float correction1, float correction2, const StepState* state) {
+               long n, AdamStep step, float correction1, float correction2, const StepState* state) {
   for_each(context, n, [=] __device__(long i) {
-    float lr = s.lr, scale = s.gradient_scale, c1 = correction1, c2 = correction2;
-    if (state) {
-      if (state->skip) return;
-      lr = state->scalars.lr, c1 = state->scalars.correction1, c2 = state->scalars.correction2;
-      scale = state->gradient_scale;
-    }
-    const float g = grads[i] * scale;
-    const float m1 = s.beta1 * m[i] + (1.0f - s.beta1) * g, v1 = s.beta2 * v[i] + (1.0f - s.beta2) * g * g;
-    const float p = params[i], decay = s.weight_decay * (decay_mask ? decay_mask[i] : 1.0f);
-    m[i] = m1;
-    v[i] = v1;
-    params[i] = p - lr * ((m1 / c1) / (sqrtf(v1 / c2) + s.epsilon) + decay * p);
+    Scalars s{step, correction1, correction2, state};
+    if (!s.load()) return;
+    const float p = params[i];
+    params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
+                                               s.correction1, s.correction2);
   });
+}
+
+void lamb_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep step, float correction1,
+               float correction2, const StepState* state) {
+  float* u = static_cast<float*>(scratch);  // (n)
+  float* trust = u + (n + 63) / 64 * 64;    // (n_tensors)
+  for_each(context, n, [=] __device__(long i) {
+    Scalars s{step, correction1, correction2, state};
+    u[i] = s.load() ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
+                                     s.correction1, s.correction2)
+                    : 0.0f;
+  });
+  launch(context, trust_kernel, n_tensors, kThreads, 0, trust, params, u, tensors);
+  launch(context, apply_kernel, dim3(64, n_tensors), kThreads, 0, params, u, trust, tensors,
+         Scalars{step, correction1, correction2, state});
+}
+
+void sum_losses(const Context& context, double* total, const double* losses, int n, bool add) {
+  launch(context, sum_kernel, 1, kThreads, 0, total, losses, n, add);
 }
 
 // Two passes in a fixed order (CUB promises equal bits from run to run); the result stays on the device.
@@ -63,18 +138,9 @@ __global__ void begin_kernel(StepState* state, const StepScalars* table, FrameRe
   if (b == 0) state->scalars = table[state->index];
 }
 
-__global__ void end_kernel(StepState* state, StepRecord* records, const double* losses, const double* squared_norm,
+__global__ void end_kernel(StepState* state, StepRecord* records, const double* loss_sum, const double* squared_norm,
                            int B, int T, float clip_norm) {
-  __shared__ double sums[kThreads];
-  double sum = 0.0;
-  for (int b = threadIdx.x; b < B; b += kThreads) sum += losses[b];
-  sums[threadIdx.x] = sum;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-  }
-  if (threadIdx.x != 0) return;
-  const double loss = sums[0] / (static_cast<double>(B) * T), norm = sqrt(*squared_norm);
+  const double loss = *loss_sum / (static_cast<double>(B) * T), norm = sqrt(*squared_norm);
   records[state->index] = {loss, norm};
   // Once a number is not finite nothing is changed any more: the weights before it are kept.
   if (!isfinite(loss) || !isfinite(norm)) state->skip = 1;
@@ -89,9 +155,9 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
   launch(context, begin_kernel, blocks_for(B), kThreads, 0, state, table, refs, all, order, B, batch);
 }
 
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses,
+void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss,
               const double* squared_norm, int B, int T, float clip_norm) {
-  launch(context, end_kernel, 1, kThreads, 0, state, records, losses, squared_norm, B, T, clip_norm);
+  launch(context, end_kernel, 1, 1, 0, state, records, loss, squared_norm, B, T, clip_norm);
 }
 
 }  // namespace cafx::cuda

@@ -139,6 +139,30 @@ TEST(CudaTraining, SlopesAreProjectedInsideTheStep) {
   EXPECT_GT(model.lipschitz(), 0.8);
 }
 
+// A batch in three parts is the batch at once but for rounding, with Adam and with LAMB, on either device.
+TEST(CudaTraining, PartsOfABatchAddUpToIt) {
+  for (const bool lamb : {false, true}) {
+    Task whole(8 * 6 + 3), parts = whole;
+    whole.settings.lamb = parts.settings.lamb = lamb;
+    parts.settings.accumulate = 3;
+    Context cpu;
+    cpu.isa = best_isa();
+    for (const Context& context : {cpu, cuda_context()}) {
+      const Result want = train(context, whole, CafxForm::kSupervised, 1, 1),
+                   got = train(context, parts, CafxForm::kSupervised, 1, 1);
+      ASSERT_EQ(got.records.size(), 7u);
+      for (std::size_t i = 0; i < 7; ++i) {
+        EXPECT_NEAR(got.records[i].loss, want.records[i].loss, 1e-4 * want.records[i].loss) << i;
+      }
+    }
+    const Result on_cpu = train(cpu, parts, CafxForm::kSupervised, 1, 1),
+                 on_gpu = train(cuda_context(), parts, CafxForm::kSupervised, 1, 7);
+    for (std::size_t i = 0; i < 7; ++i) {
+      EXPECT_NEAR(on_gpu.records[i].loss, on_cpu.records[i].loss, 1e-4 * on_cpu.records[i].loss) << i;
+    }
+  }
+}
+
 TEST(CudaTraining, CudnnRanEveryConvolution) {
   const Task s(8 * 2 + 1);
   train(cuda_context(), s, CafxForm::kSupervised, 1, 1);

@@ -54,6 +54,38 @@ TEST(Adam, SameBitsForAnyNumberOfThreads) {
   }
 }
 
+// Tensors of several sizes, one of them all zero, with gaps between.
+TEST(Lamb, TenStepsAreTheOracles) {
+  const std::vector<TensorSpan> tensors = {{0, 5}, {16, 4000}, {4016, 1}, {4032, 333}};
+  const long n = 4368;
+  Vec mask = random(n, 5, 0, 1);
+  for (const Context& context : contexts()) {
+    SCOPED_TRACE(label(context));
+    Vec params(n), m(n), v(n);
+    const Vec start = random(n, 1);
+    for (const TensorSpan& t : tensors) {
+      for (long i = t.offset; i < t.offset + t.size && t.offset != 4032; ++i) params[i] = start[i];
+    }
+    Floats fparams(params), fm(m), fv(v), fmask(mask);
+    Items<TensorSpan> ftensors(tensors);
+    Bytes scratch(lamb_scratch(n, 4));
+    for (long step = 1; step <= 10; ++step) {
+      Vec grads(n);
+      const Vec noise = random(n, 10 + static_cast<std::uint64_t>(step), -0.1, 0.1);
+      for (const TensorSpan& t : tensors) {
+        for (long i = t.offset; i < t.offset + t.size; ++i) grads[i] = noise[i];
+      }
+      Floats fgrads(grads);
+      const AdamStep s{1e-2f, 0.9f, 0.999f, 1e-6f, 0.1f, 0.7f, step};
+      reference::lamb_step(params, m, v, grads, mask, tensors, s);
+      lamb_step(context, fparams, fm, fv, fgrads, fmask, ftensors, 4, n, scratch.get(), s);
+    }
+    expect_near(fparams, params, "params");
+    expect_near(fm, m, "m");
+    expect_near(fv, v, "v");
+  }
+}
+
 TEST(Adam, SquaredNormIsTheSum) {
   for (const long n : kCounts) {
     const Vec x = random(n, 1);

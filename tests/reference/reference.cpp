@@ -467,6 +467,24 @@ void adam_step(Vec& params, Vec& m, Vec& v, const Vec& grads, const Vec& decay_m
   }
 }
 
+void lamb_step(Vec& params, Vec& m, Vec& v, const Vec& grads, const Vec& decay_mask,
+               const std::vector<TensorSpan>& tensors, const AdamStep& step) {
+  const Vec before = params;
+  AdamStep unit = step;
+  unit.lr = 1.0f;
+  adam_step(params, m, v, grads, decay_mask, unit);  // params is now before - u
+  for (const TensorSpan& t : tensors) {
+    double p = 0, u = 0;
+    for (long i = t.offset; i < t.offset + t.size; ++i) {
+      p += before[i] * before[i];
+      u += (before[i] - params[i]) * (before[i] - params[i]);
+    }
+    const double trust = p > 0 && u > 0 ? std::sqrt(p / u) : 1;
+    for (long i = t.offset; i < t.offset + t.size; ++i)
+      params[i] = before[i] - step.lr * trust * (before[i] - params[i]);
+  }
+}
+
 Vec gather_frames(const Vec& audio, const std::vector<FrameRef>& refs, GatherDims d) {
   Vec x(count(d.B, d.T + d.K - 1));
   for (int b = 0; b < d.B; ++b) {

@@ -96,6 +96,8 @@ void dnn_saaf_backward(Vec& dr, Vec& dz, DnnSaafParams& grads, const Vec& du, co
 Vec mae_forward(const Vec& y, const Vec& target, int B, int T);            // the sum of each frame, (B)
 Vec mae_backward(const Vec& y, const Vec& target, double gradient_scale);  // (B,T)
 void adam_step(Vec& params, Vec& m, Vec& v, const Vec& grads, const Vec& decay_mask, const AdamStep& step);
+void lamb_step(Vec& params, Vec& m, Vec& v, const Vec& grads, const Vec& decay_mask,
+               const std::vector<TensorSpan>& tensors, const AdamStep& step);
 Vec gather_frames(const Vec& audio, const std::vector<FrameRef>& refs, GatherDims d);
 // n samples from the frames (n_frames, frame) that `frame_start` places; divided by the sum of windows.
 Vec overlap_add(const Vec& frames, long n_samples, int frame, int hop);

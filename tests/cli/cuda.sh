@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The commands on a GPU: two runs give equal bits, so does one that was killed at random moments and resumed; evaluation and
+# rendering agree with the CPU; a batch that does not fit is refused before training.
+. "$(dirname "$0")/common.sh"
+"$cafx" doctor >"$work/doctor" || fail "doctor"
+if ! grep -q "it can be used" "$work/doctor"; then
+  echo "skipped: $(tail -1 "$work/doctor")"
+  exit 77
+fi
+run=("${small[@]}" --set train.clip_norm=1 --device cuda)
+"$cafx" train "${run[@]}" --out "$work/whole" >/dev/null 2>"$work/err" || fail "training: $(cat "$work/err")"
+"$cafx" train "${run[@]}" --out "$work/again" >/dev/null || fail "training again"
+same() {
+  for file in best.safetensors metrics.csv result.json eval.json; do
+    cmp "$work/whole/$file" "$1/$file" || fail "$2: $file differs"
+  done
+}
+same "$work/again" "a second run"
+
+export CAFX_CHECKPOINT_SECONDS=0
+RANDOM=11
+command=(train "${run[@]}" --out "$work/killed")
+for n in 1 2 3 4 5; do
+  "$cafx" "${command[@]}" >/dev/null 2>"$work/err" &
+  pid=$!
+  sleep "$((1 + RANDOM % 3)).$((RANDOM % 10))"
+  kill -9 $pid 2>/dev/null
+  wait $pid 2>/dev/null
+  [ -f "$work/killed/checkpoint.safetensors" ] && command=(resume "$work/killed" --device cuda --quiet) || rm -rf "$work/killed"
+done
+unset CAFX_CHECKPOINT_SECONDS
+"$cafx" "${command[@]}" >/dev/null 2>"$work/err" || fail "the last resume: $(cat "$work/err")"
+same "$work/killed" "five kills"
+
+dry=$(ls "$root"/datasets/notes/*/Samples/NoFX/G61-55400-*.flac)
+for device in cpu cuda; do
+  "$cafx" eval "$work/whole" --hop 128 --csv "$work/$device.csv" --device $device >/dev/null || fail "eval on $device"
+  "$cafx" render "$work/whole" "$dry" "$work/$device.wav" --hop 64 --device $device >/dev/null 2>&1 || fail "render on $device"
+done
+paste -d, "$work/cpu.csv" "$work/cuda.csv" | awk -F, 'NR > 1 { n = NF / 2; d = $3 - $(n + 3); if (d < 0) d = -d; if (d > 1e-4 * $3) bad = 1 } END { exit bad || NR < 3 }' ||
+  fail "eval differs: $(cat "$work/cpu.csv" "$work/cuda.csv")"
+sox -m -v 1 "$work/cpu.wav" -v -1 "$work/cuda.wav" -n stat 2>&1 | awk '/Maximum amplitude/ { if ($3 > 1e-4) bad = 1 } /Minimum amplitude/ { if ($3 < -1e-4) bad = 1 } END { exit bad }' ||
+  fail "render differs"
+
+VGPU_MEM_MB=96 refuses "a batch that does not fit" "set train.batch = " "$cafx" train "${small[@]}" --device cuda \
+  --set model.filters=128 --set model.dnn=[128] --set model.frame=1024 --set model.hop=512 --set train.batch=4096 --out "$work/large"
+[ -z "$(nvidia-smi -L 2>/dev/null)" ] || echo "(the refusal was tried with this GPU's own memory)"
+CUDA_VISIBLE_DEVICES= refuses "a GPU that is hidden" "use --device cpu" "$cafx" train "${small[@]}" --device cuda --out "$work/none"
+finish
