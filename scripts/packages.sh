@@ -2,7 +2,7 @@
 
 build_packages="g++ cmake ninja-build pkg-config libsndfile1-dev libsoxr-dev libsox-dev libcli11-dev libtomlplusplus-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev libkissfft-dev"
-test_packages="libgtest-dev sox python3 python3-numpy"
+test_packages="libgtest-dev sox python3 python3-numpy python3-venv libonnx-dev libprotobuf-dev"
 
 # install_packages NAME...: those that are missing, by apt-get.
 install_packages() {

@@ -6,6 +6,15 @@ add_test(NAME cli.kill_resume_many
          COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/kill_resume.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 200)
 add_test(NAME python.numpy_forward
          COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/python/numpy_forward.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
-set_tests_properties(cli.bad_input cli.kill_resume python.numpy_forward PROPERTIES LABELS cli TIMEOUT 600
-                     SKIP_RETURN_CODE 77)
+foreach(what numpy torch exchange)
+  add_test(NAME python.loader_${what}
+           COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/python/loader.py ${what} $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+endforeach()
+set_tests_properties(cli.bad_input cli.kill_resume python.numpy_forward python.loader_numpy python.loader_torch
+                     python.loader_exchange PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)
+if(CAFX_HAS_ONNX)
+  add_test(NAME python.onnx COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/python/onnx.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
+                                    ${CMAKE_BINARY_DIR}/venv-onnx)
+  set_tests_properties(python.onnx PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)
+endif()
 set_tests_properties(cli.kill_resume_many PROPERTIES LABELS slow TIMEOUT 3600)

@@ -26,6 +26,7 @@ void add_resume(CLI::App&, Run&);
 void add_eval(CLI::App&, Run&);
 void add_render(CLI::App&, Run&);
 void add_export(CLI::App&, Run&);
+void add_import(CLI::App&, Run&);
 void add_info(CLI::App&, Run&);
 void add_report(CLI::App&, Run&);
 void add_data(CLI::App&, Run&);

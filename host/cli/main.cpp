@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   add_eval(app, run);
   add_render(app, run);
   add_export(app, run);
+  add_import(app, run);
   add_info(app, run);
   add_report(app, run);
   add_data(app, run);

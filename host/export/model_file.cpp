@@ -26,13 +26,23 @@ void take(const Safetensors& file, const ParamSpec& p, float* block, const std::
   }
 }
 
+// Every tensor of the model and no other.
+void take_all(const Safetensors& file, CafxModel& model, const std::string& where) {
+  for (const ParamSpec& p : model.params()) take(file, p, model.data(), where);
+  for (const auto& [name, tensor] : file.tensors) {
+    bool known = false;
+    for (const ParamSpec& p : model.params()) known = known || p.name == name;
+    if (!known) throw Error("{}: holds a tensor '{}' that its config does not have", where, name);
+  }
+}
+
 Safetensors read_weights(const std::filesystem::path& path) {
   Safetensors file = read_safetensors(path);
   const auto format = file.metadata.find("format");
   if (format == file.metadata.end() || format->second != kFormat) {
     throw Error(
         "{}: is a safetensors file, but not a model of cafx (format '{}'); give a file that 'cafx export' or "
-        "training wrote",
+        "training wrote, or make one of weights trained elsewhere by 'cafx import'",
         path.string(), format == file.metadata.end() ? "none" : format->second);
   }
   if (file.metadata["format_version"] != kFormatVersion) {
@@ -44,22 +54,26 @@ Safetensors read_weights(const std::filesystem::path& path) {
 
 }  // namespace
 
-void save_model(const std::filesystem::path& path, const CafxModel& model,
-                const std::map<std::string, std::string>& extra) {
+std::map<std::string, std::string> model_metadata(const CafxModel& model, std::map<std::string, std::string> extra) {
   CafxConfig config = model.config();
   const Geometry g = model.geometry();
+  extra["format"] = kFormat;
+  extra["format_version"] = kFormatVersion;
+  extra["model"] = "cafx";
+  extra["form"] = model.form() == CafxForm::kSupervised ? "supervised" : "pretrain";
+  extra["config"] = to_json(describe(config)).dump();
+  extra["sample_rate"] = std::to_string(g.sample_rate);
+  extra["frame"] = std::to_string(g.frame);
+  extra["hop"] = std::to_string(g.hop);
+  extra["latency"] = std::to_string(g.latency);
+  extra["version"] = kVersion;
+  return extra;
+}
+
+void save_model(const std::filesystem::path& path, const CafxModel& model,
+                const std::map<std::string, std::string>& extra) {
   Safetensors file;
-  file.metadata = extra;
-  file.metadata["format"] = kFormat;
-  file.metadata["format_version"] = kFormatVersion;
-  file.metadata["model"] = "cafx";
-  file.metadata["form"] = model.form() == CafxForm::kSupervised ? "supervised" : "pretrain";
-  file.metadata["config"] = to_json(describe(config)).dump();
-  file.metadata["sample_rate"] = std::to_string(g.sample_rate);
-  file.metadata["frame"] = std::to_string(g.frame);
-  file.metadata["hop"] = std::to_string(g.hop);
-  file.metadata["latency"] = std::to_string(g.latency);
-  file.metadata["version"] = kVersion;
+  file.metadata = model_metadata(model, extra);
   for (const ParamSpec& p : model.params()) {
     file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
   }
@@ -85,15 +99,20 @@ ModelFile load_model(const std::filesystem::path& given) {
   ModelFile result;
   result.model =
       std::make_unique<CafxModel>(config, form == "supervised" ? CafxForm::kSupervised : CafxForm::kPretrain);
-  for (const ParamSpec& p : result.model->params()) take(file, p, result.model->data(), path.string());
-  if (file.tensors.size() != result.model->params().size()) {
-    for (const auto& [name, tensor] : file.tensors) {
-      bool known = false;
-      for (const ParamSpec& p : result.model->params()) known = known || p.name == name;
-      if (!known) throw Error("{}: holds a tensor '{}' that its config does not have", path.string(), name);
-    }
-  }
+  take_all(file, *result.model, path.string());
   result.metadata = std::move(file.metadata);
+  return result;
+}
+
+ModelFile import_model(const std::filesystem::path& path, const CafxConfig& config) {
+  const Safetensors file = read_safetensors(path);
+  ModelFile result;
+  result.model = std::make_unique<CafxModel>(config);
+  take_all(file, *result.model, path.string());
+  for (const auto& [key, value] : file.metadata) {
+    if (key != "format") result.metadata[key] = value;
+  }
+  result.metadata["imported_from"] = path.filename().string();
   return result;
 }
 

@@ -1,8 +1,7 @@
 // host/export/model_file.h -- a trained model as a file: safetensors with names, shapes and the whole config.
 //
 //   metadata   format "cafx", format_version "1", model "cafx", form "supervised" | "pretrain", config (JSON of every
-//   field
-//              of CafxConfig), sample_rate, frame, hop, latency (samples), version, and whatever else is handed in
+//              field of CafxConfig), sample_rate, frame, hop, latency (samples), version, and whatever else is handed in
 //              (lineage, metrics, licence)
 //   Errors     Error naming the file and what is wrong: cut off, not cafx's, newer format, of the other form, a tensor
 //              missing or of another shape, weights that are not finite.
@@ -17,6 +16,7 @@
 
 namespace cafx {
 
+std::map<std::string, std::string> model_metadata(const CafxModel&, std::map<std::string, std::string> extra);
 void save_model(const std::filesystem::path&, const CafxModel&, const std::map<std::string, std::string>& extra);
 
 struct ModelFile {
@@ -25,6 +25,10 @@ struct ModelFile {
 };
 // A weights file, or the folder of a run (its best.safetensors).
 ModelFile load_model(const std::filesystem::path&);
+
+// Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README of
+// python/), with any metadata or none; `config` says the rest. Error as above.
+ModelFile import_model(const std::filesystem::path&, const CafxConfig& config);
 
 // Takes over the tensors of a weights file that `model` has too, by name; Error where shapes differ or none fits.
 void load_tensors_by_name(const std::filesystem::path&, CafxModel& model);

@@ -1,0 +1,12 @@
+# ONNX export: built where libonnx is found (libonnx-dev, libprotobuf-dev), and one line says so. Sets CAFX_HAS_ONNX.
+find_package(Protobuf QUIET)
+if(Protobuf_FOUND)
+  find_package(ONNX CONFIG QUIET)
+endif()
+if(TARGET onnx)
+  set(CAFX_HAS_ONNX ON)
+  message(STATUS "ONNX export: libonnx ${ONNX_VERSION}")
+else()
+  set(CAFX_HAS_ONNX OFF)
+  message(STATUS "ONNX export: not built, libonnx was not found (libonnx-dev, libprotobuf-dev)")
+endif()

@@ -1,0 +1,30 @@
+// host/export/onnx_file.h -- a trained model as ONNX: one frame in, one frame out, for any number of frames at a time.
+//
+//   input      "x" (B, frame), float      output "y" (B, frame), float      B is free
+//   operators  the standard ones of opset 13 (IR version 7): Conv, ConvTranspose, MaxPool, MatMul, Gather, ... ; checked
+//              by onnx::checker and shape inference before anything is written
+//   weights    initializers named as in the safetensors file (conv1d.weight, ...), with their values; the deconvolution
+//              uses conv1d.weight itself, so the tie survives a further training
+//   SAAF       the closed form of kernels/saaf/saaf_math.h: the segment of each sample, then its polynomial from a table
+//              (Gather); O(1) a sample, the largest tensor stays (B, filters, frame)
+//   metadata   as of the safetensors file (host/export/model_file.h), and "window" (how frames become a signal),
+//              "opset", "selftest.input" and "selftest.output": one frame and what this model makes of it, base64 of
+//              little-endian floats
+//   Precision  within 1e-5 per sample of `CafxModel::forward` in onnxruntime. With unpool = positions, two samples of a
+//              pooling window that are equal but for rounding may be told apart differently by another library.
+//   Errors     Error: built without libonnx; pretrained form; over 2 GB, which the format cannot hold.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+inline constexpr int kOnnxOpset = 13;
+
+void save_onnx(const std::filesystem::path&, CafxModel&, const std::map<std::string, std::string>& extra);
+
+}  // namespace cafx

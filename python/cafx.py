@@ -1,0 +1,149 @@
+"""Loads, runs and saves models of cafx: NumPy, or PyTorch with gradients. One file, to be copied anywhere.
+
+    model = cafx.load("model.safetensors")           # what `cafx export` wrote
+    y = model(x)                                     # NumPy: frames (B, frame) -> (B, frame), in float64
+    y = cafx.render(model, model.config, x, hop=64)  # a whole signal at its sample_rate, as `cafx render`
+    net = cafx.torch_module(model)                   # a torch.nn.Module on (B, frame); state_dict() has the file's names
+    cafx.save("again.safetensors", model.config, net.state_dict())      # `cafx render again.safetensors in.wav out.wav`
+
+README.md beside this file has the names and shapes."""
+import json
+from types import SimpleNamespace
+
+import numpy as np
+
+
+def load(path):
+    with open(path, "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        data = f.read()
+    metadata = header.pop("__metadata__", {})
+    if metadata.get("format") != "cafx" or metadata.get("form") != "supervised":
+        raise ValueError(f"{path}: is no trained model of cafx; give a file that `cafx export` wrote")
+    tensors = {n: np.frombuffer(data[slice(*t["data_offsets"])], "<f4").reshape(t["shape"]) for n, t in header.items()}
+    return Model(json.loads(metadata["config"]), tensors, metadata)
+
+
+def save(path, config, tensors, metadata=()):
+    """config: as in load(path).config; what is missing is cafx's default."""
+    arrays = {n: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t, "<f4")
+              for n, t in sorted(tensors.items())}
+    about = {"format": "cafx", "format_version": "1", "model": "cafx", "form": "supervised"}
+    header, at = {"__metadata__": {**dict(metadata), **about, "config": json.dumps(config)}}, 0
+    for n, a in arrays.items():
+        header[n] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
+        at += a.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text + b"".join(a.tobytes() for a in arrays.values()))
+
+
+class Model:
+    def __init__(self, config, tensors, metadata=()):
+        self.config, self.tensors, self.metadata = config, tensors, dict(metadata)
+
+    def __call__(self, x):
+        p = {n: t.astype(np.float64) for n, t in self.tensors.items()}
+        return forward(np.asarray(x, np.float64), self.config, p, NUMPY)
+
+
+def forward(x, c, p, lib):
+    """x, y (B, frame); channels before time inside. `lib` is what NumPy and PyTorch do differently."""
+    B, C, T, P = len(x), c["filters"], c["frame"], c["pool"]
+    x1 = lib.conv(x[:, None], p["conv1d.weight"], p["conv1d.bias"])  # (B,C,T)
+    x2 = lib.conv(abs(x1), p["local_conv.weight"], p["local_conv.bias"])
+    windows = x2.reshape(B, C, T // P, P)
+    first_max = windows.argmax(-1)[..., None] == lib.arange(P)  # softplus rises: pooling before it is the same
+    z = lib.softplus((windows * first_max).sum(-1))  # (B,C,T/P)
+    h = lib.softplus(lib.einsum("coi,bci->bco", p["local_dense.weight"], z) + p["local_dense.bias"])
+    up = lib.softplus(h @ p["dense.weight"].T + p["dense.bias"])[..., None]
+    if c["unpool"] == "positions":
+        up = up * first_max
+    u = (x1.reshape(B, C, T // P, P) * up).reshape(B, C, T)
+    for n in range(len(c["dnn"])):
+        u = p[f"dnn.{n}.weight"] @ u + p[f"dnn.{n}.bias"][:, None]
+        if n + 1 < len(c["dnn"]) and c["activation"] != "identity":
+            u = getattr(lib, c["activation"])(u)
+    if c["saaf.enabled"]:
+        u = saaf(u, c, p["saaf.v"], p["saaf.w"], lib)
+    return lib.deconv(u, p["conv1d.weight"], p["deconv.bias"], c["deconv"])
+
+
+def saaf(x, c, v, w, lib):
+    """Piecewise polynomial A + t (B + t H) of t = x - a; the pieces from prefix sums, O(1) per sample."""
+    lo, S, order = c["saaf.lo"], c["saaf.segments"], c["saaf.order"]
+    D, v1, v0 = (c["saaf.hi"] - lo) / S, v[-1:], v[:1] if c["saaf.v0"] else 0 * v[-1:]
+    w = w * c["saaf.scale"]
+    if c["saaf.every_second"]:  # straight segments between the curved ones
+        w = lib.stack([w, 0 * w], 1).reshape(-1, w.shape[1])[:S]
+    B = v1 + D * (w.cumsum(0) - w) if order == 2 else v1 + w
+    H = w / 2 if order == 2 else 0 * w
+    A = lib.cat([v0 + v1 * lo, v0 + v1 * lo + (D * (B + D * H)).cumsum(0)], 0)
+    last = B[-1:] + D * w[-1:] if order == 2 else v1
+    table = lib.stack([lib.cat([A[:1], A], 0), lib.cat([v1, B, last], 0), lib.cat([0 * v1, H, 0 * v1], 0)], 0)
+    k = lib.index(lib.floor((x - lo) / D).clip(-1, S)) + 1  # 0: below lo; S + 1: above hi
+    t = x - (lo + D * (k - 1).clip(0, S))
+    A, B, H = table[:, k, lib.arange(x.shape[1])[:, None]]
+    return A + t * (B + t * H)
+
+
+def numpy_conv(x, w, b):  # x (B, 1 or C, T), w (C,1,K): one filter per output channel, 'same'
+    K, T = w.shape[2], x.shape[2]
+    x = np.pad(x, ((0, 0), (0, 0), ((K - 1) // 2, K // 2)))
+    return sum(w[:, :, k] * x[:, :, k:k + T] for k in range(K)) + b[:, None]
+
+
+def numpy_deconv(u, w, b, form):  # (B,C,T) -> (B,T); adjoint of numpy_conv, or the journal's correlation
+    K, T = w.shape[2], u.shape[2]
+    w, sides = (w[:, 0, ::-1], (K // 2, (K - 1) // 2)) if form == "adjoint" else (w[:, 0], ((K - 1) // 2, K // 2))
+    u = np.pad(np.tensordot(w, u, (0, 1)), ((0, 0), (0, 0), sides))  # (K,B,T+K-1)
+    return sum(u[k, :, k:k + T] for k in range(K)) + b
+
+
+NUMPY = SimpleNamespace(conv=numpy_conv, deconv=numpy_deconv, softplus=lambda x: np.logaddexp(0, x), tanh=np.tanh,
+                        relu=lambda x: np.maximum(x, 0), einsum=np.einsum, stack=np.stack, cat=np.concatenate,
+                        arange=np.arange, floor=np.floor, index=lambda x: x.astype(np.int64))
+
+
+def torch_module(model):
+    import torch
+    from torch.nn.functional import conv1d, pad, softplus
+
+    def conv(x, w, b):
+        return conv1d(pad(x, ((w.shape[2] - 1) // 2, w.shape[2] // 2)), w, b, groups=x.shape[1])
+
+    def deconv(u, w, b, form):
+        sides = (w.shape[2] - 1) // 2, w.shape[2] // 2
+        w, sides = (w.flip(2), sides[::-1]) if form == "adjoint" else (w, sides)
+        return conv1d(pad(u, sides), w.transpose(0, 1), b)[:, 0]
+
+    class Cafx(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, value in model.tensors.items():  # "dnn.0.weight": `weight` of module `0` of module `dnn`
+                at = self
+                for part in name.split(".")[:-1]:
+                    if part not in at._modules:
+                        at.add_module(part, torch.nn.Module())
+                    at = at._modules[part]
+                at.register_parameter(name.split(".")[-1], torch.nn.Parameter(torch.tensor(np.array(value))))
+
+        def forward(self, x):
+            same = {n: getattr(torch, n) for n in ("tanh", "relu", "einsum", "stack", "cat", "floor")}
+            lib = SimpleNamespace(**same, conv=conv, deconv=deconv, softplus=softplus, index=lambda v: v.long(),
+                                  arange=lambda n: torch.arange(n, device=x.device))
+            return forward(x, model.config, dict(self.named_parameters()), lib)
+
+    return Cafx()
+
+
+def render(frames, config, x, hop):
+    """x (n) -> y (n): frames from -(frame - hop) on, Hann window, sum divided by the sum of windows."""
+    T, n = config["frame"], len(x)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(T) / T)
+    total, weight, padded = np.zeros(n + 2 * T), np.zeros(n + 2 * T), np.pad(x, (T, T))
+    for at in range(hop, n + T, hop):  # in the padded signal
+        total[at:at + T] += window * frames(padded[None, at:at + T])[0]
+        weight[at:at + T] += window
+    return (total / np.maximum(weight, 1e-30))[T:T + n]

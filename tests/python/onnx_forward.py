@@ -1,0 +1,93 @@
+"""Runs what `cafx export --format onnx` writes in onnxruntime and holds it against cafx, to 1e-5 per sample.
+
+Usage: onnx_forward.py CAFX PROJECT_FOLDER (see onnx.sh).  Exit code 77: skipped, with the reason.
+  Every preset in its full size, and every choice of the config in small: the self-test frame in the file, a whole signal
+  against `cafx render`, the same frames one by one and all at once, the metadata.
+"""
+import base64
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnxruntime
+
+binary, root = sys.argv[1:3]
+sys.path.insert(0, os.path.join(root, "python"))
+import cafx  # noqa: E402
+from models import CASES, JOURNAL, PAPER, audio, random_model, read_wav, write_wav  # noqa: E402
+
+failures = 0
+
+
+def verdict(name, error, tolerance):
+    global failures
+    good = error <= tolerance  # false for NaN
+    failures += not good
+    print(f"{'ok    ' if good else 'FAILED'} {name}: {error:.2e} of {tolerance:.1e}")
+
+
+def floats(text):
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def nearest_tie(model, frames):
+    """The smallest distance of the two largest values of a pooling window, as a part of the largest: where it is rounding
+    alone, `positions` is not decided, and two libraries may differ."""
+    p = {n: t.astype(np.float64) for n, t in model.tensors.items()}
+    x1 = cafx.numpy_conv(frames[:, None].astype(np.float64), p["conv1d.weight"], p["conv1d.bias"])
+    x2 = cafx.numpy_conv(abs(x1), p["local_conv.weight"], p["local_conv.bias"])
+    windows = np.sort(x2.reshape(len(frames), x2.shape[1], -1, model.config["pool"]), -1)
+    return (windows[..., -1] - windows[..., -2]).min() / abs(x2).max() if model.config["pool"] > 1 else 1.0
+
+
+def frames_of(model, x, hop):
+    T = model.config["frame"]
+    padded = np.pad(x, (T, T))
+    return np.stack([padded[at:at + T] for at in range(hop, len(x) + T, hop)])
+
+
+full = {"default, full size": {}, "paper, full size": PAPER, "paper with hold, full size": {**PAPER, "unpool": "hold"},
+        "journal, full size": JOURNAL}
+with tempfile.TemporaryDirectory() as work:
+    for name, settings in {**CASES, **full}.items():
+        model = random_model(settings)
+        T = model.config["frame"]
+        hop = min(100, T // 2) if T < 1000 else T // 2
+        note = audio(2500 if T < 1000 else 2 * T + 77)
+        cafx.save(f"{work}/m.safetensors", model.config, model.tensors, {"licence": "CC0"})
+        subprocess.run([binary, "export", f"{work}/m.safetensors", "--format", "onnx", "-o", f"{work}/m.onnx"], check=True,
+                       stdout=subprocess.DEVNULL)
+        write_wav(f"{work}/in.wav", note)
+        subprocess.run([binary, "render", f"{work}/m.safetensors", f"{work}/in.wav", f"{work}/out.wav", "--hop", str(hop),
+                        "--quiet"], check=True)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(f"{work}/m.onnx", options, providers=["CPUExecutionProvider"])
+        run = lambda x: session.run(["y"], {"x": x.astype("<f4")})[0]
+
+        meta = session.get_modelmeta().custom_metadata_map
+        config = json.loads(meta["config"])
+        expected = {"format": "cafx", "licence": "CC0", "sample_rate": "16000", "frame": str(T), "latency": str(T),
+                    "hop": str(model.config["hop"]), "opset": "13"}
+        wrong = {k: meta.get(k) for k, v in expected.items() if meta.get(k) != v}
+        wrong.update({k: config.get(k) for k, v in model.config.items() if config.get(k) != v})
+        verdict(f"{name}: metadata {wrong or ''}", 0.0 if not wrong and "Hann" in meta["window"] else np.inf, 0.0)
+
+        x, y = floats(meta["selftest.input"]), floats(meta["selftest.output"])
+        loud = np.abs(y).max()
+        tie = nearest_tie(model, x[None])
+        verdict(f"{name}: self-test, loudest {loud:.2f}, nearest tie {tie:.0e}", np.abs(run(x[None])[0] - y).max(), 1e-5)
+        verdict(f"{name}: the self-test is loud", 0.0 if loud > 1e-2 and np.abs(x).max() > 0.1 else np.inf, 0.0)
+
+        frames = frames_of(model, note, hop)
+        all_at_once = run(frames)
+        by_one = np.concatenate([run(frames[i:i + 1]) for i in range(min(len(frames), 7))])
+        verdict(f"{name}: {len(frames)} frames at once as one by one", np.abs(all_at_once[:len(by_one)] - by_one).max(), 5e-6)
+        outputs = iter(all_at_once.astype(np.float64))
+        rendered = cafx.render(lambda _: [next(outputs)], model.config, note, hop)
+        tie = nearest_tie(model, frames)
+        verdict(f"{name}: whole signal, nearest tie {tie:.0e}", np.abs(rendered - read_wav(f"{work}/out.wav")).max(), 1e-5)
+sys.exit(1 if failures else 0)
