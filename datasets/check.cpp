@@ -129,25 +129,18 @@ void check_signal(std::vector<Finding>& found, const Pair& p, bool wet, int samp
                      "record it again, or remove the pair"});
     return;
   }
-  if ((wet ? p.wet_bits : p.dry_bits) <= 16 && peak < 1.0f / 256.0f) {
+  const int bits = wet ? p.wet_bits : p.dry_bits;
+  if (bits > 0 && bits <= 16 && peak < 1.0f / 256.0f) {
     found.push_back(
         {Severity::kWarning, "gain", file, -1.0,
          fmt::format("peaks at {:.1f} dB of full scale, so half of 16 bits is empty", 20.0 * std::log10(peak)),
          "it was recorded at too low a level", "record it louder; a gain afterwards raises the noise too"});
   }
-  // Four equal samples in a row at the very top are no music.
-  std::size_t n_runs = 0, first = 0;
-  for (std::size_t i = 0; i < x.size();) {
-    std::size_t j = i;
-    while (j < x.size() && std::abs(x[j]) >= 0.99995f * peak && x[j] * x[i] > 0.0f) ++j;
-    if (j - i >= 4) {
-      if (n_runs++ == 0) first = i;
-    }
-    i = std::max(j, i + 1);
-  }
-  if (n_runs >= 3 && (!wet || peak >= 0.999f)) {
-    found.push_back({wet ? Severity::kInfo : Severity::kWarning, "clipping", file, at(first),
-                     fmt::format("is clipped in {} places at {:.2f} of full scale", n_runs, peak),
+  const Clipping& clipping = wet ? p.wet_clipping : p.dry_clipping;
+  if (clipping.n_runs >= 3 && (!wet || clipping.level >= 0.999f)) {
+    found.push_back({wet ? Severity::kInfo : Severity::kWarning, "clipping", file,
+                     p.offset_seconds + clipping.first_seconds,
+                     fmt::format("is clipped in {} places at {:.2f} of full scale", clipping.n_runs, clipping.level),
                      wet ? "the effect clips, or the recording of it does" : "it was recorded too loud",
                      wet ? "if it is not the effect, record it at a lower level" : "record it at a lower level"});
   }
@@ -210,6 +203,10 @@ std::vector<Finding> check_one(const Pair& p, int sample_rate, int usual_rate) {
   std::vector<Finding> found;
   check_signal(found, p, false, sample_rate);
   check_signal(found, p, true, sample_rate);
+  if (p.dry == p.wet && peak_of(p.dry) >= 1e-5f) {
+    found.push_back({Severity::kRefuse, "identical", file_of(p, true), -1.0, "is sample by sample its dry file",
+                     "the dry file was copied, or the device was bypassed", "record or export the wet audio again"});
+  }
   const auto dry = static_cast<double>(p.dry.size()), wet = static_cast<double>(p.wet.size());
   const bool uneven = std::abs(dry - wet) > 0.02 * std::max(dry, wet);
   const auto wrong = uneven ? find_wrong_rate(p, usual_rate) : std::nullopt;
@@ -432,15 +429,32 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split) {
   return found;
 }
 
+std::vector<Finding> shorten(const std::vector<Finding>& findings) {
+  constexpr std::size_t kMost = 3;
+  std::map<std::pair<Severity, std::string>, std::vector<const Finding*>> kinds;
+  for (const Finding& f : findings) kinds[{f.severity, f.code}].push_back(&f);
+  std::vector<Finding> some;
+  for (const Severity severity : {Severity::kRefuse, Severity::kWarning, Severity::kInfo}) {
+    for (const Finding& f : findings) {
+      const auto& alike = kinds[{f.severity, f.code}];
+      const auto nth = static_cast<std::size_t>(std::find(alike.begin(), alike.end(), &f) - alike.begin());
+      if (f.severity != severity || nth >= kMost) continue;
+      some.push_back(f);
+      if (nth + 1 == kMost && alike.size() > kMost) {
+        some.back().text +=
+            fmt::format(" (and {} more files alike; --json of 'cafx data check' lists all)", alike.size() - kMost);
+      }
+    }
+  }
+  return some;
+}
+
 std::string format_findings(const std::vector<Finding>& findings) {
   if (findings.empty()) return "nothing was found\n";
   std::string text;
-  for (const Severity severity : {Severity::kRefuse, Severity::kWarning, Severity::kInfo}) {
-    for (const Finding& f : findings) {
-      if (f.severity != severity) continue;
-      text += fmt::format("{} [{}] {}{}: {}\n    cause: {}\n    cure:  {}\n", to_string(f.severity), f.code, f.file,
-                          f.seconds >= 0.0 ? fmt::format(" at {:.3f} s", f.seconds) : "", f.text, f.cause, f.cure);
-    }
+  for (const Finding& f : shorten(findings)) {
+    text += fmt::format("{} [{}] {}{}: {}\n    cause: {}\n    cure:  {}\n", to_string(f.severity), f.code, f.file,
+                        f.seconds >= 0.0 ? fmt::format(" at {:.3f} s", f.seconds) : "", f.text, f.cause, f.cure);
   }
   return text;
 }

@@ -3,7 +3,8 @@
 //   code        found                                                            severity
 //   latency     wet lags or leads dry by n samples, by how much and how sure     info (compensated) or warning
 //   polarity    wet is inverted against dry                                      warning
-//   clipping    runs of samples at the file's highest value                      warning
+//   clipping    flat tops at the file's highest value, at its own rate           warning (dry), info (wet)
+//   identical   wet is sample by sample its dry file                             refuse
 //   silence     dry or wet is silent, in whole (refuse) or for long (info)       refuse, info
 //   gain        peak so low that half of 16 bits is empty                        warning
 //   rate        dry and wet differ in rate (warning); one of them claims a rate it does not have (refuse)
@@ -36,6 +37,8 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig&, in
 // Notes or audio that are in training and in test or validation.
 std::vector<Finding> check_split(const Dataset&, const Split&);
 
+// Refusals first; at most three of one kind and severity, the last of them saying how many more there are.
+std::vector<Finding> shorten(const std::vector<Finding>&);
 std::string to_string(Severity);
 std::string format_findings(const std::vector<Finding>&);  // text for people, a few lines each
 std::string findings_json(const Dataset&);

@@ -158,15 +158,18 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate) 
   pair.dry_rate = dry.file_rate;
   pair.dry_bits = dry.file_bits;
   pair.dry_frames = static_cast<std::int64_t>(dry.samples.size());
+  pair.dry_clipping = dry.clipping;
   pair.dry = std::move(dry.samples);
   if (config.chain.empty()) {
     Audio wet = read_audio(source.wet, sample_rate);
     pair.wet_rate = wet.file_rate;
     pair.wet_bits = wet.file_bits;
     pair.wet_frames = static_cast<std::int64_t>(wet.samples.size());
+    pair.wet_clipping = wet.clipping;
     pair.wet = std::move(wet.samples);
   } else {
     pair.wet = apply_chain(config.chain, pair.dry, sample_rate);
+    pair.wet_clipping = find_clipping(pair.wet, sample_rate);
     pair.wet_rate = pair.dry_rate;
     pair.wet_frames = pair.dry_frames;
   }

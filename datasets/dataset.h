@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "datasets/audio_file.h"
 #include "kernels/base/describe.h"
 
 namespace cafx {
@@ -40,6 +41,7 @@ struct Pair {
   // What was found before resampling and cutting, for the doctor. Frames at the file's own rate.
   int dry_rate = 0, wet_rate = 0, dry_bits = 0, wet_bits = 0;
   std::int64_t dry_frames = 0, wet_frames = 0;
+  Clipping dry_clipping, wet_clipping;
   double offset_seconds = 0.0;  // files: where this piece begins
 };
 

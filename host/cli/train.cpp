@@ -82,7 +82,7 @@ int train_command(const TrainArguments& args) {
   for (const auto* list : {&data.unpaired, &data.unreadable}) {
     for (const std::string& line : *list) display.message("left out: " + line);
   }
-  for (const Finding& f : data.findings) {
+  for (const Finding& f : shorten(data.findings)) {
     if (f.severity != Severity::kInfo)
       display.message(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
   }

@@ -102,6 +102,40 @@ TEST(Dataset, AnyCaseAnyDepthUnpairedAndUnreadableAreListed) {
   EXPECT_NE(data.unreadable[0].find("G61-43100-4412-00013.wav"), std::string::npos);
 }
 
+// A WAV of 24 bits and one channel, whose header states `promised` bytes of samples; no byte is added to make it even.
+void write_wav24(const fs::path& path, std::size_t n_samples, std::uint32_t promised) {
+  std::string head = "RIFF....WAVEfmt ";
+  const auto put = [&](std::uint32_t x, int bytes) {
+    for (int i = 0; i < bytes; ++i) head += static_cast<char>(x >> (8 * i));
+  };
+  put(16, 4);
+  put(1, 2);
+  put(1, 2);
+  put(16000, 4);
+  put(48000, 4);
+  put(3, 2);
+  put(24, 2);
+  head += "data";
+  put(promised, 4);
+  std::ofstream(path, std::ios::binary) << head << std::string(3 * n_samples, 'a');
+}
+
+TEST(AudioFile, WhatIsCutOffIsRefusedAndWhatOnlyLooksSoIsRead) {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "x.wav";
+  for (const std::size_t n : {1000u, 1001u}) {  // 3,003 bytes: odd
+    write_wav24(path, n, static_cast<std::uint32_t>(3 * n));
+    EXPECT_EQ(read_audio(path, 0).samples.size(), n);
+    write_wav24(path, n, static_cast<std::uint32_t>(3 * n + 3000));
+    EXPECT_NE(refusal([&] { read_audio(path, 0); }).find("cut off"), std::string::npos);
+  }
+  // Written to a pipe by ffmpeg and by SoX.
+  for (const std::uint32_t unknown : {0xffffffffu, 0x7ffff000u}) {
+    write_wav24(path, 1000, unknown);
+    EXPECT_EQ(read_audio(path, 0).samples.size(), 1000u) << unknown;
+  }
+}
+
 TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
   const TemporaryFolder folder;
   fs::create_directories(folder / "dry");
@@ -129,6 +163,8 @@ TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
   DataConfig f;
   f.reader = "files";
   f.dry = f.wet = (folder / "long.wav").string();
+  EXPECT_NE(refusal([&] { load_dataset(f, 16000); }).find("its dry file"), std::string::npos);
+  f.allow = {"identical"};
   f.segment_seconds = 1.0;
   const Dataset pieces = load_dataset(f, 16000);
   ASSERT_EQ(pieces.pairs.size(), 6u);  // five whole seconds and a half
