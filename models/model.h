@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,20 @@ struct LayerRow {
   long parameters, multiply_adds;  // of one frame, forward
 };
 
+// Frames of one signal, one after another, `hop` apart: what neighbours have in common is computed once. One thread; what
+// it needs is allocated when it is made, and nothing after that, so that a real-time effect can stand on it.
+class FrameSequence {
+ public:
+  virtual ~FrameSequence() = default;
+  // y (frame) of the frame x (frame), which begins at sample `at` of the signal. It costs least where `at` is the former
+  // call's plus hop; any other value begins anew. The bits are those of FrameModel::forward, whatever came before.
+  virtual void next(float* y, const float* x, std::int64_t at) noexcept = 0;
+  // Another one with a state of its own on the same copy of the weights, for another thread.
+  virtual std::unique_ptr<FrameSequence> twin() const = 0;
+  // Multiply-adds of a frame that follows its neighbour.
+  virtual double multiply_adds() const = 0;
+};
+
 // A trained model that turns frames into frames.
 class FrameModel {
  public:
@@ -45,6 +60,8 @@ class FrameModel {
   virtual Geometry geometry() const = 0;
   // y (B,frame) from x (B,frame), both contiguous. Uses the context's threads; safe for one caller at a time.
   virtual void forward(const Context&, float* y, const float* x, int B) = 0;
+  // On the CPU, with a copy of the weights as they are now; null where there is only `forward`.
+  virtual std::unique_ptr<FrameSequence> sequence(const Context&, int /* hop */) const { return nullptr; }
 };
 
 }  // namespace cafx

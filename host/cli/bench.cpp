@@ -3,11 +3,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
 #include "kernels/base/rng.h"
+#include "kernels/base/safetensors.h"
 #include "kernels/device/graph.h"
 #include "kernels/optimizer/optimizer.h"
 #include "models/cafx/cafx.h"
@@ -63,7 +65,28 @@ struct Arguments {
   DeviceOptions device;
   double seconds = 10.0;
   bool json = false, profile = false;
+  std::string write;
 };
+
+// Weights and the batch of frames as the measured steps have them, for a peer that is to compute the same.
+void write_case(const std::string& path, const CafxModel& model, const std::vector<float>& input,
+                const std::vector<float>& target, const std::vector<FrameRef>& refs) {
+  CafxConfig config = model.config();
+  const auto B = static_cast<std::int64_t>(refs.size()), T = static_cast<std::int64_t>(config.frame);
+  Safetensors file;
+  file.metadata["config"] = to_json(describe(config)).dump();
+  for (const ParamSpec& p : model.params()) {
+    file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
+  }
+  const auto frames = [&](const std::vector<float>& from) {
+    std::vector<float> x;
+    for (const FrameRef& r : refs) x.insert(x.end(), from.begin() + r.start, from.begin() + r.start + T);
+    return Safetensors::from_floats(x.data(), {B, T});
+  };
+  file.tensors["batch.input"] = frames(input);
+  file.tensors["batch.target"] = frames(target);
+  write_safetensors(path, file);
+}
 
 int bench(const Arguments& args) {
   const RunConfig run = args.config.resolve();
@@ -71,7 +94,7 @@ int bench(const Arguments& args) {
   const OwnedContext own(args.device);
   const Context& context = own.context;
   const int B = run.train.batch;
-  const double share = args.seconds / 4.0;
+  const double share = args.seconds / 6.0;  // peak, two steps, forward, and rendering twice
 
   // Noise bursts through a curve: what is learned does not matter for the speed.
   const int n = run.model.frame * (B + 4);
@@ -86,7 +109,13 @@ int bench(const Arguments& args) {
 
   const bool on_cpu = context.device == Device::kCpu;
   const std::string processor = on_cpu ? to_string(context.isa) : device_name(context);
-  const double peak = on_cpu ? measure_fma_peak(context, share) : 0.0;
+  double peak = 0.0, peak_of_one = 0.0;
+  if (on_cpu) {
+    Context alone = context;
+    alone.pool = nullptr;
+    peak = measure_fma_peak(context, share / 2);
+    peak_of_one = context.n_workers() > 1 ? measure_fma_peak(alone, share / 2) : peak;
+  }
   // The steps of training themselves, an epoch of 32 over and over; a GPU gets as many at a time as keep it busy.
   constexpr int kSteps = 32;
   std::vector<std::uint32_t> order(static_cast<std::size_t>(B) * kSteps);
@@ -130,13 +159,20 @@ int bench(const Arguments& args) {
     });
     return speed;
   };
+  if (!args.write.empty()) {
+    CafxModel model(run.model);
+    model.initialize(1);
+    write_case(args.write, model, dry, wet, refs);
+  }
   if (args.profile) {
     if (on_cpu) throw Error("--profile: marks a step for a GPU's profiler; give --device cuda");
     profile_a_step();
     return 0;
   }
   Speed train = measure_step(CafxForm::kSupervised);
-  const Speed pretrain = measure_step(CafxForm::kPretrain);
+  Speed pretrain = measure_step(CafxForm::kPretrain);
+  pretrain.gflops =
+      2e-9 * step_multiply_adds(run.model, cafx_layers(run.model, CafxForm::kPretrain)) * pretrain.frames_per_second;
   const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
   train.gflops = 2e-9 * step_multiply_adds(run.model, rows) * train.frames_per_second;
 
@@ -155,6 +191,9 @@ int bench(const Arguments& args) {
   forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
   const double real_time = forward.frames_per_second * run.model.hop / run.model.sample_rate;
 
+  std::vector<HopSpeed> rendering;
+  if (on_cpu) rendering = measure_rendering(model, context, 2 * share, peak_of_one, peak);
+
   if (args.json) {
     nlohmann::ordered_json json = {{"version", kVersion},
                                    {"preset", run.preset},
@@ -163,12 +202,16 @@ int bench(const Arguments& args) {
                                    {"isa", processor}};
     json["train"] = {
         {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
-    json["pretrain"] = {{"frames_per_second", pretrain.frames_per_second}, {"loss", pretrain.loss}};
+    json["pretrain"] = {
+        {"frames_per_second", pretrain.frames_per_second}, {"useful_gflops", pretrain.gflops}, {"loss", pretrain.loss}};
     json["render"] = {{"frames_per_second", forward.frames_per_second},
                       {"useful_gflops", forward.gflops},
                       {"times_real_time_at_hop", real_time}};
     if (on_cpu) {
       json["fma_peak_gflops"] = peak * 1e-9;
+      json["fma_peak_gflops_of_one_thread"] = peak_of_one * 1e-9;
+      json["pretrain"]["of_peak"] = pretrain.gflops * 1e9 / peak;
+      json["render"]["hops"] = to_json(rendering);
       json["train"]["of_peak"] = train.gflops * 1e9 / peak;
       json["render"]["of_peak"] = forward.gflops * 1e9 / peak;
     }
@@ -182,14 +225,16 @@ int bench(const Arguments& args) {
   write_text("-",
              fmt::format("preset {}, batch {}, {}{}\n"
                          "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
-                         "pretrain  {:9.1f} frames/s\n"
-                         "render    {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n",
+                         "pretrain  {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
+                         "forward   {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n{}",
                          run.preset, B, processor,
                          on_cpu ? fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s",
                                               context.n_workers(), peak * 1e-9)
                                 : "",
                          train.frames_per_second, train.gflops, of_peak(train.gflops), pretrain.frames_per_second,
-                         forward.frames_per_second, forward.gflops, of_peak(forward.gflops), real_time, run.model.hop));
+                         pretrain.gflops, of_peak(pretrain.gflops), forward.frames_per_second, forward.gflops,
+                         of_peak(forward.gflops), real_time, run.model.hop,
+                         on_cpu ? to_text(rendering, context.n_workers()) : ""));
   return 0;
 }
 
@@ -202,8 +247,14 @@ void add_bench(CLI::App& app, Run& run) {
   args->device.add_to(*c);
   c->add_option("--seconds", args->seconds, "how long to measure")->check(CLI::Range(0.4, 3600.0));
   c->add_flag("--json", args->json, "as JSON");
+  c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")
+      ->option_text("FILE");
   c->add_flag("--profile", args->profile, "on a GPU: take one supervised step between the marks of the profiler API");
-  c->footer("Example:  cafx bench --preset paper --set model.unpool=hold --threads 2");
+  c->footer(
+      "Example:  cafx bench --preset paper --set model.unpool=hold --threads 2\n\n"
+      "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
+      "multiply-adds,\n"
+      "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
   c->callback([args, &run] { run = [args] { return bench(*args); }; });
 }
 

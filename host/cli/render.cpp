@@ -9,8 +9,8 @@ namespace cafx {
 void add_render(CLI::App& app, Run& run) {
   struct Arguments {
     std::string model, in, out;
-    int hop = 0;
-    bool quiet = false;
+    int hop = 0, block = 64;
+    bool quiet = false, stream = false;
     DeviceOptions device;
   };
   auto args = std::make_shared<Arguments>();
@@ -20,19 +20,36 @@ void add_render(CLI::App& app, Run& run) {
   c->add_option("out", args->out, "file to write, .wav or .flac, of the same rate and length, one channel")->required();
   c->add_option("--hop", args->hop, "samples between frames at the model's rate; smaller is smoother and slower")
       ->check(CLI::PositiveNumber);
+  CLI::Option* stream = c->add_flag("--stream", args->stream,
+                                    "as a real-time effect does it: one thread, one block at a time; to the same bits");
+  c->add_option("--block", args->block, "samples in a block of --stream, at the model's rate")
+      ->check(CLI::Range(1, 1 << 20))
+      ->needs(stream)
+      ->capture_default_str();
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
-  c->footer("Example:  cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 256");
+  c->footer(
+      "Example:  cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 256\n"
+      "          cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 64 --stream --block 64");
   c->callback([args, &run] {
     run = [args] {
       const ModelFile file = load_model(args->model);
       const OwnedContext own(args->device);
       ProgressLine line(args->quiet);
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
-      const RenderStats s = render_file(*file.model, own.context, args->in, args->out, hop,
-                                        [&](double done) { line.show(done, args->out); });
+      const RenderStats s = render_file(
+          *file.model, own.context, args->in, args->out, hop, [&](double done) { line.show(done, args->out); },
+          args->stream ? args->block : 0);
       line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time, hop {}", args->out,
                             s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds, hop));
+      if (args->stream) {
+        const double rate = file.model->geometry().sample_rate;
+        line.line(fmt::format(
+            "as a stream: {} samples of latency ({:.1f} ms); a block of {} lasts {:.2f} ms and took {:.3f} ms in the "
+            "median, {:.3f} at worst",
+            s.latency, 1e3 * s.latency / rate, args->block, 1e3 * args->block / rate, s.median_block_ms,
+            s.worst_block_ms));
+      }
       if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
       if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
       return 0;

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "datasets/audio_file.h"
+#include "host/render/stream.h"
 #include "kernels/base/error.h"
 #include "kernels/device/memory.h"
 #include "kernels/frames/frames.h"
@@ -17,6 +18,8 @@ namespace cafx {
 
 namespace {
 constexpr int kBatch = 32;  // frames given to the model at once
+// Consecutive frames of one thread: the first of a run shares nothing, about a third more than the others.
+constexpr int kRun = 32;
 
 struct CloseFile {
   void operator()(SNDFILE* f) const { sf_close(f); }
@@ -98,7 +101,13 @@ Renderer::Renderer(FrameModel& model, const Context& context, int hop)
                 frame_ / 2);
   }
   window_ = hann_window(frame_);
-  input_start_ = frame_start(0, frame_, hop_);
+  input_start_ = out_start_ = frame_start(0, frame_, hop_);
+  if (context.device == Device::kCpu) {
+    if (auto sequence = model.sequence(context, hop)) sequences_.push_back(std::move(sequence));
+    while (!sequences_.empty() && static_cast<int>(sequences_.size()) < context.n_workers()) {
+      sequences_.push_back(sequences_.front()->twin());
+    }
+  }
   input_.assign(static_cast<std::size_t>(-input_start_), 0.0f);  // silence before the first sample
 }
 
@@ -119,33 +128,51 @@ void Renderer::render_batch(std::int64_t first, int B) {
   const OverlapAddDims d{B, frame_, hop_};
   const auto n = static_cast<std::size_t>(overlap_add_samples(d)), size = static_cast<std::size_t>(B) * frame_;
   const float* input = input_.data() + (first - input_start_);
-  own_sum_.assign(n, 0.0);
-  own_weight_.assign(n, 0.0);
+  double *sum = sum_.data() + (first - out_start_), *weight = weight_.data() + (first - out_start_);
   if (context_.device == Device::kCpu) {
-    frames_.resize(size);
     rendered_.resize(size);
-    for (int b = 0; b < B; ++b) std::copy_n(input + static_cast<long>(b) * hop_, frame_, frames_.begin() + b * frame_);
-    model_.forward(context_, rendered_.data(), frames_.data(), B);
-    overlap_add(context_, own_sum_.data(), own_weight_.data(), rendered_.data(), window_.data(), d);
-  } else {
-    if (!on_device_) on_device_ = std::make_unique<OnDevice>(context_, window_, frame_, hop_);
-    OnDevice& g = *on_device_;
-    g.input.upload(input, n);
-    gather_frames(context_, g.frames.data(), g.input.data(), g.refs.data(), {B, frame_, 1, 0});
-    model_.forward(context_, g.rendered.data(), g.frames.data(), B);
-    g.sum.fill_zero();
-    g.weight.fill_zero();
-    overlap_add(context_, g.sum.data(), g.weight.data(), g.rendered.data(), g.window.data(), d);
-    g.sum.download(own_sum_.data(), n);
-    g.weight.download(own_weight_.data(), n);
+    if (!sequences_.empty()) {
+      render_sequences(input, first, B);
+    } else {
+      frames_.resize(size);
+      for (int b = 0; b < B; ++b)
+        std::copy_n(input + static_cast<long>(b) * hop_, frame_, frames_.begin() + b * frame_);
+      model_.forward(context_, rendered_.data(), frames_.data(), B);
+    }
+    overlap_add(context_, sum, weight, rendered_.data(), window_.data(), d);
+    return;
   }
+  if (!on_device_) on_device_ = std::make_unique<OnDevice>(context_, window_, frame_, hop_);
+  OnDevice& g = *on_device_;
+  own_sum_.resize(n);
+  own_weight_.resize(n);
+  g.input.upload(input, n);
+  gather_frames(context_, g.frames.data(), g.input.data(), g.refs.data(), {B, frame_, 1, 0});
+  model_.forward(context_, g.rendered.data(), g.frames.data(), B);
+  g.sum.fill_zero();
+  g.weight.fill_zero();
+  overlap_add(context_, g.sum.data(), g.weight.data(), g.rendered.data(), g.window.data(), d);
+  g.sum.download(own_sum_.data(), n);
+  g.weight.download(own_weight_.data(), n);
   for (std::size_t i = 0; i < n; ++i) {
-    const std::int64_t at = first + static_cast<std::int64_t>(i) - out_start_;
-    if (at < 0) continue;
-    sum_[static_cast<std::size_t>(at)] += own_sum_[i];
-    weight_[static_cast<std::size_t>(at)] += own_weight_[i];
+    sum[i] += own_sum_[i];
+    weight[i] += own_weight_[i];
   }
 }
+
+// Runs of consecutive frames, one task each.
+void Renderer::render_sequences(const float* input, std::int64_t first, int B) {
+  over_tasks(context_, (B + kRun - 1) / kRun, [&](const Context& inner, int run) {
+    FrameSequence& sequence = *sequences_[static_cast<std::size_t>(inner.worker)];
+    for (int b = run * kRun; b < std::min(B, (run + 1) * kRun); ++b) {
+      const long at = static_cast<long>(b) * hop_;
+      sequence.next(rendered_.data() + static_cast<long>(b) * frame_, input + at, first + at);
+    }
+  });
+}
+
+// Frames that are rendered together: while more may come, whole batches of a run for each thread.
+int Renderer::batch() const { return sequences_.empty() ? kBatch : kRun * static_cast<int>(sequences_.size()); }
 
 void Renderer::run(std::vector<float>& out, bool last) {
   const std::int64_t n_all = last ? n_frames(n_in_, frame_, hop_) : 0;
@@ -155,8 +182,8 @@ void Renderer::run(std::vector<float>& out, bool last) {
     if (input_start_ + static_cast<std::int64_t>(input_.size()) < first + frame_) ready = 0;
     if (last) ready = std::min(ready, n_all - next_frame_);
     // Whole batches while more may come; their number of frames does not change a frame's bits.
-    if (ready <= 0 || (!last && ready < kBatch)) break;
-    const int B = static_cast<int>(std::min<std::int64_t>(ready, kBatch));
+    if (ready <= 0 || (!last && ready < batch())) break;
+    const int B = static_cast<int>(std::min<std::int64_t>(ready, batch()));
     const std::int64_t end = first + static_cast<std::int64_t>(B - 1) * hop_ + frame_;
     if (end > out_start_) {
       sum_.resize(static_cast<std::size_t>(end - out_start_), 0.0);
@@ -168,9 +195,9 @@ void Renderer::run(std::vector<float>& out, bool last) {
     const std::int64_t final_end = std::min(next_start, n_in_);  // no later frame reaches below next_start
     const std::int64_t n_final = final_end - out_start_;
     if (n_final > 0) {
-      for (std::int64_t i = 0; i < n_final; ++i) {
-        const double w = weight_[static_cast<std::size_t>(i)];
-        out.push_back(w > 0.0 ? static_cast<float>(sum_[static_cast<std::size_t>(i)] / w) : 0.0f);
+      for (std::int64_t i = std::max<std::int64_t>(0, -out_start_); i < n_final; ++i) {
+        const auto k = static_cast<std::size_t>(i);
+        out.push_back(overlap_added(sum_[k], weight_[k]));
       }
       sum_.erase(sum_.begin(), sum_.begin() + n_final);
       weight_.erase(weight_.begin(), weight_.begin() + n_final);
@@ -183,13 +210,68 @@ void Renderer::run(std::vector<float>& out, bool last) {
     }
   }
   if (last) {  // what the last frame left: all of it is final
-    for (std::int64_t at = out_start_; at < n_in_; ++at) {
+    for (std::int64_t at = std::max<std::int64_t>(0, out_start_); at < n_in_; ++at) {
       const auto i = static_cast<std::size_t>(at - out_start_);
-      out.push_back(i < weight_.size() && weight_[i] > 0.0 ? static_cast<float>(sum_[i] / weight_[i]) : 0.0f);
+      out.push_back(i < weight_.size() ? overlap_added(sum_[i], weight_[i]) : 0.0f);
     }
     out_start_ = n_in_;
   }
 }
+
+namespace {
+
+// The push and finish of Renderer over a StreamRenderer, in blocks of one length; its delay is taken out.
+class BlockRenderer {
+ public:
+  BlockRenderer(const FrameModel& model, const Context& context, int hop, int block)
+      : stream_(model, {hop, block, context.isa}), block_(static_cast<std::size_t>(block)), out_(block_) {
+    to_drop_ = static_cast<std::size_t>(stream_.latency());
+  }
+
+  void push(const float* x, std::size_t n, std::vector<float>& out) {
+    n_in_ += n;
+    in_.insert(in_.end(), x, x + n);
+    run(out);
+  }
+
+  void finish(std::vector<float>& out) {
+    while (n_out_ < n_in_) {
+      in_.resize(in_.size() + block_, 0.0f);
+      run(out);
+    }
+  }
+
+  void report(RenderStats& stats) {
+    stats.latency = stream_.latency();
+    if (ms_.empty()) return;
+    std::sort(ms_.begin(), ms_.end());
+    stats.median_block_ms = ms_[ms_.size() / 2];
+    stats.worst_block_ms = ms_.back();
+  }
+
+ private:
+  void run(std::vector<float>& out) {
+    std::size_t at = 0;
+    for (; at + block_ <= in_.size(); at += block_) {
+      const auto start = std::chrono::steady_clock::now();
+      stream_.process(in_.data() + at, out_.data(), block_);
+      ms_.push_back(std::chrono::duration<float, std::milli>(std::chrono::steady_clock::now() - start).count());
+      const std::size_t dropped = std::min(to_drop_, block_);
+      to_drop_ -= dropped;
+      const std::size_t wanted = std::min(block_ - dropped, n_in_ - n_out_);
+      out.insert(out.end(), out_.begin() + static_cast<long>(dropped),
+                 out_.begin() + static_cast<long>(dropped + wanted));
+      n_out_ += wanted;
+    }
+    in_.erase(in_.begin(), in_.begin() + static_cast<long>(at));
+  }
+
+  StreamRenderer stream_;
+  std::size_t block_, to_drop_, n_in_ = 0, n_out_ = 0;
+  std::vector<float> in_, out_, ms_;
+};
+
+}  // namespace
 
 std::vector<float> render_signal(FrameModel& model, const Context& context, const float* x, std::size_t n, int hop) {
   Renderer renderer(model, context, hop);
@@ -201,7 +283,8 @@ std::vector<float> render_signal(FrameModel& model, const Context& context, cons
 }
 
 RenderStats render_file(FrameModel& model, const Context& context, const std::filesystem::path& in,
-                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress) {
+                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
+                        int stream_block) {
   const auto started = std::chrono::steady_clock::now();
   probe_audio(in);
   SF_INFO info{};
@@ -235,7 +318,20 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
   stats.channels_in = info.channels;
   const int rate = model.geometry().sample_rate;
   Resampler down(info.samplerate, rate), up(rate, info.samplerate);
-  Renderer renderer(model, context, hop);
+  std::unique_ptr<Renderer> whole;
+  std::unique_ptr<BlockRenderer> blocks;
+  if (stream_block > 0) {
+    blocks = std::make_unique<BlockRenderer>(model, context, hop, stream_block);
+  } else {
+    whole = std::make_unique<Renderer>(model, context, hop);
+  }
+  const auto push = [&](const std::vector<float>& x, std::vector<float>& y) {
+    if (blocks) {
+      blocks->push(x.data(), x.size(), y);
+    } else {
+      whole->push(x.data(), x.size(), y);
+    }
+  };
   constexpr sf_count_t kBlock = 1 << 16;
   const auto channels = static_cast<std::size_t>(info.channels);
   std::vector<float> block(static_cast<std::size_t>(kBlock) * channels), mono, rendered;
@@ -260,18 +356,19 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
       }
     }
     n_read += n;
-    const std::vector<float>& in_block = down(mono.data(), mono.size());
     rendered.clear();
-    renderer.push(in_block.data(), in_block.size(), rendered);
+    push(down(mono.data(), mono.size()), rendered);
     if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
     if (progress && info.frames > 0) progress(static_cast<double>(n_read) / static_cast<double>(info.frames));
   }
   rendered.clear();
-  if (rate != info.samplerate) {
-    const std::vector<float>& rest = down(nullptr, 0);
-    renderer.push(rest.data(), rest.size(), rendered);
+  if (rate != info.samplerate) push(down(nullptr, 0), rendered);
+  if (blocks) {
+    blocks->finish(rendered);
+    blocks->report(stats);
+  } else {
+    whole->finish(rendered);
   }
-  renderer.finish(rendered);
   if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
   if (rate != info.samplerate) write(up(nullptr, 0));
   if (n_written < n_read) write(std::vector<float>(static_cast<std::size_t>(n_read - n_written), 0.0f));

@@ -3,6 +3,9 @@
 //   Frames start at -(frame - hop) + i hop; the sum of windowed outputs is divided by the actual sum of windows, so
 //   that a model that gives back its input renders as its input, at every length and every hop <= frame / 2.
 //   Time-aligned: output sample n belongs to input sample n.
+//   On a CPU each thread renders runs of consecutive frames, which share what neighbours have in common
+//   (FrameModel::sequence); windowed frames are added one after another.
+// Bits     on a CPU the same for every number of threads and every division into pieces.
 // Errors   hop over half a frame or below 1: Error. Files: as datasets/audio_file.h.
 #pragma once
 
@@ -30,6 +33,8 @@ class Renderer {
  private:
   void run(std::vector<float>& out, bool last);
   void render_batch(std::int64_t first, int B);
+  void render_sequences(const float* input, std::int64_t first, int B);
+  int batch() const;
 
   FrameModel& model_;
   const Context& context_;
@@ -39,6 +44,7 @@ class Renderer {
   std::vector<double> sum_, weight_;      // overlap-add from sample out_start_ on
   std::vector<float> frames_, rendered_;  // of one batch
   std::vector<double> own_sum_, own_weight_;
+  std::vector<std::unique_ptr<FrameSequence>> sequences_;  // one for each thread, on a CPU
   struct OnDevice;
   std::unique_ptr<OnDevice> on_device_;
   std::int64_t input_start_, out_start_ = 0, n_in_ = 0, next_frame_ = 0;
@@ -50,10 +56,14 @@ struct RenderStats {
   double seconds_of_audio = 0.0, seconds = 0.0;
   long clipped = 0;     // samples over full scale, cut to it where the file's format cannot hold them
   int channels_in = 0;  // mixed to one by their mean
+  // Of a rendering as a stream: its delay, which the file does not show, and the time of its blocks.
+  int latency = 0;
+  double median_block_ms = 0.0, worst_block_ms = 0.0;
 };
 // Any rate, length and format; the output has the input's rate and length, one channel, and the format of its name's
-// ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1].
+// ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1]. With stream_block the
+// model runs as a real-time effect does (host/render/stream.h), in blocks of that many samples of its own rate: to the same bits.
 RenderStats render_file(FrameModel&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
-                        int hop, const std::function<void(double)>& progress);
+                        int hop, const std::function<void(double)>& progress, int stream_block = 0);
 
 }  // namespace cafx

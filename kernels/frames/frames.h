@@ -40,6 +40,7 @@ struct OverlapAddDims {
 };
 constexpr long overlap_add_samples(OverlapAddDims d) { return static_cast<long>(d.B - 1) * d.hop + d.T; }
 void overlap_add(const Context&, double* sum, double* weight, const float* frames, const float* window, OverlapAddDims);
+inline float overlap_added(double sum, double weight) { return weight > 0.0 ? static_cast<float>(sum / weight) : 0.0f; }
 
 std::int64_t n_frames(std::int64_t n_samples, int frame, int hop);
 std::int64_t frame_start(std::int64_t i, int frame, int hop);  // in samples, may be negative

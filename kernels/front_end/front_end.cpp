@@ -11,6 +11,10 @@ CAFX_BACKENDS(void, front_end_prepare,
 CAFX_BACKENDS(void, front_end_forward,
               (float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed, float* scratch,
                FrontEndDims d));
+CAFX_BACKENDS(void, front_end_rows, (float* x1, const float* x, const float* packed, int n, FrontEndDims d));
+CAFX_BACKENDS(void, front_end_windows,
+              (float* z, std::int32_t* positions, const float* x1, int n, int before, int after, const float* packed,
+               float* scratch, FrontEndDims d));
 CAFX_BACKENDS(void, front_end_backward,
               (float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz, const float* x1,
                const float* z, const std::int32_t* positions, const float* x_padded, const float* w2, float* scratch,
@@ -68,6 +72,20 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
   CAFX_CUDA_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
                  static_cast<float*>(scratch), d);
   CAFX_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
+            static_cast<float*>(scratch), d);
+}
+
+void front_end_rows(const Context& context, float* x1, const float* x, const void* packed, int n, FrontEndDims d) {
+  check(d);
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CALL(context, front_end_rows, x1, x, static_cast<const float*>(packed), n, d);
+}
+
+void front_end_windows(const Context& context, float* z, std::int32_t* positions, const float* x1, int n, int before,
+                       int after, const void* packed, void* scratch, FrontEndDims d) {
+  check(d);
+  CAFX_CHECK(n >= 0 && static_cast<long>(n) * d.P <= d.T && before >= 0 && after >= 0, n, d.P, d.T, before, after);
+  CAFX_CALL(context, front_end_windows, z, positions, x1, n, before, after, static_cast<const float*>(packed),
             static_cast<float*>(scratch), d);
 }
 

@@ -37,4 +37,14 @@ void front_end_backward(const Context&, float* dx1, float* dw1, float* dbias1, f
                         const float* dz, const float* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, void* scratch, FrontEndDims);
 
+// Forward in pieces, for frames that share their rows (models/cafx/sequence.cpp). CPU only, no threads. A row or window has
+// the bits that front_end_forward gives it where it sees the same neighbours.
+//
+// x1 (n,C) from x (n+K1-1), as conv1d_forward with the packed weights.
+void front_end_rows(const Context&, float* x1, const float* x, const void* packed, int n, FrontEndDims);
+// z, positions (n,C) of n windows; x1 points at the first sample's row of the first window. Of the rows around them, `before`
+// are there in front of x1 and `after` behind the last window; beyond these |x1| is zero. n P <= T.
+void front_end_windows(const Context&, float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
+                       const void* packed, void* scratch, FrontEndDims);
+
 }  // namespace cafx

@@ -40,21 +40,21 @@ CAFX_INLINE void add_taps(vf (&out)[kOutputs], const float* panel, const float* 
   }
 }
 
-// z and positions of one vector of channels from its panel.
+// z and positions of one vector of channels and n samples, whole windows, from the panel of |x1| around them.
 void convolve_and_pool(float* z, std::int32_t* positions, const float* panel, const float* taps, vf bias, int n_lanes,
-                       FrontEndDims d) {
+                       int n, FrontEndDims d) {
   vf best = {};
   vi at = {};
   int r = 0, p = 0;  // place in the window, window
-  for (int t = 0; t < d.T; t += kOutputs) {
+  for (int t = 0; t < n; t += kOutputs) {
     vf out[kOutputs];
 #pragma GCC unroll 16
     for (int i = 0; i < kOutputs; ++i) out[i] = bias;
     int k = 0;
     for (; k + kTaps <= d.K2; k += kTaps) add_taps<kTaps>(out, panel + (t + k) * kW, taps + k * kW);
     for (; k < d.K2; ++k) add_taps<1>(out, panel + (t + k) * kW, taps + k * kW);
-    const int n = d.T - t < kOutputs ? d.T - t : kOutputs;
-    for (int i = 0; i < n; ++i) {
+    const int n_out = n - t < kOutputs ? n - t : kOutputs;
+    for (int i = 0; i < n_out; ++i) {
       const vi better = r == 0 ? set1i(-1) : reinterpret_cast<vi>(out[i] > best);
       best = better ? out[i] : best;
       at = better ? set1i(r) : at;
@@ -65,6 +65,32 @@ void convolve_and_pool(float* z, std::int32_t* positions, const float* panel, co
         ++p;
       }
     }
+  }
+}
+
+constexpr int kChannels = 64;  // whose rows are made and used together
+int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - c0 : kChannels; }
+
+// Channels c0 .. c0 + n_c of n rows of x1.
+void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, FrontEndDims d) {
+  const FrontEndPacked at(d);
+  gemm(n, n_c, d.K1, x, 1, 1, packed + at.w1 + c0, d.C, x1 + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
+}
+
+// The same channels of n windows; rows [-before, n P + after) of x1 are there, and zero beyond.
+void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after, const float* packed,
+                  float* panel, int c0, int n_c, FrontEndDims d) {
+  const FrontEndPacked at(d);
+  const int left = (d.K2 - 1) / 2, n_rows = n * d.P, n_panel = static_cast<int>(round_up(n_rows, 16)) + d.K2 - 1;
+  for (int c = c0; c < c0 + n_c; c += kW) {
+    const int m = c0 + n_c - c < kW ? c0 + n_c - c : kW;
+    for (int i = 0; i < n_panel; ++i) {
+      const int t = i - left;
+      const bool there = t >= -before && t < n_rows + after;
+      store(panel + static_cast<long>(i) * kW, there ? vabs(load_m(x1 + static_cast<long>(t) * d.C + c, m)) : vf{});
+    }
+    convolve_and_pool(z + c, positions + c, panel, packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW,
+                      load(packed + at.bias2 + c), m, n_rows, d);
   }
 }
 
@@ -85,28 +111,25 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
 
 void front_end_forward(float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
                        float* scratch, FrontEndDims d) {
-  const FrontEndPacked at(d);
-  const int left = (d.K2 - 1) / 2, n_panel = static_cast<int>(round_up(d.T, 16)) + d.K2 - 1;
-  constexpr int kChannels = 64;
   for (int b = 0; b < d.B; ++b) {
     const float* x_b = x_padded + static_cast<long>(b) * (d.T + d.K1 - 1);
     float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
     const long z_b = static_cast<long>(b) * (d.T / d.P) * d.C;
     for (int c0 = 0; c0 < d.C; c0 += kChannels) {
-      const int n_c = d.C - c0 < kChannels ? d.C - c0 : kChannels;
-      gemm(d.T, n_c, d.K1, x_b, 1, 1, packed + at.w1 + c0, d.C, x1_b + c0, d.C, GemmInit::kBias,
-           packed + at.bias1 + c0);
-      for (int c = c0; c < c0 + n_c; c += kW) {
-        const int m = c0 + n_c - c < kW ? c0 + n_c - c : kW;
-        for (int i = 0; i < n_panel; ++i) {
-          const int t = i - left;
-          const vf v = t >= 0 && t < d.T ? vabs(load_m(x1_b + static_cast<long>(t) * d.C + c, m)) : vf{};
-          store(scratch + static_cast<long>(i) * kW, v);
-        }
-        convolve_and_pool(z + z_b + c, positions + z_b + c, scratch,
-                          packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW, load(packed + at.bias2 + c), m, d);
-      }
+      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), d);
+      make_windows(z + z_b, positions + z_b, x1_b, d.T / d.P, 0, 0, packed, scratch, c0, channels_from(c0, d), d);
     }
+  }
+}
+
+void front_end_rows(float* x1, const float* x, const float* packed, int n, FrontEndDims d) {
+  for (int c0 = 0; c0 < d.C; c0 += kChannels) make_rows(x1, x, packed, n, c0, channels_from(c0, d), d);
+}
+
+void front_end_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
+                       const float* packed, float* scratch, FrontEndDims d) {
+  for (int c0 = 0; c0 < d.C; c0 += kChannels) {
+    make_windows(z, positions, x1, n, before, after, packed, scratch, c0, channels_from(c0, d), d);
   }
 }
 

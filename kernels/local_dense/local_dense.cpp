@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/device/dispatch.h"
+#include "kernels/local_dense/local_dense_layout.h"
 
 namespace cafx {
 
@@ -12,6 +13,8 @@ CAFX_BACKENDS(void, local_dense_forward_block,
 CAFX_BACKENDS(void, local_dense_backward_block,
               (float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x, const float* w,
                float* scratch, LocalDenseDims d, int c0, int n_c));
+CAFX_BACKENDS(void, local_dense_prepare, (float* packed, const float* w, const float* bias, LocalDenseDims d));
+CAFX_BACKENDS(void, local_dense_forward_packed, (float* y, const float* x, const float* packed, LocalDenseDims d));
 CAFX_CUDA(std::size_t, local_dense_scratch, (const Context&, LocalDenseDims d));
 CAFX_CUDA(void, local_dense_forward,
           (const Context&, float* y, const float* x, const float* w, const float* bias, LocalDenseDims d));
@@ -60,6 +63,22 @@ void local_dense_backward(const Context& context, float* dx, float* dw, float* d
   over_channels(context, scratch, d, [&](const Context& inner, float* own, int c0, int n_c) {
     CAFX_CALL(inner, local_dense_backward_block, dx, dw, dbias, dy, y, x, w, own, d, c0, n_c);
   });
+}
+
+std::size_t local_dense_packed(const Context&, LocalDenseDims d) {
+  check(d);
+  return sizeof(float) * static_cast<std::size_t>(LocalDensePacked(d).size);
+}
+
+void local_dense_prepare(const Context& context, void* packed, const float* w, const float* bias, LocalDenseDims d) {
+  check(d);
+  CAFX_CALL(context, local_dense_prepare, static_cast<float*>(packed), w, bias, d);
+}
+
+void local_dense_forward_packed(const Context& context, float* y, const float* x, const void* packed,
+                                LocalDenseDims d) {
+  check(d);
+  CAFX_CALL(context, local_dense_forward_packed, y, x, static_cast<const float*>(packed), d);
 }
 
 }  // namespace cafx

@@ -29,4 +29,10 @@ void local_dense_forward(const Context&, float* y, const float* x, const float* 
 void local_dense_backward(const Context&, float* dx, float* dw, float* dbias, const float* dy, const float* y,
                           const float* x, const float* w, void* scratch, LocalDenseDims);
 
+// The same to the bit, for a few frames at a time: from weights laid out once, which are read once for all B frames. No
+// scratch, no threads; CPU only. packed of local_dense_packed bytes, which do not depend on B.
+std::size_t local_dense_packed(const Context&, LocalDenseDims);
+void local_dense_prepare(const Context&, void* packed, const float* w, const float* bias, LocalDenseDims);
+void local_dense_forward_packed(const Context&, float* y, const float* x, const void* packed, LocalDenseDims);
+
 }  // namespace cafx

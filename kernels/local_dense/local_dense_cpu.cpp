@@ -1,5 +1,6 @@
 #include "kernels/local_dense/local_dense.h"
 
+#include "kernels/local_dense/local_dense_layout.h"
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/simd/gemm.h"
 #include "kernels/simd/transpose.h"
@@ -78,6 +79,74 @@ void local_dense_backward_block(float* dx, float* dw, float* dbias, const float*
     for (long i = 0; i < static_cast<long>(d.B) * d.I; ++i) x_c[i] = dx_own[i];
   }
   unpack(dx, x_rows, x_stride, d.B * d.I, d.C, c0, n_c);
+}
+
+void local_dense_prepare(float* packed, const float* w, const float* bias, LocalDenseDims d) {
+  const LocalDensePacked at(d);
+  for (long i = 0; i < at.size; ++i) packed[i] = 0.0f;
+  const int n_tiles = (d.O + kLocalDenseTile - 1) / kLocalDenseTile;
+  for (int c = 0; c < d.C; ++c) {
+    for (int o = 0; o < d.O; ++o) {
+      const long tile = static_cast<long>(c / kW) * n_tiles + o / kLocalDenseTile;
+      const int lane = o % kLocalDenseTile * kW + c % kW;
+      const float* row = w + (static_cast<long>(c) * d.O + o) * d.I;
+      for (int i = 0; i < d.I; ++i) packed[at.w + (tile * d.I + i) * kLocalDenseTile * kW + lane] = row[i];
+      packed[at.bias + tile * kLocalDenseTile * kW + lane] = bias[static_cast<long>(c) * d.O + o];
+    }
+  }
+}
+
+namespace {
+// N frames of one vector of channels and one tile of outputs: channels are the lanes, so no sum crosses them, and each
+// runs over the inputs in order, as in local_dense_forward_block.
+template <int N, Activation A>
+CAFX_INLINE void packed_tile(float* y, const float* x, const float* w, const float* bias, int n_o, int m,
+                             LocalDenseDims d) {
+  vf acc[N][kLocalDenseTile] = {};
+  for (int i = 0; i < d.I; ++i) {
+    vf in[N];
+#pragma GCC unroll 2
+    for (int n = 0; n < N; ++n) in[n] = load_m(x + (static_cast<long>(n) * d.I + i) * d.C, m);
+#pragma GCC unroll 8
+    for (int o = 0; o < kLocalDenseTile; ++o) {
+      const vf v = load(w + (static_cast<long>(i) * kLocalDenseTile + o) * kW);
+#pragma GCC unroll 2
+      for (int n = 0; n < N; ++n) acc[n][o] += v * in[n];
+    }
+  }
+  for (int n = 0; n < N; ++n) {
+    for (int o = 0; o < n_o; ++o) {
+      store_m(y + (static_cast<long>(n) * d.O + o) * d.C, activate<A>(acc[n][o] + load(bias + o * kW)), m);
+    }
+  }
+}
+}  // namespace
+
+void local_dense_forward_packed(float* y, const float* x, const float* packed, LocalDenseDims d) {
+  const LocalDensePacked at(d);
+  const float *w = packed + at.w, *bias = packed + at.bias;
+#if defined(__AVX512F__)
+  constexpr int kFrames = 2;  // 16 sums in registers
+#else
+  constexpr int kFrames = 1;
+#endif
+  with_activation(d.activation, [&]<Activation A>() {
+    for_vectors(d.C, [&](long c, int m) {
+      for (int o = 0; o < d.O; o += kLocalDenseTile) {
+        const int n_o = d.O - o < kLocalDenseTile ? d.O - o : kLocalDenseTile;
+        const auto place = [&](int b) { return y + (static_cast<long>(b) * d.O + o) * d.C + c; };
+        int b = 0;
+        for (; b + kFrames <= d.B; b += kFrames) {
+          packed_tile<kFrames, A>(place(b), x + static_cast<long>(b) * d.I * d.C + c, w, bias, n_o, m, d);
+        }
+        for (; b < d.B; ++b) {
+          packed_tile<1, A>(place(b), x + static_cast<long>(b) * d.I * d.C + c, w, bias, n_o, m, d);
+        }
+        w += static_cast<long>(d.I) * kLocalDenseTile * kW;
+        bias += kLocalDenseTile * kW;
+      }
+    });
+  });
 }
 
 }  // namespace cafx::CAFX_ISA_NS

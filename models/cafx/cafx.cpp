@@ -16,66 +16,20 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
+#include "models/cafx/dims.h"
+#include "models/cafx/sequence.h"
 
 namespace cafx {
 
 namespace {
 
-Activation parse_activation(const std::string& name) {
-  for (const auto a : {Activation::kIdentity, Activation::kRelu, Activation::kTanh, Activation::kSoftplus}) {
-    if (name == to_string(a)) return a;
-  }
-  throw Error("unknown activation '{}'", name);
-}
+using Dims = CafxDims;
 
 Init parse_init(const std::string& name) {
   if (name == "lecun_uniform") return Init::kLecunUniform;
   if (name == "glorot_uniform") return Init::kGlorotUniform;
   return Init::kFanInUniform;
 }
-
-// The dimensions of every op for B frames.
-struct Dims {
-  FrontEndDims front;
-  LocalDenseDims local_dense;
-  DenseTimeDims dense;
-  DnnSaafDims dnn;
-  Deconv1dDims deconv;
-  PoolDims pool;
-
-  Dims(const CafxConfig& c, int B) {
-    const int n_pooled = c.frame / c.pool;
-    front = {B, c.frame, c.filters, c.taps, c.local_taps, c.pool};
-    local_dense = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
-    dense = {B, c.latent, n_pooled, c.filters, Activation::kSoftplus};
-    dnn = {};
-    dnn.B = B;
-    dnn.T = c.frame;
-    dnn.C = c.filters;
-    dnn.P = c.pool;
-    dnn.unpool = c.unpool == "hold" ? Unpool::kHold : Unpool::kPositions;
-    dnn.L = static_cast<int>(c.dnn.size());
-    std::copy(c.dnn.begin(), c.dnn.end(), dnn.width);
-    dnn.activation = parse_activation(c.activation);
-    dnn.use_saaf = c.saaf;
-    dnn.saaf = saaf_of(c, B);
-    deconv = {B, c.frame, c.filters, c.taps, c.deconv == "adjoint" ? Deconv::kAdjoint : Deconv::kCorrelate};
-    pool = {B, c.frame, c.filters, c.pool};
-  }
-
-  static SaafDims saaf_of(const CafxConfig& c, int B) {
-    return {B,
-            c.frame,
-            c.filters,
-            c.saaf_segments,
-            static_cast<float>(c.saaf_lo),
-            static_cast<float>(c.saaf_hi),
-            static_cast<float>(c.saaf_scale),
-            c.saaf_every_second,
-            c.saaf_has_v0,
-            c.saaf_order};
-  }
-};
 
 // Pointers into a flat block of parameters or gradients, one for each tensor.
 struct Tensors {
@@ -419,6 +373,11 @@ void CafxModel::initialize(std::uint64_t seed) {
       std::fill(out + (p.shape[0] - 1) * p.shape[1], out + p.size, 1.0f);
     }
   }
+}
+
+std::unique_ptr<FrameSequence> CafxModel::sequence(const Context& context, int hop) const {
+  if (context.device != Device::kCpu || form() != CafxForm::kSupervised) return nullptr;
+  return make_cafx_sequence(*this, context, hop);
 }
 
 Geometry CafxModel::geometry() const {

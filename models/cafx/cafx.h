@@ -61,6 +61,7 @@ class CafxModel : public FrameModel {
 
   Geometry geometry() const override;
   void forward(const Context&, float* y, const float* x, int B) override;  // supervised and pretrained form alike
+  std::unique_ptr<FrameSequence> sequence(const Context&, int hop) const override;  // models/cafx/sequence.h
 
   // All pointers of a batch, and y, x and the gradient, are where the context computes.
   // Mean absolute error of the batch, the SAAF's penalty left out; gradient of error plus penalty (n_floats()) written.

@@ -86,5 +86,26 @@ TEST(LocalDense, RefusesSizesBelowOne) {
   }
 }
 
+// "The same to the bit", with the weights laid out for a few frames.
+TEST(LocalDense, PackedHasTheSameBits) {
+  if (on_cuda()) GTEST_SKIP() << "of the CPU alone";
+  for (LocalDenseDims d :
+       {LocalDenseDims{1, 17, 5, 3}, {2, 1, 1, 1}, {3, 7, 9, 33}, {5, 33, 35, 20}, {1, 64, 64, 128}}) {
+    for (const Activation a : {Activation::kIdentity, Activation::kSoftplus}) {
+      d.activation = a;
+      const Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 2), bias = random(d.C * d.O, 3);
+      for (const Context& context : contexts()) {
+        SCOPED_TRACE(fmt::format("{} B={} I={} O={} C={} {}", label(context), d.B, d.I, d.O, d.C, to_string(a)));
+        Floats fx(x), fw(w), fbias(bias), y(static_cast<std::size_t>(d.B) * d.O * d.C, kNan), got(y.size(), kNan);
+        Bytes scratch(local_dense_scratch(context, d)), packed(local_dense_packed(context, d));
+        local_dense_forward(context, y, fx, fw, fbias, scratch.get(), d);
+        local_dense_prepare(context, packed.get(), fw, fbias, d);
+        local_dense_forward_packed(context, got, fx, packed.get(), d);
+        expect_same_bits(got, y, y.size(), "y");
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace cafx

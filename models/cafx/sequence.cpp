@@ -1,0 +1,244 @@
+#include "models/cafx/sequence.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "kernels/base/flush_denormals.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/device/arena.h"
+#include "models/cafx/dims.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::min();
+
+// Weights laid out for the ops, shared by the twins.
+struct Weights {
+  Arena arena;
+  void *front = nullptr, *local_dense = nullptr, *dnn = nullptr;
+  float *dense_w = nullptr, *dense_b = nullptr, *conv_w = nullptr, *deconv_b = nullptr;
+};
+
+class CafxSequence : public FrameSequence {
+ public:
+  CafxSequence(const CafxModel& model, const Context& context, int hop)
+      : config_(model.config()), call_(config_, 1), hop_(hop), weights_(std::make_shared<Weights>()) {
+    CAFX_CHECK(hop >= 1, hop);
+    context_.isa = context.isa;
+    lay_out_weights(model);
+    start();
+  }
+
+  std::unique_ptr<FrameSequence> twin() const override {
+    return std::unique_ptr<FrameSequence>(new CafxSequence(*this));
+  }
+
+  void next(float* y, const float* x, std::int64_t at) noexcept override {
+    const FlushDenormals scope;
+    if (shared_) {
+      front_end_shared(x, at);
+    } else {
+      front_end_whole(x);
+    }
+    const Weights& w = *weights_;
+    float* x1 = x1_ + row_ * config_.filters;
+    const long window = row_ / config_.pool * config_.filters;
+    local_dense_forward_packed(context_, h_, z_ + window, w.local_dense, call_.local_dense);
+    dense_time_forward(context_, zhat_, h_, w.dense_w, w.dense_b, scratch_, call_.dense);
+    dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, w.dnn, scratch_, call_.dnn);
+    deconv1d_forward(context_, y, u_, w.conv_w, w.deconv_b, scratch_, call_.deconv);
+  }
+
+  double multiply_adds() const override {
+    double total = 0.0;
+    for (const LayerRow& row : cafx_layers(config_, CafxForm::kSupervised)) {
+      auto n = static_cast<double>(row.multiply_adds);
+      if (shared_ && row.name == "Conv1D") n *= static_cast<double>(hop_ + left1_ + right1_) / config_.frame;
+      if (shared_ && row.name == "Conv1D-Local") {
+        n *= static_cast<double>(hop_ + (n_left_ + n_right_) * config_.pool) / config_.frame;
+      }
+      total += n;
+    }
+    return total;
+  }
+
+ private:
+  CafxSequence(const CafxSequence& other)
+      : FrameSequence(),
+        config_(other.config_),
+        call_(other.call_),
+        hop_(other.hop_),
+        context_(other.context_),
+        weights_(other.weights_) {
+    start();
+  }
+
+  void lay_out_weights(const CafxModel& model) {
+    Weights& w = *weights_;
+    const auto tensor = [&](const std::string& name) {
+      for (const ParamSpec& p : model.params()) {
+        if (p.name == name) return model.data() + p.offset;
+      }
+      CAFX_CHECK(false, name);
+      return model.data();
+    };
+    const auto size = [&](const std::string& name) {
+      for (const ParamSpec& p : model.params()) {
+        if (p.name == name) return static_cast<std::size_t>(p.size);
+      }
+      return std::size_t{0};
+    };
+    w.arena.build(context_, [&](Arena& a) {
+      w.front = a.take<char>(front_end_packed(context_, call_.front));
+      w.local_dense = a.take<char>(local_dense_packed(context_, call_.local_dense));
+      w.dnn = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
+      w.dense_w = a.take<float>(size("dense.weight"));
+      w.dense_b = a.take<float>(size("dense.bias"));
+      w.conv_w = a.take<float>(size("conv1d.weight"));
+      w.deconv_b = a.take<float>(1);
+    });
+    const auto take = [&](float* to, const std::string& name) { std::copy_n(tensor(name), size(name), to); };
+    take(w.dense_w, "dense.weight");
+    take(w.dense_b, "dense.bias");
+    take(w.conv_w, "conv1d.weight");
+    take(w.deconv_b, "deconv.bias");
+    front_end_prepare(context_, w.front, tensor("conv1d.weight"), tensor("conv1d.bias"), tensor("local_conv.weight"),
+                      tensor("local_conv.bias"), call_.front);
+    local_dense_prepare(context_, w.local_dense, tensor("local_dense.weight"), tensor("local_dense.bias"),
+                        call_.local_dense);
+    DnnSaafWeights dnn{};
+    for (int l = 0; l < call_.dnn.L; ++l) {
+      dnn.w[l] = tensor("dnn." + std::to_string(l) + ".weight");
+      dnn.bias[l] = tensor("dnn." + std::to_string(l) + ".bias");
+    }
+    if (config_.saaf) {
+      dnn.saaf_v = tensor("saaf.v");
+      dnn.saaf_w = tensor("saaf.w");
+    }
+    dnn_saaf_prepare(context_, w.dnn, dnn, call_.dnn);
+  }
+
+  // Sizes, and memory of its own.
+  void start() {
+    const CafxConfig& c = config_;
+    const auto up = [&](long n) { return static_cast<int>((n + c.pool - 1) / c.pool); };
+    const int left2 = same_left(c.local_taps), right2 = c.local_taps - 1 - left2;
+    left1_ = same_left(c.taps);
+    right1_ = c.taps - 1 - left1_;
+    n_left_ = up(left1_ + left2);
+    n_right_ = up(right1_ + right2);
+    n_windows_ = c.frame / c.pool;
+    shared_ = hop_ % c.pool == 0 && n_left_ + n_right_ < n_windows_;
+    // Twice a frame: its rows move to the front of the buffer once in frame / hop frames.
+    n_rows_ = shared_ ? 2L * c.frame : c.frame;
+    const std::size_t T = c.frame, C = c.filters, K = c.taps, rows = n_rows_;
+    std::size_t scratch = std::max(front_end_scratch(context_, call_.front), deconv1d_scratch(context_, call_.deconv));
+    scratch = std::max({scratch, dense_time_scratch(context_, call_.dense), dnn_saaf_scratch(context_, call_.dnn)});
+    arena_.build(context_, [&](Arena& a) {
+      padded_ = a.take<float>(T + K - 1);
+      x1_ = a.take<float>(rows * C);
+      z_ = a.take<float>(rows / c.pool * C);
+      positions_ = a.take<std::int32_t>(rows / c.pool * C);
+      h_ = a.take<float>(C * c.latent);
+      zhat_ = a.take<float>(C * n_windows_);
+      u_ = a.take<float>(T * C);
+      scratch_ = a.take<char>(scratch);
+    });
+    // Touched now, so that no page is missing when the first frame comes.
+    fill_zero(context_, padded_, sizeof(float) * (T + K - 1));
+    fill_zero(context_, x1_, sizeof(float) * rows * C);
+    fill_zero(context_, z_, sizeof(float) * rows / c.pool * C);
+    fill_zero(context_, positions_, sizeof(std::int32_t) * rows / c.pool * C);
+    fill_zero(context_, h_, sizeof(float) * C * c.latent);
+    fill_zero(context_, zhat_, sizeof(float) * C * n_windows_);
+    fill_zero(context_, u_, sizeof(float) * T * C);
+    fill_zero(context_, scratch_, scratch);
+  }
+
+  void front_end_whole(const float* x) {
+    std::fill_n(padded_, left1_, 0.0f);
+    std::copy_n(x, config_.frame, padded_ + left1_);
+    std::fill_n(padded_ + left1_ + config_.frame, right1_, 0.0f);
+    front_end_forward(context_, x1_, z_, positions_, padded_, weights_->front, scratch_, call_.front);
+    row_ = 0;
+  }
+
+  // Rows and windows are counted from the frame's own first sample; the frame's first row is row_ of the buffer.
+  void front_end_shared(const float* x, std::int64_t at) {
+    const int T = config_.frame, C = config_.filters, P = config_.pool;
+    const long n_inner = n_windows_ - n_left_ - n_right_;
+    long row_from = left1_, window_from = n_left_;  // inner rows and windows that are not there yet
+    if (at_ != kNowhere && at == at_ + hop_) {
+      row_ += hop_;
+      row_from = std::max<long>(left1_, T - right1_ - hop_);
+      window_from = std::max<long>(n_left_, n_windows_ - n_right_ - hop_ / P);
+      if (row_ + T > n_rows_) to_front();
+    } else {
+      row_ = 0;
+    }
+    at_ = at;
+    float* x1 = x1_ + row_ * C;
+    float* z = z_ + row_ / P * C;
+    std::int32_t* positions = positions_ + row_ / P * C;
+    const void* packed = weights_->front;
+
+    front_end_rows(context_, x1 + row_from * C, x + row_from - left1_, packed, static_cast<int>(T - right1_ - row_from),
+                   call_.front);
+    const long inner_end = n_left_ + n_inner;
+    // All neighbours of an inner window are inner rows.
+    front_end_windows(context_, z + window_from * C, positions + window_from * C, x1 + window_from * P * C,
+                      static_cast<int>(inner_end - window_from), static_cast<int>(window_from * P - left1_),
+                      static_cast<int>(T - right1_ - inner_end * P), packed, scratch_, call_.front);
+    // The borders: the first left1_ rows and the last right1_, then the windows that see them.
+    border(x1, x, 0, left1_);
+    border(x1, x, T - right1_, right1_);
+    front_end_windows(context_, z, positions, x1, n_left_, 0, T - n_left_ * P, packed, scratch_, call_.front);
+    const long right = n_windows_ - n_right_;
+    front_end_windows(context_, z + right * C, positions + right * C, x1 + right * P * C, n_right_,
+                      static_cast<int>(right * P), 0, packed, scratch_, call_.front);
+  }
+
+  // Rows [row, row + n) of x1 as the frame alone makes them: with zeros beyond its borders.
+  void border(float* x1, const float* x, int row, int n) {
+    const int T = config_.frame;
+    for (int i = 0; i < n + config_.taps - 1; ++i) {
+      const int t = row - left1_ + i;
+      padded_[i] = t >= 0 && t < T ? x[t] : 0.0f;
+    }
+    front_end_rows(context_, x1 + static_cast<long>(row) * config_.filters, padded_, weights_->front, n, call_.front);
+  }
+
+  void to_front() {
+    const long C = config_.filters, P = config_.pool, kept = config_.frame - hop_;
+    std::copy_n(x1_ + row_ * C, kept * C, x1_);
+    std::copy_n(z_ + row_ / P * C, kept / P * C, z_);
+    std::copy_n(positions_ + row_ / P * C, kept / P * C, positions_);
+    row_ = 0;
+  }
+
+  CafxConfig config_;
+  CafxDims call_;  // of one frame
+  int hop_;
+  Context context_;
+  std::shared_ptr<Weights> weights_;
+  bool shared_ = false;
+  int left1_ = 0, right1_ = 0;                    // border rows of x1
+  int n_left_ = 0, n_right_ = 0, n_windows_ = 0;  // border windows of z, and all
+  long n_rows_ = 0, row_ = 0;                     // of the buffer; where the frame begins in it
+  std::int64_t at_ = kNowhere;                    // sample at which the former frame began
+  Arena arena_;
+  float *padded_ = nullptr, *x1_ = nullptr, *z_ = nullptr, *h_ = nullptr, *zhat_ = nullptr, *u_ = nullptr;
+  std::int32_t* positions_ = nullptr;
+  void* scratch_ = nullptr;
+};
+
+}  // namespace
+
+std::unique_ptr<FrameSequence> make_cafx_sequence(const CafxModel& model, const Context& context, int hop) {
+  return std::make_unique<CafxSequence>(model, context, hop);
+}
+
+}  // namespace cafx
