@@ -32,6 +32,7 @@ void add_report(CLI::App&, Run&);
 void add_data(CLI::App&, Run&);
 void add_bench(CLI::App&, Run&);
 void add_doctor(CLI::App&, Run&);
+void add_sweep(CLI::App&, Run&);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {

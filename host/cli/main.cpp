@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   add_data(app, run);
   add_bench(app, run);
   add_doctor(app, run);
+  add_sweep(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -88,9 +88,11 @@ int train_command(const TrainArguments& args) {
   }
   display.message(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
                               split.validation.size(), split.test.size()));
+  const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
   TrainOptions options;
-  options.folder =
-      !args.out.empty() ? args.out : fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data)));
+  options.folder = !args.out.empty()
+                       ? args.out
+                       : fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data), init));
   options.threads = args.device.threads;
   options.isa = args.device.isa;
   options.device = args.device.device;

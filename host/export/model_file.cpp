@@ -5,6 +5,7 @@
 
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
 
 namespace cafx {
@@ -114,6 +115,18 @@ ModelFile import_model(const std::filesystem::path& path, const CafxConfig& conf
   }
   result.metadata["imported_from"] = path.filename().string();
   return result;
+}
+
+std::string weights_identity(const std::filesystem::path& path) {
+  const Safetensors file = read_weights(path);
+  const auto named = file.metadata.find("identity");
+  if (named != file.metadata.end()) return named->second;
+  Hasher hasher;
+  for (const auto& [name, tensor] : file.tensors) {
+    hasher.add(name);
+    hasher.add(std::string(tensor.bytes.begin(), tensor.bytes.end()));
+  }
+  return hasher.hex();
 }
 
 void load_tensors_by_name(const std::filesystem::path& path, CafxModel& model) {

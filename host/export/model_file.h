@@ -30,6 +30,10 @@ ModelFile load_model(const std::filesystem::path&);
 // python/), with any metadata or none; `config` says the rest. Error as above.
 ModelFile import_model(const std::filesystem::path&, const CafxConfig& config);
 
+// What a weights file is, wherever it lies: "identity" of its metadata, which weights of a finished training have (the
+// run's hash decides their bits), else the hash of its tensors.
+std::string weights_identity(const std::filesystem::path&);
+
 // Takes over the tensors of a weights file that `model` has too, by name; Error where shapes differ or none fits.
 void load_tensors_by_name(const std::filesystem::path&, CafxModel& model);
 

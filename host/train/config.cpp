@@ -94,11 +94,12 @@ void check(const RunConfig& c, const std::string& where) {
   }
 }
 
-std::string run_hash(RunConfig c, const std::string& data_hash) {
+std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init) {
   // Where the data lies does not decide the result; what it holds does.
   c.data.path.clear();
   c.data.dry.clear();
   c.data.wet.clear();
+  c.train.init_from = init;
   Hasher hasher;
   hasher.add(to_toml(describe(c)));
   hasher.add(data_hash);

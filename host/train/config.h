@@ -53,6 +53,7 @@ RunConfig run_preset(const std::string& name);
 // Error that names the key where values do not fit together.
 void check(const RunConfig&, const std::string& where);
 // Of everything that decides the bits of the result: resolved config and data content. 12 hex digits.
-std::string run_hash(RunConfig, const std::string& data_hash);
+// `init` is the identity of the weights in train.init_from (export/model_file.h); their path decides nothing.
+std::string run_hash(RunConfig, const std::string& data_hash, const std::string& init = "");
 
 }  // namespace cafx

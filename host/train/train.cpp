@@ -23,6 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kStages[] = {"pretrain", "train", "refine"};
 constexpr int kNStages = 3;
+constexpr const char* kInitFile = "init.safetensors";
 constexpr const char* kMetricsHead =
     "stage,epoch,steps,learning_rate,training_mae,validation_mae,best,gradient_norm,saaf_penalty,saaf_lipschitz\n";
 
@@ -225,6 +226,7 @@ class Session {
       save();
       return;
     }
+    if (pretraining() && c.epoch > 0) save_pretrained();
     ++c.stage;
     stepper_.reset();
     const std::unique_ptr<CafxModel> former = std::move(model_);
@@ -249,7 +251,7 @@ class Session {
     model_->initialize(static_cast<std::uint64_t>(config_.train.seed));
     if (former) copy_by_name(*former, former_best);
     if (!config_.train.init_from.empty() && (c.stage == 0 || (c.stage == 1 && !former))) {
-      load_tensors_by_name(config_.train.init_from, *model_);
+      load_tensors_by_name(folder_.file(kInitFile), *model_);
     }
     const auto n = static_cast<std::size_t>(model_->n_floats());
     checkpoint_.best.assign(model_->data(), model_->data() + n);
@@ -360,6 +362,7 @@ class Session {
   // metrics.csv and best.safetensors say what the checkpoint says; the checkpoint is written last and decides.
   void save() {
     if (stepper_) stepper_->fetch(checkpoint_.m, checkpoint_.v);
+    if (options_.before_write) options_.before_write();
     checkpoint_.model.assign(model_->data(), model_->data() + model_->n_floats());
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) save_best();
@@ -368,14 +371,34 @@ class Session {
   }
 
   void save_best() {
-    CafxModel best(config_.model);
+    auto about = lineage();
+    about["validation_mae"] = fmt::format("{}", counters().best);
+    if (counters().finished) about["identity"] = checkpoint_.run_hash + "/best";
+    save_best_as("best.safetensors", CafxForm::kSupervised, about);
+  }
+
+  void save_pretrained() {
+    auto about = lineage();
+    about["training_mae"] = fmt::format("{}", counters().best);
+    about["identity"] = checkpoint_.run_hash + "/pretrained";
+    save_best_as("pretrained.safetensors", CafxForm::kPretrain, about);
+  }
+
+  void save_best_as(const char* name, CafxForm form, const std::map<std::string, std::string>& about) {
+    CafxModel best(config_.model, form);
     std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), best.data());
-    save_model(folder_.file("best.safetensors"), best,
-               {{"run_hash", checkpoint_.run_hash},
-                {"seed", std::to_string(config_.train.seed)},
-                {"train_config", to_json(describe(config_)).dump()},
-                {"validation_mae", fmt::format("{}", counters().best)},
-                {"total_steps", std::to_string(counters().total_steps)}});
+    if (options_.before_write) options_.before_write();
+    save_model(folder_.file(name), best, about);
+  }
+
+  // What the weights come from.
+  std::map<std::string, std::string> lineage() {
+    std::map<std::string, std::string> about{{"run_hash", checkpoint_.run_hash},
+                                             {"seed", std::to_string(config_.train.seed)},
+                                             {"train_config", to_json(describe(config_)).dump()},
+                                             {"total_steps", std::to_string(counters().total_steps)}};
+    if (!config_.train.init_from.empty()) about["init"] = weights_identity(folder_.file(kInitFile));
+    return about;
   }
 
   void write_result() {
@@ -390,6 +413,7 @@ class Session {
                                    {"seed", config_.train.seed},
                                    {"isa", checkpoint_.isa},
                                    {"version", kVersion}};
+    if (options_.before_write) options_.before_write();
     folder_.write("result.json", result.dump(2) + "\n");
   }
 
@@ -526,7 +550,12 @@ TrainOutcome train(const RunConfig& config, const Dataset& data, const Split& sp
                 options.folder.string(), options.folder.string());
   }
   RunConfig resolved = config;
-  const std::string data_hash = content_hash(data), hash = run_hash(config, data_hash);
+  std::string init;
+  if (!config.train.init_from.empty()) {
+    init = weights_identity(config.train.init_from);
+    folder.write(kInitFile, RunFolder::read(config.train.init_from));
+  }
+  const std::string data_hash = content_hash(data), hash = run_hash(config, data_hash, init);
   folder.write("config.toml",
                fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, data_hash, to_toml(describe(resolved))));
   folder.write("split.json", split_json(data, split));
@@ -544,7 +573,8 @@ TrainOutcome resume(const TrainOptions& options) {
   const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
   const Dataset data = load_dataset(config.data, config.model.sample_rate);
   const Split split = split_dataset(data, config.data);
-  const std::string hash = run_hash(config, content_hash(data));
+  const std::string init = config.train.init_from.empty() ? "" : weights_identity(folder.file(kInitFile));
+  const std::string hash = run_hash(config, content_hash(data), init);
   if (hash != head.run_hash) {
     throw Error(
         "{}: config.toml or the audio under '{}' has changed since this run began (run {} is now {}); put it "

@@ -4,6 +4,8 @@
 //   split.json               which note is in training, validation, test
 //   metrics.csv              a line for each epoch
 //   checkpoint.safetensors   weights, best weights, moments, counters: all that a resume needs
+//   init.safetensors         a copy of train.init_from, where that is set: the folder is complete without it
+//   pretrained.safetensors   the convolutions after the first stage
 //   best.safetensors         the best weights so far, as `cafx export` writes them
 //   result.json              once finished
 //   log.txt                  what was said, with times
@@ -16,6 +18,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,6 +55,9 @@ struct TrainOptions {
   std::string device = "cpu";               // as use_device takes it
   const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
   TrainObserver* observer = nullptr;
+  // Called before what others may see is written; what it throws ends the run. A sweep asks here whether the run is
+  // still this process's.
+  std::function<void()> before_write;
   double checkpoint_seconds = 20.0;  // between checkpoints; one is also written at the end of each stage
 };
 

@@ -258,7 +258,8 @@ Json to_json(const Fields& fields) {
   return flat;
 }
 
-void read_toml(Fields& fields, const std::string& text, const std::string& where) {
+void read_toml(Fields& fields, const std::string& text, const std::string& where,
+               const std::vector<std::string>& others) {
   // toml++ ends a table within a table by recursion; without a limit, "a.a.a. ..." would exhaust the stack.
   const auto n_dots = static_cast<std::size_t>(std::count(text.begin(), text.end(), '.'));
   if (text.size() > kMaxBytes || n_dots > kMaxDots) {
@@ -271,6 +272,7 @@ void read_toml(Fields& fields, const std::string& text, const std::string& where
   } catch (const toml::parse_error& e) {
     throw Error("{}:{}: is not TOML: {}", where, e.source().begin.line, e.description());
   }
+  for (const std::string& key : others) table->erase(key);
   read_table(fields, *table, "", where);
 }
 

@@ -58,7 +58,9 @@ void set_field(Fields& fields, const std::string& name, const std::string& text,
 void set_fields(Fields& fields, const nlohmann::json& flat, const std::string& where);
 nlohmann::json to_json(const Fields& fields);
 // Reads / writes TOML; the text written has each field's help as a comment. Reading is strict, as set_fields.
-void read_toml(Fields& fields, const std::string& text, const std::string& where);
+// Top-level keys named in `others` are left to the caller.
+void read_toml(Fields& fields, const std::string& text, const std::string& where,
+               const std::vector<std::string>& others = {});
 std::string to_toml(const Fields& fields);
 // For --help: name, type, default, range or choices, help; one line each.
 std::string help_text(const Fields& fields);

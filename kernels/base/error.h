@@ -2,11 +2,13 @@
 //
 //   Error       something outside is wrong (file, config, argument). The text names what was found, where, and how to
 //               mend it. `main` prints it on one line and returns 2.
+//   WriteError  an Error: a file could not be written.
 //   CheckError  a bug of ours: a broken contract, with file, line and numbers. `main` prints it and returns 70.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -20,6 +22,14 @@ class Error : public std::runtime_error {
   template <class First, class... Rest>
   Error(fmt::format_string<First, Rest...> format, First&& first, Rest&&... rest)
       : std::runtime_error(fmt::format(format, std::forward<First>(first), std::forward<Rest>(rest)...)) {}
+};
+
+// A file that could not be written; `code` is errno. One of a full disk goes away by itself, once there is space.
+class WriteError : public Error {
+ public:
+  WriteError(const std::string& text, int errno_code) : Error(text), code(errno_code) {}
+  bool disk_full() const { return code == ENOSPC || code == EDQUOT || code == EFBIG; }
+  int code;
 };
 
 class CheckError : public std::logic_error {

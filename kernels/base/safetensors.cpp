@@ -161,8 +161,9 @@ Layout parse_layout(const unsigned char* text, std::uint64_t n, std::uint64_t n_
   const char* cure = code == ENOSPC || code == EDQUOT || code == EFBIG  ? "free some space"
                      : code == EROFS || code == EACCES || code == EPERM ? "choose a folder that can be written"
                                                                         : "check the folder";
-  throw Error("{}: cannot be written ({}): {}; {} and try again, what was there before is untouched", path.string(),
-              step, std::strerror(code), cure);
+  throw WriteError(fmt::format("{}: cannot be written ({}): {}; {} and try again, what was there before is untouched",
+                               path.string(), step, std::strerror(code), cure),
+                   code);
 }
 
 class File {

@@ -1,0 +1,109 @@
+// Pruners: asynchronous successive halving, and median stopping.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "host/sweep/search.h"
+
+namespace cafx {
+
+namespace {
+
+// Epoch of the n-th rung; 0 where the run ends before.
+int rung_epoch(int first, int factor, int max_epochs, int n) {
+  long epoch = first;
+  for (int i = 0; i < n && epoch < max_epochs; ++i) epoch *= factor;
+  return epoch < max_epochs ? static_cast<int>(epoch) : 0;
+}
+
+// Whose k-th rung is known, by its value; NaN (a run that broke down) counts as worst.
+struct AtRung {
+  double value;
+  std::size_t trial;
+};
+std::vector<AtRung> at_rung(const std::vector<Trial>& trials, std::size_t k) {
+  std::vector<AtRung> all;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    if (trials[i].rungs.size() <= k) continue;
+    const double v = trials[i].rungs[k].second;
+    all.push_back({std::isnan(v) ? std::numeric_limits<double>::infinity() : v, i});
+  }
+  std::sort(all.begin(), all.end(), [&](const AtRung& a, const AtRung& b) {
+    return a.value != b.value ? a.value < b.value : trials[a.trial].task < trials[b.trial].task;
+  });
+  return all;
+}
+
+class Rungs : public Pruner {
+ public:
+  Rungs(int first, int factor, int max_epochs) : first_(first), factor_(factor), max_epochs_(max_epochs) {}
+  int next_rung(int n) const override { return rung_epoch(first_, factor_, max_epochs_, n); }
+
+ protected:
+  int first_, factor_, max_epochs_;
+};
+
+class Asha : public Rungs {
+ public:
+  using Rungs::Rungs;
+  std::vector<Verdict> judge(const std::vector<Trial>& trials) const override {
+    std::vector<Verdict> verdicts(trials.size(), Verdict::kStay);
+    std::size_t most = 0;
+    for (const Trial& t : trials) most = std::max(most, t.rungs.size());
+    for (std::size_t k = 0; k < most; ++k) {
+      const auto all = at_rung(trials, k);
+      const std::size_t n = all.size() / static_cast<std::size_t>(factor_);
+      for (std::size_t i = 0; i < n; ++i) {
+        // Those that have gone on already are no longer at their last rung.
+        const std::size_t t = all[i].trial;
+        if (trials[t].rungs.size() == k + 1 && trials[t].state == State::kPaused) verdicts[t] = Verdict::kContinue;
+      }
+    }
+    // Few runs fill no rung: when nothing moves and none has finished, the best goes on to the end.
+    const bool all_paused = std::all_of(trials.begin(), trials.end(), [](const Trial& t) {
+      return t.state == State::kPaused || t.state == State::kFailed || t.state == State::kBlocked;
+    });
+    const bool any = std::find(verdicts.begin(), verdicts.end(), Verdict::kContinue) != verdicts.end();
+    if (all_paused && !any && most > 0) {
+      for (const AtRung& a : at_rung(trials, most - 1)) {
+        if (trials[a.trial].state != State::kPaused) continue;
+        verdicts[a.trial] = Verdict::kContinue;
+        break;
+      }
+    }
+    return verdicts;
+  }
+};
+
+class Median : public Rungs {
+ public:
+  using Rungs::Rungs;
+  std::vector<Verdict> judge(const std::vector<Trial>& trials) const override {
+    constexpr std::size_t kEnough = 4;  // others at the rung before a median means something
+    std::vector<Verdict> verdicts(trials.size(), Verdict::kContinue);
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      if (trials[i].state != State::kPaused || trials[i].rungs.empty()) continue;
+      const std::size_t k = trials[i].rungs.size() - 1;
+      std::vector<double> others;
+      for (const AtRung& a : at_rung(trials, k)) {
+        if (a.trial != i) others.push_back(a.value);
+      }
+      if (others.size() < kEnough) continue;
+      const double median = others[(others.size() - 1) / 2], own = trials[i].rungs[k].second;
+      if (!(own <= median)) verdicts[i] = Verdict::kStop;
+    }
+    return verdicts;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Pruner> make_asha(int first, int factor, int max_epochs) {
+  return std::make_unique<Asha>(first, factor, max_epochs);
+}
+
+std::unique_ptr<Pruner> make_median(int first, int factor, int max_epochs) {
+  return std::make_unique<Median>(first, factor, max_epochs);
+}
+
+}  // namespace cafx

@@ -1,0 +1,129 @@
+// How long tasks take and how much memory, from what was recorded or measured.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "host/sweep/plan.h"
+#include "host/train/stepper.h"
+#include "host/train/train.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+
+namespace cafx {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Frames per second of training steps on noise; what is learned does not matter for the speed.
+double measure(const Context& context, const CafxConfig& config, int batch, CafxForm form) {
+  CafxModel model(config, form);
+  model.initialize(1);
+  const int n = config.frame * (batch + 1);
+  std::vector<float> dry(static_cast<std::size_t>(n));
+  const Rng rng{1, 2};
+  for (std::size_t i = 0; i < dry.size(); ++i) dry[i] = static_cast<float>(0.05 * rng.normal(i));
+  std::vector<FrameRef> refs;
+  for (int b = 0; b < batch; ++b) refs.push_back({static_cast<std::int64_t>(b) * config.frame, 0, n});
+  const DeviceFrames frames(context, dry, dry, refs);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
+  const auto stepper = make_stepper(context, model, frames, {batch, {}, 0.0}, zeros, zeros, zeros);
+  std::vector<std::uint32_t> order(static_cast<std::size_t>(batch));
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
+  long steps = -1;  // the first one makes plans and is not counted
+  auto start = Clock::now();
+  double seconds = 0.0;
+  while (seconds < 0.3 || steps < 2) {
+    stepper->begin_epoch(order, {1e-6f}, 0, 0);
+    stepper->enqueue(1);
+    stepper->collect(true);
+    if (++steps == 0) start = Clock::now();
+    seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (seconds > 5.0 && steps >= 1) break;
+  }
+  return static_cast<double>(steps) * batch / seconds;
+}
+
+double multiply_adds(const CafxConfig& config, CafxForm form) {
+  double total = 0.0;
+  for (const LayerRow& r : cafx_layers(config, form)) total += static_cast<double>(r.multiply_adds);
+  return total;
+}
+
+struct Speed {
+  double frames_per_second = 0.0, multiply_adds = 0.0;
+};
+
+}  // namespace
+
+void estimate(Plan& plan, const Store& store, const Context& context, bool may_measure,
+              std::vector<std::string>& sources) {
+  std::map<std::string, Speed> speeds;
+  std::map<std::string, std::size_t> bytes;
+  int n_recorded = 0, n_measured = 0, n_scaled = 0;
+  const auto model_key = [](const Task& t, const RunConfig& c) {
+    CafxConfig m = c.model;
+    return std::string(to_string(t.kind)) + to_json(describe(m)).dump() + std::to_string(c.train.batch);
+  };
+  const auto config_of = [](const Task& t) {
+    RunConfig c;
+    Fields fields = describe(c);
+    set_fields(fields, t.config, "plan");
+    return c;
+  };
+  // Recorded first: of any run of the store with the same model and batch.
+  for (const Task& t : plan.tasks) {
+    const Json usage = Store::read_json(store.run(t) / "usage.json");
+    if (!usage.is_object() || usage.value("training_seconds", 0.0) <= 0.0 || usage.value("trained_steps", 0L) <= 0)
+      continue;
+    const RunConfig c = config_of(t);
+    Speed& s = speeds[model_key(t, c)];
+    s.frames_per_second =
+        static_cast<double>(usage.value("trained_steps", 0L)) * c.train.batch / usage.value("training_seconds", 1.0);
+    ++n_recorded;
+  }
+  constexpr int kMostMeasured = 6;
+  double reference_work = 0.0;  // multiply-adds per second
+  for (Task& t : plan.tasks) {
+    const RunConfig c = config_of(t);
+    const std::string key = model_key(t, c);
+    const CafxForm form = t.kind == TaskKind::kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
+    const double work = multiply_adds(c.model, form);
+    auto found = speeds.find(key);
+    if (found == speeds.end()) {
+      Speed s;
+      if (may_measure && n_measured < kMostMeasured) {
+        s.frames_per_second = measure(context, c.model, c.train.batch, form);
+        reference_work = s.frames_per_second * work;
+        ++n_measured;
+      } else {
+        constexpr double kGuess = 5e9;  // multiply-adds a second, where nothing at all was measured
+        s.frames_per_second = (reference_work > 0.0 ? reference_work : kGuess) / std::max(1.0, work);
+        ++n_scaled;
+      }
+      found = speeds.emplace(key, s).first;
+    }
+    t.seconds = t.frames / std::max(1e-9, found->second.frames_per_second);
+    const auto known = bytes.find(key);
+    if (known != bytes.end()) {
+      t.bytes = known->second;
+    } else {
+      // Of the process itself and its libraries beside the plan: measured, 60 MB.
+      constexpr std::size_t kProcess = 60u << 20;
+      const double frames = t.frames / std::max(1, 2 * c.train.pretrain_epochs + c.train.epochs);
+      t.bytes = kProcess + plan_memory(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate,
+                                       static_cast<std::size_t>(frames) * static_cast<std::size_t>(c.model.hop) * 4,
+                                       static_cast<std::size_t>(frames) * 2)
+                               .total();
+      bytes[key] = t.bytes;
+    }
+  }
+  if (n_recorded) sources.push_back(fmt::format("{} speeds recorded by runs in {}", n_recorded, store.root().string()));
+  if (n_measured) sources.push_back(fmt::format("{} models measured here, some steps each", n_measured));
+  if (n_scaled) {
+    sources.push_back(fmt::format("{} models scaled by their multiply-adds from {}", n_scaled,
+                                  reference_work > 0.0 ? "those measured" : "a guess of 5e9 a second"));
+  }
+}
+
+}  // namespace cafx

@@ -1,0 +1,220 @@
+#include "host/sweep/plan.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "datasets/idmt.h"
+#include "host/export/model_file.h"
+#include "kernels/base/error.h"
+#include "kernels/base/hash.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void make_absolute(RunConfig& c) {
+  for (std::string* path : {&c.data.path, &c.data.dry, &c.data.wet, &c.train.init_from}) {
+    if (!path->empty()) *path = fs::absolute(*path).lexically_normal().string();
+  }
+}
+
+Json flat(RunConfig c) { return to_json(describe(c)); }
+
+// Names, sizes and times of all files that the config reads.
+void add_files(Hasher& hasher, const fs::path& path) {
+  std::vector<fs::path> files;
+  if (fs::is_directory(path)) {
+    files = find_audio_files(path);
+  } else {
+    files.push_back(path);
+  }
+  for (const fs::path& f : files) {
+    struct stat s {};
+    if (stat(f.c_str(), &s) != 0) continue;
+    hasher.add(fmt::format("{} {} {}.{}", f.string(), s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec));
+  }
+}
+
+}  // namespace
+
+const DataFacts& DataCatalogue::facts(const DataConfig& config, int sample_rate) {
+  DataConfig all = config;
+  const std::string exact = to_toml(describe(all)) + std::to_string(sample_rate);
+  const auto found = known_.find(exact);
+  if (found != known_.end()) return found->second;
+  Hasher hasher;
+  hasher.add(exact);
+  for (const std::string& path : {config.path, config.dry, config.wet}) {
+    if (!path.empty()) add_files(hasher, path);
+  }
+  const fs::path cached = store_ / ".content" / (hasher.hex() + ".json");
+  DataFacts facts;
+  const Json json = Store::read_json(cached);
+  if (json.is_object() && json.contains("hash")) {
+    facts = {json["hash"], json["samples"], json["training"], json["validation"]};
+  } else {
+    const Dataset data = load_dataset(config, sample_rate);
+    const Split split = split_dataset(data, config);
+    facts.hash = content_hash(data);
+    double training = 0.0, validation = 0.0;
+    for (const Pair& p : data.pairs) facts.samples += static_cast<double>(p.dry.size());
+    for (const int i : split.train) training += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size());
+    for (const int i : split.validation) {
+      validation += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size());
+    }
+    facts.training = training / std::max(1.0, facts.samples);
+    facts.validation = validation / std::max(1.0, facts.samples);
+    const std::string text = Json{
+        {"hash", facts.hash},
+        {"samples", facts.samples},
+        {"training", facts.training},
+        {"validation",
+         facts.validation}}.dump();
+    std::error_code ignored;  // only a cache
+    fs::create_directories(cached.parent_path(), ignored);
+    std::ofstream(cached) << text;
+  }
+  return known_.emplace(exact, facts).first->second;
+}
+
+RunConfig pretraining_of(const RunConfig& config, const std::vector<Setting>& pretrain) {
+  RunConfig c = with_settings(config, pretrain, "[pretrain]");
+  const RunConfig defaults;
+  c.preset = defaults.preset;
+  c.model.dnn = {c.model.filters};
+  c.model.activation = defaults.model.activation;
+  c.model.latent = defaults.model.latent;
+  c.model.unpool = defaults.model.unpool;
+  c.model.dense_init = defaults.model.dense_init;
+  c.model.saaf = defaults.model.saaf;
+  c.model.saaf_segments = defaults.model.saaf_segments;
+  c.model.saaf_order = defaults.model.saaf_order;
+  c.model.saaf_lo = defaults.model.saaf_lo;
+  c.model.saaf_hi = defaults.model.saaf_hi;
+  c.model.saaf_every_second = defaults.model.saaf_every_second;
+  c.model.saaf_has_v0 = defaults.model.saaf_has_v0;
+  c.model.saaf_scale = defaults.model.saaf_scale;
+  c.model.saaf_init = defaults.model.saaf_init;
+  c.model.saaf_init_std = defaults.model.saaf_init_std;
+  c.model.saaf_l2 = defaults.model.saaf_l2;
+  c.model.saaf_lipschitz = defaults.model.saaf_lipschitz;
+  c.train.validation_hop = 0;
+  c.train.epochs = c.train.refine_epochs = 0;
+  c.train.lr = defaults.train.lr;
+  c.train.refine_factor = defaults.train.refine_factor;
+  return c;
+}
+
+int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
+  RunConfig config = with_settings(spec.base, point, spec.path.string() + ": " + label(point));
+  check(config, spec.path.string() + ": " + label(point));
+  make_absolute(config);
+  ++n_points;
+  const auto frames_of = [](const RunConfig& c, const DataFacts& f) {
+    const int hop = c.train.hop > 0 ? c.train.hop : c.model.hop;
+    const double frames = f.samples * f.training / hop;
+    return frames * (2.0 * c.train.pretrain_epochs + c.train.epochs + (c.train.epochs > 0 ? c.train.refine_epochs : 0));
+  };
+  const auto put = [&](Task task, const RunConfig& c) {
+    const auto [at, is_new] = by_key_.emplace(task.key, static_cast<int>(tasks.size()));
+    if (is_new) {
+      task.config = flat(c);
+      task.point = point;
+      tasks.push_back(std::move(task));
+    }
+    return at->second;
+  };
+  std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
+  int parent = -1;
+  if (spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
+    const RunConfig first = pretraining_of(config, spec.pretrain);
+    const DataFacts& facts = data.facts(first.data, first.model.sample_rate);
+    Task task;
+    task.kind = TaskKind::kPretrain;
+    task.key = run_hash(first, facts.hash, init);
+    task.folder = "pretrain-" + task.key;
+    task.frames = frames_of(first, facts);
+    parent = put(std::move(task), first);
+    const Task& p = tasks[static_cast<std::size_t>(parent)];
+    config.train.pretrain_epochs = 0;
+    config.train.init_from =
+        fs::absolute(fs::path(spec.sweep.store) / p.folder / "pretrained.safetensors").lexically_normal().string();
+    init = p.key + "/pretrained";
+  }
+  const DataFacts& facts = data.facts(config.data, config.model.sample_rate);
+  Task task;
+  task.key = run_hash(config, facts.hash, init);
+  task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;
+  task.folder = (config.train.epochs > 0 ? config.preset : std::string("pretrain")) + "-" + task.key;
+  task.parent = parent;
+  task.frames = frames_of(config, facts);
+  return put(std::move(task), config);
+}
+
+Plan make_plan(const Spec& spec, DataCatalogue& data) {
+  Plan plan;
+  for (const Point& p : sample_points(spec)) plan.add(spec, data, p);
+  return plan;
+}
+
+void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first) {
+  constexpr double kFirst = 1e12;
+  for (Task& t : tasks) t.priority = t.seconds;
+  // Children stand behind their parents.
+  for (std::size_t i = tasks.size(); i-- > 0;) {
+    Task& t = tasks[i];
+    const std::string words = " " + label(t.point) + " ";
+    for (const std::string& f : first) {
+      if (words.find(" " + f + " ") != std::string::npos) t.priority += kFirst;
+    }
+    if (t.parent >= 0) {
+      Task& p = tasks[static_cast<std::size_t>(t.parent)];
+      p.priority = std::max(p.priority, p.seconds + t.priority);
+    }
+  }
+}
+
+void write_tasks(const fs::path& path, const std::vector<Task>& tasks) {
+  std::string text;
+  for (const Task& t : tasks) {
+    Json settings = Json::array();
+    for (const auto& [key, value] : t.point) settings.push_back({key, value});
+    text += Json{{"kind", to_string(t.kind)}, {"key", t.key},          {"folder", t.folder}, {"point", settings},
+                 {"parent", t.parent},        {"config", t.config},    {"frames", t.frames}, {"seconds", t.seconds},
+                 {"bytes", t.bytes},          {"priority", t.priority}}
+                .dump() +
+            "\n";
+  }
+  write_file_atomically(path, text.data(), text.size());
+}
+
+std::vector<Task> read_tasks(const fs::path& path) {
+  std::ifstream in(path);
+  if (!in) throw Error("{}: cannot be read; has the sweep been started? 'cafx sweep run FILE' makes it", path.string());
+  std::vector<Task> tasks;
+  for (std::string line; std::getline(in, line);) {
+    const Json j = Json::parse(line, nullptr, false);
+    if (!j.is_object()) continue;
+    Task t;
+    t.kind = j.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
+    t.key = j.at("key");
+    t.folder = j.at("folder");
+    t.parent = j.at("parent");
+    for (const Json& s : j.at("point")) t.point.emplace_back(s.at(0).get<std::string>(), s.at(1));
+    t.config = j.at("config");
+    t.frames = j.value("frames", 0.0);
+    t.seconds = j.value("seconds", 0.0);
+    t.bytes = j.value("bytes", std::size_t{0});
+    t.priority = j.value("priority", 0.0);
+    tasks.push_back(std::move(t));
+  }
+  return tasks;
+}
+
+}  // namespace cafx

@@ -1,0 +1,56 @@
+// host/sweep/plan.h -- from a spec to tasks: configs resolved, pretraining shared, keys from content, how long it will take.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "host/sweep/task.h"
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+// What a data config stands for, without the samples.
+struct DataFacts {
+  std::string hash;                         // content_hash
+  double samples = 0;                       // of all dry notes
+  double training = 1.0, validation = 0.0;  // shares of the samples
+};
+
+// Reads each set of recordings once; what it found is kept in STORE/.content, by names, sizes and times of the files.
+class DataCatalogue {
+ public:
+  explicit DataCatalogue(std::filesystem::path store) : store_(std::move(store)) {}
+  const DataFacts& facts(const DataConfig&, int sample_rate);
+
+ private:
+  std::filesystem::path store_;
+  std::map<std::string, DataFacts> known_;
+};
+
+struct Plan {
+  std::vector<Task> tasks;  // a parent stands before its children
+  int n_points = 0;         // more than there are training tasks where points are the same run
+  int add(const Spec&, DataCatalogue&, const Point&);  // the training task of the point, new or known
+
+ private:
+  std::map<std::string, int> by_key_;
+};
+
+Plan make_plan(const Spec&, DataCatalogue&);
+
+// The pretraining that a config needs: what has no influence on it is put back to defaults, so that more runs share it.
+RunConfig pretraining_of(const RunConfig&, const std::vector<Setting>& pretrain);
+
+// Fills seconds and bytes of every task, and priorities. Speeds come from finished runs of the same model and batch in
+// the store, else from a measurement of a few steps here; models that were not measured are scaled by their
+// multiply-adds. `sources` gets a line for each speed.
+void estimate(Plan&, const Store&, const Context&, bool measure, std::vector<std::string>& sources);
+// Priorities from the seconds, and what `sweep.first` says.
+void prioritise(std::vector<Task>&, const std::vector<std::string>& first);
+
+// STORE/NAME.sweep/tasks.jsonl, a line for each task; one cut off by a crash is left out.
+void write_tasks(const std::filesystem::path&, const std::vector<Task>&);
+std::vector<Task> read_tasks(const std::filesystem::path&);
+
+}  // namespace cafx

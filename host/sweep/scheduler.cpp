@@ -1,0 +1,375 @@
+#include "host/sweep/scheduler.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "host/sweep/worker.h"
+#include "kernels/device/memory.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr double kLookSeconds = 2.0;  // between looks at runs that other processes work on
+constexpr int kCandidates = 64;       // ready tasks looked at for one that fits beside what runs
+
+}  // namespace
+
+std::vector<DeviceSlots> find_devices(const SweepConfig& c) {
+  const auto bytes = static_cast<std::size_t>(c.memory_gb * 1073741824.0);
+  const int threads = c.threads > 0 ? c.threads : available_threads();
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at < c.device.size();) {
+    const std::size_t comma = std::min(c.device.find(',', at), c.device.size());
+    names.push_back(c.device.substr(at, comma - at));
+    at = comma + 1;
+  }
+  if (c.device == "auto") {
+    names.clear();
+    for (int i = 0; i < 64; ++i) {
+      try {
+        Context context;
+        use_device(context, "cuda:" + std::to_string(i));
+      } catch (const Error&) {
+        break;
+      }
+      names.push_back("cuda:" + std::to_string(i));
+    }
+    if (names.empty()) names.push_back("cpu");
+  }
+  std::vector<DeviceSlots> devices;
+  for (const std::string& name : names) {
+    Context context;
+    use_device(context, name);
+    const bool cpu = context.device == Device::kCpu;
+    DeviceSlots d{name, 1, 1, bytes};
+    d.slots = cpu ? (c.slots > 0 ? c.slots : threads) : c.slots_per_gpu;
+    d.threads = std::max(1, cpu ? threads : threads / static_cast<int>(names.size()));
+    if (d.bytes == 0) d.bytes = free_memory(context) / 10 * 9;
+    devices.push_back(d);
+  }
+  return devices;
+}
+
+void FolderBoard::close(const Task& t, State state, const std::string& reason) {
+  const auto lease = Lease::claim(store_.run(t), lease_seconds_, 0);
+  if (!lease) return;
+  Outcome o = store_.outcome(t);
+  if (o.state == State::kQueued) {
+    o.state = state;
+    o.reason = reason;
+    Store::write_outcome(store_.run(t), o);
+  }
+  lease->give_back();
+}
+
+bool FolderBoard::space() {
+  const auto probe = store_.root() / fmt::format(".space.{}", getpid());
+  const int fd = open(probe.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd < 0) return false;
+  const std::vector<char> block(1 << 20);  // of a few checkpoints
+  bool good = true;
+  for (int i = 0; i < 8 && good; ++i)
+    good = write(fd, block.data(), block.size()) == static_cast<ssize_t>(block.size());
+  good = good && fsync(fd) == 0;
+  ::close(fd);
+  unlink(probe.c_str());
+  return good;
+}
+
+Scheduler::Scheduler(std::vector<Task>& tasks, std::vector<DeviceSlots> devices, Board& board, Launcher& launcher,
+                     Pruner* pruner, Proposer* proposer, SchedulerOptions options)
+    : tasks_(tasks),
+      devices_(std::move(devices)),
+      board_(board),
+      launcher_(launcher),
+      pruner_(pruner),
+      proposer_(proposer),
+      options_(std::move(options)),
+      load_(devices_.size()) {}
+
+void Scheduler::add_new_tasks() {
+  const auto from = static_cast<int>(status_.size());
+  status_.resize(tasks_.size());
+  children_.resize(tasks_.size());
+  for (int i = from; i < static_cast<int>(tasks_.size()); ++i) {
+    const int parent = tasks_[static_cast<std::size_t>(i)].parent;
+    if (parent >= 0) children_[static_cast<std::size_t>(parent)].push_back(i);
+    read_state(i);
+  }
+}
+
+void Scheduler::set_state(int task, State state) {
+  Status& s = status_[static_cast<std::size_t>(task)];
+  if (s.state == State::kQueued) ready_.erase({s.rank, task});
+  s.state = state;
+  if (options_.changed) options_.changed(task, state);
+}
+
+void Scheduler::queue(int task) {
+  set_state(task, State::kQueued);
+  Status& s = status_[static_cast<std::size_t>(task)];
+  s.rank = -tasks_[static_cast<std::size_t>(task)].priority;
+  ready_.insert({s.rank, task});
+}
+
+void Scheduler::read_state(int task) {
+  Status& s = status_[static_cast<std::size_t>(task)];
+  s.outcome = board_.outcome(tasks_[static_cast<std::size_t>(task)]);
+  settle(task);
+}
+
+void Scheduler::settle(int task) {
+  const Task& t = tasks_[static_cast<std::size_t>(task)];
+  Status& s = status_[static_cast<std::size_t>(task)];
+  if (s.outcome.state == State::kDone) {
+    set_state(task, State::kDone);
+    release_children(task);
+    return;
+  }
+  if (s.outcome.state == State::kFailed) {
+    set_state(task, State::kFailed);
+    block_children(task, "its pretraining failed: " + s.outcome.reason);
+    return;
+  }
+  if (s.outcome.state == State::kPruned) return set_state(task, State::kPruned);
+  if (t.parent >= 0) {
+    const Status& p = status_[static_cast<std::size_t>(t.parent)];
+    if (p.state == State::kFailed) {
+      s.outcome.reason = "its pretraining failed: " + p.outcome.reason;
+      return set_state(task, State::kBlocked);
+    }
+    if (p.state != State::kDone) return set_state(task, State::kWaiting);
+  }
+  if (pruner_ && t.kind == TaskKind::kTrain) {
+    s.until_epoch = pruner_->next_rung(static_cast<int>(s.outcome.rungs.size()));
+    if (!s.outcome.rungs.empty()) return set_state(task, State::kPaused);
+  }
+  queue(task);
+}
+
+void Scheduler::release_children(int task) {
+  for (const int child : children_[static_cast<std::size_t>(task)]) {
+    const State state = status_[static_cast<std::size_t>(child)].state;
+    if (state == State::kWaiting || state == State::kBlocked) settle(child);
+  }
+}
+
+void Scheduler::block_children(int task, const std::string& reason) {
+  for (const int child : children_[static_cast<std::size_t>(task)]) {
+    Status& c = status_[static_cast<std::size_t>(child)];
+    if (c.state != State::kWaiting) continue;
+    c.outcome.reason = reason;
+    set_state(child, State::kBlocked);
+  }
+}
+
+int Scheduler::device_for(const Task& t) const {
+  int best = -1;
+  for (int d = 0; d < static_cast<int>(devices_.size()); ++d) {
+    const DeviceSlots& device = devices_[static_cast<std::size_t>(d)];
+    const Load& load = load_[static_cast<std::size_t>(d)];
+    if (load.running >= device.slots) continue;
+    // One that fits nowhere even alone still gets its turn, alone: it may be smaller than the plan says.
+    if (load.running > 0 && device.bytes > 0 && load.bytes + t.bytes > device.bytes) continue;
+    if (best < 0 || load.running < load_[static_cast<std::size_t>(best)].running) best = d;
+  }
+  return best;
+}
+
+void Scheduler::start(int task, int d) {
+  const Task& t = tasks_[static_cast<std::size_t>(task)];
+  Status& s = status_[static_cast<std::size_t>(task)];
+  Load& load = load_[static_cast<std::size_t>(d)];
+  const DeviceSlots& device = devices_[static_cast<std::size_t>(d)];
+  // Threads that are free, divided among what could still start here.
+  const int could = std::clamp(static_cast<int>(ready_.size()), 1, device.slots - load.running);
+  Job job;
+  job.task = task;
+  job.device = d;
+  job.device_name = device.name;
+  job.threads = std::max(1, (device.threads - load.threads) / could);
+  job.until_epoch = s.until_epoch;
+  board_.prepare(t, t.parent >= 0 ? &tasks_[static_cast<std::size_t>(t.parent)] : nullptr);
+  launcher_.start(t, job);
+  s.device = d;
+  s.threads = job.threads;
+  load.threads += job.threads;
+  load.bytes += t.bytes;
+  ++load.running;
+  ++n_running_;
+  set_state(task, State::kRunning);
+}
+
+void Scheduler::start_ready() {
+  for (bool any = true; any;) {
+    any = false;
+    int looked = 0;
+    for (const auto& [priority, task] : ready_) {
+      if (++looked > kCandidates) break;
+      const int d = device_for(tasks_[static_cast<std::size_t>(task)]);
+      if (d < 0) continue;
+      start(task, d);
+      any = true;
+      break;
+    }
+  }
+}
+
+void Scheduler::ended(const Exit& e) {
+  Status& s = status_[static_cast<std::size_t>(e.task)];
+  const Task& t = tasks_[static_cast<std::size_t>(e.task)];
+  Load& load = load_[static_cast<std::size_t>(s.device)];
+  --load.running;
+  load.threads -= s.threads;
+  load.bytes -= t.bytes;
+  --n_running_;
+  s.device = -1;
+  const auto say = [&](const std::string& text) {
+    if (options_.say) options_.say(fmt::format("{}: {}", t.folder, text));
+  };
+  s.outcome = board_.outcome(t);
+  if (s.outcome.state != State::kQueued) {
+    if (s.outcome.state == State::kFailed) say("failed: " + s.outcome.reason);
+    return settle(e.task);
+  }
+  if (e.signal == 0 && e.code == kExitBusy) {
+    s.elsewhere = true;
+    elsewhere_.insert(e.task);
+    return set_state(e.task, State::kRunning);
+  }
+  if (e.signal == 0 && e.code == kExitDiskFull) {
+    full_ = true;
+    return queue(e.task);
+  }
+  if (e.signal == 0 && e.code == kExitRequeue) return settle(e.task);
+  if (e.signal == 0 && e.code == 130) return queue(e.task);
+  s.last_end = e.signal ? fmt::format("killed by signal {} ({})", e.signal, strsignal(e.signal))
+                        : fmt::format("ended with code {}", e.code);
+  const int deaths = board_.deaths(t);
+  if (e.signal == 0 || deaths > options_.retries) {
+    board_.close(
+        t, State::kFailed,
+        fmt::format("its process {}, {} times in a row without progress; worker.log in its folder may tell why",
+                    s.last_end, std::max(1, deaths)));
+    s.outcome = board_.outcome(t);
+    say("failed: " + s.outcome.reason);
+    if (s.outcome.state != State::kQueued) return settle(e.task);
+  } else {
+    say(fmt::format("{}; it goes on from its checkpoint", s.last_end));
+  }
+  queue(e.task);
+}
+
+// Runs that another process holds: done there, or left there.
+void Scheduler::look_elsewhere() {
+  for (const int task : std::vector<int>(elsewhere_.begin(), elsewhere_.end())) {
+    Status& s = status_[static_cast<std::size_t>(task)];
+    const Task& t = tasks_[static_cast<std::size_t>(task)];
+    s.outcome = board_.outcome(t);
+    if (s.outcome.state == State::kQueued && board_.lease(t).held) continue;
+    elsewhere_.erase(task);
+    s.elsewhere = false;
+    s.outcome = board_.outcome(t);
+    settle(task);
+  }
+}
+
+void Scheduler::prune() {
+  std::vector<Trial> trials;
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i].kind != TaskKind::kTrain) continue;
+    const Status& s = status_[i];
+    trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan("")});
+    if (s.state == State::kDone) trials.back().value = s.outcome.metrics.value("validation_mae", std::nan(""));
+  }
+  if (pruner_) {
+    const auto verdicts = pruner_->judge(trials);
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      const int task = trials[i].task;
+      if (trials[i].state != State::kPaused || verdicts[i] == Pruner::Verdict::kStay) continue;
+      if (verdicts[i] == Pruner::Verdict::kContinue) {
+        queue(task);
+      } else {
+        const char* reason = "worse than the median of the others at its rung";
+        board_.close(tasks_[static_cast<std::size_t>(task)], State::kPruned, reason);
+        status_[static_cast<std::size_t>(task)].outcome.reason = reason;
+        set_state(task, State::kPruned);
+      }
+    }
+  }
+  if (proposer_) {
+    int free = 0;
+    for (std::size_t d = 0; d < devices_.size(); ++d) free += devices_[d].slots - load_[d].running;
+    free -= static_cast<int>(ready_.size());
+    if (proposer_->propose(tasks_, trials, free)) add_new_tasks();
+  }
+}
+
+void Scheduler::wait_for_space() {
+  if (!full_) return;
+  if (board_.space()) {
+    if (options_.say) options_.say("there is space on the disk again: the sweep goes on");
+    full_ = false;
+  }
+}
+
+bool Scheduler::anything_left() const {
+  return n_running_ > 0 || !ready_.empty() || !elsewhere_.empty() || (proposer_ && !proposer_->finished());
+}
+
+bool Scheduler::run() {
+  add_new_tasks();
+  bool stopping = false, told_full = false;
+  double full_since = 0.0, full_wait = 1.0;
+  for (;;) {
+    const double now = launcher_.now();
+    if (!stopping) {
+      if (pruner_ || proposer_) prune();
+      if (full_ && !told_full) {
+        if (options_.say) {
+          options_.say(
+              "the disk is full: the sweep is paused, nothing is lost; free some space and it goes on by itself");
+        }
+        told_full = true;
+        full_since = now;
+      }
+      if (full_ && now - full_since >= full_wait) {
+        full_since = now;
+        full_wait = std::min(60.0, 2.0 * full_wait);
+        wait_for_space();
+        told_full = full_;
+      }
+      try {
+        if (!full_) start_ready();
+      } catch (const WriteError& e) {
+        if (!e.disk_full()) throw;
+        full_ = true;
+      }
+    }
+    if (!anything_left() || (stopping && n_running_ == 0)) break;
+    const bool wanted = (options_.stop && *options_.stop) || (options_.asked_to_stop && options_.asked_to_stop());
+    if (wanted && !stopping) {
+      stopping = true;
+      if (options_.say) options_.say("stopping: every run saves and ends");
+      launcher_.stop();
+    }
+    for (const Exit& e : launcher_.wait(n_running_ > 0 ? 0.2 : 0.5)) ended(e);
+    if (now - last_look_ >= kLookSeconds && !elsewhere_.empty()) {
+      last_look_ = now;
+      look_elsewhere();
+    }
+    if (options_.tick && now - last_tick_ >= options_.tick_seconds) {
+      last_tick_ = now;
+      options_.tick();
+    }
+  }
+  if (options_.tick) options_.tick();
+  return !stopping;
+}
+
+}  // namespace cafx

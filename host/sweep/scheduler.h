@@ -1,0 +1,132 @@
+// host/sweep/scheduler.h -- starts tasks in the best order on the devices there are, and deals with how they end.
+//
+//   A task is ready when its pretraining is done. Ready ones start by priority: the longest chain of work behind them
+//   first. One is put on a device that has a slot and memory for it; a CPU's threads are divided among what runs, so that
+//   a lone pretraining gets them all and many small runs get one each.
+//
+//   Nothing that decides is kept here: states are read from the run folders at the start, and each end of a worker is
+//   looked up there. So the process may be killed at any moment, and several may work on one sweep over a shared folder.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "host/sweep/launcher.h"
+#include "host/sweep/lease.h"
+#include "host/sweep/plan.h"
+#include "host/sweep/search.h"
+
+namespace cafx {
+
+struct DeviceSlots {
+  std::string name;  // "cpu", "cuda:0"
+  int slots = 1;
+  int threads = 1;        // to be divided among its runs
+  std::size_t bytes = 0;  // memory for runs; 0: not limited
+};
+// What the spec's device, slots, threads and memory come to on this host. GPUs in Slurm's or the user's
+// CUDA_VISIBLE_DEVICES are those that there are.
+std::vector<DeviceSlots> find_devices(const SweepConfig&);
+
+// Where the state of tasks stands: run folders (FolderBoard), or a simulation's memory.
+class Board {
+ public:
+  virtual ~Board() = default;
+  virtual Outcome outcome(const Task&) = 0;
+  virtual void prepare(const Task&, const Task* parent) = 0;  // before it is started
+  virtual LeaseState lease(const Task&) = 0;
+  virtual int deaths(const Task&) = 0;                                    // in a row without progress
+  virtual void close(const Task&, State, const std::string& reason) = 0;  // kFailed or kPruned
+  virtual bool space() = 0;                                               // on the disk
+};
+
+class FolderBoard : public Board {
+ public:
+  FolderBoard(const Store& store, double lease_seconds) : store_(store), lease_seconds_(lease_seconds) {}
+  Outcome outcome(const Task& t) override { return store_.outcome(t); }
+  void prepare(const Task& t, const Task* parent) override { store_.make(t, parent, lease_seconds_); }
+  LeaseState lease(const Task& t) override { return inspect_lease(store_.run(t), lease_seconds_); }
+  int deaths(const Task& t) override { return deaths_without_progress(store_.run(t)); }
+  void close(const Task&, State, const std::string& reason) override;
+  bool space() override;
+
+ private:
+  const Store& store_;
+  double lease_seconds_;
+};
+
+struct SchedulerOptions {
+  int retries = 3;
+  const std::atomic<bool>* stop = nullptr;
+  std::function<bool()> asked_to_stop;           // by another process
+  std::function<void(const std::string&)> say;   // a line worth keeping
+  std::function<void(int task, State)> changed;  // for the index
+  std::function<void()> tick;                    // now and then, for the display
+  double tick_seconds = 1.0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(std::vector<Task>& tasks, std::vector<DeviceSlots> devices, Board&, Launcher&, Pruner*, Proposer*,
+            SchedulerOptions);
+  // Until nothing is left to do, or it is asked to stop. False: asked to stop.
+  bool run();
+
+  State state(int task) const { return status_[static_cast<std::size_t>(task)].state; }
+  const Outcome& outcome(int task) const { return status_[static_cast<std::size_t>(task)].outcome; }
+  int n_running() const { return n_running_; }
+
+ private:
+  struct Status {
+    State state = State::kWaiting;
+    Outcome outcome;
+    double rank = 0.0;  // under which it stands in ready_
+    int until_epoch = 0;
+    int device = -1;
+    int threads = 0;
+    bool elsewhere = false;  // another process works on it
+    std::string last_end;
+  };
+  struct Load {
+    int running = 0, threads = 0;
+    std::size_t bytes = 0;
+  };
+
+  void add_new_tasks();
+  void read_state(int task);
+  void settle(int task);  // after its outcome was read: done, failed, paused or to be queued
+  void set_state(int task, State);
+  void release_children(int task);
+  void block_children(int task, const std::string& reason);
+  void queue(int task);
+  void start_ready();
+  int device_for(const Task&) const;
+  void start(int task, int device);
+  void ended(const Exit&);
+  void look_elsewhere();
+  void prune();
+  void wait_for_space();
+  bool anything_left() const;
+
+  std::vector<Task>& tasks_;
+  std::vector<DeviceSlots> devices_;
+  Board& board_;
+  Launcher& launcher_;
+  Pruner* pruner_;
+  Proposer* proposer_;
+  SchedulerOptions options_;
+  std::vector<Status> status_;
+  std::vector<std::vector<int>> children_;
+  std::vector<Load> load_;
+  std::set<std::pair<double, int>> ready_;  // (-priority, task)
+  std::set<int> elsewhere_;
+  int n_running_ = 0;
+  bool full_ = false;
+  double last_tick_ = -1e9, last_look_ = -1e9;
+};
+
+}  // namespace cafx

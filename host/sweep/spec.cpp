@@ -1,0 +1,328 @@
+#include "host/sweep/spec.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <cmath>
+
+#include "host/train/run_folder.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr std::size_t kMostValues = 100000;  // of one axis
+
+const std::vector<std::string>& axis_words() {
+  static const std::vector<std::string> words{"values", "range", "linear", "log", "points", "when", "cross"};
+  return words;
+}
+
+bool is_axis_word(const std::string& key) {
+  return std::find(axis_words().begin(), axis_words().end(), key) != axis_words().end();
+}
+
+Json to_json_value(const toml::node& node, const std::string& where) {
+  if (const auto* v = node.as_boolean()) return v->get();
+  if (const auto* v = node.as_integer()) return v->get();
+  if (const auto* v = node.as_floating_point()) return v->get();
+  if (const auto* v = node.as_string()) return v->get();
+  if (const auto* list = node.as_array()) {
+    Json array = Json::array();
+    for (const auto& element : *list) array.push_back(to_json_value(element, where));
+    return array;
+  }
+  throw Error("{}: expected a value or a list here", where);
+}
+
+// Reads one file; knows the keys of the base config, so that every message can name the nearest.
+class Reader {
+ public:
+  Reader(Spec& spec, std::string where) : spec_(spec), where_(std::move(where)) {
+    for (const Field& f : describe(spec_.base)) known_.push_back(f.name);
+  }
+
+  void axes(const toml::table& table, const std::string& prefix) {
+    for (const auto& [key, node] : table) {
+      const std::string name = prefix + std::string(key.str());
+      const auto* inner = node.as_table();
+      if (inner && std::none_of(inner->begin(), inner->end(),
+                                [](const auto& e) { return is_axis_word(std::string(e.first.str())); })) {
+        axes(*inner, name + ".");
+      } else {
+        add_axis(name, node);
+      }
+    }
+  }
+
+  // A table of plain settings, nested or dotted or quoted.
+  std::vector<Setting> settings(const toml::table& table, const std::string& prefix) {
+    std::vector<Setting> all;
+    for (const auto& [key, node] : table) {
+      const std::string name = prefix + std::string(key.str());
+      if (const auto* inner = node.as_table()) {
+        const auto below = settings(*inner, name + ".");
+        all.insert(all.end(), below.begin(), below.end());
+        continue;
+      }
+      all.emplace_back(name, to_json_value(node, line(node)));
+      RunConfig probe = spec_.base;
+      Fields fields = describe(probe);
+      set_fields(fields, Json{{name, all.back().second}}, line(node));
+    }
+    return all;
+  }
+
+  std::string line(const toml::node& node) const { return fmt::format("{}:{}", where_, node.source().begin.line); }
+
+ private:
+  void add_axis(const std::string& name, const toml::node& node) {
+    Axis axis;
+    axis.where = line(node) + ": axes." + name;
+    for (std::size_t at = 0; at <= name.size();) {
+      const std::size_t plus = std::min(name.find('+', at), name.size());
+      std::string key = name.substr(at, plus - at);
+      key.erase(0, key.find_first_not_of(' '));
+      key.erase(key.find_last_not_of(' ') + 1);
+      if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
+        throw Error("{}: unknown key '{}'; did you mean '{}'?", line(node), key.substr(0, 100), nearest(key, known_));
+      }
+      if (key == "preset") {
+        throw Error("{}: the preset cannot be an axis, since it decides all other defaults; write a sweep for each",
+                    line(node));
+      }
+      axis.keys.push_back(key);
+      at = plus + 1;
+    }
+    axis.crossed = std::any_of(axis.keys.begin(), axis.keys.end(), [](const std::string& key) {
+      return key == "train.seed" || key.rfind("data.", 0) == 0;
+    });
+    RunConfig probe = spec_.base;
+    for (const Field& f : describe(probe)) {
+      if (f.name == axis.keys[0])
+        axis.whole = std::holds_alternative<int*>(f.value) || std::holds_alternative<std::int64_t*>(f.value);
+    }
+    if (const auto* table = node.as_table()) {
+      read_table(axis, *table);
+    } else if (node.is_array()) {
+      list(axis, to_json_value(node, axis.where));
+    } else {
+      throw Error("{}: expected a list of values, or a table with one of {}", axis.where,
+                  fmt::join(axis_words(), ", "));
+    }
+    check_values(axis);
+    spec_.axes.push_back(std::move(axis));
+  }
+
+  void read_table(Axis& axis, const toml::table& table) {
+    int n_kinds = 0, points = 0;
+    const auto numbers = [&](const toml::node& node, std::size_t n, const char* what) {
+      const Json json = to_json_value(node, axis.where);
+      if (!json.is_array() || json.size() != n ||
+          std::any_of(json.begin(), json.end(), [](const Json& v) { return !v.is_number(); })) {
+        throw Error("{}: expected {}", axis.where, what);
+      }
+      return json.get<std::vector<double>>();
+    };
+    for (const auto& [key, node] : table) {
+      const std::string word(key.str());
+      if (!is_axis_word(word)) {
+        throw Error("{}: unknown word '{}'; did you mean '{}'?", axis.where, word.substr(0, 100),
+                    nearest(word, axis_words()));
+      }
+      if (word == "values") {
+        list(axis, to_json_value(node, axis.where));
+        ++n_kinds;
+      } else if (word == "range") {
+        range(axis, numbers(node, 3, "range = [first, last, step]"));
+        ++n_kinds;
+      } else if (word == "linear" || word == "log") {
+        const auto ends = numbers(node, 2, "two numbers, [lowest, highest]");
+        axis.lo = ends[0], axis.hi = ends[1], axis.log = word == "log";
+        if (!(axis.lo < axis.hi) || (axis.log && axis.lo <= 0.0)) {
+          throw Error("{}: {} = [{}, {}]; expected {}", axis.where, word, axis.lo, axis.hi,
+                      axis.log ? "0 < lowest < highest" : "lowest < highest");
+        }
+        ++n_kinds;
+      } else if (word == "points") {
+        const auto n = node.value<std::int64_t>();
+        if (!n || *n < 2 || *n > static_cast<std::int64_t>(kMostValues)) {
+          throw Error("{}: points: expected a whole number from 2 to {}", axis.where, kMostValues);
+        }
+        points = static_cast<int>(*n);
+      } else if (word == "cross") {
+        const auto cross = node.value<bool>();
+        if (!cross) throw Error("{}: cross: expected true or false", axis.where);
+        axis.crossed = *cross;
+      } else {
+        if (!node.is_table()) throw Error("{}: when: expected a table of settings", axis.where);
+        axis.when = settings(*node.as_table(), "");
+      }
+    }
+    if (n_kinds != 1)
+      throw Error("{}: expected exactly one of values, range, linear, log; found {}", axis.where, n_kinds);
+    if (points > 0 && axis.continuous()) {
+      for (int i = 0; i < points; ++i) {
+        const double along = static_cast<double>(i) / (points - 1);
+        axis.values.push_back({axis_value(axis, along)});
+      }
+    }
+  }
+
+  static Json axis_value(const Axis& axis, double along) {
+    double x = axis.log ? axis.lo * std::pow(axis.hi / axis.lo, along) : axis.lo + (axis.hi - axis.lo) * along;
+    x = std::clamp(x, axis.lo, axis.hi);
+    if (axis.whole) return static_cast<std::int64_t>(std::llround(x));
+    return x;
+  }
+
+  void range(Axis& axis, const std::vector<double>& r) {
+    const double n = r[2] != 0.0 ? (r[1] - r[0]) / r[2] : -1.0;
+    if (!(n >= 0.0) || n > static_cast<double>(kMostValues)) {
+      throw Error("{}: range = [{}, {}, {}]: expected a step that leads from first to last in at most {} values",
+                  axis.where, r[0], r[1], r[2], kMostValues);
+    }
+    for (int i = 0; i <= static_cast<int>(n + 1e-9); ++i) {
+      const double x = r[0] + i * r[2];
+      axis.values.push_back({axis.whole ? Json(static_cast<std::int64_t>(std::llround(x))) : Json(x)});
+    }
+  }
+
+  static void list(Axis& axis, const Json& json) {
+    if (!json.is_array() || json.empty()) throw Error("{}: expected a list with at least one value", axis.where);
+    for (const Json& v : json) {
+      if (axis.keys.size() == 1) {
+        axis.values.push_back({v});
+        continue;
+      }
+      if (!v.is_array() || v.size() != axis.keys.size()) {
+        throw Error("{}: found {}, expected lists of {} values, one for each of {}", axis.where,
+                    v.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 80), axis.keys.size(),
+                    fmt::join(axis.keys, ", "));
+      }
+      axis.values.emplace_back(v.begin(), v.end());
+    }
+  }
+
+  // Every value must be one that its key takes.
+  void check_values(const Axis& axis) {
+    if (axis.keys.size() > 1 && axis.continuous()) {
+      throw Error("{}: keys that move together need a list of lists", axis.where);
+    }
+    RunConfig probe = spec_.base;
+    Fields fields = describe(probe);
+    const auto try_out = [&](const std::string& key, const Json& v) { set_fields(fields, Json{{key, v}}, axis.where); };
+    if (axis.continuous()) {
+      if (spec_.sweep.sampling == "grid") {
+        throw Error("{}: a grid needs points: add points = N, a list, or choose another sweep.sampling", axis.where);
+      }
+      try_out(axis.keys[0], axis.at(0.0)[0]);
+      try_out(axis.keys[0], axis.whole ? Json(static_cast<std::int64_t>(std::llround(axis.hi))) : Json(axis.hi));
+    }
+    for (const auto& v : axis.values) {
+      for (std::size_t k = 0; k < axis.keys.size(); ++k) try_out(axis.keys[k], v[k]);
+    }
+  }
+
+  Spec& spec_;
+  std::string where_;
+  std::vector<std::string> known_;
+};
+
+}  // namespace
+
+Fields describe(SweepConfig& c) {
+  return {
+      field("store", c.store, "folder of all runs; a run that is finished there is never computed again"),
+      choice("sampling", c.sampling, {"grid", "random", "sobol", "tpe"}, "how points are chosen from the axes"),
+      field("budget", c.budget, 0, 1e7, "points to sample; grid: 0 for all, else the first of the grid"),
+      field("seed", c.seed, 0, 9e15, "of the sampling"),
+      field("objective", c.objective, "what is minimised: validation_mae, training_mae, test.mae, test.esr, ..."),
+      field("share_pretraining", c.share_pretraining, "pretraining is a task of its own, shared by all that need it"),
+      choice("prune", c.prune, {"none", "asha", "median"}, "asha: pause losers at rungs; median: stop losers"),
+      field("rung_first", c.rung_first, 1, 1e6, "supervised epochs at the first rung, or before the median counts"),
+      field("rung_factor", c.rung_factor, 2, 100, "asha: one in so many goes on to so many times the epochs"),
+      field("startup", c.startup, 1, 1e6, "tpe: random points before the model of results is used"),
+      field("device", c.device, "auto, cpu, or GPUs such as cuda:0,cuda:1"),
+      field("slots", c.slots, 0, 1e5, "runs at a time on the CPU; 0: one for each thread"),
+      field("threads", c.threads, 0, 1e5, "threads of all runs together; 0: all that this process may use"),
+      field("slots_per_gpu", c.slots_per_gpu, 1, 1000, "most runs at a time on one GPU, where its memory allows"),
+      field("memory_gb", c.memory_gb, 0, 1e6, "memory for all runs on a device, in GiB; 0: what is free"),
+      field("retries", c.retries, 0, 1000,
+            "deaths of a run in a row, without a step of progress, before it counts as failed"),
+      field("lease_seconds", c.lease_seconds, 1, 1e6,
+            "silence after which the owner of a run on another host counts as dead"),
+      field("stall_seconds", c.stall_seconds, 1, 1e7, "a run without progress for so long counts as hung"),
+      field("first", c.first, "runs with these settings go first, such as [\"data.effect=EQ\"]"),
+  };
+}
+
+std::vector<Json> Axis::at(double u) const {
+  if (!values.empty()) {
+    const auto n = values.size();
+    return values[std::min(n - 1, static_cast<std::size_t>(u * static_cast<double>(n)))];
+  }
+  const double x = log ? lo * std::pow(hi / lo, u) : lo + (hi - lo) * u;
+  if (whole) return {static_cast<std::int64_t>(std::llround(std::clamp(x, lo, hi)))};
+  return {std::clamp(x, lo, hi)};
+}
+
+Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
+  Spec spec;
+  spec.path = path;
+  spec.text = text;
+  spec.name = path.stem().string();
+  const std::string where = path.string();
+  RunConfig probe;
+  const auto fields_of = [&](RunConfig& base) {
+    Fields fields = describe(base);
+    fields.push_back(field("name", spec.name, "of the sweep"));
+    const Fields sweep = prefixed("sweep", describe(spec.sweep));
+    fields.insert(fields.end(), sweep.begin(), sweep.end());
+    return fields;
+  };
+  const std::vector<std::string> own{"axes", "pretrain"};
+  Fields first = fields_of(probe);
+  read_toml(first, text, where, own);
+  spec.base = run_preset(probe.preset);
+  Fields fields = fields_of(spec.base);
+  read_toml(fields, text, where, own);
+  for (const char c : spec.name) {
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') {
+      throw Error("{}: name = \"{}\"; a sweep's name is letters, digits, - and _", where, spec.name.substr(0, 100));
+    }
+  }
+  if (spec.name.empty()) throw Error("{}: name is empty", where);
+  const toml::table table = toml::parse(text, where);
+  Reader reader(spec, where);
+  if (const auto* node = table.get("axes")) {
+    if (!node->is_table()) throw Error("{}: axes: expected a table, [axes]", reader.line(*node));
+    reader.axes(*node->as_table(), "");
+  }
+  if (const auto* node = table.get("pretrain")) {
+    if (!node->is_table()) throw Error("{}: pretrain: expected a table, [pretrain]", reader.line(*node));
+    spec.pretrain = reader.settings(*node->as_table(), "");
+  }
+  if (spec.sweep.sampling != "grid" && spec.sweep.budget == 0) {
+    throw Error("{}: sweep.sampling = \"{}\" needs sweep.budget, how many points to try", where, spec.sweep.sampling);
+  }
+  if (spec.sweep.prune != "none" && spec.base.train.epochs < spec.sweep.rung_first) {
+    throw Error("{}: sweep.rung_first = {} is over train.epochs = {}", where, spec.sweep.rung_first,
+                spec.base.train.epochs);
+  }
+  // The order of the file: toml++ sorts by name.
+  std::stable_sort(spec.axes.begin(), spec.axes.end(), [&](const Axis& a, const Axis& b) {
+    const auto number = [](const Axis& axis) {
+      return std::stol(axis.where.substr(axis.where.rfind(':', axis.where.rfind(": axes.") - 1) + 1));
+    };
+    return number(a) < number(b);
+  });
+  return spec;
+}
+
+Spec read_spec(const std::filesystem::path& path) { return parse_spec(RunFolder::read(path), path); }
+
+}  // namespace cafx

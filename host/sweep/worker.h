@@ -1,0 +1,33 @@
+// host/sweep/worker.h -- a process that works on one run: claims it, trains or goes on, evaluates, writes the outcome.
+//
+//   Ends with   0 done, 2 failed by itself (outcome.json says why), 74 the disk is full, 75 another holds the run,
+//               85 paused at a rung or asked to requeue, 130 asked to stop; anything else is a death: the next worker
+//               goes on from the checkpoint.
+//
+//   SIGINT, SIGTERM and the end of the parent process save and stop; SIGUSR1 saves and asks for another turn (85).
+//   A file `prune` in the run's folder ends the run as pruned, with the text in it as the reason.
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+
+#include "host/train/train.h"
+
+namespace cafx {
+
+inline constexpr int kExitDone = 0, kExitFailed = 2, kExitDiskFull = 74, kExitBusy = 75, kExitRequeue = 85;
+
+struct WorkerOptions {
+  std::filesystem::path run;
+  int threads = 0;
+  std::string isa, device = "cpu";
+  int until_epoch = 0;  // of the supervised stage: pause there; 0: to the end
+  double stall_seconds = 1800.0;
+  double checkpoint_seconds = 20.0;
+  std::atomic<bool>* stop = nullptr;  // set by the signals
+  const std::atomic<bool>* requeue = nullptr;
+};
+
+int work(const WorkerOptions&);
+
+}  // namespace cafx
