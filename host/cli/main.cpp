@@ -1,10 +1,14 @@
 // cafx: one binary for all that the project does. A command is a file of its own beside this one.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "host/cli/common.h"
 #include "host/version.h"
+#include "kernels/base/describe.h"
 #include "kernels/base/error.h"
 
 namespace {
@@ -23,6 +27,17 @@ void complain(const char* what) {
   if (line.size() > kMost) line = line.substr(0, kMost) + "...";
   for (char& c : line) c = static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
   std::fprintf(stderr, "cafx: %s\n", line.c_str());
+}
+
+// A word that is no command is named before anything else is complained of, with the command that it is nearest to.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  const std::string word = argv[1];
+  if (std::find(names.begin(), names.end(), word) != names.end()) return;
+  throw cafx::Error("no command '{}'; did you mean '{}'? 'cafx --help' lists them all", word.substr(0, 100),
+                    cafx::nearest(word, names));
 }
 
 }  // namespace
@@ -48,8 +63,16 @@ int main(int argc, char** argv) {
   add_bench(app, run);
   add_doctor(app, run);
   add_sweep(app, run);
+  if (argc == 1) {
+    std::fputs(app.help().c_str(), stderr);
+    return kExitError;
+  }
   try {
+    check_command(app, argc, argv);
     app.parse(argc, argv);
+  } catch (const Error& e) {
+    complain(e.what());
+    return kExitError;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
     complain(e.what());

@@ -359,7 +359,8 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
     rendered.clear();
     push(down(mono.data(), mono.size()), rendered);
     if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
-    if (progress && info.frames > 0) progress(static_cast<double>(n_read) / static_cast<double>(info.frames));
+    // A stream of unknown length promises a huge one: no fraction of it is worth showing.
+    if (progress && info.frames > n_read) progress(static_cast<double>(n_read) / static_cast<double>(info.frames));
   }
   rendered.clear();
   if (rate != info.samplerate) push(down(nullptr, 0), rendered);
@@ -376,6 +377,7 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
   std::error_code error;
   std::filesystem::rename(temporary, out, error);
   if (error) failed(error.message());
+  if (progress) progress(1.0);
   stats.seconds_of_audio = static_cast<double>(n_read) / info.samplerate;
   stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (is_float) stats.clipped = 0;

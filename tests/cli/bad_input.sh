@@ -52,7 +52,11 @@ refuses "a hop over half a frame in a config" "half a frame" "$cafx" info --conf
 refuses "a missing config" "cannot be read" "$cafx" info --config "$work/none.toml"
 refuses "a setting without a value" "KEY=VALUE" "$cafx" info --set model.filters
 refuses "an unknown preset" "journal" "$cafx" info --preset grand
-refuses "an unknown command" "" "$cafx" dance
+refuses "an unknown command" "did you mean 'data'" "$cafx" dance
+refuses "a misspelt command" "did you mean 'train'" "$cafx" trian --set data.path=x
+code=0
+"$cafx" >"$work/out" 2>"$work/err" || code=$?
+[ $code = 2 ] && grep -q "Example:" "$work/err" || fail "cafx alone: exit code $code, no help"
 refuses "an unknown option" "" "$cafx" info --frobnicate
 refuses "an unknown effect" "Distortion" "$cafx" train --set data.path="$root/datasets/notes" --set data.effect=Wobble --out "$work/new"
 refuses "an effect that is not there" "there are" "$cafx" train --set data.path="$root/datasets/notes" --set data.effect=Chorus --out "$work/new"
