@@ -14,7 +14,7 @@ void add_eval(CLI::App& app, Run& run) {
     DeviceOptions device;
   };
   auto args = std::make_shared<Arguments>();
-  CLI::App* c = app.add_subcommand("eval", "measure a model on whole notes: MAE and ESR, per note, mean and spread");
+  CLI::App* c = app.add_subcommand("eval", "measure a model on whole notes: waveform, spectrum, modulation, attack and decay; per note, mean and spread");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("--data", args->data_run, "run whose data and split are used, where the model is a file")
       ->option_text("RUN");

@@ -12,13 +12,9 @@ namespace cafx {
 
 namespace {
 
-constexpr double ErrorMetrics::*kMetrics[] = {&ErrorMetrics::mae, &ErrorMetrics::mae_matched, &ErrorMetrics::esr,
-                                              &ErrorMetrics::esr_emphasis};
-constexpr const char* kNames[] = {"mae", "mae_matched", "esr", "esr_emphasis"};
-
 void summarise(Evaluation& e) {
   const auto n = static_cast<double>(e.notes.size());
-  for (const auto m : kMetrics) {
+  for (const auto& [key, title, unit, m] : kMetricNames) {
     double sum = 0.0, squares = 0.0;
     for (const NoteResult& r : e.notes) sum += r.model.*m;
     e.mean.*m = sum / n;
@@ -27,9 +23,9 @@ void summarise(Evaluation& e) {
   }
 }
 
-nlohmann::ordered_json json_of(const ErrorMetrics& metrics) {
+nlohmann::ordered_json json_of(const Metrics& metrics) {
   nlohmann::ordered_json json;
-  for (std::size_t i = 0; i < std::size(kMetrics); ++i) json[kNames[i]] = metrics.*kMetrics[i];
+  for (const MetricName& name : kMetricNames) json[name.key] = metrics.*name.value;
   return json;
 }
 
@@ -52,8 +48,9 @@ Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& da
     r.input = pair.dry;
     r.target = pair.wet;
     r.output = render_signal(model, context, pair.dry.data(), pair.dry.size(), hop);
-    r.model = error_metrics(r.target.data(), r.output.data(), r.target.size());
-    r.dry = error_metrics(r.target.data(), r.input.data(), r.target.size());
+    const Measure measure(r.target, model.geometry().sample_rate);
+    r.model = measure(r.output);
+    r.dry = measure(r.input);
     e.notes.push_back(std::move(r));
   }
   summarise(e);
@@ -61,25 +58,38 @@ Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& da
 }
 
 std::string to_text(const Evaluation& e) {
-  std::string text =
-      fmt::format("{} notes of the {} part, rendered at hop {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9}   {:>9}\n",
-                  e.notes.size(), e.part, e.hop, "note", "MAE", "MAE lvl", "ESR", "ESR pre", "ESR dry");
+  std::string text = fmt::format(
+      "{} notes of the {} part, rendered at hop {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}   "
+      "{:>9}\n",
+      e.notes.size(), e.part, e.hop, "note", "MAE", "MAE lvl", "ESR", "ESR pre", "MFCC cos", "MS-MSE", "MR-STFT",
+      "attack dB", "decay dB", "ESR dry");
+  const auto line = [&](const std::string& name, const Metrics& m) {
+    text += fmt::format("{:<24}", name);
+    for (const MetricName& metric : kMetricNames) text += fmt::format(" {:9.5f}", m.*metric.value);
+  };
   for (const NoteResult& r : e.notes) {
-    text += fmt::format("{:<24} {:9.5f} {:9.5f} {:9.5f} {:9.5f}   {:9.5f}\n", r.note, r.model.mae, r.model.mae_matched,
-                        r.model.esr, r.model.esr_emphasis, r.dry.esr);
+    line(r.note, r.model);
+    text += fmt::format("   {:9.5f}\n", r.dry.esr);
   }
   for (const auto& [name, m] : {std::pair("mean", &e.mean), std::pair("spread", &e.spread)}) {
-    text +=
-        fmt::format("{:<24} {:9.5f} {:9.5f} {:9.5f} {:9.5f}\n", name, m->mae, m->mae_matched, m->esr, m->esr_emphasis);
+    line(name, *m);
+    text += "\n";
   }
   return text;
 }
 
 std::string to_csv(const Evaluation& e) {
-  std::string text = "note,seconds,mae,mae_matched,esr,esr_emphasis,dry_mae,dry_esr\n";
+  std::string text = "note,seconds";
+  for (const char* prefix : {"", "dry_"}) {
+    for (const MetricName& metric : kMetricNames) text += fmt::format(",{}{}", prefix, metric.key);
+  }
+  text += "\n";
   for (const NoteResult& r : e.notes) {
-    text += fmt::format("{},{},{},{},{},{},{},{}\n", r.note, r.seconds, r.model.mae, r.model.mae_matched, r.model.esr,
-                        r.model.esr_emphasis, r.dry.mae, r.dry.esr);
+    text += fmt::format("{},{}", r.note, r.seconds);
+    for (const Metrics* m : {&r.model, &r.dry}) {
+      for (const MetricName& metric : kMetricNames) text += fmt::format(",{}", m->*metric.value);
+    }
+    text += "\n";
   }
   return text;
 }

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "datasets/dataset.h"
-#include "host/metrics/error.h"
+#include "host/metrics/metrics.h"
 #include "kernels/device/context.h"
 #include "models/model.h"
 
@@ -14,7 +14,7 @@ namespace cafx {
 struct NoteResult {
   std::string note, dry_file, wet_file;
   double seconds = 0.0;
-  ErrorMetrics model, dry;                   // of the model's output, and of the dry signal as it is (the baseline)
+  Metrics model, dry;                        // of the model's output, and of the dry signal as it is (the baseline)
   std::vector<float> input, target, output;  // at the model's rate
 };
 
@@ -22,7 +22,7 @@ struct Evaluation {
   int hop = 0;       // of the rendering, in samples
   std::string part;  // "test", "validation", "train", "all"
   std::vector<NoteResult> notes;
-  ErrorMetrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
+  Metrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
 };
 
 Evaluation evaluate(FrameModel&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
