@@ -109,7 +109,7 @@ def signals():
     r = np.random.RandomState(7)
     t = np.arange(int(1.3 * RATE) + 137) / RATE
     note = 0.08 * np.sin(2 * np.pi * 196 * t + 3 * np.sin(2 * np.pi * 392 * t)) * np.exp(-3 * np.maximum(t - 0.2, 0)) * (t > 0.2)
-    note = note * np.clip((1.1 - t) / 0.05, 0, 1)
+    note = note * np.clip((1.1 - t) / 0.05, 0, 1) * np.clip((t - 0.2) / 0.08, 0, 1)  # neither end is sudden
     hard = np.tanh(12 * note) * 0.5
     short = r.normal(0, 0.1, 3001)
     for name, y, o in (
