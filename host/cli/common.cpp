@@ -19,6 +19,35 @@ void ConfigOptions::add_to(CLI::App& app) {
       ->option_text("KEY=VALUE");
 }
 
+void ConfigOptions::add_recordings_to(CLI::App& app) {
+  app.add_option("dry", dry, "the folder of an IDMT data set, or the dry file, or a folder of dry files");
+  app.add_option("wet", wet, "the wet file, or a folder of wet files with the same names");
+}
+
+namespace {
+
+void set_recordings(DataConfig& data, const std::string& dry, const std::string& wet) {
+  if (dry.empty()) return;
+  for (const std::string& path : {dry, wet}) {
+    if (!path.empty() && !std::filesystem::exists(path)) throw Error("{}: no such file or folder", path);
+  }
+  const bool is_folder = std::filesystem::is_directory(dry);
+  if (wet.empty() && is_folder) {
+    data.reader = "idmt";
+    data.path = dry;
+    return;
+  }
+  if (!wet.empty() && std::filesystem::is_directory(wet) != is_folder) {
+    throw Error("{} and {}: one is a file, the other a folder; give dry and wet as two files or as two folders", dry,
+                wet);
+  }
+  data.reader = is_folder ? "folders" : "files";
+  data.dry = dry;
+  if (!wet.empty()) data.wet = wet;
+}
+
+}  // namespace
+
 RunConfig ConfigOptions::resolve() const {
   std::string name = preset, text;
   if (!file.empty()) {
@@ -33,6 +62,7 @@ RunConfig ConfigOptions::resolve() const {
   Fields fields = describe(config);
   if (!file.empty()) read_toml(fields, text, file);
   config.preset = name;
+  set_recordings(config.data, dry, wet);
   for (const std::string& setting : settings) {
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos) {

@@ -36,10 +36,13 @@ void add_sweep(CLI::App&, Run&);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {
-  std::string preset, file;
+  std::string preset, file, dry, wet;
   std::vector<std::string> settings;
 
   void add_to(CLI::App&);
+  // Positional: the folder of an IDMT data set, or dry and wet as two files or two folders; short for data.reader and the
+  // paths that it needs.
+  void add_recordings_to(CLI::App&);
   RunConfig resolve() const;
 };
 

@@ -5,7 +5,6 @@ namespace cafx {
 
 void add_data(CLI::App& app, Run& run) {
   struct Arguments {
-    std::string path;
     ConfigOptions config;
     bool json = false;
   };
@@ -13,16 +12,15 @@ void add_data(CLI::App& app, Run& run) {
   CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
   data->require_subcommand(1);
   CLI::App* c = data->add_subcommand("check", "what is wrong with the recordings, where, why, and what to do");
-  c->add_option("path", args->path, "folder of the data set: short for --set data.path=FOLDER");
+  args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   c->add_flag("--json", args->json, "as JSON");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
-      "           cafx data check --set data.reader=files --set data.dry=in.wav --set data.wet=out.wav");
+      "           cafx data check dry.wav wet.wav");
   c->callback([args, &run] {
     run = [args] {
-      RunConfig config = args->config.resolve();
-      if (!args->path.empty()) config.data.path = args->path;
+      const RunConfig config = args->config.resolve();
       const Dataset found = inspect_dataset(config.data, config.model.sample_rate);
       bool refused = false;
       for (const Finding& f : found.findings) refused = refused || f.severity == Severity::kRefuse;

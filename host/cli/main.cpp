@@ -48,7 +48,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("cafx ") + kVersion);
   app.require_subcommand(1);
   app.footer(
-      "Example:  cafx train --set data.path=datasets/notes --set data.setting=2 --out runs/ds1\n"
+      "Example:  cafx train datasets/notes --set data.setting=2 --out runs/ds1\n"
       "'cafx COMMAND --help' tells more.");
   Run run;
   add_train(app, run);

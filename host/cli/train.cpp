@@ -129,6 +129,7 @@ void add_common(CLI::App& app, TrainArguments& args) {
 void add_train(CLI::App& app, Run& run) {
   auto args = std::make_shared<TrainArguments>();
   CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
+  args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   add_common(*c, *args);
   c->add_option("--batch", args->batch, "frames a step, as train.batch; auto: the most that the GPU's memory holds")
@@ -136,8 +137,9 @@ void add_train(CLI::App& app, Run& run) {
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   RunConfig defaults = run_preset("default");
   c->footer(
-      "Example:  cafx train --set data.path=datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
-      "              --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n\n"
+      "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
+      "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
+      "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n\n"
       "Settings (of the preset 'default'):\n" +
       help_text(describe(defaults)));
   c->callback([args, &run] { run = [args] { return train_command(*args); }; });

@@ -27,6 +27,8 @@ for case in "empty.wav:empty" "text.wav:not audio" "cut.wav:cut off" "zero_hz.wa
   refuses "train on $file" "$words" "$cafx" train --set data.reader=files --set data.dry="$work/$file" --set data.wet="$note" --out "$work/new"
   [ -e "$work/o.wav" ] && fail "render $file left an output"
 done
+refuses "a file beside a folder" "two folders" "$cafx" train "$note" "$root/datasets" --out "$work/new"
+refuses "dry without wet" "data.wet" "$cafx" train "$note" --out "$work/new"
 refuses "train on 2 samples" "too few" "$cafx" train --set data.reader=files --set data.dry="$work/two.wav" --set data.wet="$work/two.wav" --out "$work/new"
 "$cafx" render "$work/run" "$work/many.wav" "$work/many_out.wav" --quiet 2>/dev/null || fail "32 channels are rendered as their mean"
 "$cafx" render "$work/run" "$work/two.wav" "$work/two_out.wav" --quiet 2>/dev/null || fail "2 samples are rendered"
