@@ -1,6 +1,7 @@
 # The scheduler of sweeps.
 add_executable(test_sweep
   sweep/test_lease.cpp
+  sweep/test_page.cpp
   sweep/test_search.cpp
   sweep/test_spec.cpp
 )

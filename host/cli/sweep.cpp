@@ -9,6 +9,7 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/sweep/index.h"
+#include "host/sweep/page.h"
 #include "host/sweep/scheduler.h"
 #include "host/sweep/worker.h"
 #include "host/train/run_folder.h"
@@ -353,7 +354,12 @@ int report_command(const Arguments& args) {
   const auto tasks = started_tasks(o);
   const auto rows = read_rows(tasks, o.store, o.spec.sweep.lease_seconds);
   write_tables(o, rows);
-  write_text("-", fmt::format("{0}/results.csv\n{0}/results.json\n", o.folder.string()));
+  constexpr std::size_t kCurves = 60;
+  SweepPage page{o.spec.name, o.spec.sweep.objective,
+                 o.spec.text, "..",
+                 &rows,       read_learning_curves(rows, o.store, o.spec.sweep.objective, kCurves)};
+  write_text((o.folder / "report.html").string(), sweep_html(page));
+  write_text("-", fmt::format("{0}/report.html\n{0}/results.csv\n{0}/results.json\n", o.folder.string()));
   return 0;
 }
 
@@ -429,7 +435,8 @@ void add_sweep(CLI::App& app, Run& run) {
     c->add_flag("--once", args->once, "once, also on a terminal");
   }
   command("stop", "asks a sweep, on whatever host, to save and end", stop_command, "cafx sweep stop rates");
-  command("report", "results as tables", report_command, "cafx sweep report rates");
+  command("report", "a page about all runs, and their results as CSV and JSON", report_command,
+          "cafx sweep report rates");
   {
     auto [c, args] = command("retry", "runs that failed, again", retry_command, "cafx sweep retry rates");
     add_devices(c, *args);

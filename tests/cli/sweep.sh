@@ -69,6 +69,10 @@ broken=$(grep ',failed,' "$work/runs/d.sweep/results.csv" | head -1 | cut -d, -f
 sweep retry d --no-measure >"$work/out" 2>&1
 grep -q "$failed failed runs" "$work/out" || fail "retry: $(cat "$work/out")"
 
+sweep report d >"$work/out" || fail "report"
+grep -q 'id="failed"' "$work/runs/d.sweep/report.html" || fail "the page names what failed"
+grep -q "$broken" "$work/runs/d.sweep/report.html" || fail "the page links to the runs"
+
 # Losers are paused at rungs and the best go on to the end; going on changes nothing more.
 tiny_sweep "$work/f.toml" f '[1e-5, 1e-4, 1e-3, 3e-3, 1e-2]' '[1]' 9 $'[sweep]\nprune = "asha"\nrung_first = 1\nrung_factor = 3'
 sweep run "$work/f.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "asha: $(cat "$work/out")"
