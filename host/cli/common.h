@@ -33,6 +33,7 @@ void add_data(CLI::App&, Run&);
 void add_bench(CLI::App&, Run&);
 void add_doctor(CLI::App&, Run&);
 void add_sweep(CLI::App&, Run&);
+void add_reproduce(CLI::App&, Run&);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {

@@ -63,6 +63,7 @@ int main(int argc, char** argv) {
   add_bench(app, run);
   add_doctor(app, run);
   add_sweep(app, run);
+  add_reproduce(app, run);
   if (argc == 1) {
     std::fputs(app.help().c_str(), stderr);
     return kExitError;

@@ -8,6 +8,7 @@
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
+#include "host/cli/sweep.h"
 #include "host/sweep/index.h"
 #include "host/sweep/page.h"
 #include "host/sweep/scheduler.h"
@@ -392,7 +393,22 @@ void add_devices(CLI::App* c, Arguments& args) {
   c->add_flag("--no-measure", args.no_measure, "do not measure speeds that no finished run has recorded");
 }
 
+Arguments arguments_of(const SweepCommand& c) {
+  Arguments args;
+  args.sweep = c.file;
+  args.store = c.store;
+  args.device = c.device;
+  args.isa = c.isa;
+  args.slots = c.slots;
+  args.threads = c.threads;
+  args.quiet = c.quiet;
+  return args;
+}
+
 }  // namespace
+
+int sweep_plan(const SweepCommand& c) { return plan_command(arguments_of(c)); }
+int sweep_run(const SweepCommand& c) { return run_command(arguments_of(c)); }
 
 void add_sweep(CLI::App& app, Run& run) {
   CLI::App* sweep = app.add_subcommand("sweep", "many runs: plan them, run them on all there is, compare them");

@@ -20,7 +20,7 @@ constexpr int kFft = 512, kHop = 128;
 constexpr std::size_t kMaxColumns = 640;  // of a spectrogram: more than a page shows
 constexpr double kPlot = 1000.0;          // width and height of the stretched inner picture, in its own units
 
-bool shown(double y, bool log_y) { return std::isfinite(y) && (!log_y || y > 0.0); }
+bool shown(double v, bool log) { return std::isfinite(v) && (!log || v > 0.0); }
 
 // Round numbers between lo and hi, about `most` of them; on a log axis powers of ten, with 2 and 5 where there are few.
 std::vector<double> ticks(double lo, double hi, bool log, int most) {
@@ -111,11 +111,11 @@ std::string palette() {
 Range range_of(const std::vector<Series>& series, const Axes& axes, bool vertical) {
   const Range& asked = vertical ? axes.y : axes.x;
   if (asked.lo < asked.hi) return asked;
-  const bool log = vertical && axes.log_y;
+  const bool log = vertical ? axes.log_y : axes.log_x;
   Range r{std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
   for (const Series& s : series) {
     for (std::size_t i = 0; i < s.x.size(); ++i) {
-      if (!shown(s.x[i], false) || !shown(s.y[i], axes.log_y)) continue;
+      if (!shown(s.x[i], axes.log_x) || !shown(s.y[i], axes.log_y)) continue;
       r.lo = std::min(r.lo, vertical ? s.y[i] : s.x[i]);
       r.hi = std::max(r.hi, vertical ? s.y[i] : s.x[i]);
     }
@@ -170,7 +170,9 @@ std::string legend(const std::vector<Series>& series) {
 std::string chart(const std::vector<Series>& series, const Axes& axes) {
   const Range x = range_of(series, axes, false), y = range_of(series, axes, true);
   if (!(x.lo < x.hi && y.lo < y.hi)) return "<p class=\"quiet\">Nothing to draw.</p>";
-  const auto at_x = [&](double v) { return (v - x.lo) / (x.hi - x.lo); };
+  const auto at_x = [&](double v) {
+    return axes.log_x ? std::log(v / x.lo) / std::log(x.hi / x.lo) : (v - x.lo) / (x.hi - x.lo);
+  };
   const auto at_y = [&](double v) {
     return axes.log_y ? 1.0 - std::log(v / y.lo) / std::log(y.hi / y.lo) : 1.0 - (v - y.lo) / (y.hi - y.lo);
   };
@@ -184,7 +186,7 @@ std::string chart(const std::vector<Series>& series, const Axes& axes) {
     svg += fmt::format("<line class=\"grid\" x1=\"0\" x2=\"100%\" y1=\"{0:.2f}%\" y2=\"{0:.2f}%\"/>", p);
     labels += fmt::format("<text x=\"-6\" y=\"{:.2f}%\" dy=\"4\" text-anchor=\"end\">{:g}</text>", p, t);
   }
-  for (const double t : ticks(x.lo, x.hi, false, 6)) {
+  for (const double t : ticks(x.lo, x.hi, axes.log_x, 6)) {
     const double p = percent(at_x(t));
     svg += fmt::format("<line class=\"tick\" x1=\"{0:.2f}%\" x2=\"{0:.2f}%\" y1=\"{1}\" y2=\"{2}\"/>", p, axes.height,
                        axes.height + 4);
@@ -216,7 +218,7 @@ std::string chart(const std::vector<Series>& series, const Axes& axes) {
       points.clear();
     };
     for (std::size_t i = 0; i < s.x.size(); ++i) {
-      if (!shown(s.x[i], false) || !shown(s.y[i], axes.log_y)) {
+      if (!shown(s.x[i], axes.log_x) || !shown(s.y[i], axes.log_y)) {
         close();
         continue;
       }

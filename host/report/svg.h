@@ -27,7 +27,7 @@ struct Range {
 struct Axes {
   std::string title;  // read aloud instead of the picture
   std::string x_label, y_label;
-  bool log_y = false;
+  bool log_x = false, log_y = false;
   int height = 240;  // in CSS pixels
   Range x, y;
   std::vector<Mark> marks;  // vertical lines

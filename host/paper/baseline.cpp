@@ -1,0 +1,246 @@
+#include "host/paper/baseline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr int kTaps = 64, kLeft = 31, kKnots = 33, kUnknowns = 2 * kTaps + kKnots, kRounds = 14;
+constexpr std::size_t kRows = 16000;
+
+double knot(int i, double reach) {
+  const double t = -1.0 + 2.0 * i / (kKnots - 1);
+  return reach * t * std::abs(t);
+}
+
+// The segment of u and the weight of its right end; may be under 0 or over 1 outside.
+std::pair<int, double> place(double u, double reach) {
+  const double root = std::sqrt(std::abs(u) / reach) * (u < 0.0 ? -1.0 : 1.0);
+  int i = static_cast<int>(std::floor((root + 1.0) / 2.0 * (kKnots - 1)));
+  i = std::clamp(i, 0, kKnots - 2);
+  const double a = knot(i, reach), b = knot(i + 1, reach);
+  return {i, (u - a) / (b - a)};
+}
+
+double value(const double* points, double u, double reach) {
+  const auto [i, t] = place(u, reach);
+  return points[i] + t * (points[i + 1] - points[i]);
+}
+
+// sum over k of h[k] x[t - k + kLeft].
+template <class Signal>
+std::vector<double> filtered(const double* h, const Signal& x) {
+  const auto n = static_cast<long>(x.size());
+  std::vector<double> padded(x.size() + kTaps, 0.0), y(x.size(), 0.0);
+  std::copy(x.begin(), x.end(), padded.begin() + (kTaps - 1 - kLeft));
+  for (int k = 0; k < kTaps; ++k) {
+    const double* from = padded.data() + (kTaps - 1 - k);
+    const double w = h[k];
+    if (w == 0.0) continue;
+    for (long t = 0; t < n; ++t) y[static_cast<std::size_t>(t)] += w * from[t];
+  }
+  return y;
+}
+
+// Solves A x = b for a positive definite A (n, n), which is overwritten; false where it is not.
+bool solve(std::vector<double>& a, std::vector<double>& b, int n) {
+  const auto at = [&](int i, int j) -> double& {
+    return a[static_cast<std::size_t>(i) * static_cast<std::size_t>(n) + static_cast<std::size_t>(j)];
+  };
+  for (int j = 0; j < n; ++j) {
+    double d = at(j, j);
+    for (int k = 0; k < j; ++k) d -= at(j, k) * at(j, k);
+    if (!(d > 0.0)) return false;
+    at(j, j) = std::sqrt(d);
+    for (int i = j + 1; i < n; ++i) {
+      double s = at(i, j);
+      for (int k = 0; k < j; ++k) s -= at(i, k) * at(j, k);
+      at(i, j) = s / at(j, j);
+    }
+  }
+  for (int i = 0; i < n; ++i) {
+    double s = b[static_cast<std::size_t>(i)];
+    for (int k = 0; k < i; ++k) s -= at(i, k) * b[static_cast<std::size_t>(k)];
+    b[static_cast<std::size_t>(i)] = s / at(i, i);
+  }
+  for (int i = n - 1; i >= 0; --i) {
+    double s = b[static_cast<std::size_t>(i)];
+    for (int k = i + 1; k < n; ++k) s -= at(k, i) * b[static_cast<std::size_t>(k)];
+    b[static_cast<std::size_t>(i)] = s / at(i, i);
+  }
+  return true;
+}
+
+class Fit {
+ public:
+  Fit(const std::vector<Baseline::Note>& notes) : notes_(notes) {
+    std::size_t samples = 0;
+    for (const auto& n : notes) samples += n.dry->size();
+    stride_ = std::max<std::size_t>(1, samples / kRows);
+  }
+
+  std::vector<double> theta = std::vector<double>(kUnknowns, 0.0);  // h1, points, h2
+  double reach = 1.0;
+
+  // The filter that is best where the rest is the identity.
+  std::vector<double> linear() const {
+    std::vector<double> a(kTaps * kTaps, 0.0), b(kTaps, 0.0);
+    for (const auto& note : notes_) {
+      const auto padded = pad(*note.dry);
+      for (std::size_t t = 0; t < note.dry->size(); t += stride_) {
+        const double* x = &padded[t + kTaps - 1];  // x[-k] is what tap k sees
+        for (int i = 0; i < kTaps; ++i) {
+          for (int j = 0; j <= i; ++j) a[static_cast<std::size_t>(i * kTaps + j)] += x[-i] * x[-j];
+          b[static_cast<std::size_t>(i)] += x[-i] * (*note.wet)[t];
+        }
+      }
+    }
+    double trace = 0.0;
+    for (int i = 0; i < kTaps; ++i) trace += a[static_cast<std::size_t>(i * kTaps + i)];
+    for (int i = 0; i < kTaps; ++i) a[static_cast<std::size_t>(i * kTaps + i)] += 1e-9 * trace / kTaps + 1e-30;
+    if (trace == 0.0 || !solve(a, b, kTaps)) return delta();
+    return b;
+  }
+  static std::vector<double> delta() {
+    std::vector<double> h(kTaps, 0.0);
+    h[kLeft] = 1.0;
+    return h;
+  }
+
+  void begin(const std::vector<double>& h1, const std::vector<double>& h2) {
+    std::copy(h1.begin(), h1.end(), theta.begin());
+    std::copy(h2.begin(), h2.end(), theta.begin() + kTaps + kKnots);
+    double most = 0.0;
+    for (const auto& note : notes_) {
+      for (const double v : filtered(h1.data(), *note.dry)) most = std::max(most, std::abs(v));
+    }
+    reach = most > 0.0 ? 1.05 * most : 1.0;
+    for (int i = 0; i < kKnots; ++i) theta[static_cast<std::size_t>(kTaps + i)] = knot(i, reach);
+  }
+
+  double error(const std::vector<double>& p) const {
+    double sum = 0.0;
+    for (const auto& note : notes_) {
+      auto v = filtered(p.data(), *note.dry);
+      for (double& u : v) u = value(&p[kTaps], u, reach);
+      const auto y = filtered(&p[kTaps + kKnots], v);
+      for (std::size_t t = 0; t < y.size(); t += stride_) sum += (y[t] - (*note.wet)[t]) * (y[t] - (*note.wet)[t]);
+    }
+    return sum;
+  }
+
+  double run() {
+    double now = error(theta), damping = 1e-3;
+    for (int round = 0; round < kRounds; ++round) {
+      std::vector<double> a(static_cast<std::size_t>(kUnknowns) * kUnknowns, 0.0), b(kUnknowns, 0.0);
+      for (const auto& note : notes_) add(note, a, b);
+      bool better = false;
+      for (int attempt = 0; attempt < 6 && !better; ++attempt) {
+        auto m = a;
+        auto step = b;
+        for (std::size_t i = 0; i < kUnknowns; ++i) m[i * kUnknowns + i] += damping * a[i * kUnknowns + i] + 1e-12;
+        if (solve(m, step, kUnknowns)) {
+          auto next = theta;
+          for (std::size_t i = 0; i < kUnknowns; ++i) next[i] += step[i];
+          const double e = error(next);
+          if (e < now) {
+            better = true;
+            const bool over = e > 0.9995 * now;
+            theta = next;
+            now = e;
+            if (over) return now;
+          }
+        }
+        damping *= better ? 0.3 : 6.0;
+      }
+      if (!better) break;
+    }
+    return now;
+  }
+
+ private:
+  static std::vector<double> pad(const std::vector<float>& x) {
+    std::vector<double> padded(x.size() + 2 * kTaps, 0.0);
+    std::copy(x.begin(), x.end(), padded.begin() + (kTaps - 1 - kLeft));
+    return padded;
+  }
+
+  // Adds J'J and J'r of one note.
+  void add(const Baseline::Note& note, std::vector<double>& a, std::vector<double>& b) const {
+    const std::vector<float>& x = *note.dry;
+    const std::size_t n = x.size();
+    const auto padded = pad(x);
+    const auto u = filtered(theta.data(), x);
+    std::vector<double> slope(n), v(n), right(n);
+    std::vector<int> segment(n);
+    const double* points = &theta[kTaps];
+    for (std::size_t t = 0; t < n; ++t) {
+      const auto [i, w] = place(u[t], reach);
+      segment[t] = i;
+      right[t] = w;
+      v[t] = points[i] + w * (points[i + 1] - points[i]);
+      slope[t] = (points[i + 1] - points[i]) / (knot(i + 1, reach) - knot(i, reach));
+    }
+    const double* h2 = &theta[kTaps + kKnots];
+    const auto y = filtered(h2, v);
+    std::vector<double> row(kUnknowns);
+    for (std::size_t t = 0; t < n; t += stride_) {
+      std::fill(row.begin(), row.end(), 0.0);
+      for (int k = 0; k < kTaps; ++k) {
+        const long s = static_cast<long>(t) - k + kLeft;
+        if (s < 0 || s >= static_cast<long>(n)) continue;
+        const auto at = static_cast<std::size_t>(s);
+        row[static_cast<std::size_t>(kTaps + kKnots + k)] = v[at];
+        if (h2[k] == 0.0) continue;
+        const double w = h2[k] * slope[at];
+        const double* from = &padded[at + kTaps - 1];
+        for (int i = 0; i < kTaps; ++i) row[static_cast<std::size_t>(i)] += w * from[-i];
+        row[static_cast<std::size_t>(kTaps + segment[at])] += h2[k] * (1.0 - right[at]);
+        row[static_cast<std::size_t>(kTaps + segment[at] + 1)] += h2[k] * right[at];
+      }
+      const double r = (*note.wet)[t] - y[t];
+      for (std::size_t i = 0; i < kUnknowns; ++i) {
+        const double p = row[i];
+        if (p == 0.0) continue;
+        double* to = &a[i * kUnknowns];
+        for (std::size_t j = 0; j <= i; ++j) to[j] += p * row[j];
+        b[i] += p * r;
+      }
+    }
+  }
+
+  const std::vector<Baseline::Note>& notes_;
+  std::size_t stride_ = 1;
+};
+
+}  // namespace
+
+Baseline::Baseline(const std::vector<Note>& notes) {
+  CAFX_CHECK(!notes.empty(), notes.size());
+  for (const Note& n : notes) CAFX_CHECK(n.dry->size() == n.wet->size(), n.dry->size(), n.wet->size());
+  Fit first(notes), second(notes);
+  const auto filter = first.linear();
+  first.begin(filter, Fit::delta());
+  second.begin(Fit::delta(), filter);
+  const double a = first.run(), b = second.run();
+  const Fit& best = a <= b ? first : second;
+  h1_.assign(best.theta.begin(), best.theta.begin() + kTaps);
+  points_.assign(best.theta.begin() + kTaps, best.theta.begin() + kTaps + kKnots);
+  h2_.assign(best.theta.begin() + kTaps + kKnots, best.theta.end());
+  reach_ = best.reach;
+}
+
+double Baseline::curve(double u) const { return value(points_.data(), u, reach_); }
+
+std::vector<float> Baseline::operator()(const std::vector<float>& x) const {
+  auto v = filtered(h1_.data(), x);
+  for (double& u : v) u = curve(u);
+  const auto y = filtered(h2_.data(), v);
+  return {y.begin(), y.end()};
+}
+
+}  // namespace cafx

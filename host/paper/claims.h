@@ -1,0 +1,29 @@
+// host/paper/claims.h -- the paper's claims, each with a rule that a number decides.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "host/paper/study.h"
+
+namespace cafx {
+
+enum class Verdict { kShown, kNotShown, kContradicted, kNotTested };
+const char* to_string(Verdict);
+
+struct Claim {
+  std::string text;  // as the paper or the talk says it
+  std::string rule;  // what decides
+  Verdict verdict = Verdict::kNotTested;
+  std::string evidence;              // in a few words
+  std::vector<std::string> numbers;  // a line for each model
+};
+std::vector<Claim> judge(const std::vector<Experiment>&);
+
+// MAE and ESR, output against target, of the clips on the authors' own page, as a range; measured from 24 kbit/s copies.
+struct Published {
+  const char *effect, *mae, *esr;
+};
+const Published* published(const std::string& effect);  // "Distortion 2"; null where there is none
+
+}  // namespace cafx

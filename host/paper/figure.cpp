@@ -1,0 +1,125 @@
+#include "host/paper/figure.h"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void write(const fs::path& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c == '\n' ? ' ' : c);
+  return out + "'";
+}
+
+std::string tsv(const Figure& f) {
+  std::string text = fmt::format("# {}\n", f.title);
+  bool first = true;
+  for (const Panel& p : f.panels) {
+    for (const Series& s : p.series) {
+      text += fmt::format("{}# {}: {}\n# {}\t{}\n", first ? "" : "\n\n", p.axes.title, s.label, p.axes.x_label,
+                          p.axes.y_label);
+      first = false;
+      bool gap = true;
+      for (std::size_t i = 0; i < s.x.size(); ++i) {
+        const bool shown = std::isfinite(s.x[i]) && std::isfinite(s.y[i]);
+        if (shown) text += fmt::format("{:.9g}\t{:.9g}\n", s.x[i], s.y[i]);
+        if (!shown && !gap) text += "\n";  // one empty line: the line is broken
+        gap = !shown;
+      }
+      if (s.x.empty()) text += "nan\tnan\n";
+    }
+  }
+  return text;
+}
+
+std::string style_of(const Series& s) {
+  static const char* const colours[] = {"#1f6feb", "#d1495b", "#23865f", "#7a5cc9"};
+  const bool dash = s.css.find("dash") != std::string::npos, thin = s.css.find("thin") != std::string::npos;
+  const char letter = s.css.empty() ? 'a' : s.css.back();
+  const char* colour =
+      dash ? "#707780"
+           : colours[letter >= 'b' && letter <= 'd' && s.css.find("dots") == std::string::npos ? letter - 'a' : 0];
+  if (s.css.rfind("dots", 0) == 0)
+    return fmt::format("with points pt 7 ps 0.25 lc rgb '{}'", s.css == "dots b" ? colours[1] : colours[0]);
+  if (s.filled) return fmt::format("with filledcurves closed lc rgb '{}'", colour);
+  return fmt::format("with lines lw {} dt {} lc rgb '{}'", thin ? "0.7" : "1.6", dash ? 2 : 1, colour);
+}
+
+std::string range(const char* axis, const Range& r) {
+  return r.lo < r.hi ? fmt::format("set {}range [{:g}:{:g}]\n", axis, r.lo, r.hi)
+                     : fmt::format("set {}range [*:*]\n", axis);
+}
+
+std::string script(const Figure& f) {
+  const auto n = f.panels.size();
+  const std::size_t columns = n > 6 ? 4 : n > 1 ? 2 : 1, rows = (n + columns - 1) / columns;
+  const double width = n > 6         ? 2.4 * static_cast<double>(columns)
+                       : columns > 1 ? 9.0
+                                     : 6.0,
+               height = (n > 6 ? 1.6 : 3.4) * static_cast<double>(rows);
+  std::string text = fmt::format(
+      "# gnuplot {0}.gp: makes {0}.svg and {0}.pdf from {0}.tsv\n"
+      "do for [kind = 0:1] {{\n"
+      "if (kind == 0) {{ set terminal svg size {1:.0f},{2:.0f} font 'sans-serif,12' background '#ffffff' }} else {{ "
+      "set terminal pdfcairo size "
+      "{3:.1f}in,{4:.1f}in font 'Helvetica,9' }}\n"
+      "set output kind == 0 ? '{0}.svg' : '{0}.pdf'\n"
+      "set border 3 lc rgb '#707780'; set tics nomirror out textcolor rgb '#404850'; set grid lc rgb '#e2dfd8' lt 1\n"
+      "set key top left reverse Left samplen 1.5 noenhanced\nset multiplot layout {5},{6} title {7} noenhanced\n",
+      f.id, 96.0 * width, 96.0 * height, width, height, rows, columns, quoted(f.title));
+  std::size_t index = 0;
+  for (const Panel& p : f.panels) {
+    text += fmt::format("set title {} noenhanced\nset xlabel {} noenhanced\nset ylabel {} noenhanced\n",
+                        quoted(n > 1 ? p.axes.title : ""), quoted(p.axes.x_label), quoted(p.axes.y_label));
+    text += p.axes.log_x ? "set logscale x\n" : "unset logscale x\n";
+    text += p.axes.log_y ? "set logscale y\n" : "unset logscale y\n";
+    text += range("x", p.axes.x) + range("y", p.axes.y);
+    text += p.series.size() > 6 || n > 6 ? "unset key\n" : "set key top left reverse Left samplen 1.5 noenhanced\n";
+    text += "plot ";
+    for (std::size_t i = 0; i < p.series.size(); ++i)
+      text += fmt::format("{}'{}.tsv' index {} using 1:2 {} title {}", i ? ", \\\n  " : "", f.id, index++,
+                          style_of(p.series[i]), quoted(p.series[i].label));
+    text += "\n";
+  }
+  return text + "unset multiplot\nunset output\n}\n";
+}
+
+}  // namespace
+
+std::string write_figures(const std::vector<Figure>& figures, const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("{}: cannot be made: {}", folder.string(), error.message());
+  const bool gnuplot = std::system("command -v gnuplot >/dev/null 2>&1") == 0;
+  std::string failed;
+  for (const Figure& f : figures) {
+    if (f.panels.empty()) continue;
+    write(folder / (f.id + ".tsv"), tsv(f));
+    write(folder / (f.id + ".gp"), script(f));
+    if (!gnuplot) continue;
+    std::string cd;
+    for (const char c : folder.string()) cd += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    const int rc = std::system(fmt::format("cd '{}' && gnuplot '{}.gp' >gnuplot.log 2>&1", cd, f.id).c_str());
+    if (rc != 0 && failed.empty())
+      failed = fmt::format("gnuplot could not draw {}.gp; {}/gnuplot.log says why", f.id, folder.string());
+  }
+  if (!gnuplot)
+    return "gnuplot is not installed, so the figures are left as TSV and .gp (apt-get install gnuplot-nox draws them "
+           "as SVG and PDF)";
+  if (failed.empty()) fs::remove(folder / "gnuplot.log", error);
+  return failed;
+}
+
+}  // namespace cafx

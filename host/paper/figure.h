@@ -1,0 +1,28 @@
+// host/paper/figure.h -- a figure: in the page as a chart that follows its colours, on disk as TSV, gnuplot script, SVG and PDF.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "host/report/svg.h"
+
+namespace cafx {
+
+struct Panel {
+  Axes axes;
+  std::vector<Series> series;
+};
+
+struct Figure {
+  std::string id;       // of its files: "waveshaping-guitar-distortion-2"
+  std::string title;    // "Figure 6: ..." where the paper has it
+  std::string caption;  // what is drawn, with units
+  std::vector<Panel> panels;
+};
+
+// Writes FOLDER/ID.tsv and ID.gp for each, and by gnuplot ID.svg and ID.pdf. TSV: x and y, a block for each line, two empty
+// lines between blocks, the name in front of each. Returns a line that says what was left out and why; empty: nothing.
+std::string write_figures(const std::vector<Figure>&, const std::filesystem::path& folder);
+
+}  // namespace cafx

@@ -1,0 +1,30 @@
+// host/paper/page.h -- the report of a study: one HTML page that holds all it shows and plays, and its tables as Markdown.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "host/paper/claims.h"
+#include "host/paper/figure.h"
+#include "host/paper/study.h"
+
+namespace cafx {
+
+struct PageInput {
+  std::string title, lead;            // lead: one paragraph that says what was run, and what it is not
+  std::vector<std::string> commands;  // that make it again
+  std::vector<std::pair<std::string, std::string>> facts;  // version, device, data, hashes: name and value
+  std::string spec;                                        // the sweep file
+  const std::vector<Experiment>* experiments = nullptr;
+  std::vector<Claim> claims;
+  std::vector<Figure> figures;                            // of no single experiment
+  std::map<std::string, std::vector<Figure>> figures_of;  // by Experiment::id
+  int hop = 0;
+};
+
+// No script, nothing loaded from elsewhere; phone and desktop, light and dark.
+std::string page_html(const PageInput&);
+std::string tables_markdown(const PageInput&);
+
+}  // namespace cafx

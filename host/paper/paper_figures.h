@@ -1,0 +1,18 @@
+// host/paper/paper_figures.h -- the figures of a study, those of the paper's result pages among them.
+#pragma once
+
+#include <vector>
+
+#include "host/paper/figure.h"
+#include "host/paper/study.h"
+
+namespace cafx {
+
+// As a device: waveshaping, harmonics, frequency response, aliasing.
+std::vector<Figure> device_figures(const Experiment&);
+// Filters, an unsupervised model at work (`pretrained` and one frame of `note`; null: left out), SAAF curves, learning
+// curves, error against pitch.
+std::vector<Figure> learned_figures(const std::vector<Experiment>&, const std::vector<std::unique_ptr<CafxModel>>&,
+                                    CafxModel* pretrained, const std::vector<float>& note, const Context&);
+
+}  // namespace cafx

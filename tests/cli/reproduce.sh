@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# `cafx reproduce paper` with a model that trains in seconds: trained, measured, drawn, done again without training, stopped and
+# gone on with, and its page opened in Chromium. Half a minute.
+. "$(dirname "$0")/common.sh"
+cat >"$work/small.toml" <<EOF
+name = "small"
+[data]
+path = "datasets/notes"
+validation = 0.09
+test = 0.17
+[model]
+frame = 256
+hop = 128
+filters = 8
+taps = 16
+local_taps = 32
+latent = 16
+dnn = [8, 8, 8]
+[train]
+hop = 256
+pretrain_epochs = 2
+epochs = 3
+refine_epochs = 1
+[axes]
+"data.instrument+data.effect+data.setting+data.chain" = [["guitar", "Distortion", 2, ""], ["bass", "FxChain", 1, "fxchain1"]]
+[pretrain]
+data.effect = "Distortion"
+data.setting = 2
+data.chain = ""
+EOF
+paper=("$cafx" reproduce paper --sweep "$work/small.toml" --data "$root/datasets/notes" --out "$work/paper" --hop 128)
+
+"${paper[@]}" --plan >"$work/plan" || fail "the plan: $(cat "$work/plan")"
+grep -q "2 training runs from 2 pretrainings" "$work/plan" || fail "the plan says: $(head -3 "$work/plan")"
+[ -e "$work/paper/report.html" ] && fail "--plan made a report"
+
+CAFX_CHECKPOINT_SECONDS=0 timeout -s INT 2 "${paper[@]}" --quiet >"$work/out" 2>&1   # stopped somewhere, or done: both are well
+"${paper[@]}" --quiet >"$work/out" 2>"$work/err" || fail "the run: $(cat "$work/err")"
+for file in report.html report.md figures/filters.tsv figures/unsupervised.tsv figures/waveshaping-default-bass-fxchain-1.tsv; do
+  [ -s "$work/paper/$file" ] || fail "$file is missing"
+done
+for words in "Distortion 2, guitar" "FxChain 1, bass" "The network models distortion." "Every run" "the other: dry"; do
+  grep -q "$words" "$work/paper/report.html" || fail "'$words' is not on the page"
+done
+[ "$(grep -o '<audio' "$work/paper/report.html" | wc -l)" = 10 ] || fail "expected 10 players"
+if command -v gnuplot >/dev/null; then
+  [ -s "$work/paper/figures/filters.svg" ] && [ -s "$work/paper/figures/filters.pdf" ] || fail "gnuplot drew nothing"
+else
+  grep -q "gnuplot is not installed" "$work/err" || fail "nothing says that gnuplot is missing"
+fi
+
+cp "$work/paper/report.html" "$work/first.html"
+"${paper[@]}" --quiet --report-only >"$work/out" 2>&1 || fail "the report alone: $(cat "$work/out")"
+cmp -s "$work/first.html" "$work/paper/report.html" || fail "the same results make another page"
+
+refuses "no amount" "choose how much" "$cafx" reproduce paper
+refuses "no folder" "is no folder" "$cafx" reproduce paper --quick --data /nowhere
+printf '[data]\n' >"$work/bad.toml"
+refuses "a sweep without path" "no line 'path = ...'" "$cafx" reproduce paper --sweep "$work/bad.toml" --data "$root/datasets/notes"
+
+chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+if [ -z "$chromium" ] || ! command -v python3 >/dev/null; then
+  [ $failures = 0 ] || finish
+  echo "skipped: no Chromium, so the page was not opened (apt-get install chromium)"
+  exit 77
+fi
+python3 "$root/tests/paper/page.py" "$chromium" "$work/paper/report.html" || fail "the page in Chromium"
+finish

@@ -1,0 +1,178 @@
+// The parts of `cafx reproduce`: baseline, a device's traits, claims, figures.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "host/metrics/error.h"
+#include "host/paper/baseline.h"
+#include "host/paper/claims.h"
+#include "host/paper/figure.h"
+#include "host/paper/measure.h"
+#include "kernels/base/error.h"
+#include "tests/temporary_folder.h"
+
+namespace cafx {
+namespace {
+
+// A decaying tone with some noise: enough to tell taps apart.
+std::vector<float> note(double hz, unsigned seed, std::size_t n = 5000) {
+  std::vector<float> x(n);
+  unsigned state = seed;
+  for (std::size_t i = 0; i < n; ++i) {
+    state = state * 1664525u + 1013904223u;
+    const double t = static_cast<double>(i) / 16000.0, noise = static_cast<double>(state >> 8) / (1 << 24) - 0.5;
+    x[i] = static_cast<float>(std::exp(-2.0 * t) * (0.4 * std::sin(2.0 * M_PI * hz * t) + 0.15 * noise));
+  }
+  return x;
+}
+
+// y[t] = x[t] + 0.6 x[t-1] - 0.3 x[t-4] + 0.2 x[t+2]
+std::vector<float> filtered(const std::vector<float>& x) {
+  std::vector<float> y(x.size());
+  const auto at = [&](long i) {
+    return i >= 0 && i < static_cast<long>(x.size()) ? x[static_cast<std::size_t>(i)] : 0.0f;
+  };
+  for (long t = 0; t < static_cast<long>(x.size()); ++t)
+    y[static_cast<std::size_t>(t)] = at(t) + 0.6f * at(t - 1) - 0.3f * at(t - 4) + 0.2f * at(t + 2);
+  return y;
+}
+
+std::vector<float> shaped(std::vector<float> x) {
+  for (float& v : x) v = 0.7f * std::tanh(4.0f * v);
+  return x;
+}
+
+double esr_of_fit(std::vector<float> (*device)(const std::vector<float>&)) {
+  const auto a = note(110, 1), b = note(196, 2), c = note(147, 3);
+  const auto wet_a = device(a), wet_b = device(b), wet_c = device(c);
+  const Baseline fit({{&a, &wet_a}, {&b, &wet_b}});
+  return error_metrics(wet_c.data(), fit(c).data(), c.size()).esr;
+}
+
+TEST(Baseline, LearnsWhatItIs) {
+  EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return filtered(x); }), 1e-8);
+  EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return shaped(x); }), 1e-4);
+  EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return shaped(filtered(x)); }), 1e-3);
+  EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return filtered(shaped(x)); }), 1e-3);
+}
+
+TEST(Baseline, ADelayLongerThanItsTapsIsBeyondIt) {
+  EXPECT_GT(esr_of_fit([](const std::vector<float>& x) {
+              std::vector<float> y(x.size(), 0.0f);
+              for (std::size_t i = 400; i < x.size(); ++i) y[i] = x[i - 400];
+              return y;
+            }),
+            0.1);
+}
+
+TEST(Baseline, SilenceIsTheIdentity) {
+  const std::vector<float> silence(4000, 0.0f), x = note(100, 4);
+  const std::vector<Baseline::Note> only = {{&silence, &silence}};
+  const Baseline fit(only);
+  const auto y = fit(x);
+  EXPECT_LT(error_metrics(x.data(), y.data(), x.size()).esr, 1e-9);
+  EXPECT_THROW(Baseline(std::vector<Baseline::Note>()), CheckError);
+}
+
+DeviceTraits traits_of(SignalFunction f) { return measure_device(f, nullptr, 16000, {-40.0, -20.0, -6.0}); }
+
+TEST(DeviceTraits, AGainIsFlatAndClean) {
+  const auto t = traits_of([](const std::vector<float>& x, void*) {
+    auto y = x;
+    for (float& v : y) v *= 0.5f;
+    return y;
+  });
+  for (const auto& line : t.response_db) {
+    for (const double v : line) EXPECT_NEAR(v, -6.0206, 1e-3);
+  }
+  for (const double v : t.aliasing_db) EXPECT_LT(v, -100.0);
+  for (const Harmonics& h : t.harmonics) EXPECT_LT(h.thd, 1e-4);
+  ASSERT_GE(t.hz.size(), 20u);
+}
+
+TEST(DeviceTraits, ACubeHasItsThirdHarmonic) {
+  // sin^3 = 3/4 sin - 1/4 sin 3: y = x + x^3 at amplitude A has harmonics A + 3/4 A^3 and A^3 / 4.
+  const auto t = traits_of([](const std::vector<float>& x, void*) {
+    auto y = x;
+    for (float& v : y) v += v * v * v;
+    return y;
+  });
+  const Harmonics& h = t.harmonics.back();
+  const double a = std::pow(10.0, h.level_db / 20.0);
+  EXPECT_NEAR(h.amplitude[0], a + 0.75 * a * a * a, 1e-5);
+  EXPECT_NEAR(h.amplitude[2], 0.25 * a * a * a, 1e-5);
+  EXPECT_NEAR(h.amplitude[1], 0.0, 1e-5);
+  EXPECT_NEAR(h.thd, 0.25 * a * a * a / (a + 0.75 * a * a * a), 1e-4);
+  // 3 f folds back above 8/3 kHz and lands between the harmonics, below it there is nothing.
+  for (std::size_t i = 0; i < t.hz.size(); ++i) {
+    if (t.hz[i] < 2600.0) {
+      EXPECT_LT(t.aliasing_db[i], -90.0) << t.hz[i];
+    } else if (t.hz[i] > 2700.0 && t.hz[i] < 5200.0) {
+      EXPECT_GT(t.aliasing_db[i], -40.0) << t.hz[i];
+    }
+  }
+}
+
+Experiment experiment(const char* effect, double own, double baseline, double dry) {
+  Experiment x;
+  x.instrument = "guitar";
+  x.effect = effect;
+  x.preset = "default";
+  StudyRun r;
+  r.own.mean.esr = own;
+  r.own.mean.attack_db = 0.5;
+  r.baseline.esr = baseline;
+  r.dry.esr = dry;
+  r.dry.attack_db = 4.0;
+  x.runs.push_back(r);
+  return x;
+}
+
+TEST(Claims, NumbersDecide) {
+  const auto verdict = [](const std::vector<Experiment>& all, const char* text) {
+    for (const Claim& c : judge(all)) {
+      if (c.text == text) return c.verdict;
+    }
+    ADD_FAILURE() << text;
+    return Verdict::kNotTested;
+  };
+  const char* distortion = "The network models distortion.";
+  EXPECT_EQ(verdict({experiment("Distortion 1", 0.01, 0.05, 0.9)}, distortion), Verdict::kShown);
+  EXPECT_EQ(verdict({experiment("Distortion 1", 0.06, 0.05, 0.9)}, distortion), Verdict::kNotShown);
+  EXPECT_EQ(verdict({experiment("Distortion 1", 1.2, 0.05, 0.9)}, distortion), Verdict::kContradicted);
+  EXPECT_EQ(verdict({experiment("EQ 1", 0.01, 0.05, 0.9)}, distortion), Verdict::kNotTested);
+  EXPECT_EQ(verdict({experiment("Distortion 1", std::nan(""), 0.05, 0.9)}, distortion), Verdict::kContradicted);
+  EXPECT_EQ(verdict({experiment("EQ 1", 0.01, 0.05, 0.9)}, "Attack is captured."), Verdict::kShown);
+  EXPECT_EQ(verdict({experiment("EQ 1", 0.01, 0.05, 0.9)}, "Models generalise between guitar and bass."),
+            Verdict::kNotTested);
+  ASSERT_NE(published("FxChain 2"), nullptr);
+  EXPECT_EQ(published("Tremolo 1"), nullptr);
+}
+
+TEST(Figures, DataScriptAndPicturesLieBesideEachOther) {
+  const TemporaryFolder folder;
+  Figure f{"a-figure", "It's a figure", "", {}};
+  Panel p;
+  p.axes.title = "panel";
+  p.axes.x_label = "x's";
+  p.series = {{"one", "", {1, 2, 3}, {1, std::nan(""), 9}},
+              {"two", "dots b", {1, std::nan(""), 2}, {4, std::nan(""), 5}}};
+  f.panels = {p, p};
+  const std::string missing = write_figures({f}, folder.path());
+  std::ifstream in(folder.path() / "a-figure.tsv");
+  std::stringstream text;
+  text << in.rdbuf();
+  EXPECT_NE(text.str().find("1\t1\n\n3\t9\n"), std::string::npos) << text.str();
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "a-figure.gp"));
+  if (missing.find("not installed") != std::string::npos) GTEST_SKIP() << missing;
+  EXPECT_EQ(missing, "");
+  for (const char* kind : {"svg", "pdf"})
+    EXPECT_GT(std::filesystem::file_size(folder.path() / (std::string("a-figure.") + kind)), 1000u);
+}
+
+}  // namespace
+}  // namespace cafx
