@@ -1,4 +1,4 @@
-# Finds out whether the CUDA backend can be built, and says so in one line. Sets CAFX_HAS_CUDA.
+# Finds out whether the CUDA backend can be built, and says so in one line. Sets CAFX_HAS_CUDA and CAFX_HAS_NCCL.
 #
 #   CAFX_CUDA=AUTO  where nvcc (CUDA 12 or newer) and cuDNN 9 are there      ON  or fail      OFF  never
 #   Without CMAKE_CUDA_ARCHITECTURES: the GPU of this machine; where there is none, PTX of 8.0, which newer GPUs compile
@@ -49,6 +49,19 @@ if(NOT why)
     set(CAFX_CUDART CUDA::cudart)
   endif()
   set(CAFX_HAS_CUDA ON)
+  # NCCL moves gradients between GPUs. Its header is enough; the library is loaded when it is needed.
+  find_path(CAFX_NCCL_INCLUDE nccl.h HINTS ENV NCCL_HOME ${cuda_root} PATH_SUFFIXES include)
+  find_library(CAFX_NCCL_LIBRARY NAMES libnccl.so.2 nccl HINTS ENV NCCL_HOME ${cuda_root} PATH_SUFFIXES lib lib64)
+  set(CAFX_HAS_NCCL OFF)
+  if(CAFX_NCCL_INCLUDE)
+    set(CAFX_HAS_NCCL ON)
+    if(NOT CAFX_NCCL_LIBRARY)
+      set(CAFX_NCCL_LIBRARY libnccl.so.2)
+    endif()
+    message(STATUS "Several GPUs: with NCCL (${CAFX_NCCL_INCLUDE}/nccl.h)")
+  else()
+    message(STATUS "Several GPUs: not built (no nccl.h; set NCCL_HOME to its folder)")
+  endif()
   message(STATUS "CUDA backend: CUDA ${CUDAToolkit_VERSION}, code for ${CMAKE_CUDA_ARCHITECTURES}")
 elseif(CAFX_CUDA STREQUAL "ON")
   message(FATAL_ERROR "CAFX_CUDA=ON: ${why}")

@@ -9,6 +9,23 @@ if(CAFX_HAS_CUDA)
   set_tests_properties(cuda.CudaTraining.AStepInTheSteadyStateIsOneCall PROPERTIES
     LABELS gpu ENVIRONMENT "CAFX_TEST_DEVICE=cuda;VGPU_PROFILE=/dev/null" RUN_SERIAL ON
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  # Several: the virtual GPU shows four; of real ones as many as there are.
+  add_executable(test_gpus ${CMAKE_CURRENT_LIST_DIR}/cuda/test_gpus.cpp)
+  target_link_libraries(test_gpus PRIVATE cafx_host cafx_reference cafx_managed GTest::gtest_main)
+  add_test(NAME cuda.Gpus COMMAND test_gpus --gtest_filter=-*IsLost*)
+  add_test(NAME cuda.Gpus.WhereWorkIsDoneLate COMMAND test_gpus --gtest_filter=*TwoRuns*)
+  add_test(NAME cuda.Gpus.OneThatIsLost COMMAND test_gpus --gtest_filter=*IsLost*)
+  foreach(test "cuda.Gpus/VGPU_DEVICES=4,VGPU_TIMEOUT=60" "cuda.Gpus.WhereWorkIsDoneLate/VGPU_DEVICES=2,VGPU_LAZY=1,VGPU_TIMEOUT=60"
+               "cuda.Gpus.OneThatIsLost/VGPU_DEVICES=2,VGPU_NOFAIL=1,VGPU_TIMEOUT=3")
+    string(REPLACE "/" ";" test "${test}")
+    list(GET test 0 name)
+    list(GET test 1 environment)
+    string(REPLACE "," ";" environment "CAFX_TEST_DEVICE=cuda,${environment}")
+    set_tests_properties(${name} PROPERTIES LABELS gpu RUN_SERIAL ON TIMEOUT 900 ENVIRONMENT "${environment}"
+      SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  endforeach()
+  add_test(NAME cuda.cli_gpus COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/cuda_gpus.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(cuda.cli_gpus PROPERTIES LABELS gpu RUN_SERIAL ON TIMEOUT 900 SKIP_RETURN_CODE 77)
   add_test(NAME cuda.cli COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/cuda.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
   set_tests_properties(cuda.cli PROPERTIES LABELS gpu RUN_SERIAL ON TIMEOUT 900 SKIP_RETURN_CODE 77)
 endif()

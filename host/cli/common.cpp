@@ -6,6 +6,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
+#include "kernels/exchange/exchange.h"
 
 namespace cafx {
 
@@ -86,6 +87,22 @@ OwnedContext::OwnedContext(const DeviceOptions& options) {
   context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
   context.pool = pool.get();
   use_device(context, options.device);
+}
+
+std::string text_of(const DeviceInfo& d) {
+  const auto gib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 30); };
+  return fmt::format("GPU {}: {}, architecture {}.{}, {} multiprocessors, {:.1f} GiB of memory, {:.1f} GiB free; {}.\n",
+                     d.index, d.name, d.major, d.minor, d.n_sm, gib(d.memory), gib(d.free),
+                     d.usable ? "it can be used" : "it cannot be used: " + d.reason);
+}
+
+std::string text_of_exchange(int n_gpus) {
+  if (n_gpus < 2) return "";
+  try {
+    return fmt::format("Several GPUs can share a batch, through {}: --gpus all.\n", exchange_name());
+  } catch (const Error& e) {
+    return fmt::format("Several GPUs cannot share a batch: {}.\n", e.what());
+  }
 }
 
 void write_text(const std::string& path, const std::string& text) {

@@ -62,6 +62,11 @@ struct OwnedContext {
   Context context;
 };
 
+struct DeviceInfo;
+std::string text_of(const DeviceInfo&);  // a line, ended
+// Whether several GPUs can share a batch, and why not: a line; nothing where there is only one.
+std::string text_of_exchange(int n_gpus);
+
 void write_text(const std::string& path, const std::string& text);  // to a file, or to standard output for "-"
 
 // A run's data, read as its config says, and the split that follows from it.

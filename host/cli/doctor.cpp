@@ -9,7 +9,6 @@ namespace cafx {
 namespace {
 
 std::string version_of(int cuda) { return fmt::format("{}.{}", cuda / 1000, cuda % 1000 / 10); }
-double gib(std::size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
 
 std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallbacks) {
   std::string text = fmt::format("This is cafx {}. Its CPU kernels use {} on {} threads.\n", kVersion,
@@ -27,15 +26,12 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
   if (info.cudnn > 0 && info.cudnn / 10000 != info.cudnn_built / 10000) {
     text += fmt::format("The cuDNN library that is found is {}, of another major version.\n", info.cudnn);
   }
-  for (const DeviceInfo& d : info.devices) {
-    text += fmt::format("GPU {}: {}, architecture {}.{}, {} multiprocessors, {:.1f} GiB of memory, {:.1f} GiB free; ",
-                        d.index, d.name, d.major, d.minor, d.n_sm, gib(d.memory), gib(d.free));
-    text += d.usable ? "it can be used.\n" : fmt::format("it cannot be used: {}.\n", d.reason);
-  }
+  for (const DeviceInfo& d : info.devices) text += cafx::text_of(d);
   if (!info.reason.empty()) {
     return text + fmt::format("CUDA is not used because {}; cafx computes on the CPU.\n", info.reason);
   }
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
+  text += text_of_exchange(static_cast<int>(info.devices.size()));
   if (fallbacks.empty()) {
     text += "cuDNN runs all convolutions of the preset 'paper' in a deterministic way.\n";
   } else {

@@ -2,6 +2,8 @@
 
 #include "host/cli/common.h"
 #include "host/export/model_file.h"
+#include "host/train/gpu_team.h"
+#include "host/train/stepper.h"
 #include "kernels/device/memory.h"
 
 namespace cafx {
@@ -20,18 +22,45 @@ std::string table_text(const std::vector<LayerRow>& rows) {
   return text + fmt::format("{:<18} {:<14} {:>10} {:>14}  a frame, forward\n", "total", "", parameters, multiply_adds);
 }
 
-// Of training, without the audio, whose size the data decides.
-std::string memory_text(const std::string& device, const CafxConfig& config, int batch) {
+double mib(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
+
+// Of training on one device, without the audio, whose size the data decides. `batch`: of all GPUs together.
+std::string memory_text(const std::string& device, const CafxConfig& config, int batch, int gpus) {
   DeviceOptions options;
   options.device = device;
   const OwnedContext own(options);
-  const MemoryPlan plan = plan_memory(own.context, config, batch, 0, 0);
-  const auto mib = [](std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; };
+  const MemoryPlan plan = plan_memory(own.context, config, frames_at_once(batch, 1, gpus), 0, 0, gpus);
   return fmt::format(
-      "training with batches of {} on {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations and workspace "
-      "{:.1f}), beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is {}\n",
-      batch, device_name(own.context), mib(plan.total()), mib(plan.weights), mib(plan.activations), mib(plan.free),
-      largest_batch(own.context, config, 0, std::size_t{1} << 20));
+      "training with {} frames at a time on {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations and "
+      "workspace {:.1f}{}), beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is "
+      "{}\n",
+      frames_at_once(batch, 1, gpus), device_name(own.context), mib(plan.total()), mib(plan.weights),
+      mib(plan.activations),
+      gpus > 1 ? fmt::format(", parts of gradients from the others {:.1f}", mib(plan.exchange)) : "", mib(plan.free),
+      gpus * largest_batch(own.context, config, 0, std::size_t{1} << 20, gpus));
+}
+
+std::string memory_text(const std::string& device, const std::string& gpus, const CafxConfig& config, int batch) {
+  const std::vector<int> all = choose_gpus(device, gpus, true);
+  if (all.size() < 2) {
+    return memory_text(all.empty() ? device : fmt::format("cuda:{}", all[0]), config, batch, 1);
+  }
+  const auto n = static_cast<int>(all.size());
+  std::string text = fmt::format("a batch of {} frames is shared by {} GPUs:\n", batch, n);
+  for (const int gpu : all)
+    text += fmt::format("GPU {}: {}", gpu, memory_text(fmt::format("cuda:{}", gpu), config, batch, n));
+  const std::size_t bytes = exchange_bytes(CafxModel(config).n_floats(), n);
+  return text + fmt::format("each GPU sends {:.3f} MiB a step and receives as much; NCCL's own buffers come on top\n",
+                            mib(bytes));
+}
+
+int list_gpus() {
+  const CudaInfo info = cuda_info();
+  std::string text;
+  for (const DeviceInfo& d : info.devices) text += text_of(d);
+  if (!info.reason.empty()) text += fmt::format("CUDA is not used: {}.\n", info.reason);
+  write_text("-", text + text_of_exchange(static_cast<int>(info.devices.size())));
+  return 0;
 }
 
 }  // namespace
@@ -40,7 +69,7 @@ void add_info(CLI::App& app, Run& run) {
   struct Arguments {
     std::string model;
     bool pretrain = false, json = false;
-    std::string device;
+    std::string device, gpus;
     ConfigOptions config;
   };
   auto args = std::make_shared<Arguments>();
@@ -50,12 +79,19 @@ void add_info(CLI::App& app, Run& run) {
   c->add_flag("--pretrain", args->pretrain, "the form that is pretrained");
   c->add_option("--device", args->device, "cpu, cuda, cuda:N: also what training takes of its memory")
       ->option_text("NAME");
+  CLI::Option* gpus =
+      c->add_option("--gpus", args->gpus,
+                    "the GPUs of this machine; with a number, all, or a list such as 0,2: what training on them takes");
+  gpus->expected(0, 1)->option_text("[N|all|LIST]");
   c->add_flag("--json", args->json, "as JSON");
   c->footer(
       "Examples:  cafx info --preset journal\n           cafx info --preset paper --set train.batch=512 --device "
-      "cuda\n           cafx info runs/ds1");
-  c->callback([args, &run] {
-    run = [args] {
+      "cuda --gpus 4\n           cafx info runs/ds1\n           cafx info --gpus");
+  c->callback([args, gpus, &run] {
+    const bool list = gpus->count() > 0 && args->gpus.empty();
+    run = [args, list] {
+      if (list) return list_gpus();
+      if (!args->gpus.empty() && args->device.empty()) args->device = "cuda";
       CafxConfig config;
       int batch = 0;
       CafxForm form = args->pretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
@@ -95,7 +131,7 @@ void add_info(CLI::App& app, Run& run) {
       text +=
           fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n", config.frame,
                       1e3 * config.frame / config.sample_rate, config.hop, config.sample_rate, config.frame);
-      if (!args->device.empty()) text += memory_text(args->device, config, batch > 0 ? batch : 32);
+      if (!args->device.empty()) text += memory_text(args->device, args->gpus, config, batch > 0 ? batch : 32);
       for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
         if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);
       }

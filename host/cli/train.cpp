@@ -6,6 +6,7 @@
 #include "host/cli/progress.h"
 #include "host/eval/eval.h"
 #include "host/export/model_file.h"
+#include "host/train/gpu_team.h"
 #include "host/train/run_folder.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
@@ -23,7 +24,7 @@ double checkpoint_seconds() {
 struct TrainArguments {
   ConfigOptions config;
   DeviceOptions device;
-  std::string out, batch;
+  std::string out, batch, gpus;
   bool json = false, quiet = false;
 };
 
@@ -32,13 +33,22 @@ void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& dat
   if (args.batch.empty()) return;
   Fields fields = describe(config);
   if (args.batch != "auto") return set_field(fields, "train.batch", args.batch, "--batch");
-  const OwnedContext own(args.device);
-  if (own.context.device == Device::kCpu) return;
+  const std::vector<int> gpus =
+      choose_gpus(args.device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
   const int hop = config.train.hop > 0 ? config.train.hop : config.model.hop;
-  const FrameSet frames = make_frames(data, split.train, config.model.frame, hop, config.train.silence_db);
-  const int most = largest_batch(own.context, config.model, 4 * frames.dry.size(), 2 * frames.refs.size());
+  const auto n_gpus = static_cast<int>(std::max<std::size_t>(1, gpus.size()));
+  int most = 0;
+  for (int i = 0; i < n_gpus; ++i) {  // the GPU with the least memory decides
+    DeviceOptions device = args.device;
+    if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[static_cast<std::size_t>(i)]);
+    const OwnedContext own(device);
+    if (own.context.device == Device::kCpu) return;
+    const FrameSet frames = make_frames(data, split.train, config.model.frame, hop, config.train.silence_db);
+    const int here = largest_batch(own.context, config.model, 4 * frames.dry.size(), 2 * frames.refs.size(), n_gpus);
+    most = i == 0 ? here : std::min(most, here);
+  }
   if (most == 0) throw Error("--batch auto: not even one frame fits into the GPU's free memory; use --device cpu");
-  config.train.batch = most;
+  config.train.batch = most * n_gpus;
 }
 
 // After training: the test notes, where there are any, and the closing words.
@@ -52,7 +62,11 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
   auto result = nlohmann::ordered_json::parse(RunFolder::read(outcome.folder / "result.json"));
   if (config.train.epochs > 0 && !split.test.empty()) {
     const ModelFile file = load_model(outcome.folder);
-    const OwnedContext own(args.device);
+    DeviceOptions device = args.device;
+    const std::vector<int> gpus =
+        choose_gpus(device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
+    if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[0]);
+    const OwnedContext own(device);
     const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", config.model.hop);
     write_text((outcome.folder / "eval.json").string(), to_json(e));
     result["test"] = nlohmann::ordered_json::parse(to_json(e));
@@ -70,7 +84,9 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
 
 int train_command(const TrainArguments& args) {
   RunConfig config = args.config.resolve();
+  if (!args.gpus.empty()) config.train.gpus = args.gpus;
   check(config, args.config.file.empty() ? "config" : args.config.file);
+  choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
   // The folder may be resumed from anywhere.
   for (std::string* path : {&config.data.path, &config.data.dry, &config.data.wet, &config.train.init_from}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
@@ -96,6 +112,7 @@ int train_command(const TrainArguments& args) {
   options.threads = args.device.threads;
   options.isa = args.device.isa;
   options.device = args.device.device;
+  options.gpus = args.gpus;
   options.stop = &stop_requested;
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();
@@ -109,6 +126,7 @@ int resume_command(const TrainArguments& args) {
   options.threads = args.device.threads;
   options.isa = args.device.isa;
   options.device = args.device.device;
+  options.gpus = args.gpus;
   options.stop = &stop_requested;
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();
@@ -120,6 +138,8 @@ int resume_command(const TrainArguments& args) {
 
 void add_common(CLI::App& app, TrainArguments& args) {
   args.device.add_to(app);
+  app.add_option("--gpus", args.gpus, "GPUs that share every batch: a number, all, or a list such as 0,2")
+      ->option_text("N|all|LIST");
   app.add_flag("--json", args.json, "one JSON object with the result on standard output");
   app.add_flag("--quiet", args.quiet, "no progress");
 }
@@ -139,7 +159,8 @@ void add_train(CLI::App& app, Run& run) {
   c->footer(
       "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
       "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
-      "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n\n"
+      "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
+      "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n\n"
       "Settings (of the preset 'default'):\n" +
       help_text(describe(defaults)));
   c->callback([args, &run] { run = [args] { return train_command(*args); }; });
@@ -150,7 +171,7 @@ void add_resume(CLI::App& app, Run& run) {
   CLI::App* c = app.add_subcommand("resume", "go on with a run that was stopped, to the same bits");
   c->add_option("run", args->out, "folder of the run")->required();
   add_common(*c, *args);
-  c->footer("Example:  cafx resume runs/ds1");
+  c->footer("Examples:  cafx resume runs/ds1\n           cafx resume runs/ds1 --device cuda --gpus 2");
   c->callback([args, &run] { run = [args] { return resume_command(*args); }; });
 }
 

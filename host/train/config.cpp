@@ -41,6 +41,8 @@ Fields describe(TrainConfig& c) {
       field("silence_db", c.silence_db, -400, 0,
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
       field("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
+      field("gpus", c.gpus,
+            "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one"),
   };
 }
 
@@ -95,13 +97,15 @@ void check(const RunConfig& c, const std::string& where) {
 }
 
 std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init) {
-  // Where the data lies does not decide the result; what it holds does.
+  // Where the data lies does not decide the result; what it holds does. Neither does the number of GPUs, but for rounding.
   c.data.path.clear();
   c.data.dry.clear();
   c.data.wet.clear();
   c.train.init_from = init;
   Hasher hasher;
-  hasher.add(to_toml(describe(c)));
+  Fields fields = describe(c);
+  std::erase_if(fields, [](const Field& f) { return f.name == "train.gpus"; });
+  hasher.add(to_toml(fields));
   hasher.add(data_hash);
   return hasher.hex().substr(0, 12);
 }

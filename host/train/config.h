@@ -35,6 +35,7 @@ struct TrainConfig {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double silence_db = -200.0;
   std::string init_from;
+  std::string gpus;  // not in the run's hash: another number changes the rounding alone
 };
 Fields describe(TrainConfig&);
 // The factor that lr_scaling puts on the rates for this batch.

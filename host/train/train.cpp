@@ -8,6 +8,7 @@
 
 #include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
+#include "host/train/gpu_team.h"
 #include "host/train/run_folder.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
@@ -40,7 +41,7 @@ class Session {
         pool_(options.threads > 0 ? options.threads : available_threads()) {
     context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
     context_.pool = &pool_;
-    use_device(context_, options.device);
+    open_device();
     const CafxConfig& m = config.model;
     const int hop = config.train.hop > 0 ? config.train.hop : m.hop;
     const int validation_hop = config.train.validation_hop > 0 ? config.train.validation_hop : m.hop;
@@ -104,8 +105,21 @@ class Session {
   }
 
  private:
+  void open_device() {
+    const bool asked = !options_.gpus.empty();
+    const std::vector<int> gpus = choose_gpus(options_.device, asked ? options_.gpus : config_.train.gpus, asked);
+    if (gpus.empty()) return use_device(context_, options_.device);
+    if (gpus.size() == 1) return use_cuda(context_, gpus[0]);
+    team_ = std::make_unique<GpuTeam>(context_, gpus);
+    context_ = team_->context(0);
+    make_current(context_);
+    say(fmt::format("{} GPUs share every batch ({})", team_->size(), team_->name()));
+    if (!team_->alike()) say("the GPUs are not alike: every step waits for the slowest");
+  }
+
   // What decides the bits beside config and data.
   std::string processor() const {
+    if (team_) return team_->name();
     return context_.device == Device::kCuda ? device_name(context_) : std::string(to_string(context_.isa));
   }
 
@@ -186,8 +200,9 @@ class Session {
   double validate() {
     const DeviceFrames& set = validation_.refs.empty() ? *frames_ : *validation_frames_;
     double total = 0.0;
-    for (std::size_t i = 0; i < set.size(); i += static_cast<std::size_t>(config_.train.batch)) {
-      const auto n = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), set.size() - i);
+    const std::size_t most = frames_at_a_time();
+    for (std::size_t i = 0; i < set.size(); i += most) {
+      const auto n = std::min(most, set.size() - i);
       total += model_->loss(context_, set.batch(i, static_cast<int>(n))) * static_cast<double>(n);
     }
     const double mean = total / static_cast<double>(set.size());
@@ -272,11 +287,20 @@ class Session {
                     config_.model.saaf_lo, config_.model.saaf_hi));
   }
 
+  // Frames that pass forward at a time. On a GPU no more than training has memory for: its graphs know their buffers by
+  // address, and a larger batch would move them.
+  std::size_t frames_at_a_time() const {
+    const TrainConfig& t = config_.train;
+    return static_cast<std::size_t>(context_.device == Device::kCpu ? t.batch
+                                                                    : frames_at_once(t.batch, t.accumulate, n_gpus()));
+  }
+
   double saaf_input_peak() {
     const auto n = std::min<std::size_t>(training_.refs.size(), 512);
     double peak = 0.0;
-    for (std::size_t i = 0; i < n; i += static_cast<std::size_t>(config_.train.batch)) {
-      const auto count = std::min<std::size_t>(static_cast<std::size_t>(config_.train.batch), n - i);
+    const std::size_t most = frames_at_a_time();
+    for (std::size_t i = 0; i < n; i += most) {
+      const auto count = std::min(most, n - i);
       std::vector<FrameRef> frames;  // spread over all notes
       for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
       const DeviceFrames chosen(context_, training_.dry, training_.wet, frames);
@@ -314,22 +338,28 @@ class Session {
     settings.adam.beta2 = static_cast<float>(t.beta2);
     settings.adam.epsilon = static_cast<float>(t.epsilon);
     settings.adam.weight_decay = static_cast<float>(t.weight_decay);
-    stepper_ = make_stepper(context_, *model_, *frames_, settings, decay_mask, checkpoint_.m, checkpoint_.v);
+    stepper_ = team_ ? make_stepper(*team_, *model_, *frames_, settings, decay_mask, checkpoint_.m, checkpoint_.v)
+                     : make_stepper(context_, *model_, *frames_, settings, decay_mask, checkpoint_.m, checkpoint_.v);
   }
 
-  void refuse_what_does_not_fit() const {
+  void refuse_what_does_not_fit() {
     if (context_.device == Device::kCpu) return;
+    if (!team_) return refuse_what_does_not_fit(context_);
+    team_->run([&](int r) { refuse_what_does_not_fit(team_->context(r)); });
+  }
+
+  void refuse_what_does_not_fit(const Context& context) const {
+    const TrainConfig& t = config_.train;
     const std::size_t samples = both_.size() + 2 * validation_.dry.size(),
                       frames = both_refs_.size() + validation_.refs.size();
     const MemoryPlan plan =
-        plan_memory(context_, config_.model,
-                    (config_.train.batch + config_.train.accumulate - 1) / config_.train.accumulate, samples, frames);
+        plan_memory(context, config_.model, frames_at_once(t.batch, t.accumulate, n_gpus()), samples, frames, n_gpus());
     if (plan.total() <= plan.free) return;
-    const int most = largest_batch(context_, config_.model, samples, frames);
-    throw Error("train.batch = {}: needs {:.1f} MiB of the GPU's memory, {:.1f} are free; {}", config_.train.batch,
+    const int most = largest_batch(context, config_.model, samples, frames, n_gpus());
+    throw Error("train.batch = {}: needs {:.1f} MiB of the GPU's memory, {:.1f} are free; {}", t.batch,
                 static_cast<double>(plan.total()) / 1048576.0, static_cast<double>(plan.free) / 1048576.0,
                 most > 0 ? fmt::format("set train.batch = {}, or train.accumulate to take it in parts",
-                                       most * config_.train.accumulate)
+                                       most * t.accumulate * n_gpus())
                          : "not even one frame fits; use --device cpu");
   }
 
@@ -460,6 +490,7 @@ class Session {
     return {c.finished, folder_.path(), c.best, c.last_training, c.total_steps, seconds_since(started_)};
   }
 
+  int n_gpus() const { return team_ ? team_->size() : 1; }
   Counters& counters() { return checkpoint_.counters; }
   const Counters& counters() const { return checkpoint_.counters; }
   bool pretraining() const { return counters().stage == 0; }
@@ -478,6 +509,7 @@ class Session {
   const TrainOptions& options_;
   RunFolder& folder_;
   ThreadPool pool_;
+  std::unique_ptr<GpuTeam> team_;  // where several GPUs train; context_ is then that of rank 0
   Context context_;
   FrameSet training_, validation_;
   std::vector<float> both_;
@@ -514,9 +546,10 @@ FrameSet make_frames(const Dataset& data, const std::vector<int>& which, int fra
 }
 
 MemoryPlan plan_memory(const Context& context, const CafxConfig& config, int batch, std::size_t n_samples,
-                       std::size_t n_frames) {
+                       std::size_t n_frames, int gpus) {
   const CafxModel model(config);
   MemoryPlan plan;
+  if (gpus > 1) plan.exchange = exchange_scratch(model.n_floats(), gpus);
   plan.weights = 5 * sizeof(float) * static_cast<std::size_t>(model.n_floats());
   plan.activations = model.training_memory(context, batch);
   plan.audio = sizeof(float) * n_samples + n_frames * (sizeof(FrameRef) + sizeof(std::uint32_t));
@@ -524,10 +557,11 @@ MemoryPlan plan_memory(const Context& context, const CafxConfig& config, int bat
   return plan;
 }
 
-int largest_batch(const Context& context, const CafxConfig& config, std::size_t n_samples, std::size_t n_frames) {
+int largest_batch(const Context& context, const CafxConfig& config, std::size_t n_samples, std::size_t n_frames,
+                  int gpus) {
   int most = 0;
   for (int batch = 1; static_cast<std::size_t>(batch) <= std::max<std::size_t>(1, n_frames); batch *= 2) {
-    const MemoryPlan plan = plan_memory(context, config, batch, n_samples, n_frames);
+    const MemoryPlan plan = plan_memory(context, config, batch, n_samples, n_frames, gpus);
     if (plan.total() > plan.free / 10 * 9) break;
     most = batch;
   }

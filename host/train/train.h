@@ -12,7 +12,7 @@
 //   run.lock                 held while a process works in the folder
 //
 // Bits     same config, data and instruction set: same weights, for any number of threads and however often it was
-//          killed and resumed.
+//          killed and resumed. Several GPUs: same bits for the same number of them; another number rounds differently.
 // Errors   Error names file and key. Non-finite loss or gradient: Error with tensor and step, last checkpoint kept.
 #pragma once
 
@@ -53,6 +53,7 @@ struct TrainOptions {
   int threads = 0;                          // 0: all that this process may use
   std::string isa;                          // empty: the best there is
   std::string device = "cpu";               // as use_device takes it
+  std::string gpus;                         // as choose_gpus takes it; empty: as the config says
   const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
   TrainObserver* observer = nullptr;
   // Called before what others may see is written; what it throws ends the run. A sweep asks here whether the run is
@@ -79,13 +80,16 @@ TrainOutcome resume(const TrainOptions&);
 struct MemoryPlan {
   std::size_t weights = 0;  // parameters, gradient, moments, mask
   std::size_t activations = 0;
-  std::size_t audio = 0;  // notes and the places of their frames
+  std::size_t audio = 0;     // notes and the places of their frames
+  std::size_t exchange = 0;  // what other GPUs send; NCCL's own buffers are not counted
   std::size_t free = 0;
-  std::size_t total() const { return weights + activations + audio; }
+  std::size_t total() const { return weights + activations + audio + exchange; }
 };
-MemoryPlan plan_memory(const Context&, const CafxConfig&, int batch, std::size_t n_samples, std::size_t n_frames);
+// `batch`: the frames that it works on at a time (frames_at_once); `gpus`: that share a step's.
+MemoryPlan plan_memory(const Context&, const CafxConfig&, int batch, std::size_t n_samples, std::size_t n_frames,
+                       int gpus = 1);
 // The largest power of two that fits into nine tenths of what is free and is not more than n_frames; 0: not even one.
-int largest_batch(const Context&, const CafxConfig&, std::size_t n_samples, std::size_t n_frames);
+int largest_batch(const Context&, const CafxConfig&, std::size_t n_samples, std::size_t n_frames, int gpus = 1);
 
 // The resolved config of the run in a folder.
 RunConfig read_run_config(const std::filesystem::path& folder);

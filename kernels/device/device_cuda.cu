@@ -50,14 +50,63 @@ namespace {
 
 __global__ void probe_kernel(int* out) { *out = 1; }
 
-// Why device `index` cannot run this binary's kernels; empty where it can.
+// The number of GPUs, and why there is none.
+int count_gpus(std::string& reason) {
+  int n = 0, driver = 0;
+  const cudaError_t code = cudaGetDeviceCount(&n);
+  if (code == cudaSuccess && n > 0) return n;
+  cudaGetLastError();
+  cudaDriverGetVersion(&driver);
+  reason = code == cudaErrorInsufficientDriver && driver == 0 ? "no NVIDIA driver is installed"
+           : code == cudaErrorInsufficientDriver
+               ? fmt::format("the NVIDIA driver runs CUDA up to {}.{} and this binary needs {}.{}; update the driver",
+                             driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10)
+           : code != cudaSuccess && code != cudaErrorNoDevice ? cudaGetErrorString(code)
+                                                              : "no NVIDIA GPU was found";
+  return 0;
+}
+
+}  // namespace
+
+int gpu_count() {
+  std::string reason;
+  return count_gpus(reason);
+}
+
+// Why GPU `index` cannot run this binary's kernels; empty where it can. It and no other GPU is touched.
 std::string why_not(int index) {
+  std::string reason;
+  const int n = count_gpus(reason);
+  if (n == 0) return reason;
+  if (index >= n)
+    return fmt::format("there {} here, numbered from 0", n == 1 ? "is 1 GPU" : fmt::format("are {} GPUs", n));
   if (cudaSetDevice(index) != cudaSuccess) return cudaGetErrorString(cudaGetLastError());
   cudaFuncAttributes attributes;
   const cudaError_t code = cudaFuncGetAttributes(&attributes, probe_kernel);
   cudaGetLastError();
   if (code == cudaSuccess) return "";
-  return fmt::format("{}: this binary holds no code for it", cudaGetErrorString(code));
+  return fmt::format("{}: this binary holds code for {} and not for this GPU; build it on this machine",
+                     cudaGetErrorString(code), CAFX_CUDA_ARCHITECTURES);
+}
+
+namespace {
+
+DeviceInfo describe_gpu(int index) {
+  DeviceInfo d;
+  d.index = index;
+  cudaDeviceProp p{};
+  if (cudaGetDeviceProperties(&p, index) == cudaSuccess) {
+    d.name = p.name;
+    d.major = p.major;
+    d.minor = p.minor;
+    d.n_sm = p.multiProcessorCount;
+    d.memory = p.totalGlobalMem;
+  }
+  d.reason = why_not(index);
+  d.usable = d.reason.empty();
+  std::size_t total = 0;
+  if (d.usable) cudaMemGetInfo(&d.free, &total);
+  return d;
 }
 
 }  // namespace
@@ -70,51 +119,32 @@ CudaInfo info() {
   info.cudnn_built = CUDNN_VERSION;
   cudaRuntimeGetVersion(&info.runtime);
   cudaDriverGetVersion(&info.driver);
-  int n = 0;
-  const cudaError_t code = cudaGetDeviceCount(&n);
-  if (code != cudaSuccess || n == 0) {
-    cudaGetLastError();
-    info.reason = code == cudaErrorInsufficientDriver && info.driver == 0 ? "no NVIDIA driver is installed"
-                  : code == cudaErrorInsufficientDriver ? "the NVIDIA driver is too old for this binary"
-                  : code != cudaSuccess                 ? cudaGetErrorString(code)
-                                                        : "no NVIDIA GPU was found";
-    return info;
-  }
+  const int n = count_gpus(info.reason);
+  if (n == 0) return info;
   info.cudnn = static_cast<long>(cudnnGetVersion());
   info.cublas = static_cast<long>(cublasLtGetVersion());
+  int current = 0;
+  cudaGetDevice(&current);
   bool any = false;
   for (int i = 0; i < n; ++i) {
-    DeviceInfo d;
-    d.index = i;
-    cudaDeviceProp p{};
-    if (cudaGetDeviceProperties(&p, i) == cudaSuccess) {
-      d.name = p.name;
-      d.major = p.major;
-      d.minor = p.minor;
-      d.n_sm = p.multiProcessorCount;
-      d.memory = p.totalGlobalMem;
-    }
-    d.reason = why_not(i);
-    d.usable = d.reason.empty();
-    std::size_t total = 0;
-    if (d.usable) cudaMemGetInfo(&d.free, &total);
-    any = any || d.usable;
-    info.devices.push_back(d);
+    info.devices.push_back(describe_gpu(i));
+    any = any || info.devices.back().usable;
   }
-  cudaSetDevice(0);
+  cudaSetDevice(current);
   if (!any) info.reason = info.devices[0].reason;
   return info;
 }
 
 std::shared_ptr<CudaDevice> open(int index) {
-  const CudaInfo all = info();
-  if (!all.reason.empty())
-    throw Error("CUDA cannot be used: {}; use --device cpu ('cafx doctor' tells more)", all.reason);
-  if (index >= static_cast<int>(all.devices.size())) {
-    throw Error("--device cuda:{}: there are {} GPUs, numbered from 0", index, all.devices.size());
+  std::string none;
+  const int n = count_gpus(none);
+  if (n == 0) throw Error("CUDA cannot be used: {}; use --device cpu ('cafx doctor' tells more)", none);
+  if (index >= n) {
+    throw Error("--device cuda:{}: there {}, numbered from 0", index,
+                n == 1 ? "is 1 GPU" : fmt::format("are {} GPUs", n));
   }
-  const DeviceInfo& d = all.devices[static_cast<std::size_t>(index)];
-  if (!d.usable) throw Error("GPU {} ({}) cannot be used: {}; use --device cpu", index, d.name, d.reason);
+  const DeviceInfo d = describe_gpu(index);
+  if (!d.usable) throw Error("GPU {} ({}) cannot be used: {}; or use --device cpu", index, d.name, d.reason);
   CAFX_CUDA_CHECK(cudaSetDevice(index));
   auto device = std::make_shared<CudaDevice>();
   device->index = index;
@@ -138,6 +168,8 @@ std::shared_ptr<CudaDevice> open(int index) {
   CAFX_CUBLAS_CHECK(cublasSetMathMode(device->blas, CUBLAS_DEFAULT_MATH));
   return device;
 }
+
+void make_current(const Context& context) { CAFX_CUDA_CHECK(cudaSetDevice(context.cuda->index)); }
 
 std::string name(const Context& context) {
   const CudaDevice& d = *context.cuda;

@@ -18,6 +18,7 @@ Readback::Readback(const Context&, const void*, std::size_t) {
 }
 Readback::~Readback() = default;
 const void* Readback::data() { return nullptr; }
+bool Readback::ready() { return true; }
 
 void profile_begin(const Context&) {}
 void profile_end(const Context&) {}

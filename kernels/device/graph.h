@@ -26,7 +26,7 @@ class Graph {
   std::unique_ptr<State> state_;
 };
 
-// A copy to the host that is under way: data() waits for it and for nothing enqueued later.
+// A copy to the host that is under way: data() waits for it and for nothing enqueued later; ready() says whether it would.
 class Readback {
  public:
   Readback(const Context&, const void* from, std::size_t bytes);
@@ -34,6 +34,7 @@ class Readback {
   Readback(const Readback&) = delete;
   Readback& operator=(const Readback&) = delete;
   const void* data();
+  bool ready();
 
  private:
   struct State;

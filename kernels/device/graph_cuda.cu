@@ -58,6 +58,15 @@ const void* Readback::data() {
   CAFX_CUDA_CHECK(cudaEventSynchronize(state_->done));
   return state_->data;
 }
+bool Readback::ready() {
+  const cudaError_t code = cudaEventQuery(state_->done);
+  if (code == cudaErrorNotReady) {
+    cudaGetLastError();
+    return false;
+  }
+  CAFX_CUDA_CHECK(code);
+  return true;
+}
 
 void profile_begin(const Context& context) {
   CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));

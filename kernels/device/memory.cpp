@@ -21,6 +21,9 @@ CAFX_CUDA(std::string, name, (const Context&));
 CAFX_CUDA(std::vector<ConvolutionPlan>, convolution_plans, (const Context&));
 CAFX_CUDA(CudaInfo, info, ());
 CAFX_CUDA(std::shared_ptr<CudaDevice>, open, (int index));
+CAFX_CUDA(std::string, why_not, (int index));
+CAFX_CUDA(int, gpu_count, ());
+CAFX_CUDA(void, make_current, (const Context&));
 
 void* allocate(const Context& context, std::size_t bytes) {
   CAFX_CUDA_CALL(context, allocate, bytes);
@@ -82,6 +85,20 @@ void use_cuda(Context& context, [[maybe_unused]] int index) {
 #endif
 }
 
+int gpu_count() {
+#ifdef CAFX_HAS_CUDA
+  return cuda::gpu_count();
+#else
+  return 0;
+#endif
+}
+
+void make_current([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) cuda::make_current(context);
+#endif
+}
+
 std::string device_name([[maybe_unused]] const Context& context) {
 #ifdef CAFX_HAS_CUDA
   if (context.device == Device::kCuda) return cuda::name(context);
@@ -100,7 +117,9 @@ void use_device(Context& context, const std::string& name) {
   if (name == "cpu") return;
   if (name == "cuda") return use_cuda(context, 0);
   if (name == "auto") {
-    if (cuda_info().reason.empty()) use_cuda(context, 0);
+#ifdef CAFX_HAS_CUDA
+    if (cuda::why_not(0).empty()) use_cuda(context, 0);
+#endif
     return;
   }
   if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&

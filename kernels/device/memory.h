@@ -81,6 +81,12 @@ CudaInfo cuda_info();
 // Opens GPU `index` and makes `context` use it; the context keeps it open. Error says what is missing and what to do.
 void use_cuda(Context& context, int index = 0);
 
+// GPUs that the driver shows; 0 without one, without a driver, or in a build without CUDA.
+int gpu_count();
+
+// Makes the context's GPU the one that this thread calls: every thread that works with a context does so first.
+void make_current(const Context&);
+
 // Of the context's GPU, with its architecture: "cuda 9.0 (NVIDIA H100)".
 std::string device_name(const Context&);
 

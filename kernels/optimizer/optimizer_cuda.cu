@@ -152,7 +152,7 @@ __global__ void end_kernel(StepState* state, StepRecord* records, const double* 
 
 void step_begin(const Context& context, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
                 const std::uint32_t* order, int B, int batch) {
-  launch(context, begin_kernel, blocks_for(B), kThreads, 0, state, table, refs, all, order, B, batch);
+  launch(context, begin_kernel, blocks_for(std::max(B, 1)), kThreads, 0, state, table, refs, all, order, B, batch);
 }
 
 void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss,

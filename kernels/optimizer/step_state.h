@@ -4,7 +4,7 @@
 //   Before an epoch the host writes the order of the frames and a table of scalars, one row a step; after every few
 //   steps it reads the records. index counts steps from the epoch's first.
 //
-//   step_begin   refs[b] = all[order[index * batch + b]], scalars = table[index]
+//   step_begin   refs[b] = all[order[index * batch + b]] for b < B, scalars = table[index]; B may be 0
 //   step_end     records[index] = {mean loss, gradient norm}; gradient_scale from clip_norm (0: none); skip is set for
 //                good where one of them is not finite, and adam_step then leaves the weights alone; ++index
 //

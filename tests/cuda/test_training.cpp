@@ -3,77 +3,12 @@
 
 #include <cstring>
 
-#include "host/train/stepper.h"
-#include "tests/ops/op_test.h"
+#include "tests/cuda/training_task.h"
 
 namespace cafx {
 namespace {
 
 using namespace op_test;
-
-struct Task {
-  CafxConfig config;
-  std::vector<float> dry, wet;
-  std::vector<FrameRef> refs;
-  std::vector<std::uint32_t> order;
-  StepSettings settings{8, {}, 1.0};
-
-  explicit Task(std::size_t n_frames) {
-    config.frame = 256;
-    config.hop = 128;
-    config.filters = 16;
-    config.taps = 32;
-    config.local_taps = 48;
-    config.latent = 12;
-    config.dnn = {16, 16};
-    const int n = 20000;
-    const Rng rng{5, 6};
-    for (int i = 0; i < n; ++i) {
-      dry.push_back(static_cast<float>(0.2 * rng.normal(static_cast<std::uint64_t>(i))));
-      wet.push_back(std::tanh(3.0f * dry.back()));
-    }
-    for (std::size_t i = 0; i < n_frames; ++i) {  // some over the ends of the audio
-      const auto start = static_cast<std::int64_t>(i * 977 % (n + 200)) - 100;
-      refs.push_back({start, 0, n});
-      order.push_back(static_cast<std::uint32_t>((i * 7 + 3) % n_frames));
-    }
-    settings.adam.weight_decay = 0.01f;
-  }
-  std::size_t steps() const { return (refs.size() + 7) / 8; }
-};
-
-struct Result {
-  std::vector<float> weights, m, v;
-  std::vector<StepRecord> records;
-};
-
-// `epochs` passes over the frames; `portion` steps enqueued at a time.
-Result train(const Context& context, const Task& s, CafxForm form, int epochs, long portion, double lipschitz = 0.0) {
-  CafxConfig config = s.config;
-  config.saaf_lipschitz = lipschitz;
-  CafxModel model(config, form);
-  model.initialize(1);
-  const auto n = static_cast<std::size_t>(model.n_floats());
-  const bool pretrain = form == CafxForm::kPretrain;
-  const DeviceFrames frames(context, s.dry, pretrain ? s.dry : s.wet, s.refs);
-  const std::vector<float> mask(n, 1.0f), zeros(n, 0.0f);
-  const auto stepper = make_stepper(context, model, frames, s.settings, mask, zeros, zeros);
-  Result r;
-  const auto steps = static_cast<long>(s.steps());
-  const auto keep = [&](const std::vector<StepRecord>& more) {
-    r.records.insert(r.records.end(), more.begin(), more.end());
-  };
-  for (int epoch = 0; epoch < epochs; ++epoch) {
-    stepper->begin_epoch(s.order, std::vector<float>(static_cast<std::size_t>(steps), 1e-3f), epoch * steps, 0);
-    for (long i = 0; i < steps; i += portion) {
-      stepper->enqueue(std::min(portion, steps - i));
-      keep(stepper->collect(i + portion >= steps));
-    }
-  }
-  stepper->fetch(r.m, r.v);
-  r.weights.assign(model.data(), model.data() + n);
-  return r;
-}
 
 // Frames drawn at random, a last batch that is not full: 54 steps. The loss's gradient is a sign, so that the two drift
 // apart where an error is near zero; 1e-3 of the loss is what this is allowed to make.

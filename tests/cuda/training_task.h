@@ -1,0 +1,96 @@
+// tests/cuda/training_task.h -- a small task, and a training of it on one device or several.
+#pragma once
+
+#include <cmath>
+#include <memory>
+
+#include "host/train/stepper.h"
+#include "tests/ops/op_test.h"
+
+namespace cafx::op_test {
+
+struct Task {
+  CafxConfig config;
+  std::vector<float> dry, wet;
+  std::vector<FrameRef> refs;
+  std::vector<std::uint32_t> order;
+  StepSettings settings{8, {}, 1.0};
+
+  explicit Task(std::size_t n_frames) {
+    config.frame = 256;
+    config.hop = 128;
+    config.filters = 16;
+    config.taps = 32;
+    config.local_taps = 48;
+    config.latent = 12;
+    config.dnn = {16, 16};
+    const int n = 20000;
+    const Rng rng{5, 6};
+    for (int i = 0; i < n; ++i) {
+      dry.push_back(static_cast<float>(0.2 * rng.normal(static_cast<std::uint64_t>(i))));
+      wet.push_back(std::tanh(3.0f * dry.back()));
+    }
+    for (std::size_t i = 0; i < n_frames; ++i) {  // some over the ends of the audio
+      const auto start = static_cast<std::int64_t>(i * 977 % (n + 200)) - 100;
+      refs.push_back({start, 0, n});
+      order.push_back(static_cast<std::uint32_t>((i * 7 + 3) % n_frames));
+    }
+    settings.adam.weight_decay = 0.01f;
+  }
+  std::size_t steps() const { return (refs.size() + 7) / 8; }
+};
+
+struct Result {
+  std::vector<float> weights, m, v;
+  std::vector<std::vector<float>> replicas;  // the weights as every device holds them
+  std::vector<StepRecord> records;
+};
+
+// `epochs` passes over the frames; `portion` steps enqueued at a time. `make`(model, frames, zeros) gives the stepper.
+template <class Make>
+Result train_with(const Context& context, const Task& s, CafxForm form, int epochs, long portion, double lipschitz,
+                  const Make& make) {
+  CafxConfig config = s.config;
+  config.saaf_lipschitz = lipschitz;
+  CafxModel model(config, form);
+  model.initialize(1);
+  const auto n = static_cast<std::size_t>(model.n_floats());
+  const bool pretrain = form == CafxForm::kPretrain;
+  const DeviceFrames frames(context, s.dry, pretrain ? s.dry : s.wet, s.refs);
+  const std::vector<float> mask(n, 1.0f), zeros(n, 0.0f);
+  const std::unique_ptr<Stepper> stepper = make(model, frames, mask, zeros);
+  Result r;
+  const auto steps = static_cast<long>(s.steps());
+  const auto keep = [&](const std::vector<StepRecord>& more) {
+    r.records.insert(r.records.end(), more.begin(), more.end());
+  };
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    stepper->begin_epoch(s.order, std::vector<float>(static_cast<std::size_t>(steps), 1e-3f), epoch * steps, 0);
+    for (long i = 0; i < steps; i += portion) {
+      stepper->enqueue(std::min(portion, steps - i));
+      keep(stepper->collect(i + portion >= steps));
+    }
+  }
+  stepper->fetch(r.m, r.v);
+  r.weights.assign(model.data(), model.data() + n);
+  r.replicas = stepper->replicas();
+  return r;
+}
+
+inline Result train(const Context& context, const Task& s, CafxForm form, int epochs, long portion,
+                    double lipschitz = 0.0) {
+  return train_with(context, s, form, epochs, portion, lipschitz,
+                    [&](CafxModel& model, const DeviceFrames& frames, const auto& mask, const auto& zeros) {
+                      return make_stepper(context, model, frames, s.settings, mask, zeros, zeros);
+                    });
+}
+
+inline Result train(GpuTeam& team, const Task& s, CafxForm form, int epochs, long portion) {
+  make_current(team.context(0));
+  return train_with(team.context(0), s, form, epochs, portion, 0.0,
+                    [&](CafxModel& model, const DeviceFrames& frames, const auto& mask, const auto& zeros) {
+                      return make_stepper(team, model, frames, s.settings, mask, zeros, zeros);
+                    });
+}
+
+}  // namespace cafx::op_test
