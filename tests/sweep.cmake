@@ -3,6 +3,7 @@ add_executable(test_sweep
   sweep/test_lease.cpp
   sweep/test_page.cpp
   sweep/test_search.cpp
+  sweep/test_slurm.cpp
   sweep/test_spec.cpp
 )
 target_link_libraries(test_sweep PRIVATE cafx_host GTest::gtest_main)
@@ -10,6 +11,10 @@ gtest_discover_tests(test_sweep DISCOVERY_MODE PRE_TEST PROPERTIES LABELS sweep)
 add_test(NAME sweep.paths COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
 add_test(NAME sweep.kill COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 24 20)
 add_test(NAME sweep.kill_many
-         COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 60 200)
+         COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 64 200)
 set_tests_properties(sweep.paths sweep.kill PROPERTIES LABELS cli TIMEOUT 600)
 set_tests_properties(sweep.kill_many PROPERTIES LABELS slow TIMEOUT 3600)
+add_test(NAME sweep.slurm_scripts COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm_scripts.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+set_tests_properties(sweep.slurm_scripts PROPERTIES LABELS cli TIMEOUT 120)
+add_test(NAME sweep.slurm COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+set_tests_properties(sweep.slurm PROPERTIES LABELS slow TIMEOUT 900 SKIP_RETURN_CODE 77)

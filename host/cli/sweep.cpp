@@ -12,6 +12,7 @@
 #include "host/sweep/index.h"
 #include "host/sweep/page.h"
 #include "host/sweep/scheduler.h"
+#include "host/sweep/slurm.h"
 #include "host/sweep/worker.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/safetensors.h"
@@ -24,9 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments {
-  std::string sweep, store, device, isa;
+  std::string sweep, store, device, isa, launcher = "local";
   int slots = 0, threads = 0, lines = 40;
-  bool json = false, quiet = false, fresh = false, no_measure = false, once = false;
+  bool json = false, quiet = false, fresh = false, no_measure = false, once = false, dry_run = false;
 };
 
 // A sweep by its file, by its folder STORE/NAME.sweep, or by its name in the store.
@@ -176,13 +177,8 @@ std::unique_ptr<Index> open_index(const Opened& o) {
   }
 }
 
-int run_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
-  const auto say_error = [](const std::string& line) { std::fprintf(stderr, "cafx: %s\n", line.c_str()); };
-  DataCatalogue data(o.store.root());
-  std::vector<std::string> sources;
-  Plan plan = plan_of(o, data, args, sources);
-  if (plan.tasks.empty() && o.spec.sweep.sampling != "tpe") throw Error("{}: makes no runs", args.sweep);
+// The sweep's folder, ready for its runs; --fresh puts aside what the store has of them.
+void prepare_folder(const Opened& o, const Plan& plan, const Arguments& args) {
   std::error_code error;
   fs::create_directories(o.folder, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --store", o.folder.string(), error.message());
@@ -200,6 +196,41 @@ int run_command(const Arguments& args) {
   write_text((o.folder / "sweep.toml").string(), o.spec.text);
   write_tasks(o.folder / "tasks.jsonl", plan.tasks);
   fs::remove(o.folder / "stop", error);
+}
+
+// Submits and returns: Slurm runs the sweep, and its last job writes the tables.
+int run_on_slurm(const Opened& o, const Arguments& args) {
+  check_for_slurm(o.spec);
+  // Planned without the GPUs of the nodes, and without a measurement that would tell of this machine only.
+  Opened here = o;
+  here.spec.sweep.device = "cpu";
+  Arguments how = args;
+  how.no_measure = true;
+  DataCatalogue data(o.store.root());
+  std::vector<std::string> sources;
+  const Plan plan = plan_of(here, data, how, sources);
+  if (plan.tasks.empty()) throw Error("{}: makes no runs", args.sweep);
+  SlurmSubmission s{fs::absolute(o.folder).lexically_normal(), args.device, args.isa, args.dry_run};
+  if (!s.dry) prepare_folder(o, plan, args);
+  const std::string text = submit_to_slurm(o.spec, plan, o.store, s);
+  if (s.dry || !args.quiet) write_text("-", text);
+  if (!s.dry && !args.quiet) {
+    const std::string name = o.spec.name + (args.store.empty() ? "" : " --store " + args.store);
+    write_text("-", fmt::format("look: cafx sweep status {0}    end: cafx sweep stop {0}\n", name));
+  }
+  return 0;
+}
+
+int run_command(const Arguments& args) {
+  const Opened o = open_sweep(args);
+  if (args.launcher == "slurm") return run_on_slurm(o, args);
+  if (args.dry_run) throw Error("--dry-run goes with --launcher slurm; 'cafx sweep plan' shows what would run here");
+  const auto say_error = [](const std::string& line) { std::fprintf(stderr, "cafx: %s\n", line.c_str()); };
+  DataCatalogue data(o.store.root());
+  std::vector<std::string> sources;
+  Plan plan = plan_of(o, data, args, sources);
+  if (plan.tasks.empty() && o.spec.sweep.sampling != "tpe") throw Error("{}: makes no runs", args.sweep);
+  prepare_folder(o, plan, args);
 
   ProgressLine line(args.quiet);
   FolderBoard board(o.store, o.spec.sweep.lease_seconds);
@@ -325,6 +356,8 @@ int stop_command(const Arguments& args) {
   const Opened o = open_sweep(args);
   if (!o.started) throw Error("{}: has not been started; there is nothing to stop", o.folder.string());
   write_text((o.folder / "stop").string(), "asked to stop\n");
+  const int cancelled = cancel_in_slurm(o.folder);
+  if (cancelled > 0) write_text("-", fmt::format("{} jobs cancelled in Slurm's queue\n", cancelled));
   write_text("-", fmt::format("asked: every run of {} saves and ends within seconds; go on with: cafx sweep run {}\n",
                               o.spec.name, args.sweep));
   return 0;
@@ -366,17 +399,32 @@ int report_command(const Arguments& args) {
 
 std::atomic<bool> requeue_requested{false};
 
+// Slurm sends SIGTERM to each process of a job, and more than once: the default of main, where the second one ends the
+// process at once, would leave no time to save.
+void signals_of_jobs() {
+  std::signal(SIGTERM, [](int) { stop_requested = true; });
+  std::signal(SIGUSR1, [](int) {
+    requeue_requested = true;
+    stop_requested = true;
+  });
+}
+
 int worker_command(const WorkerOptions& given) {
   WorkerOptions options = given;
   if (const char* text = std::getenv("CAFX_CHECKPOINT_SECONDS"))
     options.checkpoint_seconds = std::strtod(text, nullptr);
   options.stop = &stop_requested;
   options.requeue = &requeue_requested;
-  std::signal(SIGUSR1, [](int) {
-    requeue_requested = true;
-    stop_requested = true;
-  });
+  signals_of_jobs();
   return work(options);
+}
+
+int slurm_task_command(const SlurmTaskOptions& given) {
+  SlurmTaskOptions options = given;
+  options.stop = &stop_requested;
+  options.requeue = &requeue_requested;
+  signals_of_jobs();
+  return slurm_task(options);
 }
 
 void add_common(CLI::App* c, Arguments& args) {
@@ -403,6 +451,13 @@ Arguments arguments_of(const SweepCommand& c) {
   args.threads = c.threads;
   args.quiet = c.quiet;
   return args;
+}
+
+void add_launcher(CLI::App* c, Arguments& args) {
+  c->add_option("--launcher", args.launcher, "local: processes of this host; slurm: job arrays, as [slurm] says")
+      ->check(CLI::IsMember({"local", "slurm"}))
+      ->capture_default_str();
+  c->add_flag("--dry-run", args.dry_run, "slurm: print the scripts, submit nothing");
 }
 
 }  // namespace
@@ -436,8 +491,11 @@ void add_sweep(CLI::App& app, Run& run) {
   for (const char* name : {"run", "resume"}) {
     auto [c, args] = command(
         name, std::string(name) == "run" ? "runs a sweep, or goes on with it where it was left" : "the same as run",
-        run_command, "cafx sweep run experiments/sweeps/rates.toml --slots 4");
+        run_command,
+        "cafx sweep run experiments/sweeps/rates.toml --slots 4\n"
+        "          cafx sweep run experiments/sweeps/rates.toml --launcher slurm --dry-run");
     add_devices(c, *args);
+    add_launcher(c, *args);
     c->add_flag("--fresh", args->fresh,
                 "compute again what the store has already; the old folders go to STORE/.replaced");
     c->add_flag("--json", args->json, "the results as JSON on standard output");
@@ -456,6 +514,7 @@ void add_sweep(CLI::App& app, Run& run) {
   {
     auto [c, args] = command("retry", "runs that failed, again", retry_command, "cafx sweep retry rates");
     add_devices(c, *args);
+    add_launcher(c, *args);
     c->add_flag("--quiet", args->quiet, "no progress, no table");
   }
   auto options = std::make_shared<WorkerOptions>();
@@ -468,6 +527,13 @@ void add_sweep(CLI::App& app, Run& run) {
   w->add_option("--stall-seconds", options->stall_seconds, "without progress for so long, it counts as hung");
   w->footer("Example:  cafx sweep worker runs/default-0123456789ab --threads 2");
   w->callback([options, &run] { run = [options] { return worker_command(*options); }; });
+  auto slurm = std::make_shared<SlurmTaskOptions>();
+  CLI::App* t = sweep->add_subcommand("slurm-task", "one task of a job array; the scripts of --launcher slurm call it");
+  t->add_option("list", slurm->list, "file of run folders; SLURM_ARRAY_TASK_ID says which one")->required();
+  t->add_option("--device", slurm->device, "cpu, cuda or auto: as sweep.device");
+  t->add_option("--isa", slurm->isa, "portable, avx2 or avx512");
+  t->footer("Example:  cafx sweep slurm-task runs/rates.sweep/slurm/0123456789abcdef/train.0.list");
+  t->callback([slurm, &run] { run = [slurm] { return slurm_task_command(*slurm); }; });
 }
 
 }  // namespace cafx

@@ -260,6 +260,23 @@ Fields describe(SweepConfig& c) {
   };
 }
 
+Fields describe(SlurmConfig& c) {
+  return {
+      field("account", c.account, "sbatch --account"),
+      field("partition", c.partition, "sbatch --partition"),
+      field("qos", c.qos, "sbatch --qos"),
+      field("time", c.time, "sbatch --time, of one run; a run that needs longer saves and goes back into the queue"),
+      field("memory", c.memory, "sbatch --mem, such as 8G"),
+      field("gres", c.gres, "sbatch --gres, such as gpu:1"),
+      field("cpus", c.cpus, 0, 1e5, "sbatch --cpus-per-task; a run uses as many threads"),
+      field("parallel", c.parallel, 0, 1e6, "most runs of one array at a time, %K of sbatch --array; 0: no limit"),
+      field("signal_seconds", c.signal_seconds, 0, 65535,
+            "so long before its time is over a run saves and goes back into the queue; 0: no warning"),
+      field("setup", c.setup, "lines of shell before cafx starts, such as [\"module load cuda\"]"),
+      field("options", c.options, "more options of sbatch, such as [\"--exclude=node7\"]"),
+  };
+}
+
 std::vector<Json> Axis::at(double u) const {
   if (!values.empty()) {
     const auto n = values.size();
@@ -282,6 +299,8 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
     fields.push_back(field("name", spec.name, "of the sweep"));
     const Fields sweep = prefixed("sweep", describe(spec.sweep));
     fields.insert(fields.end(), sweep.begin(), sweep.end());
+    const Fields slurm = prefixed("slurm", describe(spec.slurm));
+    fields.insert(fields.end(), slurm.begin(), slurm.end());
     return fields;
   };
   const std::vector<std::string> own{"axes", "pretrain"};

@@ -12,6 +12,10 @@
 //   [sweep]
 //   sampling = "sobol"                            # grid, random, sobol, tpe
 //   budget = 32
+//   [slurm]                                       # for --launcher slurm
+//   partition = "gpu"
+//   gres = "gpu:1"
+//   time = "4:00:00"
 //
 //   Sampling other than grid draws `budget` points of the axes that are not crossed; each goes with every value of the
 //   crossed ones. Crossed are train.seed and everything of data, unless the axis says `cross = true` or `false`.
@@ -68,11 +72,22 @@ struct SweepConfig {
 };
 Fields describe(SweepConfig&);
 
+// What the jobs of a Slurm cluster ask for; empty and 0: nothing, so the cluster's default.
+struct SlurmConfig {
+  std::string account, partition, qos, time, memory, gres;
+  int cpus = 0;
+  int parallel = 0;
+  int signal_seconds = 120;
+  std::vector<std::string> setup, options;
+};
+Fields describe(SlurmConfig&);
+
 struct Spec {
   std::string name, text;  // text: the file as it was read
   std::filesystem::path path;
   RunConfig base;
   SweepConfig sweep;
+  SlurmConfig slurm;
   std::vector<Axis> axes;
   std::vector<Setting> pretrain;
 };

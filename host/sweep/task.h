@@ -8,7 +8,7 @@
 //     outcome.json        once it is done, failed or pruned: nothing else decides that it is
 //     usage.json          seconds, steps, memory; no result depends on it
 //     worker.log          what its processes said
-//   STORE/NAME.sweep/     of the sweep: sweep.toml, tasks.jsonl, results.csv, report.html, index.sqlite, stop
+//   STORE/NAME.sweep/     of the sweep: sweep.toml, tasks.jsonl, results.csv, report.html, index.sqlite, stop, slurm/ (slurm.h)
 //
 //   The key is the run's hash: config and content of the data. A fine-tuning's covers the key of its pretraining in place
 //   of a path. The folder's name follows from the key, so that sweeps which need the same run meet in the same folder.

@@ -1,0 +1,33 @@
+// host/sweep/slurm_commands.h -- Slurm's own programs (squeue, sbatch, scontrol, scancel) called, and their answers read.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cafx {
+
+struct QueuedJob {
+  std::string id;             // "12_3", or "12" where it is no array
+  std::string state, reason;  // as squeue names them
+};
+
+struct Ran {
+  int code = 127;  // 127: not found
+  std::string out, error;
+};
+Ran run_program(std::vector<std::string> words);
+
+// For a message: without line ends, at most 500 characters.
+std::string one_line(std::string text);
+std::vector<std::string> lines_of(const std::filesystem::path&);
+
+// The user's jobs that belong to a sweep, each with its run folder ("" for the one that writes the tables): those whose
+// comment names a list in SWEEP/slurm. `code`: squeue's; nothing unless it is 0.
+std::vector<std::pair<std::string, QueuedJob>> jobs_of(const std::filesystem::path& sweep, int& code);
+
+inline constexpr int kSlurmArraySize = 1001;  // Slurm's default
+int max_array_size();                         // the cluster's; the default where it does not answer
+
+}  // namespace cafx

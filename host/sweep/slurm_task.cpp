@@ -1,0 +1,108 @@
+// One run of a job array, on the node that Slurm gave it.
+#include <cstdlib>
+
+#include "host/sweep/scheduler.h"
+#include "host/sweep/slurm.h"
+#include "host/sweep/slurm_commands.h"
+#include "host/sweep/worker.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+long number_from(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? std::atol(text) : 0;
+}
+
+// The array task's own id, as scontrol takes it.
+std::string own_job() {
+  const char* array = std::getenv("SLURM_ARRAY_JOB_ID");
+  const char* task = std::getenv("SLURM_ARRAY_TASK_ID");
+  return array && task ? std::string(array) + "_" + task : "";
+}
+
+// Whether Slurm still means this job to run: asked after a SIGTERM, which comes before a preemption with time of grace
+// (it runs on until that is over), but also when it was cancelled or requeued.
+bool meant_to_run() {
+  const Ran ran = run_program({"scontrol", "--oneliner", "show", "job", own_job()});
+  return ran.code == 0 && ran.out.find(" JobState=RUNNING") != std::string::npos;
+}
+
+}  // namespace
+
+int slurm_task(const SlurmTaskOptions& options) {
+  const std::string job = own_job();
+  if (job.empty())
+    throw Error(
+        "sweep slurm-task: is started by Slurm, as a task of an array; use 'cafx sweep run FILE --launcher slurm'");
+  const fs::path list = fs::absolute(options.list).lexically_normal();
+  const auto folders = lines_of(list);
+  const long index = number_from("SLURM_ARRAY_TASK_ID");
+  if (index < 0 || index >= static_cast<long>(folders.size())) {
+    throw Error("{}: has {} runs, array task {} is none of them", list.string(), folders.size(), index);
+  }
+  const fs::path sweep = list.parent_path().parent_path().parent_path();
+  Spec spec = read_spec(list.parent_path() / "sweep.toml");
+  const Store store(sweep.parent_path());
+  std::vector<Task> tasks(1);
+  Task& task = tasks[0];
+  task.folder = folders[static_cast<std::size_t>(index)];
+  const fs::path run = store.run(task);
+  const Json json = Store::read_json(run / "task.json");
+  if (!json.is_object()) throw Error("{}: task.json is missing or damaged; submit the sweep again", run.string());
+  task.key = json.at("key");
+  task.config = json.at("config");
+  task.kind = json.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
+  const auto say = [](const std::string& text) {
+    std::fprintf(stderr, "cafx: %s\n", text.c_str());
+    std::fflush(stderr);
+  };
+  const std::string parent = json.value("parent", "");
+  if (!parent.empty() && Store::read_outcome(store.root() / parent).state != State::kDone) {
+    throw Error("{}: its pretraining {} is not done; submit the sweep again", task.folder, parent);
+  }
+  if (!options.device.empty()) spec.sweep.device = options.device;
+  long cpus = number_from("SLURM_CPUS_PER_TASK");
+  if (cpus <= 0) cpus = number_from("SLURM_CPUS_ON_NODE");
+  if (spec.sweep.threads == 0) spec.sweep.threads = static_cast<int>(std::min<long>(cpus, available_threads()));
+  auto devices = find_devices(spec.sweep);
+  devices.resize(1);
+  devices[0].slots = 1;
+  devices[0].bytes = 0;
+  const char* node = std::getenv("SLURMD_NODENAME");
+  say(fmt::format("{}: job {} on {}, {} with {} threads, started {} times before", task.folder, job, node ? node : "?",
+                  devices[0].name, devices[0].threads, number_from("SLURM_RESTART_COUNT")));
+
+  FolderBoard board(store, spec.sweep.lease_seconds);
+  LocalOptions local;
+  local.isa = options.isa;
+  local.stall_seconds = spec.sweep.stall_seconds;
+  const auto launcher = make_local_launcher(store, local);
+  SchedulerOptions how;
+  how.retries = spec.sweep.retries;
+  how.stop = options.stop;
+  how.asked_to_stop = [&] { return fs::exists(sweep / "stop"); };
+  how.say = say;
+  Scheduler scheduler(tasks, devices, board, *launcher, nullptr, nullptr, how);
+  if (scheduler.run()) {
+    const State state = scheduler.state(0);
+    say(fmt::format("{}: {}", task.folder, to_string(state)));
+    return state == State::kFailed ? kExitFailed : kExitDone;
+  }
+  const bool warned = options.requeue && *options.requeue;
+  if (!fs::exists(sweep / "stop") && (warned || meant_to_run())) {
+    // Said before: Slurm ends this process as soon as it has put the job back.
+    say(fmt::format("{}: saved; job {} goes back into the queue", task.folder, job));
+    const Ran ran = run_program({"scontrol", "requeue", job});
+    if (ran.code == 0) return kExitRequeue;
+    say(fmt::format("scontrol requeue failed: {}; 'cafx sweep run' submits it again", one_line(ran.error)));
+  }
+  say(fmt::format("{}: stopped and saved", task.folder));
+  return 130;
+}
+
+}  // namespace cafx

@@ -1,0 +1,78 @@
+// What a sweep becomes on a Slurm cluster; the cluster itself is in cli/slurm.sh.
+#include <gtest/gtest.h>
+
+#include "host/sweep/slurm.h"
+
+namespace cafx {
+namespace {
+
+// The forms that the manual page of sbatch lists under --time.
+TEST(SlurmTime, ReadsEveryFormOfSbatch) {
+  EXPECT_EQ(slurm_seconds("90"), 90 * 60);
+  EXPECT_EQ(slurm_seconds("90:30"), 90 * 60 + 30);
+  EXPECT_EQ(slurm_seconds("4:00:00"), 4 * 3600);
+  EXPECT_EQ(slurm_seconds("2-12"), 60 * 3600);
+  EXPECT_EQ(slurm_seconds("2-12:30"), 60 * 3600 + 30 * 60);
+  EXPECT_EQ(slurm_seconds("2-12:30:15"), 60 * 3600 + 30 * 60 + 15);
+  EXPECT_EQ(slurm_seconds(""), 0);
+  EXPECT_EQ(slurm_seconds("UNLIMITED"), 0);
+  for (const char* bad : {"1h", "4:00:00:00", "-1", "1:", ":1", "1-", "2-x", "1.5", "99999999999"}) {
+    EXPECT_EQ(slurm_seconds(bad), -1) << bad;
+  }
+}
+
+// Two pretrainings with two and three trainings.
+class SlurmArrays : public testing::Test {
+ protected:
+  SlurmArrays() : tasks(7) {
+    const int parents[] = {-1, -1, 0, 1, 0, 1, 1};
+    const double priorities[] = {10, 20, 1, 2, 3, 1, 5};
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      tasks[i].kind = parents[i] < 0 ? TaskKind::kPretrain : TaskKind::kTrain;
+      tasks[i].folder = "run" + std::to_string(i);
+      tasks[i].parent = parents[i];
+      tasks[i].priority = priorities[i];
+    }
+    for (const Task& t : tasks) {
+      rows.emplace_back();
+      rows.back().task = &t;
+      rows.back().state = t.parent < 0 ? State::kQueued : State::kWaiting;
+    }
+  }
+  // Each array as "name: tasks < parent".
+  std::vector<std::string> arrays(const SlurmQueue& queue, int most) const {
+    std::vector<std::string> text;
+    for (const SlurmArray& a : slurm_arrays(rows, queue, most)) {
+      text.push_back(a.name + ":");
+      for (const int i : a.tasks) text.back() += " " + std::to_string(i);
+      if (a.parent >= 0) text.back() += " < " + std::to_string(a.parent);
+      if (!a.parent_job.empty()) text.back() += " " + a.parent_job;
+    }
+    return text;
+  }
+  std::vector<Task> tasks;
+  std::vector<Row> rows;
+};
+
+using Texts = std::vector<std::string>;
+
+TEST_F(SlurmArrays, TrainingsWaitForTheirPretrainingLongestFirst) {
+  EXPECT_EQ(arrays({}, 1001), (Texts{"pretrain: 1 0", "train.0: 4 2 < 0", "train.1: 6 3 5 < 1"}));
+}
+
+TEST_F(SlurmArrays, AreNoLongerThanTheClusterAllows) {
+  EXPECT_EQ(arrays({}, 2), (Texts{"pretrain: 1 0", "train.0: 4 2 < 0", "train.1: 6 3 < 1", "train.2: 5 < 1"}));
+  EXPECT_EQ(arrays({}, 1).size(), 7u);
+}
+
+TEST_F(SlurmArrays, HoldOnlyWhatIsNeitherFinishedNorQueued) {
+  rows[0].state = State::kDone;
+  rows[2].state = State::kFailed;
+  const SlurmQueue queue{{"run1", {"12_0", "RUNNING", "None"}}, {"run5", {"13_2", "PENDING", "Dependency"}}};
+  EXPECT_EQ(arrays(queue, 1001), (Texts{"train.0: 4", "train.1: 6 3 < 1 12_0"}));
+  for (Row& r : rows) r.state = State::kDone;
+  EXPECT_TRUE(arrays({}, 1001).empty());
+}
+
+}  // namespace
+}  // namespace cafx
