@@ -18,7 +18,7 @@ std::string base64(const std::string& bytes) {
   return out;
 }
 
-std::string wav_data_uri(const std::vector<float>& x, int sample_rate, double gain) {
+std::string wav_bytes(const std::vector<float>& x, int sample_rate, double gain) {
   std::string wav;
   const auto put = [&](std::uint32_t v, int n) {
     for (int i = 0; i < n; ++i) wav += static_cast<char>(v >> (8 * i) & 255);
@@ -40,7 +40,11 @@ std::string wav_data_uri(const std::vector<float>& x, int sample_rate, double ga
     const double s = std::isfinite(v) ? std::clamp(gain * v, -1.0, 1.0) : 0.0;
     put(static_cast<std::uint16_t>(static_cast<std::int16_t>(std::lround(32767.0 * s))), 2);
   }
-  return "data:audio/wav;base64," + base64(wav);
+  return wav;
+}
+
+std::string wav_data_uri(const std::vector<float>& x, int sample_rate, double gain) {
+  return "data:audio/wav;base64," + base64(wav_bytes(x, sample_rate, gain));
 }
 
 }  // namespace cafx

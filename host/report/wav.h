@@ -1,4 +1,4 @@
-// host/report/wav.h -- audio inside a page: 16-bit mono WAV as a base64 data URI.
+// host/report/wav.h -- audio inside a page or an event file: 16-bit mono WAV, its samples times gain, cut to full scale.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 namespace cafx {
 
 std::string base64(const std::string& bytes);
-// Samples times gain, cut to full scale.
+std::string wav_bytes(const std::vector<float>& x, int sample_rate, double gain);
 std::string wav_data_uri(const std::vector<float>& x, int sample_rate, double gain);
 
 }  // namespace cafx

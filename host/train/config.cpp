@@ -51,7 +51,19 @@ double rate_scale(const TrainConfig& c) {
   return c.lr_scaling == "linear" ? ratio : c.lr_scaling == "sqrt" ? std::sqrt(ratio) : 1.0;
 }
 
+Fields describe(LogConfig& c) {
+  return {
+      choice("events", c.events, {"all", "scalars", "off"},
+             "event file for TensorBoard in the run folder; all: also histograms of the SAAF and validation notes")};
+}
+
 Fields describe(RunConfig& c) {
+  Fields all = describe_result(c);
+  for (Field& f : prefixed("log", describe(c.log))) all.push_back(std::move(f));
+  return all;
+}
+
+Fields describe_result(RunConfig& c) {
   Fields all;
   all.push_back(choice("preset", c.preset, cafx_presets(), "that model and training started from"));
   for (auto& part : {prefixed("model", describe(c.model)), prefixed("data", describe(c.data)),
@@ -103,7 +115,7 @@ std::string run_hash(RunConfig c, const std::string& data_hash, const std::strin
   c.data.wet.clear();
   c.train.init_from = init;
   Hasher hasher;
-  Fields fields = describe(c);
+  Fields fields = describe_result(c);
   std::erase_if(fields, [](const Field& f) { return f.name == "train.gpus"; });
   hasher.add(to_toml(fields));
   hasher.add(data_hash);

@@ -41,13 +41,21 @@ Fields describe(TrainConfig&);
 // The factor that lr_scaling puts on the rates for this batch.
 double rate_scale(const TrainConfig&);
 
+// What is written beside the result, for the eye; nothing of it decides a bit of the result.
+struct LogConfig {
+  std::string events = "all";
+};
+Fields describe(LogConfig&);
+
 struct RunConfig {
   std::string preset = "default";  // that `model` and `train` started from; recorded
   CafxConfig model;
   DataConfig data;
   TrainConfig train;
+  LogConfig log;
 };
-Fields describe(RunConfig&);  // "preset", "model.*", "data.*", "train.*"
+Fields describe(RunConfig&);         // "preset", "model.*", "data.*", "train.*", "log.*"
+Fields describe_result(RunConfig&);  // the same without "log.*": for hash and lineage
 
 // Model, training and their defaults for a preset; data as it stands.
 RunConfig run_preset(const std::string& name);

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "host/export/model_file.h"
+#include "host/render/render.h"
+#include "host/report/events.h"
 #include "host/train/checkpoint.h"
 #include "host/train/gpu_team.h"
 #include "host/train/run_folder.h"
@@ -25,6 +27,10 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kStages[] = {"pretrain", "train", "refine"};
 constexpr int kNStages = 3;
 constexpr const char* kInitFile = "init.safetensors";
+constexpr const char* kEventFile = "events.out.tfevents";  // TensorBoard looks for the last word
+constexpr std::size_t kEventNotes = 2;                     // validation notes that are rendered at the end of a stage
+constexpr double kEventNoteSeconds = 4.0;                  // of each, at most
+constexpr double kEventSeconds = 5.0;                      // between writes of what stands in memory
 constexpr const char* kMetricsHead =
     "stage,epoch,steps,learning_rate,training_mae,validation_mae,best,gradient_norm,saaf_penalty,saaf_lipschitz\n";
 
@@ -56,9 +62,11 @@ class Session {
     both_.insert(both_.end(), training_.wet.begin(), training_.wet.end());
     both_refs_ = training_.refs;
     for (const FrameRef& r : training_.refs) both_refs_.push_back({r.start + n, r.begin + n, r.end + n});
+    choose_notes(data, split.validation);
   }
 
   void start(const std::string& run_hash) {
+    open_events();
     checkpoint_.run_hash = run_hash;
     checkpoint_.isa = processor();
     checkpoint_.version = kVersion;
@@ -82,6 +90,7 @@ class Session {
     }
     const Counters& c = counters();
     say(fmt::format("resumed: {}, epoch {}, step {}", stage_name(), c.epoch + 1, c.step_in_epoch));
+    open_events();
     make_stepper_of_stage();
   }
 
@@ -191,6 +200,7 @@ class Session {
         fmt::format("{},{},{},{:.6g},{:.9g},{},{:.9g},{:.6g},{:.6g},{:.6g}\n", stage_name(), c.epoch, c.total_steps,
                     rate, training, pretraining() ? "" : fmt::format("{:.9g}", validation), c.best, c.gradient_norm,
                     model_->penalty(), model_->lipschitz());
+    log_epoch(rate, training, validation);
     validation_now_ = validation;
     show(true);
     if (seconds_since(last_save_) > options_.checkpoint_seconds) save();
@@ -235,6 +245,7 @@ class Session {
       say(fmt::format("{}: {} after {} epochs, best {} {:.6g}", stage_name(),
                       c.bad_epochs >= config_.train.patience ? "no better loss" : "finished", c.epoch,
                       pretraining() ? "training error" : "validation error", c.best));
+      log_notes();
     }
     if (c.stage + 1 == kNStages) {
       c.finished = true;
@@ -394,6 +405,10 @@ class Session {
     if (stepper_) stepper_->fetch(checkpoint_.m, checkpoint_.v);
     if (options_.before_write) options_.before_write();
     checkpoint_.model.assign(model_->data(), model_->data() + model_->n_floats());
+    if (logs_events()) {
+      events_.flush(true);
+      checkpoint_.events = events_.size();
+    }
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) save_best();
     write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params());
@@ -421,11 +436,111 @@ class Session {
     save_model(folder_.file(name), best, about);
   }
 
+  // The event file holds what belongs to the checkpoint, and later events on their way; what a killed process wrote
+  // after its last checkpoint is cut off here, since the epochs it tells of are gone through again.
+  void open_events() {
+    if (!logs_events()) return;
+    if (options_.before_write) options_.before_write();
+    const std::uint64_t size = events_.open(folder_.file(kEventFile), checkpoint_.events);
+    if (size < checkpoint_.events) {
+      say(fmt::format("{}: holds {} whole bytes of {}; it goes on from there, what it told before is lost", kEventFile,
+                      size, checkpoint_.events));
+    }
+  }
+
+  void log_epoch(double rate, double training, double validation) {
+    if (!logs_events()) return;
+    const Counters& c = counters();
+    const long step = c.total_steps;
+    events_.scalar(pretraining() ? "loss/pretraining" : "loss/training", step, training);
+    if (!pretraining()) {
+      events_.scalar("loss/validation", step, validation);
+      events_.scalar("loss/best", step, c.best);
+    }
+    events_.scalar("optimizer/learning_rate", step, rate);
+    events_.scalar("optimizer/gradient_norm", step, c.gradient_norm);
+    const CafxConfig& m = config_.model;
+    if (!pretraining() && m.saaf) {
+      events_.scalar("saaf/penalty", step, model_->penalty());
+      events_.scalar("saaf/lipschitz", step, model_->lipschitz());
+      if (config_.log.events == "all") log_curves(step);
+    }
+    if (seconds_since(last_events_) < kEventSeconds) return;
+    if (options_.before_write) options_.before_write();
+    events_.flush(false);
+    last_events_ = Clock::now();
+  }
+
+  // Over all channels: what the curves give at their segments' ends, and their mean slope in each segment.
+  void log_curves(long step) {
+    const CafxConfig& m = config_.model;
+    const int n = m.saaf_segments + 1;
+    std::vector<float> x, y(static_cast<std::size_t>(n)), values, slopes;
+    const double width = (m.saaf_hi - m.saaf_lo) / m.saaf_segments;
+    for (int i = 0; i < n; ++i) x.push_back(static_cast<float>(m.saaf_lo + i * width));
+    for (int channel = 0; channel < m.filters; ++channel) {
+      model_->curve(channel, y.data(), x.data(), n);
+      values.insert(values.end(), y.begin(), y.end());
+      for (std::size_t i = 1; i < y.size(); ++i) slopes.push_back((y[i] - y[i - 1]) / static_cast<float>(width));
+    }
+    events_.histogram("saaf/values", step, values);
+    events_.histogram("saaf/slopes", step, slopes);
+  }
+
+  void choose_notes(const Dataset& data, const std::vector<int>& validation) {
+    if (config_.log.events != "all") return;
+    const auto most = static_cast<std::size_t>(kEventNoteSeconds * config_.model.sample_rate);
+    for (const int i : validation) {
+      const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+      const auto same = [&](const Note& note) { return note.name == p.name; };  // at another setting
+      if (std::any_of(notes_.begin(), notes_.end(), same)) continue;
+      if (notes_.size() == kEventNotes) return;
+      Note note{p.name, p.dry, p.wet, 1.0};
+      note.dry.resize(std::min(most, p.dry.size()));
+      note.wet.resize(std::min(most, p.wet.size()));
+      // Raw notes are quiet. One gain for all that is heard of a note, so that loudness can be compared.
+      float peak = 0.0f;
+      for (const float v : note.dry) peak = std::max(peak, std::abs(v));
+      for (const float v : note.wet) peak = std::max(peak, std::abs(v));
+      if (peak > 0.0f) note.gain = 0.7 / static_cast<double>(peak);
+      notes_.push_back(std::move(note));
+    }
+  }
+
+  // What the best weights of the stage make of the notes, and once what they hear and what they should say.
+  void log_notes() {
+    if (!logs_events() || notes_.empty()) return;
+    const int rate = config_.model.sample_rate;
+    // In the model that is there, so that a GPU needs no memory for another.
+    const std::vector<float> last(model_->data(), model_->data() + model_->n_floats());
+    std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), model_->data());
+    model_->upload(context_);
+    for (const Note& note : notes_) {
+      const auto rendered = render_signal(*model_, context_, note.dry.data(), note.dry.size(), config_.model.hop);
+      const std::string tag = "audio/" + note.name + "/";
+      const long step = counters().total_steps;
+      if (!told_notes()) {
+        events_.audio(tag + "dry", step, note.dry, rate, note.gain);
+        events_.audio(tag + "target", step, note.wet, rate, note.gain);
+      }
+      events_.audio(tag + (pretraining() ? "pretrained" : "model"), step, rendered, rate, note.gain);
+    }
+    std::copy(last.begin(), last.end(), model_->data());
+    model_->upload(context_);
+  }
+  // A stage with epochs stands before this one: its end wrote dry notes and targets.
+  bool told_notes() const {
+    for (int s = 0; s < counters().stage; ++s) {
+      if (epochs_of(s) > 0) return true;
+    }
+    return false;
+  }
+
   // What the weights come from.
   std::map<std::string, std::string> lineage() {
     std::map<std::string, std::string> about{{"run_hash", checkpoint_.run_hash},
                                              {"seed", std::to_string(config_.train.seed)},
-                                             {"train_config", to_json(describe(config_)).dump()},
+                                             {"train_config", to_json(describe_result(config_)).dump()},
                                              {"total_steps", std::to_string(counters().total_steps)}};
     if (!config_.train.init_from.empty()) about["init"] = weights_identity(folder_.file(kInitFile));
     return about;
@@ -494,6 +609,7 @@ class Session {
   Counters& counters() { return checkpoint_.counters; }
   const Counters& counters() const { return checkpoint_.counters; }
   bool pretraining() const { return counters().stage == 0; }
+  bool logs_events() const { return config_.log.events != "off"; }
   std::string stage_name() const { return kStages[counters().stage]; }
   int epochs_of(int stage) const {
     const TrainConfig& t = config_.train;
@@ -504,6 +620,12 @@ class Session {
   int stage_epochs() const { return epochs_of(counters().stage); }
   long n_frames_of_stage() const { return frames_of(counters().stage); }
   long steps_per_epoch() const { return steps_of(counters().stage); }
+
+  struct Note {
+    std::string name;
+    std::vector<float> dry, wet;
+    double gain;  // for the ear
+  };
 
   RunConfig config_;
   const TrainOptions& options_;
@@ -518,9 +640,11 @@ class Session {
   std::unique_ptr<DeviceFrames> frames_, validation_frames_;
   std::unique_ptr<Stepper> stepper_;
   Checkpoint checkpoint_;
+  EventFile events_;
+  std::vector<Note> notes_;
   double validation_now_ = std::numeric_limits<double>::quiet_NaN();
   long steps_here_ = 0, frames_here_ = 0;
-  Clock::time_point started_, last_save_, last_shown_;
+  Clock::time_point started_, last_save_, last_shown_, last_events_;
 };
 
 }  // namespace
