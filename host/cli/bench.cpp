@@ -3,11 +3,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "host/cli/bench_profile.h"
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
+#include "kernels/base/profile.h"
 #include "kernels/base/rng.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/graph.h"
@@ -94,7 +96,7 @@ int bench(const Arguments& args) {
   const OwnedContext own(args.device);
   const Context& context = own.context;
   const int B = run.train.batch;
-  const double share = args.seconds / 6.0;  // peak, two steps, forward, and rendering twice
+  const double share = args.seconds / 7.0;  // peak, profile, two steps, forward, and rendering twice
 
   // Noise bursts through a curve: what is learned does not matter for the speed.
   const int n = run.model.frame * (B + 4);
@@ -125,8 +127,9 @@ int bench(const Arguments& args) {
     epoch[i] = refs[i % refs.size()];
   }
   const std::vector<float> rates(kSteps, 1e-6f);
-  // One supervised step as training takes it, after one that makes the plans and the graph.
-  const auto profile_a_step = [&] {
+  // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the marks of
+  // its profiler; on a CPU for `share` seconds, by op.
+  const auto profile_steps = [&] {
     CafxModel model(run.model);
     model.initialize(1);
     const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
@@ -135,11 +138,26 @@ int bench(const Arguments& args) {
     stepper->begin_epoch(order, rates, 0, 0);
     stepper->enqueue(1);
     stepper->collect(true);
-    profile_begin(context);
-    stepper->enqueue(1);
-    profile_end(context);
-    stepper->collect(true);
-    write_text("-", fmt::format("one supervised step of {} frames, preset {}, on {}\n", B, run.preset, processor));
+    StepProfile profile;
+    if (!on_cpu) {
+      profile_begin(context);
+      stepper->enqueue(1);
+      profile_end(context);
+      stepper->collect(true);
+      write_text("-", fmt::format("one supervised step of {} frames, preset {}, on {}\n", B, run.preset, processor));
+      return profile;
+    }
+    profile_start();
+    const auto start = Clock::now();
+    do {
+      if (profile.steps % kSteps == 0) stepper->begin_epoch(order, rates, 0, 0);
+      stepper->enqueue(1);
+      stepper->collect(true);
+      ++profile.steps;
+      profile.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    } while (profile.seconds < share);
+    profile.rows = profile_stop();
+    return profile;
   };
   const auto measure_step = [&](CafxForm form) {
     CafxModel model(run.model, form);
@@ -164,9 +182,15 @@ int bench(const Arguments& args) {
     model.initialize(1);
     write_case(args.write, model, dry, wet, refs);
   }
-  if (args.profile) {
-    if (on_cpu) throw Error("--profile: marks a step for a GPU's profiler; give --device cuda");
-    profile_a_step();
+  StepProfile profile;
+  if (args.profile || on_cpu) profile = profile_steps();
+  if (args.profile && !on_cpu) return 0;
+  if (args.profile && !args.json) {
+    write_text(
+        "-",
+        fmt::format("{} supervised steps of {} frames, preset {}, on {}, {} threads; fp32 FMA peak {:.0f} GFLOP/s\n{}",
+                    profile.steps, B, run.preset, processor, context.n_workers(), peak * 1e-9,
+                    to_text(profile, B, context.n_workers(), peak)));
     return 0;
   }
   Speed train = measure_step(CafxForm::kSupervised);
@@ -199,6 +223,7 @@ int bench(const Arguments& args) {
                                    {"preset", run.preset},
                                    {"batch", B},
                                    {"threads", context.n_workers()},
+                                   {"hop", std::min(run.model.hop, run.model.frame / 2)},
                                    {"isa", processor}};
     json["train"] = {
         {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
@@ -214,6 +239,7 @@ int bench(const Arguments& args) {
       json["render"]["hops"] = to_json(rendering);
       json["train"]["of_peak"] = train.gflops * 1e9 / peak;
       json["render"]["of_peak"] = forward.gflops * 1e9 / peak;
+      json["profile"] = to_json(profile, B, context.n_workers(), peak);
     }
     json["frames_per_second"] = train.frames_per_second;
     write_text("-", json.dump(2) + "\n");
@@ -249,7 +275,9 @@ void add_bench(CLI::App& app, Run& run) {
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")
       ->option_text("FILE");
-  c->add_flag("--profile", args->profile, "on a GPU: take one supervised step between the marks of the profiler API");
+  c->add_flag("--profile", args->profile,
+              "only the supervised step: on a CPU by op, with bytes and FLOPs; on a GPU one between the marks of the "
+              "profiler API");
   c->footer(
       "Example:  cafx bench --preset paper --set model.unpool=hold --threads 2\n\n"
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "

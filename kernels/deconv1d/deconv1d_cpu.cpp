@@ -2,6 +2,7 @@
 
 #include "kernels/conv1d/conv1d_cpu.h"
 #include "kernels/pointwise/pointwise_cpu.h"
+#include "kernels/simd/part.h"
 
 namespace cafx::CAFX_ISA_NS {
 
@@ -31,7 +32,11 @@ void deconv1d_forward(float* y, const float* u, const float* w, const float* bia
     for (int i = 0; i < n_sum; ++i) sum[i] = 0.0f;
     for (int t0 = 0; t0 < d.T; t0 += kDeconvTile) {
       const int n = d.T - t0 < kDeconvTile ? d.T - t0 : kDeconvTile;
-      gemm(n, d.K, d.C, u_b + static_cast<long>(t0) * d.C, d.C, 1, w, d.K, products, d.K, GemmInit::kZero);
+      {
+        const Part part("products", static_cast<double>(n) * d.K * d.C,
+                        4.0 * (static_cast<double>(n) * (d.C + 1) + d.C * d.K));
+        gemm(n, d.K, d.C, u_b + static_cast<long>(t0) * d.C, d.C, 1, w, d.K, products, d.K, GemmInit::kZero);
+      }
       // sum[t + k] += products[t,k]: the anti-diagonals of the tile, each summed in order of t.
       for (int i = 0; i < n; ++i) {
         const float* p = products + static_cast<long>(i) * d.K;
@@ -61,8 +66,15 @@ void deconv1d_backward(float* du, float* dw, float* dbias, const float* dy_padde
   for (int b = 0; b < d.B; ++b) {
     const float* dy = dy_padded + static_cast<long>(b) * (d.T + d.K - 1);
     const long at = static_cast<long>(b) * d.T * d.C;
-    gemm(d.T, d.C, d.K, dy, 1, 1, w_kc, d.C, du + at, d.C, GemmInit::kZero);
-    add_filter_gradient(reversed ? dtaps : dw, u + at, dy, d.T, d.C, d.K);
+    const double n = static_cast<double>(d.T) * d.C, bytes = 4.0 * (n + d.T + n_w);
+    {
+      const Part part("products for u", n * d.K, bytes);
+      gemm(d.T, d.C, d.K, dy, 1, 1, w_kc, d.C, du + at, d.C, GemmInit::kZero);
+    }
+    {
+      const Part part("products for weights", n * d.K, bytes);
+      add_filter_gradient(reversed ? dtaps : dw, u + at, dy, d.T, d.C, d.K);
+    }
     vf total = {};
     for_vectors(d.T, [&](long t, int m) { total += load_m(dy + pad + t, m); });
     dbias[0] += sum(total);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "kernels/base/error.h"
+#include "kernels/base/profile.h"
 #include "kernels/device/context.h"
 
 #ifdef CAFX_HAS_AVX2
@@ -27,9 +28,22 @@
   CAFX_IF_AVX512(namespace avx512 { result name parameters; }) \
   static_assert(true)
 
+namespace cafx::detail {
+struct ProfiledOp {  // until the end of the full expression
+  const bool counted;
+  explicit ProfiledOp(const char* name) : counted(profiling) {
+    if (counted) profile_enter(name, "", 0.0, 0.0);
+  }
+  ~ProfiledOp() {
+    if (counted) profile_leave();
+  }
+};
+}  // namespace cafx::detail
+
 // return CAFX_CALL(context, saaf_forward, y, x, ...);
 #define CAFX_CALL(context, name, ...)                                                                    \
-  ((context).device == Device::kCpu ? void() : throw Error(#name " has no CUDA twin; use --device cpu"), \
+  (void(::cafx::detail::ProfiledOp(#name)),                                                              \
+   (context).device == Device::kCpu ? void() : throw Error(#name " has no CUDA twin; use --device cpu"), \
    CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)                           \
        CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) portable::name(__VA_ARGS__))
 

@@ -7,6 +7,7 @@
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/saaf/saaf_cpu.h"
 #include "kernels/simd/gemm.h"
+#include "kernels/simd/part.h"
 
 namespace cafx::CAFX_ISA_NS {
 
@@ -23,6 +24,11 @@ CAFX_INLINE vf unpooled(const float* z, const std::int32_t* positions, long i, i
     for (int lane = 0; lane < m; ++lane) at[lane] = positions[i + lane];
   }
   return at == set1i(r) ? v : vf{};
+}
+
+double multiply_adds(int n, int width, int inputs) { return static_cast<double>(n) * width * inputs; }
+double product_bytes(int n, int width, int inputs) {  // of n samples through a layer of any direction
+  return 4.0 * (static_cast<double>(n) * (width + inputs) + static_cast<double>(width) * inputs);
 }
 
 // h0 (n,C) = unpool(z) r for samples t0 .. t0 + n of one frame.
@@ -65,13 +71,21 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
     for (int t0 = 0; t0 < d.T; t0 += kDnnTile) {
       const int n = d.T - t0 < kDnnTile ? d.T - t0 : kDnnTile;
       float* in = scratch + own.c;
-      multiply_residual(in, r + frame * d.C, z + z_b, positions ? positions + z_b : nullptr, t0, n, d);
+      {
+        const Part part("unpool, times residual", 0, 4.0 * (2.0 + 1.0 / d.P) * n * d.C);
+        multiply_residual(in, r + frame * d.C, z + z_b, positions ? positions + z_b : nullptr, t0, n, d);
+      }
       for (int l = 0; l < d.L; ++l) {
         const int width = d.width[l];
         float* out = saved ? saved + keep.h[l] + (frame + t0) * width : tiles[l % 2];
-        gemm(n, width, dnn_inputs(d, l), in, dnn_inputs(d, l), 1, packed + at.w[l], width, out, width, GemmInit::kBias,
-             packed + at.bias[l]);
+        {
+          const Part part("products", multiply_adds(n, width, dnn_inputs(d, l)),
+                          product_bytes(n, width, dnn_inputs(d, l)));
+          gemm(n, width, dnn_inputs(d, l), in, dnn_inputs(d, l), 1, packed + at.w[l], width, out, width,
+               GemmInit::kBias, packed + at.bias[l]);
+        }
         if (l + 1 < d.L) {
+          const Part part("activations", 0, 8.0 * n * width);
           with_activation(d.activation, [&]<Activation A>() {
             for_vectors(static_cast<long>(n) * width,
                         [&](long i, int m) { store_m(out + i, activate<A>(load_m(out + i, m)), m); });
@@ -80,6 +94,7 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
         in = out;
       }
       float* u_t = u + (frame + t0) * d.C;
+      const Part part("SAAF", 0, 8.0 * n * d.C);
       if (d.use_saaf) {
         saaf_rows_forward(u_t, in, n, reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
       } else {
@@ -107,19 +122,30 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
       float *g = scratch + own.a, *g_in = scratch + own.b, *h0 = scratch + own.c;
       const float* du_t = du + (frame + t0) * d.C;
       if (d.use_saaf) {
+        const Part part("SAAF", 0, 12.0 * n * d.C);
         saaf_rows_backward(g, sums, du_t, saved + keep.h[d.L - 1] + (frame + t0) * d.C, n,
                            reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) g[i] = du_t[i];
       }
-      multiply_residual(h0, r + frame * d.C, z + z_b, positions_b, t0, n, d);
+      {
+        const Part part("unpool, times residual", 0, 4.0 * (2.0 + 1.0 / d.P) * n * d.C);
+        multiply_residual(h0, r + frame * d.C, z + z_b, positions_b, t0, n, d);
+      }
       for (int l = d.L - 1; l >= 0; --l) {
         const int width = d.width[l], inputs = dnn_inputs(d, l);
         const float* in = l == 0 ? h0 : saved + keep.h[l - 1] + (frame + t0) * inputs;
-        gemm(width, inputs, n, g, 1, width, in, inputs, grads.dw[l], inputs, GemmInit::kAdd);
-        add_column_sums(grads.dbias[l], g, n, width, width);
-        gemm(n, inputs, width, g, width, 1, weights.w[l], inputs, g_in, inputs, GemmInit::kZero);
+        {
+          const Part part("products for weights", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
+          gemm(width, inputs, n, g, 1, width, in, inputs, grads.dw[l], inputs, GemmInit::kAdd);
+          add_column_sums(grads.dbias[l], g, n, width, width);
+        }
+        {
+          const Part part("products for inputs", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
+          gemm(n, inputs, width, g, width, 1, weights.w[l], inputs, g_in, inputs, GemmInit::kZero);
+        }
         if (l > 0) {
+          const Part part("slopes", 0, 12.0 * n * inputs);
           with_activation(d.activation, [&]<Activation A>() {
             for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
               store_m(g_in + i, load_m(g_in + i, m) * slope<A>(load_m(in + i, m)), m);
@@ -130,6 +156,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         g = g_in;
         g_in = swap;
       }
+      const Part part("through the residual", 0, 4.0 * (3.0 + 3.0 / d.P) * n * d.C);
       for (int i = 0; i < n; ++i) {  // through the product
         const int t = t0 + i;
         const long row = (frame + t) * d.C, window = static_cast<long>(t / d.P) * d.C;

@@ -12,6 +12,7 @@
 #include "kernels/front_end/front_end_layout.h"
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/simd/gemm.h"
+#include "kernels/simd/part.h"
 #include "kernels/simd/transpose.h"
 
 namespace cafx::CAFX_ISA_NS {
@@ -74,6 +75,7 @@ int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - 
 // Channels c0 .. c0 + n_c of n rows of x1.
 void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, FrontEndDims d) {
   const FrontEndPacked at(d);
+  const Part part("Conv1D", static_cast<double>(n) * n_c * d.K1, 4.0 * n * (n_c + 1));
   gemm(n, n_c, d.K1, x, 1, 1, packed + at.w1 + c0, d.C, x1 + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
 }
 
@@ -84,11 +86,16 @@ void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int
   const int left = (d.K2 - 1) / 2, n_rows = n * d.P, n_panel = static_cast<int>(round_up(n_rows, 16)) + d.K2 - 1;
   for (int c = c0; c < c0 + n_c; c += kW) {
     const int m = c0 + n_c - c < kW ? c0 + n_c - c : kW;
-    for (int i = 0; i < n_panel; ++i) {
-      const int t = i - left;
-      const bool there = t >= -before && t < n_rows + after;
-      store(panel + static_cast<long>(i) * kW, there ? vabs(load_m(x1 + static_cast<long>(t) * d.C + c, m)) : vf{});
+    {
+      const Part part("abs, into panels", 0, 8.0 * n_rows * m);
+      for (int i = 0; i < n_panel; ++i) {
+        const int t = i - left;
+        const bool there = t >= -before && t < n_rows + after;
+        store(panel + static_cast<long>(i) * kW, there ? vabs(load_m(x1 + static_cast<long>(t) * d.C + c, m)) : vf{});
+      }
     }
+    const Part part("Conv1D-Local, pool, softplus", static_cast<double>(n_rows) * m * d.K2,
+                    4.0 * m * (n_rows + 2.0 * n));
     convolve_and_pool(z + c, positions + c, panel, packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW,
                       load(packed + at.bias2 + c), m, n_rows, d);
   }
@@ -178,49 +185,56 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
     const long z_b = static_cast<long>(b) * n_windows * d.C;
     for (int c0 = 0; c0 < d.C; c0 += kW) {
       const int m = d.C - c0 < kW ? d.C - c0 : kW;
-      // Gradient before the softplus, and |x1|, as rows along time.
-      for (int p = 0; p < n_windows; p += kW) {
-        vf tile[kW];
-        for (int i = 0; i < kW; ++i) {
-          const long i_z = z_b + static_cast<long>(p + i) * d.C + c0;
-          tile[i] = p + i < n_windows ? load_m(dz + i_z, m) * slope<Activation::kSoftplus>(load_m(z + i_z, m)) : vf{};
+      {
+        const Part part("transposing", 0, 4.0 * m * (d.T * 2.0 + n_windows * 3.0));
+        // Gradient before the softplus, and |x1|, as rows along time.
+        for (int p = 0; p < n_windows; p += kW) {
+          vf tile[kW];
+          for (int i = 0; i < kW; ++i) {
+            const long i_z = z_b + static_cast<long>(p + i) * d.C + c0;
+            tile[i] = p + i < n_windows ? load_m(dz + i_z, m) * slope<Activation::kSoftplus>(load_m(z + i_z, m)) : vf{};
+          }
+          transpose_tile(tile);
+          for (int c = 0; c < m; ++c) store(g + c * g_row + p, tile[c]);
         }
-        transpose_tile(tile);
-        for (int c = 0; c < m; ++c) store(g + c * g_row + p, tile[c]);
-      }
-      for (long i = 0; i < 16 * at.row; ++i) {
-        abs[i] = 0.0f;
-        dabs[i] = 0.0f;
-      }
-      for (int t = 0; t < d.T; t += kW) {
-        vf tile[kW];
-        for (int i = 0; i < kW; ++i) {
-          tile[i] = t + i < d.T ? vabs(load_m(x1_b + static_cast<long>(t + i) * d.C + c0, m)) : vf{};
+        for (long i = 0; i < 16 * at.row; ++i) {
+          abs[i] = 0.0f;
+          dabs[i] = 0.0f;
         }
-        transpose_tile(tile);
-        for (int c = 0; c < m; ++c) store(abs + c * at.row + left + t, tile[c]);
-      }
-      for (int c = 0; c < m; ++c) {
-        const float* w_c = w2 + static_cast<long>(c0 + c) * d.K2;
-        float* dw_c = dw2 + static_cast<long>(c0 + c) * d.K2;
-        for (int k = 0; k < taps; ++k) {
-          w[k] = k < d.K2 ? w_c[k] : 0.0f;
-          dw[k] = k < d.K2 ? dw_c[k] : 0.0f;
+        for (int t = 0; t < d.T; t += kW) {
+          vf tile[kW];
+          for (int i = 0; i < kW; ++i) {
+            tile[i] = t + i < d.T ? vabs(load_m(x1_b + static_cast<long>(t + i) * d.C + c0, m)) : vf{};
+          }
+          transpose_tile(tile);
+          for (int c = 0; c < m; ++c) store(abs + c * at.row + left + t, tile[c]);
         }
-        const float* g_c = g + c * g_row;
-        const auto run = [&]<int N>(int k0) {
-          backward_taps<N>(dw, dabs + c * at.row, abs + c * at.row, w, g_c, positions + z_b + c0 + c, d.C, n_windows,
-                           d.P, k0);
-        };
-        int k0 = 0;
-        for (; k0 + 8 * kW <= taps; k0 += 8 * kW) run.template operator()<8>(k0);
-        for (; k0 + 4 * kW <= taps; k0 += 4 * kW) run.template operator()<4>(k0);
-        for (; k0 < taps; k0 += kW) run.template operator()<1>(k0);
-        for (int k = 0; k < d.K2; ++k) dw_c[k] = dw[k];
-        float total = 0.0f;
-        for (int p = 0; p < n_windows; ++p) total += g_c[p];
-        dbias2[c0 + c] += total;
       }
+      {
+        const Part part("Conv1D-Local", 2.0 * m * n_windows * d.K2, 4.0 * m * (d.T * 2.0 + n_windows));
+        for (int c = 0; c < m; ++c) {
+          const float* w_c = w2 + static_cast<long>(c0 + c) * d.K2;
+          float* dw_c = dw2 + static_cast<long>(c0 + c) * d.K2;
+          for (int k = 0; k < taps; ++k) {
+            w[k] = k < d.K2 ? w_c[k] : 0.0f;
+            dw[k] = k < d.K2 ? dw_c[k] : 0.0f;
+          }
+          const float* g_c = g + c * g_row;
+          const auto run = [&]<int N>(int k0) {
+            backward_taps<N>(dw, dabs + c * at.row, abs + c * at.row, w, g_c, positions + z_b + c0 + c, d.C, n_windows,
+                             d.P, k0);
+          };
+          int k0 = 0;
+          for (; k0 + 8 * kW <= taps; k0 += 8 * kW) run.template operator()<8>(k0);
+          for (; k0 + 4 * kW <= taps; k0 += 4 * kW) run.template operator()<4>(k0);
+          for (; k0 < taps; k0 += kW) run.template operator()<1>(k0);
+          for (int k = 0; k < d.K2; ++k) dw_c[k] = dw[k];
+          float total = 0.0f;
+          for (int p = 0; p < n_windows; ++p) total += g_c[p];
+          dbias2[c0 + c] += total;
+        }
+      }
+      const Part part("transposing", 0, 16.0 * m * d.T);
       // Back to channels side by side, through the absolute value.
       for (int t = 0; t < d.T; t += kW) {
         vf tile[kW];
@@ -233,6 +247,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
         }
       }
     }
+    const Part part("Conv1D", static_cast<double>(d.T) * d.C * d.K1, 4.0 * d.T * (d.C + 1));
     add_filter_gradient(dw1, dx1_b, x_padded + static_cast<long>(b) * (d.T + d.K1 - 1), d.T, d.C, d.K1);
     add_column_sums(dbias1, dx1_b, d.T, d.C, d.C);
   }
