@@ -124,7 +124,7 @@ def draw(a, result, title):
     colours = ["#d1495b", "#30638e", "#5b8fb9", "#8a9ba8", "#edae49", "#66a182"]
     bars = ", ".join(f"$rows using {i + 2}:xtic(1) title \"{label}\" lc rgb \"{colours[i % len(colours)]}\"" for i, label in enumerate(labels))
     width = 1.0 / (n + 1)
-    numbers = ", ".join(f"$rows using ($0 + {(i - (n - 1) / 2) * width:.4f}):{i + 2}:(sprintf(\"%.3g\", ${i + 2})) with labels offset 0,0.6 notitle" for i in range(n))
+    numbers = ", ".join(f"$rows using ($0 + {(i - (n - 1) / 2) * width:.4f}):{i + 2}:(sprintf(${i + 2} < 100 ? \"%.3g\" : \"%.0f\", ${i + 2})) with labels offset 0,0.6 notitle" for i in range(n))
     script = f"""set terminal svg size 1000,520 font "sans-serif,14" background "#ffffff"
 set output "{a.out}.svg"
 set title "{title}"

@@ -96,7 +96,8 @@ int bench(const Arguments& args) {
   const OwnedContext own(args.device);
   const Context& context = own.context;
   const int B = run.train.batch;
-  const double share = args.seconds / 7.0;  // peak, profile, two steps, forward, and rendering twice
+  const double share =
+      args.seconds / (args.profile ? 2.0 : 7.0);  // peak, profile, two steps, forward, and rendering twice
 
   // Noise bursts through a curve: what is learned does not matter for the speed.
   const int n = run.model.frame * (B + 4);
@@ -185,7 +186,19 @@ int bench(const Arguments& args) {
   StepProfile profile;
   if (args.profile || on_cpu) profile = profile_steps();
   if (args.profile && !on_cpu) return 0;
-  if (args.profile && !args.json) {
+  if (args.profile) {
+    const double speed = B * profile.steps / profile.seconds;
+    if (args.json) {
+      const nlohmann::ordered_json json = {{"preset", run.preset},
+                                           {"batch", B},
+                                           {"threads", context.n_workers()},
+                                           {"isa", processor},
+                                           {"frames_per_second", speed},
+                                           {"fma_peak_gflops", peak * 1e-9},
+                                           {"profile", to_json(profile, B, context.n_workers(), peak)}};
+      write_text("-", json.dump(2) + "\n");
+      return 0;
+    }
     write_text(
         "-",
         fmt::format("{} supervised steps of {} frames, preset {}, on {}, {} threads; fp32 FMA peak {:.0f} GFLOP/s\n{}",

@@ -1,5 +1,6 @@
 #include "kernels/device/memory.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -27,8 +28,15 @@ CAFX_CUDA(void, make_current, (const Context&));
 
 void* allocate(const Context& context, std::size_t bytes) {
   CAFX_CUDA_CALL(context, allocate, bytes);
-  void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+  // What a step walks over is tens of megabytes: pages of 2 MB where the system gives them.
+  constexpr std::size_t kHuge = std::size_t{2} << 20;
+  const std::size_t unit = bytes >= 2 * kHuge ? kHuge : 256;
+  bytes = (bytes + unit - 1) / unit * unit + (unit == 256 ? 256 : 0);
+  void* p = std::aligned_alloc(unit, bytes);
   if (!p) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (unit == kHuge) madvise(p, bytes, MADV_HUGEPAGE);
+#endif
   return p;
 }
 

@@ -80,9 +80,6 @@ inline void gemm(int M, int N, int K, const float* a, long rs, long cs, const fl
                  GemmInit init, const float* bias) {
   int j = 0;
 #if defined(__AVX512F__)
-  for (; j + 4 * kW <= N; j += 4 * kW) {
-    rows<6, 4, false, UnitRow>(M, K, a, rs, cs, b + j, ldb, c + j, ldc, init, bias + j, 0);
-  }
   for (; j + 2 * kW <= N; j += 2 * kW) {
     rows<8, 2, false, UnitRow>(M, K, a, rs, cs, b + j, ldb, c + j, ldc, init, bias + j, 0);
   }

@@ -20,6 +20,28 @@ CAFX_INLINE vf zip_high(vf a, vf b, std::integer_sequence<int, I...>) {
 }
 }  // namespace transpose_detail
 
+// In every group of four lanes, the 4 x 4 numbers of a, b, c, d transposed: lane j of row i becomes lane i of row j.
+namespace transpose_detail {
+template <int Half, int... I>
+CAFX_INLINE vf zip_singles(vf a, vf b, std::integer_sequence<int, I...>) {  // a0 b0 a1 b1, or with Half 2: a2 b2 a3 b3
+  return __builtin_shufflevector(a, b, ((I % 2) * kW + I / 4 * 4 + Half + I % 4 / 2)...);
+}
+template <int Half, int... I>
+CAFX_INLINE vf zip_pairs(vf a, vf b, std::integer_sequence<int, I...>) {  // a0 a1 b0 b1, or with Half 2: a2 a3 b2 b3
+  return __builtin_shufflevector(a, b, (I % 4 / 2 * kW + I / 4 * 4 + Half + I % 2)...);
+}
+}  // namespace transpose_detail
+CAFX_INLINE void transpose_fours(vf& a, vf& b, vf& c, vf& d) {
+  using namespace transpose_detail;
+  using Lanes = std::make_integer_sequence<int, kW>;
+  const vf ab0 = zip_singles<0>(a, b, Lanes{}), ab2 = zip_singles<2>(a, b, Lanes{}),
+           cd0 = zip_singles<0>(c, d, Lanes{}), cd2 = zip_singles<2>(c, d, Lanes{});
+  a = zip_pairs<0>(ab0, cd0, Lanes{});
+  b = zip_pairs<2>(ab0, cd0, Lanes{});
+  c = zip_pairs<0>(ab2, cd2, Lanes{});
+  d = zip_pairs<2>(ab2, cd2, Lanes{});
+}
+
 // log2(kW) rounds of interleaving row i with row i + kW/2.
 CAFX_INLINE void transpose_tile(vf (&r)[kW]) {
   using Lanes = std::make_integer_sequence<int, kW>;

@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -86,20 +86,21 @@ CAFX_INLINE vf vexp(vf x) {
   return p * reinterpret_cast<vf>(exponent);
 }
 
-// log(1 + u) for u in [0, 1], by 2 atanh(u / (2 + u)).
+// log(1 + u) for u in [0, 1]: u - u^2 q(u), q of degree 8 by least squares; 9e-8 against double. No division, which takes as
+// long as the whole polynomial.
 CAFX_INLINE vf vlog1p_unit(vf u) {
-  const vf s = u / (u + 2.0f), q = s * s;
-  vf p = q * (2.0f / 15) + (2.0f / 13);
-  p = p * q + (2.0f / 11);
-  p = p * q + (2.0f / 9);
-  p = p * q + (2.0f / 7);
-  p = p * q + (2.0f / 5);
-  p = p * q + (2.0f / 3);
-  p = p * q + 2.0f;
-  return p * s;
+  vf q = u * 3.49169639e-3f - 2.10113652e-2f;
+  q = q * u + 5.92390127e-2f;
+  q = q * u - 1.08474624e-1f;
+  q = q * u + 1.54594514e-1f;
+  q = q * u - 1.97339479e-1f;
+  q = q * u + 2.49667204e-1f;
+  q = q * u - 3.33313808e-1f;
+  q = q * u + 4.99999673e-1f;
+  return u - (u * u) * q;
 }
 
-CAFX_INLINE vf vsoftplus(vf x) { return (x > 0.0f ? x : (x == x ? vf{} : x)) + vlog1p_unit(vexp(-vabs(x))); }
+CAFX_INLINE vf vsoftplus(vf x) { return (x > 0.0f ? x : vf{}) + vlog1p_unit(vexp(-vabs(x))); }  // NaN stays NaN
 CAFX_INLINE vf vtanh(vf x) {
   const vf e = vexp(-2.0f * vabs(x));
   const vf t = (1.0f - e) / (1.0f + e);

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# `cafx render --stream` writes the bytes of the offline render, for every hop, block, rate and number of threads; says its
+# latency; and refuses what it cannot do. About 4 s.
+. "$(dirname "$0")/common.sh"
+"$cafx" train "${small[@]}" --set train.epochs=1 --set train.pretrain_epochs=0 --set train.refine_epochs=0 --out "$work/run" >/dev/null ||
+  fail "the training"
+note=$(find "$root/datasets/notes" -name 'G61-55400*' | sort | head -1)
+[ -n "$note" ] || fail "no note G61-55400 in datasets/notes"
+for hop in 128 96 64 17; do
+  "$cafx" render "$work/run" "$note" "$work/offline.wav" --hop $hop --threads 2 --quiet >/dev/null 2>"$work/err" ||
+    fail "offline, hop $hop: $(cat "$work/err")"
+  for block in 1 64 333 65536; do
+    "$cafx" render "$work/run" "$note" "$work/stream.wav" --hop $hop --stream --block $block --quiet >/dev/null 2>"$work/err" ||
+      fail "stream, hop $hop, block $block: $(cat "$work/err")"
+    cmp "$work/offline.wav" "$work/stream.wav" || fail "stream, hop $hop, block $block: not the offline render"
+  done
+done
+# The render is not silence, nor the input: a test that compares nothing would pass above.
+cmp -s "$note" "$work/offline.wav" && fail "the render is the input"
+[ "$(tail -c +45 "$work/offline.wav" | tr -d '\0' | wc -c)" -gt 1000 ] || fail "the render is silence"
+
+"$cafx" render "$work/run" "$note" "$work/stream.wav" --hop 64 --stream --block 64 >"$work/out" 2>&1 || fail "a stream with its report"
+grep -q "samples of latency" "$work/out" || fail "it does not say its latency: $(cat "$work/out")"
+grep -q "a block of 64 lasts 4.00 ms" "$work/out" || fail "it does not say what a block takes: $(cat "$work/out")"
+refuses "--block without --stream" "--stream" "$cafx" render "$work/run" "$note" "$work/x.wav" --block 64
+refuses "a hop over half a frame" "hop" "$cafx" render "$work/run" "$note" "$work/x.wav" --hop 200 --stream --quiet
+refuses "a block of nothing" "--block" "$cafx" render "$work/run" "$note" "$work/x.wav" --stream --block 0
+refuses "no input file" "nowhere.wav" "$cafx" render "$work/run" "$work/nowhere.wav" "$work/x.wav" --stream --quiet
+[ -e "$work/x.wav" ] && fail "a refused render left a file"
+finish
