@@ -3,7 +3,11 @@
 //   Forward   64 channels at a time: x1 by a product with a Toeplitz view of the signal, then for each vector of
 //   channels
 //             |x1| copied once into a contiguous panel, 16 outputs at a time in registers (8 taps, 23 loads for 128
-//             products), pooled at once: x2 is never stored.
+//             products), pooled at once: x2 is never stored. By halves: with h0, h1 the even and odd taps, x0, x1 the even
+//             and odd samples of the panel,
+//                 x2[2n]   = m[n] + sum_j h0[j] (x0[n+j] - x1[n+j]),       m[n] = sum_j (h0 + h1)[j] x1[n+j]
+//                 x2[2n+1] = m[n] + sum_j h1[j] (x0[n+j+1] - x1[n+j])
+//             three products where there were four.
 //   Backward  along time: the channels of a vector are transposed to rows, so that the 128 taps of the one sample in P
 //             that carries gradient are contiguous.
 #include "kernels/front_end/front_end.h"
@@ -41,30 +45,71 @@ CAFX_INLINE void add_taps(vf (&out)[kOutputs], const float* panel, const float* 
   }
 }
 
+// out[i] += sum over n_taps of panel[i + k] taps[k], in order of k.
+CAFX_INLINE void add_all_taps(vf (&out)[kOutputs], const float* panel, const float* taps, int n_taps) {
+  int k = 0;
+  for (; k + kTaps <= n_taps; k += kTaps) add_taps<kTaps>(out, panel + k * kW, taps + k * kW);
+  for (; k < n_taps; ++k) add_taps<1>(out, panel + k * kW, taps + k * kW);
+}
+
+// The maximum of each window of P samples that come in order, of one vector of channels.
+struct Pooling {
+  float* z;
+  std::int32_t* positions;
+  int n_lanes;
+  FrontEndDims d;
+  vf best = {};
+  vi at = {};
+  int r = 0;  // place in the window
+
+  CAFX_INLINE void add(vf x) {
+    const vi better = r == 0 ? set1i(-1) : reinterpret_cast<vi>(x > best);
+    best = better ? x : best;
+    at = better ? set1i(r) : at;
+    if (++r < d.P) return;
+    store_m(z, vsoftplus(best), n_lanes);
+    store_n(positions, at, n_lanes);
+    z += d.C;
+    positions += d.C;
+    r = 0;
+  }
+};
+
 // z and positions of one vector of channels and n samples, whole windows, from the panel of |x1| around them.
 void convolve_and_pool(float* z, std::int32_t* positions, const float* panel, const float* taps, vf bias, int n_lanes,
                        int n, FrontEndDims d) {
-  vf best = {};
-  vi at = {};
-  int r = 0, p = 0;  // place in the window, window
+  Pooling pool{z, positions, n_lanes, d};
   for (int t = 0; t < n; t += kOutputs) {
     vf out[kOutputs];
 #pragma GCC unroll 16
     for (int i = 0; i < kOutputs; ++i) out[i] = bias;
-    int k = 0;
-    for (; k + kTaps <= d.K2; k += kTaps) add_taps<kTaps>(out, panel + (t + k) * kW, taps + k * kW);
-    for (; k < d.K2; ++k) add_taps<1>(out, panel + (t + k) * kW, taps + k * kW);
+    add_all_taps(out, panel + t * kW, taps, d.K2);
     const int n_out = n - t < kOutputs ? n - t : kOutputs;
-    for (int i = 0; i < n_out; ++i) {
-      const vi better = r == 0 ? set1i(-1) : reinterpret_cast<vi>(out[i] > best);
-      best = better ? out[i] : best;
-      at = better ? set1i(r) : at;
-      if (++r == d.P) {
-        store_m(z + static_cast<long>(p) * d.C, vsoftplus(best), n_lanes);
-        store_n(positions + static_cast<long>(p) * d.C, at, n_lanes);
-        r = 0;
-        ++p;
-      }
+    for (int i = 0; i < n_out; ++i) pool.add(out[i]);
+  }
+}
+
+// The same by halves: panels of x0 - x1, of x1, and of the next x0 - x1, `half` vectors each; taps h0, h0 + h1, h1.
+void convolve_and_pool_fast(float* z, std::int32_t* positions, const float* panels, long half, const float* taps,
+                            vf bias, int n_lanes, int n, FrontEndDims d) {
+  Pooling pool{z, positions, n_lanes, d};
+  const int n_taps = d.K2 / 2;
+  const float *even_panel = panels, *middle_panel = panels + half * kW, *odd_panel = panels + 2 * half * kW;
+  const float *h0 = taps, *h01 = taps + n_taps * kW, *h1 = taps + 2 * n_taps * kW;
+  for (int t = 0; t < n; t += 2 * kOutputs) {
+    const long at = static_cast<long>(t / 2) * kW;
+    vf even[kOutputs], odd[kOutputs];
+#pragma GCC unroll 16
+    for (int i = 0; i < kOutputs; ++i) even[i] = bias;
+    add_all_taps(even, middle_panel + at, h01, n_taps);
+#pragma GCC unroll 16
+    for (int i = 0; i < kOutputs; ++i) odd[i] = even[i];
+    add_all_taps(even, even_panel + at, h0, n_taps);
+    add_all_taps(odd, odd_panel + at, h1, n_taps);
+    const int n_pairs = (n - t) / 2 < kOutputs ? (n - t) / 2 : kOutputs;
+    for (int i = 0; i < n_pairs; ++i) {
+      pool.add(even[i]);
+      pool.add(odd[i]);
     }
   }
 }
@@ -83,21 +128,41 @@ void make_rows(float* x1, const float* x, const float* packed, int n, int c0, in
 void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after, const float* packed,
                   float* panel, int c0, int n_c, FrontEndDims d) {
   const FrontEndPacked at(d);
-  const int left = (d.K2 - 1) / 2, n_rows = n * d.P, n_panel = static_cast<int>(round_up(n_rows, 16)) + d.K2 - 1;
+  const int left = (d.K2 - 1) / 2, n_rows = n * d.P;
+  const bool fast = front_end_is_fast(d);
+  const int n_panel = static_cast<int>(round_up(n_rows, fast ? 32 : 16)) + d.K2 - 1;
+  const long half = (n_panel + 1) / 2;
   for (int c = c0; c < c0 + n_c; c += kW) {
     const int m = c0 + n_c - c < kW ? c0 + n_c - c : kW;
+    const auto row = [&](int i) {
+      const int t = i - left;
+      return t >= -before && t < n_rows + after ? vabs(load_m(x1 + static_cast<long>(t) * d.C + c, m)) : vf{};
+    };
     {
       const Part part("abs, into panels", 0, 8.0 * n_rows * m);
-      for (int i = 0; i < n_panel; ++i) {
-        const int t = i - left;
-        const bool there = t >= -before && t < n_rows + after;
-        store(panel + static_cast<long>(i) * kW, there ? vabs(load_m(x1 + static_cast<long>(t) * d.C + c, m)) : vf{});
+      if (fast) {
+        vf x0 = row(0);
+        for (long i = 0; i < half; ++i) {
+          const vf x1_i = row(static_cast<int>(2 * i + 1)), next = row(static_cast<int>(2 * i + 2));
+          store(panel + i * kW, x0 - x1_i);
+          store(panel + (half + i) * kW, x1_i);
+          store(panel + (2 * half + i) * kW, next - x1_i);
+          x0 = next;
+        }
+      } else {
+        for (int i = 0; i < n_panel; ++i) store(panel + static_cast<long>(i) * kW, row(i));
       }
     }
     const Part part("Conv1D-Local, pool, softplus", static_cast<double>(n_rows) * m * d.K2,
                     4.0 * m * (n_rows + 2.0 * n));
-    convolve_and_pool(z + c, positions + c, panel, packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW,
-                      load(packed + at.bias2 + c), m, n_rows, d);
+    const vf bias = load(packed + at.bias2 + c);
+    if (fast) {
+      convolve_and_pool_fast(z + c, positions + c, panel, half,
+                             packed + at.fast + static_cast<long>(c / kW) * (3l * d.K2 / 2) * kW, bias, m, n_rows, d);
+    } else {
+      convolve_and_pool(z + c, positions + c, panel, packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW, bias, m,
+                        n_rows, d);
+    }
   }
 }
 
@@ -113,6 +178,15 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
     float* panel = packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW + c % kW;
     for (int k = 0; k < d.K2; ++k) panel[static_cast<long>(k) * kW] = w2[static_cast<long>(c) * d.K2 + k];
     packed[at.bias2 + c] = bias2[c];
+    if (!front_end_is_fast(d)) continue;
+    const int n_taps = d.K2 / 2;
+    float* fast = packed + at.fast + static_cast<long>(c / kW) * 3 * n_taps * kW + c % kW;
+    for (int j = 0; j < n_taps; ++j) {
+      const float h0 = w2[static_cast<long>(c) * d.K2 + 2 * j], h1 = w2[static_cast<long>(c) * d.K2 + 2 * j + 1];
+      fast[j * kW] = h0;
+      fast[(n_taps + j) * kW] = h0 + h1;
+      fast[(2 * n_taps + j) * kW] = h1;
+    }
   }
 }
 

@@ -9,19 +9,23 @@ namespace cafx {
 
 constexpr long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
+// Whether Conv1D-Local goes by halves (front_end_cpu.cpp): the taps and the windows must split into even and odd samples.
+constexpr bool front_end_is_fast(FrontEndDims d) { return d.K2 % 2 == 0 && d.P % 2 == 0; }
+
 // Offsets in floats.
 struct FrontEndPacked {
-  long w1, bias1, w2, bias2, size;
+  long w1, bias1, w2, bias2, fast, size;
   constexpr explicit FrontEndPacked(FrontEndDims d)
       : w1(0),                                      // (K1,C)
         bias1(w1 + static_cast<long>(d.K1) * d.C),  // (C)
         w2(bias1 + d.C),                            // (C / vector) panels of (K2, vector)
         bias2(w2 + round_up(d.C, 16) * d.K2),       // (C), zero up to a whole vector
-        size(bias2 + round_up(d.C, 16)) {}
+        fast(bias2 + round_up(d.C, 16)),  // (C / vector) panels of (3, K2 / 2, vector), where front_end_is_fast
+        size(fast + (front_end_is_fast(d) ? round_up(d.C, 16) * (3l * d.K2 / 2) : 0)) {}
 };
 
 struct FrontEndScratch {
-  long panel;                           // forward: |x1| of one vector of channels, zeros around it
+  long panel;  // forward: |x1| of one vector of channels, zeros around it, as it is or by halves
   long row, abs, dabs, g, w, dw, size;  // backward: rows of one channel along time, and its taps
   constexpr explicit FrontEndScratch(FrontEndDims d)
       : panel(0),
@@ -32,7 +36,7 @@ struct FrontEndScratch {
         w(g + 16 * round_up(d.T / d.P, 16)),
         dw(w + round_up(d.K2, 16)),
         size(0) {
-    const long forward = (round_up(d.T, 16) + d.K2 - 1) * 16, backward = dw + round_up(d.K2, 16);
+    const long forward = 3 * ((round_up(d.T, 32) + d.K2) / 2 + 1) * 16, backward = dw + round_up(d.K2, 16);
     size = forward > backward ? forward : backward;
   }
 };

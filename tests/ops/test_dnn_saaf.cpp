@@ -140,8 +140,8 @@ void plain_twin(const Context& context, Floats& u, Grads& g, const Inputs& in, c
 }
 
 void expect_oracle(const DnnSaafDims& d) {
-  // Five layers of a few units each, whose sums all but cancel: twice what one op is allowed.
-  const Tolerance chain = d.L > 4 && d.C < 16 ? Tolerance{2e-6, 2e-5} : Tolerance{};
+  // Layers of a few units each, whose sums over thirty samples all but cancel: three times what one op is allowed.
+  const Tolerance chain = d.L > 2 && d.C < 16 ? Tolerance{3e-6, 3e-5} : Tolerance{};
   Inputs in = make_inputs(d);
   const reference::DnnSaaf want = reference::dnn_saaf_forward(in.r, in.z, in.positions, in.p, d);
   drop_doubtful_rows(in, want, d);
