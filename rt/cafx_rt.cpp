@@ -1,0 +1,217 @@
+#include "cafx_rt.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "host/export/model_file.h"
+#include "host/render/stream.h"
+#include "kernels/base/error.h"
+#include "kernels/base/flush_denormals.h"
+#include "kernels/base/rng.h"
+#include "rt/resampler.h"
+
+struct cafx_rt_model {
+  std::unique_ptr<cafx::CafxModel> model;
+};
+
+namespace {
+
+using namespace cafx;
+
+constexpr int kPiece = 256;  // host samples worked on at a time where rates differ
+constexpr int kLowestHz = 4000, kHighestHz = 768000;
+
+void say(char* error, std::size_t size, const char* text) {
+  if (!error || size == 0) return;
+  const std::size_t n = std::min(std::strlen(text), size - 1);
+  std::memcpy(error, text, n);
+  error[n] = 0;
+}
+
+// What `make` gives, or null and the reason: nothing thrown passes.
+template <class Make>
+auto guarded(char* error, std::size_t size, Make make) noexcept -> decltype(make()) {
+  try {
+    say(error, size, "");
+    return make();
+  } catch (const std::bad_alloc&) {
+    say(error, size, "not enough memory");
+  } catch (const std::exception& e) {
+    say(error, size, e.what());
+  } catch (...) {
+    say(error, size, "unknown failure");
+  }
+  return nullptr;
+}
+
+// The two resamplers around a model, with the delay that makes the whole an integer of host samples:
+// output k is the stream's value at time (k - latency) model / host + stream's latency, in samples of the model.
+struct Rates {
+  Rates(int host_hz, int model_hz, int stream_latency) {
+    const std::int64_t g = std::gcd(host_hz, model_hz), L = model_hz / g, M = host_hz / g;
+    const int in_reach = RtResampler::reach(host_hz, model_hz), out_reach = RtResampler::reach(model_hz, host_hz);
+    latency = in_reach + ((stream_latency + out_reach + 1) * M + L - 1) / L;
+    in.emplace(host_hz, model_hz, kPiece, 0);
+    const auto most = static_cast<std::size_t>(kPiece * L / M + 2);
+    out.emplace(model_hz, host_hz, most, latency * L - stream_latency * M);
+    model_samples.resize(most);
+  }
+  std::optional<RtResampler> in, out;
+  std::vector<float> model_samples;
+  std::int64_t latency;
+};
+
+}  // namespace
+
+struct cafx_rt_stream {
+  StreamRenderer effect;
+  int host_hz, block_length;
+  std::optional<Rates> rates;  // where the host's rate is not the model's
+
+  cafx_rt_stream(StreamRenderer e, int hz, int block) : effect(std::move(e)), host_hz(hz), block_length(block) {
+    if (hz != effect.sample_rate()) rates.emplace(hz, effect.sample_rate(), effect.latency());
+  }
+
+  void process(const float* in, float* out, std::size_t n) noexcept {
+    if (!rates) {
+      effect.process(in, out, n);
+      return;
+    }
+    const FlushDenormals scope;
+    Rates& r = *rates;
+    float* x = r.model_samples.data();
+    while (n > 0) {
+      const std::size_t m = std::min<std::size_t>(n, kPiece);
+      r.in->feed(in, m);
+      const std::size_t k = r.in->make(x, r.model_samples.size());
+      effect.process(x, x, k);
+      r.out->feed(x, k);
+      const std::size_t made = r.out->make(out, m);
+      std::fill(out + made, out + m, 0.0f);  // never: the latency says so
+      in += m;
+      out += m;
+      n -= m;
+    }
+  }
+
+  void reset() noexcept {
+    effect.reset();
+    if (!rates) return;
+    rates->in->reset();
+    rates->out->reset();
+  }
+};
+
+extern "C" {
+
+uint32_t cafx_rt_version(void) { return CAFX_RT_VERSION; }
+
+cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
+  return guarded(error, error_size, [&] {
+    if (!path) throw Error("path is NULL");
+    auto model = load_model(path).model;
+    if (model->form() != CafxForm::kSupervised) {
+      throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
+                  path);
+    }
+    return new cafx_rt_model{std::move(model)};
+  });
+}
+
+cafx_rt_status cafx_rt_describe(const cafx_rt_model* model, cafx_rt_info* info) {
+  if (!model || !info || info->size < sizeof(cafx_rt_info)) return CAFX_RT_ERROR_ARGUMENT;
+  const Geometry g = model->model->geometry();
+  info->sample_rate = g.sample_rate;
+  info->frame = g.frame;
+  info->hop = g.hop;
+  info->parameters = model->model->n_parameters();
+  return CAFX_RT_OK;
+}
+
+void cafx_rt_free_model(cafx_rt_model* model) { delete model; }
+
+cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_options* options, char* error,
+                                size_t error_size) {
+  return guarded(error, error_size, [&] {
+    if (!model) throw Error("model is NULL");
+    const cafx_rt_options o = options ? *options : cafx_rt_options CAFX_RT_OPTIONS_INIT;
+    if (o.size < sizeof(cafx_rt_options)) throw Error("options.size = {}: use CAFX_RT_OPTIONS_INIT", o.size);
+    const int model_hz = model->model->geometry().sample_rate;
+    const double rate = o.host_rate == 0.0 ? model_hz : o.host_rate;
+    if (rate != model_hz && !(rate >= kLowestHz && rate <= kHighestHz)) {
+      throw Error("host_rate = {} Hz: expected {} to {}", rate, kLowestHz, kHighestHz);
+    }
+    const int hz = static_cast<int>(std::lround(rate));
+    if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
+    const int block = std::max(1, o.block_length);
+    return new cafx_rt_stream(StreamRenderer(*model->model, {o.hop, hz == model_hz ? block : 1, best_isa()}), hz,
+                              block);
+  });
+}
+
+cafx_rt_stream* cafx_rt_twin(const cafx_rt_stream* stream) {
+  return guarded(nullptr, 0, [&]() -> cafx_rt_stream* {
+    if (!stream) return nullptr;
+    return new cafx_rt_stream(stream->effect.twin(), stream->host_hz, stream->block_length);
+  });
+}
+
+void cafx_rt_free(cafx_rt_stream* stream) { delete stream; }
+
+cafx_rt_status cafx_rt_process(cafx_rt_stream* stream, const float* in, float* out, size_t n) {
+  if (!stream || !in || !out || n % static_cast<size_t>(stream->block_length) != 0) {
+    if (out) std::fill_n(out, n, 0.0f);
+    return CAFX_RT_ERROR_ARGUMENT;
+  }
+  stream->process(in, out, n);
+  return CAFX_RT_OK;
+}
+
+void cafx_rt_reset(cafx_rt_stream* stream) {
+  if (stream) stream->reset();
+}
+
+size_t cafx_rt_latency(const cafx_rt_stream* stream) {
+  if (!stream) return 0;
+  return static_cast<size_t>(stream->rates ? stream->rates->latency : stream->effect.latency());
+}
+
+int32_t cafx_rt_hop(const cafx_rt_stream* stream) { return stream ? stream->effect.hop() : 0; }
+
+double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
+  if (!stream || !(budget >= 0.0)) return -1.0;
+  try {
+    using Clock = std::chrono::steady_clock;
+    StreamRenderer& effect = stream->effect;
+    const auto n = static_cast<std::size_t>(std::lcm(effect.hop(), stream->rates ? 1 : stream->block_length));
+    const Rng rng{1, 2};
+    std::vector<float> x(n), y(n);
+    for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(0.05 * rng.normal(i));
+    std::vector<double> each;
+    const auto started = Clock::now();
+    do {
+      const auto before = Clock::now();
+      effect.process(x.data(), y.data(), n);
+      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * effect.hop() /
+                     static_cast<double>(n));
+    } while (each.size() < 5 ||
+             (each.size() < 10000 && std::chrono::duration<double>(Clock::now() - started).count() < budget));
+    std::nth_element(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(each.size() / 2), each.end());
+    stream->reset();
+    return each[each.size() / 2];
+  } catch (...) {
+    stream->reset();
+    return -1.0;
+  }
+}
+
+}  // extern "C"
