@@ -9,6 +9,10 @@
 #include <cuda_runtime.h>
 #include <cudnn.h>
 
+#if CUDART_VERSION < 12000 || CUDNN_MAJOR != 9
+#error "cafx needs CUDA 12 or newer and cuDNN 9"
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <map>

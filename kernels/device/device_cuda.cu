@@ -9,7 +9,10 @@ void cuda_failed(cudaError_t code, const char* call, const char* file, int line)
   const std::string where = fmt::format("{} ({}:{}): {}", call, file, line, cudaGetErrorString(code));
   switch (code) {
     case cudaErrorMemoryAllocation:
-      throw Error("the GPU has too little free memory: {}; use a smaller --batch, or end what else runs on it", where);
+      throw Error(
+          "the GPU has too little free memory: {}; use a smaller --batch, or end what else runs on it and go on with "
+          "'cafx resume', the last checkpoint is safe",
+          where);
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       throw Error(
@@ -27,11 +30,14 @@ void cuda_failed(cudaError_t code, const char* call, const char* file, int line)
   }
 }
 void cublas_failed(cublasStatus_t code, const char* call, const char* file, int line) {
-  throw Error("cuBLAS failed: {} ({}:{}): {}; the last checkpoint is safe", call, file, line,
-              cublasGetStatusString(code));
+  throw Error(
+      "cuBLAS failed: {} ({}:{}): {}; go on with 'cafx resume', the last checkpoint is safe, or use --device cpu", call,
+      file, line, cublasGetStatusString(code));
 }
 void cudnn_failed(cudnnStatus_t code, const char* call, const char* file, int line) {
-  throw Error("cuDNN failed: {} ({}:{}): {}; the last checkpoint is safe", call, file, line, cudnnGetErrorString(code));
+  throw Error(
+      "cuDNN failed: {} ({}:{}): {}; go on with 'cafx resume', the last checkpoint is safe, or use --device cpu", call,
+      file, line, cudnnGetErrorString(code));
 }
 
 CudaDevice::~CudaDevice() {

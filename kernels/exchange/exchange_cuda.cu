@@ -45,7 +45,7 @@ Nccl load() {
   const auto find = [&](auto& function, const char* name) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
     if (!function)
-      throw Error("several GPUs need NCCL 2.11 or newer: its library has no {}; update libnccl2, or use --gpus 1",
+      throw Error("several GPUs need NCCL 2.14 or newer: its library has no {}; update libnccl2, or use --gpus 1",
                   name);
   };
   Nccl n{};
@@ -64,8 +64,8 @@ Nccl load() {
   find(n.all_gather, "ncclAllGather");
   int version = 0;
   n.get_version(&version);
-  if (version < 21100) {  // 2.11: the first whose calls a CUDA graph holds without conditions
-    throw Error("several GPUs need NCCL 2.11 or newer, the library is {}; update libnccl2, or use --gpus 1", version);
+  if (version < 21400) {  // what the header that this was built with must be, too (cmake/cuda.cmake)
+    throw Error("several GPUs need NCCL 2.14 or newer, the library is {}; update libnccl2, or use --gpus 1", version);
   }
   return n;
 }

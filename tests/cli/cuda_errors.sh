@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# What a GPU can do wrong, made so by a library that fails CUDA's calls ($3) and by the virtual GPU: exit code 2, one line
+# that says what to do, and a checkpoint that goes on to the bits of a run that nothing happened to.
+. "$(dirname "$0")/common.sh"
+failing=$3
+"$cafx" info --gpus >"$work/gpus" || fail "info --gpus"
+if ! grep -q "it can be used" "$work/gpus"; then
+  echo "skipped: $(tail -1 "$work/gpus")"
+  exit 77
+fi
+mkdir "$work/dry" "$work/wet"
+for dry in "$root"/datasets/notes/*/Samples/NoFX/G61-5*.flac; do
+  name=$(basename "$dry")
+  wet=$(ls "$root"/datasets/notes/*/Samples/Distortion/"${name:0:9}"-4412-*.flac | head -1)
+  for side in dry wet; do sox "${!side}" "$work/$side/$name.wav" trim 0.6 0.3 2>/dev/null || fail "sox"; done
+  [ "$(ls "$work/dry" | wc -l)" = 4 ] && break
+done
+run=("$work/dry" "$work/wet" "${small[@]:6}" --set train.batch=14 --set train.pretrain_epochs=1 --set train.epochs=3
+  --set train.refine_epochs=0 --device cuda)
+export CAFX_CHECKPOINT_SECONDS=0
+
+# broken WHAT WORDS CALL:N:CODE COMMAND...: as `refuses`, with that call failing.
+broken() {
+  local what=$1 words=$2 how=$3
+  shift 3
+  refuses "$what" "$words" env LD_PRELOAD="$failing" CAFX_FAIL="$how" "$@"
+}
+
+# Before training: nothing is begun.
+broken "no driver" "no NVIDIA driver is installed; use --device cpu" cudaGetDeviceCount:1:35 env CAFX_FAIL_DRIVER=0 \
+  "$cafx" train "${run[@]}" --out "$work/none"
+broken "an old driver" "runs CUDA up to 11.4 and this binary needs .*; update the driver" cudaGetDeviceCount:1:35 \
+  env CAFX_FAIL_DRIVER=11040 "$cafx" train "${run[@]}" --out "$work/none"
+broken "no GPU" "no NVIDIA GPU was found; use --device cpu" cudaGetDeviceCount:1:100 "$cafx" train "${run[@]}" --out "$work/none"
+broken "no cuDNN" "cuDNN failed: .*cudnnCreate.*use --device cpu" cudnnCreate:1:1001 "$cafx" train "${run[@]}" --out "$work/none"
+broken "no free memory" "the GPU has too little free memory: .*smaller --batch" cudaMalloc:8:2 "$cafx" train "${run[@]}" --out "$work/none2"
+if [ -z "$(nvidia-smi -L 2>/dev/null)" ]; then
+  VGPU_ARCH=75 "$cafx" train "${run[@]}" --out "$work/none" >/dev/null 2>"$work/err"
+  [ $? = 2 ] || fail "another architecture: exit code"
+  grep -v '^vgpu:' "$work/err" | grep -q "this binary holds code for .* and not for this GPU; build it on this machine" ||
+    fail "another architecture: $(cat "$work/err")"
+fi
+
+# In the middle of training.
+"$cafx" train "${run[@]}" --out "$work/whole" >/dev/null 2>"$work/err" || fail "training: $(cat "$work/err")"
+middle() {
+  rm -rf "$work/run"
+  broken "$1" "$2" "$3" "$cafx" train "${run[@]}" --out "$work/run"
+  "$cafx" resume "$work/run" --device cuda --quiet >/dev/null 2>"$work/err" || fail "$1: resume: $(cat "$work/err")"
+  for file in best.safetensors metrics.csv result.json; do
+    cmp "$work/whole/$file" "$work/run/$file" || fail "$1: $file differs after the resume"
+  done
+}
+middle "a lost GPU" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaGraphLaunch:7:719
+middle "a lost GPU, seen later" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaEventSynchronize:5:214
+middle "no memory in the middle" "the GPU has too little free memory" cudaMalloc:60:2
+middle "a cuDNN error" "cuDNN failed: .*cafx resume.*the last checkpoint is safe" cudnnConvolutionForward:4:5000
+if grep -q "can share a batch" <(VGPU_DEVICES=2 "$cafx" info --gpus); then
+  VGPU_DEVICES=2 VGPU_TIMEOUT=2 LD_PRELOAD=$failing CAFX_FAIL=cudaGraphLaunch:8:719 \
+    "$cafx" train "${run[@]}" --gpus 2 --out "$work/two" >/dev/null 2>"$work/err"
+  [ $? = 2 ] || fail "one of two GPUs lost: exit code"
+  [ "$(grep -v '^vgpu:' "$work/err" | grep -c "cafx: GPU [01]: the GPU failed: .*the last checkpoint is safe")" = 1 ] ||
+    fail "one of two GPUs lost: $(cat "$work/err")"
+  "$cafx" resume "$work/two" --device cuda --gpus 1 --quiet >/dev/null 2>"$work/err" || fail "two GPUs: resume: $(cat "$work/err")"
+fi
+finish
