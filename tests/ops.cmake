@@ -47,6 +47,10 @@ cafx_ops_test(test_ops
 
 cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 
+# What tf32 and bf16 do to ops and to training. About 1 s.
+cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp)
+target_link_libraries(test_precision PRIVATE cafx_host)
+
 function(cafx_golden_test name models)
   cafx_ops_test(${name} ${ARGN})
   target_compile_definitions(${name} PRIVATE CAFX_GOLDEN_DIR="${CMAKE_CURRENT_FUNCTION_LIST_DIR}/golden")

@@ -237,6 +237,7 @@ int bench(const Arguments& args) {
                                    {"batch", B},
                                    {"threads", context.n_workers()},
                                    {"hop", std::min(run.model.hop, run.model.frame / 2)},
+                                   {"precision", to_string(context.precision)},
                                    {"isa", processor}};
     json["train"] = {
         {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
@@ -284,6 +285,7 @@ void add_bench(CLI::App& app, Run& run) {
   CLI::App* c = app.add_subcommand("bench", "how fast this machine trains and renders, beside what it can multiply");
   args->config.add_to(*c);
   args->device.add_to(*c);
+  args->device.add_precision_to(*c, "of the products' operands in what is measured; fp32 by default");
   c->add_option("--seconds", args->seconds, "how long to measure")->check(CLI::Range(0.4, 3600.0));
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")

@@ -82,11 +82,16 @@ void DeviceOptions::add_to(CLI::App& app) {
       ->capture_default_str();
 }
 
+void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
+  app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16");
+}
+
 OwnedContext::OwnedContext(const DeviceOptions& options) {
   pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : available_threads());
   context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
   context.pool = pool.get();
   use_device(context, options.device);
+  if (!options.precision.empty()) use_precision(context, options.precision);
 }
 
 std::string text_of(const DeviceInfo& d) {

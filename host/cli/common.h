@@ -47,12 +47,13 @@ struct ConfigOptions {
   RunConfig resolve() const;
 };
 
-// --threads, --isa, --device.
+// --threads, --isa, --device; where a command offers it, --precision.
 struct DeviceOptions {
   int threads = 0;
-  std::string isa, device = "auto";
+  std::string isa, device = "auto", precision;  // empty: fp32
 
   void add_to(CLI::App&);
+  void add_precision_to(CLI::App&, const std::string& help);
 };
 
 // A context with threads of its own.

@@ -14,7 +14,9 @@ void add_eval(CLI::App& app, Run& run) {
     DeviceOptions device;
   };
   auto args = std::make_shared<Arguments>();
-  CLI::App* c = app.add_subcommand("eval", "measure a model on whole notes: waveform, spectrum, modulation, attack and decay; per note, mean and spread");
+  CLI::App* c = app.add_subcommand(
+      "eval",
+      "measure a model on whole notes: waveform, spectrum, modulation, attack and decay; per note, mean and spread");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("--data", args->data_run, "run whose data and split are used, where the model is a file")
       ->option_text("RUN");
@@ -25,6 +27,7 @@ void add_eval(CLI::App& app, Run& run) {
   c->add_option("--json", args->json, "write the results as JSON; - for standard output")->option_text("FILE");
   c->add_option("--csv", args->csv, "write the results as CSV; - for standard output")->option_text("FILE");
   args->device.add_to(*c);
+  args->device.add_precision_to(*c, "of the products' operands; fp32 by default, whatever the model was trained in");
   c->footer("Example:  cafx eval runs/ds1 --hop 64 --csv ds1.csv");
   c->callback([args, &run] {
     run = [args] {

@@ -66,6 +66,7 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
     const std::vector<int> gpus =
         choose_gpus(device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
     if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[0]);
+    device.precision.clear();  // the weights are fp32's, and so is what is made of them
     const OwnedContext own(device);
     const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", config.model.hop);
     write_text((outcome.folder / "eval.json").string(), to_json(e));
@@ -85,6 +86,10 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
 int train_command(const TrainArguments& args) {
   RunConfig config = args.config.resolve();
   if (!args.gpus.empty()) config.train.gpus = args.gpus;
+  if (!args.device.precision.empty()) {
+    Fields fields = describe(config);
+    set_field(fields, "train.precision", args.device.precision, "--precision");
+  }
   check(config, args.config.file.empty() ? "config" : args.config.file);
   choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
   // The folder may be resumed from anywhere.
@@ -123,6 +128,7 @@ int resume_command(const TrainArguments& args) {
   TrainDisplay display(args.quiet);
   TrainOptions options;
   options.folder = args.out;
+  options.precision = args.device.precision;
   options.threads = args.device.threads;
   options.isa = args.device.isa;
   options.device = args.device.device;
@@ -154,13 +160,16 @@ void add_train(CLI::App& app, Run& run) {
   add_common(*c, *args);
   c->add_option("--batch", args->batch, "frames a step, as train.batch; auto: the most that the GPU's memory holds")
       ->option_text("N|auto");
+  args->device.add_precision_to(*c,
+                                "of the products' operands, as train.precision; a CPU emulates tf32 and bf16, slowly");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   RunConfig defaults = run_preset("default");
   c->footer(
       "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
       "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
       "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
-      "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n\n"
+      "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
+      "           cafx train dry.wav wet.wav --precision tf32\n\n"
       "Settings (of the preset 'default'):\n" +
       help_text(describe(defaults)));
   c->callback([args, &run] { run = [args] { return train_command(*args); }; });
@@ -170,6 +179,7 @@ void add_resume(CLI::App& app, Run& run) {
   auto args = std::make_shared<TrainArguments>();
   CLI::App* c = app.add_subcommand("resume", "go on with a run that was stopped, to the same bits");
   c->add_option("run", args->out, "folder of the run")->required();
+  args->device.add_precision_to(*c, "must be the run's own, which is what is taken without it");
   add_common(*c, *args);
   c->footer("Examples:  cafx resume runs/ds1\n           cafx resume runs/ds1 --device cuda --gpus 2");
   c->callback([args, &run] { run = [args] { return resume_command(*args); }; });

@@ -70,6 +70,7 @@ Checkpoint head_of(const Safetensors& file, const std::string& where) {
   c.version = text("version");
   c.metrics = text("metrics");
   if (file.metadata.count("events")) c.events = std::strtoull(text("events").c_str(), nullptr, 10);
+  if (file.metadata.count("precision")) c.precision = text("precision");
   try {
     const auto counters = nlohmann::json::parse(text("counters"));
     visit(c.counters, [&](const char* name, auto& value) { parse(value, counters.at(name).get<std::string>()); });
@@ -87,8 +88,9 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
   nlohmann::json counters;
   visit(c.counters, [&](const char* name, auto& value) { counters[name] = fmt::format("{}", value); });
   Safetensors file;
-  file.metadata = {{"format", kFormat},    {"format_version", kVersion},  {"run_hash", c.run_hash}, {"isa", c.isa},
-                   {"version", c.version}, {"counters", counters.dump()}, {"metrics", c.metrics}};
+  file.metadata = {{"format", kFormat},    {"format_version", kVersion}, {"run_hash", c.run_hash},
+                   {"isa", c.isa},         {"version", c.version},       {"counters", counters.dump()},
+                   {"metrics", c.metrics}, {"precision", c.precision}};
   if (c.events > 0) file.metadata["events"] = std::to_string(c.events);
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
     file.tensors[block + "/" + p.name] = Safetensors::from_floats(block_of(c, block).data() + p.offset, p.shape);

@@ -1,7 +1,7 @@
 // host/train/checkpoint.h -- all that a run needs to go on to the same bits, in one safetensors file.
 //
 //   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form
-//   metadata  format, run hash, instruction set, version, counters, text of metrics.csv, size of the event file
+//   metadata  format, run hash, precision, instruction set, version, counters, text of metrics.csv, size of the event file
 #pragma once
 
 #include <cstdint>
@@ -34,6 +34,7 @@ struct Checkpoint {
   Counters counters;
   std::string run_hash, isa, version, metrics;
   std::uint64_t events = 0;              // bytes of the event file that belong to this state; 0: none
+  std::string precision = "fp32";        // of the products so far
   std::vector<float> model, best, m, v;  // flat blocks of the stage's form
 };
 

@@ -34,6 +34,7 @@ struct TrainConfig {
   double weight_decay = 0.0;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double silence_db = -200.0;
+  std::string precision = "fp32";
   std::string init_from;
   std::string gpus;  // not in the run's hash: another number changes the rounding alone
 };

@@ -48,6 +48,7 @@ class Session {
     context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
     context_.pool = &pool_;
     open_device();
+    use_precision(context_, config.train.precision);
     const CafxConfig& m = config.model;
     const int hop = config.train.hop > 0 ? config.train.hop : m.hop;
     const int validation_hop = config.train.validation_hop > 0 ? config.train.validation_hop : m.hop;
@@ -70,6 +71,7 @@ class Session {
     checkpoint_.run_hash = run_hash;
     checkpoint_.isa = processor();
     checkpoint_.version = kVersion;
+    checkpoint_.precision = config_.train.precision;
     checkpoint_.metrics = kMetricsHead;
     begin_stage(nullptr);
   }
@@ -556,6 +558,7 @@ class Session {
                                    {"saaf_lipschitz", model_->lipschitz()},
                                    {"saaf_input_peak", saaf_input_peak()},
                                    {"seed", config_.train.seed},
+                                   {"precision", config_.train.precision},
                                    {"isa", checkpoint_.isa},
                                    {"version", kVersion}};
     if (options_.before_write) options_.before_write();
@@ -729,6 +732,13 @@ TrainOutcome resume(const TrainOptions& options) {
   const RunConfig config = read_run_config(options.folder);
   RunFolder folder(options.folder);
   const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
+  if (precision != head.precision) {
+    throw Error(
+        "{}: this run began with train.precision = {} and cannot go on with {}; resume it as it began, or start a new "
+        "run",
+        options.folder.string(), head.precision, precision);
+  }
   const Dataset data = load_dataset(config.data, config.model.sample_rate);
   const Split split = split_dataset(data, config.data);
   const std::string init = config.train.init_from.empty() ? "" : weights_identity(folder.file(kInitFile));

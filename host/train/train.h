@@ -55,6 +55,7 @@ struct TrainOptions {
   std::string isa;                          // empty: the best there is
   std::string device = "cpu";               // as use_device takes it
   std::string gpus;                         // as choose_gpus takes it; empty: as the config says
+  std::string precision;                    // resume: refused where it is not the run's; empty: the run's
   const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
   TrainObserver* observer = nullptr;
   // Called before what others may see is written; what it throws ends the run. A sweep asks here whether the run is

@@ -31,6 +31,7 @@ void deconv1d_forward(const Context& context, float* y, const float* u, const fl
                       void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
+  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
   CAFX_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
 }
 
@@ -38,6 +39,7 @@ void deconv1d_backward(const Context& context, float* du, float* dw, float* dbia
                        const float* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
+  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
   CAFX_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "kernels/base/thread_pool.h"
+#include "kernels/device/precision.h"
 
 namespace cafx {
 
@@ -32,9 +33,10 @@ struct Context {
   std::shared_ptr<CudaDevice> cuda;  // open where device is kCuda
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
-  bool fuse_dnn = true;        // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
-  bool use_cudnn = true;       // on a GPU: convolutions by cuDNN, not by our plain kernels
-  int worker = 0;              // which thread's scratch to use, in [0, n_workers())
+  Precision precision = Precision::kFp32;
+  bool fuse_dnn = true;   // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
+  bool use_cudnn = true;  // on a GPU: convolutions by cuDNN, not by our plain kernels
+  int worker = 0;         // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }
 };

@@ -137,4 +137,11 @@ void use_device(Context& context, const std::string& name) {
   throw Error("--device {}: expected cpu, cuda, cuda:N or auto", name);
 }
 
+void use_precision(Context& context, const std::string& name) {
+  context.precision = parse_precision(name);
+  if (context.device == Device::kCuda && context.precision != Precision::kFp32) {
+    throw Error("precision {}: the CUDA backend computes in fp32 only; set fp32, or use --device cpu", name);
+  }
+}
+
 }  // namespace cafx

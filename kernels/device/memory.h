@@ -101,5 +101,7 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
+// "fp32", "tf32" or "bf16", once the device is chosen; Error where it cannot compute in it.
+void use_precision(Context& context, const std::string& name);
 
 }  // namespace cafx

@@ -62,6 +62,7 @@ void dnn_saaf_forward(const Context& context, float* u, void* saved, const float
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
                  static_cast<const float*>(packed), static_cast<float*>(scratch), d);
+  const EmulatedPrecision emulated(context.precision);
   CAFX_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
             static_cast<const float*>(packed), static_cast<float*>(scratch), d);
 }
@@ -73,6 +74,7 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions,
                  weights, static_cast<const float*>(packed), static_cast<float*>(scratch), d);
+  const EmulatedPrecision emulated(context.precision);
   CAFX_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions, weights,
             static_cast<const float*>(packed), static_cast<float*>(scratch), d);
 }

@@ -61,6 +61,7 @@ void front_end_forward(const Context& context, float* x1, float* z, std::int32_t
   check(d);
   CAFX_CUDA_CALL(context, front_end_forward, x1, z, positions, x_padded, static_cast<const float*>(packed),
                  static_cast<float*>(scratch), d);
+  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
   CAFX_CALL(context, front_end_forward, x1, z, positions, x_padded, static_cast<const float*>(packed),
             static_cast<float*>(scratch), d);
 }
@@ -71,6 +72,7 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
   check(d);
   CAFX_CUDA_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
                  static_cast<float*>(scratch), d);
+  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
   CAFX_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
             static_cast<float*>(scratch), d);
 }
@@ -78,6 +80,7 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
 void front_end_rows(const Context& context, float* x1, const float* x, const void* packed, int n, FrontEndDims d) {
   check(d);
   CAFX_CHECK(n >= 0, n);
+  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
   CAFX_CALL(context, front_end_rows, x1, x, static_cast<const float*>(packed), n, d);
 }
 

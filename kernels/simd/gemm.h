@@ -8,6 +8,7 @@
 //   in. Included by `_cpu.cpp` files only.
 #pragma once
 
+#include "kernels/device/precision.h"
 #include "kernels/simd/vec.h"
 
 namespace cafx::CAFX_ISA_NS {
@@ -100,6 +101,10 @@ inline void gemm(int M, int N, int K, const float* a, long rs, long cs, const fl
 inline void gemm(int M, int N, int K, const float* a, long rs, long cs, const float* b, long ldb, float* c, long ldc,
                  GemmInit init, const float* bias = nullptr) {
   const float* base = bias ? bias : c;
+  if (EmulatedPrecision::is_on()) {  // the spans that the operands lie in, rounded
+    a = rounded_copy(0, a, (M - 1) * rs + (K - 1) * cs + 1);
+    b = rounded_copy(1, b, (K - 1) * ldb + N);
+  }
   if (rs == 1) {
     gemm_detail::gemm<true>(M, N, K, a, rs, cs, b, ldb, c, ldc, init, base);
   } else {

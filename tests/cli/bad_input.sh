@@ -79,6 +79,11 @@ cp -r "$work/run" "$work/other_run"
 sed -i 's/^filters = 8 /filters = 16 /; s/^dnn = .*/dnn = [8, 8, 16]/' "$work/other_run/config.toml"
 refuses "a checkpoint of another model" "has changed" "$cafx" resume "$work/other_run" --quiet
 refuses "a folder that holds a run" "holds a run already" "$cafx" train "${small[@]}" --out "$work/run"
+cp -r "$work/before" "$work/precise"
+refuses "a resume in another precision" "began with train.precision = fp32" "$cafx" resume "$work/precise" --precision bf16 --quiet
+sed -i 's/^precision = .*/precision = "tf32"/' "$work/precise/config.toml"
+refuses "a run whose precision was changed" "began with train.precision = fp32" "$cafx" resume "$work/precise" --quiet
+refuses "a precision that is none" "train.precision.*fp32, tf32" "$cafx" train "${small[@]}" --precision fp16 --out "$work/new"
 refuses "a run that is not there" "not a folder" "$cafx" resume "$work/nowhere" --quiet
 
 # A run folder that is in use.

@@ -1,0 +1,38 @@
+#include "kernels/device/precision.h"
+
+#include <vector>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+const char* to_string(Precision p) { return p == Precision::kFp32 ? "fp32" : p == Precision::kTf32 ? "tf32" : "bf16"; }
+
+Precision parse_precision(const std::string& name) {
+  for (const Precision p : {Precision::kFp32, Precision::kTf32, Precision::kBf16}) {
+    if (name == to_string(p)) return p;
+  }
+  throw Error("unknown precision '{}'; known are fp32, tf32, bf16", name);
+}
+
+static thread_local Precision emulated = Precision::kFp32;
+
+EmulatedPrecision::EmulatedPrecision(Precision p) : before_(emulated) { emulated = p; }
+EmulatedPrecision::~EmulatedPrecision() { emulated = before_; }
+bool EmulatedPrecision::is_on() { return emulated != Precision::kFp32; }
+
+const float* rounded_copy(int which, const float* from, long n) {
+  static thread_local std::vector<float> buffers[2];
+  std::vector<float>& to = buffers[which];
+  if (to.size() < static_cast<std::size_t>(n)) to.resize(static_cast<std::size_t>(n));
+  float* out = to.data();
+  // The format outside the loop, so that each loop is one of vectors.
+  if (emulated == Precision::kTf32) {
+    for (long i = 0; i < n; ++i) out[i] = round_to(from[i], Precision::kTf32);
+  } else {
+    for (long i = 0; i < n; ++i) out[i] = round_to(from[i], Precision::kBf16);
+  }
+  return out;
+}
+
+}  // namespace cafx

@@ -1,0 +1,61 @@
+// kernels/device/precision.h -- what the operands of products are rounded to; products' sums are always fp32.
+//
+//   fp32   as they are (the default)
+//   tf32   8 bits of exponent, 10 of mantissa; to nearest, halves away from zero: cvt.rna.tf32.f32, the one rounding to
+//          tf32 that every GPU with such units has
+//   bf16   8 bits of exponent, 7 of mantissa; to nearest, halves to even: cvt.rn.bf16.f32
+//
+//   Rounded in: Conv1D, deConv1D (tf32 for bf16 too: their tensors are fp32, and cuDNN has no bf16 product of those), the
+//   latent Dense and the dense layers of DNN-SAAF, each forward and backward. Always fp32: weights, gradients, moments and
+//   activations in memory, sums, biases, activation functions, SAAF, Conv1D-Local, Dense-Local, loss, optimiser.
+//
+//   A GPU has units for this. A CPU emulates it (EmulatedPrecision): operands are copied rounded, and the product is the
+//   fp32 one. That is slower, and there to measure the error without a GPU. fp32 takes no copy: its bits are as they were.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+namespace cafx {
+
+enum class Precision { kFp32, kTf32, kBf16 };
+
+const char* to_string(Precision);
+Precision parse_precision(const std::string& name);  // Error lists them
+
+constexpr Precision precision_of_convolutions(Precision p) { return p == Precision::kBf16 ? Precision::kTf32 : p; }
+
+// Infinity and NaN stay what they are; what is over the largest number of the format becomes infinity.
+inline float round_to(float x, Precision p) {
+  if (p == Precision::kFp32) return x;
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return x;
+  if (p == Precision::kTf32) {
+    bits = (bits + 0x1000u) & ~0x1fffu;
+  } else {
+    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & ~0xffffu;
+  }
+  std::memcpy(&x, &bits, sizeof bits);
+  return x;
+}
+
+// While it lives, products of this thread on the CPU round their operands (kernels/simd/gemm.h).
+class EmulatedPrecision {
+ public:
+  explicit EmulatedPrecision(Precision);
+  ~EmulatedPrecision();
+  EmulatedPrecision(const EmulatedPrecision&) = delete;
+  EmulatedPrecision& operator=(const EmulatedPrecision&) = delete;
+  static bool is_on();
+
+ private:
+  Precision before_;
+};
+
+// from[0 .. n) rounded as this thread emulates it, in the first or second of two buffers of the thread's own, which grow
+// at need and hold until the next call.
+const float* rounded_copy(int which, const float* from, long n);
+
+}  // namespace cafx
