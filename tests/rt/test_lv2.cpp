@@ -1,0 +1,357 @@
+// The plugin inside a host made of lilv, with a worker thread of its own.
+#include <cafx_rt.h>
+#include <gtest/gtest.h>
+#include <lilv/lilv.h>
+#include <lv2/atom/forge.h>
+#include <lv2/atom/util.h>
+#include <lv2/patch/patch.h>
+#include <lv2/state/state.h>
+#include <lv2/urid/urid.h>
+#include <lv2/worker/worker.h>
+
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <numbers>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "host/export/model_file.h"
+#include "host/render/render.h"
+#include "kernels/base/rng.h"
+#include "tests/rt/count_calls.h"
+#include "tests/temporary_folder.h"
+
+namespace cafx {
+namespace {
+
+constexpr const char* kUri = "urn:cafx:player";
+
+struct Urids {
+  std::mutex mutex;
+  std::map<std::string, LV2_URID> ids;
+  std::vector<std::string> names;
+  static LV2_URID map(LV2_URID_Map_Handle h, const char* uri) {
+    auto& u = *static_cast<Urids*>(h);
+    const std::lock_guard lock(u.mutex);
+    const auto [at, added] = u.ids.try_emplace(uri, static_cast<LV2_URID>(u.ids.size() + 1));
+    if (added) u.names.emplace_back(uri);
+    return at->second;
+  }
+  static const char* unmap(LV2_URID_Unmap_Handle h, LV2_URID id) {
+    auto& u = *static_cast<Urids*>(h);
+    const std::lock_guard lock(u.mutex);
+    return id >= 1 && id <= u.names.size() ? u.names[id - 1].c_str() : nullptr;
+  }
+};
+
+struct World {
+  World() : world(lilv_world_new()) {
+    LilvNode* bundle = lilv_new_file_uri(world, nullptr, CAFX_LV2_BUNDLE "/");
+    lilv_world_load_bundle(world, bundle);
+    lilv_node_free(bundle);
+    LilvNode* uri = lilv_new_uri(world, kUri);
+    plugin = lilv_plugins_get_by_uri(lilv_world_get_all_plugins(world), uri);
+    lilv_node_free(uri);
+  }
+  ~World() { lilv_world_free(world); }
+  LilvWorld* world;
+  const LilvPlugin* plugin = nullptr;
+  Urids urids;
+  LV2_URID_Map map{&urids, Urids::map};
+  LV2_URID_Unmap unmap{&urids, Urids::unmap};
+};
+
+// One instance, with one job at a time waiting for its worker.
+class Host {
+ public:
+  Host(World& w, double rate) : w_(w) {
+    schedule_ = {this, [](LV2_Worker_Schedule_Handle h, std::uint32_t size, const void* data) {
+                   auto& self = *static_cast<Host*>(h);
+                   if (self.waiting_.load() || size > sizeof self.job_) return LV2_WORKER_ERR_NO_SPACE;
+                   std::memcpy(self.job_, data, size);
+                   self.job_size_ = size;
+                   self.waiting_.store(true);
+                   return LV2_WORKER_SUCCESS;
+                 }};
+    features_[0] = {LV2_URID__map, &w.map};
+    features_[1] = {LV2_WORKER__schedule, &schedule_};
+    instance_ = lilv_plugin_instantiate(w.plugin, rate, list_);
+    if (!instance_) throw std::runtime_error("the plugin cannot be instantiated");
+    worker_ =
+        static_cast<const LV2_Worker_Interface*>(lilv_instance_get_extension_data(instance_, LV2_WORKER__interface));
+    lilv_instance_connect_port(instance_, 0, control_);
+    lilv_instance_connect_port(instance_, 1, notify_);
+    for (std::uint32_t i = 4; i < 12; ++i) lilv_instance_connect_port(instance_, i, &value[i]);
+    lv2_atom_forge_init(&forge_, &w.map);
+    clear();
+    thread_ = std::thread([this] {
+      while (!stop_.load()) {
+        if (waiting_.load()) {
+          alignas(16) char copy[sizeof job_];
+          const std::uint32_t n = job_size_;
+          std::memcpy(copy, job_, n);
+          waiting_.store(false);
+          worker_->work(lilv_instance_get_handle(instance_), nullptr, nullptr, n, copy);
+          ++n_jobs_done;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+  }
+  ~Host() {
+    stop_.store(true);
+    thread_.join();
+    lilv_instance_free(instance_);
+  }
+
+  void activate() { lilv_instance_activate(instance_); }
+
+  void set_model(const std::string& path) {
+    const auto id = [&](const char* uri) { return Urids::map(&w_.urids, uri); };
+    lv2_atom_forge_set_buffer(&forge_, control_, sizeof control_);
+    LV2_Atom_Forge_Frame all, object;
+    lv2_atom_forge_sequence_head(&forge_, &all, 0);
+    lv2_atom_forge_frame_time(&forge_, 0);
+    lv2_atom_forge_object(&forge_, &object, 0, id(LV2_PATCH__Set));
+    lv2_atom_forge_key(&forge_, id(LV2_PATCH__property));
+    lv2_atom_forge_urid(&forge_, id("urn:cafx:player#model"));
+    lv2_atom_forge_key(&forge_, id(LV2_PATCH__value));
+    lv2_atom_forge_path(&forge_, path.c_str(), static_cast<std::uint32_t>(path.size()));
+    lv2_atom_forge_pop(&forge_, &object);
+    lv2_atom_forge_pop(&forge_, &all);
+  }
+
+  // x through the plugin in blocks; allocations and locks of run alone are counted.
+  std::vector<float> run(std::vector<float> x, std::size_t block) {
+    for (std::size_t at = 0; at < x.size(); at += block) {
+      const std::size_t n = std::min(block, x.size() - at);
+      lilv_instance_connect_port(instance_, 2, x.data() + at);
+      lilv_instance_connect_port(instance_, 3, x.data() + at);
+      reinterpret_cast<LV2_Atom*>(notify_)->size = sizeof notify_ - sizeof(LV2_Atom);
+      const long allocations = n_allocations, locks = n_locks;
+      lilv_instance_run(instance_, static_cast<std::uint32_t>(n));
+      allocated += n_allocations - allocations;
+      locked += n_locks - locks;
+      clear();
+    }
+    return x;
+  }
+
+  LilvInstance* instance() { return instance_; }
+  const LV2_Feature* const* features() { return list_; }
+
+  float value[12] = {0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0};  // by port
+  long allocated = 0, locked = 0;
+  std::atomic<int> n_jobs_done{0};
+
+ private:
+  void clear() {
+    lv2_atom_forge_set_buffer(&forge_, control_, sizeof control_);
+    LV2_Atom_Forge_Frame all;
+    lv2_atom_forge_sequence_head(&forge_, &all, 0);
+    lv2_atom_forge_pop(&forge_, &all);
+  }
+
+  World& w_;
+  LilvInstance* instance_ = nullptr;
+  const LV2_Worker_Interface* worker_ = nullptr;
+  LV2_Worker_Schedule schedule_{};
+  LV2_Feature features_[2]{};
+  const LV2_Feature* list_[3] = {&features_[0], &features_[1], nullptr};
+  LV2_Atom_Forge forge_{};
+  alignas(8) std::uint8_t control_[16384]{}, notify_[16384]{};
+  alignas(16) char job_[8192]{};
+  std::uint32_t job_size_ = 0;
+  std::atomic<bool> waiting_{false}, stop_{false};
+  std::thread thread_;
+};
+
+class Lv2 : public ::testing::Test {
+ protected:
+  Lv2() : a_(config()), b_(config()) {
+    a_.initialize(4);
+    b_.initialize(9);
+    save_model(folder_ / "a.safetensors", a_, {});
+    save_model(folder_ / "b.safetensors", b_, {});
+    EXPECT_NE(world_.plugin, nullptr);
+  }
+  static CafxConfig config() {
+    CafxConfig c;
+    c.frame = 256;
+    c.hop = 64;
+    c.filters = 19;
+    c.taps = 16;
+    c.local_taps = 22;
+    c.pool = 8;
+    c.latent = 13;
+    c.dnn = {17, 9, 19};
+    return c;
+  }
+  // As a session starts: the model comes with the state, before the first block.
+  std::unique_ptr<Host> with_model(double rate, const std::string& name) {
+    auto h = std::make_unique<Host>(world_, rate);
+    std::ostringstream ttl;
+    ttl << "@prefix pset: <http://lv2plug.in/ns/ext/presets#> .\n@prefix lv2: <http://lv2plug.in/ns/lv2core#> .\n"
+        << "@prefix state: <http://lv2plug.in/ns/ext/state#> .\n<urn:s> a pset:Preset ; lv2:appliesTo <" << kUri
+        << "> ; state:state [ <urn:cafx:player#model> \"" << (folder_ / name).string()
+        << "\"^^<http://lv2plug.in/ns/ext/atom#Path> ] .\n";
+    LilvState* s = lilv_state_new_from_string(world_.world, &world_.map, ttl.str().c_str());
+    EXPECT_NE(s, nullptr);
+    lilv_state_restore(s, h->instance(), nullptr, nullptr, 0, h->features());
+    lilv_state_free(s);
+    h->activate();
+    return h;
+  }
+
+  TemporaryFolder folder_;
+  CafxModel a_, b_;
+  World world_;
+};
+
+std::vector<float> noise(std::size_t n) {
+  const Rng rng{3, 5};
+  std::vector<float> x(n);
+  for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(0.1 * rng.normal(i));
+  return x;
+}
+
+std::vector<float> sine(std::size_t n, double hz, double rate) {
+  std::vector<float> x(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(0.1 * std::sin(2.0 * std::numbers::pi * hz * static_cast<double>(i) / rate));
+  }
+  return x;
+}
+
+TEST_F(Lv2, PlaysWhatRenderWrites) {
+  Context context;
+  context.isa = best_isa();
+  for (const auto& x : {noise(9000), sine(9000, 440.0, 16000.0), std::vector<float>(9000)}) {
+    const auto whole = render_signal(a_, context, x.data(), x.size(), 64);
+    for (const std::size_t block : {1, 7, 64, 441, 1024, 4096}) {
+      const auto h = with_model(16000, "a.safetensors");
+      auto padded = x;
+      padded.resize(x.size() + 255);
+      const auto y = h->run(padded, block);
+      EXPECT_EQ(h->value[9], 255.0f);
+      EXPECT_GT(h->value[10], 0.0f);
+      EXPECT_EQ(std::vector<float>(y.begin() + 255, y.end()), whole) << block;
+    }
+  }
+}
+
+TEST_F(Lv2, BypassAndDryAreTheInputAtTheSameDelay) {
+  const auto x = noise(5000);
+  for (const int port : {6, 7}) {
+    for (const double rate : {16000.0, 48000.0}) {
+      const auto h = with_model(rate, "a.safetensors");
+      h->value[port] = 0.0f;
+      const auto y = h->run(x, 128);
+      const auto latency = static_cast<std::size_t>(h->value[9]);
+      ASSERT_GT(latency, 0u);
+      for (std::size_t i = latency; i < x.size(); ++i) ASSERT_EQ(y[i], x[i - latency]) << port << ", " << i;
+    }
+  }
+  Host none(world_, 48000.0);  // no model: as it came
+  none.activate();
+  EXPECT_EQ(none.run(x, 64), x);
+  EXPECT_EQ(none.value[9], 0.0f);
+}
+
+TEST_F(Lv2, DenormalsAreSilenceAndWhatIsNotFiniteIsKeptOut) {
+  const auto h = with_model(48000, "a.safetensors"), silent = with_model(48000, "a.safetensors");
+  const auto y = h->run(std::vector<float>(8000, 1e-40f), 64), z = silent->run(std::vector<float>(8000), 64);
+  for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], z[i], 1e-37f);
+  auto x = noise(8000);
+  x[100] = std::numeric_limits<float>::quiet_NaN();
+  x[200] = std::numeric_limits<float>::infinity();
+  for (const float v : h->run(x, 64)) ASSERT_TRUE(std::isfinite(v));
+}
+
+TEST_F(Lv2, ChangesModelWhilePlayingWithoutClickLockOrAllocation) {
+  const double rate = 48000.0;
+  const auto step_of = [](const std::vector<float>& y) {
+    float step = 0.0f;
+    for (std::size_t i = 1; i < y.size(); ++i) step = std::max(step, std::abs(y[i] - y[i - 1]));
+    return step;
+  };
+  const auto tone = sine(48000, 220.0, rate);
+  const auto settled = [&](const std::string& name) {
+    auto y = with_model(rate, name)->run(tone, 256);
+    return std::vector<float>(y.begin() + 4000, y.end());
+  };
+  const auto ya = settled("a.safetensors"), yb = settled("b.safetensors");
+  float peak = 0.0f;
+  for (const auto* y : {&ya, &yb}) {
+    for (const float v : *y) peak = std::max(peak, std::abs(v));
+  }
+  // No step is larger than the models' own, and what a fade of 480 samples adds.
+  const float most = std::max(step_of(ya), step_of(yb)) + peak / 400.0f;
+  const auto h = with_model(rate, "a.safetensors");
+  auto y = h->run(tone, 256);
+  h->set_model((folder_ / "b.safetensors").string());
+  const auto started = std::chrono::steady_clock::now();
+  std::vector<float> all(y.end() - 256, y.end());
+  for (std::size_t k = 0, after = 0; after < 40; ++k) {
+    ASSERT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(60));
+    std::vector<float> x(256);
+    for (std::size_t i = 0; i < 256; ++i) {
+      x[i] = static_cast<float>(
+          0.1 * std::sin(2.0 * std::numbers::pi * 220.0 * static_cast<double>(48000 + k * 256 + i) / rate));
+    }
+    const auto out = h->run(x, 64);
+    all.insert(all.end(), out.begin(), out.end());
+    after += h->n_jobs_done >= 2;  // loaded, and the former one freed
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_LE(step_of(all), most);
+  // It is b that plays: another instance with b from the start has the same curve up to its phase; here, that a's is gone.
+  float peak_b = 0.0f, peak_all = 0.0f;
+  for (const float v : yb) peak_b = std::max(peak_b, std::abs(v));
+  for (auto i = all.end() - 2000; i != all.end(); ++i) peak_all = std::max(peak_all, std::abs(*i));
+  EXPECT_NEAR(peak_all, peak_b, 0.1f * peak_b);
+#ifdef CAFX_COUNTS
+  EXPECT_EQ(h->allocated, 0);
+  EXPECT_EQ(h->locked, 0);
+#endif
+  h->set_model("/nowhere/model.safetensors");  // refused: b goes on
+  const int jobs = h->n_jobs_done;
+  while (h->n_jobs_done == jobs) h->run(std::vector<float>(64), 64);
+  EXPECT_GT(h->value[9], 0.0f);
+}
+
+TEST_F(Lv2, SavesItsModelWithTheSession) {
+  const auto h = with_model(16000, "a.safetensors");
+  const auto x = noise(2000);
+  const auto y = h->run(x, 64);
+  const auto session = (folder_ / "session").string();
+  LilvState* s = lilv_state_new_from_instance(world_.plugin, h->instance(), &world_.map, folder_.path().c_str(),
+                                              session.c_str(), session.c_str(), session.c_str(), nullptr, nullptr,
+                                              LV2_STATE_IS_POD | LV2_STATE_IS_PORTABLE, h->features());
+  ASSERT_NE(s, nullptr);
+  ASSERT_EQ(lilv_state_save(world_.world, &world_.map, &world_.unmap, s, nullptr, session.c_str(), "state.ttl"), 0);
+  lilv_state_free(s);
+  std::ifstream file(session + "/state.ttl");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_NE(text.find("a.safetensors"), std::string::npos) << text;
+  EXPECT_EQ(text.find(folder_.path().string()), std::string::npos) << "an absolute path: " << text;
+  LilvState* read = lilv_state_new_from_file(world_.world, &world_.map, nullptr, (session + "/state.ttl").c_str());
+  ASSERT_NE(read, nullptr);
+  Host other(world_, 16000);
+  lilv_state_restore(read, other.instance(), nullptr, nullptr, 0, other.features());
+  lilv_state_free(read);
+  other.activate();
+  EXPECT_EQ(other.run(x, 64), y);
+}
+
+}  // namespace
+}  // namespace cafx
