@@ -39,12 +39,25 @@ struct FreeFft {
 };
 using Fft = std::unique_ptr<kiss_fftr_state, FreeFft>;
 
+// This thread's last plan for each direction: notes are of few lengths, and a plan costs as much as its transform.
+kiss_fftr_state* plan(std::size_t n, int inverse) {
+  thread_local Fft plans[2];
+  thread_local std::size_t sizes[2] = {0, 0};
+  if (sizes[inverse] != n) {
+    plans[inverse].reset(kiss_fftr_alloc(static_cast<int>(n), inverse, nullptr, nullptr));
+    sizes[inverse] = n;
+  }
+  return plans[inverse].get();
+}
+
+// std::abs without its care for numbers whose squares leave the range: no spectrum of audio holds any.
+float magnitude(std::complex<float> z) { return std::sqrt(std::norm(z)); }
+
 Spectrum spectrum(const std::vector<float>& x, std::size_t n) {
   std::vector<float> padded(n, 0.0f);
   std::copy_n(x.begin(), std::min({x.size(), kMostSamples, n / 2}), padded.begin());
   Spectrum s(n / 2 + 1);
-  const Fft fft(kiss_fftr_alloc(static_cast<int>(n), 0, nullptr, nullptr));
-  kiss_fftr(fft.get(), padded.data(), reinterpret_cast<kiss_fft_cpx*>(s.data()));
+  kiss_fftr(plan(n, 0), padded.data(), reinterpret_cast<kiss_fft_cpx*>(s.data()));
   return s;
 }
 
@@ -59,21 +72,20 @@ std::vector<float> correlate(const Spectrum& a, const Spectrum& b, double whiten
   const std::size_t n = 2 * (a.size() - 1);
   float loudest_a = 0.0f, loudest_b = 0.0f;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    loudest_a = std::max(loudest_a, std::abs(a[i]));
-    loudest_b = std::max(loudest_b, std::abs(b[i]));
+    loudest_a = std::max(loudest_a, magnitude(a[i]));
+    loudest_b = std::max(loudest_b, magnitude(b[i]));
   }
   Spectrum g(a.size());
   double total = 0.0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const float ma = std::abs(a[i]), mb = std::abs(b[i]);
+    const float ma = magnitude(a[i]), mb = magnitude(b[i]);
     if (!(ma > 1e-4f * loudest_a) || !(mb > 1e-4f * loudest_b)) continue;
     const double weight = std::pow(static_cast<double>(ma) * mb, -whitening);
     g[i] = std::conj(a[i]) * b[i] * static_cast<float>(weight);
-    total += std::abs(g[i]);
+    total += magnitude(g[i]);
   }
   std::vector<float> r(n), lags(static_cast<std::size_t>(2 * most + 1));
-  const Fft fft(kiss_fftr_alloc(static_cast<int>(n), 1, nullptr, nullptr));
-  kiss_fftri(fft.get(), reinterpret_cast<const kiss_fft_cpx*>(g.data()), r.data());
+  kiss_fftri(plan(n, 1), reinterpret_cast<const kiss_fft_cpx*>(g.data()), r.data());
   const double scale = total > 0.0 ? 0.5 / total : 0.0;
   for (int lag = -most; lag <= most; ++lag) {
     const std::size_t at = static_cast<std::size_t>((lag + static_cast<long>(n)) % static_cast<long>(n));
