@@ -2,6 +2,7 @@
 add_executable(test_sweep
   sweep/test_lease.cpp
   sweep/test_page.cpp
+  sweep/test_scheduler.cpp
   sweep/test_search.cpp
   sweep/test_slurm.cpp
   sweep/test_spec.cpp
@@ -12,6 +13,10 @@ add_test(NAME sweep.paths COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep.sh $<
 add_test(NAME sweep.kill COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 24 20)
 add_test(NAME sweep.kill_many
          COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 64 200)
+foreach(name sweep_search sweep_disk train_json)
+  add_test(NAME sweep.${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/${name}.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+  set_tests_properties(sweep.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
+endforeach()
 set_tests_properties(sweep.paths sweep.kill PROPERTIES LABELS cli TIMEOUT 600)
 set_tests_properties(sweep.kill_many PROPERTIES LABELS slow TIMEOUT 3600)
 add_test(NAME sweep.slurm_scripts COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm_scripts.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})

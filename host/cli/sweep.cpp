@@ -84,6 +84,15 @@ Plan plan_of(const Opened& o, DataCatalogue& data, const Arguments& args, std::v
   context.pool = &pool;
   use_device(context, devices[0].name);
   estimate(plan, o.store, context, !args.no_measure, sources);
+  for (const std::string& f : o.spec.sweep.first) {
+    const bool known = std::any_of(plan.tasks.begin(), plan.tasks.end(), [&](const Task& t) {
+      return (" " + label(t.point) + " ").find(" " + f + " ") != std::string::npos;
+    });
+    if (!known && !plan.tasks.empty() && o.spec.sweep.sampling != "tpe") {
+      throw Error("{}: sweep.first: no run has '{}'; the settings of one are: {}", o.spec.path.string(), f,
+                  label(plan.tasks.back().point));
+    }
+  }
   prioritise(plan.tasks, o.spec.sweep.first);
   return plan;
 }
@@ -239,10 +248,8 @@ int run_command(const Arguments& args) {
   local.stall_seconds = o.spec.sweep.stall_seconds;
   const auto launcher = make_local_launcher(o.store, local);
   std::unique_ptr<Pruner> pruner;
-  if (o.spec.sweep.prune == "asha")
-    pruner = make_asha(o.spec.sweep.rung_first, o.spec.sweep.rung_factor, o.spec.base.train.epochs);
-  if (o.spec.sweep.prune == "median")
-    pruner = make_median(o.spec.sweep.rung_first, o.spec.sweep.rung_factor, o.spec.base.train.epochs);
+  if (o.spec.sweep.prune == "asha") pruner = make_asha(o.spec.sweep.rung_first, o.spec.sweep.rung_factor);
+  if (o.spec.sweep.prune == "median") pruner = make_median(o.spec.sweep.rung_first, o.spec.sweep.rung_factor);
   auto index = open_index(o);
   if (index) index->rebuild(read_rows(plan.tasks, o.store, o.spec.sweep.lease_seconds), o.spec.sweep.objective);
   SchedulerOptions options;
@@ -523,6 +530,7 @@ void add_sweep(CLI::App& app, Run& run) {
   w->add_option("--threads", options->threads, "threads to use; 0: all");
   w->add_option("--isa", options->isa, "portable, avx2 or avx512");
   w->add_option("--device", options->device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  w->add_option("--gpus", options->gpus, "GPUs that share every batch, such as 0,1; none: --device alone");
   w->add_option("--until-epoch", options->until_epoch, "pause after this supervised epoch; 0: to the end");
   w->add_option("--stall-seconds", options->stall_seconds, "without progress for so long, it counts as hung");
   w->footer("Example:  cafx sweep worker runs/default-0123456789ab --threads 2");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "host/sweep/search.h"
 
@@ -10,10 +11,10 @@ namespace cafx {
 namespace {
 
 // Epoch of the n-th rung; 0 where the run ends before.
-int rung_epoch(int first, int factor, int max_epochs, int n) {
+int rung_epoch(int first, int factor, int epochs, int n) {
   long epoch = first;
-  for (int i = 0; i < n && epoch < max_epochs; ++i) epoch *= factor;
-  return epoch < max_epochs ? static_cast<int>(epoch) : 0;
+  for (int i = 0; i < n && epoch < epochs; ++i) epoch *= factor;
+  return epoch < epochs ? static_cast<int>(epoch) : 0;
 }
 
 // Whose k-th rung is known, by its value; NaN (a run that broke down) counts as worst.
@@ -36,17 +37,33 @@ std::vector<AtRung> at_rung(const std::vector<Trial>& trials, std::size_t k) {
 
 class Rungs : public Pruner {
  public:
-  Rungs(int first, int factor, int max_epochs) : first_(first), factor_(factor), max_epochs_(max_epochs) {}
-  int next_rung(int n) const override { return rung_epoch(first_, factor_, max_epochs_, n); }
+  Rungs(int first, int factor) : first_(first), factor_(factor) {}
+  int next_rung(int n, int epochs) const override { return rung_epoch(first_, factor_, epochs, n); }
+
+  std::vector<Verdict> judge(const std::vector<Trial>& trials) const override {
+    std::map<std::string, std::vector<std::size_t>> groups;
+    for (std::size_t i = 0; i < trials.size(); ++i) groups[trials[i].group].push_back(i);
+    std::vector<Verdict> verdicts(trials.size(), Verdict::kStay);
+    for (const auto& [group, members] : groups) {
+      std::vector<Trial> alike;
+      for (const std::size_t i : members) alike.push_back(trials[i]);
+      const auto some = judge_alike(alike);
+      for (std::size_t k = 0; k < members.size(); ++k) verdicts[members[k]] = some[k];
+    }
+    return verdicts;
+  }
 
  protected:
-  int first_, factor_, max_epochs_;
+  virtual std::vector<Verdict> judge_alike(const std::vector<Trial>&) const = 0;
+  int first_, factor_;
 };
 
 class Asha : public Rungs {
  public:
   using Rungs::Rungs;
-  std::vector<Verdict> judge(const std::vector<Trial>& trials) const override {
+
+ protected:
+  std::vector<Verdict> judge_alike(const std::vector<Trial>& trials) const override {
     std::vector<Verdict> verdicts(trials.size(), Verdict::kStay);
     std::size_t most = 0;
     for (const Trial& t : trials) most = std::max(most, t.rungs.size());
@@ -78,7 +95,9 @@ class Asha : public Rungs {
 class Median : public Rungs {
  public:
   using Rungs::Rungs;
-  std::vector<Verdict> judge(const std::vector<Trial>& trials) const override {
+
+ protected:
+  std::vector<Verdict> judge_alike(const std::vector<Trial>& trials) const override {
     constexpr std::size_t kEnough = 4;  // others at the rung before a median means something
     std::vector<Verdict> verdicts(trials.size(), Verdict::kContinue);
     for (std::size_t i = 0; i < trials.size(); ++i) {
@@ -98,12 +117,8 @@ class Median : public Rungs {
 
 }  // namespace
 
-std::unique_ptr<Pruner> make_asha(int first, int factor, int max_epochs) {
-  return std::make_unique<Asha>(first, factor, max_epochs);
-}
+std::unique_ptr<Pruner> make_asha(int first, int factor) { return std::make_unique<Asha>(first, factor); }
 
-std::unique_ptr<Pruner> make_median(int first, int factor, int max_epochs) {
-  return std::make_unique<Median>(first, factor, max_epochs);
-}
+std::unique_ptr<Pruner> make_median(int first, int factor) { return std::make_unique<Median>(first, factor); }
 
 }  // namespace cafx

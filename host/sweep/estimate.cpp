@@ -1,13 +1,17 @@
 // How long tasks take and how much memory, from what was recorded or measured.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fstream>
 
 #include "host/sweep/plan.h"
 #include "host/train/stepper.h"
 #include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -15,8 +19,23 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Frames per second of training steps on noise; what is learned does not matter for the speed.
-double measure(const Context& context, const CafxConfig& config, int batch, CafxForm form) {
+// Bytes of this process in the CPU's memory; 0 where the system does not tell.
+std::size_t resident() {
+  std::ifstream in("/proc/self/statm");
+  std::size_t pages = 0, now = 0;
+  in >> pages >> now;
+  return now * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+struct Speed {
+  double frames_per_second = 0.0;
+  std::size_t bytes = 0;  // that training took of the device's memory
+};
+
+// Training steps on noise; what is learned does not matter for the speed.
+Speed measure(const Context& context, const CafxConfig& config, int batch, CafxForm form) {
+  const bool cpu = context.device == Device::kCpu;
+  const std::size_t before = cpu ? resident() : free_memory(context);
   CafxModel model(config, form);
   model.initialize(1);
   const int n = config.frame * (batch + 1);
@@ -41,7 +60,9 @@ double measure(const Context& context, const CafxConfig& config, int batch, Cafx
     seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (seconds > 5.0 && steps >= 1) break;
   }
-  return static_cast<double>(steps) * batch / seconds;
+  const std::size_t after = cpu ? resident() : free_memory(context), low = cpu ? before : after,
+                    high = cpu ? after : before;
+  return {static_cast<double>(steps) * batch / seconds, high > low ? high - low : 0};
 }
 
 double multiply_adds(const CafxConfig& config, CafxForm form) {
@@ -50,17 +71,17 @@ double multiply_adds(const CafxConfig& config, CafxForm form) {
   return total;
 }
 
-struct Speed {
-  double frames_per_second = 0.0, multiply_adds = 0.0;
-};
-
 }  // namespace
 
 void estimate(Plan& plan, const Store& store, const Context& context, bool may_measure,
               std::vector<std::string>& sources) {
   std::map<std::string, Speed> speeds;
-  std::map<std::string, std::size_t> bytes;
-  int n_recorded = 0, n_measured = 0, n_scaled = 0;
+  std::map<std::string, std::size_t> bytes;  // a process with such a run
+  const bool cpu = context.device == Device::kCpu;
+  // What a worker has before it trains: as much as this process, which has read the same recordings. A CUDA context cannot
+  // be measured from within; it is left to the tenth of a GPU's memory that is not given to runs.
+  const std::size_t process = cpu ? resident() : 0;
+  int n_peaks = 0, n_recorded = 0, n_measured = 0, n_scaled = 0;
   const auto model_key = [](const Task& t, const RunConfig& c) {
     CafxConfig m = c.model;
     return std::string(to_string(t.kind)) + to_json(describe(m)).dump() + std::to_string(c.train.batch);
@@ -81,6 +102,11 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     s.frames_per_second =
         static_cast<double>(usage.value("trained_steps", 0L)) * c.train.batch / usage.value("training_seconds", 1.0);
     ++n_recorded;
+    if (cpu && usage.value("device", "") == "cpu" && usage.value("peak_bytes", 0L) > 0) {
+      std::size_t& most = bytes[model_key(t, c)];
+      most = std::max(most, static_cast<std::size_t>(usage.value("peak_bytes", 0L)));
+      ++n_peaks;
+    }
   }
   constexpr int kMostMeasured = 6;
   double reference_work = 0.0;  // multiply-adds per second
@@ -93,7 +119,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     if (found == speeds.end()) {
       Speed s;
       if (may_measure && n_measured < kMostMeasured) {
-        s.frames_per_second = measure(context, c.model, c.train.batch, form);
+        s = measure(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate, form);
         reference_work = s.frames_per_second * work;
         ++n_measured;
       } else {
@@ -108,18 +134,21 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     if (known != bytes.end()) {
       t.bytes = known->second;
     } else {
-      // Of the process itself and its libraries beside the plan: measured, 60 MB.
-      constexpr std::size_t kProcess = 60u << 20;
       const double frames = t.frames / std::max(1, 2 * c.train.pretrain_epochs + c.train.epochs);
-      t.bytes = kProcess + plan_memory(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate,
-                                       static_cast<std::size_t>(frames) * static_cast<std::size_t>(c.model.hop) * 4,
-                                       static_cast<std::size_t>(frames) * 2)
-                               .total();
+      const MemoryPlan plan_of_run =
+          plan_memory(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate,
+                      static_cast<std::size_t>(frames) * static_cast<std::size_t>(c.model.hop) * 4,
+                      static_cast<std::size_t>(frames) * 2);
+      // What was measured covers what libraries take beside the plan.
+      t.bytes =
+          process + plan_of_run.audio + std::max(plan_of_run.weights + plan_of_run.activations, found->second.bytes);
       bytes[key] = t.bytes;
     }
   }
   if (n_recorded) sources.push_back(fmt::format("{} speeds recorded by runs in {}", n_recorded, store.root().string()));
   if (n_measured) sources.push_back(fmt::format("{} models measured here, some steps each", n_measured));
+  if (n_peaks)
+    sources.push_back(fmt::format("{} peaks of memory recorded by those runs, else from the memory plan", n_peaks));
   if (n_scaled) {
     sources.push_back(fmt::format("{} models scaled by their multiply-adds from {}", n_scaled,
                                   reference_work > 0.0 ? "those measured" : "a guess of 5e9 a second"));

@@ -36,9 +36,10 @@ class LocalLauncher : public Launcher {
     std::vector<std::string> words{options_.binary,   "sweep",
                                    "worker",          run,
                                    "--threads",       std::to_string(job.threads),
-                                   "--device",        job.device_name,
+                                   "--device",        job.gpus.empty() ? job.device_name : "cuda",
                                    "--until-epoch",   std::to_string(job.until_epoch),
                                    "--stall-seconds", fmt::format("{}", options_.stall_seconds)};
+    if (!job.gpus.empty()) words.insert(words.end(), {"--gpus", job.gpus});
     if (!options_.isa.empty()) words.insert(words.end(), {"--isa", options_.isa});
     std::vector<char*> argv;
     for (std::string& w : words) argv.push_back(w.data());

@@ -13,6 +13,7 @@ struct Job {
   int task = 0;             // index in the plan
   int device = 0;           // index in the scheduler's devices
   std::string device_name;  // "cpu", "cuda:1"
+  std::string gpus;         // "0,1": all that it trains on; empty: device_name alone
   int threads = 1;
   int until_epoch = 0;  // pause there; 0: to the end
 };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "host/sweep/worker.h"
@@ -16,6 +17,17 @@ namespace {
 
 constexpr double kLookSeconds = 2.0;  // between looks at runs that other processes work on
 constexpr int kCandidates = 64;       // ready tasks looked at for one that fits beside what runs
+
+// How many GPUs a task asks for: its config's train.gpus is a number, "all", or a list.
+int gpus_wanted(const Task& t, int n_gpus) {
+  if (!t.config.is_object()) return 1;
+  const std::string text = t.config.value("train.gpus", "");
+  if (text.empty() || n_gpus == 0) return 1;
+  if (text == "all") return n_gpus;
+  const bool list = text.find(',') != std::string::npos;
+  const long n = list ? std::count(text.begin(), text.end(), ',') + 1 : std::strtol(text.c_str(), nullptr, 10);
+  return static_cast<int>(std::clamp<long>(n, 1, n_gpus));
+}
 
 }  // namespace
 
@@ -99,6 +111,11 @@ void Scheduler::add_new_tasks() {
   for (int i = from; i < static_cast<int>(tasks_.size()); ++i) {
     const int parent = tasks_[static_cast<std::size_t>(i)].parent;
     if (parent >= 0) children_[static_cast<std::size_t>(parent)].push_back(i);
+    Status& s = status_[static_cast<std::size_t>(i)];
+    for (const auto& [key, value] : tasks_[static_cast<std::size_t>(i)].config.items()) {
+      if (key == "train.epochs" && value.is_number()) s.epochs = value.get<int>();
+      if (key.rfind("data.", 0) == 0) s.group += value.dump() + "\n";
+    }
     read_state(i);
   }
 }
@@ -146,7 +163,7 @@ void Scheduler::settle(int task) {
     if (p.state != State::kDone) return set_state(task, State::kWaiting);
   }
   if (pruner_ && t.kind == TaskKind::kTrain) {
-    s.until_epoch = pruner_->next_rung(static_cast<int>(s.outcome.rungs.size()));
+    s.until_epoch = pruner_->next_rung(static_cast<int>(s.outcome.rungs.size()), s.epochs);
     if (!s.outcome.rungs.empty()) return set_state(task, State::kPaused);
   }
   queue(task);
@@ -181,7 +198,30 @@ int Scheduler::device_for(const Task& t) const {
   return best;
 }
 
-void Scheduler::start(int task, int d) {
+int Scheduler::n_gpus() const {
+  return static_cast<int>(std::count_if(devices_.begin(), devices_.end(),
+                                        [](const DeviceSlots& d) { return d.name.rfind("cuda", 0) == 0; }));
+}
+
+// The devices that a task could start on now; empty: none.
+std::vector<int> Scheduler::team_for(const Task& t) const {
+  const auto wanted = static_cast<std::size_t>(gpus_wanted(t, n_gpus()));
+  if (wanted < 2) {
+    const int d = device_for(t);
+    return d < 0 ? std::vector<int>{} : std::vector<int>{d};
+  }
+  std::vector<int> free;
+  for (int d = 0; d < static_cast<int>(devices_.size()); ++d) {
+    const auto i = static_cast<std::size_t>(d);
+    if (devices_[i].name.rfind("cuda", 0) == 0 && load_[i].running == 0) free.push_back(d);
+  }
+  if (free.size() < wanted) return {};
+  free.resize(wanted);
+  return free;
+}
+
+void Scheduler::start(int task, std::vector<int> team) {
+  const int d = team[0];
   const Task& t = tasks_[static_cast<std::size_t>(task)];
   Status& s = status_[static_cast<std::size_t>(task)];
   Load& load = load_[static_cast<std::size_t>(d)];
@@ -194,13 +234,22 @@ void Scheduler::start(int task, int d) {
   job.device_name = device.name;
   job.threads = std::max(1, (device.threads - load.threads) / could);
   job.until_epoch = s.until_epoch;
+  for (const int member : team) {
+    if (team.size() < 2) break;
+    const std::string& name = devices_[static_cast<std::size_t>(member)].name;
+    job.gpus += (job.gpus.empty() ? "" : ",") + name.substr(name.find(':') + 1);
+  }
   board_.prepare(t, t.parent >= 0 ? &tasks_[static_cast<std::size_t>(t.parent)] : nullptr);
   launcher_.start(t, job);
   s.device = d;
   s.threads = job.threads;
   load.threads += job.threads;
-  load.bytes += t.bytes;
-  ++load.running;
+  for (const int member : team) {
+    Load& m = load_[static_cast<std::size_t>(member)];
+    m.bytes += t.bytes;
+    m.running += team.size() > 1 ? devices_[static_cast<std::size_t>(member)].slots : 1;  // to itself
+  }
+  s.team = std::move(team);
   ++n_running_;
   set_state(task, State::kRunning);
 }
@@ -211,9 +260,11 @@ void Scheduler::start_ready() {
     int looked = 0;
     for (const auto& [priority, task] : ready_) {
       if (++looked > kCandidates) break;
-      const int d = device_for(tasks_[static_cast<std::size_t>(task)]);
-      if (d < 0) continue;
-      start(task, d);
+      const Task& t = tasks_[static_cast<std::size_t>(task)];
+      std::vector<int> team = team_for(t);
+      if (team.empty() && looked == 1 && gpus_wanted(t, n_gpus()) > 1) break;
+      if (team.empty()) continue;
+      start(task, std::move(team));
       any = true;
       break;
     }
@@ -224,9 +275,13 @@ void Scheduler::ended(const Exit& e) {
   Status& s = status_[static_cast<std::size_t>(e.task)];
   const Task& t = tasks_[static_cast<std::size_t>(e.task)];
   Load& load = load_[static_cast<std::size_t>(s.device)];
-  --load.running;
   load.threads -= s.threads;
-  load.bytes -= t.bytes;
+  for (const int member : s.team) {
+    Load& m = load_[static_cast<std::size_t>(member)];
+    m.bytes -= t.bytes;
+    m.running -= s.team.size() > 1 ? devices_[static_cast<std::size_t>(member)].slots : 1;
+  }
+  s.team.clear();
   --n_running_;
   s.device = -1;
   const auto say = [&](const std::string& text) {
@@ -284,7 +339,7 @@ void Scheduler::prune() {
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     if (tasks_[i].kind != TaskKind::kTrain) continue;
     const Status& s = status_[i];
-    trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan("")});
+    trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan(""), s.epochs, s.group});
     if (s.state == State::kDone) trials.back().value = s.outcome.metrics.value("validation_mae", std::nan(""));
   }
   if (pruner_) {

@@ -4,6 +4,9 @@
 //   first. One is put on a device that has a slot and memory for it; a CPU's threads are divided among what runs, so that
 //   a lone pretraining gets them all and many small runs get one each.
 //
+//   A task whose config says `train.gpus` gets so many GPUs to itself. While it is the first in line and they are not
+//   free, nothing else is started, so that small runs cannot keep it waiting for ever.
+//
 //   Nothing that decides is kept here: states are read from the run folders at the start, and each end of a worker is
 //   looked up there. So the process may be killed at any moment, and several may work on one sweep over a shared folder.
 #pragma once
@@ -89,6 +92,9 @@ class Scheduler {
     int device = -1;
     int threads = 0;
     bool elsewhere = false;  // another process works on it
+    int epochs = 0;          // supervised, of the config
+    std::string group;       // of trials that are compared (search.h)
+    std::vector<int> team;   // devices that it has to itself, the first of them `device`
     std::string last_end;
   };
   struct Load {
@@ -105,7 +111,9 @@ class Scheduler {
   void queue(int task);
   void start_ready();
   int device_for(const Task&) const;
-  void start(int task, int device);
+  std::vector<int> team_for(const Task&) const;
+  int n_gpus() const;
+  void start(int task, std::vector<int> team);
   void ended(const Exit&);
   void look_elsewhere();
   void prune();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "host/sweep/task.h"
@@ -15,6 +16,8 @@ struct Trial {
   State state = State::kQueued;
   std::vector<std::pair<int, double>> rungs;  // supervised epochs, best validation error by then
   double value = 0.0;                         // objective; NaN until done
+  int epochs = 0;                             // supervised ones, at most
+  std::string group;                          // only trials of one group are compared: those of the same recordings
 };
 
 // Runs pause at rungs, first x factor^k supervised epochs. The rungs that a run has reached stand in its folder
@@ -22,17 +25,17 @@ struct Trial {
 class Pruner {
  public:
   virtual ~Pruner() = default;
-  // The epoch at which a run that has passed `n` rungs must pause next; 0: none, to the end.
-  virtual int next_rung(int n) const = 0;
+  // The epoch at which a run of `epochs` that has passed `n` rungs must pause next; 0: none, to the end.
+  virtual int next_rung(int n, int epochs) const = 0;
   enum class Verdict { kStay, kContinue, kStop };
   // For each trial; only the verdicts of paused ones count.
   virtual std::vector<Verdict> judge(const std::vector<Trial>&) const = 0;
 };
 // Asynchronous successive halving (Li et al. 2018, arXiv:1810.05934): a paused run goes on once it is among the best
 // 1/factor of those that have reached its rung; others stay paused, to be promoted later. Nothing is thrown away.
-std::unique_ptr<Pruner> make_asha(int first, int factor, int max_epochs);
+std::unique_ptr<Pruner> make_asha(int first, int factor);
 // Median stopping (Golovin et al. 2017): stopped when its best is worse than the median of the others' at that rung.
-std::unique_ptr<Pruner> make_median(int first, int factor, int max_epochs);
+std::unique_ptr<Pruner> make_median(int first, int factor);
 
 // Adds tasks while the sweep runs.
 class Proposer {

@@ -56,7 +56,9 @@ std::string head(const Spec& spec, const fs::path& folder, const std::string& na
     if (c.signal_seconds > 0) option(fmt::format("--signal=B:USR1@{}", c.signal_seconds));
     if (!c.time.empty()) option("--time=" + c.time);
     if (!c.memory.empty()) option("--mem=" + c.memory);
-    if (!c.gres.empty()) option("--gres=" + c.gres);
+    const bool pretrain = name.rfind("pretrain", 0) == 0;
+    const std::string& gres = pretrain && !c.pretrain_gres.empty() ? c.pretrain_gres : c.gres;
+    if (!gres.empty()) option("--gres=" + gres);
     if (c.cpus > 0) option(fmt::format("--cpus-per-task={}", c.cpus));
   } else {
     option("--time=10");
@@ -134,7 +136,8 @@ void check_for_slurm(const Spec& spec) {
                                   {"qos", c.qos},
                                   {"time", c.time},
                                   {"memory", c.memory},
-                                  {"gres", c.gres}}) {
+                                  {"gres", c.gres},
+                                  {"pretrain_gres", c.pretrain_gres}}) {
     plain(key, text);
     if (text.find(' ') != std::string::npos) throw Error("{}: slurm.{} = \"{}\": holds a space", where, key, text);
   }

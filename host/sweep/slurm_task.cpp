@@ -70,9 +70,11 @@ int slurm_task(const SlurmTaskOptions& options) {
   if (cpus <= 0) cpus = number_from("SLURM_CPUS_ON_NODE");
   if (spec.sweep.threads == 0) spec.sweep.threads = static_cast<int>(std::min<long>(cpus, available_threads()));
   auto devices = find_devices(spec.sweep);
-  devices.resize(1);
-  devices[0].slots = 1;
-  devices[0].bytes = 0;
+  if (task.config.value("train.gpus", "").empty()) devices.resize(1);
+  for (DeviceSlots& d : devices) {
+    d.slots = 1;
+    d.bytes = 0;
+  }
   const char* node = std::getenv("SLURMD_NODENAME");
   say(fmt::format("{}: job {} on {}, {} with {} threads, started {} times before", task.folder, job, node ? node : "?",
                   devices[0].name, devices[0].threads, number_from("SLURM_RESTART_COUNT")));

@@ -268,6 +268,8 @@ Fields describe(SlurmConfig& c) {
       field("time", c.time, "sbatch --time, of one run; a run that needs longer saves and goes back into the queue"),
       field("memory", c.memory, "sbatch --mem, such as 8G"),
       field("gres", c.gres, "sbatch --gres, such as gpu:1"),
+      field("pretrain_gres", c.pretrain_gres,
+            "the same for pretrainings, where train.gpus of [pretrain] is more than one"),
       field("cpus", c.cpus, 0, 1e5, "sbatch --cpus-per-task; a run uses as many threads"),
       field("parallel", c.parallel, 0, 1e6, "most runs of one array at a time, %K of sbatch --array; 0: no limit"),
       field("signal_seconds", c.signal_seconds, 0, 65535,
@@ -328,9 +330,16 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   if (spec.sweep.sampling != "grid" && spec.sweep.budget == 0) {
     throw Error("{}: sweep.sampling = \"{}\" needs sweep.budget, how many points to try", where, spec.sweep.sampling);
   }
-  if (spec.sweep.prune != "none" && spec.base.train.epochs < spec.sweep.rung_first) {
-    throw Error("{}: sweep.rung_first = {} is over train.epochs = {}", where, spec.sweep.rung_first,
-                spec.base.train.epochs);
+  int epochs = spec.base.train.epochs;  // of the longest run
+  for (const Axis& axis : spec.axes) {
+    const auto k =
+        static_cast<std::size_t>(std::find(axis.keys.begin(), axis.keys.end(), "train.epochs") - axis.keys.begin());
+    if (k == axis.keys.size()) continue;
+    epochs = axis.continuous() ? static_cast<int>(axis.hi) : 0;
+    for (const auto& v : axis.values) epochs = std::max(epochs, v[k].get<int>());
+  }
+  if (spec.sweep.prune != "none" && epochs < spec.sweep.rung_first) {
+    throw Error("{}: sweep.rung_first = {} is over train.epochs = {}", where, spec.sweep.rung_first, epochs);
   }
   // The order of the file: toml++ sorts by name.
   std::stable_sort(spec.axes.begin(), spec.axes.end(), [&](const Axis& a, const Axis& b) {

@@ -74,7 +74,7 @@ Fields describe(SweepConfig&);
 
 // What the jobs of a Slurm cluster ask for; empty and 0: nothing, so the cluster's default.
 struct SlurmConfig {
-  std::string account, partition, qos, time, memory, gres;
+  std::string account, partition, qos, time, memory, gres, pretrain_gres;
   int cpus = 0;
   int parallel = 0;
   int signal_seconds = 120;

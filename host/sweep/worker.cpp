@@ -174,6 +174,7 @@ class Work {
     options.threads = options_.threads;
     options.isa = options_.isa;
     options.device = options_.device;
+    options.gpus = options_.gpus;
     options.stop = options_.stop;
     options.observer = &watch;
     options.checkpoint_seconds = options_.checkpoint_seconds;

@@ -21,6 +21,7 @@ struct WorkerOptions {
   std::filesystem::path run;
   int threads = 0;
   std::string isa, device = "cpu";
+  std::string gpus;     // that share every batch, as choose_gpus takes them; empty: `device` alone
   int until_epoch = 0;  // of the supervised stage: pause there; 0: to the end
   double stall_seconds = 1800.0;
   double checkpoint_seconds = 20.0;

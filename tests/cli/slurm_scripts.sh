@@ -21,6 +21,7 @@ qos = "normal"
 time = "1-12:30:00"
 memory = "8G"
 gres = "gpu:1"
+pretrain_gres = "gpu:4"
 cpus = 4
 parallel = 3
 setup = ["module load cuda", "export OMP_PROC_BIND=true"]
@@ -41,7 +42,7 @@ cat >"$work/expected" <<'END'
 #SBATCH --signal=B:USR1@120
 #SBATCH --time=1-12:30:00
 #SBATCH --mem=8G
-#SBATCH --gres=gpu:1
+#SBATCH --gres=gpu:4
 #SBATCH --cpus-per-task=4
 #SBATCH --exclude=node7
 #SBATCH --array=0-1%3
@@ -51,7 +52,7 @@ exec 'WORK/runs/.pinned/BINARY/cafx' sweep slurm-task 'WORK/runs/p.sweep/slurm/S
 
 END
 train() {  # train NUMBER: an array of four that waits for that pretraining
-  sed -e "s|pretrain|train.$1|g; s|--array=0-1|--array=0-3|" \
+  sed -e "s|pretrain|train.$1|g; s|--array=0-1|--array=0-3|; s|gpu:4|gpu:1|" \
     -e "1s|--parsable|--parsable --dependency=afterok:<job of pretrain.sh>_$1|" <(sed -n '1,21p' "$work/expected")
   echo
 }

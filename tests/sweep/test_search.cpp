@@ -10,14 +10,16 @@ namespace cafx {
 namespace {
 
 Trial paused(int task, std::vector<std::pair<int, double>> rungs) {
-  return {task, State::kPaused, std::move(rungs), std::nan("")};
+  return {task, State::kPaused, std::move(rungs), std::nan(""), 9, ""};
 }
 
 TEST(Asha, PromotesTheBestThirdOfEachRungAndKeepsTheOthers) {
-  const auto asha = make_asha(1, 3, 9);
-  EXPECT_EQ(asha->next_rung(0), 1);
-  EXPECT_EQ(asha->next_rung(1), 3);
-  EXPECT_EQ(asha->next_rung(2), 0);  // to the end
+  const auto asha = make_asha(1, 3);
+  EXPECT_EQ(asha->next_rung(0, 9), 1);
+  EXPECT_EQ(asha->next_rung(1, 9), 3);
+  EXPECT_EQ(asha->next_rung(2, 9), 0);  // to the end
+  EXPECT_EQ(asha->next_rung(2, 10), 9);
+  EXPECT_EQ(asha->next_rung(0, 1), 0);
   std::vector<Trial> trials;
   for (int i = 0; i < 6; ++i) trials.push_back(paused(i, {{1, 1.0 + i}}));
   trials[0].rungs.emplace_back(3, 0.5);  // gone on already
@@ -28,13 +30,13 @@ TEST(Asha, PromotesTheBestThirdOfEachRungAndKeepsTheOthers) {
 }
 
 TEST(Asha, SomeoneReachesTheEndEvenOfFew) {
-  const auto v = make_asha(1, 3, 9)->judge({paused(0, {{1, 2.0}}), paused(1, {{1, 1.0}})});
+  const auto v = make_asha(1, 3)->judge({paused(0, {{1, 2.0}}), paused(1, {{1, 1.0}})});
   EXPECT_EQ(v[0], Pruner::Verdict::kStay);
   EXPECT_EQ(v[1], Pruner::Verdict::kContinue);
 }
 
 TEST(Median, StopsWhatIsWorseThanTheMedianOfEnoughOthers) {
-  const auto median = make_median(1, 2, 9);
+  const auto median = make_median(1, 2);
   std::vector<Trial> trials;
   for (int i = 0; i < 5; ++i) trials.push_back(paused(i, {{1, 1.0 + i}}));
   auto v = median->judge(trials);
@@ -44,6 +46,23 @@ TEST(Median, StopsWhatIsWorseThanTheMedianOfEnoughOthers) {
   EXPECT_EQ(median->judge(trials)[4], Pruner::Verdict::kStop);
   trials.resize(3);
   for (const auto x : median->judge(trials)) EXPECT_EQ(x, Pruner::Verdict::kContinue);  // too few to tell
+}
+
+// Six runs of an easy effect beside six of a hard one: each has its own best third.
+TEST(Asha, ComparesOnlyRunsOfTheSameRecordings) {
+  std::vector<Trial> trials;
+  for (int i = 0; i < 12; ++i) {
+    trials.push_back(paused(i, {{1, i < 6 ? 0.1 + 0.01 * i : 10.0 + i}}));
+    trials.back().group = i < 6 ? "easy" : "hard";
+  }
+  const auto v = make_asha(1, 3)->judge(trials);
+  for (std::size_t i = 0; i < 12; ++i) {
+    EXPECT_EQ(v[i], i % 6 < 2 ? Pruner::Verdict::kContinue : Pruner::Verdict::kStay) << i;
+  }
+  const auto m = make_median(1, 3)->judge(trials);
+  for (std::size_t i = 0; i < 12; ++i) {
+    EXPECT_EQ(m[i], i % 6 < 3 ? Pruner::Verdict::kContinue : Pruner::Verdict::kStop) << i;
+  }
 }
 
 // 40 points of a bowl: those that TPE proposes lie nearer to its bottom than as many random ones.

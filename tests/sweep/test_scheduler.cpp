@@ -1,0 +1,141 @@
+// The scheduler's order and packing, on a clock and devices that are only numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "host/sweep/scheduler.h"
+
+namespace cafx {
+namespace {
+
+// Tasks take their `seconds`; ends are reported in the order of time.
+class World : public Board, public Launcher {
+ public:
+  explicit World(const std::vector<Task>& tasks) : tasks_(tasks), done_(tasks.size(), false) {}
+
+  Outcome outcome(const Task& t) override {
+    Outcome o;
+    if (done_[index(t)]) o.state = State::kDone;
+    return o;
+  }
+  void prepare(const Task&, const Task*) override {}
+  LeaseState lease(const Task&) override { return {}; }
+  int deaths(const Task&) override { return 0; }
+  void close(const Task&, State, const std::string&) override {}
+  bool space() override { return true; }
+
+  void start(const Task& t, const Job& job) override {
+    running_.push_back({job.task, now_ + t.seconds});
+    order.push_back(t.folder + "@" + (job.gpus.empty() ? job.device_name : job.gpus));
+    std::size_t bytes = 0;
+    for (const auto& r : running_) bytes += tasks_[static_cast<std::size_t>(r.task)].bytes;
+    most_bytes = std::max(most_bytes, bytes);
+    most_running = std::max(most_running, running_.size());
+  }
+  std::vector<Exit> wait(double) override {
+    if (running_.empty()) return {};
+    const auto first = std::min_element(running_.begin(), running_.end(),
+                                        [](const Running& a, const Running& b) { return a.end < b.end; });
+    now_ = first->end;
+    const int task = first->task;
+    running_.erase(first);
+    done_[static_cast<std::size_t>(task)] = true;
+    return {{task, 0, 0}};
+  }
+  void stop() override {}
+  double now() const override { return now_; }
+
+  std::vector<std::string> order;  // "folder@device" as they were started
+  std::size_t most_bytes = 0, most_running = 0;
+
+ private:
+  struct Running {
+    int task;
+    double end;
+  };
+  std::size_t index(const Task& t) const {
+    const auto at = std::find_if(tasks_.begin(), tasks_.end(), [&](const Task& u) { return u.folder == t.folder; });
+    return static_cast<std::size_t>(at - tasks_.begin());
+  }
+  const std::vector<Task>& tasks_;
+  std::vector<bool> done_;
+  std::vector<Running> running_;
+  double now_ = 0.0;
+};
+
+Task task(const std::string& folder, double seconds, int parent = -1, Point point = {}) {
+  Task t;
+  t.folder = folder;
+  t.seconds = seconds;
+  t.parent = parent;
+  t.point = std::move(point);
+  t.config = Json::object();
+  return t;
+}
+
+using Texts = std::vector<std::string>;
+
+World run(std::vector<Task>& tasks, std::vector<DeviceSlots> devices, const std::vector<std::string>& first = {}) {
+  prioritise(tasks, first);
+  World world(tasks);
+  Scheduler scheduler(tasks, std::move(devices), world, world, nullptr, nullptr, {});
+  EXPECT_TRUE(scheduler.run());
+  for (std::size_t i = 0; i < tasks.size(); ++i) EXPECT_EQ(scheduler.state(static_cast<int>(i)), State::kDone) << i;
+  return world;
+}
+
+// Longest first; a pretraining counts with the longest work behind it, and what waits for it comes after it.
+TEST(Scheduler, StartsTheLongestChainFirst) {
+  std::vector<Task> tasks{task("short", 2), task("pre", 1), task("long", 5), task("child", 9, 1), task("middle", 3)};
+  EXPECT_EQ(run(tasks, {{"cpu", 1, 1, 0}}).order,
+            (Texts{"pre@cpu", "child@cpu", "long@cpu", "middle@cpu", "short@cpu"}));
+}
+
+TEST(Scheduler, PutsFirstWhatTheSweepSaysTogetherWithItsPretraining) {
+  const Point eq{{"data.effect", "EQ"}}, drive{{"data.effect", "Overdrive"}};
+  std::vector<Task> tasks{task("pre-drive", 5, -1, drive), task("pre-eq", 1, -1, eq), task("drive", 50, 0, drive),
+                          task("eq", 1, 1, eq)};
+  EXPECT_EQ(run(tasks, {{"cpu", 1, 1, 0}}, {"data.effect=EQ"}).order,
+            (Texts{"pre-eq@cpu", "eq@cpu", "pre-drive@cpu", "drive@cpu"}));
+}
+
+// Graham's bound for longest first on m machines: at most 4/3 - 1/(3m) of the best.
+TEST(Scheduler, EndsNearTheLowerBound) {
+  std::vector<Task> tasks;
+  double work = 0.0;
+  for (int i = 0; i < 40; ++i) {
+    const double seconds = 1.0 + (i * 37 % 40) * 0.5;
+    tasks.push_back(task("run" + std::to_string(i), seconds));
+    work += seconds;
+  }
+  const World world = run(tasks, {{"cuda:0", 2, 1, 0}, {"cuda:1", 2, 1, 0}});
+  EXPECT_LE(world.now(), work / 4.0 * (4.0 / 3.0 - 1.0 / 12.0));
+  EXPECT_EQ(world.most_running, 4u);
+}
+
+TEST(Scheduler, PacksByMemoryAndLetsTheLargestRunAlone) {
+  std::vector<Task> tasks;
+  for (int i = 0; i < 8; ++i) {
+    tasks.push_back(task("run" + std::to_string(i), 1.0 + i));
+    tasks.back().bytes = i == 3 ? 150 : 40;
+  }
+  const World world = run(tasks, {{"cuda:0", 4, 1, 100}});
+  EXPECT_EQ(world.most_bytes, 150u);  // alone, although it is over what there is
+  EXPECT_EQ(world.most_running, 2u);
+}
+
+// A pretraining on all GPUs has them to itself, and small runs do not keep it waiting.
+TEST(Scheduler, GivesSeveralGpusToATaskThatAsksForThem) {
+  std::vector<Task> tasks{task("pre", 4), task("a", 1, 0), task("b", 1, 0), task("other", 30), task("small", 1)};
+  tasks[0].config["train.gpus"] = "all";
+  const std::vector<DeviceSlots> gpus{{"cuda:0", 2, 1, 0}, {"cuda:1", 2, 1, 0}};
+  EXPECT_EQ(run(tasks, gpus).order, (Texts{"other@cuda:0", "pre@0,1", "a@cuda:0", "b@cuda:1", "small@cuda:0"}));
+  tasks[0].config["train.gpus"] = "2";
+  tasks[0].seconds = 100;
+  EXPECT_EQ(run(tasks, gpus).order[0], "pre@0,1");
+  EXPECT_EQ(run(tasks, {{"cpu", 2, 1, 0}}).order[0], "pre@cpu");  // no GPUs: as any other
+  EXPECT_EQ(run(tasks, {{"cuda:3", 2, 1, 0}}).order[0], "pre@cuda:3");
+}
+
+}  // namespace
+}  // namespace cafx
