@@ -22,9 +22,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr std::size_t kOnOnePage = 12;  // experiments, with their sounds: 8 MB
+
 struct Arguments {
   std::string data, out, sweep, device, isa;
-  int hop = 64, threads = 0, slots = 0, shown = 1;
+  std::vector<std::string> presets = {"paper", "default"};
+  int hop = 64, threads = 0, slots = 0, shown = 1, notes = 624;
   bool quick = false, plan = false, report_only = false, quiet = false;
 };
 
@@ -54,50 +57,104 @@ std::string with_data(const std::string& spec, const fs::path& folder) {
   return out;
 }
 
-fs::path data_folder(const Arguments& args) {
-  if (!args.data.empty()) {
-    if (!fs::is_directory(args.data))
-      throw Error("--data {}: is no folder; give the folder of IDMT-SMT-Audio-Effects", args.data);
-    return fs::absolute(args.data).lexically_normal();
-  }
-  // Where the binary was built, and where it is called from.
+// Where the binary was built, and where it is called from.
+fs::path source_file(const std::string& name, const std::string& cure) {
   for (const fs::path& root : {fs::path("."), fs::path(CAFX_SOURCE_FOLDER)}) {
-    if (fs::is_directory(root / "datasets/notes")) return fs::absolute(root / "datasets/notes").lexically_normal();
+    if (fs::exists(root / name)) return fs::absolute(root / name).lexically_normal();
   }
-  throw Error(
-      "the notes that ship (datasets/notes) are not here; call cafx in its source folder, or give --data FOLDER");
+  throw Error("{} is not here; call cafx in its source folder, or {}", name, cure);
+}
+
+std::string shell_quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// Makes OUT/notes of Debian packages; what is there already is kept.
+fs::path make_notes(const Arguments& args, const fs::path& out) {
+  const fs::path script = source_file("datasets/generate/make_notes.py", "give --data FOLDER");
+  const fs::path folder = fs::absolute(out / "notes").lexically_normal();
+  const int jobs = args.threads > 0 ? args.threads : available_threads();
+  const int rc = std::system(fmt::format("{} {} --notes {} --jobs {} >&2", shell_quoted(script.string()),
+                                         shell_quoted(folder.string()), args.notes, jobs)
+                                 .c_str());
+  if (rc != 0)
+    throw Error("{}: the notes were not made; its lines above say why, and calling it again goes on", script.string());
+  return folder;
+}
+
+fs::path data_folder(const Arguments& args, const fs::path& out) {
+  if (args.data == "notes") return make_notes(args, out);
+  if (args.data.empty()) return source_file("datasets/notes", "give --data FOLDER");
+  if (!fs::is_directory(args.data))
+    throw Error(
+        "--data {}: is no folder; give the folder of IDMT-SMT-Audio-Effects, or the word notes to have a set made",
+        args.data);
+  return fs::absolute(args.data).lexically_normal();
+}
+
+// What is trained: a sweep file as text, and what it is called in messages.
+struct Part {
+  std::string text, origin, name;
+};
+
+// The sweep file with another preset and a name that says so.
+std::string with_preset(std::string spec, const std::string& preset) {
+  for (const auto& [from, to] : {std::pair(std::string("preset = \"paper\""), "preset = \"" + preset + "\""),
+                                 std::pair(std::string("name = \"paper\""), "name = \"" + preset + "\"")}) {
+    const std::size_t at = spec.find(from);
+    CAFX_CHECK(at != std::string::npos, from);
+    spec.replace(at, from.size(), to);
+  }
+  return spec;
+}
+
+std::vector<Part> parts_of(const Arguments& args) {
+  if (!args.sweep.empty()) return {{RunFolder::read(args.sweep), args.sweep, ""}};
+  if (args.quick) return {{kPaperQuick, "experiments/paper/quick.toml", ""}};
+  if (args.data.empty()) {
+    throw Error(
+        "choose how much: --quick (minutes on a CPU, with the notes that ship), --data FOLDER (all of "
+        "IDMT-SMT-Audio-Effects), --data "
+        "notes (a set made of Debian packages), or --sweep FILE");
+  }
+  std::vector<Part> parts;
+  for (const std::string& preset : args.presets)
+    parts.push_back({with_preset(kPaperAll, preset), "experiments/paper/paper.toml", ""});
+  return parts;
 }
 
 int reproduce(const Arguments& args) {
-  if (!args.quick && args.sweep.empty()) {
-    throw Error(
-        "choose how much: --quick (minutes on a CPU, with the notes that ship), or --sweep FILE with a sweep file of "
-        "experiments/paper");
-  }
-  const std::string embedded = args.sweep.empty() ? kPaperQuick : RunFolder::read(args.sweep);
-  const std::string origin = args.sweep.empty() ? "experiments/paper/quick.toml" : args.sweep;
-  const fs::path data = data_folder(args);
-  const std::string text = with_data(embedded, data);
-  const std::string name = parse_spec(text, origin).name;
-  const fs::path out = args.out.empty() ? fs::path("runs") / name : fs::path(args.out);
+  std::vector<Part> parts = parts_of(args);
+  for (Part& p : parts) p.name = parse_spec(p.text, p.origin).name;
+  const bool all_of_it = !args.quick && args.sweep.empty();
+  const fs::path out =
+      !args.out.empty() ? fs::path(args.out) : fs::path("runs") / (all_of_it ? "paper" : parts[0].name);
   std::error_code error;
   fs::create_directories(out, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --out", out.string(), error.message());
-  const fs::path file = out / (name + ".toml");
-  write_text(file.string(), text);
+  const fs::path data = data_folder(args, out);
 
   SweepCommand command;
-  command.file = file.string();
   command.store = (out / "runs").string();
   command.device = args.device;
   command.isa = args.isa;
   command.threads = args.threads;
   command.slots = args.slots;
   command.quiet = args.quiet;
-  if (!args.quiet || args.plan) {
-    if (const int rc = sweep_plan(command); rc != 0 || args.plan) return rc;
+  for (Part& p : parts) {
+    p.text = with_data(p.text, data);
+    command.file = (out / (p.name + ".toml")).string();
+    write_text(command.file, p.text);
+    if (!args.quiet || args.plan) {
+      if (const int rc = sweep_plan(command); rc != 0) return rc;
+    }
   }
-  if (!args.report_only) {
+  if (args.plan) return 0;
+  for (const Part& p : parts) {
+    command.file = (out / (p.name + ".toml")).string();
+    if (args.report_only) continue;
     if (const int rc = sweep_run(command); rc == kExitStopped) {
       std::fprintf(stderr, "cafx: the same command goes on where this was left\n");
       return rc;
@@ -110,7 +167,14 @@ int reproduce(const Arguments& args) {
   if (!args.device.empty()) device.device = args.device;
   const OwnedContext own(device);
   const Store store(command.store);
-  const auto tasks = read_tasks(store.sweep(name) / "tasks.jsonl");
+  std::vector<Task> tasks;
+  for (const Part& p : parts) {
+    const int before = static_cast<int>(tasks.size());
+    for (Task t : read_tasks(store.sweep(p.name) / "tasks.jsonl")) {
+      if (t.parent >= 0) t.parent += before;
+      tasks.push_back(std::move(t));
+    }
+  }
   ProgressLine line(args.quiet);
   StudyOptions options;
   options.hop = args.hop;
@@ -136,8 +200,8 @@ int reproduce(const Arguments& args) {
       args.quick ? "Short trainings on twelve notes that ship with cafx, through circuit models: it shows that all "
                    "works and how it sounds, and is no replacement for the paper's data and training."
                  : fmt::format("{} training runs on the recordings of {}.", n_runs, data.filename().string()));
-  const std::string how = args.quick ? "--quick" : "--sweep " + args.sweep;
-  page.commands = {fmt::format("cafx reproduce paper {}{}{}", how, args.data.empty() ? "" : " --data " + args.data,
+  const std::string how = args.quick ? " --quick" : args.sweep.empty() ? "" : " --sweep " + args.sweep;
+  page.commands = {fmt::format("cafx reproduce paper{}{}{}", how, args.data.empty() ? "" : " --data " + args.data,
                                args.out.empty() ? "" : " --out " + args.out),
                    fmt::format("cafx eval {}/{} --hop {}", command.store, first.folder, args.hop),
                    fmt::format("cafx report {}/{}", command.store, first.folder)};
@@ -158,7 +222,7 @@ int reproduce(const Arguments& args) {
       {"seeds", seeds},
       {"runs", hashes + " (preset and hash of config and recordings)"},
       {"rendering", fmt::format("hop {} of measured and played notes", args.hop)}};
-  page.spec = text;
+  page.spec = parts[0].text;
   page.experiments = &experiments;
   page.claims = judge(experiments);
   page.hop = args.hop;
@@ -171,6 +235,11 @@ int reproduce(const Arguments& args) {
   for (const Figure& f : page.figures) all.push_back(f);
   line.show(1.0, "drawing figures");
   const std::string missing = write_figures(all, out / "figures");
+  page.apart = experiments.size() > kOnOnePage;
+  if (page.apart) fs::create_directories(out / "pages");
+  for (const Experiment& x : experiments) {
+    if (page.apart) write_text((out / "pages" / (x.id() + ".html")).string(), experiment_html(page, x));
+  }
   write_text((out / "report.html").string(), page_html(page));
   write_text((out / "report.md").string(), tables_markdown(page));
   if (!missing.empty()) line.line("cafx: " + missing);
@@ -190,9 +259,16 @@ void add_reproduce(CLI::App& app, Run& run) {
   top->require_subcommand(1);
   CLI::App* c = top->add_subcommand("paper", "CAFx, ICASSP 2019");
   c->add_flag("--quick", args->quick, "four experiments in minutes on a CPU, with the notes that ship");
-  c->add_option("--data", args->data,
-                "folder of IDMT-SMT-Audio-Effects, or one in its layout; the notes that ship by default")
+  c->add_option(
+       "--data", args->data,
+       "folder of IDMT-SMT-Audio-Effects or one in its layout; the word notes: a set is made of Debian packages")
       ->option_text("FOLDER");
+  c->add_option("--notes", args->notes, "with --data notes: how many of each instrument")
+      ->check(CLI::Range(3, 624))
+      ->capture_default_str();
+  c->add_option("--presets", args->presets, "of the whole: all settings are trained with each")
+      ->delimiter(',')
+      ->capture_default_str();
   c->add_option("--sweep", args->sweep, "sweep file of the experiments, such as experiments/paper/quick.toml")
       ->option_text("FILE");
   c->add_option("--out", args->out, "folder for runs, figures and report; runs/NAME by default")->option_text("FOLDER");
@@ -209,7 +285,9 @@ void add_reproduce(CLI::App& app, Run& run) {
   c->add_flag("--plan", args->plan, "say what would run and how long it would take, and do nothing");
   c->add_flag("--report-only", args->report_only, "train nothing: measure and draw what is trained");
   c->add_flag("--quiet", args->quiet, "no plan, no progress");
-  c->footer("Example:  cafx reproduce paper --quick\nKilled anywhere, the same command goes on where it was left.");
+  c->footer(
+      "Example:  cafx reproduce paper --quick\n          cafx reproduce paper --data IDMT-SMT-Audio-Effects "
+      "--plan\nKilled anywhere, the same command goes on where it was left.");
   top->footer("Example:  cafx reproduce paper --quick");
   c->callback([args, &run] { run = [args] { return reproduce(*args); }; });
 }

@@ -25,7 +25,7 @@ nav{display:flex;flex-wrap:wrap;gap:8px;margin:22px 0 0}nav a{font-size:.86rem;t
 .card{background:var(--card);border:1px solid var(--rule);border-radius:14px;padding:16px 18px;font-size:.88rem;color:var(--soft);box-shadow:var(--shadow)}.card b{display:block;font-size:1.75rem;line-height:1.3;letter-spacing:-.02em;color:var(--ink);font-variant-numeric:tabular-nums}
 .claim{display:grid;grid-template-columns:124px 1fr;gap:6px 16px;background:var(--card);border:1px solid var(--rule);border-radius:14px;padding:14px 18px;margin:0 0 10px;box-shadow:var(--shadow)}.claim>div{min-width:0}.claim b{display:block;margin-bottom:2px}
 .pill{display:inline-block;font-size:.78rem;font-weight:600;border-radius:99px;padding:2px 11px;white-space:nowrap}.pill.shown{color:var(--good);background:var(--goodbg)}.pill.not-shown{color:var(--mid);background:var(--midbg)}.pill.contradicted{color:var(--bad);background:var(--badbg)}.pill.not-tested{color:var(--none);background:var(--nonebg)}
-.claim ul{margin:2px 0 0;padding:0;list-style:none;font-size:.92rem}.claim li{margin:2px 0;font-variant-numeric:tabular-nums}details{margin:2px 0 0;font-size:.88rem;color:var(--soft)}summary{cursor:pointer}details[open]>summary{margin-bottom:6px}
+.pages{columns:240px;padding-left:18px}.claim ul{margin:2px 0 0;padding:0;list-style:none;font-size:.92rem}.claim li{margin:2px 0;font-variant-numeric:tabular-nums}details{margin:2px 0 0;font-size:.88rem;color:var(--soft)}summary{cursor:pointer}details[open]>summary{margin-bottom:6px}
 .bars{display:grid;grid-template-columns:minmax(150px,max-content) 1fr;gap:14px 18px;align-items:center;background:var(--card);border:1px solid var(--rule);border-radius:14px;padding:20px;margin:14px 0;box-shadow:var(--shadow)}.bars .who{font-size:.92rem;line-height:1.35}.bars .who small{display:block;color:var(--soft)}
 .rod{position:relative;height:15px;margin:3px 0;border-radius:4px;background:var(--rule);overflow:visible}.rod i{position:absolute;inset:0 auto 0 0;border-radius:4px;background:var(--a)}.rod.base i{background:var(--d);opacity:.75}.rod.dry i{background:var(--soft);opacity:.55}.rod span{position:absolute;left:calc(var(--w) + 6px);top:-3px;font-size:.76rem;line-height:21px;white-space:nowrap;font-variant-numeric:tabular-nums}.rod.in span{left:auto;right:calc(100% - var(--w) + 6px);color:#fff}
 .scroll{overflow-x:auto;margin:14px 0 10px;background:var(--card);border:1px solid var(--rule);border-radius:14px;box-shadow:var(--shadow)}table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}td,th{padding:7px 12px;text-align:right;white-space:nowrap}th{font-weight:500;color:var(--soft);border-bottom:1px solid var(--rule);vertical-align:bottom}tr.first td{border-top:1px solid var(--rule)}tr.model td{font-weight:600}tr.model td:first-child{font-weight:600}tr.other td{color:var(--soft)}td:first-child,th:first-child,td.words,th.words{text-align:left}td:first-child,th:first-child{position:sticky;left:0;background:var(--card)}td small{font-weight:400;color:var(--soft)}td.best{color:var(--good)}
@@ -247,7 +247,40 @@ std::string bars(const std::vector<Experiment>& experiments) {
   return html + "</div>";
 }
 
+// Everything to hear and to see of one experiment.
+std::string section(const PageInput& in, const Experiment& x) {
+  const StudyRun& r = x.runs[0];
+  std::string html = fmt::format(
+      "<section class=\"note\" id=\"{}\"><header><h3>{}</h3><span class=\"quiet\">preset {}{}, seed {}</span></header>",
+      x.id(), escape(x.title()), escape(x.preset), x.variant.empty() ? "" : ", " + escape(x.variant),
+      r.config.train.seed);
+  for (std::size_t i = 0; i < r.own.notes.size() && !r.own.notes[i].target.empty(); ++i)
+    html += note_html(x, i, r.config.model.sample_rate);
+  const auto found = in.figures_of.find(x.id());
+  if (found != in.figures_of.end()) {
+    html += "<h4>As a device</h4><div class=\"two\">";
+    for (const Figure& f : found->second) html += drawn(f);
+    html += "</div>";
+  }
+  return html + "</section>";
+}
+
+std::string head(const std::string& title) {
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><title>cafx: {}</title><style>{}</style></head><body><main>",
+      escape(title), kStyle);
+}
+
 }  // namespace
+
+std::string experiment_html(const PageInput& in, const Experiment& x) {
+  return head(x.title()) +
+         fmt::format(
+             "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">One experiment of \u201c{}\u201d.</p>",
+             escape(x.title()), escape(in.title)) +
+         results_table({x}) + section(in, x) + "</main></body></html>\n";
+}
 
 std::string page_html(const PageInput& in) {
   CAFX_CHECK(in.experiments != nullptr && !in.experiments->empty(), in.title);
@@ -267,13 +300,12 @@ std::string page_html(const PageInput& in) {
     shown += c.verdict == Verdict::kShown;
     tested += c.verdict != Verdict::kNotTested;
   }
-  std::string html = fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\"><title>cafx: {0}</title><style>{1}</style></head>"
-      "<body><main><p class=\"eyebrow\">Reproduction</p><h1>{0}</h1><p class=\"lead\">{2}</p>"
-      "<nav><a href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#hear\">Hear and see</a><a "
-      "href=\"#learned\">What was learned</a><a href=\"#again\">Make it again</a></nav>",
-      escape(in.title), kStyle, escape(in.lead));
+  std::string html =
+      head(in.title) + fmt::format(
+                           "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">{}</p><nav><a "
+                           "href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#hear\">Hear and "
+                           "see</a><a href=\"#learned\">What was learned</a><a href=\"#again\">Make it again</a></nav>",
+                           escape(in.title), escape(in.lead));
   html += fmt::format(
       "<div class=\"cards\"><div class=\"card\"><b>{} of {}</b>claims shown, of those that this run tests</div><div "
       "class=\"card\"><b>{}</b>{} trained, {:.0f} min of training</div>"
@@ -308,22 +340,15 @@ std::string page_html(const PageInput& in) {
             "<p class=\"quiet\">The same effect on an instrument that the model never heard.</p>";
   }
   html += "<h2 id=\"hear\">Hear and see</h2>";
-  for (const Experiment& x : all) {
-    const StudyRun& r = x.runs[0];
-    html += fmt::format(
-        "<section class=\"note\" id=\"{}\"><header><h3>{}</h3><span class=\"quiet\">preset {}{}, seed "
-        "{}</span></header>",
-        x.id(), escape(x.title()), escape(x.preset), x.variant.empty() ? "" : ", " + escape(x.variant),
-        r.config.train.seed);
-    for (std::size_t i = 0; i < r.own.notes.size() && !r.own.notes[i].target.empty(); ++i)
-      html += note_html(x, i, r.config.model.sample_rate);
-    const auto found = in.figures_of.find(x.id());
-    if (found != in.figures_of.end()) {
-      html += "<h4>As a device</h4><div class=\"two\">";
-      for (const Figure& f : found->second) html += drawn(f);
-      html += "</div>";
-    }
-    html += "</section>";
+  if (in.apart) {
+    html +=
+        "<p class=\"quiet\">Each on a page of its own, in the folder pages beside this one.</p><ul class=\"pages\">";
+    for (const Experiment& x : all)
+      html += fmt::format("<li><a href=\"pages/{}.html\">{}</a> <span class=\"quiet\">{}</span></li>", x.id(),
+                          escape(x.title()), escape(x.preset + (x.variant.empty() ? "" : ", " + x.variant)));
+    html += "</ul>";
+  } else {
+    for (const Experiment& x : all) html += section(in, x);
   }
   html += "<h2 id=\"learned\">What was learned</h2>";
   for (const Figure& f : in.figures) html += "<div class=\"note\">" + drawn(f) + "</div>";

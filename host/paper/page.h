@@ -21,10 +21,12 @@ struct PageInput {
   std::vector<Figure> figures;                            // of no single experiment
   std::map<std::string, std::vector<Figure>> figures_of;  // by Experiment::id
   int hop = 0;
+  bool apart = false;  // sounds and pictures of each experiment on a page of its own: pages/ID.html
 };
 
 // No script, nothing loaded from elsewhere; phone and desktop, light and dark.
 std::string page_html(const PageInput&);
+std::string experiment_html(const PageInput&, const Experiment&);
 std::string tables_markdown(const PageInput&);
 
 }  // namespace cafx

@@ -11,6 +11,7 @@
 #include "host/render/render.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/hash.h"
 
 namespace cafx {
 
@@ -112,12 +113,16 @@ std::string slug(const std::string& text) {
   return out;
 }
 
-// Settings that name neither the seed nor the data.
-std::string variant_of(const Task& t) {
+// Settings that differ from the preset's, without seed and data; empty: the preset as it is.
+std::string variant_of(const Task& t, const std::string& preset) {
+  RunConfig defaults = run_preset(preset);
+  const Json usual = to_json(describe(defaults));
   std::string text;
   for (const auto& [key, value] : t.point) {
-    if (key == "preset" || key == "train.seed" || (key.rfind("data.", 0) == 0 && key != "data.split")) continue;
-    text += (text.empty() ? "" : ", ") + key + " = " + value_text(value);
+    if (key == "preset" || key == "train.seed" || key.rfind("data.", 0) == 0) continue;
+    if (usual.contains(key) && usual[key] == value) continue;
+    const std::size_t dot = key.find('.');  // "model.saaf.l2": "saaf.l2"
+    text += (text.empty() ? "" : ", ") + key.substr(dot == std::string::npos ? 0 : dot + 1) + " " + value_text(value);
   }
   return text;
 }
@@ -146,7 +151,14 @@ std::string effect_name(const DataConfig& d) {
 }
 
 std::string Experiment::title() const { return effect + ", " + instrument; }
-std::string Experiment::id() const { return slug(preset + " " + instrument + " " + effect + " " + variant); }
+std::string Experiment::id() const {
+  const std::string whole = slug(preset + " " + instrument + " " + effect + " " + variant);
+  constexpr std::size_t kMost = 100;  // file systems take 255, endings and kinds included
+  if (whole.size() <= kMost) return whole;
+  Hasher hasher;
+  hasher.add(whole);
+  return whole.substr(0, kMost - 9) + "-" + hasher.hex().substr(0, 8);
+}
 
 Metrics Experiment::mean(Metrics StudyRun::*which) const {
   std::vector<Metrics> all;
@@ -188,7 +200,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     key.instrument = d.split == "instrument" ? d.instrument + ", split by instrument" : d.instrument;
     key.effect = effect_name(d);
     key.preset = run.config.preset;
-    key.variant = variant_of(t);
+    key.variant = variant_of(t, run.config.preset);
     auto at = std::find_if(all.begin(), all.end(), [&](const Experiment& x) { return x.id() == key.id(); });
     const bool first = at == all.end();
     if (first) at = all.insert(all.end(), key);

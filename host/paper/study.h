@@ -33,7 +33,7 @@ struct StudyRun {
 struct Experiment {
   std::string instrument, effect;  // "guitar", "Distortion 2"
   std::string preset;
-  std::string variant;         // settings beyond seed, preset and data; empty: none
+  std::string variant;         // settings that differ from the preset's, without seed and data; empty: none
   std::vector<StudyRun> runs;  // one for each seed
   // Of the first seed, which is the one that is shown and measured as a device:
   std::vector<std::vector<float>> baseline_output;  // for each shown note

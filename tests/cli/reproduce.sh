@@ -58,6 +58,19 @@ refuses "no folder" "is no folder" "$cafx" reproduce paper --quick --data /nowhe
 printf '[data]\n' >"$work/bad.toml"
 refuses "a sweep without path" "no line 'path = ...'" "$cafx" reproduce paper --sweep "$work/bad.toml" --data "$root/datasets/notes"
 
+# The whole of the paper, planned on notes that bear the names of all settings.
+find "$root/datasets/notes" -name '*.flac' | while read -r file; do
+  name=$(basename "$file") folder="$work/all/$(basename "$(dirname "$file")")"
+  mkdir -p "$folder"
+  for setting in 1 2 3; do
+    case $name in *-1111-*) to=$name;; *) to=$(echo "$name" | sed -E "s/-([0-9]{3})[0-9]-/-\\1$setting-/");; esac
+    ln -sf "$file" "$folder/$to"
+  done
+done
+"$cafx" reproduce paper --data "$work/all" --presets default --out "$work/whole" --plan >"$work/plan" 2>&1 || fail "the whole: $(tail -1 "$work/plan")"
+grep -q "66 points are 66 training runs from 2 pretrainings" "$work/plan" || fail "the whole is planned as: $(head -1 "$work/plan")"
+refuses "no such preset" "expected one of default, paper, journal" "$cafx" reproduce paper --data "$work/all" --presets papr --out "$work/whole"
+
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 if [ -z "$chromium" ] || ! command -v python3 >/dev/null; then
   [ $failures = 0 ] || finish

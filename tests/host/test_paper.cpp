@@ -19,7 +19,7 @@ namespace cafx {
 namespace {
 
 // A decaying tone with some noise: enough to tell taps apart.
-std::vector<float> note(double hz, unsigned seed, std::size_t n = 5000) {
+std::vector<float> note(double hz, unsigned seed, std::size_t n = 2500) {
   std::vector<float> x(n);
   unsigned state = seed;
   for (std::size_t i = 0; i < n; ++i) {
