@@ -4,6 +4,7 @@ add_executable(test_sweep
   sweep/test_page.cpp
   sweep/test_scheduler.cpp
   sweep/test_search.cpp
+  sweep/test_simulate.cpp
   sweep/test_slurm.cpp
   sweep/test_spec.cpp
 )
@@ -23,3 +24,6 @@ add_test(NAME sweep.slurm_scripts COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slu
 set_tests_properties(sweep.slurm_scripts PROPERTIES LABELS cli TIMEOUT 120)
 add_test(NAME sweep.slurm COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
 set_tests_properties(sweep.slurm PROPERTIES LABELS slow TIMEOUT 900 SKIP_RETURN_CODE 77)
+# The live table on a pseudo-terminal; 20 s.
+add_test(NAME sweep.status_pty COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/cli/status_pty.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
+set_tests_properties(sweep.status_pty PROPERTIES LABELS cli TIMEOUT 600)

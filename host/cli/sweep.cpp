@@ -9,6 +9,7 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
+#include "host/cli/sweep_simulate.h"
 #include "host/sweep/index.h"
 #include "host/sweep/page.h"
 #include "host/sweep/scheduler.h"
@@ -344,14 +345,23 @@ int status_command(const Arguments& args) {
     }
     winsize size{};
     const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20;
-    const int columns = known ? size.ws_col : 200, lines = known ? std::max(5, size.ws_row - 6) : args.lines;
+    const int columns = known ? size.ws_col : 200, lines = known ? std::max(1, size.ws_row - 6) : args.lines;
     const auto text = status_text(rows, o.spec.name, o.spec.sweep.objective, std::min(lines, args.lines), columns);
     if (!terminal) {
       write_text("-", text);
       return 0;
     }
-    write_text("-", "\033[H\033[2J" + text + "(Ctrl-C ends this view, not the sweep)\n");
-    for (int i = 0; i < 10 && !stop_requested; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    // Over what stands there, and the rest cleared after: clearing first would flicker.
+    std::string screen = "\033[H";
+    for (const char c : text) screen += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
+    write_text("-", screen + "(Ctrl-C ends this view, not the sweep)\033[K\n\033[J");
+    // A second, or until the terminal has another size.
+    for (int i = 0; i < 10 && !stop_requested; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      winsize now{};
+      if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &now) == 0 && (now.ws_col != size.ws_col || now.ws_row != size.ws_row))
+        break;
+    }
     const Summary sum = summarise(rows, o.spec.sweep.objective);
     const bool over =
         !sum.count.count(State::kRunning) && !sum.count.count(State::kQueued) && !sum.count.count(State::kWaiting);
@@ -524,6 +534,7 @@ void add_sweep(CLI::App& app, Run& run) {
     add_launcher(c, *args);
     c->add_flag("--quiet", args->quiet, "no progress, no table");
   }
+  add_sweep_simulate(*sweep, run);
   auto options = std::make_shared<WorkerOptions>();
   CLI::App* w = sweep->add_subcommand("worker", "works on one run; the scheduler starts these");
   w->add_option("run", options->run, "folder of the run")->required();

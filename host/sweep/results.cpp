@@ -28,6 +28,16 @@ std::string hours(double seconds) {
   return seconds >= 60.0 ? fmt::format("{:.0f} min", seconds / 60.0) : fmt::format("{:.0f} s", seconds);
 }
 
+// To at most so many characters, whole ones: a longer line would wrap on a terminal and push the table out of sight.
+std::string cut(const std::string& line, int columns) {
+  int n = 0;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const bool begins = (static_cast<unsigned char>(line[i]) & 0xc0) != 0x80;  // UTF-8
+    if (begins && ++n > columns) return line.substr(0, i);
+  }
+  return line;
+}
+
 int rank(State s) {
   static const State order[] = {State::kRunning, State::kFailed, State::kBlocked, State::kPaused,
                                 State::kDone,    State::kPruned, State::kQueued,  State::kWaiting};
@@ -167,11 +177,16 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
   const Summary s = summarise(rows, objective);
   std::string text = fmt::format("sweep {}: {} tasks", name, s.n);
   for (const auto& [state, n] : s.count) text += fmt::format(", {} {}", n, to_string(state));
-  text += fmt::format("; {} of work left by the plan\n", hours(s.seconds_left));
+  text += fmt::format("; {} of work left by the plan", hours(s.seconds_left));
+  const auto running = s.count.find(State::kRunning);
+  if (running != s.count.end()) text += fmt::format(", about {} at this rate", hours(s.seconds_left / running->second));
+  text = cut(text, columns) + "\n";
   if (s.best >= 0) {
     const Row& b = rows[static_cast<std::size_t>(s.best)];
-    text += fmt::format("best {} {:.6g}: {}  ({})\n", objective, objective_of(b, objective), label(b.task->point),
-                        b.task->folder);
+    text += cut(fmt::format("best {} {:.6g}: {}  ({})", objective, objective_of(b, objective), label(b.task->point),
+                            b.task->folder),
+                columns) +
+            "\n";
   }
   std::vector<const Row*> shown;
   for (const Row& r : rows) shown.push_back(&r);
@@ -180,8 +195,10 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
     const double x = objective_of(*a, objective), y = objective_of(*b, objective);
     return std::isfinite(x) && (!std::isfinite(y) || x < y);
   });
-  text += fmt::format("{:<22} {:<8} {:>5} {:<14} {:>9} {:>11} {:>8}  {}\n", "run", "state", "%", "stage", "frames/s",
-                      "best", "left", "settings");
+  text += cut(fmt::format("{:<22} {:<8} {:>5} {:<14} {:>9} {:>11} {:>8}  {}", "run", "state", "%", "stage", "frames/s",
+                          "best", "left", "settings"),
+              columns) +
+          "\n";
   int n = 0;
   for (const Row* r : shown) {
     if (++n > lines) {
@@ -203,8 +220,7 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
         running && !p.stage.empty() ? hours(p.seconds_left) : "",
         r->outcome.reason.empty() ? label(r->task->point) : label(r->task->point) + "  " + r->outcome.reason);
     std::replace(line.begin(), line.end(), '\n', ' ');
-    if (static_cast<int>(line.size()) > columns) line = line.substr(0, static_cast<std::size_t>(columns));
-    text += line + "\n";
+    text += cut(line, columns) + "\n";
   }
   return text;
 }
