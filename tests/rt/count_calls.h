@@ -9,8 +9,8 @@
 #include <cstddef>
 
 namespace {
-thread_local long n_allocations = 0;
-thread_local long n_locks = 0;
+[[maybe_unused]] thread_local long n_allocations = 0;
+[[maybe_unused]] thread_local long n_locks = 0;
 
 template <class F>
 F* next(const char* name) {
