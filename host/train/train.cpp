@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "host/export/model_file.h"
 #include "host/render/render.h"
@@ -178,6 +179,7 @@ class Session {
   }
 
   void end_epoch() {
+    say_convolutions();
     Counters& c = counters();
     stepper_->fetch(checkpoint_.m, checkpoint_.v);
     const double training = c.loss_sum / static_cast<double>(n_frames_of_stage());
@@ -298,6 +300,20 @@ class Session {
     if (!config_.model.saaf) return;
     say(fmt::format("the signal into the SAAF peaks at {:.3g}, its domain is [{:g}, {:g}]", saaf_input_peak(),
                     config_.model.saaf_lo, config_.model.saaf_hi));
+  }
+
+  // How cuDNN runs each convolution, once it was asked: into the log; where it offers no way, said aloud.
+  void say_convolutions() {
+    if (context_.device != Device::kCuda) return;
+    for (const ConvolutionPlan& plan : convolution_plans(context_)) {
+      if (!said_convolutions_.insert(plan.name).second) continue;
+      if (plan.ours) {
+        say(fmt::format("cuDNN offers no deterministic way for the convolution {}; cafx's own kernel takes over",
+                        plan.name));
+      } else {
+        folder_.log(fmt::format("cuDNN runs the convolution {} by its algorithm {}", plan.name, plan.algorithm));
+      }
+    }
   }
 
   // Frames that pass forward at a time. On a GPU no more than training has memory for: its graphs know their buffers by
@@ -642,6 +658,7 @@ class Session {
   std::unique_ptr<CafxModel> model_;
   std::unique_ptr<DeviceFrames> frames_, validation_frames_;
   std::unique_ptr<Stepper> stepper_;
+  std::set<std::string> said_convolutions_;
   Checkpoint checkpoint_;
   EventFile events_;
   std::vector<Note> notes_;
