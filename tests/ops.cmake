@@ -17,11 +17,17 @@ function(cafx_ops_test name)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ops)
 endfunction()
 
+# All that tests labelled gpu need, and nothing else.
+if(CAFX_HAS_CUDA)
+  add_custom_target(gpu_tests)
+endif()
+
 # The same binary once more on the GPU; skipped, with the reason, where there is none.
 function(cafx_gpu_test name)
   if(NOT CAFX_HAS_CUDA)
     return()
   endif()
+  add_dependencies(gpu_tests ${name})
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST TEST_PREFIX cuda. TEST_LIST ${name}_cuda ${ARGN}
     PROPERTIES LABELS gpu ENVIRONMENT CAFX_TEST_DEVICE=cuda RUN_SERIAL ON
                SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]" TIMEOUT 900)

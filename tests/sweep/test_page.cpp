@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 
 #include "host/sweep/importance.h"
 #include "host/sweep/page.h"
@@ -150,8 +149,9 @@ TEST(SweepPage, SortsAndDrawsInABrowserWithoutAnError) {
   std::ofstream(page) << e.page();
   const auto order = [](const std::string& dom) {
     std::vector<std::size_t> rows;
-    const std::regex row("data-row=\"(\\d+)\"");
-    for (std::sregex_iterator i(dom.begin(), dom.end(), row), end; i != end; ++i) rows.push_back(std::stoul((*i)[1]));
+    const std::string mark = "data-row=\"";
+    for (std::size_t at = dom.find(mark); at != std::string::npos; at = dom.find(mark, at + 1))
+      rows.push_back(std::stoul(dom.substr(at + mark.size(), 10)));
     return rows;
   };
   for (const bool down : {false, true}) {
