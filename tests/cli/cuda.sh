@@ -44,7 +44,7 @@ sox -m -v 1 "$work/cpu.wav" -v -1 "$work/cuda.wav" -n stat 2>&1 | awk '/Maximum 
   fail "render differs"
 
 VGPU_MEM_MB=96 refuses "a batch that does not fit" "set train.batch = " "$cafx" train "${small[@]}" --device cuda \
-  --set model.filters=128 --set model.dnn=[128] --set model.frame=1024 --set model.hop=512 --set train.batch=4096 --out "$work/large"
+  --set model.filters=128 --set model.dnn=[128] --set model.frame=1024 --set model.hop=512 --set train.batch=65536 --out "$work/large"
 [ -z "$(nvidia-smi -L 2>/dev/null)" ] || echo "(the refusal was tried with this GPU's own memory)"
 VGPU_DEVICES=2 CUDA_VISIBLE_DEVICES= refuses "a GPU that is hidden" "use --device cpu" "$cafx" train "${small[@]}" --device cuda --out "$work/none"
 finish
