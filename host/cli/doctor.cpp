@@ -3,6 +3,7 @@
 #include "host/cli/common.h"
 #include "host/version.h"
 #include "kernels/device/memory.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 

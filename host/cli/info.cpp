@@ -3,6 +3,7 @@
 #include "host/cli/common.h"
 #include "host/export/model_file.h"
 #include "host/train/gpu_team.h"
+#include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "kernels/device/memory.h"
 

@@ -7,8 +7,8 @@
 #include <fstream>
 
 #include "host/sweep/plan.h"
+#include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
-#include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "kernels/device/memory.h"

@@ -15,7 +15,7 @@
 namespace cafx {
 
 struct Counters {
-  int stage = 0;               // index in kStages
+  int stage = 0;               // 0 pretrain, 1 train, 2 refine
   int epoch = 0;               // epochs finished in this stage
   long step_in_epoch = 0;      // steps done in the epoch under way
   long step = 0;               // steps of the optimiser in this stage

@@ -21,33 +21,12 @@
 #include <filesystem>
 #include <functional>
 #include <string>
-#include <vector>
 
+#include "datasets/dataset.h"
 #include "host/train/config.h"
-#include "kernels/device/context.h"
-#include "models/cafx/cafx.h"
+#include "host/train/observer.h"
 
 namespace cafx {
-
-struct TrainProgress {
-  std::string stage;          // "pretrain", "train", "refine"
-  int epoch = 0, epochs = 0;  // of this stage: epoch counts from 1, at most `epochs`
-  long step = 0, steps = 0;   // of this epoch
-  double loss = 0.0;          // mean over this epoch so far
-  double validation = 0.0;    // of the last epoch that was validated; NaN before
-  double best = 0.0;          // best so far of this stage; NaN before
-  double frames_per_second = 0.0;
-  double fraction = 0.0;      // of the whole run, counting every epoch of every stage
-  double seconds_left = 0.0;  // by that fraction; early stopping ends sooner
-};
-
-class TrainObserver {
- public:
-  virtual ~TrainObserver() = default;
-  virtual void message(const std::string&) {}     // one line worth keeping; it is in log.txt already
-  virtual void progress(const TrainProgress&) {}  // a few times a second at most
-  virtual void epoch(const TrainProgress&) {}     // after each
-};
 
 struct TrainOptions {
   std::filesystem::path folder;             // of the run
@@ -78,29 +57,7 @@ TrainOutcome train(const RunConfig&, const Dataset&, const Split&, const TrainOp
 // Goes on with the run in options.folder; a finished run is only reported.
 TrainOutcome resume(const TrainOptions&);
 
-// What a run takes of the device's memory, in bytes, and what is free there.
-struct MemoryPlan {
-  std::size_t weights = 0;  // parameters, gradient, moments, mask
-  std::size_t activations = 0;
-  std::size_t audio = 0;     // notes and the places of their frames
-  std::size_t exchange = 0;  // what other GPUs send; NCCL's own buffers are not counted
-  std::size_t free = 0;
-  std::size_t total() const { return weights + activations + audio + exchange; }
-};
-// `batch`: the frames that it works on at a time (frames_at_once); `gpus`: that share a step's.
-MemoryPlan plan_memory(const Context&, const CafxConfig&, int batch, std::size_t n_samples, std::size_t n_frames,
-                       int gpus = 1);
-// The largest power of two that fits into nine tenths of what is free and is not more than n_frames; 0: not even one.
-int largest_batch(const Context&, const CafxConfig&, std::size_t n_samples, std::size_t n_frames, int gpus = 1);
-
 // The resolved config of the run in a folder.
 RunConfig read_run_config(const std::filesystem::path& folder);
-
-// Frames of the notes `which`, at every `hop` samples, over concatenated audio of all pairs. For tools and benchmarks.
-struct FrameSet {
-  std::vector<float> dry, wet;
-  std::vector<FrameRef> refs;
-};
-FrameSet make_frames(const Dataset&, const std::vector<int>& which, int frame, int hop, double silence_db);
 
 }  // namespace cafx

@@ -1,0 +1,191 @@
+#include "host/train/training_log.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "host/render/render.h"
+#include "kernels/base/error.h"
+#include "kernels/device/memory.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr const char* kEventFile = "events.out.tfevents";  // TensorBoard looks for the last word
+constexpr std::size_t kNotes = 2;                          // validation notes that are rendered at the end of a stage
+constexpr double kNoteSeconds = 4.0;                       // of each, at most
+constexpr double kEventSeconds = 5.0;                      // between writes of what stands in memory
+constexpr double kShowSeconds = 0.2;
+
+double since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+TrainingLog::TrainingLog(const RunConfig& config, const RunFolder& folder, TrainObserver* observer,
+                         std::function<void()> before_write, const Dataset& data, const std::vector<int>& validation)
+    : config_(config), folder_(folder), observer_(observer), before_write_(std::move(before_write)) {
+  if (config.log.events == "all") choose_notes(data, validation);
+}
+
+void TrainingLog::say(const std::string& line) {
+  folder_.log(line);
+  if (observer_) observer_->message(line);
+}
+
+void TrainingLog::say_convolutions(const Context& context) {
+  if (context.device != Device::kCuda) return;
+  for (const ConvolutionPlan& plan : convolution_plans(context)) {
+    if (!said_convolutions_.insert(plan.name).second) continue;
+    if (plan.ours) {
+      say(fmt::format("cuDNN offers no deterministic way for the convolution {}; cafx's own kernel takes over",
+                      plan.name));
+    } else {
+      folder_.log(fmt::format("cuDNN runs the convolution {} by its algorithm {}", plan.name, plan.algorithm));
+    }
+  }
+}
+
+bool TrainingLog::has_events() const { return config_.log.events != "off"; }
+
+void TrainingLog::open_events(std::uint64_t size) {
+  if (!has_events()) return;
+  if (before_write_) before_write_();
+  const std::uint64_t found = events_.open(folder_.file(kEventFile), size);
+  if (found < size) {
+    say(fmt::format("{}: holds {} whole bytes of {}; it goes on from there, what it told before is lost", kEventFile,
+                    found, size));
+  }
+}
+
+std::uint64_t TrainingLog::sync_events() {
+  events_.flush(true);
+  return events_.size();
+}
+
+void TrainingLog::begin() { started_ = last_shown_ = Clock::now(); }
+double TrainingLog::seconds() const { return since(started_); }
+
+void TrainingLog::step(long frames) {
+  ++steps_;
+  frames_ += frames;
+}
+
+void TrainingLog::progress(const Counters& counters, const Schedule& schedule) {
+  if (since(last_shown_) <= kShowSeconds) return;
+  last_shown_ = Clock::now();
+  if (observer_) observer_->progress(progress_of(counters, schedule, false));
+}
+
+TrainProgress TrainingLog::progress_of(const Counters& c, const Schedule& schedule, bool end_of_epoch) const {
+  TrainProgress p;
+  p.stage = Schedule::name(c.stage);
+  p.epochs = schedule.epochs(c.stage);
+  p.steps = schedule.steps(c.stage);
+  p.epoch = end_of_epoch ? c.epoch : c.epoch + 1;
+  p.step = end_of_epoch ? p.steps : c.step_in_epoch;
+  const long frames = std::min<long>(c.step_in_epoch * config_.train.batch, schedule.frames(c.stage));
+  p.loss = end_of_epoch ? c.last_training : frames > 0 ? c.loss_sum / static_cast<double>(frames) : 0.0;
+  p.validation = validation_;
+  p.best = std::isfinite(c.best) ? c.best : std::numeric_limits<double>::quiet_NaN();
+  const double seconds = std::max(1e-9, this->seconds());
+  p.frames_per_second = static_cast<double>(frames_) / seconds;
+  long all = 0, done = c.epoch * p.steps + c.step_in_epoch;
+  for (int s = 0; s < Schedule::kStages; ++s) {
+    all += schedule.all_steps(s);
+    if (s < c.stage) done += schedule.all_steps(s);
+  }
+  p.fraction = all > 0 ? static_cast<double>(done) / static_cast<double>(all) : 1.0;
+  p.seconds_left = steps_ > 0 ? seconds / static_cast<double>(steps_) * static_cast<double>(all - done) : 0.0;
+  return p;
+}
+
+void TrainingLog::epoch(const Counters& c, const Schedule& schedule, const CafxModel& model, double rate,
+                        double training, double validation) {
+  if (has_events()) scalars(c, model, rate, training, validation);
+  validation_ = validation;
+  last_shown_ = Clock::now();
+  if (observer_) observer_->epoch(progress_of(c, schedule, true));
+}
+
+void TrainingLog::scalars(const Counters& c, const CafxModel& model, double rate, double training, double validation) {
+  const long step = c.total_steps;
+  const bool pretraining = c.stage == 0;
+  events_.scalar(pretraining ? "loss/pretraining" : "loss/training", step, training);
+  if (!pretraining) {
+    events_.scalar("loss/validation", step, validation);
+    events_.scalar("loss/best", step, c.best);
+  }
+  events_.scalar("optimizer/learning_rate", step, rate);
+  events_.scalar("optimizer/gradient_norm", step, c.gradient_norm);
+  if (!pretraining && config_.model.saaf) {
+    events_.scalar("saaf/penalty", step, model.penalty());
+    events_.scalar("saaf/lipschitz", step, model.lipschitz());
+    if (config_.log.events == "all") curves(model, step);
+  }
+  if (since(last_events_) < kEventSeconds) return;
+  if (before_write_) before_write_();
+  events_.flush(false);
+  last_events_ = Clock::now();
+}
+
+// Over all channels: what the curves give at their segments' ends, and their mean slope in each segment.
+void TrainingLog::curves(const CafxModel& model, long step) {
+  const CafxConfig& m = config_.model;
+  const int n = m.saaf_segments + 1;
+  std::vector<float> x, y(static_cast<std::size_t>(n)), values, slopes;
+  const double width = (m.saaf_hi - m.saaf_lo) / m.saaf_segments;
+  for (int i = 0; i < n; ++i) x.push_back(static_cast<float>(m.saaf_lo + i * width));
+  for (int channel = 0; channel < m.filters; ++channel) {
+    model.curve(channel, y.data(), x.data(), n);
+    values.insert(values.end(), y.begin(), y.end());
+    for (std::size_t i = 1; i < y.size(); ++i) slopes.push_back((y[i] - y[i - 1]) / static_cast<float>(width));
+  }
+  events_.histogram("saaf/values", step, values);
+  events_.histogram("saaf/slopes", step, slopes);
+}
+
+void TrainingLog::choose_notes(const Dataset& data, const std::vector<int>& validation) {
+  const auto most = static_cast<std::size_t>(kNoteSeconds * config_.model.sample_rate);
+  for (const int i : validation) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    const auto same = [&](const Note& note) { return note.name == p.name; };  // at another setting
+    if (std::any_of(notes_.begin(), notes_.end(), same)) continue;
+    if (notes_.size() == kNotes) return;
+    Note note{p.name, p.dry, p.wet, 1.0};
+    note.dry.resize(std::min(most, p.dry.size()));
+    note.wet.resize(std::min(most, p.wet.size()));
+    // Raw notes are quiet. One gain for all that is heard of a note, so that loudness can be compared.
+    float peak = 0.0f;
+    for (const float v : note.dry) peak = std::max(peak, std::abs(v));
+    for (const float v : note.wet) peak = std::max(peak, std::abs(v));
+    if (peak > 0.0f) note.gain = 0.7 / static_cast<double>(peak);
+    notes_.push_back(std::move(note));
+  }
+}
+
+void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Context& context, CafxModel& model,
+                        const std::vector<float>& best) {
+  if (notes_.empty()) return;
+  bool told = false;  // dry notes and targets: a stage with epochs came before this one
+  for (int s = 0; s < c.stage; ++s) told = told || schedule.epochs(s) > 0;
+  const int rate = config_.model.sample_rate;
+  // In the model that is there, so that a GPU needs no memory for another.
+  const std::vector<float> last(model.data(), model.data() + model.n_floats());
+  std::copy(best.begin(), best.end(), model.data());
+  model.upload(context);
+  for (const Note& note : notes_) {
+    const auto rendered = render_signal(model, context, note.dry.data(), note.dry.size(), config_.model.hop);
+    const std::string tag = "audio/" + note.name + "/";
+    if (!told) {
+      events_.audio(tag + "dry", c.total_steps, note.dry, rate, note.gain);
+      events_.audio(tag + "target", c.total_steps, note.wet, rate, note.gain);
+    }
+    events_.audio(tag + (c.stage == 0 ? "pretrained" : "model"), c.total_steps, rendered, rate, note.gain);
+  }
+  std::copy(last.begin(), last.end(), model.data());
+  model.upload(context);
+}
+
+}  // namespace cafx

@@ -1,0 +1,74 @@
+// host/train/training_log.h -- what a run tells while it trains: log.txt, the observer, TensorBoard's event file. Nothing of
+// it decides a bit of the result.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "host/report/events.h"
+#include "host/train/checkpoint.h"
+#include "host/train/config.h"
+#include "host/train/observer.h"
+#include "host/train/run_folder.h"
+#include "host/train/schedule.h"
+#include "models/cafx/cafx.h"
+
+namespace cafx {
+
+class TrainingLog {
+ public:
+  // Chooses the validation notes that will be heard, unless log.events leaves them out. `observer` may be null.
+  // `before_write`, where set, is called before the event file grows.
+  TrainingLog(const RunConfig&, const RunFolder&, TrainObserver* observer, std::function<void()> before_write,
+              const Dataset&, const std::vector<int>& validation);
+
+  void say(const std::string& line);
+
+  // How cuDNN runs each convolution, once it was asked: into the log; where it offers no way, said aloud.
+  void say_convolutions(const Context&);
+
+  // The event file holds what belongs to the checkpoint, `size` bytes, and later events on their way; what a killed
+  // process wrote after its last checkpoint is cut off here, since the epochs it tells of are gone through again.
+  bool has_events() const;
+  void open_events(std::uint64_t size);
+  std::uint64_t sync_events();  // all of them are on the disk: the size to keep in the checkpoint
+
+  void begin();                                     // training, in this process
+  double seconds() const;                           // since then
+  void step(long frames);                           // one was taken
+  void progress(const Counters&, const Schedule&);  // to the observer, a few times a second at most
+
+  // At the end of an epoch, with the counters already on the next.
+  void epoch(const Counters&, const Schedule&, const CafxModel&, double rate, double training, double validation);
+  // At the end of a stage: what its best weights make of the notes, and once what they hear and what they should say.
+  void notes(const Counters&, const Schedule&, const Context&, CafxModel&, const std::vector<float>& best);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Note {
+    std::string name;
+    std::vector<float> dry, wet;
+    double gain;  // for the ear
+  };
+  void choose_notes(const Dataset&, const std::vector<int>& validation);
+  void scalars(const Counters&, const CafxModel&, double rate, double training, double validation);
+  void curves(const CafxModel&, long step);
+  TrainProgress progress_of(const Counters&, const Schedule&, bool end_of_epoch) const;
+
+  const RunConfig& config_;
+  const RunFolder& folder_;
+  TrainObserver* observer_;
+  std::function<void()> before_write_;
+  std::set<std::string> said_convolutions_;
+  EventFile events_;
+  std::vector<Note> notes_;
+  double validation_ = std::numeric_limits<double>::quiet_NaN();
+  long steps_ = 0, frames_ = 0;  // of this process
+  Clock::time_point started_, last_shown_, last_events_;
+};
+
+}  // namespace cafx
