@@ -1,9 +1,11 @@
 #!/usr/bin/python3
-"""Makes dry and wet guitar and bass notes from Debian packages, named and laid out as IDMT-SMT-Audio-Effects.
+"""Makes dry and wet guitar and bass notes from Debian packages, named and laid out as IDMT-SMT-Audio-Effects, and dry notes of
+instruments to be tried on models of either.
 
     datasets/generate/make_notes.py FOLDER                        40 guitar and 40 bass notes, 12 effects
     datasets/generate/make_notes.py FOLDER --notes 624            as many as the data set has
     datasets/generate/make_notes.py FOLDER --effects dist1,over2 --instrument guitar --jobs 4
+    datasets/generate/make_notes.py FOLDER --instrument unheard   piano, voice and organ, dry, in FOLDER/Unheard
 
 44.1 kHz, 16 bit, mono, 88201 samples a file. Dry notes are renderings of recorded samples: fluid-soundfont-gm (MIT) through
 fluidsynth, freepats (GPL with an exception for music) through timidity; --mit leaves the latter out. Effects are circuit
@@ -59,6 +61,10 @@ VOICES = {
         "B42": ("pats", 33, [31, 40, 48], 118, "", 0, .3230), "B43": ("pats", 34, [28, 43], 108, "", 0, .2822)}}
 OPEN_STRINGS = {"guitar": [40, 45, 50, 55, 59, 64], "bass": [28, 33, 38, 43]}
 FOLDERS = {"guitar": "Gitarre monophon", "bass": "Bass monophon"}
+
+# Instruments that no model is trained on: MIDI program of fluid-soundfont-gm, keys. Each note's loudest sample is UNHEARD_PEAK.
+UNHEARD = {"piano": (0, range(36, 85, 8)), "voice": (53, range(45, 76, 5)), "organ": (16, range(36, 85, 8))}
+UNHEARD_PEAK = 0.06
 
 GX = "http://guitarix.sourceforge.net/plugins/"
 FXCHAIN = {"bass": "bass 20 181.406 0.7", "treble": "treble -20 181.406 0.7", "over": "overdrive 30 0"}
@@ -116,19 +122,9 @@ def stem(instrument, voice, i, code="1111", number=0):
     return "%s-%02d%d%02d-%s-%05d" % (voice, pitch, string, fret, code, first + number * 624 + at)
 
 
-def midi_file(instrument, voice, path):
-    _, program, keys, velocity, _, shift, _ = VOICES[instrument][voice]
-    events = [(0, bytes([0xC0, program])), (0, b"\xB0\x65\x00"), (0, b"\xB0\x64\x00"), (0, b"\xB0\x06\x18"),
-              (0, b"\xB0\x26\x00"), (0, b"\xB0\x07\x7F"), (0, b"\xB0\x5B\x00"), (0, b"\xB0\x5D\x00")]  # bend range 24
-    for i, (string, _, pitch) in enumerate(positions(instrument)):
-        at, key = 3072 * (i + 1), sampled_key(instrument, string, pitch, keys, shift)
-        cents = 8 * drawn(voice, i, "cents") - 4
-        bend = max(0, min(16383, 8192 + int(round((pitch - key + cents / 100) * 8192 / 24))))
-        strength = max(1, min(127, velocity + int(13 * drawn(voice, i, "vel")) - 6))
-        events += [(at - 96, bytes([0xE0, bend & 127, bend >> 7])), (at, bytes([0x90, key, strength])),
-                   (at + 1300, bytes([0x80, key, 0]))]
-    events.append((3072 * (len(positions(instrument)) + 2), b"\xFF\x2F\x00"))
-    events.sort(key=lambda e: e[0])
+def write_midi(events, end, path):
+    """Events are (tick, bytes), 480 ticks to a beat of half a second."""
+    events = sorted(events + [(end, b"\xFF\x2F\x00")], key=lambda e: e[0])
     track, last = b"", 0
     for at, data in events:
         delta, digits = at - last, b""
@@ -143,24 +139,46 @@ def midi_file(instrument, voice, path):
         file.write(b"MThd" + struct.pack(">IHHH", 6, 0, 1, 480) + b"MTrk" + struct.pack(">I", len(track)) + track)
 
 
+def midi_file(instrument, voice, path):
+    _, program, keys, velocity, _, shift, _ = VOICES[instrument][voice]
+    events = [(0, bytes([0xC0, program])), (0, b"\xB0\x65\x00"), (0, b"\xB0\x64\x00"), (0, b"\xB0\x06\x18"),
+              (0, b"\xB0\x26\x00"), (0, b"\xB0\x07\x7F"), (0, b"\xB0\x5B\x00"), (0, b"\xB0\x5D\x00")]  # bend range 24
+    for i, (string, _, pitch) in enumerate(positions(instrument)):
+        at, key = 3072 * (i + 1), sampled_key(instrument, string, pitch, keys, shift)
+        cents = 8 * drawn(voice, i, "cents") - 4
+        bend = max(0, min(16383, 8192 + int(round((pitch - key + cents / 100) * 8192 / 24))))
+        strength = max(1, min(127, velocity + int(13 * drawn(voice, i, "vel")) - 6))
+        events += [(at - 96, bytes([0xE0, bend & 127, bend >> 7])), (at, bytes([0x90, key, strength])),
+                   (at + 1300, bytes([0x80, key, 0]))]
+    write_midi(events, 3072 * (len(positions(instrument)) + 2), path)
+
+
 def call(command, **more):
     r = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **more)
     if r.returncode:
         raise RuntimeError("%s failed: %s" % (command[0], r.stdout.decode(errors="replace")[-400:].strip()))
 
 
+def fluidsynth(mid, wav):
+    call(["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.35", "-r", str(RATE), "-F", wav, "-T", "wav", "-O", "s16",
+          SOUNDFONT, mid])
+
+
+def samples(wav):
+    with wave.open(wav, "rb") as w:
+        x = np.frombuffer(w.readframes(w.getnframes()), "<i2").astype(np.float64) / 32768
+        return x.reshape(-1, w.getnchannels()).mean(axis=1)
+
+
 def rendered(instrument, voice, folder):
     mid, wav = os.path.join(folder, "n.mid"), os.path.join(folder, "n.wav")
     midi_file(instrument, voice, mid)
     if VOICES[instrument][voice][0] == "fluid":
-        call(["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.35", "-r", str(RATE), "-F", wav, "-T", "wav", "-O",
-              "s16", SOUNDFONT, mid])
+        fluidsynth(mid, wav)
     else:
         call(["timidity", "-c", PATCHES, "-Ow", "--output-16bit", "--output-mono", "-s", str(RATE), "-A", "60",
               "--preserve-silence", "--reverb=d", "--chorus=d", "--delay=d", "-a", "-o", wav, mid])
-    with wave.open(wav, "rb") as w:
-        x = np.frombuffer(w.readframes(w.getnframes()), "<i2").astype(np.float64) / 32768
-        return x.reshape(-1, w.getnchannels()).mean(axis=1)
+    return samples(wav)
 
 
 def cut(x, voice, tone, i, pitch):
@@ -206,6 +224,29 @@ def make_dry(instrument, voice, places, folder):
     return len(todo)
 
 
+def make_unheard(name, folder):
+    """The dry notes of one instrument of UNHEARD."""
+    program, keys = UNHEARD[name]
+    paths = {k: os.path.join(folder, "%s-%02d.wav" % (name, k)) for k in keys}
+    todo = [k for k in keys if not os.path.exists(paths[k])]
+    if not todo:
+        return 0
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory() as t:
+        mid, wav = os.path.join(t, "n.mid"), os.path.join(t, "n.wav")
+        events = [(0, bytes([0xC0, program])), (0, b"\xB0\x07\x7F"), (0, b"\xB0\x5B\x00"), (0, b"\xB0\x5D\x00")]
+        for i, k in enumerate(keys):
+            events += [(3072 * (i + 1), bytes([0x90, k, 96])), (3072 * (i + 1) + 1300, bytes([0x80, k, 0]))]
+        write_midi(events, 3072 * (len(keys) + 2), mid)
+        fluidsynth(mid, wav)
+        x = samples(wav)
+    for i, k in enumerate(keys):
+        if k in todo:
+            y = cut(x, name, "", i, k)
+            write(paths[k], y * (UNHEARD_PEAK / np.abs(y).max()))
+    return len(todo)
+
+
 def make_wet(effect, dry, wet):
     """One file through one effect: its latency removed, its length kept."""
     if os.path.exists(wet):
@@ -232,7 +273,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--notes", type=int, default=40, help="notes of each instrument, evenly spread over its 624")
-    parser.add_argument("--instrument", choices=["guitar", "bass", "both"], default="both")
+    parser.add_argument("--instrument", choices=["guitar", "bass", "both", "unheard"], default="both")
     parser.add_argument("--effects", default=",".join(EFFECTS), help="with commas between; all by default")
     parser.add_argument("--mit", action="store_true", help="only notes whose samples are under the MIT licence")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -254,7 +295,10 @@ def main():
         print("make_notes.py: needs packages; apt-get install " + " ".join(sorted(missing)), file=sys.stderr)
         return 2
     with concurrent.futures.ProcessPoolExecutor(max(1, args.jobs)) as pool:
-        for instrument in ["guitar", "bass"] if args.instrument == "both" else [args.instrument]:
+        if args.instrument in ("both", "unheard"):
+            made = [pool.submit(make_unheard, n, os.path.join(args.folder, "Unheard", n)) for n in UNHEARD]
+            print("never heard, dry: %d new" % sum(m.result() for m in made), flush=True)
+        for instrument in {"both": ["guitar", "bass"], "unheard": []}.get(args.instrument, [args.instrument]):
             base = os.path.join(args.folder, FOLDERS[instrument])
             dry = os.path.join(base, "Samples", "NoFX")
             os.makedirs(dry, exist_ok=True)

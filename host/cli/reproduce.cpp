@@ -25,10 +25,11 @@ namespace fs = std::filesystem;
 constexpr std::size_t kOnOnePage = 12;  // experiments, with their sounds: 8 MB
 
 struct Arguments {
-  std::string data, out, sweep, device, isa;
+  std::string data, out, device, isa;
+  std::vector<std::string> sweeps, settings;
   std::vector<std::string> presets = {"paper", "default"};
   int hop = 64, threads = 0, slots = 0, shown = 1, notes = 624;
-  bool quick = false, plan = false, report_only = false, quiet = false;
+  bool quick = false, plan = false, train_only = false, report_only = false, quiet = false;
 };
 
 std::string toml_text(const std::string& text) {
@@ -40,21 +41,51 @@ std::string toml_text(const std::string& text) {
   return out + "\"";
 }
 
-// The spec with its recordings replaced by others.
-std::string with_data(const std::string& spec, const fs::path& folder) {
+// A value as TOML has it: numbers, lists and true as they are, all else as a string.
+std::string toml_value(const std::string& text) {
+  const bool bare = text == "true" || text == "false" || (!text.empty() && (text[0] == '[' || text[0] == '"'));
+  char* end = nullptr;
+  std::strtod(text.c_str(), &end);
+  return bare || (!text.empty() && *end == '\0') ? text : toml_text(text);
+}
+
+// The spec with a setting of its base replaced; `key` is "data.path", `value` is TOML.
+std::string with_value(const std::string& spec, const std::string& key, const std::string& value) {
+  const std::size_t dot = key.find('.');
+  const std::string table = "[" + key.substr(0, dot) + "]", name = key.substr(dot + 1), line = name + " = " + value;
   std::istringstream in(spec);
-  std::string out, line;
-  bool replaced = false;
-  while (std::getline(in, line)) {
-    if (!replaced && line.rfind("path = ", 0) == 0) {
-      line = "path = " + toml_text(folder.string());
-      replaced = true;
+  std::string out, text;
+  bool inside = false, done = false;
+  while (std::getline(in, text)) {
+    const bool opens = !text.empty() && text[0] == '[';
+    if (opens) inside = text.rfind(table, 0) == 0;
+    if (inside && (text.rfind(name + " =", 0) == 0 || text.rfind(name + "=", 0) == 0)) continue;
+    if (opens && !inside && !done && text.rfind("[axes]", 0) == 0) {
+      out += table + "\n" + line + "\n\n";
+      done = true;
     }
-    out += line + "\n";
+    out += text + "\n";
+    if (opens && inside && !done) {
+      out += line + "\n";
+      done = true;
+    }
   }
-  if (!replaced)
-    throw Error("the sweep file has no line 'path = ...' under [data], so other recordings cannot be put in");
+  if (!done) out += "\n" + table + "\n" + line + "\n";
   return out;
+}
+
+// The spec with its recordings replaced by others, and with the settings of --set.
+std::string with_data(std::string spec, const fs::path& folder, const std::vector<std::string>& settings) {
+  if (spec.find("\npath = ") == std::string::npos)
+    throw Error("the sweep file has no line 'path = ...' under [data], so other recordings cannot be put in");
+  spec = with_value(spec, "data.path", toml_text(folder.string()));
+  for (const std::string& s : settings) {
+    const std::size_t equals = s.find('='), dot = s.find('.');
+    if (equals == std::string::npos || dot == std::string::npos || dot > equals)
+      throw Error("--set {}: expected TABLE.KEY=VALUE, such as train.epochs=4", s);
+    spec = with_value(spec, s.substr(0, equals), toml_value(s.substr(equals + 1)));
+  }
+  return spec;
 }
 
 // Where the binary was built, and where it is called from.
@@ -111,7 +142,9 @@ std::string with_preset(std::string spec, const std::string& preset) {
 }
 
 std::vector<Part> parts_of(const Arguments& args) {
-  if (!args.sweep.empty()) return {{RunFolder::read(args.sweep), args.sweep, ""}};
+  std::vector<Part> parts;
+  for (const std::string& file : args.sweeps) parts.push_back({RunFolder::read(file), file, ""});
+  if (!parts.empty()) return parts;
   if (args.quick) return {{kPaperQuick, "experiments/paper/quick.toml", ""}};
   if (args.data.empty()) {
     throw Error(
@@ -119,7 +152,6 @@ std::vector<Part> parts_of(const Arguments& args) {
         "IDMT-SMT-Audio-Effects), --data "
         "notes (a set made of Debian packages), or --sweep FILE");
   }
-  std::vector<Part> parts;
   for (const std::string& preset : args.presets)
     parts.push_back({with_preset(kPaperAll, preset), "experiments/paper/paper.toml", ""});
   return parts;
@@ -128,9 +160,8 @@ std::vector<Part> parts_of(const Arguments& args) {
 int reproduce(const Arguments& args) {
   std::vector<Part> parts = parts_of(args);
   for (Part& p : parts) p.name = parse_spec(p.text, p.origin).name;
-  const bool all_of_it = !args.quick && args.sweep.empty();
-  const fs::path out =
-      !args.out.empty() ? fs::path(args.out) : fs::path("runs") / (all_of_it ? "paper" : parts[0].name);
+  const bool one = parts.size() == 1 && (args.quick || !args.sweeps.empty());
+  const fs::path out = !args.out.empty() ? fs::path(args.out) : fs::path("runs") / (one ? parts[0].name : "paper");
   std::error_code error;
   fs::create_directories(out, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --out", out.string(), error.message());
@@ -144,10 +175,10 @@ int reproduce(const Arguments& args) {
   command.slots = args.slots;
   command.quiet = args.quiet;
   for (Part& p : parts) {
-    p.text = with_data(p.text, data);
+    p.text = with_data(p.text, data, args.settings);
     command.file = (out / (p.name + ".toml")).string();
     write_text(command.file, p.text);
-    if (!args.quiet || args.plan) {
+    if (args.plan || (!args.quiet && !args.report_only)) {
       if (const int rc = sweep_plan(command); rc != 0) return rc;
     }
   }
@@ -160,6 +191,10 @@ int reproduce(const Arguments& args) {
       return rc;
     }
   }
+  if (args.train_only) {
+    write_text("-", command.store + "\n");
+    return 0;
+  }
 
   DeviceOptions device;
   device.threads = args.threads;
@@ -168,15 +203,22 @@ int reproduce(const Arguments& args) {
   const OwnedContext own(device);
   const Store store(command.store);
   std::vector<Task> tasks;
+  ProgressLine line(args.quiet);
   for (const Part& p : parts) {
+    if (args.report_only && !fs::exists(store.sweep(p.name) / "tasks.jsonl")) {
+      line.line(fmt::format("cafx: {} is not trained in {}; the report goes without it", p.origin, command.store));
+      continue;
+    }
     const int before = static_cast<int>(tasks.size());
     for (Task t : read_tasks(store.sweep(p.name) / "tasks.jsonl")) {
       if (t.parent >= 0) t.parent += before;
       tasks.push_back(std::move(t));
     }
   }
-  ProgressLine line(args.quiet);
   StudyOptions options;
+  options.data = data;
+  options.unheard = data / "Unheard";
+  options.cache = out / "measured";
   options.hop = args.hop;
   options.shown = static_cast<std::size_t>(args.shown);
   options.progress = [&](double fraction, const std::string& what) { line.show(fraction, what); };
@@ -200,29 +242,34 @@ int reproduce(const Arguments& args) {
       args.quick ? "Short trainings on twelve notes that ship with cafx, through circuit models: it shows that all "
                    "works and how it sounds, and is no replacement for the paper's data and training."
                  : fmt::format("{} training runs on the recordings of {}.", n_runs, data.filename().string()));
-  const std::string how = args.quick ? " --quick" : args.sweep.empty() ? "" : " --sweep " + args.sweep;
+  std::string how = args.quick ? " --quick" : "";
+  for (const std::string& file : args.sweeps) how += " --sweep " + file;
+  for (const std::string& setting : args.settings) how += " --set " + setting;
   page.commands = {fmt::format("cafx reproduce paper{}{}{}", how, args.data.empty() ? "" : " --data " + args.data,
                                args.out.empty() ? "" : " --out " + args.out),
                    fmt::format("cafx eval {}/{} --hop {}", command.store, first.folder, args.hop),
                    fmt::format("cafx report {}/{}", command.store, first.folder)};
-  std::string seeds, hashes;
+  std::string seeds, hashes, trained_on;
   for (const Experiment& x : experiments) {
     for (const StudyRun& r : x.runs) {
+      if (!r.device.empty() && (", " + trained_on + ",").find(", " + r.device + ",") == std::string::npos)
+        trained_on += (trained_on.empty() ? "" : ", ") + r.device;
       const std::string seed = std::to_string(r.config.train.seed);
       if ((", " + seeds + ",").find(", " + seed + ",") == std::string::npos)
         seeds += (seeds.empty() ? "" : ", ") + seed;
       if (hashes.size() < 600) hashes += (hashes.empty() ? "" : ", ") + r.folder;
     }
   }
-  page.facts = {
-      {"cafx", kVersion},
-      {"device", fmt::format("{}, instruction set {}, {} threads", own.context.device == Device::kCpu ? "CPU" : "GPU",
+  page.facts = {{"cafx", kVersion},
+                {"trained on", trained_on},
+                {"measured on",
+                 fmt::format("{}, instruction set {}, {} threads", own.context.device == Device::kCpu ? "CPU" : "GPU",
                              to_string(own.context.isa), own.context.pool->n_threads())},
-      {"recordings", data.filename().string()},
-      {"seeds", seeds},
-      {"runs", hashes + " (preset and hash of config and recordings)"},
-      {"rendering", fmt::format("hop {} of measured and played notes", args.hop)}};
-  page.spec = parts[0].text;
+                {"recordings", data.filename().string()},
+                {"seeds", seeds},
+                {"runs", hashes + " (preset and hash of config and recordings)"},
+                {"rendering", fmt::format("hop {} of measured and played notes", args.hop)}};
+  for (const Part& p : parts) page.spec += (page.spec.empty() ? "" : "\n") + p.text;
   page.experiments = &experiments;
   page.claims = judge(experiments);
   page.hop = args.hop;
@@ -269,8 +316,15 @@ void add_reproduce(CLI::App& app, Run& run) {
   c->add_option("--presets", args->presets, "of the whole: all settings are trained with each")
       ->delimiter(',')
       ->capture_default_str();
-  c->add_option("--sweep", args->sweep, "sweep file of the experiments, such as experiments/paper/quick.toml")
+  c->add_option("--sweep", args->sweeps,
+                "sweep file of the experiments, such as experiments/paper/quick.toml; again for each of several, which "
+                "are then told in one report")
+      ->allow_extra_args(false)
       ->option_text("FILE");
+  c->add_option("--set", args->settings,
+                "a setting in place of the sweep files' own, such as train.epochs=4; axes stay as they are")
+      ->allow_extra_args(false)
+      ->option_text("KEY=VALUE");
   c->add_option("--out", args->out, "folder for runs, figures and report; runs/NAME by default")->option_text("FOLDER");
   c->add_option("--hop", args->hop, "samples between frames of the measured renderings")
       ->check(CLI::PositiveNumber)
@@ -283,7 +337,10 @@ void add_reproduce(CLI::App& app, Run& run) {
   c->add_option("--threads", args->threads, "threads of all runs together; 0: all")->check(CLI::Range(0, 1024));
   c->add_option("--slots", args->slots, "runs at a time on the CPU")->check(CLI::Range(0, 1024));
   c->add_flag("--plan", args->plan, "say what would run and how long it would take, and do nothing");
-  c->add_flag("--report-only", args->report_only, "train nothing: measure and draw what is trained");
+  CLI::Option* train_only =
+      c->add_flag("--train-only", args->train_only, "train and stop: OUT can be measured and drawn on another machine");
+  c->add_flag("--report-only", args->report_only, "train nothing: measure and draw what is trained, here or elsewhere")
+      ->excludes(train_only);
   c->add_flag("--quiet", args->quiet, "no plan, no progress");
   c->footer(
       "Example:  cafx reproduce paper --quick\n          cafx reproduce paper --data IDMT-SMT-Audio-Effects "

@@ -62,11 +62,13 @@ const Published* published(const std::string& effect) {
   return nullptr;
 }
 
-std::vector<Claim> judge(const std::vector<Experiment>& experiments) {
+std::vector<Claim> judge(const std::vector<Experiment>& all) {
+  const std::vector<const Experiment*> experiments = main_experiments(all);
   std::vector<Claim> claims;
   const auto for_effect = [&](const char* effect, const char* text) {
     Count count;
-    for (const Experiment& x : experiments) {
+    for (const Experiment* one : experiments) {
+      const Experiment& x = *one;
       if (x.effect.rfind(effect, 0) != 0) continue;
       const double own = x.own_mean().esr, baseline = x.mean(&StudyRun::baseline).esr, dry = x.mean(&StudyRun::dry).esr;
       count.add(x, own < baseline && own < 0.1, !(own < dry),
@@ -82,7 +84,8 @@ std::vector<Claim> judge(const std::vector<Experiment>& experiments) {
   for_effect("FxChain", "The network models chains of linear and nonlinear effects.");
   const auto envelope = [&](const char* what, double Metrics::*value, const char* text) {
     Count count;
-    for (const Experiment& x : experiments) {
+    for (const Experiment* one : experiments) {
+      const Experiment& x = *one;
       const double own = x.own_mean().*value, baseline = x.mean(&StudyRun::baseline).*value,
                    dry = x.mean(&StudyRun::dry).*value;
       count.add(x, own < 1.0 && own < dry, !(own < dry),
@@ -96,7 +99,8 @@ std::vector<Claim> judge(const std::vector<Experiment>& experiments) {
   envelope("decay", &Metrics::decay_db, "Release is captured.");
   {
     Count count;
-    for (const Experiment& x : experiments) {
+    for (const Experiment* one : experiments) {
+      const Experiment& x = *one;
       if (x.effect.rfind("EQ", 0) != 0 && x.effect.rfind("FxChain", 0) != 0) continue;
       const double own = x.own_mean().mfcc_cosine, dry = x.mean(&StudyRun::dry).mfcc_cosine;
       count.add(x, own < 0.25 * dry, !(own < dry), fmt::format("MFCC cosine distance {:.4f}, dry {:.4f}", own, dry));
@@ -107,13 +111,12 @@ std::vector<Claim> judge(const std::vector<Experiment>& experiments) {
   }
   {
     Count count;
-    for (const Experiment& x : experiments) {
+    for (const Experiment* one : experiments) {
+      const Experiment& x = *one;
+      const auto which = [](const StudyRun& r) { return r.cross ? &*r.cross : nullptr; };
+      const double cross = mean_over(x, which, &Metrics::esr, &OnNotes::model),
+                   dry = mean_over(x, which, &Metrics::esr, &OnNotes::dry);
       if (!x.runs[0].cross) continue;
-      double cross = 0.0, dry = 0.0;
-      for (const StudyRun& r : x.runs) {
-        cross += r.cross->esr / static_cast<double>(x.runs.size());
-        dry += r.cross_dry->esr / static_cast<double>(x.runs.size());
-      }
       const double own = x.own_mean().esr;
       count.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry),
                 fmt::format("ESR {:.4f} on its instrument, {:.4f} on the other, dry {:.3f}", own, cross, dry));

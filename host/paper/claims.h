@@ -18,6 +18,7 @@ struct Claim {
   std::string evidence;              // in a few words
   std::vector<std::string> numbers;  // a line for each model
 };
+// By the experiments that are no variant of another.
 std::vector<Claim> judge(const std::vector<Experiment>&);
 
 // MAE and ESR, output against target, of the clips on the authors' own page, as a range; measured from 24 kbit/s copies.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/paper/tables.h"
 #include "host/report/svg.h"
 #include "host/report/wav.h"
 #include "kernels/base/error.h"
@@ -42,21 +43,6 @@ pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-r
 @media(max-width:620px){main{padding:28px 15px 64px}h2{margin-top:48px}.note{padding:16px 13px;border-radius:13px}.claim{grid-template-columns:1fr;padding:13px 14px}.bars{grid-template-columns:1fr;gap:4px;padding:15px}.bars .who{margin-top:8px}.plot{padding-left:48px;padding-right:4px}.legend,.ptitle{margin-left:0}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:8px}td,th{padding:6px 9px}.cards{grid-template-columns:1fr 1fr;gap:10px}.card{padding:12px 13px}.card b{font-size:1.35rem}td:first-child,th:first-child{min-width:136px;max-width:46vw;white-space:normal}}
 @media print{.players,nav{display:none}}
 )";
-
-std::string figure_text(double v) {
-  if (std::isnan(v)) return "\u2013";
-  if (std::isinf(v)) return v < 0 ? "-\u221e" : "\u221e";
-  if (v == 0.0) return "0";
-  const double a = std::abs(v);
-  return a < 1e-4 || a >= 1e4 ? fmt::format("{:.1e}", v)
-                              : fmt::format("{:.{}f}", v,
-                                            a < 0.01   ? 5
-                                            : a < 0.1  ? 4
-                                            : a < 10.0 ? 3
-                                                       : 1);
-}
-
-double below_db(double esr) { return esr > 0.0 ? -10.0 * std::log10(esr) : 99.0; }
 
 std::string pill(Verdict v) {
   std::string css = to_string(v);
@@ -104,7 +90,7 @@ std::string note_html(const Experiment& x, std::size_t i, int rate) {
   std::string html = fmt::format(
       "<p class=\"quiet\">Test note {}, {:.1f} s, never heard in training. ESR {} ({:.1f} dB below the signal); dry "
       "signal {}.</p><div class=\"players\">",
-      escape(r.note), r.seconds, figure_text(r.model.esr), below_db(r.model.esr), figure_text(r.dry.esr));
+      escape(r.note), r.seconds, number_text(r.model.esr), below_db(r.model.esr), number_text(r.dry.esr));
   const auto player = [&](const char* css, const std::string& name, const std::vector<float>& y, bool matched) {
     const double own = rms(y), match = matched && own > 0.0 && level > 0.0 ? level / own : 1.0;
     html += fmt::format(
@@ -170,12 +156,13 @@ std::vector<Line> lines_of(const Experiment& x) {
   return lines;
 }
 
-std::string results_table(const std::vector<Experiment>& experiments) {
+std::string results_table(const std::vector<const Experiment*>& experiments) {
   std::string html = "<div class=\"scroll\"><table><tr><th>model</th>";
   for (const MetricName& m : kMetricNames)
     html += fmt::format("<th>{}{}</th>", m.title, *m.unit ? std::string(", ") + m.unit : "");
   html += "<th>published MAE</th><th>published ESR</th></tr>";
-  for (const Experiment& x : experiments) {
+  for (const Experiment* one : experiments) {
+    const Experiment& x = *one;
     const Published* p = published(x.effect);
     bool first = true;
     const auto lines = lines_of(x);
@@ -184,8 +171,8 @@ std::string results_table(const std::vector<Experiment>& experiments) {
       for (const MetricName& m : kMetricNames) {
         const bool best =
             first && l.value.*m.value < lines[1].value.*m.value && l.value.*m.value < lines[2].value.*m.value;
-        html += fmt::format("<td{}>{}{}</td>", best ? " class=\"best\"" : "", figure_text(l.value.*m.value),
-                            l.has_spread ? " <small>\u00b1" + figure_text(l.spread.*m.value) + "</small>" : "");
+        html += fmt::format("<td{}>{}{}</td>", best ? " class=\"best\"" : "", number_text(l.value.*m.value),
+                            l.has_spread ? " <small>\u00b1" + number_text(l.spread.*m.value) + "</small>" : "");
       }
       html += fmt::format("<td>{}</td><td>{}</td></tr>", first && p ? p->mae : "", first && p ? p->esr : "");
       first = false;
@@ -194,43 +181,11 @@ std::string results_table(const std::vector<Experiment>& experiments) {
   return html + "</table></div>";
 }
 
-bool any_cross(const std::vector<Experiment>& experiments) {
-  return std::any_of(experiments.begin(), experiments.end(),
-                     [](const Experiment& x) { return x.runs[0].cross.has_value(); });
-}
-
-Metrics mean_cross(const Experiment& x, std::optional<Metrics> StudyRun::*which) {
-  Metrics m;
-  for (const MetricName& name : kMetricNames) {
-    double sum = 0.0;
-    for (const StudyRun& r : x.runs) sum += (*(r.*which)).*name.value;
-    m.*name.value = sum / static_cast<double>(x.runs.size());
-  }
-  return m;
-}
-
-std::string cross_table(const std::vector<Experiment>& experiments) {
-  std::string html =
-      "<div class=\"scroll\"><table><tr><th>trained on</th><th>ESR on its own instrument</th><th>ESR on the "
-      "other</th><th>the other: baseline fitted here</th><th>the other: dry</th>"
-      "<th>attack on the other, dB</th><th>decay on the other, dB</th></tr>";
-  for (const Experiment& x : experiments) {
-    if (!x.runs[0].cross) continue;
-    const Metrics cross = mean_cross(x, &StudyRun::cross), dry = mean_cross(x, &StudyRun::cross_dry),
-                  base = mean_cross(x, &StudyRun::cross_baseline);
-    html += fmt::format(
-        "<tr class=\"first\"><td>{} \u00b7 "
-        "{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-        escape(x.title()), escape(x.preset), figure_text(x.own_mean().esr), figure_text(cross.esr),
-        figure_text(base.esr), figure_text(dry.esr), figure_text(cross.attack_db), figure_text(cross.decay_db));
-  }
-  return html + "</table></div>";
-}
-
-std::string bars(const std::vector<Experiment>& experiments) {
+std::string bars(const std::vector<const Experiment*>& experiments) {
   std::string html = "<div class=\"bars\">";
   constexpr double kMost = 40.0;
-  for (const Experiment& x : experiments) {
+  for (const Experiment* one : experiments) {
+    const Experiment& x = *one;
     html += fmt::format("<div class=\"who\">{}<small>{}{}</small></div><div>", escape(x.title()), escape(x.preset),
                         x.variant.empty() ? "" : ", " + escape(x.variant));
     const char* const css[] = {"rod", "rod base", "rod dry"};
@@ -279,12 +234,14 @@ std::string experiment_html(const PageInput& in, const Experiment& x) {
          fmt::format(
              "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">One experiment of \u201c{}\u201d.</p>",
              escape(x.title()), escape(in.title)) +
-         results_table({x}) + section(in, x) + "</main></body></html>\n";
+         results_table({&x}) + section(in, x) + "</main></body></html>\n";
 }
 
 std::string page_html(const PageInput& in) {
   CAFX_CHECK(in.experiments != nullptr && !in.experiments->empty(), in.title);
   const std::vector<Experiment>& all = *in.experiments;
+  const std::vector<const Experiment*> main = main_experiments(all);
+  const std::vector<Table> tables = comparison_tables(all);
   int runs = 0, shown = 0, tested = 0;
   double seconds = 0.0, best = 1e30;
   std::string best_name;
@@ -328,17 +285,15 @@ std::string page_html(const PageInput& in) {
   html +=
       "<h2 id=\"numbers\">The numbers</h2><p class=\"quiet\">How far the error lies below the signal, in dB: longer is "
       "better. Means over the test notes" +
-      std::string(runs > static_cast<int>(all.size()) ? " and seeds" : "") + ".</p>" + bars(all) + results_table(all) +
+      std::string(runs > static_cast<int>(all.size()) ? " and seeds" : "") + ".</p>" + bars(main) +
+      results_table(main) +
       fmt::format(
           "<p class=\"quiet\">Whole notes, overlap-added at a hop of {} samples. \u00b1: standard deviation over {}. "
           "Green: better than baseline and dry. Baseline: filter of 64 taps, static waveshaper, filter of 64 taps, "
           "fitted by least squares to the training notes. Published: output against target of the authors' own clips, "
           "measured from 24 kbit/s copies, of other recordings: for orientation.</p>",
           in.hop, runs > static_cast<int>(all.size()) ? "seeds" : "notes");
-  if (any_cross(all)) {
-    html += "<h4>From one instrument to the other</h4>" + cross_table(all) +
-            "<p class=\"quiet\">The same effect on an instrument that the model never heard.</p>";
-  }
+  for (const Table& t : tables) html += to_html(t);
   html += "<h2 id=\"hear\">Hear and see</h2>";
   if (in.apart) {
     html +=
@@ -366,7 +321,7 @@ std::string page_html(const PageInput& in) {
           "<tr class=\"first\"><td>{}</td><td class=\"words\">{} \u00b7 {}</td><td>{}</td><td "
           "class=\"words\">{}</td><td>{}</td><td>{:.0f}</td></tr>",
           escape(r.folder), escape(x.title()), escape(x.preset), r.config.train.seed, escape(r.pretraining),
-          figure_text(r.own.mean.esr), r.seconds);
+          number_text(r.own.mean.esr), r.seconds);
     }
   }
   return html + "</table></div></details></main></body></html>\n";
@@ -390,27 +345,16 @@ std::string tables_markdown(const PageInput& in) {
     rule += " --- |";
   }
   md += "\n" + rule + "\n";
-  for (const Experiment& x : all) {
-    for (const Line& l : lines_of(x)) {
+  for (const Experiment* x : main_experiments(all)) {
+    for (const Line& l : lines_of(*x)) {
       md += "| " + l.name + " |";
       for (const MetricName& m : kMetricNames)
-        md += " " + figure_text(l.value.*m.value) + (l.has_spread ? " \u00b1" + figure_text(l.spread.*m.value) : "") +
+        md += " " + number_text(l.value.*m.value) + (l.has_spread ? " \u00b1" + number_text(l.spread.*m.value) : "") +
               " |";
       md += "\n";
     }
   }
-  if (any_cross(all)) {
-    md +=
-        "\n## From one instrument to the other, ESR\n\n| trained on | its own | the other | the other, baseline | the "
-        "other, dry |\n| --- | --- | --- | --- | --- |\n";
-    for (const Experiment& x : all) {
-      if (!x.runs[0].cross) continue;
-      md += fmt::format("| {} \u00b7 {} | {} | {} | {} | {} |\n", x.title(), x.preset, figure_text(x.own_mean().esr),
-                        figure_text(mean_cross(x, &StudyRun::cross).esr),
-                        figure_text(mean_cross(x, &StudyRun::cross_baseline).esr),
-                        figure_text(mean_cross(x, &StudyRun::cross_dry).esr));
-    }
-  }
+  for (const Table& t : comparison_tables(all)) md += to_markdown(t);
   md += "\n## Made by\n\n";
   for (const std::string& c : in.commands) md += "    " + c + "\n";
   md += "\n| what | value |\n| --- | --- |\n";

@@ -1,8 +1,13 @@
-// host/paper/study.h -- a finished sweep of the paper's experiments, measured: every model on its test notes, on the other
-// instrument, beside its baselines.
+// host/paper/study.h -- finished sweeps of the paper's experiments, measured: every model on its test notes, on the other
+// instrument, on instruments never heard, beside its baselines.
+//
+//   Where the runs were trained does not matter: their folders may come from another machine, and the recordings may lie
+//   elsewhere than they did there, as long as the notes kept for the test are the same (split.json of the run).
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,25 +20,34 @@
 
 namespace cafx {
 
+// Means over a set of notes.
+struct OnNotes {
+  Metrics model, baseline, dry;  // baseline: fitted to the run's own training notes (baseline.h)
+  int n = 0;
+};
+
 // One trained model.
 struct StudyRun {
   std::string folder;       // in the store
   std::string pretraining;  // folder; empty without
   RunConfig config;
-  Evaluation own;    // on the test notes; the signals only where they are shown
-  Metrics baseline;  // of the baseline on the same notes, mean (baseline.h)
-  Metrics dry;       // of the dry signal, mean
-  std::optional<Metrics> cross, cross_dry,
-      cross_baseline;    // on the other instrument's test notes; baseline fitted here
-  double seconds = 0.0;  // of its training
+  Evaluation own;                          // on the test notes; the signals only where they are shown
+  Metrics baseline;                        // of the baseline on the same notes, mean (baseline.h)
+  Metrics dry;                             // of the dry signal, mean
+  std::optional<OnNotes> cross;            // on the other instrument's test notes
+  std::map<std::string, OnNotes> parts;    // of a model for all instruments: its test notes by instrument
+  std::map<std::string, OnNotes> unheard;  // FxChain alone: "piano", ... of StudyOptions::unheard
+  double seconds = 0.0;                    // of its training
+  std::string device;                      // that it was trained on
   std::string metrics_csv;
 };
 
 // The seeds of one model.
 struct Experiment {
-  std::string instrument, effect;  // "guitar", "Distortion 2"
+  std::string instrument, effect;  // "guitar", "Distortion 2"; "guitar and bass" for a model of both
   std::string preset;
-  std::string variant;         // settings that differ from the preset's, without seed and data; empty: none
+  std::string split;           // "note", "instrument"
+  std::string variant;         // settings that differ from those of most runs of the preset; empty: none
   std::vector<StudyRun> runs;  // one for each seed
   // Of the first seed, which is the one that is shown and measured as a device:
   std::vector<std::vector<float>> baseline_output;  // for each shown note
@@ -50,15 +64,28 @@ struct Experiment {
 };
 
 struct StudyOptions {
-  int hop = 64;           // of the rendering that is measured: the paper's
-  int traits_hop = 0;     // of the tones; 0: half a frame
-  std::size_t shown = 1;  // notes with sound
+  int hop = 64;                   // of the rendering that is measured: the paper's
+  int traits_hop = 0;             // of the tones; 0: half a frame
+  std::size_t shown = 1;          // notes with sound
+  std::filesystem::path data;     // where the recordings lie now; empty: where they lay when the runs were planned
+  std::filesystem::path unheard;  // folder with a folder of dry notes for each instrument never heard; empty: none
+  std::filesystem::path cache;    // of measurements made before (cache.h); empty: none
   std::function<void(double, const std::string&)> progress;
 };
 
-// Tasks that are done. `models` keeps the first seed's model of each experiment, in their order.
+// Tasks that are done, each run once. `models` keeps the first seed's model of each experiment, in their order.
 std::vector<Experiment> study(const std::vector<Task>&, const Store&, const Context&, const StudyOptions&,
                               std::vector<std::unique_ptr<CafxModel>>& models);
+
+// For each task the settings in which it differs from most training runs of its preset, as text; without seeds, recordings
+// and what lies in the names of experiments. Empty: in none.
+std::vector<std::string> variants(const std::vector<Task>&);
+// The experiments that are no variant of another; all, where each is one.
+std::vector<const Experiment*> main_experiments(const std::vector<Experiment>&);
+std::vector<const Experiment*> pointers(const std::vector<Experiment>&);
+// Mean over the runs of one metric of the notes that `which` gives (null: left out); NaN where no run has them.
+double mean_over(const Experiment&, const std::function<const OnNotes*(const StudyRun&)>& which, double Metrics::*value,
+                 Metrics OnNotes::*whose);
 
 std::string effect_name(const DataConfig&);  // "Distortion 2", "FxChain 1"
 

@@ -9,9 +9,11 @@
 
 #include "host/metrics/error.h"
 #include "host/paper/baseline.h"
+#include "host/paper/cache.h"
 #include "host/paper/claims.h"
 #include "host/paper/figure.h"
 #include "host/paper/measure.h"
+#include "host/paper/tables.h"
 #include "kernels/base/error.h"
 #include "tests/temporary_folder.h"
 
@@ -151,6 +153,103 @@ TEST(Claims, NumbersDecide) {
             Verdict::kNotTested);
   ASSERT_NE(published("FxChain 2"), nullptr);
   EXPECT_EQ(published("Tremolo 1"), nullptr);
+}
+
+TEST(MeasureCache, GivesBackWhatItWasGiven) {
+  const TemporaryFolder folder;
+  const MeasureCache cache(folder.path() / "measured");
+  Measured m;
+  m.evaluation.hop = 64;
+  m.evaluation.part = "test";
+  m.evaluation.mean.esr = 0.1;
+  m.evaluation.mean.attack_db = std::nan("");
+  NoteResult r;
+  r.note = "G61-40100";
+  r.dry_file = "a.wav";
+  r.seconds = 2.5;
+  r.model.mr_stft = HUGE_VAL;
+  r.output = {0.25f, -1e-30f};
+  m.evaluation.notes = {r};
+  m.baseline.resize(1);
+  m.baseline[0].decay_db = 1.0 / 3.0;
+  m.baseline_output = {{1.0f}};
+  m.sample_out = {0.1, 0.2};
+  EXPECT_FALSE(cache.notes("a").has_value());
+  cache.keep("a", m);
+  const auto back = cache.notes("a");
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->evaluation.mean.esr, 0.1);
+  EXPECT_TRUE(std::isnan(back->evaluation.mean.attack_db));
+  ASSERT_EQ(back->evaluation.notes.size(), 1u);
+  EXPECT_EQ(back->evaluation.notes[0].dry_file, "a.wav");
+  EXPECT_EQ(back->evaluation.notes[0].output, r.output);
+  EXPECT_EQ(back->evaluation.notes[0].model.mr_stft, HUGE_VAL);
+  EXPECT_EQ(back->baseline[0].decay_db, 1.0 / 3.0);
+  EXPECT_EQ(back->baseline_output, m.baseline_output);
+  EXPECT_EQ(back->sample_out, m.sample_out);
+
+  DeviceTraits t;
+  t.harmonics = {{-6.0, {1.0, 0.5}, 0.5}};
+  t.response_db = {{1.0, 2.0}, {3.0}};
+  cache.keep("b", t);
+  ASSERT_TRUE(cache.traits("b").has_value());
+  EXPECT_EQ(cache.traits("b")->harmonics[0].amplitude, t.harmonics[0].amplitude);
+  EXPECT_EQ(cache.traits("b")->response_db, t.response_db);
+
+  // Of another kind, cut off, or none at all: measured again.
+  EXPECT_FALSE(cache.notes("b").has_value());
+  const auto file = folder.path() / "measured" / "a.cbor";
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) - 9);
+  EXPECT_FALSE(cache.notes("a").has_value());
+  EXPECT_FALSE(MeasureCache("").notes("a").has_value());
+}
+
+Task task(const char* preset, std::vector<std::pair<const char*, Json>> changes) {
+  Task t;
+  RunConfig c = run_preset(preset);
+  t.config = to_json(describe(c));
+  for (const auto& [key, value] : changes) t.config[key] = value;
+  return t;
+}
+
+TEST(Study, AVariantIsWhatDiffersFromMostRuns) {
+  // All trained with 4 epochs, which is no variant; 2 of 3 with relu; one seed and one instrument apart.
+  const std::vector<Task> tasks = {
+      task("default", {{"train.epochs", 4}, {"train.seed", 2}}),
+      task("default", {{"train.epochs", 4}, {"data.instrument", "bass"}}),
+      task("default", {{"train.epochs", 4}, {"model.activation", "tanh"}, {"model.saaf.l2", 0.0}}),
+      task("paper", {{"train.epochs", 4}})};
+  const auto v = variants(tasks);
+  ASSERT_EQ(v.size(), 4u);
+  EXPECT_EQ(v[0], "");
+  EXPECT_EQ(v[1], "");
+  EXPECT_NE(v[2].find("activation tanh"), std::string::npos) << v[2];
+  EXPECT_NE(v[2].find("saaf.l2 0"), std::string::npos) << v[2];
+  EXPECT_EQ(v[3], "");
+  // Of as many runs each, the preset's own value is the usual one.
+  const auto two = variants({task("default", {{"train.pretrain_epochs", 0}}), task("default", {})});
+  EXPECT_EQ(two[0], "pretrain_epochs 0");
+  EXPECT_EQ(two[1], "");
+}
+
+TEST(Tables, AreThereWhereRunsFillThem) {
+  Experiment guitar = experiment("FxChain 1", 0.01, 0.05, 0.9), bass = guitar, tanh = guitar;
+  bass.instrument = "bass";
+  tanh.variant = "activation tanh";
+  tanh.runs[0].own.mean.esr = 0.1;
+  EXPECT_TRUE(comparison_tables({guitar}).empty());
+  guitar.runs[0].unheard["piano"].model.esr = 0.25;
+  const auto tables = comparison_tables({guitar, bass, tanh});
+  ASSERT_EQ(tables.size(), 2u);
+  EXPECT_EQ(tables[0].id, "unheard");
+  ASSERT_EQ(tables[0].rows.size(), 1u);
+  EXPECT_EQ(tables[0].rows[0][2], "0.250 / 0 / 0");
+  EXPECT_EQ(tables[1].id, "ablation-default");
+  ASSERT_EQ(tables[1].rows.size(), 2u);
+  EXPECT_EQ(tables[1].rows[1][2], "-10.0");
+  EXPECT_NE(to_markdown(tables[1]).find("| \u2003activation tanh | 0.100"), std::string::npos);
+  // The main tables and the claims leave variants out.
+  EXPECT_EQ(main_experiments({guitar, tanh}).size(), 1u);
 }
 
 TEST(Figures, DataScriptAndPicturesLieBesideEachOther) {
