@@ -157,9 +157,11 @@ struct Plugin {
     e->delay.assign(e->latency + 1, 0.0f);
     e->hop_asked = wanted_hop;
     std::snprintf(e->path, sizeof e->path, "%s", model_path.c_str());
+    int largest = 0;  // that the frame allows
     for (int h = 64; h <= 2048 && e->fitting_hop == 0; h *= 2) {
       const double l = load_at(h, 0.03, nullptr);
       if (l < 0.0) break;
+      largest = h;
       if (l < kFits) e->fitting_hop = h;
     }
     if (e->load >= kFits) {
@@ -167,8 +169,8 @@ struct Plugin {
         lv2_log_warning(&logger, "cafx: hop %d takes %.0f %% of this processor's time; hop %d fits, set Hop to it\n",
                         cafx_rt_hop(e->stream), 100.0 * e->load, e->fitting_hop);
       } else {
-        lv2_log_warning(&logger, "cafx: hop %d takes %.0f %% of this processor's time, and no hop up to 2048 fits\n",
-                        cafx_rt_hop(e->stream), 100.0 * e->load);
+        lv2_log_warning(&logger, "cafx: hop %d takes %.0f %% of this processor's time, and no hop up to %d fits\n",
+                        cafx_rt_hop(e->stream), 100.0 * e->load, largest);
       }
     }
     return e;

@@ -4,6 +4,7 @@
 #include <lilv/lilv.h>
 #include <lv2/atom/forge.h>
 #include <lv2/atom/util.h>
+#include <lv2/log/log.h>
 #include <lv2/patch/patch.h>
 #include <lv2/state/state.h>
 #include <lv2/urid/urid.h>
@@ -12,6 +13,9 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <limits>
@@ -22,6 +26,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "host/export/model_file.h"
@@ -54,8 +59,8 @@ struct Urids {
 };
 
 struct World {
-  World() : world(lilv_world_new()) {
-    LilvNode* bundle = lilv_new_file_uri(world, nullptr, CAFX_LV2_BUNDLE "/");
+  explicit World(const char* folder = CAFX_LV2_BUNDLE "/") : world(lilv_world_new()) {
+    LilvNode* bundle = lilv_new_file_uri(world, nullptr, folder);
     lilv_world_load_bundle(world, bundle);
     lilv_node_free(bundle);
     LilvNode* uri = lilv_new_uri(world, kUri);
@@ -84,6 +89,8 @@ class Host {
                  }};
     features_[0] = {LV2_URID__map, &w.map};
     features_[1] = {LV2_WORKER__schedule, &schedule_};
+    log_ = {this, print, vprint};
+    features_[2] = {LV2_LOG__log, &log_};
     instance_ = lilv_plugin_instantiate(w.plugin, rate, list_);
     if (!instance_) throw std::runtime_error("the plugin cannot be instantiated");
     worker_ =
@@ -149,11 +156,32 @@ class Host {
   LilvInstance* instance() { return instance_; }
   const LV2_Feature* const* features() { return list_; }
 
+  // What the plugin wrote to the host's log since it was last asked for.
+  std::string said() {
+    const std::lock_guard lock(said_mutex_);
+    return std::exchange(said_, "");
+  }
+
   float value[12] = {0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0};  // by port
   long allocated = 0, locked = 0;
   std::atomic<int> n_jobs_done{0};
 
  private:
+  static int print(LV2_Log_Handle h, LV2_URID type, const char* format, ...) {
+    std::va_list list;
+    va_start(list, format);
+    const int n = vprint(h, type, format, list);
+    va_end(list);
+    return n;
+  }
+  static int vprint(LV2_Log_Handle h, LV2_URID, const char* format, std::va_list list) {
+    char line[1024];
+    const int n = std::vsnprintf(line, sizeof line, format, list);
+    auto& self = *static_cast<Host*>(h);
+    const std::lock_guard lock(self.said_mutex_);
+    self.said_ += line;
+    return n;
+  }
   void clear() {
     lv2_atom_forge_set_buffer(&forge_, control_, sizeof control_);
     LV2_Atom_Forge_Frame all;
@@ -165,8 +193,11 @@ class Host {
   LilvInstance* instance_ = nullptr;
   const LV2_Worker_Interface* worker_ = nullptr;
   LV2_Worker_Schedule schedule_{};
-  LV2_Feature features_[2]{};
-  const LV2_Feature* list_[3] = {&features_[0], &features_[1], nullptr};
+  LV2_Log_Log log_{};
+  LV2_Feature features_[3]{};
+  const LV2_Feature* list_[4] = {&features_[0], &features_[1], &features_[2], nullptr};
+  std::mutex said_mutex_;
+  std::string said_;
   LV2_Atom_Forge forge_{};
   alignas(8) std::uint8_t control_[16384]{}, notify_[16384]{};
   alignas(16) char job_[8192]{};
@@ -197,14 +228,15 @@ class Lv2 : public ::testing::Test {
     return c;
   }
   // As a session starts: the model comes with the state, before the first block.
-  std::unique_ptr<Host> with_model(double rate, const std::string& name) {
-    auto h = std::make_unique<Host>(world_, rate);
+  std::unique_ptr<Host> with_model(double rate, const std::string& name) { return with_model(world_, rate, name); }
+  std::unique_ptr<Host> with_model(World& world, double rate, const std::string& name) {
+    auto h = std::make_unique<Host>(world, rate);
     std::ostringstream ttl;
     ttl << "@prefix pset: <http://lv2plug.in/ns/ext/presets#> .\n@prefix lv2: <http://lv2plug.in/ns/lv2core#> .\n"
         << "@prefix state: <http://lv2plug.in/ns/ext/state#> .\n<urn:s> a pset:Preset ; lv2:appliesTo <" << kUri
         << "> ; state:state [ <urn:cafx:player#model> \"" << (folder_ / name).string()
         << "\"^^<http://lv2plug.in/ns/ext/atom#Path> ] .\n";
-    LilvState* s = lilv_state_new_from_string(world_.world, &world_.map, ttl.str().c_str());
+    LilvState* s = lilv_state_new_from_string(world.world, &world.map, ttl.str().c_str());
     EXPECT_NE(s, nullptr);
     lilv_state_restore(s, h->instance(), nullptr, nullptr, 0, h->features());
     lilv_state_free(s);
@@ -351,6 +383,44 @@ TEST_F(Lv2, SavesItsModelWithTheSession) {
   lilv_state_free(read);
   other.activate();
   EXPECT_EQ(other.run(x, 64), y);
+}
+
+// What is too dear and what fits, with a frame's time that the test sets: `paper` is 1024 samples at 16 kHz, so a frame of
+// 3.2 ms is 80 % of hop 64, 40 % of hop 128 and 10 % of hop 512.
+TEST_F(Lv2, SaysThatAHopIsTooDearAndWhichFits) {
+  save_model(folder_ / "paper.safetensors", CafxModel(cafx_preset("paper")), {});
+  World slow(CAFX_SLOW_BUNDLE "/");
+  ASSERT_NE(slow.plugin, nullptr);
+  const auto plays = [&](const char* seconds) {
+    setenv("CAFX_TEST_FRAME_SECONDS", seconds, 1);
+    auto h = with_model(slow, 16000, "paper.safetensors");
+    h->run(std::vector<float>(64), 64);
+    return h;
+  };
+  const auto h = plays("0.0032");
+  EXPECT_EQ(h->said(), "cafx: hop 64 takes 80 % of this processor's time; hop 128 fits, set Hop to it\n");
+  EXPECT_FLOAT_EQ(h->value[10], 80.0f);
+  EXPECT_EQ(h->value[11], 128.0f);
+  h->value[8] = 128.0f;  // as it says
+  const auto started = std::chrono::steady_clock::now();
+  while (h->value[10] != 40.0f) {
+    ASSERT_LT(std::chrono::steady_clock::now() - started, std::chrono::seconds(60)) << h->value[10];
+    h->run(std::vector<float>(64), 64);
+  }
+  EXPECT_EQ(h->said(), "");
+  EXPECT_EQ(h->value[11], 128.0f);
+
+  const auto fast = plays("0.0027");  // 67.5 %
+  EXPECT_EQ(fast->said(), "");
+  EXPECT_FLOAT_EQ(fast->value[10], 67.5f);
+  EXPECT_EQ(fast->value[11], 64.0f);
+  const auto half = plays("0.02");  // 62.5 % of the largest hop
+  EXPECT_EQ(half->said(), "cafx: hop 64 takes 500 % of this processor's time; hop 512 fits, set Hop to it\n");
+  EXPECT_EQ(half->value[11], 512.0f);
+  const auto none = plays("0.03");
+  EXPECT_EQ(none->said(), "cafx: hop 64 takes 750 % of this processor's time, and no hop up to 512 fits\n");
+  EXPECT_FLOAT_EQ(none->value[10], 750.0f);
+  EXPECT_EQ(none->value[11], 0.0f);
 }
 
 }  // namespace
