@@ -314,7 +314,7 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
   std::stable_sort(worst_first.begin(), worst_first.end(), [&](auto i, auto j) { return match[i] < match[j]; });
   const std::size_t n_others = std::min(n, kMostOthers);
   std::size_t n_suspects = 0;
-  while (n_suspects < n_others && match[worst_first[n_suspects]] < kMatchLow) ++n_suspects;
+  while (config.chain.empty() && n_suspects < n_others && match[worst_first[n_suspects]] < kMatchLow) ++n_suspects;
   std::vector<Spectrum> others(n_suspects > 0 ? n_others : 0);
   pool.run(static_cast<int>(others.size()), [&](int task, int) {
     const auto k = static_cast<std::size_t>(task);
@@ -340,7 +340,8 @@ std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& con
   });
   std::vector<bool> mismatched(n, false);
   for (std::size_t i = 0; i < n; ++i) {
-    if (match[i] >= kMatchLow) continue;
+    // What a chain made in process is of its dry note, however little it resembles it.
+    if (match[i] >= kMatchLow || !config.chain.empty()) continue;
     const auto asked = better.find(i);
     const auto [best, other] = asked == better.end() ? Best{0.0, i} : asked->second;
     if (other != i && best > kMatchRatio * match[i] && best > kMatchLow) {

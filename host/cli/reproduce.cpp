@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -27,7 +29,8 @@ constexpr std::size_t kOnOnePage = 12;  // experiments, with their sounds: 8 MB
 struct Arguments {
   std::string data, out, device, isa;
   std::vector<std::string> sweeps, settings;
-  std::vector<std::string> presets = {"paper", "default"};
+  std::vector<std::string> presets = {"paper", "default"},
+                           parts = {"models", "form", "pretraining", "regularisers", "split", "both"};
   int hop = 64, threads = 0, slots = 0, shown = 1, notes = 624;
   bool quick = false, plan = false, train_only = false, report_only = false, quiet = false;
 };
@@ -152,8 +155,20 @@ std::vector<Part> parts_of(const Arguments& args) {
         "IDMT-SMT-Audio-Effects), --data "
         "notes (a set made of Debian packages), or --sweep FILE");
   }
-  for (const std::string& preset : args.presets)
-    parts.push_back({with_preset(kPaperAll, preset), "experiments/paper/paper.toml", ""});
+  for (const std::string& wanted : args.parts) {
+    const auto* found = std::find_if(std::begin(kPaperParts), std::end(kPaperParts),
+                                     [&](const PaperPart& p) { return wanted == p.name; });
+    if (found == std::end(kPaperParts)) {
+      std::string names;
+      for (const PaperPart& p : kPaperParts) names += (names.empty() ? "" : ", ") + std::string(p.name);
+      throw Error("--parts {}: there is no such part; there are {}", wanted, names);
+    }
+    if (wanted != "models") {
+      parts.push_back({found->text, found->file, ""});
+      continue;
+    }
+    for (const std::string& preset : args.presets) parts.push_back({with_preset(found->text, preset), found->file, ""});
+  }
   return parts;
 }
 
@@ -244,6 +259,11 @@ int reproduce(const Arguments& args) {
                  : fmt::format("{} training runs on the recordings of {}.", n_runs, data.filename().string()));
   std::string how = args.quick ? " --quick" : "";
   for (const std::string& file : args.sweeps) how += " --sweep " + file;
+  const Arguments usual;
+  if (!args.quick && args.sweeps.empty()) {
+    if (args.parts != usual.parts) how += fmt::format(" --parts {}", fmt::join(args.parts, ","));
+    if (args.presets != usual.presets) how += fmt::format(" --presets {}", fmt::join(args.presets, ","));
+  }
   for (const std::string& setting : args.settings) how += " --set " + setting;
   page.commands = {fmt::format("cafx reproduce paper{}{}{}", how, args.data.empty() ? "" : " --data " + args.data,
                                args.out.empty() ? "" : " --out " + args.out),
@@ -313,7 +333,8 @@ void add_reproduce(CLI::App& app, Run& run) {
   c->add_option("--notes", args->notes, "with --data notes: how many of each instrument")
       ->check(CLI::Range(3, 624))
       ->capture_default_str();
-  c->add_option("--presets", args->presets, "of the whole: all settings are trained with each")
+  c->add_option("--parts", args->parts, "of the whole: what of it")->delimiter(',')->capture_default_str();
+  c->add_option("--presets", args->presets, "of the whole: the 22 models are trained with each")
       ->delimiter(',')
       ->capture_default_str();
   c->add_option("--sweep", args->sweeps,

@@ -48,10 +48,20 @@ Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& da
     r.input = pair.dry;
     r.target = pair.wet;
     r.output = render_signal(model, context, pair.dry.data(), pair.dry.size(), hop);
+    e.notes.push_back(std::move(r));
+  }
+  // Rendering has all threads for itself; of the metrics each note takes one.
+  const auto measured = [&](int i, int) {
+    NoteResult& r = e.notes[static_cast<std::size_t>(i)];
     const Measure measure(r.target, model.geometry().sample_rate);
     r.model = measure(r.output);
     r.dry = measure(r.input);
-    e.notes.push_back(std::move(r));
+  };
+  const auto n = static_cast<int>(e.notes.size());
+  if (context.pool) {
+    context.pool->run(n, measured);
+  } else {
+    for (int i = 0; i < n; ++i) measured(i, 0);
   }
   summarise(e);
   return e;

@@ -187,19 +187,21 @@ class Surveyor {
     m.evaluation = evaluate(model, context_, data->data, which, part, hop);
     const Baseline& baseline = shelf_.baseline(*fitted);
     auto& all = m.evaluation.notes;
+    m.baseline.resize(all.size());
+    m.baseline_output.resize(std::min(all.size(), options_.shown));
+    context_.pool->run(static_cast<int>(all.size()), [&](int task, int) {
+      const auto i = static_cast<std::size_t>(task);
+      auto output = baseline(all[i].input);
+      m.baseline[i] = Measure(all[i].target, rate)(output);
+      if (i < m.baseline_output.size()) m.baseline_output[i] = std::move(output);
+    });
     for (std::size_t i = 0; i < all.size(); ++i) {
       NoteResult& r = all[i];
       // Where the files lie is no part of the result.
       r.dry_file = fs::path(r.dry_file).filename().string();
       r.wet_file = fs::path(r.wet_file).filename().string();
-      const auto output = baseline(r.input);
-      m.baseline.push_back(Measure(r.target, rate)(output));
       add_samples(m, r, 400 / all.size() + 1);
-      if (i < options_.shown) {
-        m.baseline_output.push_back(output);
-      } else {
-        r.input = r.target = r.output = {};
-      }
+      if (i >= options_.shown) r.input = r.target = r.output = {};
     }
     cache_.keep(key, m);
     return m;

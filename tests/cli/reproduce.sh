@@ -67,8 +67,9 @@ find "$root/datasets/notes" -name '*.flac' | while read -r file; do
     ln -sf "$file" "$folder/$to"
   done
 done
-"$cafx" reproduce paper --data "$work/all" --presets default --out "$work/whole" --plan >"$work/plan" 2>&1 || fail "the whole: $(tail -1 "$work/plan")"
+"$cafx" reproduce paper --data "$work/all" --parts models --presets default --out "$work/whole" --plan >"$work/plan" 2>&1 || fail "the whole: $(tail -1 "$work/plan")"
 grep -q "66 points are 66 training runs from 2 pretrainings" "$work/plan" || fail "the whole is planned as: $(head -1 "$work/plan")"
+refuses "no such part" "there is no such part; there are models, form" "$cafx" reproduce paper --data "$work/all" --parts figures --out "$work/whole"
 refuses "no such preset" "expected one of default, paper, journal" "$cafx" reproduce paper --data "$work/all" --presets papr --out "$work/whole"
 
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)

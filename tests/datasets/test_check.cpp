@@ -165,6 +165,18 @@ TEST_P(EveryKind, InversionIsFoundAndNeverMended) {
   for (std::size_t i = 0; i < pairs.size(); ++i) EXPECT_EQ(pairs[i].wet, inverted[i].wet);
 }
 
+TEST_P(EveryKind, WhatAChainMadeIsNeverMixedUp) {
+  auto pairs = shipped(GetParam());
+  std::vector<std::vector<float>> wet;
+  for (const Pair& p : pairs) wet.push_back(p.wet);
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].wet = wet[(i + 5) % wet.size()];
+  auto config = config_of(GetParam());
+  auto same = pairs;
+  EXPECT_FALSE(of_code(check_pairs(same, config, kRate), "mismatch").empty());
+  config.chain = "gain 1";
+  EXPECT_TRUE(of_code(check_pairs(pairs, config, kRate), "mismatch").empty());
+}
+
 TEST_P(EveryKind, NotesMixedUpAreRefused) {
   auto pairs = shipped(GetParam());
   const auto pitch = [&](std::size_t i) { return pairs[i].name.substr(4, 2); };
