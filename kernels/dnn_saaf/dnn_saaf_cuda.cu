@@ -5,39 +5,47 @@
 #include "kernels/saaf/saaf_cuda.h"
 
 // DNN-SAAF in one kernel forward and one backward. A block takes M samples; their activations stand in shared memory as
-// [feature][sample], so that a layer is a product of two tiles there, and the weights pass by from L2 in slices. Only r, u
-// and their gradients touch memory; backward computes the activations again. Where a block's shared memory is too small, or
-// on request, the twin made of cuBLAS and the plain ops runs instead.
+// [feature][sample], so that a layer is a product of two tiles: a thread keeps 8 x 8 sums in registers, reads its samples
+// from shared memory and its weights straight from L2, four rows ahead of their use. Forward works in place in one buffer and
+// lays the hidden activations down for backward, which in fp32 costs less than to compute them again: their bytes pass
+// beside the products. Backward holds one gradient and one activation at a time, so that two blocks share a
+// multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on request, the twin
+// made of cuBLAS and the plain ops runs instead.
 namespace cafx::cuda {
 
 namespace {
 
-constexpr int kBlock = 256, kCols = 64, kDepth = 16;  // threads; columns of a panel; rows of a weight slice
+constexpr int kBlock = 128;  // threads: 8 groups of rows x 16 groups of columns
+constexpr int kBlocks = 2;   // that backward's registers leave room for on a multiprocessor
 
-// What the kernels need to know, by value.
+constexpr long round_to(long n, long unit) { return (n + unit - 1) / unit * unit; }
+
+// What the kernels need to know, by value. Weights for a product are (K,N) with K padded by zeros to 8, N to 64.
 struct Net {
   int L, width[kMaxDnnLayers + 1];                                            // width[0] = C
   long forward[kMaxDnnLayers], backward[kMaxDnnLayers], bias[kMaxDnnLayers];  // offsets in `packed`, in floats
+  long plain[kMaxDnnLayers];                                                  // (O,I) as they are, for the twin
   long table, n_packed;
   long grad[kMaxDnnLayers], grad_bias[kMaxDnnLayers], grad_sums, n_grad;  // offsets in a block's partial gradient
-  int widest, features;                                                   // features: of all layers that backward keeps
+  int widest, saved[kMaxDnnLayers + 1], features;  // rows of a tile's buffer; of what is saved, from h_1 on
   explicit Net(const DnnSaafDims& d) {
     L = d.L;
     width[0] = d.C;
     long at = 0, g = 0;
-    const auto rounded = [](long n) { return (n + 63) / 64 * 64; };
-    widest = d.C;
+    widest = static_cast<int>(round_to(d.C, 8));
     features = 0;
     for (int l = 0; l < L; ++l) {
       width[l + 1] = d.width[l];
-      widest = std::max(widest, d.width[l]);
-      if (l + 1 < L) features += d.width[l];
+      widest = std::max(widest, static_cast<int>(round_to(d.width[l], 8)));
+      saved[l + 1] = features;
+      if (l + 1 < L) features += static_cast<int>(round_to(d.width[l], 8));
       const long I = width[l], O = d.width[l];
-      forward[l] = at, at += rounded(I * O);
-      backward[l] = at, at += rounded(I * O);
-      bias[l] = at, at += rounded(O);
-      grad[l] = g, g += rounded(I * O);
-      grad_bias[l] = g, g += rounded(O);
+      forward[l] = at, at += round_to(I, 8) * round_to(O, 64);
+      backward[l] = at, at += round_to(O, 8) * round_to(I, 64);
+      plain[l] = at, at += round_to(I * O, 64);
+      bias[l] = at, at += round_to(O, 64);
+      grad[l] = g, g += round_to(I, 64) * round_to(O, 64);
+      grad_bias[l] = g, g += round_to(O, 64);
     }
     table = at;
     grad_sums = g;
@@ -50,107 +58,194 @@ struct Net {
 template <int M>
 constexpr int kStride = M + 4;  // floats between features: 16-byte rows whose starts walk through the banks
 
-// out[n][row] = epilogue(n, row, sum_k in[k][row] w[k][n]) for n in [0, N), all of the block's rows; w (K,N) in memory.
-// A thread has M / 16 rows and 4 neighbouring columns of a panel.
-template <int M, class Epilogue>
-__device__ void product(const float* in, const float* w, int K, int N, float* slice, Epilogue epilogue) {
-  constexpr int R = M / 16;
-  const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-  for (int n0 = 0; n0 < N; n0 += kCols) {
-    float sum[R][4] = {};
-    for (int k0 = 0; k0 < K; k0 += kDepth) {
-      __syncthreads();
-      for (int i = threadIdx.x; i < kDepth * kCols; i += kBlock) {
-        const int k = k0 + i / kCols, n = n0 + i % kCols;
-        slice[i] = k < K && n < N ? w[static_cast<long>(k) * N + n] : 0.0f;
-      }
-      __syncthreads();
-      const int depth = K - k0 < kDepth ? K - k0 : kDepth;
-#pragma unroll 4
-      for (int k = 0; k < depth; ++k) {
-        float a[R];
-        const float* row = in + (k0 + k) * kStride<M> + ty * R;
-        if constexpr (R == 4) {
-          const float4 v = *reinterpret_cast<const float4*>(row);
-          a[0] = v.x, a[1] = v.y, a[2] = v.z, a[3] = v.w;
-        } else if constexpr (R == 2) {
-          const float2 v = *reinterpret_cast<const float2*>(row);
-          a[0] = v.x, a[1] = v.y;
-        } else {
-          a[0] = *row;
-        }
-        const float4 b = *reinterpret_cast<const float4*>(slice + k * kCols + tx * 4);
+// A thread's place: 8 neighbouring lanes hold the rows of a tile, so that a feature is written as one line.
+__device__ __forceinline__ int row_group() { return threadIdx.x % 8; }
+__device__ __forceinline__ int column_group() { return threadIdx.x / 8; }
+
+template <int N>
+__device__ __forceinline__ void load_vector(float (&to)[N], const float* from) {
+  if constexpr (N == 4) {
+    const float4 v = *reinterpret_cast<const float4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else {
+    static_assert(N == 2);
+    const float2 v = *reinterpret_cast<const float2*>(from);
+    to[0] = v.x, to[1] = v.y;
+  }
+}
+template <int N>
+__device__ __forceinline__ void store_vector(float* to, const float (&from)[N]) {
+  if constexpr (N == 4) {
+    *reinterpret_cast<float4*>(to) = {from[0], from[1], from[2], from[3]};
+  } else {
+    *reinterpret_cast<float2*>(to) = {from[0], from[1]};
+  }
+}
+
+// Rows of a thread: runs of W neighbours, M / 2 apart where there are two.
+template <int M>
+struct Rows {
+  static constexpr int n = M / 8, W = n < 4 ? n : 4, runs = n / W;
+  static __device__ __forceinline__ int of(int run) { return run * (M / 2) + row_group() * W; }
+};
+
+// Columns [n0, n0 + 16 kColumns) of a product: epilogue(n, row, W sums of neighbouring rows) for n below N rounded up to 8.
+template <int M, int kColumns, class Epilogue>
+__device__ __forceinline__ void product_panel(const float* in, const float* w, int K, int N, int n0, bool wait,
+                                              Epilogue epilogue) {
+  using R = Rows<M>;
+  constexpr int kRuns = kColumns / 4;
+  const int stride = (N + 63) / 64 * 64, K8 = (K + 7) / 8 * 8;
+  float sum[R::n][kColumns] = {};
+  float b[2][4][kRuns][4];
+  const float* from = w + n0 + column_group() * 4;
+  const auto fetch = [&](int half, int k0) {
 #pragma unroll
-        for (int r = 0; r < R; ++r) {
-          sum[r][0] += a[r] * b.x, sum[r][1] += a[r] * b.y, sum[r][2] += a[r] * b.z, sum[r][3] += a[r] * b.w;
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int run = 0; run < kRuns; ++run) {
+        const float4 v = __ldg(reinterpret_cast<const float4*>(from + static_cast<long>(k0 + k) * stride + run * 64));
+        b[half][k][run][0] = v.x, b[half][k][run][1] = v.y, b[half][k][run][2] = v.z, b[half][k][run][3] = v.w;
+      }
+    }
+  };
+  const auto multiply = [&](int half, int k0) {
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+#pragma unroll
+      for (int r = 0; r < R::runs; ++r) {
+        float a[R::W];
+        load_vector(a, in + (k0 + k) * kStride<M> + R::of(r));
+#pragma unroll
+        for (int i = 0; i < R::W; ++i) {
+#pragma unroll
+          for (int run = 0; run < kRuns; ++run) {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) sum[r * R::W + i][run * 4 + j] += a[i] * b[half][k][run][j];
+          }
         }
       }
     }
+  };
+  fetch(0, 0);
+#pragma unroll 1
+  for (int k0 = 0; k0 < K8; k0 += 8) {
+    fetch(1, k0 + 4);
+    multiply(0, k0);
+    fetch(0, k0 + 8 < K8 ? k0 + 8 : 0);
+    multiply(1, k0 + 4);
+  }
+  if (wait) __syncthreads();
+#pragma unroll
+  for (int run = 0; run < kRuns; ++run) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const int n = n0 + tx * 4 + j;
-      if (n >= N) continue;
+      const int n = n0 + run * 64 + column_group() * 4 + j;
+      if (n >= (N + 7) / 8 * 8) continue;
 #pragma unroll
-      for (int r = 0; r < R; ++r) epilogue(n, ty * R + r, sum[r][j]);
+      for (int r = 0; r < R::runs; ++r) {
+        float v[R::W];
+#pragma unroll
+        for (int i = 0; i < R::W; ++i) v[i] = sum[r * R::W + i][run * 4 + j];
+        epilogue(n, R::of(r), v);
+      }
+    }
+  }
+}
+
+// epilogue of sum_k in[k][row] w[k][n], for all rows of the block and n in [0, N). Where the epilogue writes, all threads have
+// read by then: over `in` only where N fits one panel of 128.
+template <int M, class Epilogue>
+__device__ void product(const float* in, const float* w, int K, int N, Epilogue epilogue) {
+  for (int n0 = 0; n0 < N; n0 += 128) {
+    if (N - n0 > 64) {
+      product_panel<M, 8>(in, w, K, N, n0, n0 == 0, epilogue);
+    } else {
+      product_panel<M, 4>(in, w, K, N, n0, n0 == 0, epilogue);
     }
   }
   __syncthreads();
 }
 
-// partial[o,i] (=, or += after the block's first tile) sum_row g[o][row] h[i][row].
-template <int M>
-__device__ void outer_product(float* partial, const float* g, const float* h, int O, int I, bool first) {
-  const int tx = threadIdx.x % 16, ty = threadIdx.x / 16;
-  for (int o0 = 0; o0 < O; o0 += 64) {
-    for (int i0 = 0; i0 < I; i0 += 64) {
-      float sum[4][4] = {};
-      for (int row = 0; row < M; row += 4) {
-        float4 a[4], b[4];
+// partial (=, or += after the block's first tile) sum_row g[o][row] h[i][row], for o in [o0, o0 + 64), i in [i0, i0 + 16 kInputs):
+// thread t has o0 + t % 8 + 8 j and i0 + t / 8 + 16 k. A partial gradient lies as the threads hold it (`weight_at`).
+template <int M, int kInputs>
+__device__ __forceinline__ void outer_panel(float* partial, const float* g, const float* h, int O, int I, int o0,
+                                            int i0, bool first) {
+  float sum[8 * kInputs];
+  float4* own = reinterpret_cast<float4*>(partial) + threadIdx.x;
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          const int o = o0 + ty + 16 * j, i = i0 + tx + 16 * j;
-          a[j] = o < O ? *reinterpret_cast<const float4*>(g + o * kStride<M> + row) : float4{};
-          b[j] = i < I ? *reinterpret_cast<const float4*>(h + i * kStride<M> + row) : float4{};
-        }
+  for (int q = 0; q < 2 * kInputs; ++q) {
+    const float4 v = first ? float4{} : own[q * kBlock];
+    sum[4 * q] = v.x, sum[4 * q + 1] = v.y, sum[4 * q + 2] = v.z, sum[4 * q + 3] = v.w;
+  }
+  const float *from_g[8], *from_h[kInputs];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
+  for (int j = 0; j < 8; ++j) from_g[j] = g + min(o0 + row_group() + 8 * j, O - 1) * kStride<M>;
 #pragma unroll
-          for (int k = 0; k < 4; ++k) {
-            sum[j][k] += a[j].x * b[k].x + a[j].y * b[k].y + a[j].z * b[k].z + a[j].w * b[k].w;
-          }
-        }
-      }
+  for (int k = 0; k < kInputs; ++k) from_h[k] = h + min(i0 + column_group() + 16 * k, I - 1) * kStride<M>;
+#pragma unroll 1
+  for (int row = 0; row < M; row += 4) {
+    float4 b[kInputs];
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
+    for (int k = 0; k < kInputs; ++k) b[k] = *reinterpret_cast<const float4*>(from_h[k] + row);
 #pragma unroll
-        for (int k = 0; k < 4; ++k) {
-          const int o = o0 + ty + 16 * j, i = i0 + tx + 16 * k;
-          if (o >= O || i >= I) continue;
-          float& to = partial[static_cast<long>(o) * I + i];
-          to = first ? sum[j][k] : to + sum[j][k];
-        }
+    for (int j = 0; j < 8; ++j) {
+      const float4 a = *reinterpret_cast<const float4*>(from_g[j] + row);
+#pragma unroll
+      for (int k = 0; k < kInputs; ++k) {
+        float& s = sum[j * kInputs + k];
+        s += a.x * b[k].x, s += a.y * b[k].y, s += a.z * b[k].z, s += a.w * b[k].w;
       }
     }
   }
+#pragma unroll
+  for (int q = 0; q < 2 * kInputs; ++q) {
+    own[q * kBlock] = {sum[4 * q], sum[4 * q + 1], sum[4 * q + 2], sum[4 * q + 3]};
+  }
+}
+
+template <int M>
+__device__ void outer_product(float* partial, const float* g, const float* h, int O, int I, bool first) {
+  for (int o0 = 0; o0 < O; o0 += 64) {
+    for (int i0 = 0; i0 < I; i0 += 128) {
+      if (I - i0 > 64) {
+        outer_panel<M, 8>(partial, g, h, O, I, o0, i0, first);
+        partial += 64 * 128;
+      } else {
+        outer_panel<M, 4>(partial, g, h, O, I, o0, i0, first);
+        partial += 64 * 64;
+      }
+    }
+  }
+}
+
+// The weight (o, i) that stands at `at` of a layer's partial gradient; may lie outside (O,I).
+__device__ __forceinline__ int2 weight_at(int at, int I) {
+  const int columns = (I + 63) / 64 * 64, o0 = at / (64 * columns) * 64, rest = at - o0 * columns;
+  const int i0 = rest / (64 * 128) * 128, inputs = columns - i0 > 64 ? 8 : 4, within = rest - 64 * i0;
+  const int thread = within / 4 % kBlock, sum = within / (4 * kBlock) * 4 + within % 4;
+  return {o0 + thread % 8 + sum / inputs * 8, i0 + thread / 8 + sum % inputs * 16};
 }
 
 // partial[o] likewise, the sum over the rows of g[o].
 template <int M>
 __device__ void row_sums(float* partial, const float* g, int O, bool first) {
   for (int o = threadIdx.x; o < O; o += kBlock) {
-    float sum = 0.0f;
+    float sum = first ? 0.0f : partial[o];
+#pragma unroll 4
     for (int row = 0; row < M; row += 4) {
       const float4 v = *reinterpret_cast<const float4*>(g + o * kStride<M> + row);
       sum += v.x + v.y + v.z + v.w;
     }
-    partial[o] = first ? sum : partial[o] + sum;
+    partial[o] = sum;
   }
 }
 
 struct Operands {
   const float *r, *z, *du, *packed;
   const std::int32_t* positions;
-  float *u, *dr, *dz, *partials, *dz_parts;
+  float *u, *saved, *dr, *dz, *partials, *dz_parts;
 };
 
 // Rows of a tile: whole pooling windows where they fit, so that dz needs no other block.
@@ -159,45 +254,105 @@ __host__ __device__ int rows_of(int P) {
   return P <= M ? M / P * P : M;
 }
 
-// What z contributes at sample n: its value under `hold`, or at its position, else zero.
-__device__ __forceinline__ float unpooled(const Operands& x, const DnnSaafDims& d, long n, int c) {
-  const long window = n / d.P;  // frames hold whole windows
-  const long i = window * d.C + c;
-  if (d.unpool == Unpool::kPositions && x.positions[i] != static_cast<int>(n - window * d.P)) return 0.0f;
-  return x.z[i];
+// Rows that a thread takes at a time where it walks along a channel: their loads are under way together.
+template <int M>
+constexpr int kRun = M < 64 ? M / 4 : 8;
+
+// Unpooled z of one channel at neighbouring samples, from sample n of the tile that starts at n0.
+template <int M>
+struct Held {
+  float z[kRun<M>];
+  bool here[kRun<M>];  // the sample gets its window's value
+};
+template <int M>
+__device__ __forceinline__ Held<M> unpooled(const Operands& x, const DnnSaafDims& d, long n0, int row, int rows,
+                                            long n_all, int c) {
+  Held<M> out;
+  const long first_window = n0 / d.P;  // of the tile; frames hold whole windows
+  const int from = static_cast<int>(n0 - first_window * d.P) + row;
+  int window = from / d.P, at = from - window * d.P;
+  const bool hold = d.unpool == Unpool::kHold;
+#pragma unroll
+  for (int k = 0; k < kRun<M>; ++k) {
+    out.z[k] = 0.0f, out.here[k] = false;
+    if (row + k < rows && n0 + row + k < n_all) {
+      const long i = (first_window + window) * d.C + c;
+      out.z[k] = x.z[i];
+      out.here[k] = hold || x.positions[i] == at;
+    }
+    if (++at == d.P) at = 0, ++window;
+  }
+  return out;
 }
 
-// h0[c][row] = unpooled z times r, zero past the last sample. Four rows at a time: one 16-byte store to shared memory.
+// row[k] = r of the same samples; zero past the end.
 template <int M>
-__device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long n0, int rows, long n_all) {
-  const int columns = (d.C + 31) / 32 * 32;
-  for (int i = threadIdx.x; i < columns * (M / 4); i += kBlock) {
-    const int c = i % columns, row = i / columns * 4;
-    if (c >= d.C) continue;
-    float v[4];
-    for (int k = 0; k < 4; ++k) {
-      const long n = n0 + row + k;
-      v[k] = row + k < rows && n < n_all ? unpooled(x, d, n, c) * x.r[n * d.C + c] : 0.0f;
-    }
-    *reinterpret_cast<float4*>(h0 + c * kStride<M> + row) = {v[0], v[1], v[2], v[3]};
+__device__ __forceinline__ void load_run(float (&to)[kRun<M>], const float* from, const DnnSaafDims& d, long n0,
+                                         int row, int rows, long n_all, int c) {
+#pragma unroll
+  for (int k = 0; k < kRun<M>; ++k) {
+    to[k] = row + k < rows && n0 + row + k < n_all ? __ldcs(from + (n0 + row + k) * d.C + c) : 0.0f;
+  }
+}
+template <int M>
+__device__ __forceinline__ void load_column(float (&to)[kRun<M>], const float* from) {
+#pragma unroll
+  for (int k = 0; k < kRun<M>; k += 4) {
+    const float4 v = *reinterpret_cast<const float4*>(from + k);
+    to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
+  }
+}
+template <int M>
+__device__ __forceinline__ void store_column(float* to, const float (&from)[kRun<M>]) {
+#pragma unroll
+  for (int k = 0; k < kRun<M>; k += 4) {
+    *reinterpret_cast<float4*>(to + k) = {from[k], from[k + 1], from[k + 2], from[k + 3]};
   }
 }
 
+// body(c, row) for every channel and every run of rows: neighbouring lanes take neighbouring channels.
+template <int M, class Body>
+__device__ __forceinline__ void over_runs(int C, Body body) {
+  const int columns = (C + 31) / 32 * 32;
+  for (int i = threadIdx.x; i < columns * (M / kRun<M>); i += kBlock) {
+    const int c = i % columns;
+    if (c < C) body(c, i / columns * kRun<M>);
+  }
+}
+
+// h0[c][row] = unpooled z times r; zero past the last sample and the last channel.
+template <int M>
+__device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long n0, int rows, long n_all) {
+  over_runs<M>((d.C + 7) / 8 * 8, [&](int c, int row) {
+    float v[kRun<M>] = {};
+    if (c < d.C) {
+      load_run<M>(v, x.r, d, n0, row, rows, n_all, c);
+      const Held<M> held = unpooled<M>(x, d, n0, row, rows, n_all, c);
+#pragma unroll
+      for (int k = 0; k < kRun<M>; ++k) v[k] = held.here[k] ? v[k] * held.z[k] : 0.0f;
+    }
+    store_column<M>(h0 + c * kStride<M> + row, v);
+  });
+}
+
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock) forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
+__global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
   extern __shared__ __align__(16) float shared[];
-  float* slice = shared;
-  float* in = slice + kDepth * kCols;
-  float* out = in + net.widest * kStride<M>;
+  float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
   const int rows = rows_of<M>(d.P);
   const long n0 = static_cast<long>(blockIdx.x) * rows;
   load_h0<M>(in, x, d, n0, rows, n_all);
+  __syncthreads();
   for (int l = 0; l < net.L; ++l) {
     const float* bias = x.packed + net.bias[l];
     const bool last = l + 1 == net.L;
-    product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], slice, [&](int n, int row, float sum) {
-      sum += bias[n];
-      out[n * kStride<M> + row] = last ? sum : activate<A>(sum);
+    float* keep =
+        last || !x.saved ? nullptr : x.saved + (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
+    product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
+      const float b = bias[n];
+      for (float& y : v) y = last ? y + b : activate<A>(y + b);
+      store_vector(out + n * kStride<M> + row, v);
+      if (keep) store_vector(keep + n * M + row, v);
     });
     float* t = in;
     in = out;
@@ -205,35 +360,37 @@ __global__ void __launch_bounds__(kBlock) forward_kernel(Operands x, DnnSaafDims
   }
   const auto* table = reinterpret_cast<const float4*>(x.packed + net.table);
   const auto width = static_cast<float>(saaf_width(d.saaf)), per_width = static_cast<float>(1.0 / saaf_width(d.saaf));
-  const int columns = (d.C + 31) / 32 * 32;
-  for (int i = threadIdx.x; i < columns * (M / 4); i += kBlock) {
-    const int c = i % columns, row = i / columns * 4;
-    if (c >= d.C) continue;
-    const float4 h = *reinterpret_cast<const float4*>(in + c * kStride<M> + row);
-    const float v[4] = {h.x, h.y, h.z, h.w};
-    for (int k = 0; k < 4; ++k) {
-      const long n = n0 + row + k;
-      if (row + k >= rows || n >= n_all) continue;
-      float y = v[k];
-      if (d.use_saaf) {
-        const SaafPlace p = saaf_place(y, d.saaf.lo, width, per_width, d.saaf.S);
-        const float4 piece = table[static_cast<long>(p.region) * d.C + c];
-        y = piece.x + p.t * (piece.y + p.t * piece.z);
+  over_runs<M>(d.C, [&](int c, int row) {
+    float v[kRun<M>];
+    load_column<M>(v, in + c * kStride<M> + row);
+    if (d.use_saaf) {
+      float t[kRun<M>];
+      float4 piece[kRun<M>];
+#pragma unroll
+      for (int k = 0; k < kRun<M>; ++k) {
+        const SaafPlace p = saaf_place(v[k], d.saaf.lo, width, per_width, d.saaf.S);
+        t[k] = p.t;
+        piece[k] = __ldg(table + p.region * d.C + c);
       }
-      x.u[n * d.C + c] = y;
+#pragma unroll
+      for (int k = 0; k < kRun<M>; ++k) v[k] = piece[k].x + t[k] * (piece[k].y + t[k] * piece[k].z);
     }
-  }
+#pragma unroll
+    for (int k = 0; k < kRun<M>; ++k) {
+      const long n = n0 + row + k;
+      if (row + k < rows && n < n_all) x.u[n * d.C + c] = v[k];
+    }
+  });
 }
 
 // Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`.
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock) backward_kernel(Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
+__global__ void __launch_bounds__(kBlock, kBlocks)
+    backward_kernel(Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
   extern __shared__ __align__(16) float shared[];
-  float* slice = shared;
-  float* hidden = slice + kDepth * kCols;         // h_1 .. h_{L-1}, one after another
-  float* g = hidden + net.features * kStride<M>;  // gradient of the layer's output
-  float* below = g + net.widest * kStride<M>;     // of its input; h_0 in between
-  float* sums = below + net.widest * kStride<M>;  // (copies, 3, S+2, C)
+  float* g = shared;                          // gradient of a layer's output
+  float* h = g + net.widest * kStride<M>;     // its input
+  float* sums = h + net.widest * kStride<M>;  // (copies, 3, S+2, C)
   const int rows = rows_of<M>(d.P), regions = d.use_saaf ? d.saaf.S + 2 : 0, n_sums = regions * d.C;
   float* partial = x.partials + static_cast<long>(blockIdx.x) * net.n_grad;
   for (int i = threadIdx.x; i < copies * 3 * n_sums; i += kBlock) sums[i] = 0.0f;
@@ -243,91 +400,95 @@ __global__ void __launch_bounds__(kBlock) backward_kernel(Operands x, DnnSaafDim
   bool first = true;
   for (long tile = blockIdx.x; tile * rows < n_all; tile += gridDim.x, first = false) {
     const long n0 = tile * rows;
-    // Forward again: h_0 in `below`, the last layer's output in `g`.
-    __syncthreads();
-    load_h0<M>(below, x, d, n0, rows, n_all);
-    {
-      const float* in = below;
-      float* next = hidden;
-      for (int l = 0; l < net.L; ++l) {
-        const float* bias = x.packed + net.bias[l];
-        const bool last = l + 1 == net.L;
-        float* out = last ? g : next;
-        product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], slice,
-                   [&](int n, int row, float sum) {
-                     sum += bias[n];
-                     out[n * kStride<M> + row] = last ? sum : activate<A>(sum);
-                   });
-        in = out;
-        if (!last) next += net.width[l + 1] * kStride<M>;
+    // h_l as forward laid it down, or h_0 again.
+    const auto load_h = [&](int l) {
+      if (l == 0) return load_h0<M>(h, x, d, n0, rows, n_all);
+      const auto* from = reinterpret_cast<const float4*>(x.saved + (tile * net.features + net.saved[l]) * M);
+      const int n = (net.width[l] + 7) / 8 * 8 * (M / 4);
+#pragma unroll 8
+      for (int i = threadIdx.x; i < n; i += kBlock) {
+        *reinterpret_cast<float4*>(h + i / (M / 4) * kStride<M> + i % (M / 4) * 4) = __ldcs(from + i);
       }
+    };
+    __syncthreads();
+    load_h(net.L - 1);
+    __syncthreads();
+    {  // what the SAAF read, in `g`
+      const float* bias = x.packed + net.bias[net.L - 1];
+      product<M>(h, x.packed + net.forward[net.L - 1], net.width[net.L - 1], d.C, [&](int n, int row, auto& v) {
+        const float b = bias[n];
+        for (float& y : v) y += b;
+        store_vector(g + n * kStride<M> + row, v);
+      });
     }
     // Through the SAAF, in place. Each copy of the sums belongs to one run of threads, a channel to one thread of it.
-    const int runs = copies, per_run = kBlock / runs, run = threadIdx.x / per_run, thread = threadIdx.x % per_run;
-    for (int c = thread; run < runs && c < columns; c += per_run) {
+    const int per_run = kBlock / copies, run = threadIdx.x / per_run, thread = threadIdx.x % per_run;
+    for (int c = thread; run < copies && c < columns; c += per_run) {
       if (c >= d.C) continue;
       float* own = sums + run * 3 * n_sums + c;
-      for (int row = run * 4; row < M; row += runs * 4) {
-        float4* at = reinterpret_cast<float4*>(g + c * kStride<M> + row);
-        float v[4] = {at->x, at->y, at->z, at->w};
-        for (int k = 0; k < 4; ++k) {
-          const long n = n0 + row + k;
-          const float dy = row + k < rows && n < n_all ? x.du[n * d.C + c] : 0.0f;
-          if (!d.use_saaf) {
-            v[k] = dy;
-            continue;
+#pragma unroll 1
+      for (int row = run * kRun<M>; row < M; row += copies * kRun<M>) {
+        float v[kRun<M>], dy[kRun<M>];
+        load_run<M>(dy, x.du, d, n0, row, rows, n_all, c);
+        if (d.use_saaf) {
+          float4 piece[kRun<M>];
+          SaafPlace p[kRun<M>];
+          load_column<M>(v, g + c * kStride<M> + row);
+#pragma unroll
+          for (int k = 0; k < kRun<M>; ++k) {
+            p[k] = saaf_place(v[k], d.saaf.lo, width, per_width, d.saaf.S);
+            piece[k] = __ldg(table + p[k].region * d.C + c);
           }
-          const SaafPlace p = saaf_place(v[k], d.saaf.lo, width, per_width, d.saaf.S);
-          const float4 piece = table[static_cast<long>(p.region) * d.C + c];
-          v[k] = dy * (piece.y + 2.0f * p.t * piece.z);
-          if (dy != 0.0f) {
-            float* s = own + p.region * d.C;
-            s[0] += dy;
-            s[n_sums] += dy * p.t;
-            s[2 * n_sums] += dy * p.t * p.t;
+#pragma unroll
+          for (int k = 0; k < kRun<M>; ++k) {
+            if (dy[k] != 0.0f) {
+              float* s = own + p[k].region * d.C;
+              const float s0 = s[0], s1 = s[n_sums], s2 = s[2 * n_sums], t = p[k].t;
+              s[0] = s0 + dy[k], s[n_sums] = s1 + dy[k] * t, s[2 * n_sums] = s2 + dy[k] * t * t;
+            }
+            dy[k] *= piece[k].y + 2.0f * p[k].t * piece[k].z;
           }
         }
-        *at = {v[0], v[1], v[2], v[3]};
+        store_column<M>(g + c * kStride<M> + row, dy);
       }
     }
     __syncthreads();
-    // Down the layers, `g` being the gradient of what layer l gives.
-    const float* h = hidden + net.features * kStride<M>;
-    for (int l = net.L - 1; l > 0; --l) {
+    // Down the layers, `g` being the gradient of what layer l gives and `h` what it read.
+    for (int l = net.L - 1; l >= 0; --l) {
       const int O = net.width[l + 1], I = net.width[l];
-      h -= I * kStride<M>;
       row_sums<M>(partial + net.grad_bias[l], g, O, first);
       outer_product<M>(partial + net.grad[l], g, h, O, I, first);
-      product<M>(g, x.packed + net.backward[l], O, I, slice, [&](int n, int row, float sum) {
-        below[n * kStride<M> + row] = sum * activation_slope<A>(h[n * kStride<M> + row]);
+      product<M>(g, x.packed + net.backward[l], O, I, [&](int n, int row, auto& v) {
+        float* at = h + n * kStride<M> + row;
+        if (l > 0) {
+          float y[Rows<M>::W];
+          load_vector(y, at);
+#pragma unroll
+          for (int i = 0; i < Rows<M>::W; ++i) v[i] *= activation_slope<A>(y[i]);
+        }
+        store_vector(at, v);
       });
       float* t = g;
-      g = below;
-      below = t;
+      g = h;
+      h = t;
+      if (l == 0) break;
+      load_h(l - 1);
+      __syncthreads();
     }
-    // The first layer reads h_0, which was not kept.
-    load_h0<M>(below, x, d, n0, rows, n_all);
-    __syncthreads();
-    row_sums<M>(partial + net.grad_bias[0], g, net.width[1], first);
-    outer_product<M>(partial + net.grad[0], g, below, net.width[1], d.C, first);
-    product<M>(g, x.packed + net.backward[0], net.width[1], d.C, slice,
-               [&](int n, int row, float sum) { below[n * kStride<M> + row] = sum; });
     // dr = dh_0 unpooled(z); dz = the sum over its window, or at its position, of dh_0 r.
-    for (int i = threadIdx.x; i < columns * (M / 4); i += kBlock) {
-      const int c = i % columns, row = i / columns * 4;
-      if (c >= d.C) continue;
-      float4* at = reinterpret_cast<float4*>(below + c * kStride<M> + row);
-      float v[4] = {at->x, at->y, at->z, at->w};
-      for (int k = 0; k < 4; ++k) {
+    over_runs<M>(d.C, [&](int c, int row) {
+      float v[kRun<M>], r[kRun<M>];
+      load_run<M>(r, x.r, d, n0, row, rows, n_all, c);
+      const Held<M> held = unpooled<M>(x, d, n0, row, rows, n_all, c);
+      load_column<M>(v, g + c * kStride<M> + row);
+#pragma unroll
+      for (int k = 0; k < kRun<M>; ++k) {
         const long n = n0 + row + k;
-        if (row + k >= rows || n >= n_all) continue;
-        const float r = x.r[n * d.C + c], held = unpooled(x, d, n, c);
-        const bool here = d.unpool == Unpool::kHold || x.positions[n / d.P * d.C + c] == static_cast<int>(n % d.P);
-        x.dr[n * d.C + c] = v[k] * held;
-        v[k] = here ? v[k] * r : 0.0f;
+        if (row + k < rows && n < n_all) __stcs(x.dr + n * d.C + c, held.here[k] ? v[k] * held.z[k] : 0.0f);
+        v[k] = held.here[k] ? v[k] * r[k] : 0.0f;
       }
-      *at = {v[0], v[1], v[2], v[3]};
-    }
+      store_column<M>(g + c * kStride<M> + row, v);
+    });
     __syncthreads();
     const int P = d.P < rows ? d.P : rows, windows = rows / P;
     for (int i = threadIdx.x; i < columns * windows; i += kBlock) {
@@ -335,7 +496,7 @@ __global__ void __launch_bounds__(kBlock) backward_kernel(Operands x, DnnSaafDim
       const long n = n0 + static_cast<long>(window) * P;
       if (c >= d.C || n >= n_all) continue;
       float sum = 0.0f;
-      for (int row = window * P; row < (window + 1) * P; ++row) sum += below[c * kStride<M> + row];
+      for (int row = window * P; row < (window + 1) * P; ++row) sum += g[c * kStride<M> + row];
       // A window of several tiles is added up afterwards.
       (d.P <= M ? x.dz : x.dz_parts)[n / P * d.C + c] = sum;
     }
@@ -369,17 +530,19 @@ Plan plan_for(const Context& context, const DnnSaafDims& d) {
   while (plan.copies & (plan.copies - 1)) --plan.copies;
   for (const int M : {64, 32, 16}) {
     if (d.P > M && d.P % M != 0) continue;
-    const std::size_t row = sizeof(float) * static_cast<std::size_t>(M + 4), slice = sizeof(float) * kDepth * kCols;
-    plan.forward = slice + 2 * row * net.widest;
-    const std::size_t least = slice + row * (net.features + 2 * static_cast<std::size_t>(net.widest)) + sums;
+    const std::size_t buffer = sizeof(float) * static_cast<std::size_t>(M + 4) * net.widest;
+    plan.forward = net.widest <= 128 ? buffer : 2 * buffer;
+    const std::size_t least = 2 * buffer + sums;
     plan.backward = least + sums * static_cast<std::size_t>(plan.copies - 1);
     if (plan.backward > context.cuda->shared_max) plan.copies = 1, plan.backward = least;
     if (std::max(plan.forward, plan.backward) > context.cuda->shared_max) continue;
     const int rows = d.P <= M ? M / d.P * d.P : M;
     plan.M = M;
     plan.tiles = ceil_div(plan.n_all, rows);
-    const long resident = std::max<long>(1, static_cast<long>(context.cuda->shared_max / plan.backward));
-    plan.blocks = static_cast<int>(std::min<long>(plan.tiles, resident * context.cuda->n_sm));
+    // The system keeps 1 KiB of shared memory for each block.
+    const long resident = static_cast<long>((context.cuda->shared_max + 1024) / (plan.backward + 1024));
+    plan.blocks =
+        static_cast<int>(std::min<long>(plan.tiles, std::clamp<long>(resident, 1, kBlocks) * context.cuda->n_sm));
     return plan;
   }
   return plan;
@@ -443,7 +606,9 @@ std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims& d) {
 }
 
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
-  return plan_for(context, d).M ? 0 : Twin(context, d, nullptr, nullptr).saved_bytes;
+  const Plan plan = plan_for(context, d);
+  if (!plan.M) return Twin(context, d, nullptr, nullptr).saved_bytes;
+  return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
@@ -463,12 +628,15 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   const Net net(d);
   for (int l = 0; l < net.L; ++l) {
     const float *w = weights.w[l], *bias = weights.bias[l];
-    float *forward = packed + net.forward[l], *backward = packed + net.backward[l], *to_bias = packed + net.bias[l];
-    const long I = net.width[l], O = net.width[l + 1];
-    for_each(context, I * O, [=] __device__(long i) {
-      backward[i] = w[i];                 // (O,I), as it is
-      forward[i] = w[i % O * I + i / O];  // (I,O)
-      if (i < O) to_bias[i] = bias[i];
+    float *forward = packed + net.forward[l], *backward = packed + net.backward[l], *plain = packed + net.plain[l],
+          *to_bias = packed + net.bias[l];
+    const long I = net.width[l], O = net.width[l + 1], I64 = round_to(I, 64), O64 = round_to(O, 64);
+    for_each(context, I64 * O64, [=] __device__(long at) {
+      if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8) forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+      long o = at / I64, i = at - o * I64;
+      if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+      if (o < O && i < I) plain[o * I + i] = w[o * I + i];
+      if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
     });
   }
   if (!d.use_saaf) return;
@@ -484,7 +652,7 @@ void dnn_saaf_forward(const Context& context, float* u, float* saved, const floa
   const Plan plan = plan_for(context, d);
   const Net net(d);
   if (plan.M) {
-    const Operands x{r, z, nullptr, packed, positions, u, nullptr, nullptr, nullptr, nullptr};
+    const Operands x{r, z, nullptr, packed, positions, u, saved, nullptr, nullptr, nullptr, nullptr};
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
         launch(context, forward_kernel<M, A>, static_cast<unsigned>(plan.tiles), kBlock, plan.forward, x, d, net,
@@ -500,7 +668,7 @@ void dnn_saaf_forward(const Context& context, float* u, float* saved, const floa
   cafx::unpool_forward(context, twin.held, z, positions, pool, d.unpool);
   cafx::multiply_forward(context, twin.h[0], twin.held, r, n);
   for (int l = 0; l < d.L; ++l) {
-    cafx::dense_forward(context, twin.h[l + 1], twin.h[l], packed + net.backward[l], packed + net.bias[l], twin.op,
+    cafx::dense_forward(context, twin.h[l + 1], twin.h[l], packed + net.plain[l], packed + net.bias[l], twin.op,
                         Twin::layer(d, l));
   }
   if (d.use_saaf) {
@@ -518,20 +686,33 @@ struct Targets {
   float *w[kMaxDnnLayers], *bias[kMaxDnnLayers];
 };
 
-__global__ void finish_kernel(const __grid_constant__ Targets to, const float* partials, int blocks,
+// 32 neighbouring numbers to a block; eight rows of threads share the blocks' parts.
+__global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums, const float* partials, int blocks,
                               const __grid_constant__ Net net) {
-  const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (i >= net.grad_sums) return;
-  for (int l = net.L - 1; l >= 0; --l) {
-    if (i < net.grad[l]) continue;
-    const long weights = static_cast<long>(net.width[l]) * net.width[l + 1];
-    const bool is_bias = i >= net.grad_bias[l];
-    const long at = i - (is_bias ? net.grad_bias[l] : net.grad[l]);
-    if (at >= (is_bias ? net.width[l + 1] : weights)) return;  // between two tensors
-    double sum = 0.0;
-    for (int b = 0; b < blocks; ++b) sum += partials[b * net.n_grad + i];
-    (is_bias ? to.bias[l] : to.w[l])[at] += static_cast<float>(sum);
+  __shared__ double parts[8][32];
+  const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
+  double sum = 0.0;
+  if (i < net.n_grad) {
+#pragma unroll 4
+    for (int b = threadIdx.y; b < blocks; b += 8) sum += partials[b * net.n_grad + i];
+  }
+  parts[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || i >= net.n_grad) return;
+  for (int k = 1; k < 8; ++k) sum += parts[k][threadIdx.x];
+  if (i >= net.grad_sums) {
+    reinterpret_cast<float*>(sums)[i - net.grad_sums] = static_cast<float>(sum);
     return;
+  }
+  int l = net.L - 1;
+  while (i < net.grad[l]) --l;
+  const int I = net.width[l], O = net.width[l + 1];
+  if (i >= net.grad_bias[l]) {
+    const long o = i - net.grad_bias[l];
+    if (o < O) to.bias[l][o] += static_cast<float>(sum);
+  } else {
+    const int2 at = weight_at(static_cast<int>(i - net.grad[l]), I);
+    if (at.x < O && at.y < I) to.w[l][static_cast<long>(at.x) * I + at.y] += static_cast<float>(sum);
   }
 }
 
@@ -546,7 +727,7 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
     float* partials = scratch;
     auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<std::size_t>(plan.blocks) * net.n_grad);
     float* dz_parts = reinterpret_cast<float*>(sums + (d.saaf.S + 2) * static_cast<long>(d.C));
-    const Operands x{r, z, du, packed, positions, nullptr, dr, dz, partials, dz_parts};
+    const Operands x{r, z, du, packed, positions, nullptr, const_cast<float*>(saved), dr, dz, partials, dz_parts};
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
         launch(context, backward_kernel<M, A>, plan.blocks, kBlock, plan.backward, x, d, net, plan.n_all, plan.copies);
@@ -563,19 +744,8 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
     }
     Targets to{};
     for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
-    launch(context, finish_kernel, blocks_for(net.grad_sums), kThreads, 0, to, partials, plan.blocks, net);
+    launch(context, finish_kernel, blocks_for(net.n_grad, 32), dim3(32, 8), 0, to, sums, partials, plan.blocks, net);
     if (d.use_saaf) {
-      // A block's sums stand at the end of its part.
-      const long n = (static_cast<long>(d.saaf.S) + 2) * d.C;
-      const int blocks = plan.blocks;
-      for_each(context, n, [=] __device__(long i) {
-        double s0 = 0.0, s1 = 0.0, s2 = 0.0;
-        for (int b = 0; b < blocks; ++b) {
-          const float* part = partials + b * net.n_grad + net.grad_sums + 4 * i;
-          s0 += part[0], s1 += part[1], s2 += part[2];
-        }
-        sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
-      });
       float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
       const SaafDims saaf = d.saaf;
       for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
