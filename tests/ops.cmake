@@ -1,6 +1,7 @@
 # The oracle, and every op of kernels/ against it, on every instruction set of this build and this processor.
 add_library(cafx_reference STATIC ${CMAKE_CURRENT_LIST_DIR}/reference/reference.cpp
-                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp)
+                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp
+                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_student.cpp)
 target_link_libraries(cafx_reference PUBLIC cafx_kernels)
 
 add_library(cafx_managed OBJECT ${CMAKE_CURRENT_LIST_DIR}/ops/managed.cpp)
@@ -57,6 +58,9 @@ cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 
+# What students stand on; CPU alone. A few seconds.
+cafx_ops_test(test_student_ops ${ops_dir}/test_lstm.cpp ${ops_dir}/test_relative_error.cpp)
+
 function(cafx_golden_test name models)
   cafx_ops_test(${name} ${ARGN})
   target_compile_definitions(${name} PRIVATE CAFX_GOLDEN_DIR="${CMAKE_CURRENT_FUNCTION_LIST_DIR}/golden")
@@ -65,5 +69,6 @@ endfunction()
 
 cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
 cafx_golden_test(test_golden_model cafx_models ${ops_dir}/test_golden_model.cpp)
+cafx_golden_test(test_students cafx_models ${ops_dir}/test_students.cpp)
 cafx_gpu_test(test_golden_ops)
 cafx_gpu_test(test_golden_model TEST_FILTER "-*Thread*:*InstructionSet*:*Preset*:*Projection*")

@@ -2,6 +2,10 @@
 
 #include <fmt/ranges.h>
 
+#include <cstdlib>
+
+#include "host/distill/distill.h"
+#include "host/distill/student_file.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
@@ -25,8 +29,6 @@ void ConfigOptions::add_recordings_to(CLI::App& app) {
   app.add_option("wet", wet, "the wet file, or a folder of wet files with the same names");
 }
 
-namespace {
-
 void set_recordings(DataConfig& data, const std::string& dry, const std::string& wet) {
   if (dry.empty()) return;
   for (const std::string& path : {dry, wet}) {
@@ -46,8 +48,6 @@ void set_recordings(DataConfig& data, const std::string& dry, const std::string&
   data.dry = dry;
   if (!wet.empty()) data.wet = wet;
 }
-
-}  // namespace
 
 RunConfig ConfigOptions::resolve() const {
   std::string name = preset, text;
@@ -86,12 +86,25 @@ void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
   app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16");
 }
 
+void refuse_gpu(DeviceOptions& options, const std::string& what) {
+  if (options.device != "auto" && options.device != "cpu") {
+    throw Error("--device {}: {} are trained and played on the CPU; leave --device out, or give cpu", options.device,
+                what);
+  }
+  options.device = "cpu";
+}
+
 OwnedContext::OwnedContext(const DeviceOptions& options) {
   pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : available_threads());
   context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
   context.pool = pool.get();
   use_device(context, options.device);
   if (!options.precision.empty()) use_precision(context, options.precision);
+}
+
+double checkpoint_seconds() {
+  const char* text = std::getenv("CAFX_CHECKPOINT_SECONDS");
+  return text ? std::strtod(text, nullptr) : TrainOptions().checkpoint_seconds;
 }
 
 std::string text_of(const DeviceInfo& d) {
@@ -119,10 +132,9 @@ void write_text(const std::string& path, const std::string& text) {
   }
 }
 
-RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
-  RunData r;
-  r.config = read_run_config(run);
-  Fields fields = describe(r.config);
+namespace {
+
+void set_data_fields(Fields fields, const std::vector<std::string>& settings) {
   for (const std::string& setting : settings) {
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos || setting.rfind("data.", 0) != 0) {
@@ -130,8 +142,26 @@ RunData load_run_data(const std::filesystem::path& run, const std::vector<std::s
     }
     set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
   }
+}
+
+}  // namespace
+
+RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
+  RunData r;
+  r.config = read_run_config(run);
+  set_data_fields(describe(r.config), settings);
   r.data = load_dataset(r.config.data, r.config.model.sample_rate);
   r.split = split_dataset(r.data, r.config.data);
+  return r;
+}
+
+Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings,
+                           int sample_rate) {
+  DataConfig config = is_student_run(run) ? read_distill_config(run).data : read_run_config(run).data;
+  set_data_fields(prefixed("data", describe(config)), settings);
+  Recordings r;
+  r.data = load_dataset(config, sample_rate);
+  r.split = split_dataset(r.data, config);
   return r;
 }
 

@@ -34,6 +34,10 @@ void add_bench(CLI::App&, Run&);
 void add_doctor(CLI::App&, Run&);
 void add_sweep(CLI::App&, Run&);
 void add_reproduce(CLI::App&, Run&);
+void add_distill(CLI::App&, Run&);
+
+// What recordings given as paths mean: the folder of an IDMT data set, two files, or two folders.
+void set_recordings(DataConfig&, const std::string& dry, const std::string& wet);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {
@@ -56,12 +60,21 @@ struct DeviceOptions {
   void add_precision_to(CLI::App&, const std::string& help);
 };
 
+// Students have CPU kernels alone: `auto` means the CPU, a GPU that was asked for is refused.
+void refuse_gpu(DeviceOptions&, const std::string& what);
+
 // A context with threads of its own.
 struct OwnedContext {
   explicit OwnedContext(const DeviceOptions&);
   std::unique_ptr<ThreadPool> pool;
   Context context;
 };
+
+// CAFX_CHECKPOINT_SECONDS: time between checkpoints; 0 saves at every step, as the tests do.
+double checkpoint_seconds();
+
+// `cafx resume` on the run of a student.
+int resume_student(const std::string& folder, const DeviceOptions&, bool json, bool quiet);
 
 struct DeviceInfo;
 std::string text_of(const DeviceInfo&);  // a line, ended
@@ -77,6 +90,12 @@ struct RunData {
   Split split;
 };
 RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings);
+// The recordings of a run of a model or of a student, at any rate.
+struct Recordings {
+  Dataset data;
+  Split split;
+};
+Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings, int sample_rate);
 const std::vector<int>& part_of(const Split&, const std::string& part);
 
 }  // namespace cafx

@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   add_resume(app, run);
   add_eval(app, run);
   add_render(app, run);
+  add_distill(app, run);
   add_export(app, run);
   add_import(app, run);
   add_info(app, run);

@@ -1,9 +1,9 @@
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "datasets/check.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
+#include "host/distill/student_file.h"
 #include "host/eval/eval.h"
 #include "host/export/model_file.h"
 #include "host/train/frames.h"
@@ -16,12 +16,6 @@
 namespace cafx {
 
 namespace {
-
-// CAFX_CHECKPOINT_SECONDS: time between checkpoints; 0 saves at every step, as the tests do.
-double checkpoint_seconds() {
-  const char* text = std::getenv("CAFX_CHECKPOINT_SECONDS");
-  return text ? std::strtod(text, nullptr) : TrainOptions().checkpoint_seconds;
-}
 
 struct TrainArguments {
   ConfigOptions config;
@@ -127,6 +121,15 @@ int train_command(const TrainArguments& args) {
 }
 
 int resume_command(const TrainArguments& args) {
+  if (is_student_run(args.out)) {
+    DeviceOptions device = args.device;
+    refuse_gpu(device, "students");
+    if (!args.gpus.empty()) throw Error("--gpus {}: students are trained on the CPU", args.gpus);
+    if (!device.precision.empty() && device.precision != "fp32") {
+      throw Error("--precision {}: students are trained in fp32", device.precision);
+    }
+    return resume_student(args.out, device, args.json, args.quiet);
+  }
   TrainDisplay display(args.quiet);
   TrainOptions options;
   options.folder = args.out;

@@ -33,6 +33,12 @@ nlohmann::ordered_json json_of(const Metrics& metrics) {
 
 Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& data, const std::vector<int>& which,
                     const std::string& part, int hop) {
+  return evaluate([&](const std::vector<float>& x) { return render_signal(model, context, x.data(), x.size(), hop); },
+                  model.geometry().sample_rate, context, data, which, part, hop);
+}
+
+Evaluation evaluate(const Play& play, int sample_rate, const Context& context, const Dataset& data,
+                    const std::vector<int>& which, const std::string& part, int hop) {
   if (which.empty())
     throw Error("no note is in the {} part of the split; raise data.{} or choose another --part", part, part);
   Evaluation e;
@@ -44,16 +50,16 @@ Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& da
     r.note = pair.name;
     r.dry_file = pair.dry_path.string();
     r.wet_file = pair.wet_path.string();
-    r.seconds = static_cast<double>(pair.dry.size()) / model.geometry().sample_rate;
+    r.seconds = static_cast<double>(pair.dry.size()) / sample_rate;
     r.input = pair.dry;
     r.target = pair.wet;
-    r.output = render_signal(model, context, pair.dry.data(), pair.dry.size(), hop);
+    r.output = play(pair.dry);
     e.notes.push_back(std::move(r));
   }
   // Rendering has all threads for itself; of the metrics each note takes one.
   const auto measured = [&](int i, int) {
     NoteResult& r = e.notes[static_cast<std::size_t>(i)];
-    const Measure measure(r.target, model.geometry().sample_rate);
+    const Measure measure(r.target, sample_rate);
     r.model = measure(r.output);
     r.dry = measure(r.input);
   };
@@ -69,10 +75,10 @@ Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& da
 
 std::string to_text(const Evaluation& e) {
   std::string text = fmt::format(
-      "{} notes of the {} part, rendered at hop {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}   "
+      "{} notes of the {} part, {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}   "
       "{:>9}\n",
-      e.notes.size(), e.part, e.hop, "note", "MAE", "MAE lvl", "ESR", "ESR pre", "MFCC cos", "MS-MSE", "MR-STFT",
-      "attack dB", "decay dB", "ESR dry");
+      e.notes.size(), e.part, e.hop > 0 ? fmt::format("rendered at hop {}", e.hop) : "played sample by sample", "note",
+      "MAE", "MAE lvl", "ESR", "ESR pre", "MFCC cos", "MS-MSE", "MR-STFT", "attack dB", "decay dB", "ESR dry");
   const auto line = [&](const std::string& name, const Metrics& m) {
     text += fmt::format("{:<24}", name);
     for (const MetricName& metric : kMetricNames) text += fmt::format(" {:9.5f}", m.*metric.value);

@@ -1,6 +1,7 @@
 // host/eval/eval.h -- a model on notes it never saw: whole waveforms, put together by overlap-add.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,12 +20,16 @@ struct NoteResult {
 };
 
 struct Evaluation {
-  int hop = 0;       // of the rendering, in samples
+  int hop = 0;       // of the rendering, in samples; 0: not by frames
   std::string part;  // "test", "validation", "train", "all"
   std::vector<NoteResult> notes;
   Metrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
 };
 
+// `play` gives as many samples as it gets, at `sample_rate`.
+using Play = std::function<std::vector<float>(const std::vector<float>&)>;
+Evaluation evaluate(const Play& play, int sample_rate, const Context&, const Dataset&, const std::vector<int>& which,
+                    const std::string& part, int hop);
 Evaluation evaluate(FrameModel&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
                     int hop);
 

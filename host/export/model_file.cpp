@@ -46,6 +46,10 @@ Safetensors read_weights(const std::filesystem::path& path) {
         "training wrote, or make one of weights trained elsewhere by 'cafx import'",
         path.string(), format == file.metadata.end() ? "none" : format->second);
   }
+  if (file.metadata["model"] == "student") {
+    throw Error("{}: is a student ({}), where a CAFx model is wanted; render, eval and export take students",
+                path.string(), file.metadata["kind"]);
+  }
   if (file.metadata["format_version"] != kFormatVersion) {
     throw Error("{}: model format {} is not known, this cafx {} reads {}; use a newer cafx", path.string(),
                 file.metadata["format_version"], kVersion, kFormatVersion);

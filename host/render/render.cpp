@@ -282,9 +282,12 @@ std::vector<float> render_signal(FrameModel& model, const Context& context, cons
   return out;
 }
 
-RenderStats render_file(FrameModel& model, const Context& context, const std::filesystem::path& in,
-                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
-                        int stream_block) {
+namespace {
+
+// A file through push(samples, out) and finish(out), which work at `rate`.
+template <class Push, class Finish>
+RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate, Push push,
+                      Finish finish, const std::function<void(double)>& progress) {
   const auto started = std::chrono::steady_clock::now();
   probe_audio(in);
   SF_INFO info{};
@@ -316,22 +319,7 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
 
   RenderStats stats;
   stats.channels_in = info.channels;
-  const int rate = model.geometry().sample_rate;
   Resampler down(info.samplerate, rate), up(rate, info.samplerate);
-  std::unique_ptr<Renderer> whole;
-  std::unique_ptr<BlockRenderer> blocks;
-  if (stream_block > 0) {
-    blocks = std::make_unique<BlockRenderer>(model, context, hop, stream_block);
-  } else {
-    whole = std::make_unique<Renderer>(model, context, hop);
-  }
-  const auto push = [&](const std::vector<float>& x, std::vector<float>& y) {
-    if (blocks) {
-      blocks->push(x.data(), x.size(), y);
-    } else {
-      whole->push(x.data(), x.size(), y);
-    }
-  };
   constexpr sf_count_t kBlock = 1 << 16;
   const auto channels = static_cast<std::size_t>(info.channels);
   std::vector<float> block(static_cast<std::size_t>(kBlock) * channels), mono, rendered;
@@ -364,12 +352,7 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
   }
   rendered.clear();
   if (rate != info.samplerate) push(down(nullptr, 0), rendered);
-  if (blocks) {
-    blocks->finish(rendered);
-    blocks->report(stats);
-  } else {
-    whole->finish(rendered);
-  }
+  finish(rendered);
   if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
   if (rate != info.samplerate) write(up(nullptr, 0));
   if (n_written < n_read) write(std::vector<float>(static_cast<std::size_t>(n_read - n_written), 0.0f));
@@ -382,6 +365,39 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
   stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (is_float) stats.clipped = 0;
   return stats;
+}
+
+}  // namespace
+
+RenderStats render_file(FrameModel& model, const Context& context, const std::filesystem::path& in,
+                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
+                        int stream_block) {
+  const int rate = model.geometry().sample_rate;
+  if (stream_block > 0) {
+    BlockRenderer blocks(model, context, hop, stream_block);
+    RenderStats stats = play_file(
+        in, out, rate, [&](const std::vector<float>& x, std::vector<float>& y) { blocks.push(x.data(), x.size(), y); },
+        [&](std::vector<float>& y) { blocks.finish(y); }, progress);
+    blocks.report(stats);
+    return stats;
+  }
+  Renderer whole(model, context, hop);
+  return play_file(
+      in, out, rate, [&](const std::vector<float>& x, std::vector<float>& y) { whole.push(x.data(), x.size(), y); },
+      [&](std::vector<float>& y) { whole.finish(y); }, progress);
+}
+
+RenderStats render_file(StudentStream& stream, int rate, const std::filesystem::path& in,
+                        const std::filesystem::path& out, const std::function<void(double)>& progress) {
+  stream.reset();
+  return play_file(
+      in, out, rate,
+      [&](const std::vector<float>& x, std::vector<float>& y) {
+        const std::size_t at = y.size();
+        y.resize(at + x.size());
+        stream.process(y.data() + at, x.data(), static_cast<long>(x.size()));
+      },
+      [](std::vector<float>&) {}, progress);
 }
 
 }  // namespace cafx

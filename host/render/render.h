@@ -17,6 +17,7 @@
 
 #include "kernels/device/context.h"
 #include "models/model.h"
+#include "models/student/student.h"
 
 namespace cafx {
 
@@ -65,5 +66,8 @@ struct RenderStats {
 // model runs as a real-time effect does (host/render/stream.h), in blocks of that many samples of its own rate: to the same bits.
 RenderStats render_file(FrameModel&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
                         int hop, const std::function<void(double)>& progress, int stream_block = 0);
+// The same of a student, from rest, at its rate.
+RenderStats render_file(StudentStream&, int rate, const std::filesystem::path& in, const std::filesystem::path& out,
+                        const std::function<void(double)>& progress);
 
 }  // namespace cafx

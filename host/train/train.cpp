@@ -431,7 +431,13 @@ RunConfig read_run_config(const std::filesystem::path& folder) {
   RunConfig config;
   Fields fields = describe(config);
   const auto path = folder / "config.toml";
-  read_toml(fields, RunFolder::read(path), path.string());
+  const std::string text = RunFolder::read(path);
+  if (text.find("\n[student]\n") != std::string::npos) {
+    throw Error(
+        "{}: is the run of a student, where one of CAFx is wanted; resume, render, eval and export take students",
+        folder.string());
+  }
+  read_toml(fields, text, path.string());
   return config;
 }
 

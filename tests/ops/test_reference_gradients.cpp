@@ -1,35 +1,13 @@
 // The oracle's own gradients against central differences, in double: 1e-7 + 1e-6 |ref|, for every element.
-#include "tests/ops/op_test.h"
+#include "tests/ops/differences.h"
 #include "tests/reference/reference_cafx.h"
 
 namespace cafx::reference {
 namespace {
 
+using op_test::dot;
+using op_test::expect_gradient;
 using op_test::random;
-
-double dot(const Vec& a, const Vec& b) {
-  double s = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) s += a[i] * b[i];
-  return s;
-}
-
-// Compares `gradient` with the differences of f() in each number of x.
-template <class F>
-void expect_gradient(const std::string& what, Vec& x, const Vec& gradient, F f) {
-  ASSERT_EQ(x.size(), gradient.size()) << what;
-  constexpr double kStep = 1e-5;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const double before = x[i];
-    x[i] = before + kStep;
-    const double above = f();
-    x[i] = before - kStep;
-    const double below = f();
-    x[i] = before;
-    const double difference = (above - below) / (2 * kStep), err = std::abs(gradient[i] - difference);
-    EXPECT_TRUE(err <= 1e-7 + 1e-6 * std::abs(difference))
-        << what << "[" << i << "] is " << gradient[i] << ", differences give " << difference;
-  }
-}
 
 // No number within 0.1 of 0, where abs and relu have their corner.
 Vec random_off_zero(long n, std::uint64_t seed) {

@@ -1,0 +1,84 @@
+#include "host/distill/nam_file.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The shortest text that gives the same float back.
+double shortest(float x) { return std::stod(fmt::format("{}", x)); }
+
+Json config_of(const StudentConfig& c) {
+  return {{"input_size", 1}, {"hidden_size", c.hidden}, {"num_layers", c.layers}};
+}
+
+}  // namespace
+
+std::vector<float> nam_weights(const Student& student) {
+  const StudentConfig& c = student.config();
+  std::vector<float> all;
+  const auto add = [&](const std::string& name) {
+    for (const ParamSpec& p : student.params()) {
+      if (p.name == name) all.insert(all.end(), student.data() + p.offset, student.data() + p.offset + p.size);
+    }
+  };
+  Context context;
+  context.isa = best_isa();
+  const std::vector<float> rest = lstm_rest(context, student);
+  for (int l = 0; l < c.layers; ++l) {
+    const std::string layer = "lstm." + std::to_string(l);
+    add(layer + ".weight");
+    add(layer + ".bias");
+    all.insert(all.end(), rest.begin() + 2L * l * c.hidden, rest.begin() + 2L * (l + 1) * c.hidden);
+  }
+  add("head.weight");
+  add("head.bias");
+  return all;
+}
+
+std::string nam_text(const StudentFile& file, const std::string& name) {
+  const Student& student = *file.student;
+  Json json;
+  json["version"] = kNamVersion;
+  json["architecture"] = student.config().kind == "lstm" ? "LSTM" : "WaveNet";
+  json["config"] = config_of(student.config());
+  json["weights"] = Json::array();
+  for (const float w : nam_weights(student)) json["weights"].push_back(shortest(w));
+  json["sample_rate"] = student.config().sample_rate;
+  Json metadata, ours;
+  metadata["name"] = name;
+  ours["version"] = kVersion;
+  ours["kind"] = student.config().kind;
+  const auto quality = file.metadata.find("quality");
+  if (quality != file.metadata.end()) {
+    const Json measured = Json::parse(quality->second, nullptr, false);
+    if (measured.is_object()) {
+      ours["quality"] = measured;
+      if (measured.contains("student_target") && measured["student_target"].contains("esr")) {
+        metadata["training"]["validation_esr"] = measured["student_target"]["esr"];
+      }
+    }
+  }
+  for (const char* key : {"run_hash", "teacher", "licence"}) {
+    const auto found = file.metadata.find(key);
+    if (found != file.metadata.end()) ours[key] = found->second;
+  }
+  metadata["cafx"] = ours;
+  json["metadata"] = metadata;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void save_nam(const std::filesystem::path& path, const StudentFile& file, const std::string& name) {
+  const std::string text = nam_text(file, name);
+  write_file_atomically(path, text.data(), text.size());
+}
+
+}  // namespace cafx

@@ -1,0 +1,37 @@
+// kernels/lstm/lstm.h -- a layer of long short-term memory over a block of samples of several streams.
+//
+//   z[t] = bias + w [x[t], h[t-1]]      i, f, o = sigmoid, g = tanh of the rows of z, in this order: i, f, g, o
+//   c[t] = f c[t-1] + i g               h[t] = o tanh(c[t])
+//
+// Source   Hochreiter & Schmidhuber 1997; order of the gates as in PyTorch, whose two biases are one here: what a .nam file
+//          holds.
+// Shapes   x, dx (T,B,I)   h, c (T+1,B,H): row 0 is the state before the block, read; rows 1..T are written
+//          gates (T,B,4H), after their activations; may be null in forward, which then keeps none
+//          w, dw (4H,I+H)   bias, dbias (4H)   dh (T,B,H): gradient of rows 1..T of h
+//          Time is outermost: a step of the recurrence reads one row of every stream.
+// Grads    dx = (may be null)   dw +=   dbias +=      None for the state before the block: back-propagation ends there.
+// Saved    x, h, c, gates.
+// Scratch  lstm_forward_scratch and lstm_backward_scratch bytes.   In place: no.
+// Errors   sizes >= 1: CheckError with the numbers.
+// Bits     same input, same device and instruction set: same bits, however a block is divided into calls of forward.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/device/context.h"
+
+namespace cafx {
+
+struct LstmDims {
+  int T, B, I, H;
+};
+inline constexpr int kLstmChunk = 64;  // samples whose gates' gradient is held at a time
+
+std::size_t lstm_forward_scratch(const Context&, LstmDims);  // bytes
+void lstm_forward(const Context&, float* h, float* c, float* gates, const float* x, const float* w, const float* bias,
+                  void* scratch, LstmDims);
+std::size_t lstm_backward_scratch(const Context&, LstmDims);  // bytes
+void lstm_backward(const Context&, float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h,
+                   const float* c, const float* gates, const float* w, void* scratch, LstmDims);
+
+}  // namespace cafx

@@ -1,0 +1,83 @@
+#include "kernels/lstm/lstm.h"
+
+#include "kernels/pointwise/pointwise_cpu.h"
+#include "kernels/simd/gemm.h"
+
+namespace cafx::CAFX_ISA_NS {
+
+// One sample after the other, all streams together: a product with the weights of h, then the gates.
+void lstm_forward(float* h, float* c, float* gates, const float* x, const float* w, const float* bias, void* scratch,
+                  LstmDims d) {
+  const int H = d.H, G = 4 * d.H;
+  const long BI = static_cast<long>(d.B) * d.I, BH = static_cast<long>(d.B) * H, BG = static_cast<long>(d.B) * G;
+  float* w_t = static_cast<float*>(scratch);          // (I+H,4H)
+  float* own = w_t + static_cast<long>(d.I + H) * G;  // (B,4H)
+  transpose(w_t, w, G, d.I + H);
+  for (int t = 0; t < d.T; ++t) {
+    float* z_t = gates ? gates + t * BG : own;
+    gemm(d.B, G, d.I, x + t * BI, d.I, 1, w_t, G, z_t, G, GemmInit::kBias, bias);
+    gemm(d.B, G, H, h + t * BH, H, 1, w_t + static_cast<long>(d.I) * G, G, z_t, G, GemmInit::kAdd);
+    for (int b = 0; b < d.B; ++b) {
+      float* z = z_t + static_cast<long>(b) * G;
+      const float* c_before = c + t * BH + static_cast<long>(b) * H;
+      float *c_now = c + (t + 1) * BH + static_cast<long>(b) * H, *h_now = h + (t + 1) * BH + static_cast<long>(b) * H;
+      for_vectors(2 * H, [&](long j, int m) { store_m(z + j, vsigmoid(load_m(z + j, m)), m); });
+      for_vectors(H, [&](long j, int m) {
+        const vf i = load_m(z + j, m), f = load_m(z + H + j, m);
+        const vf g = vtanh(load_m(z + 2 * H + j, m)), o = vsigmoid(load_m(z + 3 * H + j, m));
+        const vf now = f * load_m(c_before + j, m) + i * g;
+        store_m(z + 2 * H + j, g, m);
+        store_m(z + 3 * H + j, o, m);
+        store_m(c_now + j, now, m);
+        store_m(h_now + j, o * vtanh(now), m);
+      });
+    }
+  }
+}
+
+// From the last sample to the first; the products that sum over time are made once for each chunk.
+void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h, const float* c,
+                   const float* gates, const float* w, void* scratch, LstmDims d) {
+  const int H = d.H, G = 4 * d.H, in = d.I + d.H;
+  const long BI = static_cast<long>(d.B) * d.I, BH = static_cast<long>(d.B) * H, BG = static_cast<long>(d.B) * G;
+  float* dw_t = static_cast<float*>(scratch);    // (I+H,4H)
+  float* dz = dw_t + static_cast<long>(in) * G;  // (chunk,B,4H)
+  float* later = dz + kLstmChunk * BG;           // (B,H): what the next sample's gates say of h
+  float* dc = later + BH;                        // (B,H)
+  for (long i = 0; i < static_cast<long>(in) * G; ++i) dw_t[i] = 0.0f;
+  for (long i = 0; i < BH; ++i) later[i] = dc[i] = 0.0f;
+  for (int end = d.T; end > 0; end -= kLstmChunk) {
+    const int begin = end > kLstmChunk ? end - kLstmChunk : 0;
+    for (int t = end - 1; t >= begin; --t) {
+      float* dz_t = dz + (t - begin) * BG;
+      for (int b = 0; b < d.B; ++b) {
+        const float* a = gates + t * BG + static_cast<long>(b) * G;
+        float* out = dz_t + static_cast<long>(b) * G;
+        const long row = static_cast<long>(b) * H;
+        for_vectors(H, [&](long j, int m) {
+          const vf i = load_m(a + j, m), f = load_m(a + H + j, m), g = load_m(a + 2 * H + j, m),
+                   o = load_m(a + 3 * H + j, m);
+          const vf tanh_c = vtanh(load_m(c + (t + 1) * BH + row + j, m));
+          const vf dh_now = load_m(dh + t * BH + row + j, m) + load_m(later + row + j, m);
+          const vf dc_now = load_m(dc + row + j, m) + dh_now * o * (1.0f - tanh_c * tanh_c);
+          store_m(out + j, dc_now * g * i * (1.0f - i), m);
+          store_m(out + H + j, dc_now * load_m(c + t * BH + row + j, m) * f * (1.0f - f), m);
+          store_m(out + 2 * H + j, dc_now * i * (1.0f - g * g), m);
+          store_m(out + 3 * H + j, dh_now * tanh_c * o * (1.0f - o), m);
+          store_m(dc + row + j, dc_now * f, m);
+        });
+      }
+      gemm(d.B, H, G, dz_t, G, 1, w + d.I, in, later, H, GemmInit::kZero);
+    }
+    const int rows = (end - begin) * d.B;
+    gemm(d.I, G, rows, x + begin * BI, 1, d.I, dz, G, dw_t, G, GemmInit::kAdd);
+    gemm(H, G, rows, h + begin * BH, 1, H, dz, G, dw_t + static_cast<long>(d.I) * G, G, GemmInit::kAdd);
+    add_column_sums(dbias, dz, rows, G, G);
+    if (dx) gemm(rows, d.I, G, dz, G, 1, w, in, dx + begin * BI, d.I, GemmInit::kZero);
+  }
+  for (int g = 0; g < G; ++g) {
+    for (int k = 0; k < in; ++k) dw[static_cast<long>(g) * in + k] += dw_t[static_cast<long>(k) * G + g];
+  }
+}
+
+}  // namespace cafx::CAFX_ISA_NS

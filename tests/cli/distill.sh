@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# A student from a teacher and from recordings, over the whole path: distil, resume after kill -9 to the same bits, any
+# number of threads, eval, render, export; and what is refused. About 5 s.
+. "$(dirname "$0")/common.sh"
+note=$(find "$root/datasets/notes" -name 'G61-55400-1111*' | sort | head -1)
+notes=(--set data.setting=2 --set data.test_notes=G61-55400,G71-55400)
+tiny=(--preset lstm-nano --set student.lstm.hidden=6 --set train.epochs=3 --set train.segment_seconds=0.2 --quiet)
+
+"$cafx" train "${small[@]}" --set train.epochs=2 --set train.pretrain_epochs=0 --set train.refine_epochs=0 --out "$work/teacher" >/dev/null ||
+  fail "the teacher's training"
+
+# From the teacher: same bits for any number of threads.
+for threads in 1 2; do
+  "$cafx" distill "$work/teacher" "${tiny[@]}" --threads $threads --out "$work/student$threads" >"$work/out" || fail "distil with $threads threads"
+done
+grep -q "student against teacher" "$work/out" || fail "the loss of quality is not printed: $(cat "$work/out")"
+grep -q "teacher against recording" "$work/out" || fail "the teacher's own error is not printed"
+for file in best.safetensors metrics.csv; do
+  cmp "$work/student1/$file" "$work/student2/$file" || fail "$file depends on the number of threads"
+done
+
+# Killed at any moment, it ends in the same bits.
+kills=0
+CAFX_CHECKPOINT_SECONDS=0 "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/killed" >/dev/null 2>&1 &
+pid=$!
+while [ ! -f "$work/killed/checkpoint.safetensors" ] && kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -9 $pid 2>/dev/null && kills=1
+wait $pid 2>/dev/null
+for wait in 0.3 0.4; do
+  CAFX_CHECKPOINT_SECONDS=0 timeout -s KILL $wait "$cafx" resume "$work/killed" --quiet >/dev/null 2>&1 || kills=$((kills + 1))
+done
+"$cafx" resume "$work/killed" --quiet >/dev/null || fail "resume"
+[ $kills -gt 0 ] || fail "nothing was killed"
+for file in best.safetensors metrics.csv; do cmp "$work/student1/$file" "$work/killed/$file" || fail "$file after kill -9"; done
+"$cafx" resume "$work/killed" --quiet | grep -q "student against teacher" || fail "a finished run is reported"
+
+# From recordings: two files and a folder, another rate, the other command line.
+wet=$(find "$root/datasets/notes" -name 'G61-55400-4412*' | sort | head -1)
+"$cafx" distill --data "$note" "$wet" "${tiny[@]}" --set data.segment_seconds=0.4 --json --out "$work/files" >"$work/out" || fail "distil two files"
+grep -q '"sample_rate":16000' "$work/out" || fail "the rate is not that of the recordings: $(cat "$work/out")"
+"$cafx" distill --data "$root/datasets/notes" "${notes[@]}" "${tiny[@]}" --rate 48000 --set train.epochs=1 --out "$work/fast" >/dev/null ||
+  fail "distil at 48 kHz"
+"$cafx" distill "$work/teacher" "${tiny[@]}" --rate 24000 --set train.epochs=1 --out "$work/other" >/dev/null || fail "a teacher at another rate"
+
+# Eval, render, export.
+"$cafx" eval "$work/student1" --json - >"$work/out" || fail "eval"
+grep -q '"esr"' "$work/out" || fail "eval says no ESR"
+"$cafx" render "$work/student1" "$note" "$work/a.wav" --quiet || fail "render"
+"$cafx" export "$work/student1" -o "$work/student.safetensors" >"$work/out" || fail "export to safetensors"
+"$cafx" render "$work/student.safetensors" "$note" "$work/b.wav" --quiet || fail "render from the file"
+cmp "$work/a.wav" "$work/b.wav" || fail "the file does not play as the run"
+"$cafx" eval "$work/student.safetensors" --data "$work/teacher" >/dev/null || fail "eval of a file, with a teacher's data"
+"$cafx" export "$work/student1" -o "$work/x.nam" >"$work/out" 2>"$work/err" || fail "export to .nam"
+grep -q "student against recording" "$work/out" || fail "export does not print the loss of quality"
+grep -q "rate 48000" "$work/err" || fail "no warning of 16 kHz: $(cat "$work/err")"
+python3 - "$work/x.nam" <<'P' || fail "the .nam file"
+import json, sys
+m = json.load(open(sys.argv[1]))
+assert m["version"] == "0.5.4" and m["architecture"] == "LSTM" and m["sample_rate"] == 16000, m["version"]
+assert len(m["weights"]) == 4 * 6 * 7 + 24 + 12 + 7, len(m["weights"])
+assert m["metadata"]["name"] == "student1"
+q = m["metadata"]["cafx"]["quality"]
+assert set(q) == {"part", "notes", "student_target", "teacher_target", "student_teacher"}, q
+assert m["metadata"]["training"]["validation_esr"] == q["student_target"]["esr"]
+P
+"$cafx" export "$work/fast" -o "$work/fast.nam" >/dev/null 2>"$work/err" || fail "export at 48 kHz"
+[ -s "$work/err" ] && fail "a warning at 48 kHz: $(cat "$work/err")"
+
+# Refused, each in one line.
+refuses "CAFx as .nam" "cafx distill" "$cafx" export "$work/teacher" -o "$work/no.nam"
+refuses "a student as ONNX" "student" "$cafx" export "$work/student1" -o "$work/no.onnx"
+refuses "a student on a GPU" "CPU" "$cafx" distill "$work/teacher" --device cuda --out "$work/no"
+refuses "a student's hop" "sample by sample" "$cafx" render "$work/student1" "$note" "$work/no.wav" --hop 64
+refuses "a student as a teacher" "run of a student" "$cafx" distill "$work/student1" --out "$work/no"
+refuses "nothing to learn from" "nothing to learn from" "$cafx" distill --out "$work/no"
+refuses "an unknown student" "lstm-nano" "$cafx" distill "$work/teacher" --preset lstm-nan --out "$work/no"
+refuses "an unknown setting" "student.lstm.hidden" "$cafx" distill "$work/teacher" --set student.lstm.hiden=3 --out "$work/no"
+refuses "no loss" "both 0" "$cafx" distill "$work/teacher" --set train.esr=0 --out "$work/no"
+refuses "a folder in use" "holds a run already" "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/student1"
+refuses "a weights file without notes" "\-\-data" "$cafx" distill "$work/teacher/best.safetensors" --out "$work/no"
+refuses "the page of a student" "is a student" "$cafx" report "$work/student1"
+refuses "no such teacher" "no such file" "$cafx" distill "$work/nowhere" --out "$work/no"
+head -c -40 "$work/student.safetensors" >"$work/cut.safetensors"
+refuses "a file cut off" "cut.safetensors" "$cafx" render "$work/cut.safetensors" "$note" "$work/no.wav"
+for made in no no.nam no.onnx no.wav; do [ -e "$work/$made" ] && fail "a refused command left $made"; done
+finish

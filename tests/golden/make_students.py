@@ -1,0 +1,66 @@
+#!/usr/bin/python3
+"""Makes students.safetensors with PyTorch (Debian's python3-torch, 1.13), in double precision on the CPU.
+
+    /usr/bin/python3 tests/golden/make_students.py
+
+As make_golden.py: float32 in, computed in float64, stored as float32; torch.nn.LSTM, autograd's gradients.
+"""
+import json
+
+import torch
+import torch.nn.functional as F
+
+from make_golden import Random, write_safetensors
+
+
+def relative_error(y, target, esr, mae, pre_emphasis):
+    """Sum over t of p^2 esr + |e| mae, over all segments."""
+    e = y - target
+    p = e - pre_emphasis * F.pad(e, (1, 0))[:, :-1]
+    return (p ** 2 * esr[:, None]).sum() + (e.abs() * mae[:, None]).sum()
+
+
+def make_lstm(out, hidden, layers, seed):
+    """Segments of a context and two blocks: the state goes on, gradients do not."""
+    r, B, context, block = Random(seed), 11, 40, 70
+    prefix = "lstm%d." % layers
+    p = {}
+    for layer in range(layers):
+        inputs = 1 if layer == 0 else hidden
+        p["lstm.%d.weight" % layer] = r(4 * hidden, inputs + hidden, scale=hidden ** -0.5)
+        p["lstm.%d.bias" % layer] = r(4 * hidden, scale=hidden ** -0.5)
+    p["head.weight"], p["head.bias"] = r(1, hidden, scale=hidden ** -0.5), r(1, scale=0.5)
+    x, target = r(B, context + 2 * block).detach(), r(B, 2 * block).detach()
+    esr, mae = r(B, scale=0.4, offset=0.5).detach(), r(B, scale=0.4, offset=0.5).detach()
+
+    def run(signal, state):
+        flat = []
+        for layer in range(layers):
+            w, inputs = p["lstm.%d.weight" % layer], 1 if layer == 0 else hidden
+            flat += [w[:, :inputs], w[:, inputs:], p["lstm.%d.bias" % layer], torch.zeros(4 * hidden, dtype=torch.float64)]
+        h, hn, cn = torch._VF.lstm(signal[:, :, None], state, flat, True, layers, 0.0, False, False, True)
+        return F.linear(h, p["head.weight"], p["head.bias"])[:, :, 0], (hn.detach(), cn.detach())
+
+    for key, value in list(p.items()) + [("x", x), ("target", target), ("esr_scale", esr), ("mae_scale", mae)]:
+        out[prefix + key] = value.detach().clone()
+    zero = torch.zeros(layers, B, hidden, dtype=torch.float64)
+    with torch.no_grad():
+        _, state = run(x[:, :context], (zero, zero))
+    for k in range(2):
+        at = context + k * block
+        y, state = run(x[:, at:at + block], state)
+        loss = relative_error(y, target[:, k * block:(k + 1) * block], esr, mae, 0.85)
+        out[prefix + "loss.%d" % k] = loss.detach().reshape(1)
+        for value, key in zip(torch.autograd.grad(loss, list(p.values())), p):
+            out[prefix + "grad.%d.%s" % (k, key)] = value
+    return {"hidden": hidden, "layers": layers, "context": context, "block": block, "pre_emphasis": 0.85}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    out, configs = {}, {}
+    configs["lstm1"] = make_lstm(out, 24, 1, 100)
+    configs["lstm2"] = make_lstm(out, 7, 2, 110)
+    write_safetensors("students.safetensors", out, {
+        "config": json.dumps(configs, sort_keys=True), "precision": "float64, stored as float32",
+        "torch": torch.__version__})

@@ -1,0 +1,52 @@
+// tests/nam/cases.h -- students with random weights, and a signal, that are played by NeuralAmpModelerCore and by cafx.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "host/distill/nam_file.h"
+#include "kernels/base/rng.h"
+
+namespace cafx::nam_test {
+
+struct Case {
+  std::string name;
+  StudentConfig config;
+};
+
+inline std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const std::string& name : student_presets()) {
+    if (name.rfind("wavenet", 0) == 0) continue;
+    all.push_back({name, student_preset(name)});
+    all.back().config.sample_rate = 16000;
+  }
+  return all;
+}
+
+// Weights larger than a training's first ones, so that the activations bend.
+inline StudentFile student_of(const Case& c) {
+  StudentFile file;
+  file.student = make_student(c.config);
+  file.student->initialize(5);
+  for (long i = 0; i < file.student->n_floats(); ++i) file.student->data()[i] *= 1.7f;
+  for (const ParamSpec& p : file.student->params()) {
+    for (long i = 0; i < p.size && p.init == Init::kZero; ++i) {
+      file.student->data()[p.offset + i] =
+          0.1f * static_cast<float>(Rng{6, 1}.uniform(static_cast<std::uint64_t>(p.offset + i)));
+    }
+  }
+  return file;
+}
+
+// Noise that comes and goes, silence at the start.
+inline std::vector<float> signal() {
+  std::vector<float> x(6000);
+  const Rng rng{7, 0};
+  for (std::size_t i = 100; i < x.size(); ++i) {
+    x[i] = static_cast<float>((i / 1000 % 2 ? 0.02 : 0.5) * (2.0 * rng.uniform(i) - 1.0));
+  }
+  return x;
+}
+
+}  // namespace cafx::nam_test

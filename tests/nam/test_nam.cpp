@@ -1,0 +1,152 @@
+// Students beside NeuralAmpModelerCore's output for the same .nam files (golden/nam.safetensors, made by nam/core.sh): what
+// cafx plays, and what a plain reader of the file, in the order of weights that the format has, makes of it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+#include "tests/nam/cases.h"
+#include "tests/reference/reference_student.h"
+#include "tests/temporary_folder.h"
+
+namespace cafx {
+namespace {
+
+using nam_test::Case;
+using nlohmann::json;
+using reference::Vec;
+
+std::vector<float> golden(const std::string& name) {
+  const std::string path = std::string(CAFX_GOLDEN_DIR) + "/nam.safetensors";
+  static const Safetensors file = read_safetensors(path);
+  const auto n = static_cast<std::int64_t>(nam_test::signal().size());
+  const float* y = file.floats(name, {n}, path);
+  return {y, y + n};
+}
+
+template <class Signal>
+void expect_golden(const Signal& y, const std::string& name) {
+  const std::vector<float> want = golden(name);
+  ASSERT_EQ(y.size(), want.size());
+  double largest = 0.0;
+  for (const float v : want) largest = std::max(largest, std::abs(static_cast<double>(v)));
+  EXPECT_GT(largest, 1e-3);  // a test that compares silence would pass
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double error = std::abs(static_cast<double>(y[i]) - static_cast<double>(want[i]));
+    ASSERT_TRUE(error <= 1e-5 * largest) << name << ", sample " << i << ": " << y[i] << ", NAM Core has " << want[i];
+  }
+}
+
+// Takes the weights of a .nam file one after the other.
+class Weights {
+ public:
+  explicit Weights(const json& file) {
+    for (const json& w : file["weights"]) all_.push_back(w.get<float>());
+  }
+  Vec take(std::size_t n) {
+    if (at_ + n > all_.size()) {
+      ADD_FAILURE() << "only " << all_.size() << " weights";
+      return Vec(n);
+    }
+    at_ += n;
+    return Vec(all_.begin() + static_cast<long>(at_ - n), all_.begin() + static_cast<long>(at_));
+  }
+  bool all_taken() const { return at_ == all_.size(); }
+
+ private:
+  std::vector<double> all_;
+  std::size_t at_ = 0;
+};
+
+Vec play_lstm(const json& file, Vec signal) {
+  const json& c = file["config"];
+  const int H = c["hidden_size"], L = c["num_layers"], T = static_cast<int>(signal.size());
+  const auto n = static_cast<std::size_t>(H);
+  Weights weights(file);
+  for (int l = 0; l < L; ++l) {
+    const int in = l == 0 ? 1 : H;
+    const Vec w = weights.take(4 * n * static_cast<std::size_t>(in + H)), bias = weights.take(4 * n);
+    const Vec h0 = weights.take(n), c0 = weights.take(n);
+    const Vec h = reference::lstm_forward(signal, h0, c0, w, bias, {T, 1, in, H}).h;
+    signal.assign(h.begin() + H, h.end());
+  }
+  const Vec head = weights.take(n), bias = weights.take(1);
+  EXPECT_TRUE(weights.all_taken());
+  Vec y;
+  for (int t = 0; t < T; ++t) {
+    y.push_back(bias[0]);
+    for (int k = 0; k < H; ++k)
+      y.back() += head[static_cast<std::size_t>(k)] * signal[static_cast<std::size_t>(t * H + k)];
+  }
+  return y;
+}
+
+class Nam : public ::testing::TestWithParam<int> {
+ protected:
+  Case of_test() const { return nam_test::cases()[static_cast<std::size_t>(GetParam())]; }
+};
+
+TEST_P(Nam, AStudentPlaysWhatCorePlays) {
+  const Case c = of_test();
+  const std::vector<float> x = nam_test::signal();
+  const StudentFile file = nam_test::student_of(c);
+  for (const Isa isa : {Isa::kPortable, best_isa()}) {
+    SCOPED_TRACE(to_string(isa));
+    Context context;
+    context.isa = isa;
+    std::vector<float> y(x.size());
+    file.student->stream(context)->process(y.data(), x.data(), static_cast<long>(x.size()));
+    expect_golden(y, c.name);
+  }
+}
+
+TEST_P(Nam, AFileHoldsWhatCorePlays) {
+  const Case c = of_test();
+  const std::vector<float> x = nam_test::signal();
+  const json file = json::parse(nam_text(nam_test::student_of(c), "a name"));
+  EXPECT_EQ(file["version"], "0.5.4");
+  EXPECT_EQ(file["sample_rate"], 16000);
+  EXPECT_EQ(file["metadata"]["name"], "a name");
+  EXPECT_EQ(file["architecture"], "LSTM");
+  expect_golden(play_lstm(file, Vec(x.begin(), x.end())), c.name);
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Nam, ::testing::Range(0, static_cast<int>(nam_test::cases().size())),
+                         [](const auto& index) {
+                           std::string name = nam_test::cases()[static_cast<std::size_t>(index.param)].name;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// The measured loss of quality goes along.
+TEST(NamFile, CarriesTheQuality) {
+  StudentFile file = nam_test::student_of(nam_test::cases()[0]);
+  EXPECT_FALSE(json::parse(nam_text(file, "x"))["metadata"].contains("training"));
+  file.metadata["quality"] = R"({"part":"validation","notes":1,"student_target":{"esr":0.25,"mae":0.5}})";
+  file.metadata["run_hash"] = "abc";
+  const json read = json::parse(nam_text(file, "x"));
+  EXPECT_EQ(read["metadata"]["training"]["validation_esr"], 0.25);
+  EXPECT_EQ(read["metadata"]["cafx"]["quality"]["notes"], 1);
+  EXPECT_EQ(read["metadata"]["cafx"]["run_hash"], "abc");
+}
+
+TEST(StudentFile, ComesBackToTheBit) {
+  const TemporaryFolder folder;
+  for (const Case& c : nam_test::cases()) {
+    const StudentFile file = nam_test::student_of(c);
+    save_student(folder.path() / "s.safetensors", *file.student, {{"licence", "free"}});
+    EXPECT_TRUE(is_student(folder.path() / "s.safetensors"));
+    const StudentFile back = load_student(folder.path() / "s.safetensors");
+    EXPECT_EQ(back.metadata.at("licence"), "free");
+    ASSERT_EQ(back.student->n_floats(), file.student->n_floats());
+    for (long i = 0; i < file.student->n_floats(); ++i) ASSERT_EQ(back.student->data()[i], file.student->data()[i]);
+  }
+  EXPECT_FALSE(is_student(folder.path() / "none.safetensors"));
+  EXPECT_THROW(load_student(folder.path() / "none.safetensors"), Error);
+}
+
+}  // namespace
+}  // namespace cafx

@@ -1,0 +1,121 @@
+#include "kernels/lstm/lstm.h"
+
+#include "tests/ops/differences.h"
+#include "tests/reference/reference_student.h"
+
+namespace cafx {
+namespace {
+
+using namespace op_test;
+
+struct Case {
+  explicit Case(LstmDims d)
+      : d(d),
+        x(random(static_cast<long>(d.T) * d.B * d.I, 1)),
+        h0(random(static_cast<long>(d.B) * d.H, 2)),
+        c0(random(static_cast<long>(d.B) * d.H, 3)),
+        w(random(4L * d.H * (d.I + d.H), 4, -1 / std::sqrt(d.H), 1 / std::sqrt(d.H))),
+        bias(random(4L * d.H, 5)),
+        dh(random(static_cast<long>(d.T) * d.B * d.H, 6)) {}
+  // Room for all rows, with the state in the first.
+  static Vec rows(const Vec& first, int T) {
+    Vec all(first);
+    all.resize(first.size() * static_cast<std::size_t>(T + 1), NAN);
+    return all;
+  }
+  LstmDims d;
+  Vec x, h0, c0, w, bias, dh;
+};
+
+TEST(Lstm, OraclesGradientIsThatOfDifferences) {
+  for (const LstmDims d : {LstmDims{7, 2, 3, 2}, LstmDims{1, 1, 1, 1}}) {
+    Case k(d);
+    Vec dw(k.w.size()), dbias(k.bias.size());
+    const Vec dx = reference::lstm_backward(dw, dbias, k.dh, reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d),
+                                            k.x, k.w, d);
+    const auto f = [&] {
+      const Vec h = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d).h;
+      return dot(Vec(h.begin() + d.B * d.H, h.end()), k.dh);
+    };
+    expect_gradient("dx", k.x, dx, f);
+    expect_gradient("dw", k.w, dw, f);
+    expect_gradient("dbias", k.bias, dbias, f);
+  }
+}
+
+// Sums over a long past are as steep as a chain of products: the tolerance is ten times that of other ops.
+TEST(Lstm, IsTheOracles) {
+  for (const LstmDims d : {LstmDims{17, 2, 3, 5},
+                           {1, 1, 1, 1},
+                           {1, 3, 2, 4},
+                           {kLstmChunk + 1, 5, 1, 12},
+                           {3 * kLstmChunk, 1, 9, 17},
+                           {150, 8, 24, 24},
+                           {256, 8, 1, 40}}) {
+    const Case k(d);
+    const reference::Lstm want = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d);
+    Vec dw(k.w.size()), dbias(k.bias.size());
+    const Vec dx = reference::lstm_backward(dw, dbias, k.dh, want, k.x, k.w, d);
+    for (const Context& context : contexts()) {
+      SCOPED_TRACE(fmt::format("{} T={} B={} I={} H={}", label(context), d.T, d.B, d.I, d.H));
+      Floats x(k.x), w(k.w), bias(k.bias), dh(k.dh), h(Case::rows(k.h0, d.T)), c(Case::rows(k.c0, d.T));
+      Floats gates(want.gates.size(), kNan);
+      {
+        Bytes scratch(lstm_forward_scratch(context, d));
+        lstm_forward(context, h, c, gates, x, w, bias, scratch.get(), d);
+      }
+      expect_near(h, want.h, "h", 0, {2e-6, 1e-5});
+      expect_near(c, want.c, "c", 0, {2e-6, 1e-5});
+      expect_near(gates, want.gates, "gates", 0, {2e-6, 1e-5});
+      Floats h_alone(Case::rows(k.h0, d.T)), c_alone(Case::rows(k.c0, d.T));
+      {
+        Bytes scratch(lstm_forward_scratch(context, d));
+        lstm_forward(context, h_alone, c_alone, nullptr, x, w, bias, scratch.get(), d);
+      }
+      expect_same_bits(h_alone, h, h.size(), "h without gates");
+      for (const float start : kStarts) {
+        Floats got_x(k.x.size(), kNan), got_w(k.w.size(), start), got_bias(k.bias.size(), start);
+        Bytes scratch(lstm_backward_scratch(context, d));
+        lstm_backward(context, got_x, got_w, got_bias, dh, x, h, c, gates, w, scratch.get(), d);
+        expect_near(got_x, dx, "dx", 0, {1e-5, 1e-4});
+        expect_near(got_w, dw, "dw", start, {1e-5, 1e-4});
+        expect_near(got_bias, dbias, "dbias", start, {1e-5, 1e-4});
+        Floats without(k.w.size(), start);
+        lstm_backward(context, nullptr, without, got_bias, dh, x, h, c, gates, w, scratch.get(), d);
+        expect_same_bits(without, got_w, k.w.size(), "dw without dx");
+      }
+    }
+  }
+}
+
+// A block in two calls, the second from where the first one ended, has the bits of one call.
+TEST(Lstm, SameBitsHoweverABlockIsDivided) {
+  const LstmDims d{23, 3, 2, 7};
+  const Case k(d);
+  for (const Context& context : contexts()) {
+    SCOPED_TRACE(label(context));
+    Floats x(k.x), w(k.w), bias(k.bias), h(Case::rows(k.h0, d.T)), c(Case::rows(k.c0, d.T));
+    Floats again(Case::rows(k.h0, d.T)), c_again(Case::rows(k.c0, d.T));
+    Bytes scratch(lstm_forward_scratch(context, d));
+    lstm_forward(context, h, c, nullptr, x, w, bias, scratch.get(), d);
+    const int first = 9, row = d.B * d.H;
+    lstm_forward(context, again, c_again, nullptr, x, w, bias, scratch.get(), {first, d.B, d.I, d.H});
+    lstm_forward(context, again + first * row, c_again + first * row, nullptr, x + first * d.B * d.I, w, bias,
+                 scratch.get(), {d.T - first, d.B, d.I, d.H});
+    expect_same_bits(again, h, h.size(), "h");
+    expect_same_bits(c_again, c, c.size(), "c");
+  }
+}
+
+TEST(Lstm, RefusesSizesBelowOne) {
+  Floats one(64, 0.0f);
+  for (const LstmDims d : {LstmDims{0, 1, 1, 1}, LstmDims{1, 0, 1, 1}, LstmDims{1, 1, 0, 1}, LstmDims{1, 1, 1, 0}}) {
+    EXPECT_THROW(lstm_forward({}, one, one, one, one, one, one, one.data(), d), CheckError);
+    EXPECT_THROW(lstm_backward({}, one, one, one, one, one, one, one, one, one, one.data(), d), CheckError);
+    EXPECT_THROW(lstm_forward_scratch({}, d), CheckError);
+    EXPECT_THROW(lstm_backward_scratch({}, d), CheckError);
+  }
+}
+
+}  // namespace
+}  // namespace cafx

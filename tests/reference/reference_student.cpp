@@ -1,0 +1,104 @@
+#include "tests/reference/reference_student.h"
+
+#include <cmath>
+
+namespace cafx::reference {
+
+namespace {
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+}  // namespace
+
+Lstm lstm_forward(const Vec& x, const Vec& h0, const Vec& c0, const Vec& w, const Vec& bias, LstmDims d) {
+  const long T = d.T, B = d.B, I = d.I, H = d.H, in = I + H;
+  Lstm f;
+  f.h = h0;
+  f.c = c0;
+  f.h.resize(static_cast<std::size_t>((T + 1) * B * H));
+  f.c.resize(f.h.size());
+  f.gates.resize(static_cast<std::size_t>(T * B * 4 * H));
+  for (long t = 0; t < T; ++t) {
+    for (long b = 0; b < B; ++b) {
+      double* gates = f.gates.data() + (t * B + b) * 4 * H;
+      for (long r = 0; r < 4 * H; ++r) {
+        double z = bias[r];
+        for (long i = 0; i < I; ++i) z += w[r * in + i] * x[(t * B + b) * I + i];
+        for (long k = 0; k < H; ++k) z += w[r * in + I + k] * f.h[(t * B + b) * H + k];
+        gates[r] = r / H == 2 ? std::tanh(z) : sigmoid(z);
+      }
+      for (long k = 0; k < H; ++k) {
+        const long before = (t * B + b) * H + k, now = ((t + 1) * B + b) * H + k;
+        f.c[now] = gates[H + k] * f.c[before] + gates[k] * gates[2 * H + k];
+        f.h[now] = gates[3 * H + k] * std::tanh(f.c[now]);
+      }
+    }
+  }
+  return f;
+}
+
+Vec lstm_backward(Vec& dw, Vec& dbias, const Vec& dh, const Lstm& f, const Vec& x, const Vec& w, LstmDims d) {
+  const long T = d.T, B = d.B, I = d.I, H = d.H, in = I + H;
+  Vec dx(x.size());
+  for (long b = 0; b < B; ++b) {
+    Vec later(static_cast<std::size_t>(H)), dc(later);
+    for (long t = T - 1; t >= 0; --t) {
+      const double* gates = f.gates.data() + (t * B + b) * 4 * H;
+      Vec dz(static_cast<std::size_t>(4 * H));
+      for (long k = 0; k < H; ++k) {
+        const long before = (t * B + b) * H + k, now = ((t + 1) * B + b) * H + k;
+        const double i = gates[k], forget = gates[H + k], g = gates[2 * H + k], o = gates[3 * H + k],
+                     tanh_c = std::tanh(f.c[now]), of_h = dh[before] + later[k];
+        dc[k] += of_h * o * (1 - tanh_c * tanh_c);
+        dz[k] = dc[k] * g * i * (1 - i);
+        dz[H + k] = dc[k] * f.c[before] * forget * (1 - forget);
+        dz[2 * H + k] = dc[k] * i * (1 - g * g);
+        dz[3 * H + k] = of_h * tanh_c * o * (1 - o);
+        dc[k] *= forget;
+        later[k] = 0;
+      }
+      for (long r = 0; r < 4 * H; ++r) {
+        dbias[r] += dz[r];
+        for (long i = 0; i < I; ++i) {
+          dw[r * in + i] += dz[r] * x[(t * B + b) * I + i];
+          dx[(t * B + b) * I + i] += dz[r] * w[r * in + i];
+        }
+        for (long k = 0; k < H; ++k) {
+          dw[r * in + I + k] += dz[r] * f.h[(t * B + b) * H + k];
+          later[k] += dz[r] * w[r * in + I + k];
+        }
+      }
+    }
+  }
+  return dx;
+}
+
+Vec relative_error_forward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
+                           RelativeErrorDims d) {
+  Vec loss;
+  for (long b = 0; b < d.B; ++b) {
+    double sum = 0, before = 0;
+    for (long t = 0; t < d.T; ++t) {
+      const double e = y[b * d.T + t] - target[b * d.target_stride + t], p = e - d.pre_emphasis * before;
+      sum += p * p * esr_scale[b] + std::abs(e) * mae_scale[b];
+      before = e;
+    }
+    loss.push_back(sum);
+  }
+  return loss;
+}
+
+Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
+                            RelativeErrorDims d) {
+  Vec dy(y.size());
+  const double a = d.pre_emphasis;
+  for (long b = 0; b < d.B; ++b) {
+    const auto e = [&](long t) { return t < 0 ? 0 : y[b * d.T + t] - target[b * d.target_stride + t]; };
+    for (long t = 0; t < d.T; ++t) {
+      dy[b * d.T + t] += 2 * esr_scale[b] * (e(t) - a * e(t - 1));
+      if (t > 0) dy[b * d.T + t - 1] -= 2 * a * esr_scale[b] * (e(t) - a * e(t - 1));
+      dy[b * d.T + t] += mae_scale[b] * (e(t) > 0 ? 1 : e(t) < 0 ? -1 : 0);
+    }
+  }
+  return dy;
+}
+
+}  // namespace cafx::reference
