@@ -4,7 +4,7 @@ build_packages="g++ cmake ninja-build pkg-config libsndfile1-dev libsoxr-dev lib
   nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev libkissfft-dev libsqlite3-dev"
 test_packages="libgtest-dev sox python3 python3-numpy python3-venv libonnx-dev libprotobuf-dev lv2-dev liblilv-dev lilv-utils sordi"
 plugin_host_packages="jalv jackd2"  # that the plugin is tried in, on a JACK server without a sound card; skipped without
-slow_packages="slurm-wlm munge procps"  # for tests labelled slow, which are skipped without
+slow_packages="slurm-wlm munge procps ardour"  # for tests labelled slow, which are skipped without
 
 # install_packages NAME...: those that are missing, by apt-get.
 install_packages() {

@@ -33,5 +33,9 @@ if(CAFX_HAS_LV2 AND LILV_FOUND AND NOT CAFX_SANITIZE)
   # In jalv on a JACK server without a sound card (12 s).
   add_test(NAME cli.lv2_jalv COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/rt/jalv.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
                                      ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
+  # In Ardour, with a session saved and opened again (20 s).
+  add_test(NAME cli.lv2_ardour COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/rt/ardour.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
+                                       ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
+  set_tests_properties(cli.lv2_ardour PROPERTIES LABELS slow TIMEOUT 600 SKIP_RETURN_CODE 77)
   set_tests_properties(cli.lv2_tools cli.lv2_jalv PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
 endif()
