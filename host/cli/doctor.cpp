@@ -34,9 +34,14 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
   text += text_of_exchange(static_cast<int>(info.devices.size()));
   if (fallbacks.empty()) {
-    text += "cuDNN runs all convolutions of the preset 'paper' in a deterministic way.\n";
+    text +=
+        "cafx's own kernels run the convolutions; cuDNN, with CAFX_CONVOLUTIONS=cudnn, runs all of the preset 'paper' "
+        "in a "
+        "deterministic way.\n";
   } else {
-    text += "cuDNN has no deterministic way for these convolutions, and cafx's own kernels take over:\n";
+    text +=
+        "cafx's own kernels run the convolutions; cuDNN, with CAFX_CONVOLUTIONS=cudnn, has no deterministic way for "
+        "these:\n";
     for (const std::string& f : fallbacks) text += "  " + f + "\n";
   }
   return text;
@@ -44,6 +49,7 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
 
 // One step of the paper's sizes: the convolutions that cuDNN refused.
 std::vector<std::string> fallbacks_of(Context& context) {
+  context.use_cudnn = true;
   CafxConfig config = cafx_preset("paper");
   CafxModel model(config);
   model.initialize(1);

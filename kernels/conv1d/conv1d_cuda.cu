@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kernels/conv1d/conv1d_fp32_cuda.h"
 #include "kernels/device/each_cuda.h"
 
 namespace cafx {
@@ -78,6 +79,16 @@ cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, st
   return CUDNN_STATUS_NOT_SUPPORTED;
 }
 
+// True where cuDNN has no way for what it is asked; any other failure is one.
+bool refuses(cudnnStatus_t status) {
+  if (status == CUDNN_STATUS_SUCCESS) return false;
+  if (status / 1000 * 1000 == CUDNN_STATUS_NOT_SUPPORTED) {
+    cudaGetLastError();
+    return true;
+  }
+  cudnn_failed(status, "to plan a convolution", __FILE__, __LINE__);
+}
+
 // The algorithms that cuDNN offers for this call, fastest first by its own guess, deterministic ones only.
 struct Offer {
   int algorithm;
@@ -101,9 +112,7 @@ std::vector<Offer> offers_for(const Call& call, const Descriptors& t) {
     case Kind::kForward:
     case Kind::kForwardBias: {
       cudnnConvolutionFwdAlgoPerf_t perf[kMost];
-      if (cudnnGetConvolutionForwardAlgorithm_v7(gpu.dnn, t.x, t.w, t.conv, t.y, kMost, &n, perf) !=
-          CUDNN_STATUS_SUCCESS)
-        break;
+      if (refuses(cudnnGetConvolutionForwardAlgorithm_v7(gpu.dnn, t.x, t.w, t.conv, t.y, kMost, &n, perf))) break;
       keep(offers, perf, n, gpu.workspace_bytes);
       if (call.kind == Kind::kForwardBias) {  // the only one that takes the identity activation
         std::erase_if(offers,
@@ -113,17 +122,14 @@ std::vector<Offer> offers_for(const Call& call, const Descriptors& t) {
     }
     case Kind::kFilter: {
       cudnnConvolutionBwdFilterAlgoPerf_t perf[kMost];
-      if (cudnnGetConvolutionBackwardFilterAlgorithm_v7(gpu.dnn, t.x, t.y, t.conv, t.w, kMost, &n, perf) !=
-          CUDNN_STATUS_SUCCESS)
+      if (refuses(cudnnGetConvolutionBackwardFilterAlgorithm_v7(gpu.dnn, t.x, t.y, t.conv, t.w, kMost, &n, perf)))
         break;
       keep(offers, perf, n, gpu.workspace_bytes);
       break;
     }
     case Kind::kData: {
       cudnnConvolutionBwdDataAlgoPerf_t perf[kMost];
-      if (cudnnGetConvolutionBackwardDataAlgorithm_v7(gpu.dnn, t.w, t.y, t.conv, t.x, kMost, &n, perf) !=
-          CUDNN_STATUS_SUCCESS)
-        break;
+      if (refuses(cudnnGetConvolutionBackwardDataAlgorithm_v7(gpu.dnn, t.w, t.y, t.conv, t.x, kMost, &n, perf))) break;
       keep(offers, perf, n, gpu.workspace_bytes);
       break;
     }
@@ -152,14 +158,11 @@ bool by_cudnn(const Call& call) {
     // DEFAULT_MATH would round fp32 operands to TF32.
     CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, CUDNN_FMA_MATH));
     for (const Offer& offer : offers_for(call, *t)) {
-      const cudnnStatus_t status = run_with(call, *t, offer.algorithm, offer.workspace);
-      if (status == CUDNN_STATUS_SUCCESS) {
-        plan.ours = false;
-        plan.algorithm = offer.algorithm;
-        plan.workspace = offer.workspace;
-        break;
-      }
-      cudaGetLastError();
+      if (refuses(run_with(call, *t, offer.algorithm, offer.workspace))) continue;
+      plan.ours = false;
+      plan.algorithm = offer.algorithm;
+      plan.workspace = offer.workspace;
+      break;
     }
     gpu.conv_descriptors[name] = t;
     gpu.conv_plans[name] = plan;
@@ -172,79 +175,22 @@ bool by_cudnn(const Call& call) {
   return true;
 }
 
-// Plain kernels. Forward: one thread for a channel and a few samples, which share each weight.
-constexpr int kSamples = 8;
-__global__ void forward_kernel(float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
-  const int c = blockIdx.x * 32 + threadIdx.x;
-  const long block = static_cast<long>(blockIdx.y) * blockDim.y + threadIdx.y,
-             per_frame = (d.T + kSamples - 1) / kSamples;
-  if (c >= d.C || block >= per_frame * d.B) return;
-  const long b = block / per_frame;
-  const int t0 = static_cast<int>(block - b * per_frame) * kSamples;
-  const float* row = x + b * (d.T + d.K - 1);
-  float sum[kSamples];
-  for (int i = 0; i < kSamples; ++i) sum[i] = bias ? bias[c] : 0.0f;
-  for (int k = 0; k < d.K; ++k) {
-    const float weight = w[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)];
-    for (int i = 0; i < kSamples; ++i) {
-      if (t0 + i < d.T) sum[i] += weight * row[t0 + i + k];
-    }
-  }
-  for (int i = 0; i < kSamples; ++i) {
-    if (t0 + i < d.T) y[(b * d.T + t0 + i) * d.C + c] = sum[i];
-  }
-}
-
-// One block for a channel: thread k sums its tap over all samples, in order.
-__global__ void filter_kernel(float* dw, const float* dy, const float* x, bool flip, Conv1dDims d) {
-  const int c = blockIdx.x, k = blockIdx.y * blockDim.x + threadIdx.x;
-  if (k >= d.K) return;
-  double total = 0.0;
-  for (long b = 0; b < d.B; ++b) {
-    const float* row = x + b * (d.T + d.K - 1) + k;
-    float sum = 0.0f;
-    for (int t = 0; t < d.T; ++t) sum += dy[(b * d.T + t) * d.C + c] * row[t];
-    total += sum;
-  }
-  dw[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] += static_cast<float>(total);
-}
-
-// One warp for an output sample: lanes share the channels.
-__global__ void data_kernel(float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
-  const long i = static_cast<long>(blockIdx.x) * blockDim.y + threadIdx.y, width = d.T + d.K - 1;
-  if (i >= width * d.B) return;
-  const long b = i / width, j = i - b * width;
-  float sum = 0.0f;
-  for (int k = 0; k < d.K; ++k) {
-    const long t = j - k;
-    if (t < 0 || t >= d.T) continue;
-    for (int c = threadIdx.x; c < d.C; c += 32) {
-      sum += w[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] * dy[(b * d.T + t) * d.C + c];
-    }
-  }
-  for (int lane = 16; lane > 0; lane /= 2) sum += __shfl_down_sync(0xffffffffu, sum, lane);
-  if (threadIdx.x == 0) dx[i] = sum;
-}
-
 }  // namespace
 
 void conv_forward(const Context& context, float* y, const float* x, const float* w, const float* bias, bool flip,
                   Conv1dDims d) {
   if (by_cudnn({context, bias ? Kind::kForwardBias : Kind::kForward, d, flip, y, x, w, bias})) return;
-  const long blocks = d.B * ceil_div(d.T, kSamples);
-  launch(context, forward_kernel, dim3(blocks_for(d.C, 32), blocks_for(blocks, 8)), dim3(32, 8), 0, y, x, w, bias, flip,
-         d);
+  conv_fp32::forward(context, y, x, w, bias, flip, d);
 }
 
 void conv_backward_filter(const Context& context, float* dw, const float* dy, const float* x, bool flip, Conv1dDims d) {
   if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
-  launch(context, filter_kernel, dim3(d.C, blocks_for(d.K, 32)), 32, 0, dw, dy, x, flip, d);
+  conv_fp32::backward_filter(context, dw, dy, x, flip, d);
 }
 
 void conv_backward_data(const Context& context, float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
   if (by_cudnn({context, Kind::kData, d, flip, dx, w, dy, nullptr})) return;
-  const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
-  launch(context, data_kernel, blocks_for(n, 8), dim3(32, 8), 0, dx, dy, w, flip, d);
+  conv_fp32::backward_data(context, dx, dy, w, flip, d);
 }
 
 namespace cuda {

@@ -34,9 +34,9 @@ struct Context {
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
   Precision precision = Precision::kFp32;
-  bool fuse_dnn = true;   // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
-  bool use_cudnn = true;  // on a GPU: convolutions by cuDNN, not by our plain kernels
-  int worker = 0;         // which thread's scratch to use, in [0, n_workers())
+  bool fuse_dnn = true;    // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
+  bool use_cudnn = false;  // on a GPU: convolutions by cuDNN where it can, not by our own kernels
+  int worker = 0;          // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }
 };

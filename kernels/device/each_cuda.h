@@ -45,13 +45,32 @@ __global__ void column_sums_kernel(float* partial, long rows, int columns, F val
   }
 }
 
-// total[i] += sum over slices of partial[slice, i], in order, in double.
+// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has 32 neighbouring numbers; eight
+// rows of threads share the parts.
+template <class F>
+__global__ void sum_parts_kernel(const float* partial, int parts, long n, F finish) {
+  __shared__ double sums[8][32];
+  const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
+  double sum = 0.0;
+  if (i < n) {
+#pragma unroll 4
+    for (int part = threadIdx.y; part < parts; part += 8) sum += partial[part * n + i];
+  }
+  sums[threadIdx.y][threadIdx.x] = sum;
+  __syncthreads();
+  if (threadIdx.y != 0 || i >= n) return;
+  for (int k = 1; k < 8; ++k) sum += sums[k][threadIdx.x];
+  finish(i, sum);
+}
+template <class F>
+void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
+  sum_parts_kernel<<<blocks_for(n, 32), dim3(32, 8), 0, stream_of(context)>>>(partial, parts, n, finish);
+  CAFX_CUDA_CHECK(cudaGetLastError());
+}
+
+// total[i] += sum over slices of partial[slice, i].
 inline void add_slices(const Context& context, float* total, const float* partial, int slices, long n) {
-  for_each(context, n, [=] __device__(long i) {
-    double sum = 0.0;
-    for (int s = 0; s < slices; ++s) sum += partial[s * n + i];
-    total[i] += static_cast<float>(sum);
-  });
+  sum_parts(context, partial, slices, n, [=] __device__(long i, double sum) { total[i] += static_cast<float>(sum); });
 }
 
 // total[c] += sum over rows of value(row, c); partial holds n_slices(rows, columns) x columns floats.

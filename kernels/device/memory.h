@@ -78,7 +78,8 @@ struct CudaInfo {
 };
 CudaInfo cuda_info();
 
-// Opens GPU `index` and makes `context` use it; the context keeps it open. Error says what is missing and what to do.
+// Opens GPU `index` and makes `context` use it; the context keeps it open. Error says what is missing and what to do. Convolutions
+// go to cuDNN where the environment says CAFX_CONVOLUTIONS=cudnn.
 void use_cuda(Context& context, int index = 0);
 
 // GPUs that the driver shows; 0 without one, without a driver, or in a build without CUDA.

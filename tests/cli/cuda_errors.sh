@@ -54,7 +54,13 @@ middle() {
 middle "a lost GPU" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaGraphLaunch:7:719
 middle "a lost GPU, seen later" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaEventSynchronize:5:214
 middle "no memory in the middle" "the GPU has too little free memory" cudaMalloc:60:2
+export CAFX_CONVOLUTIONS=cudnn
+rm -rf "$work/whole"
+"$cafx" train "${run[@]}" --out "$work/whole" >/dev/null 2>"$work/err" || fail "training with cuDNN: $(cat "$work/err")"
 middle "a cuDNN error" "cuDNN failed: .*cafx resume.*the last checkpoint is safe" cudnnConvolutionForward:4:5000
+broken "a cuDNN error that is no refusal" "cuDNN failed: to plan a convolution" cudnnConvolutionForward:1:5000 \
+  "$cafx" train "${run[@]}" --out "$work/none3"
+unset CAFX_CONVOLUTIONS
 if grep -q "can share a batch" <(VGPU_DEVICES=2 "$cafx" info --gpus); then
   VGPU_DEVICES=2 VGPU_TIMEOUT=2 LD_PRELOAD=$failing CAFX_FAIL=cudaGraphLaunch:8:719 \
     "$cafx" train "${run[@]}" --gpus 2 --out "$work/two" >/dev/null 2>"$work/err"

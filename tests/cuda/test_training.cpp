@@ -100,7 +100,9 @@ TEST(CudaTraining, PartsOfABatchAddUpToIt) {
 
 TEST(CudaTraining, CudnnRanEveryConvolution) {
   const Task s(8 * 2 + 1);
-  for (const CafxForm form : {CafxForm::kPretrain, CafxForm::kSupervised}) train(cuda_context(), s, form, 1, 1);
+  Context library = cuda_context();
+  library.use_cudnn = true;
+  for (const CafxForm form : {CafxForm::kPretrain, CafxForm::kSupervised}) train(library, s, form, 1, 1);
   const auto plans = convolution_plans(cuda_context());
   EXPECT_GE(plans.size(), 4u);  // forward, forward of the gradient, backward filter, backward data
   for (const auto& plan : plans) EXPECT_FALSE(plan.ours) << plan.name;

@@ -46,11 +46,11 @@ inline void wait() {
 
 // One context for each instruction set that this build and this processor have; or the GPU's.
 inline std::vector<Context> contexts() {
-  if (on_cuda()) {  // as it trains; DNN-SAAF by its plain twin; convolutions by our own kernels
-    Context twin = cuda_context(), own = cuda_context();
+  if (on_cuda()) {  // as it trains; DNN-SAAF by its plain twin; convolutions by cuDNN
+    Context twin = cuda_context(), library = cuda_context();
     twin.fuse_dnn = false;
-    own.use_cudnn = false;
-    return {cuda_context(), twin, own};
+    library.use_cudnn = true;
+    return {cuda_context(), twin, library};
   }
   std::vector<Context> all;
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
@@ -218,7 +218,7 @@ inline constexpr float kStarts[] = {0.0f, 9.0f};
 
 inline std::string label(const Context& context) {
   if (context.device == Device::kCuda) {
-    return std::string("CUDA") + (context.fuse_dnn ? "" : ", plain DNN-SAAF") + (context.use_cudnn ? "" : ", no cuDNN");
+    return std::string("CUDA") + (context.fuse_dnn ? "" : ", plain DNN-SAAF") + (context.use_cudnn ? ", cuDNN" : "");
   }
   return std::string("instruction set ") + to_string(context.isa);
 }

@@ -7,8 +7,8 @@ namespace {
 
 using namespace op_test;
 
-constexpr Conv1dDims kSizes[] = {{2, 17, 3, 5}, {1, 1, 1, 1},  {2, 1, 3, 4},    {2, 3, 5, 11},
-                                 {1, 9, 16, 8}, {2, 7, 33, 6}, {1, 130, 67, 7}, {2, 1024, 128, 64}};
+constexpr Conv1dDims kSizes[] = {{2, 17, 3, 5}, {1, 1, 1, 1},    {2, 1, 3, 4},       {2, 3, 5, 11},     {1, 9, 16, 8},
+                                 {2, 7, 33, 6}, {1, 130, 67, 7}, {2, 1024, 128, 64}, {2, 300, 132, 150}};
 
 TEST(Conv1d, ForwardIsTheOracles) {
   for (const Conv1dDims d : kSizes) {

@@ -1,0 +1,335 @@
+// kernels/conv1d/conv1d_fp32_cuda.h -- the three convolutions of conv1d_cuda.h by kernels of our own, in exact fp32.
+//
+//   Each is a product with one operand that slides: a thread keeps 8 x 8 sums in registers. Forward and the filters' gradient
+//   slide the one input channel through registers, a new sample for every 64 products. The data's gradient multiplies each
+//   sample by all filters, 128 samples x 64 taps at a time, and adds up along the diagonals.
+// Bits     sums in a fixed order; of the filters' gradient, in one that depends on the sizes and the number of multiprocessors.
+#pragma once
+
+#include <cuda_pipeline.h>
+
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/device/each_cuda.h"
+
+namespace cafx::conv_fp32 {
+
+constexpr int kBlock = 128;      // threads
+constexpr int kBlocksPerSm = 4;  // that registers and shared memory leave room for
+constexpr int kRows = 64;        // samples of a forward tile
+constexpr int kFilterRows = 32;  // of a tile of the filters' gradient
+constexpr int kDataRows = 128;   // of a tile of the data's gradient
+constexpr int kDataDepth = 16;   // channels that it multiplies at a time
+constexpr int kDataStride = kDataDepth + 4;
+
+// 4 or 16 bytes on their way from global to shared memory; zeros where there is nothing to read.
+template <int kFloats>
+__device__ __forceinline__ void copy_async(float* to, const float* from, bool inside) {
+  if (inside) {
+    __pipeline_memcpy_async(to, from, 4 * kFloats);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kFloats; ++i) to[i] = 0.0f;
+  }
+}
+
+__device__ __forceinline__ float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
+
+// Channels c0 .. of a block: kColumns / 4 runs of 64; a thread has 4 neighbours of each run, and 8 neighbouring samples.
+template <int kColumns>
+__global__ void __launch_bounds__(kBlock, kBlocksPerSm)
+    forward_kernel(float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+  extern __shared__ __align__(16) float shared[];
+  constexpr int kRuns = kColumns / 4, kWidth = 16 * kColumns;
+  const int K8 = (d.K + 7) / 8 * 8, c0 = blockIdx.y * kWidth, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+  float* ws = shared;                // (K8, kWidth)
+  float* xs = shared + K8 * kWidth;  // two of (kRows + K8)
+  for (int i = threadIdx.x; i < K8 * kWidth; i += kBlock) {
+    const int k = i % 8 + i / (8 * kWidth) * 8, c = i / 8 % kWidth;
+    ws[k * kWidth + c] = k < d.K && c0 + c < d.C ? w[static_cast<long>(c0 + c) * d.K + (flip ? d.K - 1 - k : k)] : 0.0f;
+  }
+  float b_of[kColumns];
+#pragma unroll
+  for (int j = 0; j < kColumns; ++j) {
+    const int c = c0 + j / 4 * 64 + tx * 4 + j % 4;
+    b_of[j] = bias && c < d.C ? bias[c] : 0.0f;
+  }
+  const int per_frame = (d.T + kRows - 1) / kRows, width = d.T + d.K - 1;
+  int side = 0;
+  for (int tile = blockIdx.x; tile < per_frame * d.B; tile += gridDim.x, side ^= 1) {
+    const int b = tile / per_frame, t0 = (tile - b * per_frame) * kRows;
+    float* own = xs + side * (kRows + K8);
+    for (int i = threadIdx.x; i < kRows + K8; i += kBlock) {
+      own[i] = t0 + i < width ? x[static_cast<long>(b) * width + t0 + i] : 0.0f;
+    }
+    __syncthreads();
+    float sum[8][kColumns] = {}, window[16];
+    const float* from = own + ty * 8;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) window[8 + i] = from[i];
+#pragma unroll 1
+    for (int k0 = 0; k0 < K8; k0 += 8) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) window[i] = window[8 + i];
+#pragma unroll
+      for (int i = 0; i < 8; i += 4) {
+        const float4 v = load4(from + k0 + 8 + i);
+        window[8 + i] = v.x, window[9 + i] = v.y, window[10 + i] = v.z, window[11 + i] = v.w;
+      }
+#pragma unroll
+      for (int k = 0; k < 8; ++k) {
+#pragma unroll
+        for (int run = 0; run < kRuns; ++run) {
+          const float4 v = load4(ws + (k0 + k) * kWidth + run * 64 + tx * 4);
+#pragma unroll
+          for (int r = 0; r < 8; ++r) {
+            sum[r][4 * run] += v.x * window[r + k], sum[r][4 * run + 1] += v.y * window[r + k];
+            sum[r][4 * run + 2] += v.z * window[r + k], sum[r][4 * run + 3] += v.w * window[r + k];
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 8; ++r) {
+      const int t = t0 + ty * 8 + r;
+      if (t >= d.T) continue;
+      float* to = y + (static_cast<long>(b) * d.T + t) * d.C;
+#pragma unroll
+      for (int run = 0; run < kRuns; ++run) {
+        const int c = c0 + run * 64 + tx * 4;
+        float v[4];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) v[j] = sum[r][4 * run + j] + b_of[4 * run + j];
+        if (d.C % 4 == 0 && c < d.C) {
+          *reinterpret_cast<float4*>(to + c) = {v[0], v[1], v[2], v[3]};
+        } else {
+#pragma unroll
+          for (int j = 0; j < 4; ++j) {
+            if (c + j < d.C) to[c + j] = v[j];
+          }
+        }
+      }
+    }
+  }
+}
+
+// partial[slice, c, k] = sum over the slice's samples of dy[t, c] x[t + k]: tiles slice, + slices, ... in order. A block has 128
+// channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
+template <int kVector>  // floats that are copied at a time: 4 where rows of dy are aligned
+__global__ void __launch_bounds__(kBlock, kBlocksPerSm)
+    filter_kernel(float* partial, const float* dy, const float* x, bool flip, Conv1dDims d) {
+  __shared__ __align__(16) float dys[2][kFilterRows][128];
+  __shared__ __align__(16) float xs[2][kFilterRows + 72];
+  const int c0 = blockIdx.y * 128, k0 = blockIdx.z * 64, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+  const int per_frame = (d.T + kFilterRows - 1) / kFilterRows, width = d.T + d.K - 1, tiles = per_frame * d.B;
+  const auto fetch = [&](int side, int tile) {
+    const int b = tile / per_frame, t0 = (tile - b * per_frame) * kFilterRows;
+    const float* from = dy + (static_cast<long>(b) * d.T + t0) * d.C + c0;
+    for (int i = threadIdx.x * kVector; i < kFilterRows * 128; i += kBlock * kVector) {
+      const int row = i / 128, c = i % 128;
+      copy_async<kVector>(&dys[side][row][c], from + static_cast<long>(row) * d.C + c, t0 + row < d.T && c0 + c < d.C);
+    }
+    const int at = t0 + k0;
+    for (int i = threadIdx.x; i < kFilterRows + 72; i += kBlock) {
+      copy_async<1>(&xs[side][i], x + static_cast<long>(b) * width + at + i, at + i < width);
+    }
+    __pipeline_commit();
+  };
+  float sum[8][8] = {};
+  int side = 0;
+  if (static_cast<int>(blockIdx.x) < tiles) fetch(0, blockIdx.x);
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, side ^= 1) {
+    const bool more = tile + static_cast<int>(gridDim.x) < tiles;
+    if (more) fetch(side ^ 1, tile + gridDim.x);
+    __pipeline_wait_prior(more ? 1 : 0);
+    __syncthreads();
+    float window[16];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) window[8 + i] = xs[side][ty * 8 + i];
+#pragma unroll 1
+    for (int t0 = 0; t0 < kFilterRows; t0 += 8) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) window[i] = window[8 + i];
+#pragma unroll
+      for (int i = 0; i < 8; i += 4) {
+        const float4 v = load4(&xs[side][ty * 8 + t0 + 8 + i]);
+        window[8 + i] = v.x, window[9 + i] = v.y, window[10 + i] = v.z, window[11 + i] = v.w;
+      }
+#pragma unroll
+      for (int t = 0; t < 8; ++t) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const float4 v = load4(&dys[side][t0 + t][half * 64 + tx * 4]);
+#pragma unroll
+          for (int k = 0; k < 8; ++k) {
+            sum[4 * half][k] += v.x * window[t + k], sum[4 * half + 1][k] += v.y * window[t + k];
+            sum[4 * half + 2][k] += v.z * window[t + k], sum[4 * half + 3][k] += v.w * window[t + k];
+          }
+        }
+      }
+    }
+    __syncthreads();
+  }
+  float* to = partial + static_cast<long>(blockIdx.x) * d.C * d.K;
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const int c = c0 + j / 4 * 64 + tx * 4 + j % 4;
+    if (c >= d.C) continue;
+#pragma unroll
+    for (int s = 0; s < 8; ++s) {
+      const int k = k0 + ty * 8 + s;
+      if (k < d.K) to[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] = sum[j][s];
+    }
+  }
+}
+
+// Floats of a block's shared memory: two stages of samples and taps, what threads hand each other, sums under way.
+constexpr int kDataStage = kDataRows * kDataStride + kDataRows / 8 * 4 + kDataDepth * 64;
+constexpr int kHandedOn = 2 * 8 * 16 * 11;
+inline std::size_t data_shared(Conv1dDims d) {
+  return sizeof(float) * static_cast<std::size_t>(2 * kDataStage + kHandedOn + kDataRows + (d.K + 63) / 64 * 64);
+}
+
+// dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles before
+// that reach in are computed once more, so that a frame's bits do not depend on how it is cut.
+template <int kVector>
+__global__ void __launch_bounds__(kBlock, kBlocksPerSm)
+    data_kernel(float* dx, const float* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
+  extern __shared__ __align__(16) float shared[];
+  float* handed = shared + 2 * kDataStage;  // (2 halves, 8, 16, 11)
+  float* sums = handed + kHandedOn;         // of sample t0 and on
+  const int K64 = (d.K + 63) / 64 * 64, slices = (d.C + kDataDepth - 1) / kDataDepth;
+  const int tx = threadIdx.x % 8, ty = threadIdx.x / 8;
+  const int in_frame = (d.T + kDataRows - 1) / kDataRows, pieces = (in_frame + tiles - 1) / tiles;
+  const int b = blockIdx.x / pieces, first = (blockIdx.x - b * pieces) * tiles;
+  const int last = min(first + tiles, in_frame), before = (d.K - 1 + kDataRows - 1) / kDataRows;
+  const int from_tile = max(0, first - before), width = d.T + d.K - 1;
+  for (int i = threadIdx.x; i < kDataRows + K64; i += kBlock) sums[i] = 0.0f;
+  const auto fetch = [&](int side, int t0, int k0, int slice) {
+    float *rows = shared + side * kDataStage, *taps = rows + kDataRows * kDataStride + kDataRows / 8 * 4;
+    const int c0 = slice * kDataDepth;
+#pragma unroll 1
+    for (int i = threadIdx.x * kVector; i < kDataRows * kDataDepth; i += kBlock * kVector) {
+      const int t = i / kDataDepth, c = i % kDataDepth;
+      copy_async<kVector>(rows + t * kDataStride + t / 8 * 4 + c,
+                          dy + (static_cast<long>(b) * d.T + t0 + t) * d.C + c0 + c, t0 + t < d.T && c0 + c < d.C);
+    }
+#pragma unroll 1
+    for (int i = threadIdx.x; i < kDataDepth * 64; i += kBlock) {
+      const int c = c0 + i / 64, k = k0 + i % 64;
+      copy_async<1>(taps + i, w + static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k), c < d.C && k < d.K);
+    }
+    __pipeline_commit();
+  };
+  for (int tile = from_tile; tile < last; ++tile) {
+    const int t0 = tile * kDataRows;
+    for (int k0 = 0; k0 < d.K; k0 += 64) {
+      float sum[8][8] = {};
+      fetch(0, t0, k0, 0);
+      for (int slice = 0; slice < slices; ++slice) {
+        const bool more = slice + 1 < slices;
+        if (more) fetch((slice + 1) % 2, t0, k0, slice + 1);
+        __pipeline_wait_prior(more ? 1 : 0);
+        __syncthreads();
+        const float *rows = shared + slice % 2 * kDataStage + ty * (8 * kDataStride + 4),
+                    *taps = shared + slice % 2 * kDataStage + kDataRows * kDataStride + kDataRows / 8 * 4 + tx * 4;
+#pragma unroll 1
+        for (int c = 0; c < kDataDepth; c += 2) {
+          float4 v[2][2];
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            v[i][0] = load4(taps + (c + i) * 64);
+            v[i][1] = load4(taps + (c + i) * 64 + 32);
+          }
+#pragma unroll
+          for (int r = 0; r < 8; ++r) {
+            const float2 a = *reinterpret_cast<const float2*>(rows + r * kDataStride + c);
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              float* s = &sum[r][4 * half];
+              s[0] += a.x * v[0][half].x, s[1] += a.x * v[0][half].y;
+              s[2] += a.x * v[0][half].z, s[3] += a.x * v[0][half].w;
+              s[0] += a.y * v[1][half].x, s[1] += a.y * v[1][half].y;
+              s[2] += a.y * v[1][half].z, s[3] += a.y * v[1][half].w;
+            }
+          }
+        }
+        __syncthreads();
+      }
+      // Along the diagonals: within the thread, then over the threads, in order.
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float along[11] = {};
+#pragma unroll
+        for (int r = 0; r < 8; ++r) {
+#pragma unroll
+          for (int s = 0; s < 4; ++s) along[r + s] += sum[r][4 * half + s];
+        }
+#pragma unroll
+        for (int i = 0; i < 11; ++i) handed[((half * 8 + tx) * 16 + ty) * 11 + i] = along[i];
+      }
+      __syncthreads();
+      for (int i = threadIdx.x; i < kDataRows + 63; i += kBlock) {
+        float total = sums[k0 + i];
+        for (int column = 0; column < 16; ++column) {
+          const int at = i - column / 8 * 32 - column % 8 * 4;  // 8 row + place of 11
+          for (int row = max(0, (at - 3) / 8); row < 16 && 8 * row <= at; ++row) {
+            if (at - 8 * row <= 10) total += handed[(column * 16 + row) * 11 + at - 8 * row];
+          }
+        }
+        sums[k0 + i] = total;
+      }
+      __syncthreads();
+    }
+    const bool ends = tile + 1 == in_frame;
+    const int n = ends ? width - t0 : kDataRows;
+    if (tile >= first) {
+      for (int i = threadIdx.x; i < n; i += kBlock) dx[static_cast<long>(b) * width + t0 + i] = sums[i];
+    }
+    if (ends) break;
+    // What reaches the next tile moves to the front.
+    for (int i0 = 0; i0 < kDataRows + K64; i0 += kBlock) {
+      const int i = i0 + threadIdx.x;
+      const float v = i + kDataRows < kDataRows + K64 ? sums[i + kDataRows] : 0.0f;
+      __syncthreads();
+      if (i < kDataRows + K64) sums[i] = v;
+      __syncthreads();
+    }
+  }
+}
+
+inline void forward(const Context& context, float* y, const float* x, const float* w, const float* bias, bool flip,
+                    Conv1dDims d) {
+  const long tiles = d.B * ceil_div(d.T, kRows), K8 = ceil_div(d.K, 8) * 8;
+  const auto run = [&]<int kColumns>() {
+    const std::size_t shared = sizeof(float) * static_cast<std::size_t>(K8 * 16 * kColumns + 2 * (kRows + K8));
+    const dim3 grid(static_cast<unsigned>(std::min<long>(tiles, kBlocksPerSm * context.cuda->n_sm)),
+                    blocks_for(d.C, 16 * kColumns));
+    launch(context, forward_kernel<kColumns>, grid, kBlock, shared, y, x, w, bias, flip, d);
+  };
+  d.C > 64 ? run.template operator()<8>() : run.template operator()<4>();
+}
+
+inline void backward_filter(const Context& context, float* dw, const float* dy, const float* x, bool flip,
+                            Conv1dDims d) {
+  const CudaDevice& gpu = *context.cuda;
+  const long n = static_cast<long>(d.C) * d.K, tiles = d.B * ceil_div(d.T, kFilterRows);
+  const unsigned panels = blocks_for(d.C, 128), taps = blocks_for(d.K, 64);
+  const long most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
+  const long wanted = std::max<long>(1, kBlocksPerSm * gpu.n_sm / static_cast<long>(panels * taps));
+  const int slices = static_cast<int>(std::clamp<long>(std::min(wanted, most), 1, tiles));
+  float* partial = static_cast<float*>(gpu.workspace);
+  const dim3 grid(static_cast<unsigned>(slices), panels, taps);
+  launch(context, d.C % 4 == 0 ? filter_kernel<4> : filter_kernel<1>, grid, kBlock, 0, partial, dy, x, flip, d);
+  add_slices(context, dw, partial, slices, n);
+}
+
+inline void backward_data(const Context& context, float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
+  // Whole frames where there are enough of them to fill the card.
+  const long in_frame = ceil_div(d.T, kDataRows), wanted = ceil_div(2l * context.cuda->n_sm, d.B);
+  const int tiles = static_cast<int>(std::max<long>(1, in_frame / std::min(wanted, in_frame)));
+  const auto pieces = static_cast<unsigned>(d.B * ceil_div(in_frame, tiles));
+  launch(context, d.C % 4 == 0 ? data_kernel<4> : data_kernel<1>, pieces, kBlock, data_shared(d), dx, dy, w, flip, d,
+         tiles);
+}
+
+}  // namespace cafx::conv_fp32
