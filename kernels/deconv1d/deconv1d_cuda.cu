@@ -11,8 +11,7 @@ static Conv1dDims conv(Deconv1dDims d) { return {d.B, d.T, d.C, d.K}; }
 
 std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
   const std::size_t padded = static_cast<std::size_t>(d.B) * (d.T + d.K - 1);
-  return sizeof(float) *
-         std::max<std::size_t>(padded, static_cast<std::size_t>(n_slices(static_cast<long>(d.B) * d.T, 1)));
+  return sizeof(float) * std::max<std::size_t>(padded, kSumBlocks);
 }
 
 void deconv1d_forward(const Context& context, float* y, const float* u, const float* w, const float* bias,
@@ -31,9 +30,9 @@ void deconv1d_backward(const Context& context, float* du, float* dw, float* dbia
   conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
   const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
-  add_column_sums(context, dbias, static_cast<float*>(scratch), d.B * T, 1, [=] __device__(long row, int) {
-    const long b = row / T;
-    return dy_padded[b * width + pad + (row - b * T)];
+  add_sum(context, dbias, static_cast<float*>(scratch), d.B * T, [=] __device__(long i) {
+    const long b = i / T;
+    return dy_padded[b * width + pad + (i - b * T)];
   });
 }
 

@@ -73,6 +73,31 @@ inline void add_slices(const Context& context, float* total, const float* partia
   sum_parts(context, partial, slices, n, [=] __device__(long i, double sum) { total[i] += static_cast<float>(sum); });
 }
 
+// partial[block] = sum over i of value(i), i = block's threads and on; a fixed tree.
+inline constexpr int kSumBlocks = 128;
+template <class F>
+__global__ void sum_kernel(float* partial, long n, F value) {
+  __shared__ float sums[kThreads];
+  float sum = 0.0f;
+#pragma unroll 4
+  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += kSumBlocks * kThreads)
+    sum += value(i);
+  sums[threadIdx.x] = sum;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) partial[blockIdx.x] = sums[0];
+}
+
+// *total += sum over i of value(i); partial holds kSumBlocks floats.
+template <class F>
+void add_sum(const Context& context, float* total, float* partial, long n, F value) {
+  sum_kernel<<<kSumBlocks, kThreads, 0, stream_of(context)>>>(partial, n, value);
+  CAFX_CUDA_CHECK(cudaGetLastError());
+  add_slices(context, total, partial, kSumBlocks, 1);
+}
+
 // total[c] += sum over rows of value(row, c); partial holds n_slices(rows, columns) x columns floats.
 template <class F>
 void add_column_sums(const Context& context, float* total, float* partial, long rows, int columns, F value) {

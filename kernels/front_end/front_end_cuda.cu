@@ -33,73 +33,87 @@ int run_length(FrontEndDims d) {
   return 1;
 }
 
-// x1 rows [first, first + n) of one frame, zero outside it.
-__device__ void load_rows(float* tile, const float* x1, int first, int n, int T, int C, int c) {
+// x1 rows [first, first + n) of one frame, or their absolute values, zero outside it.
+template <bool kAbs>
+__device__ __forceinline__ void load_rows(float* tile, const float* x1, int first, int n, int T, int C, int c) {
+#pragma unroll 8
   for (int i = threadIdx.y; i < n; i += kWarps) {
     const int t = first + i;
-    tile[i * 32 + threadIdx.x] = t >= 0 && t < T && c < C ? x1[static_cast<long>(t) * C + c] : 0.0f;
+    const float x = t >= 0 && t < T && c < C ? x1[static_cast<long>(t) * C + c] : 0.0f;
+    tile[i * 32 + threadIdx.x] = kAbs ? fabsf(x) : x;
   }
 }
 
-// One block for a few windows of one frame. Each thread slides R samples of |x1| through registers: one shared load and
-// one weight for R products.
+constexpr int kResident = 3;  // blocks that a multiprocessor has room for
+constexpr int kTaps = 16;     // of dw2 that a thread sums in registers; samples of dx1 likewise
+
+// A block takes a few windows of one frame at a time: blockIdx.y, + gridDim.y, ... of all. Each thread slides R samples of |x1|
+// through registers: one shared load and one weight for R products.
 template <int R>
-__global__ void pool_kernel(float* z, std::int32_t* positions, const float* x1, const float* w2, const float* bias2,
-                            FrontEndDims d, int windows) {
-  extern __shared__ float tile[];
-  __shared__ float group_max[kWarps][32];
-  __shared__ int group_at[kWarps][32];
+__global__ void __launch_bounds__(32 * kWarps, kResident)
+    pool_kernel(float* z, std::int32_t* positions, const float* x1, const float* w2, const float* bias2, FrontEndDims d,
+                int windows) {
+  extern __shared__ float shared[];
   const int c = blockIdx.x * 32 + threadIdx.x, n_windows = d.T / d.P, left = (d.K2 - 1) / 2;
   const int per_frame = (n_windows + windows - 1) / windows;
-  const int b = blockIdx.y / per_frame, p0 = (blockIdx.y - b * per_frame) * windows;
-  const float* frame = x1 + static_cast<long>(b) * d.T * d.C;
   const int taps = (d.K2 + R - 1) / R * R, rows = kWarps * R + taps;
-  float best = 0.0f;  // of window p0 + threadIdx.y, before the bias
-  int best_at = -1;
-  for (int chunk = 0; chunk < windows * d.P; chunk += kWarps * R) {
-    const int s0 = p0 * d.P + chunk;
-    load_rows(tile, frame, s0 - left, rows, d.T, d.C, c);
-    __syncthreads();
-    float sum[R], x[2 * R];
-    const float* own = tile + threadIdx.y * R * 32 + threadIdx.x;
+  float *w = shared, *tile = shared + taps * 32;  // (taps,32), (rows,32)
+  float* group_max = tile + rows * 32;            // (kWarps,32), of a run of R samples
+  int* group_at = reinterpret_cast<int*>(group_max + kWarps * 32);
+  for (int k = threadIdx.y; k < taps; k += kWarps) {
+    w[k * 32 + threadIdx.x] = k < d.K2 && c < d.C ? w2[static_cast<long>(k) * d.C + c] : 0.0f;
+  }
+  const float bias = c < d.C ? bias2[c] : 0.0f;
+  for (int item = blockIdx.y; item < per_frame * d.B; item += gridDim.y) {
+    const int b = item / per_frame, p0 = (item - b * per_frame) * windows;
+    const float* frame = x1 + static_cast<long>(b) * d.T * d.C;
+    float best = 0.0f;  // of window p0 + threadIdx.y, before the bias
+    int best_at = -1;
+    for (int chunk = 0; chunk < windows * d.P; chunk += kWarps * R) {
+      load_rows<true>(tile, frame, p0 * d.P + chunk - left, rows, d.T, d.C, c);
+      __syncthreads();
+      float sum[R], x[2 * R];
+      const float* own = tile + threadIdx.y * R * 32 + threadIdx.x;
 #pragma unroll
-    for (int r = 0; r < R; ++r) sum[r] = 0.0f, x[R + r] = fabsf(own[r * 32]);
-    for (int k0 = 0; k0 < taps; k0 += R) {
+      for (int r = 0; r < R; ++r) sum[r] = 0.0f, x[R + r] = own[r * 32];
+#pragma unroll 2
+      for (int k0 = 0; k0 < taps; k0 += R) {
 #pragma unroll
-      for (int r = 0; r < R; ++r) x[r] = x[R + r], x[R + r] = fabsf(own[(k0 + R + r) * 32]);
+        for (int r = 0; r < R; ++r) x[r] = x[R + r], x[R + r] = own[(k0 + R + r) * 32];
 #pragma unroll
-      for (int k = 0; k < R; ++k) {
-        const float w = k0 + k < d.K2 && c < d.C ? w2[static_cast<long>(k0 + k) * d.C + c] : 0.0f;
+        for (int k = 0; k < R; ++k) {
+          const float weight = w[(k0 + k) * 32 + threadIdx.x];
 #pragma unroll
-        for (int r = 0; r < R; ++r) sum[r] += w * x[r + k];
+          for (int r = 0; r < R; ++r) sum[r] += weight * x[r + k];
+        }
       }
-    }
-    int at = 0;
-    float largest = sum[0];
+      int at = 0;
+      float largest = sum[0];
 #pragma unroll
-    for (int r = 1; r < R; ++r) {
-      if (sum[r] > largest) largest = sum[r], at = r;
-    }
-    group_max[threadIdx.y][threadIdx.x] = largest;
-    group_at[threadIdx.y][threadIdx.x] = chunk + threadIdx.y * R + at;
-    __syncthreads();
-    if (static_cast<int>(threadIdx.y) < windows) {
-      for (int g = 0; g < kWarps; ++g) {
-        const int first = chunk + g * R;
-        if (first / d.P != static_cast<int>(threadIdx.y)) continue;
-        if (best_at < 0 || group_max[g][threadIdx.x] > best) {
-          best = group_max[g][threadIdx.x];
-          best_at = group_at[g][threadIdx.x] - static_cast<int>(threadIdx.y) * d.P;
+      for (int r = 1; r < R; ++r) {
+        if (sum[r] > largest) largest = sum[r], at = r;
+      }
+      group_max[threadIdx.y * 32 + threadIdx.x] = largest;
+      group_at[threadIdx.y * 32 + threadIdx.x] = chunk + threadIdx.y * R + at;
+      __syncthreads();
+      if (static_cast<int>(threadIdx.y) < windows) {
+        for (int g = 0; g < kWarps; ++g) {
+          const int first = chunk + g * R;
+          if (first / d.P != static_cast<int>(threadIdx.y)) continue;
+          if (best_at < 0 || group_max[g * 32 + threadIdx.x] > best) {
+            best = group_max[g * 32 + threadIdx.x];
+            best_at = group_at[g * 32 + threadIdx.x] - static_cast<int>(threadIdx.y) * d.P;
+          }
         }
       }
     }
+    const int p = p0 + threadIdx.y;
+    if (c >= d.C || static_cast<int>(threadIdx.y) >= windows || p >= n_windows) continue;
+    const float x = best + bias;
+    const long i = (static_cast<long>(b) * n_windows + p) * d.C + c;
+    z[i] = fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
+    positions[i] = best_at;
   }
-  const int p = p0 + threadIdx.y;
-  if (c >= d.C || static_cast<int>(threadIdx.y) >= windows || p >= n_windows) return;
-  const float x = best + bias2[c];
-  const long i = (static_cast<long>(b) * n_windows + p) * d.C + c;
-  z[i] = fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x)));
-  positions[i] = best_at;
 }
 
 // What a block of the backward kernel works on at a time: some windows of one frame and their samples.
@@ -115,35 +129,37 @@ struct Tile {
     per_frame = ceil_div(d.T / d.P, windows);
   }
   std::size_t shared(FrontEndDims d) const {
-    return sizeof(float) * 32 * (static_cast<std::size_t>(rows) + d.K2 + 2 * static_cast<std::size_t>(near));
+    return sizeof(float) * 32 *
+           (static_cast<std::size_t>(rows) + d.K2 + 2 * kTaps + 2 * static_cast<std::size_t>(near));
   }
 };
-
-constexpr int kTaps = 16;  // of dw2 that a thread sums in registers
 
 // Only one sample in P carries gradient: g at t_p for each window p.
 //   dx1[s] += sign(x1[s]) sum_p g_p w2[s - t_p + left]      dw2[k] += sum_p g_p |x1[t_p + k - left]|
 // Block (channels, slice, taps): tiles slice, slice + slices, ... in order; partial sums (slice, K2 + 2, C), the last two
-// rows for the two biases. Blocks of further taps (K2 > 128) leave dx1 alone.
-__global__ void back_kernel(float* dx1, float* partial, const float* dz, const float* x1, const float* z,
-                            const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
+// rows for the two biases. Blocks of further taps (K2 > 128) leave dx1 alone. A thread has kTaps neighbouring samples of dx1 in
+// registers while it goes through the windows that reach them; zeros around the taps stand for those that miss some.
+__global__ void __launch_bounds__(32 * kWarps, kResident)
+    back_kernel(float* dx1, float* partial, const float* dz, const float* x1, const float* z,
+                const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
   extern __shared__ float shared[];
   float* x = shared;                                     // (rows,32)
-  float* w = x + tile.rows * 32;                         // (K2,32)
-  float* g = w + d.K2 * 32;                              // (near,32)
+  float* w = x + (tile.rows + kTaps) * 32;               // (K2,32), kTaps rows of zeros before and behind
+  float* g = w + (d.K2 + kTaps) * 32;                    // (near,32)
   int* at = reinterpret_cast<int*>(g + tile.near * 32);  // (near,32): t_p, far away where there is no window
   const int lane = threadIdx.x, c = blockIdx.x * 32 + lane, n_windows = d.T / d.P, left = (d.K2 - 1) / 2;
   const int k0 = (blockIdx.z * kWarps + threadIdx.y) * kTaps;
   const bool first_taps = blockIdx.z == 0;
-  for (int k = threadIdx.y; k < d.K2; k += kWarps)
-    w[k * 32 + lane] = c < d.C ? w2[static_cast<long>(k) * d.C + c] : 0.0f;
+  for (int k = static_cast<int>(threadIdx.y) - kTaps; k < d.K2 + kTaps; k += kWarps) {
+    w[k * 32 + lane] = k >= 0 && k < d.K2 && c < d.C ? w2[static_cast<long>(k) * d.C + c] : 0.0f;
+  }
   float dw[kTaps] = {}, dbias1 = 0.0f, dbias2 = 0.0f;
   for (long i = blockIdx.y; i < tile.per_frame * d.B; i += gridDim.y) {
     const int b = static_cast<int>(i / tile.per_frame), p0 = static_cast<int>(i - b * tile.per_frame) * tile.windows;
     const int s0 = p0 * d.P;
     const long frame = static_cast<long>(b) * d.T * d.C;
     __syncthreads();
-    load_rows(x, x1 + frame, s0 - left, tile.rows, d.T, d.C, c);
+    load_rows<false>(x, x1 + frame, s0 - left, tile.rows, d.T, d.C, c);
     // From the first window whose stencil reaches s0.
     const int reach = s0 + left - d.K2 + 1, p_first = reach >= 0 ? reach / d.P : -((-reach + d.P - 1) / d.P);
     for (int q = threadIdx.y; q < tile.near; q += kWarps) {
@@ -166,21 +182,34 @@ __global__ void back_kernel(float* dx1, float* partial, const float* dz, const f
       }
     }
     if (!first_taps) continue;
-    for (int s = threadIdx.y; s < tile.samples && s0 + s < d.T; s += kWarps) {
-      const int low = s0 + s + left - d.K2 + 1;
+    for (int from = threadIdx.y * kTaps; from < tile.samples && s0 + from < d.T; from += kWarps * kTaps) {
+      float sum[kTaps] = {};
+      const auto inside = [&](int r) { return from + r < tile.samples && s0 + from + r < d.T && c < d.C; };
+      float* first = dx1 + frame + static_cast<long>(s0 + from) * d.C + c;
+      const int low = s0 + from + left - d.K2 + 1;
       int q = (low >= 0 ? low / d.P : -((-low + d.P - 1) / d.P)) - p_first;
-      const int last = (s0 + s + left) / d.P - p_first;
-      float sum = 0.0f;
+      const int last = (s0 + from + kTaps - 1 + left) / d.P - p_first;
       for (q = q > 0 ? q : 0; q <= last && q < tile.near; ++q) {
-        const int k = s0 + s + left - at[q * 32 + lane];
-        if (k >= 0 && k < d.K2) sum += g[q * 32 + lane] * w[k * 32 + lane];
+        const float value = g[q * 32 + lane];
+        const int k = s0 + from + left - at[q * 32 + lane];  // of sample `from`
+        const float* tap = w + (k < -kTaps ? -kTaps : k > d.K2 ? d.K2 : k) * 32 + lane;
+#pragma unroll
+        for (int r = 0; r < kTaps; ++r) sum[r] += value * tap[r * 32];
       }
-      if (c >= d.C) continue;
-      const float own = x[(s + left) * 32 + lane];
-      const long j = frame + static_cast<long>(s0 + s) * d.C + c;
-      const float total = dx1[j] + (own > 0.0f ? sum : own < 0.0f ? -sum : 0.0f);
-      dx1[j] = total;
-      dbias1 += total;
+#pragma unroll
+      for (int r0 = 0; r0 < kTaps; r0 += 8) {
+        float before[8];
+#pragma unroll
+        for (int r = 0; r < 8; ++r) before[r] = inside(r0 + r) ? first[static_cast<long>(r0 + r) * d.C] : 0.0f;
+#pragma unroll
+        for (int r = 0; r < 8; ++r) {
+          if (!inside(r0 + r)) continue;
+          const float own = x[(from + r0 + r + left) * 32 + lane], s = sum[r0 + r];
+          const float total = before[r] + (own > 0.0f ? s : own < 0.0f ? -s : 0.0f);
+          first[static_cast<long>(r0 + r) * d.C] = total;
+          dbias1 += total;
+        }
+      }
     }
   }
   __syncthreads();
@@ -196,9 +225,9 @@ __global__ void back_kernel(float* dx1, float* partial, const float* dz, const f
   own[static_cast<long>(d.K2 + 1) * d.C] = sum;
 }
 
-int slices_for(FrontEndDims d) {
-  const long tiles = Tile(d).per_frame * d.B, wanted = 2048 / ceil_div(d.C, 32) + 1;
-  return static_cast<int>(std::min(tiles, wanted));
+int slices_for(const Context& context, FrontEndDims d) {
+  const long tiles = Tile(d).per_frame * d.B, wanted = kResident * context.cuda->n_sm / ceil_div(d.C, 32);
+  return static_cast<int>(std::clamp<long>(wanted, 1, tiles));
 }
 
 void check_shared(const Context& context, std::size_t bytes, FrontEndDims d) {
@@ -212,8 +241,9 @@ void check_shared(const Context& context, std::size_t bytes, FrontEndDims d) {
 
 std::size_t front_end_packed(const Context&, FrontEndDims d) { return Packed(nullptr, d).bytes; }
 
-std::size_t front_end_scratch(const Context&, FrontEndDims d) {
-  return sizeof(float) * static_cast<std::size_t>(d.C) * (d.K2 + static_cast<std::size_t>(slices_for(d)) * (d.K2 + 2));
+std::size_t front_end_scratch(const Context& context, FrontEndDims d) {
+  return sizeof(float) * static_cast<std::size_t>(d.C) *
+         (d.K2 + static_cast<std::size_t>(slices_for(context, d)) * (d.K2 + 2));
 }
 
 static void transpose_taps(const Context& context, float* to, const float* w2, FrontEndDims d) {
@@ -237,8 +267,11 @@ void front_end_forward(const Context& context, float* x1, float* z, std::int32_t
   const Packed p(packed, d);
   conv_forward(context, x1, x_padded, p.w1, p.bias1, false, {d.B, d.T, d.C, d.K1});
   const int R = run_length(d), windows = std::max(1, kWarps * R / d.P);
-  const dim3 grid(blocks_for(d.C, 32), static_cast<unsigned>(d.B * ceil_div(d.T / d.P, windows)));
-  const std::size_t shared = sizeof(float) * 32 * static_cast<std::size_t>(kWarps * R + ceil_div(d.K2, R) * R + R);
+  const long items = d.B * ceil_div(d.T / d.P, windows), groups = ceil_div(d.C, 32);
+  const dim3 grid(static_cast<unsigned>(groups),
+                  static_cast<unsigned>(std::clamp<long>(kResident * context.cuda->n_sm / groups, 1, items)));
+  const std::size_t shared =
+      sizeof(float) * 32 * static_cast<std::size_t>(kWarps * R + 2 * ceil_div(d.K2, R) * R + 2 * kWarps);
   check_shared(context, shared, d);
   const auto run = [&]<int Run>() {
     launch(context, pool_kernel<Run>, grid, dim3(32, kWarps), shared, z, positions, x1, p.w2, p.bias2, d, windows);
@@ -264,14 +297,12 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
   float* partial = taps + static_cast<long>(d.C) * d.K2;
   transpose_taps(context, taps, w2, d);
   const Tile tile(d);
-  const int slices = slices_for(d);
+  const int slices = slices_for(context, d);
   check_shared(context, tile.shared(d), d);
   launch(context, back_kernel, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kTaps)), dim3(32, kWarps),
          tile.shared(d), dx1, partial, dz, x1, z, positions, taps, d, tile);
-  for_each(context, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i) {
+  sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
     const long k = i / d.C, c = i - k * d.C;
-    double sum = 0.0;
-    for (int s = 0; s < slices; ++s) sum += partial[static_cast<long>(s) * (d.K2 + 2) * d.C + i];
     float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
     out += static_cast<float>(sum);
   });

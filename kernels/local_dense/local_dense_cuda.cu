@@ -1,99 +1,141 @@
+#include <cuda_pipeline.h>
+
 #include "kernels/device/each_cuda.h"
 #include "kernels/local_dense/local_dense.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 
-// All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors) and 8
-// frames, whose inputs it keeps in shared memory as [row][frame][channel]; a weight, once read, serves the 8 frames.
+// All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors); what it reads
+// passes through shared memory, a few rows at a time, and a thread keeps the sums of several rows and frames in registers.
 namespace cafx::cuda {
 
 namespace {
 
-constexpr int kChannels = 8, kFrames = 8, kLanes = 32;
-constexpr int kRow = kChannels * kFrames + 8;  // floats of a row: four rows, side by side in a warp, meet other banks
+constexpr int kChannels = 8, kThreadsHere = 256;
+constexpr int kFrames = 16, kOutputs = 64, kDepth = 16;  // of a block's product: frames, outputs, rows at a time
+constexpr int kWeightRow = kOutputs * kChannels + 1, kInputRow = kFrames * kChannels + 8;  // padded: no bank conflicts
 
-__device__ void load_tile(float* tile, const float* x, int rows, LocalDenseDims d, int c0, int b0) {
-  for (int i = threadIdx.x; i < rows * kChannels * kFrames; i += blockDim.x) {
-    const int c = i % kChannels, row = i / kChannels % rows, b = i / kChannels / rows;
-    const bool inside = c0 + c < d.C && b0 + b < d.B;
-    tile[row * kRow + b * kChannels + c] = inside ? x[(static_cast<long>(b0 + b) * rows + row) * d.C + c0 + c] : 0.0f;
+// y[b,n,c] = act(bias[c,n] + sum_k x[b,k,c] w(c,n,k)), w at (c N + n) K + k, or for the transpose at (c K + k) N + n. A thread has one
+// channel, 4 outputs and 8 frames.
+template <Activation A, bool kTranspose>
+__global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
+    product_kernel(float* y, const float* x, const float* w, const float* bias, int K, int N, LocalDenseDims d) {
+  __shared__ float weights[kDepth * kWeightRow], inputs[kDepth * kInputRow];
+  const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames, n0 = blockIdx.z * kOutputs;
+  const int own = threadIdx.x % kChannels, c = c0 + own, group = threadIdx.x / kChannels % 16, half = threadIdx.x / 128;
+  float sum[4][8];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const int n = n0 + group + 16 * j;
+    const float start = bias && c < d.C && n < N ? bias[static_cast<long>(c) * N + n] : 0.0f;
+#pragma unroll
+    for (int b = 0; b < 8; ++b) sum[j][b] = start;
   }
-}
-
-template <Activation A>
-__global__ void forward_kernel(float* y, const float* x, const float* w, const float* bias, LocalDenseDims d) {
-  extern __shared__ float tile[];
-  const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames;
-  load_tile(tile, x, d.I, d, c0, b0);
-  __syncthreads();
-  const int own = threadIdx.x % kChannels, c = c0 + own;
-  if (c >= d.C) return;
-  for (int o = threadIdx.x / kChannels; o < d.O; o += kLanes) {
-    const float* row = w + (static_cast<long>(c) * d.O + o) * d.I;
-    float sum[kFrames];
-    for (int b = 0; b < kFrames; ++b) sum[b] = bias[static_cast<long>(c) * d.O + o];
-    for (int i = 0; i < d.I; ++i) {
-      const float weight = row[i];
-      const float* in = tile + i * kRow + own;
-      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b * kChannels];
+  for (int k0 = 0; k0 < K; k0 += kDepth) {
+#pragma unroll 4
+    for (int i = threadIdx.x; i < kDepth * kOutputs * kChannels; i += kThreadsHere) {
+      // Lanes: 8 that neighbour in memory, by 4 rows of the other kind.
+      const int a = i % 8, b = i / 8 % 4, rest = i / 32;
+      const int k = kTranspose ? rest % 4 * 4 + b : rest % 2 * 8 + a;
+      const int n = kTranspose ? rest / 4 % 8 * 8 + a : rest / 2 % 16 * 4 + b;
+      const int channel = rest / 32;
+      const bool inside = c0 + channel < d.C && n0 + n < N && k0 + k < K;
+      const long row = static_cast<long>(c0 + channel) * (kTranspose ? K : N) + (kTranspose ? k0 + k : n0 + n);
+      weights[k * kWeightRow + n * kChannels + channel] =
+          inside ? w[row * (kTranspose ? N : K) + (kTranspose ? n0 + n : k0 + k)] : 0.0f;
     }
-    for (int b = 0; b < kFrames; ++b) {
-      if (b0 + b < d.B) y[(static_cast<long>(b0 + b) * d.O + o) * d.C + c] = activate<A>(sum[b]);
-    }
-  }
-}
-
-__global__ void data_kernel(float* dx, const float* g, const float* w, LocalDenseDims d) {
-  extern __shared__ float tile[];
-  const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames;
-  load_tile(tile, g, d.O, d, c0, b0);
-  __syncthreads();
-  const int own = threadIdx.x % kChannels, c = c0 + own;
-  if (c >= d.C) return;
-  for (int i = threadIdx.x / kChannels; i < d.I; i += kLanes) {
-    float sum[kFrames] = {};
-    for (int o = 0; o < d.O; ++o) {
-      const float weight = w[(static_cast<long>(c) * d.O + o) * d.I + i];
-      const float* in = tile + o * kRow + own;
-      for (int b = 0; b < kFrames; ++b) sum[b] += weight * in[b * kChannels];
-    }
-    for (int b = 0; b < kFrames; ++b) {
-      if (b0 + b < d.B) dx[(static_cast<long>(b0 + b) * d.I + i) * d.C + c] = sum[b];
-    }
-  }
-}
-
-// Sums over the batch in order: a thread has one input, 8 outputs of its channel, and all frames.
-constexpr int kOutputs = 8, kInputs = 32;
-__global__ void weights_kernel(float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {
-  __shared__ float g_tile[kFrames][kOutputs][kChannels], x_tile[kFrames][kInputs][kChannels];
-  const int c0 = blockIdx.x * kChannels, o0 = blockIdx.y * kOutputs, i0 = blockIdx.z * kInputs;
-  const int own = threadIdx.x % kChannels, lane = threadIdx.x / kChannels, c = c0 + own, i = i0 + lane;
-  float sum[kOutputs] = {}, bias[kOutputs] = {};
-  for (int b0 = 0; b0 < d.B; b0 += kFrames) {
-    for (int k = threadIdx.x; k < kFrames * kOutputs * kChannels; k += blockDim.x) {
-      const int kc = k % kChannels, o = k / kChannels % kOutputs, b = k / kChannels / kOutputs;
-      const bool inside = c0 + kc < d.C && o0 + o < d.O && b0 + b < d.B;
-      g_tile[b][o][kc] = inside ? g[(static_cast<long>(b0 + b) * d.O + o0 + o) * d.C + c0 + kc] : 0.0f;
-    }
-    for (int k = threadIdx.x; k < kFrames * kInputs * kChannels; k += blockDim.x) {
-      const int kc = k % kChannels, row = k / kChannels % kInputs, b = k / kChannels / kInputs;
-      const bool inside = c0 + kc < d.C && i0 + row < d.I && b0 + b < d.B;
-      x_tile[b][row][kc] = inside ? x[(static_cast<long>(b0 + b) * d.I + i0 + row) * d.C + c0 + kc] : 0.0f;
+#pragma unroll 2
+    for (int i = threadIdx.x; i < kDepth * kFrames * kChannels; i += kThreadsHere) {
+      const int channel = i % kChannels, k = i / kChannels % kDepth, b = i / kChannels / kDepth;
+      const bool inside = c0 + channel < d.C && k0 + k < K && b0 + b < d.B;
+      inputs[k * kInputRow + b * kChannels + channel] =
+          inside ? x[(static_cast<long>(b0 + b) * K + k0 + k) * d.C + c0 + channel] : 0.0f;
     }
     __syncthreads();
-    for (int b = 0; b < kFrames; ++b) {
-      const float in = x_tile[b][lane][own];
-      for (int o = 0; o < kOutputs; ++o) {
-        sum[o] += g_tile[b][o][own] * in;
-        bias[o] += g_tile[b][o][own];
+#pragma unroll 2
+    for (int k = 0; k < kDepth; ++k) {
+      float weight[4];
+#pragma unroll
+      for (int j = 0; j < 4; ++j) weight[j] = weights[k * kWeightRow + (group + 16 * j) * kChannels + own];
+#pragma unroll
+      for (int b = 0; b < 8; ++b) {
+        const float in = inputs[k * kInputRow + (half * 8 + b) * kChannels + own];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum[j][b] += weight[j] * in;
       }
     }
     __syncthreads();
   }
   if (c >= d.C) return;
-  for (int o = 0; o < kOutputs && o0 + o < d.O; ++o) {
-    if (i < d.I) dw[(static_cast<long>(c) * d.O + o0 + o) * d.I + i] += sum[o];
-    if (i == 0) dbias[static_cast<long>(c) * d.O + o0 + o] += bias[o];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const int n = n0 + group + 16 * j;
+#pragma unroll
+    for (int b = 0; b < 8; ++b) {
+      const int frame = b0 + half * 8 + b;
+      if (n < N && frame < d.B) y[(static_cast<long>(frame) * N + n) * d.C + c] = activate<A>(sum[j][b]);
+    }
+  }
+}
+
+// dw[c,o,i] += sum_b g[b,o,c] x[b,i,c], over the batch in order. A thread has one channel, 2 outputs and 8 neighbouring inputs.
+constexpr int kBatch = 16, kRowsG = 16, kRowsX = 32;
+__global__ void __launch_bounds__(kThreadsHere)
+    weights_kernel(float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {
+  __shared__ __align__(16) float gs[2][kBatch][kRowsG * kChannels], xs[2][kBatch][kRowsX * kChannels];
+  const int c0 = blockIdx.x * kChannels, o0 = blockIdx.y * kRowsG, i0 = blockIdx.z * kRowsX;
+  const int own = threadIdx.x % kChannels, c = c0 + own, og = threadIdx.x / kChannels % 8, ig = threadIdx.x / 64;
+  const bool vectors = d.C % 4 == 0;
+  const auto copy = [&](float* to, const float* from, int b, int row, int rows, int channel) {
+    const float* at = from + (static_cast<long>(b) * rows + row) * d.C + c0 + channel;
+    const bool inside = b < d.B && row < rows;
+    if (vectors && inside && c0 + channel < d.C) return __pipeline_memcpy_async(to, at, 16);
+    for (int k = 0; k < 4; ++k) to[k] = inside && c0 + channel + k < d.C ? at[k] : 0.0f;
+  };
+  const auto fetch = [&](int side, int b0) {
+    for (int i = threadIdx.x; i < kBatch * kRowsG * kChannels / 4; i += kThreadsHere) {
+      const int at = i * 4 % (kRowsG * kChannels), b = i * 4 / (kRowsG * kChannels);
+      copy(&gs[side][b][at], g, b0 + b, o0 + at / kChannels, d.O, at % kChannels);
+    }
+    for (int i = threadIdx.x; i < kBatch * kRowsX * kChannels / 4; i += kThreadsHere) {
+      const int at = i * 4 % (kRowsX * kChannels), b = i * 4 / (kRowsX * kChannels);
+      copy(&xs[side][b][at], x, b0 + b, i0 + at / kChannels, d.I, at % kChannels);
+    }
+    __pipeline_commit();
+  };
+  float sum[2][8] = {}, bias[2] = {};
+  fetch(0, 0);
+  int side = 0;
+  for (int b0 = 0; b0 < d.B; b0 += kBatch, side ^= 1) {
+    const bool more = b0 + kBatch < d.B;
+    if (more) fetch(side ^ 1, b0 + kBatch);
+    __pipeline_wait_prior(more ? 1 : 0);
+    __syncthreads();
+#pragma unroll 4
+    for (int b = 0; b < kBatch; ++b) {
+      const float a0 = gs[side][b][og * kChannels + own], a1 = gs[side][b][(og + 8) * kChannels + own];
+      bias[0] += a0, bias[1] += a1;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float in = xs[side][b][(ig * 8 + i) * kChannels + own];
+        sum[0][i] += a0 * in, sum[1][i] += a1 * in;
+      }
+    }
+    __syncthreads();
+  }
+  if (c >= d.C) return;
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int o = o0 + og + 8 * j;
+    if (o >= d.O) continue;
+    float* to = dw + (static_cast<long>(c) * d.O + o) * d.I + i0 + ig * 8;
+    float before[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) before[i] = i0 + ig * 8 + i < d.I ? to[i] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (i0 + ig * 8 + i < d.I) to[i] = before[i] + sum[j][i];
+    }
+    if (i0 == 0 && ig == 0) dbias[static_cast<long>(c) * d.O + o] += bias[j];
   }
 }
 
@@ -106,8 +148,9 @@ std::size_t local_dense_scratch(const Context&, LocalDenseDims d) {
 void local_dense_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,
                          LocalDenseDims d) {
   with_activation(d.activation, [&]<Activation A>() {
-    launch(context, forward_kernel<A>, dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames)), kChannels * kLanes,
-           sizeof(float) * kRow * static_cast<std::size_t>(d.I), y, x, w, bias, d);
+    launch(context, product_kernel<A, false>,
+           dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames), blocks_for(d.O, kOutputs)), kThreadsHere, 0, y, x,
+           w, bias, d.I, d.O, d);
   });
 }
 
@@ -117,10 +160,11 @@ void local_dense_backward(const Context& context, float* dx, float* dw, float* d
   with_activation(d.activation, [&]<Activation A>() {
     for_each(context, static_cast<long>(d.B) * d.O * d.C, ActivationBackward<A>{g, dy, y});
   });
-  launch(context, data_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames)), kChannels * kLanes,
-         sizeof(float) * kRow * static_cast<std::size_t>(d.O), dx, g, w, d);
-  launch(context, weights_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.O, kOutputs), blocks_for(d.I, kInputs)),
-         kChannels * kLanes, 0, dw, dbias, g, x, d);
+  launch(context, product_kernel<Activation::kIdentity, true>,
+         dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames), blocks_for(d.I, kOutputs)), kThreadsHere, 0, dx, g,
+         w, nullptr, d.O, d.I, d);
+  launch(context, weights_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.O, kRowsG), blocks_for(d.I, kRowsX)),
+         kThreadsHere, 0, dw, dbias, g, x, d);
 }
 
 }  // namespace cafx::cuda
