@@ -40,6 +40,7 @@ class CudaStepper : public Stepper {
         table_(context, n_steps()),
         records_(context, n_steps()),
         scratch_(context, squared_norm_scratch(context, model.n_floats())),
+        shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(frames.size()))),
         exchange_scratch_(context, exchange ? exchange_scratch(model.n_floats(), ranks_) : 1) {
     model_.upload(context_);
     model_.reserve(context_, frames_at_once(settings_.batch, settings_.accumulate, ranks_));
@@ -47,6 +48,16 @@ class CudaStepper : public Stepper {
 
   void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
                    long first) override {
+    order_.upload(order.data(), order.size());
+    start_epoch(rates, steps_before, first);
+  }
+
+  void begin_epoch(Rng rng, const std::vector<float>& rates, long steps_before, long first) override {
+    shuffle(context_, order_.data(), static_cast<std::uint32_t>(frames_.size()), rng, shuffle_scratch_.data());
+    start_epoch(rates, steps_before, first);
+  }
+
+  void start_epoch(const std::vector<float>& rates, long steps_before, long first) {
     std::vector<StepScalars> table;
     for (std::size_t i = 0; i < rates.size(); ++i) {
       const auto t = static_cast<double>(steps_before + static_cast<long>(i) + 1);
@@ -55,7 +66,6 @@ class CudaStepper : public Stepper {
       };
       table.push_back({rates[i], correction(settings_.adam.beta1), correction(settings_.adam.beta2)});
     }
-    order_.upload(order.data(), order.size());
     table_.upload(table.data(), table.size());
     const StepState state{first, {}, 1.0f, 0};
     state_.upload(&state, 1);
@@ -256,7 +266,7 @@ class CudaStepper : public Stepper {
   DeviceArray<std::uint32_t> order_;
   DeviceArray<StepScalars> table_;
   DeviceArray<StepRecord> records_;
-  DeviceArray<unsigned char> scratch_, exchange_scratch_;
+  DeviceArray<unsigned char> scratch_, shuffle_scratch_, exchange_scratch_;
   std::unique_ptr<Graph> full_, partial_;
   std::deque<Portion> under_way_;
   long next_ = 0, collected_ = 0, portion_ = 1;

@@ -36,6 +36,10 @@ class CpuStepper : public Stepper {
     next_ = first;
   }
 
+  void begin_epoch(Rng rng, const std::vector<float>& rates, long steps_before, long first) override {
+    begin_epoch(permutation(static_cast<std::uint32_t>(frames_.size()), rng), rates, steps_before, first);
+  }
+
   void enqueue(long steps) override {
     for (; steps > 0; --steps, ++next_) step();
   }

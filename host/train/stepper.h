@@ -61,6 +61,8 @@ class Stepper {
   // optimiser. The first step to be taken is `first`.
   virtual void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
                            long first) = 0;
+  // The same in the order permutation(n, rng) of the n frames, made on the device that takes the steps.
+  virtual void begin_epoch(Rng rng, const std::vector<float>& rates, long steps_before, long first) = 0;
   virtual void enqueue(long steps) = 0;
   virtual std::vector<StepRecord> collect(bool all) = 0;
   // A good number of steps to enqueue at a time.

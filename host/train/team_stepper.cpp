@@ -47,6 +47,10 @@ class TeamStepper : public Stepper {
     team_.run([&](int r) { at(r).stepper->begin_epoch(order, rates, steps_before, first); });
   }
 
+  void begin_epoch(Rng rng, const std::vector<float>& rates, long steps_before, long first) override {
+    team_.run([&](int r) { at(r).stepper->begin_epoch(rng, rates, steps_before, first); });
+  }
+
   void enqueue(long steps) override {
     for (const int B : at(0).stepper->unrecorded(steps)) {
       team_.run([&](int r) { at(r).stepper->rehearse(B); });

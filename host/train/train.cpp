@@ -135,9 +135,8 @@ class Session {
   // One epoch, from the step where the counters stand. False: asked to stop.
   bool run_epoch() {
     Counters& c = counters();
-    const auto n = static_cast<std::uint32_t>(n_frames_of_stage());
-    const auto order = permutation(n, {static_cast<std::uint64_t>(config_.train.seed),
-                                       static_cast<std::uint64_t>(c.stage) * 1000003u + c.epoch + 1});
+    const Rng order{static_cast<std::uint64_t>(config_.train.seed),
+                    static_cast<std::uint64_t>(c.stage) * 1000003u + c.epoch + 1};
     const long steps = steps_per_epoch(), steps_before = c.step - c.step_in_epoch;
     std::vector<float> rates;
     for (long i = 0; i < steps; ++i)

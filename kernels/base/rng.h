@@ -12,7 +12,8 @@
 
 namespace cafx {
 
-inline std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+constexpr std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                                  std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * counter[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * counter[2];
@@ -28,12 +29,12 @@ struct Rng {
   std::uint64_t seed = 0;
   std::uint64_t stream = 0;  // one stream for each use: an initialised tensor, the shuffle of one epoch
 
-  std::array<std::uint32_t, 4> bits(std::uint64_t index) const {
+  constexpr std::array<std::uint32_t, 4> bits(std::uint64_t index) const {
     return philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
                        static_cast<std::uint32_t>(stream), static_cast<std::uint32_t>(stream >> 32)},
                       {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
   }
-  std::uint64_t bits64(std::uint64_t index) const {
+  constexpr std::uint64_t bits64(std::uint64_t index) const {
     const auto b = bits(index);
     return (std::uint64_t{b[0]} << 32) | b[1];
   }

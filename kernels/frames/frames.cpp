@@ -14,6 +14,22 @@ CAFX_CUDA(void, pad_frames, (const Context&, float* x_padded, const float* x, Ga
 CAFX_CUDA(void, overlap_add,
           (const Context&, double* sum, double* weight, const float* frames, const float* window, OverlapAddDims d));
 
+CAFX_CUDA(std::size_t, shuffle_scratch, (const Context&, std::uint32_t n));
+CAFX_CUDA(void, shuffle, (const Context&, std::uint32_t* order, std::uint32_t n, Rng rng, void* scratch));
+
+std::size_t shuffle_scratch(const Context& context, std::uint32_t n) {
+  CAFX_CHECK(n >= 1, n);
+  CAFX_CUDA_CALL(context, shuffle_scratch, n);
+  return 0;
+}
+
+void shuffle(const Context& context, std::uint32_t* order, std::uint32_t n, Rng rng, void* scratch) {
+  CAFX_CHECK(n >= 1, n);
+  CAFX_CUDA_CALL(context, shuffle, order, n, rng, scratch);
+  const std::vector<std::uint32_t> made = permutation(n, rng);
+  std::copy(made.begin(), made.end(), order);
+}
+
 void gather_frames(const Context& context, float* x_padded, const float* audio, const FrameRef* refs, GatherDims d) {
   CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.K >= 1 && d.left >= 0 && d.left < d.K, d.B, d.T, d.K, d.left);
   CAFX_CUDA_CALL(context, gather_frames, x_padded, audio, refs, d);

@@ -12,9 +12,11 @@
 // Errors   1 <= hop <= frame / 2, sizes >= 1: CheckError.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "kernels/base/rng.h"
 #include "kernels/device/context.h"
 
 namespace cafx {
@@ -32,6 +34,10 @@ struct GatherDims {
 void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);
 // The same of B frames that stand one after another: x (B,T).
 void pad_frames(const Context&, float* x_padded, const float* x, GatherDims);
+
+// order = permutation(n, rng), where the device computes; scratch of shuffle_scratch bytes.
+std::size_t shuffle_scratch(const Context&, std::uint32_t n);
+void shuffle(const Context&, std::uint32_t* order, std::uint32_t n, Rng rng, void* scratch);
 
 // B windowed frames, hop samples apart, added to what is there: sum[i] += sum_b window[i - b hop] frames[b, i - b hop],
 // weight[i] the same of the window alone; both from the first sample of the first frame.

@@ -1,7 +1,44 @@
+#include <cub/device/device_radix_sort.cuh>
+
 #include "kernels/device/each_cuda.h"
 #include "kernels/frames/frames.h"
 
 namespace cafx::cuda {
+
+namespace {
+
+// Keys and indices, before and after, and what CUB's sort needs: a stable one, as the host's.
+struct ShuffleScratch {
+  std::uint64_t *keys, *sorted;
+  std::uint32_t* indices;
+  void* sort;
+  std::size_t sort_bytes = 0, bytes;
+  ShuffleScratch(std::uint32_t n, void* base) {
+    const std::size_t n32 = (static_cast<std::size_t>(n) + 31) / 32 * 32;
+    keys = static_cast<std::uint64_t*>(base);
+    sorted = keys + n32;
+    indices = reinterpret_cast<std::uint32_t*>(sorted + n32);
+    sort = indices + n32;
+    CAFX_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes, keys, sorted, indices, indices, n));
+    bytes = n32 * (2 * sizeof(std::uint64_t) + sizeof(std::uint32_t)) + sort_bytes;
+  }
+};
+
+}  // namespace
+
+std::size_t shuffle_scratch(const Context&, std::uint32_t n) { return ShuffleScratch(n, nullptr).bytes; }
+
+void shuffle(const Context& context, std::uint32_t* order, std::uint32_t n, Rng rng, void* scratch) {
+  ShuffleScratch s(n, scratch);
+  std::uint64_t* keys = s.keys;
+  std::uint32_t* indices = s.indices;
+  for_each(context, n, [=] __device__(long i) {
+    keys[i] = rng.bits64(static_cast<std::uint64_t>(i));
+    indices[i] = static_cast<std::uint32_t>(i);
+  });
+  CAFX_CUDA_CHECK(cub::DeviceRadixSort::SortPairs(s.sort, s.sort_bytes, s.keys, s.sorted, s.indices, order, n, 0, 64,
+                                                  stream_of(context)));
+}
 
 void gather_frames(const Context& context, float* x_padded, const float* audio, const FrameRef* refs, GatherDims d) {
   const long width = d.T + d.K - 1;

@@ -26,6 +26,23 @@ TEST(Frames, GatherIsTheOracles) {
   }
 }
 
+// The host's order to the last frame, whatever the device; more frames than one block of a sort takes.
+TEST(Frames, ShufflesAreTheHosts) {
+  for (const std::uint32_t n : {1u, 2u, 33u, 4097u, 50021u}) {
+    for (const Rng rng : {Rng{1, 2}, Rng{77, 1ull << 40}}) {
+      const std::vector<std::uint32_t> want = permutation(n, rng);
+      for (const Context& context : contexts()) {
+        Items<std::uint32_t> order(std::vector<std::uint32_t>(n, 0u));
+        Bytes scratch(shuffle_scratch(context, n));
+        shuffle(context, order, n, rng, scratch.get());
+        wait();
+        EXPECT_TRUE(std::equal(want.begin(), want.end(), static_cast<std::uint32_t*>(order)))
+            << label(context) << " n=" << n;
+      }
+    }
+  }
+}
+
 // Every sample lies in a frame, the first and the last frame are needed, and the starts are hop apart.
 TEST(Frames, FramesCoverTheSignalAndNoMore) {
   for (const int frame : {2, 16, 17}) {
