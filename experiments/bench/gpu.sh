@@ -6,9 +6,13 @@
 #   experiments/bench/gpu.sh [REPORT.md] [BATCH]
 #   VGPU=FOLDER experiments/bench/gpu.sh   rehearses on the virtual GPU in FOLDER: the tests, and no times
 #
-# Needs nvcc and cuDNN; takes what else it finds (nvidia-smi, compute-sanitizer, nsys, PyTorch). What is missing or fails
-# is a line in the report, and the rest goes on. CAFX_GPU_TESTS=REGEX runs only the tests of that name, and one of the
-# programs under each checker: for the rehearsal in tests/gpu_rehearsal.sh.
+#   CAFX_BUILD=FOLDER experiments/bench/gpu.sh   takes what was built there, perhaps on another machine: nothing is installed or
+#                                                built, and the test programs run without ctest
+#   CAFX_SECONDS=240                             ends by then: a subset under the checkers, shorter measurements
+#
+# Needs nvcc and cuDNN; takes what else it finds (nvidia-smi, compute-sanitizer, nsys or else ncu, PyTorch). What is missing
+# or fails is a line in the report, and the rest goes on. CAFX_GPU_TESTS=REGEX runs only the tests of that name, and one of
+# the programs under each checker: for the rehearsal in tests/gpu_rehearsal.sh.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 report=${1:-gpu-report.md} batch=${2:-512} preset=cuda run=()
@@ -21,7 +25,7 @@ elif ! nvidia-smi -L >/dev/null 2>&1; then
   exit 2
 fi
 export PATH=$PATH:/usr/local/cuda/bin
-build=build/$preset cafx=build/$preset/host/cafx
+build=${CAFX_BUILD:-build/$preset} cafx=${CAFX_BUILD:-build/$preset}/host/cafx
 say() { printf '%s\n' "$@" | tee -a "$report"; }
 : >"$report" || exit 2
 failed=0
@@ -30,11 +34,25 @@ bad() {
   say "FAILED: $1"
   failed=1
 }
-. scripts/packages.sh
-install_packages $build_packages $test_packages || say "Packages could not be installed; what follows may miss them."
-if ! { cmake --preset "$preset" >/dev/null && cmake --build --preset "$preset"; }; then
-  bad "the build (cmake --preset $preset); nothing else can be told"
-  exit 1
+# within SECONDS COMMAND...: at most as long, and no longer than what is left.
+within() {
+  local most=$1 left=$((${CAFX_SECONDS:-1000000} - SECONDS))
+  shift
+  if [ $left -lt 5 ]; then
+    say "No time is left for: ${*:0:4}"
+    return 1
+  fi
+  timeout --foreground $((most < left ? most : left)) "$@"
+}
+# brief FEW MANY: FEW where time is short.
+brief() { if [ -n "${CAFX_SECONDS:-}" ]; then echo "$1"; else echo "$2"; fi; }
+if [ -z "${CAFX_BUILD:-}" ]; then
+  . scripts/packages.sh
+  install_packages $build_packages $test_packages || say "Packages could not be installed; what follows may miss them."
+  if ! { cmake --preset "$preset" >/dev/null && cmake --build --preset "$preset"; }; then
+    bad "the build (cmake --preset $preset); nothing else can be told"
+    exit 1
+  fi
 fi
 say "# cafx on a GPU" "" "commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(date -u +%Y-%m-%d)"
 say '```'
@@ -46,17 +64,88 @@ else
   say "nvidia-smi was not found: no clocks, no power limit."
 fi
 say '```' "" "## Tests" '```'
-"${run[@]}" ctest --preset "$preset" -L gpu ${CAFX_GPU_TESTS:+-R "$CAFX_GPU_TESTS"} 2>&1 | tail -40 | tee -a "$report" || bad "a test"
+binaries="test_ops test_golden_ops test_golden_model test_cuda_training test_gpus"
+if [ -z "${CAFX_BUILD:-}" ]; then
+  "${run[@]}" ctest --preset "$preset" -L gpu ${CAFX_GPU_TESTS:+-R "$CAFX_GPU_TESTS"} 2>&1 | tail -40 | tee -a "$report" || bad "a test"
+else
+  # What only the CPU has, and what needs the virtual GPU, is left out as in tests/*.cmake.
+  cpu='*Refuse*:Context.*:*Thread*:*InstructionSet*:*Preset*:*Projection*:*SteadyState*:*IsLost*'
+  for binary in $binaries; do
+    [ -x "$build/tests/$binary" ] || { say "$binary was not built."; continue; }
+    CAFX_TEST_DEVICE=cuda within 120 "${run[@]}" "$build/tests/$binary" --gtest_filter="-$cpu" 2>&1 |
+      grep -E "FAILED|PASSED|Failure|error" | head -20 | sed "s/^/$binary: /" | tee -a "$report"
+    [ "${PIPESTATUS[0]}" = 0 ] || bad "$binary"
+  done
+fi
 say '```'
 
-binaries="test_ops test_golden_ops test_golden_model test_cuda_training test_gpus"
 [ -z "${CAFX_GPU_TESTS:-}" ] || binaries=test_golden_ops
+options=(--preset paper --set model.unpool=hold --set "train.batch=$batch" --device cuda)
+say "" "## One supervised step of $batch frames, kernel by kernel" ""
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# by_kernel PRECISION: every kernel of one step.
+by_kernel() {
+  local step=("$cafx" bench --profile "${options[@]}" --precision "$1")
+  "$cafx" info "${options[@]::6}" --json >"$work/config.json" || return 1
+  rm -f "$work"/kernels*
+  if command -v nsys >/dev/null; then
+    within 120 nsys profile -q -c cudaProfilerApi --capture-range-end=stop --cuda-graph-trace=node -o "$work/step" --force-overwrite true "${step[@]}" &&
+      nsys stats -q -r cuda_gpu_kern_sum --format csv -o "$work/kernels" "$work/step.nsys-rep" || return 1
+  else
+    # Clocks and caches as they are in a run; a graph's kernels are measured one by one.
+    within 120 ncu --csv --profile-from-start off --clock-control none --cache-control none \
+      --metrics gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread "${step[@]}" >"$work/kernels.csv" ||
+      { tail -3 "$work/kernels.csv"; return 1; }
+  fi
+  python3 experiments/kernels/times.py "$work"/kernels*.csv "$work/config.json" "$batch" "$1"
+}
+if [ -z "${VGPU:-}" ] && { command -v nsys || command -v ncu; } >/dev/null; then
+  for precision in fp32 tf32 bf16; do
+    by_kernel $precision 2>&1 | tee -a "$report"
+    [ "${PIPESTATUS[0]}" = 0 ] || bad "times by kernel, $precision"
+    say ""
+  done
+else
+  "${run[@]}" "$cafx" bench --profile "${options[@]}" 2>&1 | tee -a "$report" || bad "cafx bench --profile"
+  say "Neither nsys nor ncu was found, or this is the virtual GPU: no times by kernel."
+fi
+
+say "" "## Beside PyTorch, the supervised step, in turn" ""
+python=${PYTHON:-python3}
+command -v "$python" >/dev/null || say "$python was not found: no comparison."
+config=$("${run[@]}" "$cafx" info "${options[@]::6}" --json | "$python" -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["config"]))') ||
+  bad "cafx info --json"
+for round in $(brief 1 "1 2 3"); do
+  if [ -n "${VGPU:-}" ]; then
+    say "the virtual GPU keeps no time"
+    break
+  fi
+  for precision in fp32 tf32 bf16; do
+    within 60 "$cafx" bench "${options[@]}" --precision $precision --seconds $(brief 6 20) --json | "$python" -c '
+import json, sys
+r = json.load(sys.stdin)
+print("cafx %s train %.0f frames/s (%.0f useful GFLOP/s), pretrain %.0f, forward %.0f" % (sys.argv[1], r["train"]["frames_per_second"], r["train"]["useful_gflops"], r["pretrain"]["frames_per_second"], r["render"]["frames_per_second"]))' $precision 2>&1 | tee -a "$report"
+    [ "${PIPESTATUS[0]}" = 0 ] || bad "cafx bench, $precision"
+  done
+  if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+    for precision in fp32 tf32; do
+      CAFX_TORCH_COMPILE=$(brief default max-autotune) within $(brief 60 600) "$python" experiments/bench/torch_cafx.py "$config" "$batch" 4 \
+        $(brief 6 40) cuda $precision 2>&1 | grep '^{' | tee -a "$report" || say "PyTorch's step failed: no comparison in $precision."
+    done
+  else
+    say "PyTorch with CUDA was not found: no comparison."
+    break
+  fi
+done
+
+say "" "## Under compute-sanitizer" ""
 if command -v compute-sanitizer >/dev/null; then
-  for tool in memcheck racecheck initcheck synccheck; do
-    for binary in $binaries; do
+  for tool in $(brief "memcheck racecheck" "memcheck racecheck initcheck synccheck"); do
+    for binary in $(brief test_golden_ops "$binaries"); do
       say "compute-sanitizer $tool, $binary:" '```'
       # The largest sizes would take hours under a checker; they run above.
-      CAFX_TEST_DEVICE=cuda "${run[@]}" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/$binary" \
+      CAFX_TEST_DEVICE=cuda within 3600 "${run[@]}" compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/$binary" \
         --gtest_filter='-*Refuse*:*Thread*:*InstructionSet*:*RealSize*:*Preset*:*IsLost*' 2>&1 | tail -3 | tee -a "$report" ||
         bad "compute-sanitizer $tool, $binary"
       say '```'
@@ -66,44 +155,6 @@ else
   say "compute-sanitizer was not found: no checks beside the tests."
 fi
 
-options=(--preset paper --set model.unpool=hold --set "train.batch=$batch" --device cuda)
-say "" "## One supervised step of $batch frames, kernel by kernel" ""
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-by_kernel() {
-  nsys profile -q -c cudaProfilerApi --capture-range-end=stop --cuda-graph-trace=node -o "$work/step" "$cafx" bench --profile "${options[@]}" &&
-    nsys stats -q -r cuda_gpu_kern_sum --format csv -o "$work/kernels" "$work/step.nsys-rep" &&
-    "$cafx" info "${options[@]::6}" --json >"$work/config.json" &&
-    python3 experiments/kernels/times.py "$work"/kernels*.csv "$work/config.json" "$batch"
-}
-if [ -z "${VGPU:-}" ] && command -v nsys >/dev/null; then
-  by_kernel 2>&1 | tee -a "$report" || bad "times by kernel (nsys)"
-else
-  "${run[@]}" "$cafx" bench --profile "${options[@]}" 2>&1 | tee -a "$report" || bad "cafx bench --profile"
-  say "nsys was not found, or this is the virtual GPU: no times by kernel."
-fi
-
-say "" "## Beside PyTorch, the supervised step, in turn" ""
-python=${PYTHON:-python3}
-command -v "$python" >/dev/null || say "$python was not found: no comparison."
-config=$("${run[@]}" "$cafx" info "${options[@]::6}" --json | "$python" -c 'import json, sys; print(json.dumps(json.load(sys.stdin)["config"]))') ||
-  bad "cafx info --json"
-for round in 1 2 3; do
-  if [ -n "${VGPU:-}" ]; then
-    say "the virtual GPU keeps no time"
-    break
-  fi
-  "$cafx" bench "${options[@]}" --seconds 20 --json | "$python" -c '
-import json, sys
-r = json.load(sys.stdin)
-print("cafx    train %.0f frames/s (%.0f useful GFLOP/s), pretrain %.0f, render %.0f" % (r["train"]["frames_per_second"], r["train"]["useful_gflops"], r["pretrain"]["frames_per_second"], r["render"]["frames_per_second"]))' 2>&1 | tee -a "$report" || bad "cafx bench"
-  if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    "$python" experiments/bench/torch_cafx.py "$config" "$batch" 4 40 cuda 2>&1 | tee -a "$report" || say "PyTorch's step failed: no comparison."
-  else
-    say "PyTorch with CUDA was not found: no comparison."
-    break
-  fi
-done
 say "" "$([ $failed = 0 ] && echo 'All tests passed.' || echo 'SOMETHING FAILED, see above.')"
 echo "report: $report"
 exit $failed

@@ -1,8 +1,8 @@
 """CAFx in plain PyTorch: the same model, batch and loss as `cafx bench`, for a comparison of speed.
 
-Usage: torch_cafx.py '{"frame": 1024, ...}' BATCH THREADS SECONDS [cpu|cuda]   (the config as `cafx info --json` prints it)
-Prints one JSON object: frames per second of the supervised training step, median of ten parts; on a GPU in fp32 without
-TF32, eager and, where torch.compile is there, compiled.
+Usage: torch_cafx.py '{"frame": 1024, ...}' BATCH THREADS SECONDS [cpu|cuda [fp32|tf32]]   (the config as `cafx info --json` prints it)
+Prints one JSON object: frames per second of the supervised training step, median of ten parts; on a GPU eager and, where
+torch.compile is there, compiled (CAFX_TORCH_COMPILE: its mode), with what is known printed after each way.
 """
 import json
 import os
@@ -79,7 +79,7 @@ class Cafx(torch.nn.Module):
 def frames_per_second(c, batch, seconds, dnn_as, device, compiled=False):
     torch.manual_seed(1)
     model = Cafx(c, dnn_as).to(device)
-    run = torch.compile(model, mode="max-autotune") if compiled else model
+    run = torch.compile(model, mode=os.environ.get("CAFX_TORCH_COMPILE", "max-autotune")) if compiled else model
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-6)
     x = (0.05 * torch.randn(batch, c["frame"])).to(device)
@@ -114,20 +114,25 @@ def main():
     c, batch, threads, seconds = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
     device = sys.argv[5] if len(sys.argv) > 5 else "cpu"
     torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    precision = sys.argv[6] if len(sys.argv) > 6 else "fp32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU")
     ways = [(how, False) for how in ("linear", "conv")]
     if device == "cuda" and hasattr(torch, "compile"):
         ways += [(how, True) for how in ("linear", "conv")]
-    measured = [(frames_per_second(c, batch, seconds / len(ways), how, device, compiled), how, compiled) for how, compiled in ways]
-    best = max(measured)
-    result = {"frames_per_second": best[0], "dnn_as": best[1], "compiled": best[2], "torch": torch.__version__,
-              "eager_frames_per_second": max(m[0] for m in measured if not m[2]), "threads": torch.get_num_threads(),
-              "environment": {k: v for k, v in os.environ.items() if k.startswith(("OMP_", "MKL_", "OPENBLAS_"))}}
-    if device == "cuda":
-        result["gpu"] = torch.cuda.get_device_name()
-    print(json.dumps(result))
+    measured = []
+    for how, compiled in ways:
+        measured.append((frames_per_second(c, batch, seconds / len(ways), how, device, compiled), how, compiled))
+        if device == "cpu" and len(measured) < len(ways):
+            continue
+        best = max(measured)
+        result = {"frames_per_second": best[0], "dnn_as": best[1], "compiled": best[2], "precision": precision, "torch": torch.__version__,
+                  "eager_frames_per_second": max(m[0] for m in measured if not m[2]), "threads": torch.get_num_threads(),
+                  "environment": {k: v for k, v in os.environ.items() if k.startswith(("OMP_", "MKL_", "OPENBLAS_"))}}
+        if device == "cuda":
+            result["gpu"] = torch.cuda.get_device_name()
+        print(json.dumps(result), flush=True)
 
 
 main()

@@ -16,7 +16,7 @@ done
 "$cafx" info "${options[@]}" --json >"$work/config.json"
 nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
 for source in front_end/front_end dnn_saaf/dnn_saaf local_dense/local_dense loss/loss frames/frames optimizer/optimizer \
-  dense/dense deconv1d/deconv1d pointwise/pointwise; do
+  dense/dense deconv1d/deconv1d pointwise/pointwise conv1d/conv1d; do
   "$nvcc" -std=c++20 -O3 -arch=sm_90 -cubin --resource-usage --extended-lambda --expt-relaxed-constexpr -I. \
     -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= -DCAFX_HAS_CUDA -o "$work/x.cubin" "kernels/${source}_cuda.cu" 2>>"$work/resources.txt"
 done

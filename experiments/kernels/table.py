@@ -8,43 +8,17 @@ what the compiler made of it.
     RESOURCES  nvcc --resource-usage of the kernels' sources for sm_90
     CONFIG     `cafx info --json`
 
-Floors: every operand of an op read once and every result written once, by 3.35 TB/s; FLOPs by 67 TFLOP/s (fp32); the
-larger of the two. An H100's.
+Floors: ops.py.
 """
 import json, re, subprocess, sys
 
-BANDWIDTH, FP32 = 3.35e12, 67e12
+from ops import REST, number, ops, plain
 
 first, second = json.load(open(sys.argv[1])), json.load(open(sys.argv[3]))
 B1, B2, B = int(sys.argv[2]), int(sys.argv[4]), int(sys.argv[7])
 resources, config = open(sys.argv[5]).read(), json.load(open(sys.argv[6]))
 c = config["config"]
-get = lambda key: c[key]
-T, C, K1, K2, P, latent = get("frame"), get("filters"), get("taps"), get("local_taps"), get("pool"), get("latent")
-widths = [C] + list(get("dnn"))
-pooled = T // P
-F = 4  # bytes of a float
-
-tensor, small, hidden, signal, padded = B * T * C * F, B * pooled * C * F, B * latent * C * F, B * T * F, B * (T + K1 - 1) * F
-dnn = sum(a * b for a, b in zip(widths, widths[1:]))
-# label: (pattern of kernel names, least bytes, FLOPs)
-conv = 2 * B * T * C * K1
-ROWS = [
-    ("gather frames", r"gather_frames|begin_kernel", 2 * signal + padded + signal, 0),
-    ("Conv1D (cuDNN)", r"lib:forward with bias", padded + tensor, conv),
-    ("abs, Conv1D-Local, softplus, pool", r"front_end.*pool_kernel|pool_kernel", tensor + 2 * small, 2 * B * T * C * K2),
-    ("Dense-Local", r"local_dense.*forward|cuda::.*forward_kernel<\(cafx::Activation\)3>\(float\*, float const\*, float const\*, float const\*, cafx::LocalDenseDims", small + hidden + C * pooled * latent * F, 2 * B * C * pooled * latent),
-    ("DNN-SAAF forward", r"forward_kernel<.*Operands", 2 * tensor + small, 2 * B * T * dnn),
-    ("deConv1D (cuDNN)", r"lib:backward data", tensor + padded, conv),
-    ("crop and bias", r"deconv1d_forward", padded + signal, 0),
-    ("MAE and its gradient", r"mae_kernel", 2 * signal + padded, 0),
-    ("deConv1D backward, to u (cuDNN)", r"lib:forward B", padded + tensor, conv),
-    ("deConv1D backward, filters (cuDNN)", r"lib:backward filter#1", padded + tensor, conv),
-    ("DNN-SAAF backward", r"backward_kernel<.*Operands|finish_kernel|dnn_saaf_backward", 3 * tensor + 2 * small, 2 * 3 * B * T * dnn),
-    ("Dense-Local backward", r"data_kernel.*LocalDense|weights_kernel", 2 * small + 3 * hidden + 2 * C * pooled * latent * F, 4 * B * C * pooled * latent),
-    ("Conv1D-Local backward", r"back_kernel|front_end_backward", 3 * tensor + 3 * small, 2 * 2 * B * pooled * C * K2),
-    ("Conv1D backward, filters (cuDNN)", r"lib:backward filter#2", padded + tensor, conv),
-]
+widths = [c["filters"]] + list(c["dnn"])
 
 
 def bytes_of(kernel):
@@ -80,13 +54,6 @@ def occupancy(registers, threads, shared):
     return min(by_registers, by_shared, 2048 // max(1, threads), 32) * warps * 32 / 2048
 
 
-def number(x):
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if x >= size:
-            return f"{x / size:.3g} {unit}"
-    return f"{x:.3g}"
-
-
 report = resource_table()
 
 
@@ -105,32 +72,24 @@ def us(seconds):
 total_floor_bytes = total_moved = total_floor = total_flops = 0
 used = set()
 lines = []
-library_bytes = {"forward with bias": padded + tensor, "backward data": tensor + padded, "forward B": padded + tensor,
-                 "backward filter#1": padded + tensor, "backward filter#2": padded + tensor}
-for label, pattern, floor_bytes, flops in ROWS:
-    floor = max(floor_bytes / BANDWIDTH, flops / FP32)
-    if pattern.startswith("lib:"):
-        moved = library_bytes[pattern[4:]]  # as the library's documentation promises; its own traffic cannot be seen
-        lines.append((label, flops, floor_bytes, floor, moved, None, None))
-    else:
-        mine = [k for k in kernel_rows() if k["name"] not in used and re.search(pattern, k["name"])]
-        for k in mine:
-            used.add(k["name"])
-        moved = sum(map(moved_by, mine))
-        lines.append((label, flops, floor_bytes, floor, moved, mine, None))
-    total_floor_bytes += floor_bytes
+for op in ops(c, B):
+    mine = [k for k in kernel_rows() if k["name"] not in used and op.pattern.search(plain(k["name"]))]
+    used.update(k["name"] for k in mine)
+    moved = sum(map(moved_by, mine))
+    lines.append((op.label, op.flops, op.least, op.floor(), moved))
+    total_floor_bytes += op.least
     total_moved += moved
-    total_floor += floor
-    total_flops += flops
+    total_floor += op.floor()
+    total_flops += op.flops
 rest = [k for k in kernel_rows() if k["name"] not in used]
 rest_moved = sum(map(moved_by, rest))
-lines.append(("Dense, Adam, sums and all else", 0, 0, 0, rest_moved, None, None))
+lines.append((REST, 0, 0, 0, rest_moved))
 total_moved += rest_moved
 
-print(f"A supervised step of {B} frames (counted at {B1} and {B2}), preset `{config.get('preset', 'paper')}`, frame {T}, {C} filters, DNN-SAAF {'-'.join(map(str, widths[1:]))}:\n")
+print(f"A supervised step of {B} frames (counted at {B1} and {B2}), preset `{config.get('preset', 'paper')}`, frame {c['frame']}, {c['filters']} filters, DNN-SAAF {'-'.join(map(str, widths[1:]))}:\n")
 print("| op | FLOP | least bytes | floor us | bytes moved | moved / least |")
 print("| --- | --- | --- | --- | --- | --- |")
-for label, flops, least, floor, moved, kernels, _ in lines:
+for label, flops, least, floor, moved in lines:
     ratio = f"{moved / least:.2f}" if least else ""
     print(f"| {label} | {number(flops)} | {number(least)} | {us(floor) if floor else ''} | {number(moved)} | {ratio} |")
 print(f"| **sum** | {number(total_flops)} | {number(total_floor_bytes)} | {us(total_floor)} | {number(total_moved)} | **{total_moved / total_floor_bytes:.2f}** |")
@@ -141,8 +100,8 @@ rows = sorted(kernel_rows(), key=moved_by, reverse=True)
 for k in rows[:14]:
     name = k["name"]
     r = resources_of(name)
-    short = re.sub(r"cafx::|cuda::|\(anonymous namespace\)::|const ", "", name)
-    lambda_of = re.search(r"each_kernel<(\w+)\(", short)
+    short = re.sub(r"cafx::|cuda::|conv_fp32::|\(anonymous namespace\)::|const ", "", name)
+    lambda_of = re.search(r"(?:each|sum_parts)_kernel<(\w+)\(", short)
     short = f"each thread of `{lambda_of[1]}`" if lambda_of else "`" + re.sub(r"<.*|\(.*", "", re.sub(r"\((?:Activation|int)\)", "", re.sub(r"^void ", "", short))) + "`"
     short = re.sub(r"(?s)cub::.*DeviceReduce(\w*).*", r"cub::DeviceReduce\1`", short)
     grid, block = k["grid"], k["block"]
