@@ -13,10 +13,12 @@ if(CAFX_HAS_CUDA)
   add_executable(test_gpus ${CMAKE_CURRENT_LIST_DIR}/cuda/test_gpus.cpp)
   target_link_libraries(test_gpus PRIVATE cafx_host cafx_reference cafx_managed GTest::gtest_main)
   add_dependencies(gpu_tests cafx test_gpus)
-  add_test(NAME cuda.Gpus COMMAND test_gpus --gtest_filter=-*IsLost*)
+  add_test(NAME cuda.Gpus COMMAND test_gpus --gtest_filter=-*IsLost*:*SteadyState*)
   add_test(NAME cuda.Gpus.WhereWorkIsDoneLate COMMAND test_gpus --gtest_filter=*TwoRuns*)
+  add_test(NAME cuda.Gpus.AStepIsOneCall COMMAND test_gpus --gtest_filter=*SteadyState*)
   add_test(NAME cuda.Gpus.OneThatIsLost COMMAND test_gpus --gtest_filter=*IsLost*)
   foreach(test "cuda.Gpus/VGPU_DEVICES=4,VGPU_TIMEOUT=60" "cuda.Gpus.WhereWorkIsDoneLate/VGPU_DEVICES=2,VGPU_LAZY=1,VGPU_TIMEOUT=60"
+               "cuda.Gpus.AStepIsOneCall/VGPU_DEVICES=2,VGPU_PROFILE=/dev/null,VGPU_TIMEOUT=60"
                "cuda.Gpus.OneThatIsLost/VGPU_DEVICES=2,VGPU_NOFAIL=1,VGPU_TIMEOUT=3")
     string(REPLACE "/" ";" test "${test}")
     list(GET test 0 name)

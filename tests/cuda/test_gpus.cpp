@@ -1,4 +1,6 @@
 // Several GPUs that train one model: against one GPU, against each other, against themselves, and when one fails.
+#include <dlfcn.h>
+
 #include <chrono>
 
 #include "kernels/exchange/exchange.h"
@@ -127,6 +129,36 @@ TEST(Gpus, TwoRunsGiveEqualBits) {
     expect_equal_replicas(a, 2);
     expect_equal_replicas(b, 2);
   }
+}
+
+// In the steady state a step is one call on each GPU: the launch of its graph, exchange included. Counted by the virtual GPU.
+TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
+  NEEDS_GPUS(2);
+  const auto get = reinterpret_cast<double (*)(const char*)>(dlsym(RTLD_DEFAULT, "vgpu_profile_get"));
+  if (!get || get("total.api_calls") < 0) GTEST_SKIP() << "needs the virtual GPU with VGPU_PROFILE set";
+  constexpr int kGpus = 2;
+  const Task s(8 * 20);
+  GpuTeam team(Context(), first_gpus(kGpus));
+  make_current(team.context(0));
+  CafxModel model(s.config);
+  model.initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
+  const DeviceFrames frames(team.context(0), s.dry, s.wet, s.refs);
+  const auto stepper = make_stepper(team, model, frames, s.settings, zeros, zeros, zeros);
+  stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
+  stepper->enqueue(3);
+  stepper->collect(true);
+  const auto sum = [&](const char* what) { return get((std::string("total.") + what).c_str()); };
+  const double calls = sum("api_calls"), allocations = sum("allocs"), waits = sum("syncs"),
+               implicit_waits = sum("implicit_syncs"), copies = sum("host_device_copies");
+  stepper->enqueue(12);
+  // On each twelve launches, and the records of all twelve read back: a pinned block, an event, the copy, the event's record.
+  EXPECT_EQ(sum("api_calls") - calls, kGpus * (12 + 4));
+  EXPECT_EQ(sum("syncs"), waits);
+  EXPECT_EQ(sum("implicit_syncs"), implicit_waits);
+  EXPECT_EQ(sum("allocs"), allocations);
+  EXPECT_EQ(sum("host_device_copies") - copies, kGpus);
+  EXPECT_EQ(stepper->collect(true).size(), 12u);
 }
 
 // What a GPU that is lost looks like to the others: they wait for a rank that never comes. The virtual NCCL's abort does
