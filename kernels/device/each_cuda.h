@@ -45,26 +45,30 @@ __global__ void column_sums_kernel(float* partial, long rows, int columns, F val
   }
 }
 
-// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has 32 neighbouring numbers; eight
-// rows of threads share the parts.
+// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns` neighbouring
+// numbers, a power of two; rows of threads share the parts and are added up by a tree.
 template <class F>
-__global__ void sum_parts_kernel(const float* partial, int parts, long n, F finish) {
-  __shared__ double sums[8][32];
-  const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
+__global__ void sum_parts_kernel(const float* partial, int parts, long n, int columns, F finish) {
+  __shared__ double sums[kThreads];
+  const long i = static_cast<long>(blockIdx.x) * columns + threadIdx.x % columns;
   double sum = 0.0;
   if (i < n) {
-#pragma unroll 4
-    for (int part = threadIdx.y; part < parts; part += 8) sum += partial[part * n + i];
+#pragma unroll 8
+    for (int part = threadIdx.x / columns; part < parts; part += kThreads / columns) sum += partial[part * n + i];
   }
-  sums[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || i >= n) return;
-  for (int k = 1; k < 8; ++k) sum += sums[k][threadIdx.x];
-  finish(i, sum);
+  sums[threadIdx.x] = sum;
+  for (int half = kThreads / 2; half >= columns; half /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] = sum += sums[threadIdx.x + half];
+  }
+  if (static_cast<int>(threadIdx.x) < columns && i < n) finish(i, sum);
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
-  sum_parts_kernel<<<blocks_for(n, 32), dim3(32, 8), 0, stream_of(context)>>>(partial, parts, n, finish);
+  // Whole lines where there are many numbers; more threads for each where there are few.
+  int columns = n >= 8192 ? 32 : 8;
+  while (columns > n) columns /= 2;
+  sum_parts_kernel<<<blocks_for(n, columns), kThreads, 0, stream_of(context)>>>(partial, parts, n, columns, finish);
   CAFX_CUDA_CHECK(cudaGetLastError());
 }
 

@@ -153,9 +153,18 @@ TEST(FrontEnd, SmallAndOddSizesAreTheOracles) {
                                {1, 17, 3, 4, 4, 17},
                                {1, 6, 1, 2, 3, 1},
                                {2, 132, 67, 7, 9, 12},
-                               {1, 300, 18, 64, 128, 20}}) {
+                               {1, 300, 18, 64, 128, 20},
+                               {1, 600, 5, 3, 7, 300},
+                               {2, 300, 33, 2, 150, 20}}) {
     expect_oracle(d);
   }
+}
+
+// So many tiles that a block of a GPU's backward kernel works through several tiles of a frame (three blocks for each
+// multiprocessor share all tiles).
+TEST(FrontEnd, ManyTilesAreTheOracles) {
+  if (!on_cuda()) GTEST_SKIP() << "of a GPU alone";
+  expect_oracle({1, 40 * 65, 330, 1, 5, 65});
 }
 
 TEST(FrontEnd, TheRealSizeIsTheOracles) { expect_oracle({1, 1024, 128, 64, 128, 16}); }
