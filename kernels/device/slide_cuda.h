@@ -5,6 +5,8 @@
 //   conflicts. The window of kRun samples is a ring of registers: all indices are constants once the loops are unrolled.
 #pragma once
 
+#include <cuda_pipeline.h>
+
 #include "kernels/device/cuda.h"
 
 namespace cafx {
@@ -39,24 +41,32 @@ __device__ __forceinline__ void slide(float (&sum)[kRun], const float4* x, const
   }
 }
 
-// Rows [first, first + n) of x (T,C) as quads of f(x), channel c for this lane; f(0) outside the tensor. n in fours.
-template <class F>
+// Rows [first, first + n) of x (T,C) as quads of f(x), channel c for this lane; f(0) outside [0, T), and anything in lanes
+// beyond C. n in fours. All loads of a round are in flight before the first is used.
+template <int kWarps, class F>
 __device__ __forceinline__ void load_quads(float4* quads, const float* x, int first, int n, int T, int C, int c, F f) {
+  const int at = first + 4 * static_cast<int>(threadIdx.y);
+  const long row = C, round = 4l * kWarps * C;
+  const float* from = x + at * row + min(c, C - 1);
+  unsigned t = static_cast<unsigned>(at);  // huge before sample 0
 #pragma unroll 6
-  for (int q = threadIdx.y; q < n / 4; q += blockDim.y) {
+  for (int q = threadIdx.y; q < n / 4; q += kWarps, t += 4 * kWarps, from += round) {
+    const float* p = from;
     float v[4];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const int t = first + 4 * q + j;
-      v[j] = f(t >= 0 && t < T && c < C ? x[static_cast<long>(t) * C + c] : 0.0f);
-    }
+    for (unsigned j = 0; j < 4; ++j, p += row) v[j] = f(t + j < static_cast<unsigned>(T) ? *p : 0.0f);
     quads[q * 32 + threadIdx.x] = make_float4(v[0], v[1], v[2], v[3]);
   }
 }
 
-// The taps of 32 channels, [taps / 4][32] of them, from where lay_out_quads put them.
+// The taps of 32 channels, [taps / 4][32] quads of them; they are there after __pipeline_wait_prior(0) and a barrier.
+template <int kWarps>
 __device__ __forceinline__ void copy_quads(float4* to, const float4* from, int taps) {
-  for (int i = threadIdx.y * 32 + threadIdx.x; i < taps / 4 * 32; i += blockDim.y * 32) to[i] = from[i];
+#pragma unroll 4
+  for (int i = threadIdx.y * 32 + threadIdx.x; i < taps / 4 * 32; i += kWarps * 32) {
+    __pipeline_memcpy_async(to + i, from + i, sizeof(float4));
+  }
+  __pipeline_commit();
 }
 
 }  // namespace cafx

@@ -50,9 +50,10 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
     for (int k0 = 0; k0 < all; k0 += at_once) {
       const int n_taps = min(at_once, all - k0);
       if (s0 + k0 > 0) __syncthreads();
-      load_quads(quads, frame, p0 * d.P + s0 - left + k0, kPoolSamples + n_taps, d.T, d.C, c,
-                 [](float v) { return fabsf(v); });
-      copy_quads(w, taps + k0 / 4 * 32, n_taps);
+      copy_quads<kWarps>(w, taps + k0 / 4 * 32, n_taps);
+      load_quads<kWarps>(quads, frame, p0 * d.P + s0 - left + k0, kPoolSamples + n_taps, d.T, d.C, c,
+                         [](float v) { return fabsf(v); });
+      __pipeline_wait_prior(0);
       __syncthreads();
       slide(sum, quads + warp * (kRun / 4) * 32 + lane, w + lane, n_taps);
     }
@@ -95,12 +96,15 @@ struct Tile {
   }
 };
 
-// x1 rows [first, first + n) of one frame, zero outside it, as [sample][32]: a channel is a bank, whatever sample it reads.
-__device__ void load_rows(float* rows, const float* x1, int first, int n, int T, int C, int c) {
+// x1 rows [first, first + n) of one frame, zero outside it and anything in lanes beyond C, as [sample][32]: a channel is a
+// bank, whatever sample it reads.
+__device__ __forceinline__ void load_rows(float* rows, const float* x1, int first, int n, int T, int C, int c) {
+  const long round = static_cast<long>(kWarps) * C;
+  unsigned t = static_cast<unsigned>(first) + threadIdx.y;  // huge before sample 0
+  const float* from = x1 + static_cast<long>(static_cast<int>(t)) * C + min(c, C - 1);
 #pragma unroll 8
-  for (int i = threadIdx.y; i < n; i += kWarps) {
-    const int t = first + i;
-    rows[i * 32 + threadIdx.x] = t >= 0 && t < T && c < C ? x1[static_cast<long>(t) * C + c] : 0.0f;
+  for (int i = threadIdx.y; i < n; i += kWarps, t += kWarps, from += round) {
+    rows[i * 32 + threadIdx.x] = t < static_cast<unsigned>(T) ? *from : 0.0f;
   }
 }
 
@@ -165,11 +169,18 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
     }
     if (!first_taps) continue;
     for (int s = warp * kSpan; s < tile.samples && s0 + s < d.T; s += kWarps * kSpan) {
-      const int n_samples = min(kSpan, min(tile.samples - s, d.T - s0 - s));
+      const int n_samples = c < d.C ? min(kSpan, min(tile.samples - s, d.T - s0 - s)) : 0;
       float* to = dx1 + frame + static_cast<long>(s0 + s) * d.C + c;
+      const long row = d.C;
       float before[kSpan], sum[kSpan] = {};
+      if (n_samples == kSpan) {
+        const float* from = to;
 #pragma unroll
-      for (int r = 0; r < kSpan; ++r) before[r] = r < n_samples && c < d.C ? to[static_cast<long>(r) * d.C] : 0.0f;
+        for (int r = 0; r < kSpan; ++r, from += row) before[r] = *from;
+      } else {
+#pragma unroll
+        for (int r = 0; r < kSpan; ++r) before[r] = r < n_samples ? to[r * row] : 0.0f;
+      }
       const int q_first = max(0, floor_div(s0 + s + left - d.K2 + 1, d.P) - p_first);
       const int q_last = min(tile.near - 1, (s0 + s + kSpan - 1 + left) / d.P - p_first);
       for (int q = q_first; q <= q_last; ++q) {
@@ -180,15 +191,19 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
 #pragma unroll
         for (int r = 0; r < kSpan; ++r) sum[r] += value * tap[r * 32];
       }
-      // From here the addresses are made anew: kept from above, they would take the registers of half a warp.
-      asm volatile("" : "+l"(to));
 #pragma unroll
       for (int r = 0; r < kSpan; ++r) {
         const float own = x[(s + r + left) * 32 + lane];
-        const float sign = (own > 0.0f ? 1.0f : 0.0f) - (own < 0.0f ? 1.0f : 0.0f);
-        const float total = r < n_samples ? before[r] + sign * sum[r] : 0.0f;
-        if (r < n_samples && c < d.C) to[static_cast<long>(r) * d.C] = total;
-        dbias1 += total;
+        before[r] += ((own > 0.0f ? 1.0f : 0.0f) - (own < 0.0f ? 1.0f : 0.0f)) * sum[r];
+      }
+      if (n_samples == kSpan) {
+#pragma unroll
+        for (int r = 0; r < kSpan; ++r, to += row) *to = before[r], dbias1 += before[r];
+      } else {
+#pragma unroll
+        for (int r = 0; r < kSpan; ++r) {
+          if (r < n_samples) to[r * row] = before[r], dbias1 += before[r];
+        }
       }
     }
   }
