@@ -95,7 +95,8 @@ by_kernel() {
   else
     # Clocks and caches as they are in a run; a graph's kernels are measured one by one.
     within 120 ncu --csv --profile-from-start off --clock-control none --cache-control none \
-      --metrics gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread "${step[@]}" >"$work/kernels.csv" ||
+      --metrics gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread,sm__cycles_elapsed.avg,smsp__inst_executed.avg \
+      "${step[@]}" >"$work/kernels.csv" ||
       { tail -3 "$work/kernels.csv"; return 1; }
   fi
   python3 experiments/kernels/times.py "$work"/kernels*.csv "$work/config.json" "$batch" "$1"

@@ -2,8 +2,8 @@
 """Times of one supervised step as a profiler measured them on a GPU, beside the floor of each op.
 
   times.py MEASURED.csv CONFIG.json BATCH [PRECISION]
-    MEASURED   ncu --csv --metrics gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread of one step (cafx bench --profile),
-               or the report cuda_gpu_kern_sum of nsys, which knows no bytes
+    MEASURED   ncu --csv of one step (cafx bench --profile), with the metrics of gpu.sh; or the report cuda_gpu_kern_sum of nsys,
+               which knows times only
     CONFIG     `cafx info --json`
 """
 import csv, io, json, sys
@@ -18,22 +18,24 @@ precision = sys.argv[4] if len(sys.argv) > 4 else "fp32"
 
 UNITS = {"ns": 1e-9, "nsecond": 1e-9, "us": 1e-6, "usecond": 1e-6, "ms": 1e-3, "msecond": 1e-3, "s": 1.0, "second": 1.0,
          "byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
-kernels = {}  # name: [launches, seconds, bytes, registers]
+kernels = {}  # name: [launches, seconds, bytes, registers, cycles, instructions of a scheduler]
 if rows and "Metric Name" in rows[0]:
     launches = {}
     for r in rows:
         value = float(r["Metric Value"].replace(",", "")) * UNITS.get(r["Metric Unit"], 1.0)
         launches.setdefault(r["ID"], {"name": r["Kernel Name"]})[r["Metric Name"]] = value
     for l in launches.values():
-        k = kernels.setdefault(plain(l["name"]), [0, 0.0, 0.0, 0])
+        k = kernels.setdefault(plain(l["name"]), [0, 0.0, 0.0, 0, 0.0, 0.0])
         k[0] += 1
         k[1] += l["gpu__time_duration.sum"]
         k[2] += l.get("dram__bytes.sum", 0.0)
         k[3] = int(l.get("launch__registers_per_thread", 0))
+        k[4] += l.get("sm__cycles_elapsed.avg", 0.0)
+        k[5] += l.get("smsp__inst_executed.avg", 0.0)
 else:
     column = lambda row, *names: next(row[n] for n in row if any(n.startswith(x) for x in names))
     for r in rows:
-        kernels[plain(column(r, "Name"))] = [int(column(r, "Instances")), 1e-9 * float(column(r, "Total Time")), 0.0, 0]
+        kernels[plain(column(r, "Name"))] = [int(column(r, "Instances")), 1e-9 * float(column(r, "Total Time")), 0.0, 0, 0.0, 0.0]
 if not kernels:
     sys.exit(f"{sys.argv[1]}: no kernel was measured")
 
@@ -61,9 +63,10 @@ line(REST, "", us(sum(kernels[n][1] for n in rest)), "", "", number(moved) if mo
 moved = sum(k[2] for k in kernels.values())
 line("**sum**", us(floor), us(total), f"**{total / floor:.2f}**", "", number(moved) if moved else "", f"{100 * moved / total / BANDWIDTH:.0f} %" if moved else "")
 print("\nThe kernels, by their time:\n")
-line("kernel", "launches", "us", "share", "registers", "DRAM GB/s")
-line(*["---"] * 6)
-for name, (n, seconds, moved, registers) in sorted(kernels.items(), key=lambda k: -k[1][1])[:24]:
-    line(f"`{name[:60]}`", n, us(seconds), f"{100 * seconds / total:.1f} %", registers or "", f"{1e-9 * moved / seconds:.0f}" if bytes_known else "")
+line("kernel", "launches", "us", "share", "registers", "DRAM GB/s", "GHz", "cycles that issue")
+line(*["---"] * 8)
+for name, (n, seconds, moved, registers, cycles, instructions) in sorted(kernels.items(), key=lambda k: -k[1][1])[:24]:
+    line(f"`{name[:60]}`", n, us(seconds), f"{100 * seconds / total:.1f} %", registers or "", f"{1e-9 * moved / seconds:.0f}" if bytes_known else "",
+         f"{1e-9 * cycles / seconds:.2f}" if cycles else "", f"{100 * instructions / cycles:.0f} %" if cycles else "")
 if len(kernels) > 24:
     print(f"\nNot named above: {len(kernels) - 24} small kernels.")

@@ -1,6 +1,8 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 
+#include <cstdlib>
 #include <memory>
+#include <string>
 
 #include "kernels/conv1d/conv1d_fp32_cuda.h"
 #include "kernels/device/each_cuda.h"
@@ -143,9 +145,27 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
+// What the environment's CAFX_CONVOLUTIONS says. kAuto: our own kernels in fp32, where they take half of cuDNN's time or less;
+// cuDNN for tensor cores.
+enum class Choice { kAuto, kCudnn, kCafx };
+Choice chosen() {
+  static const Choice choice = [] {
+    const char* text = std::getenv("CAFX_CONVOLUTIONS");
+    const std::string name = text && *text ? text : "auto";
+    if (name == "auto") return Choice::kAuto;
+    if (name == "cudnn") return Choice::kCudnn;
+    if (name == "cafx") return Choice::kCafx;
+    throw Error("CAFX_CONVOLUTIONS '{}': expected auto, cudnn or cafx", name);
+  }();
+  return choice;
+}
+
 // Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
 bool by_cudnn(const Call& call) {
-  if (!call.context.use_cudnn) return false;
+  const Choice choice = chosen();
+  const bool by_choice =
+      choice == Choice::kCudnn || (choice == Choice::kAuto && call.context.precision != Precision::kFp32);
+  if (!call.context.use_cudnn && !by_choice) return false;
   CudaDevice& gpu = *call.context.cuda;
   const std::string name = fmt::format("{} B={} T={} C={} K={}{}", kNames[static_cast<int>(call.kind)], call.d.B,
                                        call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "");

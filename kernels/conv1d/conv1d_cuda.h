@@ -6,9 +6,9 @@
 //     backward_data    dx[b,j]  = sum_c sum_k w[c,k] dy[b, j - k, c]
 //   flip: w[c,K-1-k] stands for w[c,k] (the journal version's deconvolution).
 //
-//   In fp32 our own kernels run (conv1d_fp32_cuda.h): on an H100 cuDNN's deterministic fp32 engines took 3 to 7 times as long, and
-//   for backward_data it had none. Where the context asks for cuDNN, ours take over what it refuses. cuDNN is asked once per kind and shape for its deterministic algorithms, in the order that it thinks fastest, and the
-//   first one that it then really runs is kept (CudaDevice::conv_plans). Math is fp32 unless the context allows TF32.
+//   CAFX_CONVOLUTIONS (kernels/README.md) or Context::use_cudnn chooses. Ours, in exact fp32: conv1d_fp32_cuda.h. cuDNN is asked once per kind and shape for its
+//   deterministic algorithms, in the order that it thinks fastest, and the first one that it then really runs is kept
+//   (CudaDevice::conv_plans); where it refuses all, ours take over.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"

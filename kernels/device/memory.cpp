@@ -87,8 +87,6 @@ void use_cuda(Context& context, [[maybe_unused]] int index) {
 #ifdef CAFX_HAS_CUDA
   context.cuda = cuda::open(index);
   context.device = Device::kCuda;
-  const char* convolutions = std::getenv("CAFX_CONVOLUTIONS");
-  context.use_cudnn = convolutions && std::string(convolutions) == "cudnn";
 #else
   (void)context;
   throw Error("{}; use --device cpu", cuda_info().reason);

@@ -82,29 +82,33 @@ __device__ __forceinline__ void store_vector(float* to, const float (&from)[N]) 
   }
 }
 
-// Rows of a thread: runs of W neighbours, M / 2 apart where there are two.
-template <int M>
-struct Rows {
-  static constexpr int n = M / 8, W = n < 4 ? n : 4, runs = n / W;
-  static __device__ __forceinline__ int of(int run) { return run * (M / 2) + row_group() * W; }
+// How the threads share a tile of M rows: kRows to each, in runs of W neighbours; the rows' groups are neighbouring lanes.
+template <int M, int kRows>
+struct Share {
+  static constexpr int W = kRows < 4 ? kRows : 4, runs = kRows / W, groups = M / kRows;
+  static constexpr int column_groups = kBlock / groups;
+  static __device__ __forceinline__ int row(int run) { return run * (M / runs) + threadIdx.x % groups * W; }
+  static __device__ __forceinline__ int column() { return threadIdx.x / groups * 4; }
 };
 
-// Columns [n0, n0 + 16 kColumns) of a product: epilogue(n, row, W sums of neighbouring rows) for n below N rounded up to 8.
-template <int M, int kColumns, class Epilogue>
+// Columns [n0, n0 + kColumns for each of the column groups) of a product: epilogue(n, row, W sums of neighbouring rows) for n
+// below N rounded up to 8.
+template <int M, int kRows, int kColumns, class Epilogue>
 __device__ __forceinline__ void product_panel(const float* in, const float* w, int K, int N, int n0, bool wait,
                                               Epilogue epilogue) {
-  using R = Rows<M>;
-  constexpr int kRuns = kColumns / 4;
+  using S = Share<M, kRows>;
+  constexpr int kRuns = kColumns / 4, kApart = S::column_groups * 4;
   const int stride = (N + 63) / 64 * 64, K8 = (K + 7) / 8 * 8;
-  float sum[R::n][kColumns] = {};
+  float sum[kRows][kColumns] = {};
   float b[2][4][kRuns][4];
-  const float* from = w + n0 + column_group() * 4;
+  const float* from = w + n0 + S::column();
   const auto fetch = [&](int half, int k0) {
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
-        const float4 v = __ldg(reinterpret_cast<const float4*>(from + static_cast<long>(k0 + k) * stride + run * 64));
+        const float4 v =
+            __ldg(reinterpret_cast<const float4*>(from + static_cast<long>(k0 + k) * stride + run * kApart));
         b[half][k][run][0] = v.x, b[half][k][run][1] = v.y, b[half][k][run][2] = v.z, b[half][k][run][3] = v.w;
       }
     }
@@ -113,15 +117,15 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
 #pragma unroll
-      for (int r = 0; r < R::runs; ++r) {
-        float a[R::W];
-        load_vector(a, in + (k0 + k) * kStride<M> + R::of(r));
+      for (int r = 0; r < S::runs; ++r) {
+        float a[S::W];
+        load_vector(a, in + (k0 + k) * kStride<M> + S::row(r));
 #pragma unroll
-        for (int i = 0; i < R::W; ++i) {
+        for (int i = 0; i < S::W; ++i) {
 #pragma unroll
           for (int run = 0; run < kRuns; ++run) {
 #pragma unroll
-            for (int j = 0; j < 4; ++j) sum[r * R::W + i][run * 4 + j] += a[i] * b[half][k][run][j];
+            for (int j = 0; j < 4; ++j) sum[r * S::W + i][run * 4 + j] += a[i] * b[half][k][run][j];
           }
         }
       }
@@ -140,14 +144,14 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
   for (int run = 0; run < kRuns; ++run) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const int n = n0 + run * 64 + column_group() * 4 + j;
+      const int n = n0 + run * kApart + S::column() + j;
       if (n >= (N + 7) / 8 * 8) continue;
 #pragma unroll
-      for (int r = 0; r < R::runs; ++r) {
-        float v[R::W];
+      for (int r = 0; r < S::runs; ++r) {
+        float v[S::W];
 #pragma unroll
-        for (int i = 0; i < R::W; ++i) v[i] = sum[r * R::W + i][run * 4 + j];
-        epilogue(n, R::of(r), v);
+        for (int i = 0; i < S::W; ++i) v[i] = sum[r * S::W + i][run * 4 + j];
+        epilogue(n, S::row(r), v);
       }
     }
   }
@@ -158,10 +162,13 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
 template <int M, class Epilogue>
 __device__ void product(const float* in, const float* w, int K, int N, Epilogue epilogue) {
   for (int n0 = 0; n0 < N; n0 += 128) {
+    // 128 columns, or 64.
     if (N - n0 > 64) {
-      product_panel<M, 8>(in, w, K, N, n0, n0 == 0, epilogue);
+      product_panel<M, M / 8, 8>(in, w, K, N, n0, n0 == 0, epilogue);
+    } else if constexpr (M == 128) {
+      product_panel<M, 8, 8>(in, w, K, N, n0, n0 == 0, epilogue);
     } else {
-      product_panel<M, 4>(in, w, K, N, n0, n0 == 0, epilogue);
+      product_panel<M, M / 8, 4>(in, w, K, N, n0, n0 == 0, epilogue);
     }
   }
   __syncthreads();
@@ -336,9 +343,11 @@ __device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long
 }
 
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
+__global__ void __launch_bounds__(kBlock, M == 128 ? 2 : 3)
+    forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
   extern __shared__ __align__(16) float shared[];
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
+  constexpr int S = M == 128 ? 64 : M;  // samples of a tile of backward, as they are saved
   const int rows = rows_of<M>(d.P);
   const long n0 = static_cast<long>(blockIdx.x) * rows;
   load_h0<M>(in, x, d, n0, rows, n_all);
@@ -346,13 +355,14 @@ __global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafD
   for (int l = 0; l < net.L; ++l) {
     const float* bias = x.packed + net.bias[l];
     const bool last = l + 1 == net.L;
-    float* keep =
-        last || !x.saved ? nullptr : x.saved + (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
+    float* keep = last || !x.saved
+                      ? nullptr
+                      : x.saved + (blockIdx.x * static_cast<long>(M / S) * net.features + net.saved[l + 1]) * S;
     product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
       const float b = bias[n];
       for (float& y : v) y = last ? y + b : activate<A>(y + b);
       store_vector(out + n * kStride<M> + row, v);
-      if (keep) store_vector(keep + n * M + row, v);
+      if (keep) store_vector(keep + (row / S * net.features + n) * S + row % S, v);
     });
     float* t = in;
     in = out;
@@ -461,10 +471,11 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       product<M>(g, x.packed + net.backward[l], O, I, [&](int n, int row, auto& v) {
         float* at = h + n * kStride<M> + row;
         if (l > 0) {
-          float y[Rows<M>::W];
+          constexpr int kWide = static_cast<int>(sizeof(v) / sizeof(float));
+          float y[kWide];
           load_vector(y, at);
 #pragma unroll
-          for (int i = 0; i < Rows<M>::W; ++i) v[i] *= activation_slope<A>(y[i]);
+          for (int i = 0; i < kWide; ++i) v[i] *= activation_slope<A>(y[i]);
         }
         store_vector(at, v);
       });
@@ -515,7 +526,8 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
 
 // Which kernels run, and on what.
 struct Plan {
-  int M = 0, copies = 1, blocks = 0;      // M = 0: the plain twin
+  int M = 0, copies = 1, blocks = 0;  // M = 0: the plain twin
+  int M_forward = 0;
   std::size_t forward = 0, backward = 0;  // bytes of shared memory
   long n_all = 0, tiles = 0;
 };
@@ -537,7 +549,12 @@ Plan plan_for(const Context& context, const DnnSaafDims& d) {
     if (plan.backward > context.cuda->shared_max) plan.copies = 1, plan.backward = least;
     if (std::max(plan.forward, plan.backward) > context.cuda->shared_max) continue;
     const int rows = d.P <= M ? M / d.P * d.P : M;
-    plan.M = M;
+    plan.M = plan.M_forward = M;
+    // Forward takes two tiles at a time, 16 x 8 sums to a thread, where two blocks have room for that.
+    if (M == 64 && (64 % d.P == 0 || d.P % 128 == 0) && net.widest <= 128) {
+      const std::size_t twice = sizeof(float) * kStride<128> * static_cast<std::size_t>(net.widest);
+      if (2 * (twice + 1024) <= context.cuda->shared_max + 1024) plan.M_forward = 128, plan.forward = twice;
+    }
     plan.tiles = ceil_div(plan.n_all, rows);
     // The system keeps 1 KiB of shared memory for each block.
     const long resident = static_cast<long>((context.cuda->shared_max + 1024) / (plan.backward + 1024));
@@ -608,7 +625,7 @@ std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims& d) {
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
   const Plan plan = plan_for(context, d);
   if (!plan.M) return Twin(context, d, nullptr, nullptr).saved_bytes;
-  return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
+  return sizeof(float) * static_cast<std::size_t>(round_to(plan.tiles, 2)) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
@@ -653,12 +670,13 @@ void dnn_saaf_forward(const Context& context, float* u, float* saved, const floa
   const Net net(d);
   if (plan.M) {
     const Operands x{r, z, nullptr, packed, positions, u, saved, nullptr, nullptr, nullptr, nullptr};
-    with_rows(plan.M, [&]<int M>() {
+    const auto run = [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, forward_kernel<M, A>, static_cast<unsigned>(plan.tiles), kBlock, plan.forward, x, d, net,
-               plan.n_all);
+        launch(context, forward_kernel<M, A>, static_cast<unsigned>(ceil_div(plan.tiles, M / plan.M)), kBlock,
+               plan.forward, x, d, net, plan.n_all);
       });
-    });
+    };
+    plan.M_forward == 128 ? run.template operator()<128>() : with_rows(plan.M, run);
     return;
   }
   const std::size_t saved_floats = Twin(context, d, nullptr, nullptr).saved_bytes / sizeof(float);
