@@ -145,27 +145,23 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// What the environment's CAFX_CONVOLUTIONS says. kAuto: our own kernels in fp32, where they take half of cuDNN's time or less;
-// cuDNN for tensor cores.
-enum class Choice { kAuto, kCudnn, kCafx };
-Choice chosen() {
-  static const Choice choice = [] {
+// Whether the environment's CAFX_CONVOLUTIONS gives convolutions to cuDNN. `auto` does not: our own kernels take half of its time
+// or less.
+bool cudnn_is_chosen() {
+  static const bool chosen = [] {
     const char* text = std::getenv("CAFX_CONVOLUTIONS");
     const std::string name = text && *text ? text : "auto";
-    if (name == "auto") return Choice::kAuto;
-    if (name == "cudnn") return Choice::kCudnn;
-    if (name == "cafx") return Choice::kCafx;
-    throw Error("CAFX_CONVOLUTIONS '{}': expected auto, cudnn or cafx", name);
+    if (name != "auto" && name != "cudnn" && name != "cafx") {
+      throw Error("CAFX_CONVOLUTIONS '{}': expected auto, cudnn or cafx", name);
+    }
+    return name == "cudnn";
   }();
-  return choice;
+  return chosen;
 }
 
 // Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
 bool by_cudnn(const Call& call) {
-  const Choice choice = chosen();
-  const bool by_choice =
-      choice == Choice::kCudnn || (choice == Choice::kAuto && call.context.precision != Precision::kFp32);
-  if (!call.context.use_cudnn && !by_choice) return false;
+  if (!call.context.use_cudnn && !cudnn_is_chosen()) return false;
   CudaDevice& gpu = *call.context.cuda;
   const std::string name = fmt::format("{} B={} T={} C={} K={}{}", kNames[static_cast<int>(call.kind)], call.d.B,
                                        call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "");
