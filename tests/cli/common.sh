@@ -10,11 +10,24 @@ fail() {
   failures=$((failures + 1))
 }
 
-# A model small enough to train in a second.
+tiny_model=$(cat "$root/tests/cli/tiny_model.toml")
+# The arguments of a training that takes a second.
 small=(--set data.path="$root/datasets/notes" --set data.setting=2 --set data.test_notes=G61-55400,G71-55400
-  --set model.frame=256 --set model.hop=128 --set model.filters=8 --set model.taps=16 --set model.local_taps=32
-  --set model.latent=16 --set model.dnn=[8,8,8] --set train.hop=256 --set train.pretrain_epochs=3 --set train.epochs=6
-  --set train.refine_epochs=2 --quiet)
+  $(sed -n 's/ //g; s/^\([a-z_]*=\)/--set model.\1/p' <<<"$tiny_model") --set train.hop=256 --set train.pretrain_epochs=3
+  --set train.epochs=6 --set train.refine_epochs=2 --quiet)
+
+# short_notes: `short`, the arguments of a training of the same model on four notes of 0.3 s: three steps an epoch.
+short_notes() {
+  local dry name wet side
+  mkdir "$work/dry" "$work/wet"
+  for dry in "$root"/datasets/notes/*/Samples/NoFX/G61-5*.flac; do
+    name=$(basename "$dry")
+    wet=$(ls "$root"/datasets/notes/*/Samples/Distortion/"${name:0:9}"-4412-*.flac | head -1)
+    for side in dry wet; do sox "${!side}" "$work/$side/$name.wav" trim 0.6 0.3 2>/dev/null || fail "sox"; done
+    [ "$(ls "$work/dry" | wc -l)" = 4 ] && break
+  done
+  short=("$work/dry" "$work/wet" "${small[@]:6}" --set train.batch=14)
+}
 
 # refuses WHAT WORDS COMMAND...: exit code 2, one line on standard error that holds WORDS, nothing else on it.
 refuses() {

@@ -7,7 +7,8 @@ if ! grep -q "it can be used" "$work/doctor"; then
   echo "skipped: $(tail -1 "$work/doctor")"
   exit 77
 fi
-run=("${small[@]}" --set train.clip_norm=1 --device cuda)
+run=("${small[@]}" --set train.pretrain_epochs=1 --set train.epochs=2 --set train.refine_epochs=1 --set train.clip_norm=1
+  --device cuda)
 "$cafx" train "${run[@]}" --out "$work/whole" >/dev/null 2>"$work/err" || fail "training: $(cat "$work/err")"
 "$cafx" train "${run[@]}" --out "$work/again" >/dev/null || fail "training again"
 CAFX_CONVOLUTIONS=cudnn "$cafx" train "${run[@]}" --set train.epochs=1 --out "$work/cudnn" >/dev/null || fail "training with cuDNN"
@@ -22,13 +23,21 @@ same "$work/again" "a second run"
 export CAFX_CHECKPOINT_SECONDS=0
 RANDOM=11
 command=(train "${run[@]}" --out "$work/killed")
+begun=0
 for n in 1 2 3 4 5; do
   "$cafx" "${command[@]}" >/dev/null 2>"$work/err" &
   pid=$!
-  sleep "$((1 + RANDOM % 3)).$((RANDOM % 10))"
+  for _ in $(seq 2000); do  # until it trains, then a little
+    seen=$(grep -cE 'resumed|parameters' "$work/killed/log.txt" 2>/dev/null)
+    [ "${seen:-0}" -gt $begun ] && break
+    kill -0 $pid 2>/dev/null || break
+    sleep 0.01
+  done
+  begun=${seen:-0}
+  sleep "0.$((RANDOM % 10))"
   kill -9 $pid 2>/dev/null
   wait $pid 2>/dev/null
-  [ -f "$work/killed/checkpoint.safetensors" ] && command=(resume "$work/killed" --device cuda --quiet) || rm -rf "$work/killed"
+  [ -f "$work/killed/checkpoint.safetensors" ] && command=(resume "$work/killed" --device cuda --quiet) || { rm -rf "$work/killed"; begun=0; }
 done
 unset CAFX_CHECKPOINT_SECONDS
 "$cafx" "${command[@]}" >/dev/null 2>"$work/err" || fail "the last resume: $(cat "$work/err")"

@@ -8,14 +8,8 @@ if ! grep -q "it can be used" "$work/gpus"; then
   echo "skipped: $(tail -1 "$work/gpus")"
   exit 77
 fi
-mkdir "$work/dry" "$work/wet"
-for dry in "$root"/datasets/notes/*/Samples/NoFX/G61-5*.flac; do
-  name=$(basename "$dry")
-  wet=$(ls "$root"/datasets/notes/*/Samples/Distortion/"${name:0:9}"-4412-*.flac | head -1)
-  for side in dry wet; do sox "${!side}" "$work/$side/$name.wav" trim 0.6 0.3 2>/dev/null || fail "sox"; done
-  [ "$(ls "$work/dry" | wc -l)" = 4 ] && break
-done
-run=("$work/dry" "$work/wet" "${small[@]:6}" --set train.batch=14 --set train.pretrain_epochs=1 --set train.epochs=3
+short_notes
+run=("${short[@]}" --set train.pretrain_epochs=1 --set train.epochs=3
   --set train.refine_epochs=0 --device cuda)
 export CAFX_CHECKPOINT_SECONDS=0
 

@@ -21,15 +21,8 @@ near() {
     { for (j = 1; j <= k; ++j) { a = $at[j]; b = $(at[j] + NF / 2); d = a - b; if (d < 0) d = -d; if (!(d <= 2e-3 * a)) bad = 1 } }
     END { exit bad || k < 1 || NR < 4 }'
 }
-# Four notes cut short: three steps an epoch, the last batch smaller.
-mkdir "$work/dry" "$work/wet"
-for dry in "$root"/datasets/notes/*/Samples/NoFX/G61-5*.flac; do
-  name=$(basename "$dry")
-  wet=$(ls "$root"/datasets/notes/*/Samples/Distortion/"${name:0:9}"-4412-*.flac | head -1)
-  for side in dry wet; do sox "${!side}" "$work/$side/$name.wav" trim 0.6 0.3 2>/dev/null || fail "sox"; done
-  [ "$(ls "$work/dry" | wc -l)" = 4 ] && break
-done
-run=("$work/dry" "$work/wet" "${small[@]:6}" --set train.batch=14 --set train.clip_norm=1 --set train.pretrain_epochs=1
+short_notes  # of an epoch's three steps the last has a smaller batch
+run=("${short[@]}" --set train.clip_norm=1 --set train.pretrain_epochs=1
   --set train.epochs=2 --set train.refine_epochs=0)
 for gpus in 1 2 4; do
   "$cafx" train "${run[@]}" --device cuda --gpus $gpus --out "$work/on$gpus" >/dev/null 2>"$work/err" || fail "$gpus GPUs: $(cat "$work/err")"

@@ -8,14 +8,7 @@ name = "small"
 path = "datasets/notes"
 validation = 0.09
 test = 0.17
-[model]
-frame = 256
-hop = 128
-filters = 8
-taps = 16
-local_taps = 32
-latent = 16
-dnn = [8, 8, 8]
+$tiny_model
 [train]
 hop = 256
 pretrain_epochs = 2

@@ -13,14 +13,7 @@ chain = "fxchain1"
 instrument = "guitar"
 validation = 0.25
 test = 0.25
-[model]
-frame = 256
-hop = 128
-filters = 8
-taps = 16
-local_taps = 32
-latent = 16
-dnn = [8, 8, 8]
+$tiny_model
 [train]
 hop = 256
 pretrain_epochs = 1

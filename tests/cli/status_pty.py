@@ -68,15 +68,7 @@ path = "{root}/datasets/notes"
 effect = "Distortion"
 setting = 2
 test_notes = ["G61-55400", "G71-55400"]
-[model]
-frame = 256
-hop = 128
-filters = 8
-taps = 16
-local_taps = 32
-latent = 16
-dnn = [8, 8, 8]
-[train]
+{open(f"{root}/tests/cli/tiny_model.toml").read()}[train]
 hop = 256
 pretrain_epochs = 2
 epochs = 300

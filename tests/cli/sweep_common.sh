@@ -8,14 +8,7 @@ name = "$2"
 [data]
 path = "$root/datasets/notes"
 test_notes = ["G61-55400", "G71-55400"]
-[model]
-frame = 256
-hop = 128
-filters = 8
-taps = 16
-local_taps = 32
-latent = 16
-dnn = [8, 8, 8]
+$tiny_model
 [train]
 hop = 256
 pretrain_epochs = 2
