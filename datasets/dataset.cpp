@@ -183,6 +183,51 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate) 
   return pair;
 }
 
+// The dry note times a gain, and what the chain makes of it; what was measured of the file stays.
+Pair at_level(const Pair& pair, const DataConfig& config, double gain_db, int sample_rate) {
+  Pair copy = pair;
+  copy.copy = true;
+  scale(copy.dry, gain_db - config.dry_gain_db, false);  // as the chain hears it
+  copy.wet = apply_chain(config.chain, copy.dry, sample_rate);
+  scale(copy.dry, config.dry_gain_db, false);
+  scale(copy.wet, config.wet_gain_db, config.invert);
+  const std::size_t n = std::min(copy.dry.size(), copy.wet.size());
+  copy.dry.resize(n);
+  copy.wet.resize(n);
+  return copy;
+}
+
+void add_level_copies(std::vector<Pair>& pairs, const DataConfig& config, int sample_rate) {
+  if (config.level_copies == 0) return;
+  if (config.chain.empty()) {
+    throw Error(
+        "data.level_copies = {}: the wet audio was recorded, and an effect that bends the signal answers another level "
+        "with another sound; only data.chain can make it anew",
+        config.level_copies);
+  }
+  const Pair same = at_level(pairs.front(), config, 0.0, sample_rate);
+  double peak = 0.0, most = 0.0;
+  for (std::size_t i = 0; i < std::min(same.wet.size(), pairs.front().wet.size()); ++i) {
+    peak = std::max(peak, static_cast<double>(std::abs(same.wet[i])));
+    most = std::max(most, static_cast<double>(std::abs(same.wet[i] - pairs.front().wet[i])));
+  }
+  if (!(most <= 1e-3 * peak)) {
+    throw Error(
+        "data.level_copies = {}: the latency of data.chain was taken out of the notes, which the copies would have; "
+        "set "
+        "data.align = false",
+        config.level_copies);
+  }
+  const std::size_t n = pairs.size();
+  for (int k = 0; k < config.level_copies; ++k) {
+    const Rng rng{static_cast<std::uint64_t>(config.seed), 78u + static_cast<std::uint64_t>(k)};
+    for (std::size_t i = 0; i < n; ++i) {
+      const double gain_db = config.level_range_db * (2.0 * rng.uniform(i) - 1.0);
+      pairs.push_back(at_level(pairs[i], config, gain_db, sample_rate));
+    }
+  }
+}
+
 // One long pair as pieces that count as notes, so that splits keep whole stretches of time together.
 std::vector<Pair> cut(const Pair& whole, double seconds, int sample_rate) {
   const std::size_t n = std::min(whole.dry.size(), whole.wet.size());
@@ -225,6 +270,10 @@ Fields describe(DataConfig& c) {
       field("invert", c.invert, "the wet audio is inverted"),
       field("dry_gain_db", c.dry_gain_db, -120, 120, "gain on the dry audio, in dB"),
       field("wet_gain_db", c.wet_gain_db, -120, 120, "gain on the wet audio, in dB"),
+      field("level_copies", c.level_copies, 0, 100,
+            "training notes again at other levels, so many times each; needs data.chain, which makes their wet audio"),
+      field("level_range_db", c.level_range_db, 0, 60,
+            "gains of those copies: drawn evenly from minus to plus this, in dB"),
       field("allow", c.allow, "findings of the doctor that do not stop training, by code (mismatch, silence, ...)"),
   };
 }
@@ -265,9 +314,17 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
     pair.dry.resize(n);
     pair.wet.resize(n);
   }
-  if (config.reader == "files") data.pairs = cut(data.pairs.front(), config.segment_seconds, sample_rate);
-  std::sort(data.pairs.begin(), data.pairs.end(),
-            [](const Pair& a, const Pair& b) { return std::tie(a.name, a.wet_path) < std::tie(b.name, b.wet_path); });
+  add_level_copies(data.pairs, config, sample_rate);
+  if (config.reader == "files") {
+    std::vector<Pair> pieces;
+    for (const Pair& whole : data.pairs) {
+      for (Pair& piece : cut(whole, config.segment_seconds, sample_rate)) pieces.push_back(std::move(piece));
+    }
+    data.pairs = std::move(pieces);
+  }
+  std::stable_sort(data.pairs.begin(), data.pairs.end(), [](const Pair& a, const Pair& b) {
+    return std::tie(a.name, a.wet_path, a.copy) < std::tie(b.name, b.wet_path, b.copy);
+  });
   const auto leaks = check_split(data, split_dataset(data, config));
   data.findings.insert(data.findings.end(), leaks.begin(), leaks.end());
   return data;
@@ -335,7 +392,9 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   for (const auto& [unit, pairs] : units) {
     const auto found = side.find(unit);
     auto& part = found == side.end() ? split.train : found->second == kValidation ? split.validation : split.test;
-    part.insert(part.end(), pairs.begin(), pairs.end());
+    for (const int i : pairs) {
+      if (&part == &split.train || !data.pairs[static_cast<std::size_t>(i)].copy) part.push_back(i);
+    }
   }
   for (auto* part : {&split.train, &split.validation, &split.test}) std::sort(part->begin(), part->end());
   if (split.train.empty()) {

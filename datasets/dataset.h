@@ -27,6 +27,8 @@ struct DataConfig {
   bool align = true;
   bool invert = false;
   double dry_gain_db = 0.0, wet_gain_db = 0.0;
+  int level_copies = 0;          // of each training note, at other levels
+  double level_range_db = 12.0;  // their gains are drawn from +- this
   std::vector<std::string> allow;
 };
 Fields describe(DataConfig&);
@@ -43,6 +45,7 @@ struct Pair {
   std::int64_t dry_frames = 0, wet_frames = 0;
   Clipping dry_clipping, wet_clipping;
   double offset_seconds = 0.0;  // files: where this piece begins
+  bool copy = false;            // at another level: for training alone
 };
 
 enum class Severity { kInfo, kWarning, kRefuse };
@@ -62,6 +65,10 @@ struct Dataset {
   std::vector<Finding> findings;
 };
 
+// Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew by
+// data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be scaled
+// along with its dry note (that would teach the opposite of what the device does): without a chain it is refused.
+//
 // Reads, pairs, checks (datasets/check.h) and compensates latency. Error where nothing is left, or where a finding of
 // severity kRefuse is not in config.allow.
 Dataset load_dataset(const DataConfig&, int sample_rate);
@@ -74,7 +81,7 @@ struct Split {
 
 // Whole notes, never frames: every setting of a note is on one side. By `split` = "instrument", whole groups. Lists of
 // notes in the config go first (a note is named by any beginning of its name); the rest is drawn with the seed, at
-// least one note each where there are three or more.
+// least one note each where there are three or more. Copies at other levels stand in training alone.
 Split split_dataset(const Dataset&, const DataConfig&);
 std::string split_json(const Dataset&, const Split&);
 

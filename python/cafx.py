@@ -56,7 +56,10 @@ def forward(x, c, p, lib):
     windows = x2.reshape(B, C, T // P, P)
     first_max = windows.argmax(-1)[..., None] == lib.arange(P)  # softplus rises: pooling before it is the same
     z = lib.softplus((windows * first_max).sum(-1))  # (B,C,T/P)
-    h = lib.softplus(lib.einsum("coi,bci->bco", p["local_dense.weight"], z) + p["local_dense.bias"])
+    if c.get("latent_layer", "local") == "local":
+        h = lib.softplus(lib.einsum("coi,bci->bco", p["local_dense.weight"], z) + p["local_dense.bias"])
+    else:
+        h = lib.softplus(z @ p["latent_dense.weight"].T + p["latent_dense.bias"])
     up = lib.softplus(h @ p["dense.weight"].T + p["dense.bias"])[..., None]
     if c["unpool"] == "positions":
         up = up * first_max
@@ -82,8 +85,9 @@ def saaf(x, c, v, w, lib):
     A = lib.cat([v0 + v1 * lo, v0 + v1 * lo + (D * (B + D * H)).cumsum(0)], 0)
     last = B[-1:] + D * w[-1:] if order == 2 else v1
     table = lib.stack([lib.cat([A[:1], A], 0), lib.cat([v1, B, last], 0), lib.cat([0 * v1, H, 0 * v1], 0)], 0)
-    k = lib.index(lib.floor((x - lo) / D).clip(-1, S)) + 1  # 0: below lo; S + 1: above hi
-    t = x - (lo + D * (k - 1).clip(0, S))
+    segment = lib.floor((x - lo) / D).clip(-1, S)
+    k = lib.index(segment) + 1  # 0: below lo; S + 1: above hi
+    t = x - (lo + D * segment.clip(0, S))
     A, B, H = table[:, k, lib.arange(x.shape[1])[:, None]]
     return A + t * (B + t * H)
 

@@ -178,17 +178,23 @@ void add_layers(Graph& g, const CafxModel& model) {
   const Ints local_pads{same_left(c.local_taps), K2 - 1 - same_left(c.local_taps)};
 
   for (const ParamSpec& p : model.params()) {
-    if (p.name == "saaf.v" || p.name == "saaf.w" || p.name == "dense.weight") continue;  // laid out below
+    if (p.name == "saaf.v" || p.name == "saaf.w" || p.name == "dense.weight" || p.name == "latent_dense.weight")
+      continue;  // laid out below
     Ints shape = p.shape;
     if (p.name.rfind("dnn.", 0) == 0 && shape.size() == 2) shape.push_back(1);  // a convolution of one tap
     if (p.name == "local_dense.bias") shape.push_back(1);
     g.floats(p.name, w.at(p.name), shape);
   }
-  std::vector<float> dense(static_cast<std::size_t>(L * N));  // (latent, N), to be multiplied from the right
-  for (std::int64_t o = 0; o < N; ++o) {
-    for (std::int64_t i = 0; i < L; ++i) dense[static_cast<std::size_t>(i * N + o)] = w.at("dense.weight")[o * L + i];
-  }
-  g.floats("dense.weight", dense.data(), {L, N});
+  // (in, out), to be multiplied from the right.
+  const auto transposed = [&](const std::string& name, std::int64_t out, std::int64_t in) {
+    std::vector<float> t(static_cast<std::size_t>(in * out));
+    for (std::int64_t o = 0; o < out; ++o) {
+      for (std::int64_t i = 0; i < in; ++i) t[static_cast<std::size_t>(i * out + o)] = w.at(name)[o * in + i];
+    }
+    g.floats(name, t.data(), {in, out});
+  };
+  transposed("dense.weight", N, L);
+  if (c.latent_layer == "dense") transposed("latent_dense.weight", L, N);
   g.int64s("axis.1", {1});
   g.int64s("axis.3", {3});
   g.int64s("shape.windows", {0, 0, N, P});
@@ -202,11 +208,16 @@ void add_layers(Graph& g, const CafxModel& model) {
   // softplus rises with its argument, so pooling before it is the same and touches fewer numbers
   g.add("MaxPool", "max_pool", {"local_conv"}, {{"kernel_shape", {P}}, {"strides", {P}}});  // (B,C,N)
   g.add("Softplus", "z", {"max_pool"});
-  g.add("Unsqueeze", "z_columns", {"z", "axis.3"});                             // (B,C,N,1)
-  g.add("MatMul", "local_dense_columns", {"local_dense.weight", "z_columns"});  // (B,C,L,1)
-  g.add("Add", "local_dense_sum", {"local_dense_columns", "local_dense.bias"});
-  g.add("Squeeze", "local_dense", {"local_dense_sum", "axis.3"});  // (B,C,L)
-  g.add("Softplus", "h", {"local_dense"});
+  if (c.latent_layer == "local") {
+    g.add("Unsqueeze", "z_columns", {"z", "axis.3"});                             // (B,C,N,1)
+    g.add("MatMul", "local_dense_columns", {"local_dense.weight", "z_columns"});  // (B,C,L,1)
+    g.add("Add", "local_dense_sum", {"local_dense_columns", "local_dense.bias"});
+    g.add("Squeeze", "latent", {"local_dense_sum", "axis.3"});  // (B,C,L)
+  } else {
+    g.add("MatMul", "latent_dense_product", {"z", "latent_dense.weight"});  // (B,C,L)
+    g.add("Add", "latent", {"latent_dense_product", "latent_dense.bias"});
+  }
+  g.add("Softplus", "h", {"latent"});
   g.add("MatMul", "dense_product", {"h", "dense.weight"});  // (B,C,N)
   g.add("Add", "dense", {"dense_product", "dense.bias"});
   g.add("Softplus", "zhat", {"dense"});

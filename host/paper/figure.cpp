@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -27,6 +28,20 @@ std::string tsv(const Figure& f) {
   std::string text = fmt::format("# {}\n", f.title);
   bool first = true;
   for (const Panel& p : f.panels) {
+    if (p.map.rows > 0) {
+      text +=
+          fmt::format("{}# {}\n# {}\t{}\tvalue\n", first ? "" : "\n\n", p.axes.title, p.axes.x_label, p.axes.y_label);
+      first = false;
+      const auto at = [](const Range& r, int i, int n) { return r.lo + (r.hi - r.lo) * (i + 0.5) / n; };
+      for (int row = 0; row < p.map.rows; ++row) {
+        if (row > 0) text += "\n";
+        for (int column = 0; column < p.map.columns; ++column) {
+          text += fmt::format("{:.6g}\t{:.6g}\t{:.4g}\n", at(p.axes.x, column, p.map.columns),
+                              at(p.axes.y, row, p.map.rows),
+                              p.map.values[static_cast<std::size_t>(row * p.map.columns + column)]);
+        }
+      }
+    }
     for (const Series& s : p.series) {
       text += fmt::format("{}# {}: {}\n# {}\t{}\n", first ? "" : "\n\n", p.axes.title, s.label, p.axes.x_label,
                           p.axes.y_label);
@@ -55,6 +70,13 @@ std::string style_of(const Series& s) {
     return fmt::format("with points pt 7 ps 0.25 lc rgb '{}'", s.css == "dots b" ? colours[1] : colours[0]);
   if (s.filled) return fmt::format("with filledcurves closed lc rgb '{}'", colour);
   return fmt::format("with lines lw {} dt {} lc rgb '{}'", thin ? "0.7" : "1.6", dash ? 2 : 1, colour);
+}
+
+std::string heat_palette() {
+  std::string text;
+  const auto colours = heat_colours();
+  for (std::size_t i = 0; i < colours.size(); ++i) text += fmt::format("{}{} '{}'", i ? ", " : "", i, colours[i]);
+  return text;
 }
 
 std::string range(const char* axis, const Range& r) {
@@ -86,6 +108,16 @@ std::string script(const Figure& f) {
     text += p.axes.log_x ? "set logscale x\n" : "unset logscale x\n";
     text += p.axes.log_y ? "set logscale y\n" : "unset logscale y\n";
     text += range("x", p.axes.x) + range("y", p.axes.y);
+    if (p.map.rows > 0) {
+      double most = 0.0;
+      for (const double v : p.map.values) most = std::max(most, std::isfinite(v) ? std::abs(v) : 0.0);
+      text += fmt::format(
+          "unset key\nset cbrange [0:1]; unset colorbox\nset palette defined ({})\nplot '{}.tsv' index {} using "
+          "1:2:({}) with image\n",
+          heat_palette(), f.id, index++,
+          p.map.plain ? std::string("$3") : fmt::format("sqrt(abs($3)/{:g})", std::max(1e-30, most)));
+      continue;
+    }
     text += p.series.size() > 6 || n > 6 ? "unset key\n" : "set key top left reverse Left samplen 1.5 noenhanced\n";
     text += "plot ";
     for (std::size_t i = 0; i < p.series.size(); ++i)
@@ -97,6 +129,14 @@ std::string script(const Figure& f) {
 }
 
 }  // namespace
+
+std::vector<double> HeatMap::shades() const {
+  double most = 0.0;
+  for (const double v : values) most = std::max(most, std::isfinite(v) ? std::abs(v) : 0.0);
+  std::vector<double> out;
+  for (const double v : values) out.push_back(plain ? v : most > 0.0 ? std::sqrt(std::abs(v) / most) : 0.0);
+  return out;
+}
 
 std::string write_figures(const std::vector<Figure>& figures, const fs::path& folder) {
   std::error_code error;

@@ -9,9 +9,19 @@
 
 namespace cafx {
 
+// Values on an even grid that fills axes.x and axes.y, in rows from the bottom; drawn as the root of their magnitude, each map to
+// its own largest, so that weak parts show; or as they are, where they run from 0 to 1 (`plain`).
+struct HeatMap {
+  int rows = 0, columns = 0;
+  std::vector<double> values;
+  bool plain = false;
+  std::vector<double> shades() const;  // 0 to 1, as they are drawn, in the same order
+};
+
 struct Panel {
   Axes axes;
   std::vector<Series> series;
+  HeatMap map;  // without rows: none
 };
 
 struct Figure {

@@ -53,6 +53,18 @@ std::vector<double> correlate(const std::vector<double>& x, const float* w, int 
   return y;
 }
 
+Panel waveshaping(const Experiment& x) {
+  Panel shape;
+  shape.axes.title = "waveshaping";
+  shape.axes.x_label = "sample of the dry signal";
+  shape.axes.y_label = "sample of the wet signal";
+  shape.axes.height = 280;
+  shape.series = {scatter("target", "dots", x.target_in, x.target_out),
+                  scatter("model", "dots b", x.target_in, x.model_out),
+                  {"model, one period of 220 Hz", "c", x.traits.curve_in, x.traits.curve_out}};
+  return shape;
+}
+
 Figure filters(const CafxModel& m, const std::string& whose) {
   Figure f{"filters", "Learned Conv1D filters", "", {}};
   const CafxConfig& c = m.config();
@@ -83,8 +95,7 @@ Figure unsupervised(CafxModel& m, const std::vector<float>& note, const Context&
   for (std::size_t i = 0; i < frame && from + i < note.size(); ++i) x[i] = note[from + i];
   m.forward(context, y.data(), x.data(), 1);
   const std::vector<double> input(x.begin(), x.end());
-  std::vector<std::vector<double>> x1, z;
-  std::vector<double> energy;
+  std::vector<std::vector<double>> x1, z, again;  // again: x1 put together from z at the places of the maxima
   for (int i = 0; i < c.filters; ++i) {
     const auto at = static_cast<std::size_t>(i);
     x1.push_back(correlate(input, tensor(m, "conv1d.weight") + i * c.taps, c.taps, tensor(m, "conv1d.bias")[at]));
@@ -93,16 +104,14 @@ Figure unsupervised(CafxModel& m, const std::vector<float>& note, const Context&
     auto x2 = correlate(magnitude, tensor(m, "local_conv.weight") + i * c.local_taps, c.local_taps,
                         tensor(m, "local_conv.bias")[at]);
     z.emplace_back();
+    again.emplace_back(frame, 0.0);
     for (std::size_t t = 0; t < frame; t += static_cast<std::size_t>(c.pool)) {
-      double most = -1e30;
-      for (std::size_t k = t; k < t + static_cast<std::size_t>(c.pool); ++k) most = std::max(most, x2[k]);
-      z.back().push_back(std::log1p(std::exp(most)));  // softplus rises, so it may follow the maximum
+      const auto end = x2.begin() + static_cast<long>(t) + c.pool;
+      const auto most = static_cast<std::size_t>(std::max_element(x2.begin() + static_cast<long>(t), end) - x2.begin());
+      z.back().push_back(std::log1p(std::exp(x2[most])));  // softplus rises, so it may follow the maximum
+      again.back()[most] = z.back().back() * x1.back()[most];
     }
-    energy.push_back(std::inner_product(x1.back().begin(), x1.back().end(), x1.back().begin(), 0.0));
   }
-  std::vector<std::size_t> order(energy.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return energy[a] > energy[b]; });
   const auto ms = numbers(frame, 0.0, 1e3 / c.sample_rate);
   const auto panel = [&](const char* title, const char* unit) {
     Panel p;
@@ -112,25 +121,62 @@ Figure unsupervised(CafxModel& m, const std::vector<float>& note, const Context&
     p.axes.height = 190;
     return p;
   };
-  Panel in = panel("input and reconstruction", "amplitude"), first = panel("X1, four strongest channels", "amplitude"),
-        latent = panel("Z of the same channels", "after softplus"),
-        error = panel("reconstruction less input", "amplitude");
-  in.series = {{"input", "", ms, input}, {"reconstruction", "b", ms, {y.begin(), y.end()}}};
+  Panel in = panel("input and reconstruction", "amplitude");
   Series e{"difference", "c", ms, {}};
   for (std::size_t i = 0; i < frame; ++i) e.y.push_back(y[i] - x[i]);
-  error.series = {e};
-  for (std::size_t i = 0; i < std::min<std::size_t>(4, order.size()); ++i) {
-    const std::string name = fmt::format("channel {}", order[i]);
-    first.series.push_back({name, kLetters[i], ms, x1[order[i]]});
-    latent.series.push_back(
-        {name, kLetters[i], numbers(z[order[i]].size(), 0.0, 1e3 * c.pool / c.sample_rate), z[order[i]]});
-  }
-  f.panels = {in, first, latent, error};
+  in.series = {{"input", "", ms, input}, {"reconstruction", "b", ms, {y.begin(), y.end()}}, e};
+  const auto map = [&](const char* title, const std::vector<std::vector<double>>& channels) {
+    Panel p = panel(title, "channel");
+    p.axes.x = {0.0, 1e3 * c.frame / c.sample_rate};
+    p.axes.y = {-0.5, c.filters - 0.5};
+    p.map.rows = c.filters;
+    constexpr std::size_t kMostColumns = 256;
+    const std::size_t n = channels[0].size(), columns = std::min(n, kMostColumns);
+    p.map.columns = static_cast<int>(columns);
+    for (const auto& v : channels) {
+      for (std::size_t i = 0; i < columns; ++i) {
+        // Of samples that share a column the one with the largest magnitude.
+        p.map.values.push_back(*std::max_element(v.begin() + static_cast<long>(i * n / columns),
+                                                 v.begin() + static_cast<long>((i + 1) * n / columns),
+                                                 [](double p0, double p1) { return std::abs(p0) < std::abs(p1); }));
+      }
+    }
+    return p;
+  };
+  f.panels = {in, map("X1", x1), map("Z", z), map("X1, reconstructed", again)};
   f.caption = fmt::format(
-      "One frame of {} samples of a test note through the pretrained convolutional layers; {} of {} channels, by "
-      "energy.",
-      c.frame, std::min(4, c.filters), c.filters);
+      "One frame of {} samples of a test note through the pretrained convolutional layers, {} channels in the order of "
+      "the "
+      "filters: X1 after Conv1D, Z after the pooling by {}, and X1 as unpooling puts it together from Z at the places "
+      "of the "
+      "maxima. Brightness: root of the magnitude, each to its own largest.",
+      c.frame, c.filters, c.pool);
   return f;
+}
+
+// Waveshaping of every distortion and overdrive of one instrument and preset, side by side.
+std::vector<Figure> waveshaping_sheets(const std::vector<Experiment>& all) {
+  std::vector<Figure> sheets;
+  for (const Experiment* x : main_experiments(all)) {
+    const bool shapes = x->effect.rfind("Distortion", 0) == 0 || x->effect.rfind("Overdrive", 0) == 0;
+    if (!shapes || x->split != "note") continue;
+    const std::string id = "waveshaping-all-" + x->preset + "-" + x->instrument.substr(0, x->instrument.find(' '));
+    auto at = std::find_if(sheets.begin(), sheets.end(), [&](const Figure& f) { return f.id == id; });
+    if (at == sheets.end()) {
+      sheets.push_back(
+          {id,
+           "Waveshaping, " + x->instrument + ", preset " + x->preset,
+           "Wet against dry samples of the test notes, target and model, and the model's answer to a sine.",
+           {}});
+      at = sheets.end() - 1;
+    }
+    Panel p = waveshaping(*x);
+    p.axes.title = x->effect;
+    p.axes.height = 220;
+    if (at->panels.size() < 6) at->panels.push_back(p);
+  }
+  std::erase_if(sheets, [](const Figure& f) { return f.panels.size() < 2; });
+  return sheets;
 }
 
 Figure saaf_curves(const std::vector<Experiment>& all, const std::vector<std::unique_ptr<CafxModel>>& models) {
@@ -140,6 +186,7 @@ Figure saaf_curves(const std::vector<Experiment>& all, const std::vector<std::un
            "Colours only tell neighbours apart.",
            {}};
   for (std::size_t i = 0; i < all.size() && f.panels.size() < 6; ++i) {
+    if (!all[i].variant.empty()) continue;
     const CafxConfig& c = models[i]->config();
     if (!c.saaf) continue;
     Panel p;
@@ -170,6 +217,7 @@ Figure learning(const std::vector<Experiment>& all) {
            "Mean absolute error of each supervised epoch, full scale = 1; first seed of each model.",
            {}};
   for (std::size_t i = 0; i < all.size() && f.panels.size() < 12; ++i) {
+    if (!all[i].variant.empty()) continue;
     std::istringstream in(all[i].runs[0].metrics_csv);
     std::string line;
     std::getline(in, line);
@@ -212,7 +260,8 @@ Figure pitch(const std::vector<Experiment>& all) {
   p.axes.x_label = "MIDI note";
   p.axes.y_label = "ESR";
   p.axes.log_y = true;
-  for (const Experiment& x : all) {
+  for (const Experiment* one : main_experiments(all)) {
+    const Experiment& x = *one;
     std::vector<double> note, esr;
     for (const NoteResult& r : x.runs[0].own.notes) {
       const auto name = parse_idmt_name(std::filesystem::path(r.dry_file).stem().string());
@@ -239,18 +288,10 @@ std::vector<Figure> device_figures(const Experiment& x) {
                           const Panel& p) {
     all.push_back({kind + "-" + x.id(), title + ", " + x.title(), caption, {p}});
   };
-  Panel shape;
-  shape.axes.title = "waveshaping";
-  shape.axes.x_label = "sample of the dry signal";
-  shape.axes.y_label = "sample of the wet signal";
-  shape.axes.height = 280;
-  shape.series = {scatter("target", "dots", x.target_in, x.target_out),
-                  scatter("model", "dots b", x.target_in, x.model_out),
-                  {"model, one period of 220 Hz", "c", t.curve_in, t.curve_out}};
   figure("waveshaping", "Waveshaping",
          "Wet against dry samples of the loud second of the test notes, and the model's answer to a sine as loud as "
          "they are. Filters and memory spread the points.",
-         shape);
+         waveshaping(x));
 
   Panel harmonics;
   harmonics.axes.title = "harmonics of 220 Hz against level";
@@ -265,17 +306,25 @@ std::vector<Figure> device_figures(const Experiment& x) {
     }
     harmonics.series.push_back(s);
   }
-  Series thd{"THD, dB of the fundamental", "dash", {}, {}};
+  figure("harmonics", "Harmonic response", "First four harmonics of a tone of 220 Hz against its level.", harmonics);
+
+  Panel thd;
+  thd.axes.title = "THD against level";
+  thd.axes.x_label = "level of the tone, dB of full scale";
+  thd.axes.y_label = "THD, %";
+  thd.axes.log_y = true;
+  thd.axes.height = 280;
+  Series line{"THD", "b", {}, {}};
   for (const Harmonics& h : t.harmonics) {
-    thd.x.push_back(h.level_db);
-    thd.y.push_back(20.0 * std::log10(std::max(1e-7, h.thd)));
+    line.x.push_back(h.level_db);
+    line.y.push_back(std::max(1e-3, 100.0 * h.thd));
   }
-  harmonics.series.push_back(thd);
-  figure("harmonics", "Harmonic response",
-         fmt::format("First four harmonics and total harmonic distortion (harmonics 2 to 10) of a tone of 220 Hz; THD "
-                     "at {:.0f} dB: {:.1f} %.",
-                     t.harmonics.back().level_db, 100.0 * t.harmonics.back().thd),
-         harmonics);
+  thd.series = {line};
+  figure("thd", "THD against level",
+         fmt::format(
+             "Root of the energy of harmonics 2 to 10 of a tone of 220 Hz over its fundamental; {:.1f} % at {:.0f} dB.",
+             100.0 * t.harmonics.back().thd, t.harmonics.back().level_db),
+         thd);
 
   Panel response;
   response.axes.title = "frequency response at three levels";
@@ -302,6 +351,90 @@ std::vector<Figure> device_figures(const Experiment& x) {
   return all;
 }
 
+std::vector<Figure> note_figures(const Experiment& x) {
+  std::vector<Figure> all;
+  const NoteResult& r = x.runs[0].own.notes[0];
+  if (r.target.empty()) return all;
+  const int rate = x.runs[0].config.model.sample_rate;
+  std::vector<float> difference(r.target.size());
+  for (std::size_t k = 0; k < difference.size(); ++k) difference[k] = r.output[k] - r.target[k];
+  struct Signal {
+    const char *name, *css;
+    const std::vector<float>* y;
+  };
+  const Signal signals[] = {{"input", "dash", &r.input},
+                            {"target", "", &r.target},
+                            {"output", "b", &r.output},
+                            {"difference", "c", &difference}};
+  Figure waves{"waveform-" + x.id(),
+               "Waveforms, " + x.title(),
+               "Test note " + r.note + ": least and greatest sample of each column.",
+               {}};
+  for (const Signal& s : signals) {
+    Panel p;
+    p.axes.title = s.name;
+    p.axes.x_label = "time, s";
+    p.axes.y_label = "amplitude";
+    p.axes.x = {0.0, static_cast<double>(s.y->size()) / rate};
+    Series outline = envelope(*s.y, rate, s.css, 480);
+    outline.label = s.name;
+    p.series = {outline};
+    waves.panels.push_back(p);
+  }
+  // And 20 ms where the target is loudest, sample by sample.
+  const auto loudest = static_cast<std::size_t>(
+      std::max_element(r.target.begin(), r.target.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }) -
+      r.target.begin());
+  const std::size_t n = std::min<std::size_t>(r.target.size(), static_cast<std::size_t>(rate) / 50);
+  const std::size_t from = std::min(loudest > n / 2 ? loudest - n / 2 : 0, r.target.size() - n);
+  Panel zoom;
+  zoom.axes.title = "20 ms around the loudest sample";
+  zoom.axes.x_label = "time, s";
+  zoom.axes.y_label = "amplitude";
+  for (const Signal& s : signals) {
+    Series line{s.name, s.css, numbers(n, static_cast<double>(from) / rate, 1.0 / rate), {}};
+    line.y.assign(s.y->begin() + static_cast<long>(from), s.y->begin() + static_cast<long>(from + n));
+    zoom.series.push_back(line);
+  }
+  waves.panels.push_back(zoom);
+  all.push_back(waves);
+
+  Figure spectra{"spectrogram-" + x.id(),
+                 "Spectrograms, " + x.title(),
+                 fmt::format("Test note {}: {:.0f} dB below the loudest of the target; the input to its own loudest.",
+                             r.note, kSpectrumRange),
+                 {}};
+  const double reference = spectrum(r.target).loudest();
+  for (const Signal& s : {signals[0], signals[1], signals[2]}) {
+    const Spectrum sp = spectrum(*s.y);
+    const double own = s.y == &r.input ? sp.loudest() : reference;
+    Panel p;
+    p.axes.title = s.name;
+    p.axes.x_label = "time, s";
+    p.axes.y_label = "kHz";
+    p.axes.x = {0.0, static_cast<double>(s.y->size()) / rate};
+    p.axes.y = {0.0, 0.5e-3 * rate};
+    p.map.plain = true;
+    p.map.rows = sp.bins / 2;
+    // Two bins and two columns to a point, the loudest of them: what a printed figure resolves.
+    p.map.columns = static_cast<int>((sp.columns.size() + 1) / 2);
+    for (int row = 0; row < p.map.rows; ++row) {
+      for (std::size_t column = 0; column < sp.columns.size(); column += 2) {
+        float most = 0.0f;
+        for (std::size_t k = column; k < std::min(column + 2, sp.columns.size()); ++k) {
+          for (int bin = 2 * row; bin < 2 * row + 2; ++bin)
+            most = std::max(most, sp.columns[k][static_cast<std::size_t>(bin)]);
+        }
+        const double db = 20.0 * std::log10(std::max(1e-12, own > 0.0 ? most / own : 0.0));
+        p.map.values.push_back(std::clamp(1.0 + db / kSpectrumRange, 0.0, 1.0));
+      }
+    }
+    spectra.panels.push_back(p);
+  }
+  all.push_back(spectra);
+  return all;
+}
+
 std::vector<Figure> learned_figures(const std::vector<Experiment>& all,
                                     const std::vector<std::unique_ptr<CafxModel>>& models, CafxModel* pretrained,
                                     const std::vector<float>& note, const Context& context) {
@@ -310,6 +443,7 @@ std::vector<Figure> learned_figures(const std::vector<Experiment>& all,
   figures.push_back(pretrained ? filters(*pretrained, "pretrained, without supervision")
                                : filters(*models[0], all[0].title()));
   if (pretrained && !note.empty()) figures.push_back(unsupervised(*pretrained, note, context));
+  for (Figure& sheet : waveshaping_sheets(all)) figures.push_back(std::move(sheet));
   figures.push_back(saaf_curves(all, models));
   figures.push_back(learning(all));
   figures.push_back(pitch(all));

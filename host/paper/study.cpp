@@ -431,6 +431,8 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     }
     const Json usage = Store::read_json(store.run(t) / "usage.json");
     if (usage.is_object()) run.seconds = usage.value("training_seconds", 0.0);
+    if (run.seconds > 0.0)
+      run.frames_per_second = usage.value("trained_steps", 0.0) * run.config.train.batch / run.seconds;
     const Json result = Store::read_json(store.run(t) / "result.json");
     if (result.is_object()) run.device = result.value("isa", "");
     if (usage.is_object() && usage.value("device", "") == "cpu") run.device = "CPU (" + run.device + ")";

@@ -39,6 +39,7 @@ struct StudyRun {
   std::map<std::string, OnNotes> unheard;  // FxChain alone: "piano", ... of StudyOptions::unheard
   double seconds = 0.0;                    // of its training
   std::string device;                      // that it was trained on
+  double frames_per_second = 0.0;          // of its training, validation and checkpoints included; 0: not recorded
   std::string metrics_csv;
 };
 

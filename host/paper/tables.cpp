@@ -222,7 +222,7 @@ std::string to_html(const Table& t) {
   for (const std::string& h : t.head) html += "<th>" + escape(h) + "</th>";
   html += "</tr>";
   for (const auto& row : t.rows) {
-    html += "<tr class=\"first\">";
+    html += "<tr>";
     for (const std::string& cell : row) html += "<td>" + escape(cell) + "</td>";
     html += "</tr>";
   }

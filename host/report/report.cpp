@@ -176,16 +176,16 @@ std::string note_section(const NoteResult& r, int rate) {
       "<section class=\"note\"><h3>{}</h3><p class=\"quiet\">{:.2f} s. ESR {}: {}. The dry signal as it is: ESR {}, "
       "{}.</p><div class=\"players\">",
       escape(r.note), r.seconds, figure(r.model.esr), reading(r.model.esr), figure(r.dry.esr), reading(r.dry.esr));
-  const auto player = [&](const char* name, const std::vector<float>& x) {
+  const auto player = [&](const char* css, const char* name, const std::vector<float>& x) {
     html += fmt::format(
-        "<figure><figcaption>{0}</figcaption><audio controls preload=\"metadata\" aria-label=\"{0}\" "
+        "<figure class=\"{2}\"><figcaption>{0}</figcaption><audio controls preload=\"metadata\" aria-label=\"{0}\" "
         "src=\"{1}\"></audio></figure>",
-        name, wav_data_uri(x, rate, gain));
+        name, wav_data_uri(x, rate, gain), css);
   };
-  player("input (dry)", r.input);
-  player("target", r.target);
-  player("output of the model", r.output);
-  player("difference (output - target)", difference);
+  player("i", "input (dry)", r.input);
+  player("t", "target", r.target);
+  player("o", "output of the model", r.output);
+  player("e", "difference (output - target)", difference);
   html += fmt::format(
       "</div><p class=\"quiet\">All four are played with one common gain of {:+.1f} dB, since raw notes are quiet: "
       "their levels compare.</p><h4>Waveforms</h4><figure>",

@@ -306,15 +306,30 @@ Spectrum spectrum(const std::vector<float>& x) {
   return s;
 }
 
+std::vector<std::string> heat_colours() {
+  std::vector<std::string> all;
+  for (const auto& c : kColours)
+    all.push_back(
+        fmt::format("#{:02x}{:02x}{:02x}", static_cast<int>(c[0]), static_cast<int>(c[1]), static_cast<int>(c[2])));
+  return all;
+}
+
+std::string heat_picture(int width, int height, const std::vector<double>& values) {
+  std::string pixels;
+  for (const double v : values)
+    pixels += static_cast<char>(std::lround(255.0 * (std::isfinite(v) ? std::clamp(v, 0.0, 1.0) : 0.0)));
+  return "data:image/png;base64," + base64(png(width, height, pixels, palette()));
+}
+
 std::string spectrogram(const Spectrum& s, int sample_rate, double reference, const std::string& title) {
   if (s.columns.empty()) return "<p class=\"quiet\">Nothing to draw.</p>";
   const int width = static_cast<int>(s.columns.size());
-  std::string pixels;
+  std::vector<double> values;
   for (int bin = s.bins - 1; bin >= 0; --bin) {
     for (const auto& column : s.columns) {
       const double part = reference > 0.0 ? column[static_cast<std::size_t>(bin)] / reference : 0.0;
       const double db = 20.0 * std::log10(std::max(1e-12, part));
-      pixels += static_cast<char>(std::lround(255.0 * std::clamp(1.0 + db / kSpectrumRange, 0.0, 1.0)));
+      values.push_back(1.0 + db / kSpectrumRange);
     }
   }
   Axes axes;
@@ -325,7 +340,7 @@ std::string spectrogram(const Spectrum& s, int sample_rate, double reference, co
   const double column = static_cast<double>(s.hop) / sample_rate, khz = 1e-3 * sample_rate / kFft;
   axes.x = {-0.5 * column, (width - 0.5) * column};
   axes.y = {-0.5 * khz, (s.bins - 0.5) * khz};
-  axes.picture = "data:image/png;base64," + base64(png(width, s.bins, pixels, palette()));
+  axes.picture = heat_picture(width, s.bins, values);
   return chart({}, axes);
 }
 

@@ -55,5 +55,8 @@ constexpr double kSpectrumRange = 80.0;  // dB shown below the reference
 // With axes in seconds and kHz; `reference` is the magnitude of the brightest colour, so that pictures compare.
 std::string spectrogram(const Spectrum&, int sample_rate, double reference, const std::string& title);
 std::string colour_bar();
+std::vector<std::string> heat_colours();  // "#080a23", ... from dark to bright, evenly spaced
+// Data URI for Axes::picture: values of 0 (background) to 1 (brightest) in rows from the top, width * height of them.
+std::string heat_picture(int width, int height, const std::vector<double>& values);
 
 }  // namespace cafx

@@ -90,6 +90,7 @@ RunConfig pretraining_of(const RunConfig& config, const std::vector<Setting>& pr
   c.model.dnn = {c.model.filters};
   c.model.activation = defaults.model.activation;
   c.model.latent = defaults.model.latent;
+  c.model.latent_layer = defaults.model.latent_layer;
   c.model.unpool = defaults.model.unpool;
   c.model.dense_init = defaults.model.dense_init;
   c.model.saaf = defaults.model.saaf;

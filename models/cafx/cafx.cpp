@@ -35,7 +35,7 @@ Init parse_init(const std::string& name) {
 struct Tensors {
   float *conv_w, *conv_b, *local_w, *local_b, *deconv_b;
   float *dense_w, *dense_b, *dnn_w[kMaxDnnLayers], *dnn_b[kMaxDnnLayers], *saaf_v, *saaf_w;
-  float *local_dense_w, *local_dense_b;
+  float *local_dense_w, *local_dense_b, *latent_w, *latent_b;
 };
 
 // Names every tensor of a form with its shape, initialisation and place: the one table that allocation, initialisation,
@@ -50,6 +50,10 @@ void visit(const CafxConfig& c, CafxForm form, Visit f) {
   f("local_conv.bias", {C}, Init::kZero, 0.0, false, &Tensors::local_b);
   f("deconv.bias", {1}, Init::kZero, 0.0, false, &Tensors::deconv_b);
   if (form == CafxForm::kPretrain) return;
+  if (c.latent_layer == "dense") {
+    f("latent_dense.weight", {latent, pooled}, dense, 1.0, true, &Tensors::latent_w);
+    f("latent_dense.bias", {latent}, Init::kZero, 0.0, false, &Tensors::latent_b);
+  }
   f("dense.weight", {pooled, latent}, dense, 1.0, true, &Tensors::dense_w);
   f("dense.bias", {pooled}, Init::kZero, 0.0, false, &Tensors::dense_b);
   std::int64_t in = C;
@@ -65,6 +69,7 @@ void visit(const CafxConfig& c, CafxForm form, Visit f) {
     f("saaf.v", {n_v(s), C}, identity ? Init::kIdentityCurve : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_v);
     f("saaf.w", {n_curved(s), C}, identity ? Init::kZero : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_w);
   }
+  if (c.latent_layer == "dense") return;
   f("local_dense.weight", {C, latent, pooled}, dense, 1.0, true, &Tensors::local_dense_w);
   f("local_dense.bias", {C, latent}, Init::kZero, 0.0, false, &Tensors::local_dense_b);
 }
@@ -134,6 +139,7 @@ struct CafxModel::State {
   }
 
   bool supervised() const { return form == CafxForm::kSupervised; }
+  bool local_latent() const { return supervised() && config.latent_layer == "local"; }
 
   void lay_out(const Context& context, Arena& a) {
     const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
@@ -150,7 +156,7 @@ struct CafxModel::State {
       h = a.take<float>(frames * latent * C);
       zhat = a.take<float>(frames * pooled * C);
       dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
-      local_dense_scratch = a.take<char>(cafx::local_dense_scratch(context, d.local_dense));
+      if (local_latent()) local_dense_scratch = a.take<char>(cafx::local_dense_scratch(context, d.local_dense));
     }
     if (training) {
       target = a.take<float>(frames * T);
@@ -171,6 +177,7 @@ struct CafxModel::State {
       std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
       if (supervised()) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
+        if (!local_latent()) scratch = std::max(scratch, dense_time_scratch(context, call.latent));
         scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
       }
       w.scratch = a.take<char>(scratch);
@@ -258,15 +265,16 @@ struct CafxModel::State {
                         call.front);
     });
     const Tensors t = tensors(weights(context));
-    if (supervised()) {
+    if (local_latent()) {
       local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
     }
   }
 
-  // The frames of one call: h -> zhat -> u -> y; the pretrained form: z -> u -> y.
+  // The frames of one call: h (made of z here, where one layer serves all channels) -> zhat -> u -> y; the pretrained form: z -> u -> y.
   void decode(const Context& inner, float* y, const Frame& f, const Tensors& t, const Dims& call, bool save) {
     const Worker& w = worker(inner);
     if (supervised()) {
+      if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
       dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
       dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch,
                        call.dnn);
@@ -286,6 +294,9 @@ struct CafxModel::State {
       dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads(g), w.du, w.saved, f.x1, f.zhat, f.positions, dnn_weights(t),
                         dnn_packed, w.scratch, call.dnn);
       dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, call.dense);
+      if (!local_latent()) {
+        dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
+      }
     } else {
       multiply_backward(inner, w.u, f.dx1, w.du, w.held, f.x1, n_values(call));
       unpool_backward(inner, f.dz, w.u, f.positions, call.pool, Unpool::kPositions);
@@ -478,7 +489,7 @@ void CafxModel::enqueue_gradient(const Context& context, float* gradient, const 
     }
   });
 
-  if (s.supervised()) {
+  if (s.local_latent()) {
     fill_zero(context, gradient + s.n_slot, sizeof(float) * static_cast<std::size_t>(s.n_floats - s.n_slot));
     local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
                          s.local_dense_scratch, all.local_dense);
@@ -579,8 +590,10 @@ std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxForm form) {
                   C * c.local_taps + C, T * C * c.local_taps});
   rows.push_back({"max pool", shape(pooled, C), fmt::format("{}, positions kept = Z", c.pool), 0, 0});
   if (supervised) {
-    rows.push_back({"Dense-Local", shape(latent, C), "own layer per channel, softplus", C * (latent * pooled + latent),
-                    C * latent * pooled});
+    const bool local = c.latent_layer == "local";
+    rows.push_back({local ? "Dense-Local" : "Dense", shape(latent, C),
+                    local ? "own layer per channel, softplus" : "one layer for all channels, softplus",
+                    (local ? C : 1) * (latent * pooled + latent), C * latent * pooled});
     rows.push_back({"Dense", shape(pooled, C), "one layer for all channels, softplus", pooled * latent + pooled,
                     C * pooled * latent});
   }

@@ -4,7 +4,7 @@
 //   input               (1024, 1)
 //   Conv1D              (1024, 128) = x1, kept signed as the residual
 //   abs, Conv1D-Local, softplus, max pool    (64, 128) = z, with positions
-//   Dense-Local         (64, 128) = h        own layer per channel, softplus
+//   Dense-Local         (64, 128) = h        own layer per channel, softplus; or one for all: latent_layer = "dense"
 //   Dense               (64, 128) = zhat     one layer for all channels, softplus
 //   unpool, times x1, DNN-SAAF               (1024, 128) = u
 //   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed

@@ -18,6 +18,8 @@ Fields describe(CafxConfig& c) {
       field("local_taps", c.local_taps, 1, 1 << 16, "taps of Conv1D-Local"),
       field("pool", c.pool, 1, 1 << 16, "window of the max pooling; divides frame"),
       field("latent", c.latent, 1, 1 << 16, "outputs of Dense-Local"),
+      choice("latent_layer", c.latent_layer, {"local", "dense"},
+             "local: Dense-Local, an own layer for each channel; dense: one for all channels in its place"),
       field("dnn", c.dnn, "outputs of the dense layers of DNN-SAAF; the last equals filters"),
       choice("activation", c.activation, {"softplus", "relu", "tanh", "identity"}, "between the layers of DNN-SAAF"),
       choice("unpool", c.unpool, {"hold", "positions"},

@@ -14,6 +14,7 @@ struct CafxConfig {
   int filters = 32, taps = 64, local_taps = 128;
   int pool = 16;
   int latent = 64;                          // outputs of Dense-Local
+  std::string latent_layer = "local";       // or "dense": in its place one layer for all channels
   std::vector<int> dnn = {32, 32, 32, 32};  // outputs of the layers of DNN-SAAF; the last equals filters
   std::string activation = "relu";          // between the layers of DNN-SAAF
   std::string unpool = "hold";

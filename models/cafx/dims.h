@@ -26,7 +26,7 @@ inline Activation parse_activation(const std::string& name) {
 struct CafxDims {
   FrontEndDims front;
   LocalDenseDims local_dense;
-  DenseTimeDims dense;
+  DenseTimeDims latent, dense;  // latent: in place of Dense-Local, where latent_layer = "dense"
   DnnSaafDims dnn;
   Deconv1dDims deconv;
   PoolDims pool;
@@ -35,6 +35,7 @@ struct CafxDims {
     const int n_pooled = c.frame / c.pool;
     front = {B, c.frame, c.filters, c.taps, c.local_taps, c.pool};
     local_dense = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
+    latent = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
     dense = {B, c.latent, n_pooled, c.filters, Activation::kSoftplus};
     dnn = {};
     dnn.B = B;

@@ -19,7 +19,8 @@ constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::min();
 struct Weights {
   Arena arena;
   void *front = nullptr, *local_dense = nullptr, *dnn = nullptr;
-  float *dense_w = nullptr, *dense_b = nullptr, *conv_w = nullptr, *deconv_b = nullptr;
+  float *latent_w = nullptr, *latent_b = nullptr, *dense_w = nullptr, *dense_b = nullptr, *conv_w = nullptr,
+        *deconv_b = nullptr;
 };
 
 class CafxSequence : public FrameSequence {
@@ -46,7 +47,11 @@ class CafxSequence : public FrameSequence {
     const Weights& w = *weights_;
     float* x1 = x1_ + row_ * config_.filters;
     const long window = row_ / config_.pool * config_.filters;
-    local_dense_forward_packed(context_, h_, z_ + window, w.local_dense, call_.local_dense);
+    if (w.latent_w) {
+      dense_time_forward(context_, h_, z_ + window, w.latent_w, w.latent_b, scratch_, call_.latent);
+    } else {
+      local_dense_forward_packed(context_, h_, z_ + window, w.local_dense, call_.local_dense);
+    }
     dense_time_forward(context_, zhat_, h_, w.dense_w, w.dense_b, scratch_, call_.dense);
     dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, w.dnn, scratch_, call_.dnn);
     deconv1d_forward(context_, y, u_, w.conv_w, w.deconv_b, scratch_, call_.deconv);
@@ -93,7 +98,12 @@ class CafxSequence : public FrameSequence {
     };
     w.arena.build(context_, [&](Arena& a) {
       w.front = a.take<char>(front_end_packed(context_, call_.front));
-      w.local_dense = a.take<char>(local_dense_packed(context_, call_.local_dense));
+      if (config_.latent_layer == "local") {
+        w.local_dense = a.take<char>(local_dense_packed(context_, call_.local_dense));
+      } else {
+        w.latent_w = a.take<float>(size("latent_dense.weight"));
+        w.latent_b = a.take<float>(size("latent_dense.bias"));
+      }
       w.dnn = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
       w.dense_w = a.take<float>(size("dense.weight"));
       w.dense_b = a.take<float>(size("dense.bias"));
@@ -107,8 +117,13 @@ class CafxSequence : public FrameSequence {
     take(w.deconv_b, "deconv.bias");
     front_end_prepare(context_, w.front, tensor("conv1d.weight"), tensor("conv1d.bias"), tensor("local_conv.weight"),
                       tensor("local_conv.bias"), call_.front);
-    local_dense_prepare(context_, w.local_dense, tensor("local_dense.weight"), tensor("local_dense.bias"),
-                        call_.local_dense);
+    if (w.latent_w) {
+      take(w.latent_w, "latent_dense.weight");
+      take(w.latent_b, "latent_dense.bias");
+    } else {
+      local_dense_prepare(context_, w.local_dense, tensor("local_dense.weight"), tensor("local_dense.bias"),
+                          call_.local_dense);
+    }
     DnnSaafWeights dnn{};
     for (int l = 0; l < call_.dnn.L; ++l) {
       dnn.w[l] = tensor("dnn." + std::to_string(l) + ".weight");
@@ -136,7 +151,8 @@ class CafxSequence : public FrameSequence {
     n_rows_ = shared_ ? 2L * c.frame : c.frame;
     const std::size_t T = c.frame, C = c.filters, K = c.taps, rows = n_rows_;
     std::size_t scratch = std::max(front_end_scratch(context_, call_.front), deconv1d_scratch(context_, call_.deconv));
-    scratch = std::max({scratch, dense_time_scratch(context_, call_.dense), dnn_saaf_scratch(context_, call_.dnn)});
+    scratch = std::max({scratch, dense_time_scratch(context_, call_.dense), dense_time_scratch(context_, call_.latent),
+                        dnn_saaf_scratch(context_, call_.dnn)});
     arena_.build(context_, [&](Arena& a) {
       padded_ = a.take<float>(T + K - 1);
       x1_ = a.take<float>(rows * C);

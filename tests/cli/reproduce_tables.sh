@@ -64,7 +64,7 @@ rm "$first"
 cmp -s "$work/first.html" "$work/here/paper/report.html" || fail "the same measurements make another page"
 
 # Recordings of which other notes would be the test are refused.
-rm "$(ls "$work/here/recordings/Gitarre monophon/Samples/NoFX/"*.flac | tail -1)"
+sed -i 's/"note": "G/"note": "X/' "$work"/here/paper/runs/default-*/split.json
 rm -r "$work/here/paper/measured"
 refuses "other recordings" "was trained with other recordings" "${report[@]}" --quiet
 refuses "a setting without table" "expected TABLE.KEY=VALUE" "$cafx" reproduce paper "${sweeps[@]}" --set epochs=2 --data "$root/datasets/notes" --out "$work/x"

@@ -9,6 +9,7 @@
 
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
+#include "datasets/effects.h"
 #include "datasets/idmt.h"
 #include "kernels/base/error.h"
 #include "tests/temporary_folder.h"
@@ -253,6 +254,51 @@ TEST(Dataset, AllSettingsOfANoteStayTogether) {
   std::set<std::string> train;
   for (const int i : split.train) train.insert(data.pairs[static_cast<std::size_t>(i)].name);
   for (const int i : split.test) EXPECT_FALSE(train.count(data.pairs[static_cast<std::size_t>(i)].name));
+}
+
+TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
+  DataConfig config = notes();
+  config.chain = "overdrive 20 0";
+  config.dry_gain_db = 3.0;
+  const Dataset plain = load_dataset(config, 16000);
+  config.level_copies = 2;
+  const Dataset data = load_dataset(config, 16000);
+  ASSERT_EQ(data.pairs.size(), 3 * plain.pairs.size());
+  const Split before = split_dataset(plain, config), split = split_dataset(data, config);
+  EXPECT_EQ(split.train.size(), 3 * before.train.size());
+  EXPECT_EQ(split.validation.size(), before.validation.size());
+  EXPECT_EQ(split.test.size(), before.test.size());
+  std::set<double> gains;
+  double bent = 0.0;
+  for (const int i : split.train) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    if (!p.copy) continue;
+    const auto original =
+        std::find_if(plain.pairs.begin(), plain.pairs.end(), [&](const Pair& q) { return q.name == p.name; });
+    ASSERT_NE(original, plain.pairs.end());
+    const auto at = static_cast<std::size_t>(std::max_element(p.dry.begin(), p.dry.end()) - p.dry.begin());
+    const double gain = p.dry[at] / original->dry[at], db = 20.0 * std::log10(gain);
+    gains.insert(db);
+    EXPECT_LE(std::abs(db), config.level_range_db + 1e-4);
+    // Another level is another sound: what the chain makes of the scaled note, not the wet note scaled.
+    std::vector<float> heard = p.dry;
+    for (float& v : heard) v /= std::pow(10.0f, 3.0f / 20.0f);
+    const auto wet = apply_chain(config.chain, heard, 16000);
+    double worst = 0.0, scaled = 0.0;
+    for (std::size_t k = 0; k < p.wet.size(); ++k) {
+      worst = std::max(worst, static_cast<double>(std::abs(p.wet[k] - wet[k])));
+      scaled = std::max(scaled, std::abs(p.wet[k] - gain * original->wet[k]));
+    }
+    EXPECT_LT(worst, 1e-5) << p.name;
+    bent = std::max(bent, scaled);
+  }
+  EXPECT_GT(gains.size(), 10u);
+  EXPECT_GT(bent, 1e-2);
+  for (const auto* part : {&split.validation, &split.test}) {
+    for (const int i : *part) EXPECT_FALSE(data.pairs[static_cast<std::size_t>(i)].copy);
+  }
+  config.chain.clear();
+  EXPECT_NE(refusal([&] { load_dataset(config, 16000); }).find("only data.chain can make it anew"), std::string::npos);
 }
 
 TEST(Dataset, HashIsOfContent) {

@@ -174,6 +174,7 @@ JOURNAL = dict(PAPER, dnn=[6, 5, 5, 5, 6], activation="relu", unpool="hold", dec
 ODD = dict(PAPER, frame=15, filters=3, taps=5, local_taps=7, pool=5, latent=4, dnn=[5, 3], activation="tanh",
            unpool="hold", saaf_segments=5, saaf_order=1, saaf_every_second=True)
 DEFAULT = dict(PAPER, filters=17, dnn=[18, 9, 33, 17], activation="relu", unpool="hold", saaf_segments=24)
+DENSE = dict(DEFAULT, filters=5, dnn=[6, 5], latent_layer="dense")
 PLAIN = dict(PAPER, unpool="hold", activation="relu", dnn=[6], saaf=False)
 
 
@@ -188,7 +189,10 @@ def make_params(c, seed):
 
     layer("conv1d", filters, 1, c["taps"], fan_in=c["taps"])
     layer("local_conv", filters, 1, c["local_taps"], fan_in=c["local_taps"])
-    layer("local_dense", filters, c["latent"], n, fan_in=n)
+    if c.get("latent_layer") == "dense":
+        layer("latent_dense", c["latent"], n, fan_in=n)
+    else:
+        layer("local_dense", filters, c["latent"], n, fan_in=n)
     layer("dense", n, c["latent"], fan_in=c["latent"])
     width = filters
     for i, out in enumerate(c["dnn"]):
@@ -208,7 +212,10 @@ def forward(c, p, x, supervised):
     z, index = max_pool(x2, c["pool"])
     if not supervised:
         return deconv(unpool(z, index, c["pool"], "positions") * x1, p["conv1d.weight"], p["deconv.bias"], c["deconv"])
-    z = local_dense(z, p["local_dense.weight"], p["local_dense.bias"], "softplus")
+    if c.get("latent_layer") == "dense":
+        z = dense_time(z, p["latent_dense.weight"], p["latent_dense.bias"], "softplus")
+    else:
+        z = local_dense(z, p["local_dense.weight"], p["local_dense.bias"], "softplus")
     z = dense_time(z, p["dense.weight"], p["dense.bias"], "softplus")
     h = unpool(z, index, c["pool"], c["unpool"]) * x1
     last = len(c["dnn"]) - 1
@@ -266,3 +273,4 @@ if __name__ == "__main__":
     make_model("odd", ODD, 30)
     make_model("default", DEFAULT, 40)
     make_model("plain", PLAIN, 50)
+    make_model("dense", DENSE, 60)

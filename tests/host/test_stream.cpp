@@ -127,6 +127,9 @@ TEST(Sequence, SharedFramesHaveTheBitsOfWholeOnes) {
     CafxConfig linear = small();
     linear.saaf = false;
     expect_sequence_is_forward(linear, 32, 12, isa);
+    CafxConfig dense = small();
+    dense.latent_layer = "dense";
+    expect_sequence_is_forward(dense, 32, 12, isa);
     CafxConfig narrow = small();  // no inner windows: nothing to share
     narrow.local_taps = 300;
     expect_sequence_is_forward(narrow, 64, 5, isa);

@@ -15,7 +15,7 @@ using reference::Tensors;
 
 // A chain of a dozen ops in float.
 constexpr Tolerance kChain{2e-6, 2e-5};
-constexpr const char* kCases[] = {"paper", "journal", "odd", "default", "plain"};
+constexpr const char* kCases[] = {"paper", "journal", "odd", "default", "plain", "dense"};
 
 CafxConfig config_of(const Golden& golden) {
   const auto j = nlohmann::json::parse(golden.metadata("config"));
@@ -27,6 +27,7 @@ CafxConfig config_of(const Golden& golden) {
   c.local_taps = j["local_taps"];
   c.pool = j["pool"];
   c.latent = j["latent"];
+  c.latent_layer = j.value("latent_layer", "local");
   c.dnn = j["dnn"].get<std::vector<int>>();
   c.activation = j["activation"];
   c.unpool = j["unpool"];
@@ -161,7 +162,7 @@ Tensors random_params(const CafxConfig& config, bool supervised) {
 }
 
 // 33 frames: more than there are gradient slots, and not a multiple of them.
-TEST(CafxModel, ABatchOverManySlotsIsTheOracles) {
+void expect_oracle(const std::string& latent_layer) {
   CafxConfig config;
   config.frame = 48;
   config.hop = 24;
@@ -173,6 +174,7 @@ TEST(CafxModel, ABatchOverManySlotsIsTheOracles) {
   config.dnn = {6, 9, 5};
   config.activation = "tanh";  // no corner on which rounding could turn a gradient
   config.saaf_l2 = 0.003;
+  config.latent_layer = latent_layer;
   const int B = 33;
   const Vec x = random(B * config.frame, 1), target = random(B * config.frame, 2);
   for (const Form& form : kForms) {
@@ -206,6 +208,9 @@ TEST(CafxModel, ABatchOverManySlotsIsTheOracles) {
     }
   }
 }
+
+TEST(CafxModel, ABatchOverManySlotsIsTheOracles) { expect_oracle("local"); }
+TEST(CafxModel, SoItIsWithOneLatentLayerForAllChannels) { expect_oracle("dense"); }
 
 // The same bits with 1 thread, 2 and 5, for a batch that the slots do not divide; and again after a smaller batch.
 TEST(CafxModel, SameBitsForAnyNumberOfThreadsAndAnyHistory) {

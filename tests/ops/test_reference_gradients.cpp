@@ -289,6 +289,12 @@ TEST(ReferenceGradients, CafxSupervised) {
   }
 }
 
+TEST(ReferenceGradients, CafxWithOneLatentLayerForAllChannels) {
+  CafxConfig config = small_config();
+  config.latent_layer = "dense";
+  expect_model_gradient(config, true);
+}
+
 TEST(ReferenceGradients, CafxWithoutSaaf) {
   CafxConfig config = small_config();
   config.saaf = false;

@@ -53,7 +53,7 @@ def scaled(got, expected):
     return np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-6)
 
 
-NAMES = ["default", "paper", "journal", "odd", "plain"]
+NAMES = ["default", "paper", "journal", "odd", "plain", "dense"]
 if what == "numpy":
     for name in NAMES:
         model, x, _, y, _ = golden(name)

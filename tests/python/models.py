@@ -7,6 +7,7 @@ import cafx
 
 DEFAULT = {  # of models/cafx/config.h
     "sample_rate": 16000, "frame": 1024, "hop": 512, "filters": 32, "taps": 64, "local_taps": 128, "pool": 16, "latent": 64,
+    "latent_layer": "local",
     "dnn": [32, 32, 32, 32], "activation": "relu", "unpool": "hold", "deconv": "adjoint", "saaf.enabled": True,
     "saaf.segments": 24, "saaf.order": 2, "saaf.lo": -1.0, "saaf.hi": 1.0, "saaf.every_second": False, "saaf.v0": True,
     "saaf.scale": 1.0}
@@ -24,6 +25,7 @@ CASES = {  # every choice of the config, small; the presets with their own choic
     "positions, correlate, order 1": {**SMALL, "unpool": "positions", "deconv": "correlate", "saaf.order": 1},
     "order 1, every second, odd segments": {**SMALL, "activation": "tanh", "saaf.order": 1, "saaf.every_second": True,
                                             "saaf.segments": 5},
+    "one latent layer for all channels": {**SMALL, "latent_layer": "dense"},
     "no saaf": {**SMALL, "saaf.enabled": False, "unpool": "positions"},
     "identity, one layer, one segment": {**SMALL, "dnn": [12], "activation": "identity", "saaf.segments": 1},
     "more taps than samples": {**SMALL, "frame": 24, "hop": 12, "pool": 4, "taps": 40, "local_taps": 63},
@@ -38,8 +40,11 @@ def random_model(settings, seed=3):
     uniform = lambda *shape, fan: (rng.uniform(-1, 1, shape) * np.sqrt(3.0 / fan)).astype("<f4")
     t = {"conv1d.weight": uniform(C, 1, c["taps"], fan=c["taps"]), "conv1d.bias": uniform(C, fan=300),
          "local_conv.weight": uniform(C, 1, c["local_taps"], fan=c["local_taps"]), "local_conv.bias": uniform(C, fan=300),
-         "local_dense.weight": uniform(C, L, N, fan=N), "local_dense.bias": uniform(C, L, fan=300),
          "dense.weight": uniform(N, L, fan=L), "dense.bias": uniform(N, fan=300), "deconv.bias": uniform(1, fan=300)}
+    if c["latent_layer"] == "local":
+        t["local_dense.weight"], t["local_dense.bias"] = uniform(C, L, N, fan=N), uniform(C, L, fan=300)
+    else:
+        t["latent_dense.weight"], t["latent_dense.bias"] = uniform(L, N, fan=N), uniform(L, fan=300)
     width = C
     for n, out in enumerate(c["dnn"]):
         t[f"dnn.{n}.weight"], t[f"dnn.{n}.bias"] = uniform(out, width, fan=width), uniform(out, fan=300)

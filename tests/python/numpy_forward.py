@@ -34,6 +34,7 @@ def main():
             "paper": ["model.dnn=[12,7,7,12]"],
             "journal": ["model.dnn=[12,7,7,7,12]", "model.pool=16", "train.epochs=1"],
             "order 1": ["model.dnn=[12,12]", "model.saaf.order=1", "model.activation=tanh"],
+            "dense latent": ["model.dnn=[12,12]", "model.latent_layer=dense"],
             "no saaf": ["model.dnn=[12,12]", "model.saaf.enabled=false", "model.unpool=positions"],
         }
         for name, settings in cases.items():

@@ -20,7 +20,7 @@ struct Dims {
   FrontEndDims front_end;
   PoolDims pool;
   LocalDenseDims local_dense;
-  DenseTimeDims dense;
+  DenseTimeDims latent, dense;
   DnnSaafDims dnn_saaf;
   Deconv1dDims deconv;
 };
@@ -31,6 +31,7 @@ Dims dims_of(const CafxConfig& c, int B) {
   d.front_end = {B, c.frame, C, c.taps, c.local_taps, c.pool};
   d.pool = {B, c.frame, C, c.pool};
   d.local_dense = {B, n, c.latent, C, Activation::kSoftplus};
+  d.latent = {B, n, c.latent, C, Activation::kSoftplus};
   d.dense = {B, c.latent, n, C, Activation::kSoftplus};
   d.dnn_saaf.B = B;
   d.dnn_saaf.T = c.frame;
@@ -77,8 +78,13 @@ std::vector<std::pair<std::string, std::vector<long>>> cafx_shapes(const CafxCon
                                                                    {"local_conv.weight", {C, 1, c.local_taps}},
                                                                    {"local_conv.bias", {C}}};
   if (supervised) {
-    shapes.push_back({"local_dense.weight", {C, c.latent, n}});
-    shapes.push_back({"local_dense.bias", {C, c.latent}});
+    if (c.latent_layer == "local") {
+      shapes.push_back({"local_dense.weight", {C, c.latent, n}});
+      shapes.push_back({"local_dense.bias", {C, c.latent}});
+    } else {
+      shapes.push_back({"latent_dense.weight", {c.latent, n}});
+      shapes.push_back({"latent_dense.bias", {c.latent}});
+    }
     shapes.push_back({"dense.weight", {n, c.latent}});
     shapes.push_back({"dense.bias", {n}});
     for (std::size_t l = 0; l < c.dnn.size(); ++l) {
@@ -102,7 +108,10 @@ Cafx cafx_forward(const CafxConfig& c, bool supervised, const Tensors& p, const 
   f.front_end = front_end_forward(pad(x, B, c.frame, c.taps, (c.taps - 1) / 2), p.at("conv1d.weight"),
                                   p.at("conv1d.bias"), p.at("local_conv.weight"), p.at("local_conv.bias"), d.front_end);
   if (supervised) {
-    f.latent1 = local_dense_forward(f.front_end.z, p.at("local_dense.weight"), p.at("local_dense.bias"), d.local_dense);
+    f.latent1 =
+        c.latent_layer == "local"
+            ? local_dense_forward(f.front_end.z, p.at("local_dense.weight"), p.at("local_dense.bias"), d.local_dense)
+            : dense_time_forward(f.front_end.z, p.at("latent_dense.weight"), p.at("latent_dense.bias"), d.latent);
     f.latent2 = dense_time_forward(f.latent1, p.at("dense.weight"), p.at("dense.bias"), d.dense);
     f.dnn_saaf = dnn_saaf_forward(f.front_end.x1, f.latent2, f.front_end.positions, dnn_params(c, p), d.dnn_saaf);
   } else {
@@ -137,8 +146,11 @@ Tensors cafx_backward(const CafxConfig& c, bool supervised, const Tensors& p, co
     }
     const Vec dlatent1 = dense_time_backward(g["dense.weight"], g["dense.bias"], dlatent2, f.latent2, f.latent1,
                                              p.at("dense.weight"), d.dense);
-    dz = local_dense_backward(g["local_dense.weight"], g["local_dense.bias"], dlatent1, f.latent1, f.front_end.z,
-                              p.at("local_dense.weight"), d.local_dense);
+    dz = c.latent_layer == "local"
+             ? local_dense_backward(g["local_dense.weight"], g["local_dense.bias"], dlatent1, f.latent1, f.front_end.z,
+                                    p.at("local_dense.weight"), d.local_dense)
+             : dense_time_backward(g["latent_dense.weight"], g["latent_dense.bias"], dlatent1, f.latent1, f.front_end.z,
+                                   p.at("latent_dense.weight"), d.latent);
   } else {
     dx1 = multiply(du, unpool_forward(f.front_end.z, f.front_end.positions, d.pool, Unpool::kPositions));
     dz = unpool_backward(multiply(du, f.front_end.x1), f.front_end.positions, d.pool, Unpool::kPositions);
