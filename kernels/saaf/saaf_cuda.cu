@@ -4,8 +4,21 @@
 
 namespace cafx {
 
+// A thread of a block's first warp makes the curve of its channel, each piece from the one before. So that no piece waits
+// for its weight too, all n of them are brought into shared memory first; none where they do not fit.
+__global__ void table_kernel(SaafPiece* table, const float* v, const float* w, SaafDims d, int n) {
+  extern __shared__ float near[];
+  for (int i = threadIdx.x; i < n; i += kThreads) near[i] = w[i];
+  __syncthreads();
+  const int c = blockIdx.x * 32 + threadIdx.x;
+  if (threadIdx.x < 32 && c < d.C) saaf_make_table(table, v, n > 0 ? near : w, d, c);
+}
+
 void saaf_table(const Context& context, SaafPiece* table, const float* v, const float* w, SaafDims d) {
-  for_each(context, d.C, [=] __device__(long c) { saaf_make_table(table, v, w, d, static_cast<int>(c)); });
+  const long all = static_cast<long>(n_curved(d)) * d.C;
+  const int n = all <= 8 << 10 ? static_cast<int>(all) : 0;
+  launch(context, table_kernel, blocks_for(d.C, 32), kThreads, sizeof(float) * static_cast<std::size_t>(n), table, v, w,
+         d, n);
 }
 
 void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,
