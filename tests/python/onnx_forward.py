@@ -49,7 +49,7 @@ def frames_of(model, x, hop):
     return np.stack([padded[at:at + T] for at in range(hop, len(x) + T, hop)])
 
 
-full = {"default, full size": {}, "paper, full size": PAPER, "paper with hold, full size": {**PAPER, "unpool": "hold"},
+full = {"default, full size": {}, "default with positions, full size": {"unpool": "positions"}, "paper, full size": PAPER, "paper with hold, full size": {**PAPER, "unpool": "hold"},
         "journal, full size": JOURNAL}
 with tempfile.TemporaryDirectory() as work:
     for name, settings in {**CASES, **full}.items():
@@ -57,7 +57,7 @@ with tempfile.TemporaryDirectory() as work:
         T = model.config["frame"]
         hop = min(100, T // 2) if T < 1000 else T // 2
         note = audio(2500 if T < 1000 else 2 * T + 77)
-        cafx.save(f"{work}/m.safetensors", model.config, model.tensors, {"licence": "CC0"})
+        cafx.save(f"{work}/m.safetensors", model.config, model.tensors, {"licence": "CC0", "run_hash": "0123456789ab", "init": "another"})
         subprocess.run([binary, "export", f"{work}/m.safetensors", "--format", "onnx", "-o", f"{work}/m.onnx"], check=True,
                        stdout=subprocess.DEVNULL)
         write_wav(f"{work}/in.wav", note)
@@ -70,7 +70,7 @@ with tempfile.TemporaryDirectory() as work:
 
         meta = session.get_modelmeta().custom_metadata_map
         config = json.loads(meta["config"])
-        expected = {"format": "cafx", "licence": "CC0", "sample_rate": "16000", "frame": str(T), "latency": str(T),
+        expected = {"format": "cafx", "licence": "CC0", "run_hash": "0123456789ab", "init": "another", "sample_rate": "16000", "frame": str(T), "latency": str(T),
                     "hop": str(model.config["hop"]), "opset": "13"}
         wrong = {k: meta.get(k) for k, v in expected.items() if meta.get(k) != v}
         wrong.update({k: config.get(k) for k, v in model.config.items() if config.get(k) != v})
