@@ -59,7 +59,12 @@ cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 
 # What students stand on; CPU alone. A few seconds.
-cafx_ops_test(test_student_ops ${ops_dir}/test_lstm.cpp ${ops_dir}/test_relative_error.cpp)
+cafx_ops_test(test_student_ops
+  ${ops_dir}/test_conv1x1.cpp
+  ${ops_dir}/test_lstm.cpp
+  ${ops_dir}/test_relative_error.cpp
+  ${ops_dir}/test_wavenet_layer.cpp
+)
 
 function(cafx_golden_test name models)
   cafx_ops_test(${name} ${ARGN})

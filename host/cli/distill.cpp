@@ -156,7 +156,8 @@ int distill_command(Arguments args) {
   display.message(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
                               split.validation.size(), split.test.size()));
   if (args.out.empty()) {
-    args.out = fmt::format("runs/{}-{}", config.preset, distill_hash(config, content_hash(data), config.teacher.model));
+    const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
+    args.out = fmt::format("runs/{}-{}", config.preset, distill_hash(config, content_hash(data), teacher));
   }
   return report(distill(config, data, split, options_of(args.out, args.device, display)), args.json);
 }
@@ -170,14 +171,15 @@ int resume_student(const std::string& folder, const DeviceOptions& device, bool 
 
 void add_distill(CLI::App& app, Run& run) {
   auto args = std::make_shared<Arguments>();
-  CLI::App* c =
-      app.add_subcommand("distill", "train a small student (LSTM, as NAM's) from a trained model or from recordings");
+  CLI::App* c = app.add_subcommand(
+      "distill", "train a small student (LSTM or WaveNet, as NAM's) from a trained model or from recordings");
   c->add_option("teacher", args->teacher, "folder of a run of 'cafx train', or a weights file; it makes the targets");
   c->add_option("--data", args->recordings,
                 "recordings, as of 'cafx train': DRY WET, or an IDMT folder; without a teacher they are the targets")
       ->expected(1, 2)
       ->option_text("DRY [WET]");
-  c->add_option("--preset", args->preset, "the student: lstm, lstm-lite, lstm-feather, lstm-nano")->option_text("NAME");
+  c->add_option("--preset", args->preset, "the student: lstm or wavenet, or one of them with -lite, -feather, -nano")
+      ->option_text("NAME");
   c->add_option("--rate", args->rate, "rate the student works at, as student.sample_rate; NAM hosts expect 48000")
       ->check(CLI::Range(1000, 384000))
       ->option_text("HZ");
@@ -190,7 +192,7 @@ void add_distill(CLI::App& app, Run& run) {
   c->add_flag("--quiet", args->quiet, "no progress");
   DistillConfig defaults = distill_preset(DistillConfig().preset);
   c->footer(
-      "Examples:  cafx distill runs/ds1 --out runs/ds1-student\n"
+      "Examples:  cafx distill runs/ds1 --preset wavenet --out runs/ds1-student\n"
       "           cafx distill runs/ds1 --rate 48000 --out runs/ds1-48k\n"
       "           cafx distill --data dry.wav wet.wav --out runs/pedal-student\n"
       "           cafx export runs/ds1-student -o ds1.nam\n\n"

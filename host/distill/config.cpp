@@ -53,6 +53,12 @@ DistillConfig distill_preset(const std::string& name) {
   DistillConfig c;
   c.preset = name;
   c.student = student_preset(name);
+  if (c.student.kind == "wavenet") {
+    c.train.block = 0;  // its layers look back over any block's border
+    c.train.batch = 4;
+    c.train.epochs = 100;
+    c.train.lr = 5e-3;
+  }
   return c;
 }
 

@@ -23,7 +23,7 @@ struct StudentTraining {
   int block = 1024;  // samples between two steps of the optimiser, and the reach of back-propagation
   int burn_in = 1024;
   int epochs = 300, patience = 300;
-  double lr = 5e-3;
+  double lr = 1e-2;
   std::string schedule = "cosine";
   double final_factor = 0.01;
   int warmup_steps = 0;

@@ -85,8 +85,8 @@ class Session {
   DistillOutcome run() {
     started_ = last_save_ = last_shown_ = Clock::now();
     make_optimiser();
-    save();
     Counters& c = counters();
+    if (!c.finished) save();
     while (!c.finished && c.epoch < config_.train.epochs && c.bad_epochs < config_.train.patience) {
       if (!run_epoch()) {
         save();
@@ -464,6 +464,11 @@ class Session {
 
 }  // namespace
 
+std::filesystem::path weights_of_teacher(const DistillConfig& config) {
+  const std::filesystem::path given = config.teacher.model;
+  return std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
+}
+
 DistillConfig read_distill_config(const std::filesystem::path& folder) {
   DistillConfig config;
   Fields fields = describe(config);
@@ -483,10 +488,8 @@ DistillOutcome distill(const DistillConfig& config, const Dataset& data, const S
   std::string teacher;
   if (!config.teacher.model.empty()) {
     const ModelFile file = load_model(config.teacher.model);  // refused here, before anything is written
-    const std::filesystem::path given = config.teacher.model;
-    const auto weights = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
-    teacher = weights_identity(weights);
-    folder.write(kTeacherFile, RunFolder::read(weights));
+    teacher = weights_identity(weights_of_teacher(config));
+    folder.write(kTeacherFile, RunFolder::read(weights_of_teacher(config)));
   }
   DistillConfig resolved = config;
   const std::string data_hash = content_hash(data), hash = distill_hash(config, data_hash, teacher);

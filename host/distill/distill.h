@@ -60,6 +60,8 @@ struct DistillOutcome {
 DistillOutcome distill(const DistillConfig&, const Dataset&, const Split&, const DistillOptions&);
 // Goes on with the run in options.folder; a finished run is only reported.
 DistillOutcome resume_distill(const DistillOptions&);
+// Where the teacher's weights lie: the file itself, or the best ones of a run.
+std::filesystem::path weights_of_teacher(const DistillConfig&);
 DistillConfig read_distill_config(const std::filesystem::path& folder);
 
 }  // namespace cafx

@@ -17,6 +17,25 @@ using Json = nlohmann::ordered_json;
 double shortest(float x) { return std::stod(fmt::format("{}", x)); }
 
 Json config_of(const StudentConfig& c) {
+  if (c.kind == "wavenet") {
+    Json layers = Json::array();
+    std::size_t dilation = 0;
+    for (std::size_t a = 0; a < c.channels.size(); ++a) {
+      const bool last = a + 1 == c.channels.size();
+      const auto first = c.dilations.begin() + static_cast<long>(dilation);
+      dilation += static_cast<std::size_t>(c.array_layers[a]);
+      layers.push_back({{"input_size", a == 0 ? 1 : c.channels[a - 1]},
+                        {"condition_size", 1},
+                        {"head_size", last ? 1 : c.channels[a + 1]},
+                        {"channels", c.channels[a]},
+                        {"kernel_size", c.taps},
+                        {"dilations", std::vector<int>(first, first + c.array_layers[a])},
+                        {"activation", "Tanh"},
+                        {"gated", c.gated},
+                        {"head_bias", last}});
+    }
+    return {{"layers", layers}, {"head", nullptr}, {"head_scale", shortest(static_cast<float>(c.head_scale))}};
+  }
   return {{"input_size", 1}, {"hidden_size", c.hidden}, {"num_layers", c.layers}};
 }
 
@@ -30,6 +49,11 @@ std::vector<float> nam_weights(const Student& student) {
       if (p.name == name) all.insert(all.end(), student.data() + p.offset, student.data() + p.offset + p.size);
     }
   };
+  if (c.kind == "wavenet") {  // tensors stand in the format's order
+    for (const ParamSpec& p : student.params()) add(p.name);
+    all.push_back(static_cast<float>(c.head_scale));
+    return all;
+  }
   Context context;
   context.isa = best_isa();
   const std::vector<float> rest = lstm_rest(context, student);

@@ -10,17 +10,23 @@ namespace cafx {
 
 Fields describe(StudentConfig& c) {
   return {
-      choice("kind", c.kind, {"lstm"}, "recurrent"),
+      choice("kind", c.kind, {"lstm", "wavenet"}, "recurrent, or dilated convolutions"),
       field("sample_rate", c.sample_rate, 0, 384000,
             "rate the student works at, in Hz; 0: the teacher's, or that of the recordings"),
       field("lstm.hidden", c.hidden, 1, 1024, "hidden units of a layer"),
       field("lstm.layers", c.layers, 1, 16, "layers"),
+      field("wavenet.channels", c.channels, "channels of each array of layers"),
+      field("wavenet.layers", c.array_layers, "layers of each array"),
+      field("wavenet.dilations", c.dilations, "dilation of every layer, all arrays one after the other"),
+      field("wavenet.taps", c.taps, 1, 64, "taps of every dilated convolution"),
+      field("wavenet.gated", c.gated, "tanh times sigmoid instead of tanh"),
+      field("wavenet.head_scale", c.head_scale, 1e-6, 1e6, "factor on the output"),
   };
 }
 
 std::vector<std::string> student_presets() {
   std::vector<std::string> names;
-  for (const char* kind : {"lstm"}) {
+  for (const char* kind : {"lstm", "wavenet"}) {
     for (const char* size : {"", "-lite", "-feather", "-nano"}) names.push_back(std::string(kind) + size);
   }
   return names;
@@ -33,10 +39,22 @@ StudentConfig student_preset(const std::string& name) {
     c.hidden = hidden;
     return c;
   };
+  const auto wavenet = [&](int channels) {
+    c.kind = "wavenet";
+    if (channels == 16) return c;
+    c.channels = {channels, channels / 2};
+    c.array_layers = {7, 13};
+    c.dilations = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+    return c;
+  };
   if (name == "lstm") return lstm(1, 24);
   if (name == "lstm-lite") return lstm(2, 8);
   if (name == "lstm-feather") return lstm(1, 16);
   if (name == "lstm-nano") return lstm(1, 12);
+  if (name == "wavenet") return wavenet(16);
+  if (name == "wavenet-lite") return wavenet(12);
+  if (name == "wavenet-feather") return wavenet(8);
+  if (name == "wavenet-nano") return wavenet(4);
   throw Error("unknown student '{}'; did you mean '{}'? Known are {}", name, nearest(name, student_presets()),
               fmt::join(student_presets(), ", "));
 }

@@ -58,7 +58,7 @@ std::vector<float*> StudentMemory::lay_out(const std::vector<long>& sizes) {
 std::unique_ptr<Student> make_student(const StudentConfig& config) {
   check(config, "student");
   CAFX_CHECK(config.sample_rate > 0, config.sample_rate);
-  return make_lstm_student(config);
+  return config.kind == "lstm" ? make_lstm_student(config) : make_wavenet_student(config);
 }
 
 }  // namespace cafx

@@ -6,5 +6,6 @@
 namespace cafx {
 
 std::unique_ptr<Student> make_lstm_student(const StudentConfig&);
+std::unique_ptr<Student> make_wavenet_student(const StudentConfig&);
 
 }  // namespace cafx

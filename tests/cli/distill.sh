@@ -34,6 +34,17 @@ done
 for file in best.safetensors metrics.csv; do cmp "$work/student1/$file" "$work/killed/$file" || fail "$file after kill -9"; done
 "$cafx" resume "$work/killed" --quiet | grep -q "student against teacher" || fail "a finished run is reported"
 
+# A WaveNet: the same, and gates.
+for threads in 1 2; do
+  "$cafx" distill "$work/teacher" --preset wavenet-nano --set student.wavenet.gated=true --set train.epochs=1 \
+    --set train.segment_seconds=0.2 --quiet --threads $threads --out "$work/wavenet$threads" >/dev/null || fail "a WaveNet with $threads threads"
+done
+cmp "$work/wavenet1/best.safetensors" "$work/wavenet2/best.safetensors" || fail "a WaveNet depends on the number of threads"
+"$cafx" render "$work/wavenet1" "$note" "$work/a.wav" --quiet || fail "render a WaveNet"
+"$cafx" export "$work/wavenet1" -o "$work/wavenet.nam" >/dev/null 2>&1 || fail "export a WaveNet"
+python3 -c 'import json, sys; m = json.load(open(sys.argv[1])); assert m["architecture"] == "WaveNet" and m["config"]["layers"][1]["gated"]' \
+  "$work/wavenet.nam" || fail "the WaveNet's .nam file"
+
 # From recordings: two files and a folder, another rate, the other command line.
 wet=$(find "$root/datasets/notes" -name 'G61-55400-4412*' | sort | head -1)
 "$cafx" distill --data "$note" "$wet" "${tiny[@]}" --set data.segment_seconds=0.4 --json --out "$work/files" >"$work/out" || fail "distil two files"
@@ -75,6 +86,7 @@ refuses "a student as a teacher" "run of a student" "$cafx" distill "$work/stude
 refuses "nothing to learn from" "nothing to learn from" "$cafx" distill --out "$work/no"
 refuses "an unknown student" "lstm-nano" "$cafx" distill "$work/teacher" --preset lstm-nan --out "$work/no"
 refuses "an unknown setting" "student.lstm.hidden" "$cafx" distill "$work/teacher" --set student.lstm.hiden=3 --out "$work/no"
+refuses "layers that do not fit" "wavenet.dilations" "$cafx" distill "$work/teacher" --preset wavenet --set student.wavenet.layers=[3,3] --out "$work/no"
 refuses "no loss" "both 0" "$cafx" distill "$work/teacher" --set train.esr=0 --out "$work/no"
 refuses "a folder in use" "holds a run already" "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/student1"
 refuses "a weights file without notes" "\-\-data" "$cafx" distill "$work/teacher/best.safetensors" --out "$work/no"

@@ -84,6 +84,49 @@ Vec play_lstm(const json& file, Vec signal) {
   return y;
 }
 
+Vec play_wavenet(const json& file, const Vec& signal) {
+  const json& arrays = file["config"]["layers"];
+  int context = 0;
+  for (const json& a : arrays) {
+    for (const int d : a["dilations"]) context += (a["kernel_size"].get<int>() - 1) * d;
+  }
+  const int T = static_cast<int>(signal.size());
+  Vec condition(static_cast<std::size_t>(context));  // silence before
+  condition.insert(condition.end(), signal.begin(), signal.end());
+  Weights weights(file);
+  Vec y = condition, head;
+  long length = context + T;
+  for (const json& a : arrays) {
+    const int in = a["input_size"], C = a["channels"], K = a["kernel_size"], out = a["head_size"];
+    const bool gated = a["gated"];
+    const auto n = static_cast<std::size_t>(C), Z = gated ? 2 * n : n;
+    y = reference::conv1x1_forward(y, weights.take(n * static_cast<std::size_t>(in)), {},
+                                   {in, C, static_cast<int>(length), length, length});
+    if (head.empty()) head.assign(n * signal.size(), 0.0);
+    for (const int dilation : a["dilations"]) {
+      reference::WavenetLayer p;
+      p.w = weights.take(Z * n * static_cast<std::size_t>(K));
+      p.bias = weights.take(Z);
+      p.mixer = weights.take(Z);
+      p.w1 = weights.take(n * n);
+      p.bias1 = weights.take(n);
+      const long made = length - static_cast<long>(K - 1) * dilation;
+      Vec saved;
+      y = reference::wavenet_layer_forward(head, saved, y, Vec(condition.end() - made, condition.end()), p,
+                                           {C, K, dilation, static_cast<int>(made), T, gated, length, made, T});
+      length = made;
+    }
+    const Vec w = weights.take(static_cast<std::size_t>(out) * n);
+    const Vec bias = a["head_bias"] ? weights.take(static_cast<std::size_t>(out)) : Vec();
+    head = reference::conv1x1_forward(head, w, bias, {C, out, T, T, T});
+  }
+  const double scale = weights.take(1)[0];
+  EXPECT_TRUE(weights.all_taken());
+  EXPECT_EQ(static_cast<float>(scale), file["config"]["head_scale"].get<float>());
+  for (double& v : head) v *= scale;
+  return head;
+}
+
 class Nam : public ::testing::TestWithParam<int> {
  protected:
   Case of_test() const { return nam_test::cases()[static_cast<std::size_t>(GetParam())]; }
@@ -110,8 +153,9 @@ TEST_P(Nam, AFileHoldsWhatCorePlays) {
   EXPECT_EQ(file["version"], "0.5.4");
   EXPECT_EQ(file["sample_rate"], 16000);
   EXPECT_EQ(file["metadata"]["name"], "a name");
-  EXPECT_EQ(file["architecture"], "LSTM");
-  expect_golden(play_lstm(file, Vec(x.begin(), x.end())), c.name);
+  EXPECT_EQ(file["architecture"], c.config.kind == "lstm" ? "LSTM" : "WaveNet");
+  const Vec signal(x.begin(), x.end());
+  expect_golden(c.config.kind == "lstm" ? play_lstm(file, signal) : play_wavenet(file, signal), c.name);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Nam, ::testing::Range(0, static_cast<int>(nam_test::cases().size())),

@@ -76,6 +76,23 @@ TEST(StudentGolden, Lstm) {
   expect_golden("lstm2", c, 2);
 }
 
+TEST(StudentGolden, Wavenet) {
+  const auto configs = nlohmann::json::parse(Golden("students.safetensors").metadata("config"));
+  for (const char* name : {"wavenet", "gated"}) {
+    const auto& json = configs[name];
+    StudentConfig c = student_preset("wavenet");
+    c.sample_rate = 16000;
+    json["channels"].get_to(c.channels);
+    json["layers"].get_to(c.array_layers);
+    json["dilations"].get_to(c.dilations);
+    json["taps"].get_to(c.taps);
+    json["gated"].get_to(c.gated);
+    json["head_scale"].get_to(c.head_scale);
+    EXPECT_EQ(make_student(c)->receptive_context(), json["context"].get<int>());
+    expect_golden(name, c, 2);
+  }
+}
+
 class Students : public ::testing::TestWithParam<std::string> {
  protected:
   Students() {
@@ -136,8 +153,12 @@ TEST_P(Students, StreamsAreDividedAnywhere) {
   EXPECT_NE(whole[0], whole[4999]);
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, Students, ::testing::Values("lstm", "lstm-lite"),
-                         [](const auto& kind) { return kind.param == "lstm" ? "Lstm" : "LstmLite"; });
+INSTANTIATE_TEST_SUITE_P(Kinds, Students, ::testing::Values("lstm", "lstm-lite", "wavenet", "wavenet-nano"),
+                         [](const auto& kind) {
+                           std::string name = kind.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace cafx

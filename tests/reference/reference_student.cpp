@@ -101,4 +101,94 @@ Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scal
   return dy;
 }
 
+Vec conv1x1_forward(const Vec& x, const Vec& w, const Vec& bias, Conv1x1Dims d) {
+  Vec y(static_cast<std::size_t>(d.O * d.y_stride), NAN);
+  for (long o = 0; o < d.O; ++o) {
+    for (long t = 0; t < d.T; ++t) {
+      double sum = bias.empty() ? 0 : bias[o];
+      for (long i = 0; i < d.I; ++i) sum += w[o * d.I + i] * x[i * d.x_stride + t];
+      y[o * d.y_stride + t] = sum;
+    }
+  }
+  return y;
+}
+
+Vec conv1x1_backward(Vec& dw, Vec& dbias, const Vec& dy, const Vec& x, const Vec& w, Conv1x1Dims d) {
+  Vec dx(x.size(), NAN);
+  for (long i = 0; i < d.I; ++i) {
+    for (long t = 0; t < d.T; ++t) {
+      dx[i * d.x_stride + t] = 0;
+      for (long o = 0; o < d.O; ++o) {
+        dx[i * d.x_stride + t] += w[o * d.I + i] * dy[o * d.y_stride + t];
+        dw[o * d.I + i] += dy[o * d.y_stride + t] * x[i * d.x_stride + t];
+      }
+    }
+  }
+  for (long o = 0; o < d.O && !dbias.empty(); ++o) {
+    for (long t = 0; t < d.T; ++t) dbias[o] += dy[o * d.y_stride + t];
+  }
+  return dx;
+}
+
+Vec wavenet_layer_forward(Vec& head, Vec& saved, const Vec& x, const Vec& condition, const WavenetLayer& p,
+                          WavenetLayerDims d) {
+  const long C = d.C, Z = n_z(d), K = d.K, T = d.T;
+  Vec y(static_cast<std::size_t>(C * d.y_stride), NAN);
+  saved.assign(static_cast<std::size_t>(Z * T), 0);
+  for (long t = 0; t < T; ++t) {
+    for (long o = 0; o < Z; ++o) {
+      double z = p.bias[o] + p.mixer[o] * condition[t];
+      for (long i = 0; i < C; ++i) {
+        for (long k = 0; k < K; ++k) z += p.w[(o * C + i) * K + k] * x[i * d.x_stride + t + k * d.dilation];
+      }
+      saved[o * T + t] = o < C ? std::tanh(z) : sigmoid(z);
+    }
+    const auto a = [&](long i) { return saved[i * T + t] * (d.gated ? saved[(C + i) * T + t] : 1); };
+    for (long o = 0; o < C; ++o) {
+      if (t >= T - d.H) head[o * d.head_stride + t - (T - d.H)] += a(o);
+      double sum = x[o * d.x_stride + t + (K - 1) * d.dilation] + p.bias1[o];
+      for (long i = 0; i < C; ++i) sum += p.w1[o * C + i] * a(i);
+      y[o * d.y_stride + t] = sum;
+    }
+  }
+  return y;
+}
+
+Vec wavenet_layer_backward(WavenetLayer& g, const Vec& dy, const Vec& dhead, const Vec& saved, const Vec& x,
+                           const Vec& condition, const WavenetLayer& p, WavenetLayerDims d) {
+  const long C = d.C, Z = n_z(d), K = d.K, T = d.T;
+  Vec dx(x.size(), NAN);
+  for (long i = 0; i < C; ++i) {
+    for (long t = 0; t < T + (K - 1) * d.dilation; ++t) dx[i * d.x_stride + t] = 0;
+  }
+  for (long t = 0; t < T; ++t) {
+    Vec dz(static_cast<std::size_t>(Z));
+    for (long i = 0; i < C; ++i) {
+      const double v = saved[i * T + t], s = d.gated ? saved[(C + i) * T + t] : 1;
+      double da = t >= T - d.H ? dhead[i * d.head_stride + t - (T - d.H)] : 0;
+      for (long o = 0; o < C && !dy.empty(); ++o) {
+        da += p.w1[o * C + i] * dy[o * d.y_stride + t];
+        g.w1[o * C + i] += dy[o * d.y_stride + t] * v * s;
+      }
+      if (!dy.empty()) {
+        g.bias1[i] += dy[i * d.y_stride + t];
+        dx[i * d.x_stride + t + (K - 1) * d.dilation] += dy[i * d.y_stride + t];
+      }
+      dz[i] = da * s * (1 - v * v);
+      if (d.gated) dz[C + i] = da * v * s * (1 - s);
+    }
+    for (long o = 0; o < Z; ++o) {
+      g.bias[o] += dz[o];
+      g.mixer[o] += dz[o] * condition[t];
+      for (long i = 0; i < C; ++i) {
+        for (long k = 0; k < K; ++k) {
+          g.w[(o * C + i) * K + k] += dz[o] * x[i * d.x_stride + t + k * d.dilation];
+          dx[i * d.x_stride + t + k * d.dilation] += dz[o] * p.w[(o * C + i) * K + k];
+        }
+      }
+    }
+  }
+  return dx;
+}
+
 }  // namespace cafx::reference

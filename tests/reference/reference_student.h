@@ -1,8 +1,10 @@
 // tests/reference/reference_student.h -- the ops of students as plain double-precision loops.
 #pragma once
 
+#include "kernels/conv1x1/conv1x1.h"
 #include "kernels/lstm/lstm.h"
 #include "kernels/relative_error/relative_error.h"
+#include "kernels/wavenet_layer/wavenet_layer.h"
 #include "tests/reference/reference.h"
 
 namespace cafx::reference {
@@ -19,5 +21,19 @@ Vec relative_error_forward(const Vec& y, const Vec& target, const Vec& esr_scale
                            RelativeErrorDims d);  // (B)
 Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
                             RelativeErrorDims d);
+
+// Rows stand as far apart as d says; what lies between is left alone. bias and dbias may be empty.
+Vec conv1x1_forward(const Vec& x, const Vec& w, const Vec& bias, Conv1x1Dims d);
+Vec conv1x1_backward(Vec& dw, Vec& dbias, const Vec& dy, const Vec& x, const Vec& w, Conv1x1Dims d);
+
+struct WavenetLayer {
+  Vec w, bias, mixer, w1, bias1;
+};
+// Adds to head. saved as the op keeps it.
+Vec wavenet_layer_forward(Vec& head, Vec& saved, const Vec& x, const Vec& condition, const WavenetLayer& p,
+                          WavenetLayerDims d);
+// dy empty: none. Returns dx.
+Vec wavenet_layer_backward(WavenetLayer& grads, const Vec& dy, const Vec& dhead, const Vec& saved, const Vec& x,
+                           const Vec& condition, const WavenetLayer& p, WavenetLayerDims d);
 
 }  // namespace cafx::reference
