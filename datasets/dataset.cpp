@@ -330,12 +330,16 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   return data;
 }
 
+bool stops_training(const Finding& f, const DataConfig& config) {
+  return f.severity == Severity::kRefuse &&
+         std::find(config.allow.begin(), config.allow.end(), f.code) == config.allow.end();
+}
+
 Dataset load_dataset(const DataConfig& config, int sample_rate) {
   Dataset data = inspect_dataset(config, sample_rate);
   std::vector<const Finding*> refused;
   for (const Finding& f : data.findings) {
-    const bool allowed = std::find(config.allow.begin(), config.allow.end(), f.code) != config.allow.end();
-    if (f.severity == Severity::kRefuse && !allowed) refused.push_back(&f);
+    if (stops_training(f, config)) refused.push_back(&f);
   }
   if (!refused.empty()) {
     const Finding& f = *refused.front();

@@ -65,12 +65,15 @@ struct Dataset {
   std::vector<Finding> findings;
 };
 
+// Whether training stops at it: of severity kRefuse, and its code not in config.allow.
+bool stops_training(const Finding&, const DataConfig&);
+
 // Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew by
 // data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be scaled
 // along with its dry note (that would teach the opposite of what the device does): without a chain it is refused.
 //
-// Reads, pairs, checks (datasets/check.h) and compensates latency. Error where nothing is left, or where a finding of
-// severity kRefuse is not in config.allow.
+// Reads, pairs, checks (datasets/check.h) and compensates latency. Error where nothing is left, or where a finding stops
+// training.
 Dataset load_dataset(const DataConfig&, int sample_rate);
 // The same without refusing: for `cafx data check`.
 Dataset inspect_dataset(const DataConfig&, int sample_rate);

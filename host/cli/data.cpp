@@ -1,3 +1,7 @@
+#include <fmt/ranges.h>
+
+#include <set>
+
 #include "datasets/check.h"
 #include "host/cli/common.h"
 
@@ -23,7 +27,14 @@ void add_data(CLI::App& app, Run& run) {
       const RunConfig config = args->config.resolve();
       const Dataset found = inspect_dataset(config.data, config.model.sample_rate);
       bool refused = false;
-      for (const Finding& f : found.findings) refused = refused || f.severity == Severity::kRefuse;
+      std::set<std::string> allowed;  // what would stop training if data.allow did not name it
+      for (const Finding& f : found.findings) {
+        if (stops_training(f, config.data)) {
+          refused = true;
+        } else if (f.severity == Severity::kRefuse) {
+          allowed.insert(f.code);
+        }
+      }
       if (args->json) {
         write_text("-", findings_json(found) + "\n");
       } else {
@@ -34,7 +45,9 @@ void add_data(CLI::App& app, Run& run) {
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);
-        text += refused ? "training would refuse this\n" : "training would accept this\n";
+        text += refused ? "training would refuse this" : "training would accept this";
+        if (!allowed.empty()) text += fmt::format("; data.allow lets pass: {}", fmt::join(allowed, ", "));
+        text += '\n';
         write_text("-", text);
       }
       return refused ? kExitError : 0;

@@ -66,6 +66,21 @@ refuses "a note that is not there" "test_notes" "$cafx" train --set data.path="$
 refuses "a chain that SoX does not know" "SoX has no effect" "$cafx" train --set data.path="$root/datasets/notes" --set "data.chain=wobble 3" --out "$work/new"
 refuses "a folder without notes" "holds no file" "$cafx" data check "$root/scripts"
 
+# What the doctor would stop, and data.allow lets pass: the same note under two names, one of them kept for the test.
+mkdir -p "$work/dry" "$work/wet"
+wet_note="$(ls "$root"/datasets/notes/Gitarre\ monophon/Samples/Distortion/G61-55400*.flac)"
+for name in a b; do cp "$note" "$work/dry/$name.flac"; cp "$wet_note" "$work/wet/$name.flac"; done
+checks() {  # CODE WORDS SETTINGS...
+  local code=$1 words=$2 got=0
+  shift 2
+  "$cafx" data check --set data.reader=folders --set data.dry="$work/dry" --set data.wet="$work/wet" --set data.test_notes=b "$@" >"$work/out" 2>&1 || got=$?
+  [ $got = "$code" ] && grep -q -- "$words" "$work/out" || fail "data check $*: exit code $got, expected $code with '$words': $(cat "$work/out")"
+}
+checks 2 "training would refuse this$"
+checks 2 "training would refuse this$" --set data.allow=silence
+checks 0 "training would accept this; data.allow lets pass: leak" --set data.allow=leak
+checks 0 '"code": "leak"' --set data.allow=leak --json
+
 # Models and runs.
 head -c 5000 "$work/run/best.safetensors" >"$work/half.safetensors"
 refuses "a model cut in half" "cut off" "$cafx" render "$work/half.safetensors" "$note" "$work/o.wav" --quiet
