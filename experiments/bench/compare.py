@@ -163,10 +163,12 @@ def main():
     if not peers:
         print("skipped: no PyTorch, JAX or TensorFlow is importable (python3-torch is one); cafx alone", file=sys.stderr)
 
-    ours = []
+    ours, in_bf16 = [], []
     for round in range(a.rounds):
         with hold(a.lock):
             ours.append(measure_cafx(a, options, ["--seconds", str(6 * a.seconds)]))
+            if first["bf16_units"]:  # what --precision bf16 brings; the peers stay in fp32
+                in_bf16.append(measure_cafx(a, options, ["--seconds", str(6 * a.seconds), "--precision", "bf16"]))
             for i in range(len(peers)):
                 peer = peers[(i + round) % len(peers)]
                 for kind in a.kinds:
@@ -182,7 +184,7 @@ def main():
               "cafx": {"version": ours[0]["version"], "isa": ours[0]["isa"], "rates": rates, "median": {k: statistics.median(v) for k, v in rates.items()},
                        "of_peak": {k: statistics.median(r[k]["of_peak"] for r in ours) for k in ("train", "pretrain")},
                        "fma_peak_gflops": statistics.median(r["fma_peak_gflops"] for r in ours)},
-              "peers": peers}
+              "bf16": {k: statistics.median(cafx_rate(r, k) for r in in_bf16) for k in a.kinds} if in_bf16 else None, "peers": peers}
     for peer in peers:
         peer["median"] = {k: statistics.median(v) for k, v in peer["rates"].items()}
         peer["ratio"] = {k: statistics.median(x / y for x, y in zip(rates[k], peer["rates"][k]) if y > 0) if all(peer["rates"][k]) else None for k in a.kinds}
@@ -192,6 +194,8 @@ def main():
     print(f"\npreset {a.preset} with hold, batch {a.batch}, {a.threads} threads; frames per second, medians of {a.rounds} alternating rounds; ratio: median of the rounds' ratios\n")
     print("| | " + " | ".join(f"{KINDS[k]} | ratio" for k in a.kinds) + " |\n| --- |" + " --- | --- |" * len(a.kinds))
     print(f"| cafx {c['version']}, {c['isa']} | " + " | ".join(f"{c['median'][k]:.1f} | 1" for k in a.kinds) + " |")
+    if in_bf16:
+        print("| the same, --precision bf16 | " + " | ".join(f"{result['bf16'][k]:.1f} | {c['median'][k] / result['bf16'][k]:.2f}" for k in a.kinds) + " |")
     for p in peers:
         print(f"| {p['label']} | " + " | ".join(f"{p['median'][k]:.1f} | " + (f"{p['ratio'][k]:.1f}" if p["ratio"][k] else "-") for k in a.kinds) + " |")
     print(f"\ncafx: {100 * c['of_peak']['train']:.1f} % of this machine's FMA peak ({c['fma_peak_gflops']:.0f} GFLOP/s, same run) in supervised training, "

@@ -1,22 +1,30 @@
 #!/usr/bin/env bash
 # What tf32 and bf16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
-# for the test, rendered in fp32. On a CPU the precisions are emulated by rounding operands, which the table says. Prints
-# the table of kernels/README.md.
+# for the test, rendered in fp32. A CPU emulates them by rounding operands, but for bf16 where it has units, which the table
+# says. Prints the table of kernels/README.md.
 #   experiments/precision/run.sh [CAFX] [DEVICE] [EPOCHS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cafx=${1:-build/quickstart/host/cafx} device=${2:-cpu} epochs=${3:-14}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-case $device in cpu) how=emulated ;; *) how="on $device" ;; esac
-echo "| precision ($how) | seed | ESR G61-55400 | ESR G71-55400 | MAE |"
+units=$("$cafx" bench --json --seconds 0.4 --device cpu | python3 -c 'import json, sys; print(json.load(sys.stdin)["bf16_units"])')
+how() {  # PRECISION: how it was computed
+  case $device,$1,$units in
+    cpu,fp32,*) echo fp32 ;;
+    cpu,bf16,True) echo "bf16, by units" ;;
+    cpu,*) echo "$1, emulated" ;;
+    *) echo "$1 on $device" ;;
+  esac
+}
+echo "| precision | seed | ESR G61-55400 | ESR G71-55400 | MAE |"
 echo "| --- | --- | --- | --- | --- |"
 for seed in 1 2; do
   for precision in fp32 tf32 bf16; do
     "$cafx" train --config experiments/quickstart/quickstart.toml --set train.pretrain_epochs=2 --set train.epochs="$epochs" \
       --set train.refine_epochs=0 --set train.seed=$seed --precision $precision --device "$device" --quiet --out "$work/run" >/dev/null
     "$cafx" eval "$work/run" --hop 512 --device "$device" --csv - >"$work/eval.csv"
-    python3 - "$work/eval.csv" $precision $seed <<'P'
+    python3 - "$work/eval.csv" "$(how $precision)" $seed <<'P'
 import csv, sys
 rows = [r for r in csv.DictReader(open(sys.argv[1]))]
 mae = sum(float(r["mae"]) for r in rows) / len(rows)

@@ -232,13 +232,16 @@ int bench(const Arguments& args) {
   if (on_cpu) rendering = measure_rendering(model, context, 2 * share, peak_of_one, peak);
 
   if (args.json) {
+    Context bf16 = context;
+    bf16.precision = Precision::kBf16;
     nlohmann::ordered_json json = {{"version", kVersion},
                                    {"preset", run.preset},
                                    {"batch", B},
                                    {"threads", context.n_workers()},
                                    {"hop", std::min(run.model.hop, run.model.frame / 2)},
                                    {"precision", to_string(context.precision)},
-                                   {"isa", processor}};
+                                   {"isa", processor},
+                                   {"bf16_units", bf16_units(bf16)}};
     json["train"] = {
         {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
     json["pretrain"] = {
@@ -259,15 +262,18 @@ int bench(const Arguments& args) {
     write_text("-", json.dump(2) + "\n");
     return 0;
   }
+  const std::string how = context.precision == Precision::kFp32 ? ""
+                          : !on_cpu || bf16_units(context)      ? fmt::format(", {}", to_string(context.precision))
+                                                           : fmt::format(", {} emulated", to_string(context.precision));
   const auto of_peak = [&](double gflops) {
     return on_cpu ? fmt::format("  {:4.1f} % of the peak", 100.0 * gflops * 1e9 / peak) : std::string();
   };
   write_text("-",
-             fmt::format("preset {}, batch {}, {}{}\n"
+             fmt::format("preset {}, batch {}, {}{}{}\n"
                          "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
                          "pretrain  {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
                          "forward   {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n{}",
-                         run.preset, B, processor,
+                         run.preset, B, processor, how,
                          on_cpu ? fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s",
                                               context.n_workers(), peak * 1e-9)
                                 : "",

@@ -45,7 +45,8 @@ double offline(CafxModel& model, const Context& context, int hop, double seconds
 }
 
 void stream(HopSpeed& speed, CafxModel& model, const Context& context, double seconds) {
-  StreamRenderer effect(model, {speed.hop, speed.hop, context.isa});
+  if (emulated_precision(context) != Precision::kFp32) return;  // no stream is offered
+  StreamRenderer effect(model, {speed.hop, speed.hop, context.isa, context.precision});
   const auto n = static_cast<std::size_t>(speed.hop);
   const auto x = noise(64 * n);
   std::vector<float> y(n);

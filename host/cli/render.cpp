@@ -29,6 +29,7 @@ void add_render(CLI::App& app, Run& run) {
       ->capture_default_str();
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
+  args->device.add_precision_to(*c, "of the products' operands; fp32 by default, whatever the model was trained in");
   c->footer(
       "Example:  cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 256\n"
       "          cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 64 --stream --block 64");

@@ -165,8 +165,8 @@ void add_train(CLI::App& app, Run& run) {
   add_common(*c, *args);
   c->add_option("--batch", args->batch, "frames a step, as train.batch; auto: the most that the GPU's memory holds")
       ->option_text("N|auto");
-  args->device.add_precision_to(*c,
-                                "of the products' operands, as train.precision; a CPU emulates tf32 and bf16, slowly");
+  args->device.add_precision_to(
+      *c, "of the products' operands, as train.precision; a CPU without such units emulates it, slowly");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   RunConfig defaults = run_preset("default");
   c->footer(

@@ -224,7 +224,9 @@ namespace {
 class BlockRenderer {
  public:
   BlockRenderer(const FrameModel& model, const Context& context, int hop, int block)
-      : stream_(model, {hop, block, context.isa}), block_(static_cast<std::size_t>(block)), out_(block_) {
+      : stream_(model, {hop, block, context.isa, context.precision}),
+        block_(static_cast<std::size_t>(block)),
+        out_(block_) {
     to_drop_ = static_cast<std::size_t>(stream_.latency());
   }
 

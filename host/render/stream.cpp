@@ -104,6 +104,11 @@ StreamRenderer::StreamRenderer(const FrameModel& model, const StreamOptions& opt
   if (options.multiple < 1) throw Error("multiple = {}: blocks are multiples of 1 sample or more", options.multiple);
   Context context;
   context.isa = options.isa;
+  context.precision = options.precision;
+  if (emulated_precision(context) != Precision::kFp32) {
+    throw Error("precision {} is emulated on this processor, which no stream can wait for; give fp32",
+                to_string(options.precision));
+  }
   auto sequence = model.sequence(context, hop);
   if (!sequence) {
     throw Error("this model cannot run in real time; it is of the pretrained form, give a supervised one");

@@ -15,7 +15,8 @@
 //          takes c times a frame's time and little else, so blocks shorter than `hop` find one block in hop / n that takes
 //          it all. It keeps up where a frame takes less time than the block in which it ends.
 // Threads  one caller at a time. Objects are independent; those made by twin() share the weights.
-// Errors   hop below 1 or over half a frame, multiple below 1, a model of the pretrained form: Error.
+// Errors   hop below 1 or over half a frame, multiple below 1, a model of the pretrained form, a precision that is emulated:
+//          Error.
 #pragma once
 
 #include <cstddef>
@@ -29,6 +30,7 @@ struct StreamOptions {
   int hop = 0;       // samples between frames; 0: the model's own, or half a frame where that is less
   int multiple = 1;  // every call of process brings a multiple of this: a host's fixed block lowers the latency
   Isa isa = best_isa();
+  Precision precision = Precision::kFp32;  // tf32, or bf16 without units for it, is emulated: Error, as that allocates
 };
 
 class StreamRenderer {

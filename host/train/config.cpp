@@ -41,7 +41,7 @@ Fields describe(TrainConfig& c) {
       field("silence_db", c.silence_db, -400, 0,
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
       choice("precision", c.precision, {"fp32", "tf32", "bf16"},
-             "of the products' operands; sums and weights stay fp32; a CPU emulates it, which is slower"),
+             "of the products' operands; sums and weights stay fp32; a CPU without such units emulates it, slowly"),
       field("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
       field("gpus", c.gpus,
             "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one"),

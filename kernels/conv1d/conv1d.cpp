@@ -26,7 +26,7 @@ void conv1d_forward(const Context& context, float* y, const float* x_padded, con
                     void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
+  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
   CAFX_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
 }
 
@@ -40,7 +40,7 @@ void conv1d_backward(const Context& context, float* dw, float* dbias, const floa
                      void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
+  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
   CAFX_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, d);
 }
 

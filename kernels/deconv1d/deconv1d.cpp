@@ -1,14 +1,16 @@
 #include "kernels/deconv1d/deconv1d.h"
 
+#include "kernels/conv1d/conv1d_layout.h"
 #include "kernels/device/dispatch.h"
 
 namespace cafx {
 
 CAFX_BACKENDS(void, deconv1d_forward,
-              (float* y, const float* u, const float* w, const float* bias, void* scratch, Deconv1dDims d));
+              (float* y, const float* u, const float* w, const float* bias, void* scratch, bool bf16_units,
+               Deconv1dDims d));
 CAFX_BACKENDS(void, deconv1d_backward,
               (float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
-               void* scratch, Deconv1dDims d));
+               void* scratch, bool bf16_units, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_forward,
           (const Context&, float* y, const float* u, const float* w, const float* bias, void* scratch, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
@@ -22,8 +24,11 @@ std::size_t deconv1d_scratch(const Context& context, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_scratch, d);
   const std::size_t weights = static_cast<std::size_t>(d.C) * d.K;
-  const std::size_t forward = weights + static_cast<std::size_t>(kDeconvTile) * d.K + d.T + d.K - 1;
-  const std::size_t backward = 3 * weights;
+  // Each with room for bf16 operands: the filters, and a tile of u or the signal, as pairs.
+  const std::size_t C = static_cast<std::size_t>(d.C), K = static_cast<std::size_t>(d.K), padded = d.T + K - 1;
+  const std::size_t forward = weights + kDeconvTile * K + padded + (C + 1) / 2 * (K + kDeconvTile);
+  const std::size_t backward =
+      3 * weights + (K + 1) / 2 * C + padded + static_cast<std::size_t>(filter_gradient_pairs(d.C, d.K));
   return sizeof(float) * (forward > backward ? forward : backward);
 }
 
@@ -31,16 +36,16 @@ void deconv1d_forward(const Context& context, float* y, const float* u, const fl
                       void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
-  CAFX_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
+  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  CAFX_CALL(context, deconv1d_forward, y, u, w, bias, scratch, bf16_units(context), d);
 }
 
 void deconv1d_backward(const Context& context, float* du, float* dw, float* dbias, const float* dy_padded,
                        const float* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(context.precision));
-  CAFX_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
+  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  CAFX_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, bf16_units(context), d);
 }
 
 }  // namespace cafx

@@ -41,7 +41,7 @@ void dense_forward(const Context& context, float* y, const float* x, const float
                    DenseDims d) {
   check(d);
   CAFX_CUDA_CALL(context, dense_forward, y, x, w, bias, scratch, d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dense_forward, y, x, w, bias, scratch, d);
 }
 
@@ -49,7 +49,7 @@ void dense_backward(const Context& context, float* dx, float* dw, float* dbias, 
                     const float* x, const float* w, void* scratch, DenseDims d) {
   check(d);
   CAFX_CUDA_CALL(context, dense_backward, dx, dw, dbias, dy, y, x, w, scratch, d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dense_backward, dx, dw, dbias, dy, y, x, w, scratch, d);
 }
 
@@ -63,7 +63,7 @@ void dense_time_forward(const Context& context, float* y, const float* x, const 
                         DenseTimeDims d) {
   check(d);
   CAFX_CUDA_CALL(context, dense_time_forward, y, x, w, bias, d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dense_time_forward, y, x, w, bias, d);
 }
 
@@ -71,7 +71,7 @@ void dense_time_backward(const Context& context, float* dx, float* dw, float* db
                          const float* x, const float* w, void* scratch, DenseTimeDims d) {
   check(d);
   CAFX_CUDA_CALL(context, dense_time_backward, dx, dw, dbias, dy, y, x, w, scratch, d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dense_time_backward, dx, dw, dbias, dy, y, x, w, scratch, d);
 }
 

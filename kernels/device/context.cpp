@@ -50,6 +50,17 @@ Isa parse_isa(const std::string& name) {
   throw Error("unknown instruction set '{}'; known are portable, avx2, avx512", name);
 }
 
+bool bf16_units(const Context& context) {
+#if defined(CAFX_HAS_AVX512)
+  static const bool has_units = __builtin_cpu_supports("avx512bf16");
+  return has_units && context.use_bf16_units && context.precision == Precision::kBf16 &&
+         context.device == Device::kCpu && context.isa == Isa::kAvx512;
+#else
+  (void)context;
+  return false;
+#endif
+}
+
 int n_slots(const Context& context, int B) { return context.device == Device::kCpu ? std::min(kGradientSlots, B) : 1; }
 
 int frames_per_call(const Context& context, int B) { return context.device == Device::kCpu ? 1 : B; }

@@ -34,12 +34,17 @@ struct Context {
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
   Precision precision = Precision::kFp32;
-  bool fuse_dnn = true;    // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
-  bool use_cudnn = false;  // on a GPU: convolutions by cuDNN where it can, not by our own kernels
-  int worker = 0;          // which thread's scratch to use, in [0, n_workers())
+  bool fuse_dnn = true;        // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
+  bool use_cudnn = false;      // on a GPU: convolutions by cuDNN where it can, not by our own kernels
+  bool use_bf16_units = true;  // on a CPU: bf16 by its units, where it has them (bf16_units), not by rounding operands
+  int worker = 0;              // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }
 };
+
+// Whether bf16 is asked for and this CPU multiplies it itself: device/precision.h says what is then rounded.
+bool bf16_units(const Context&);
+inline Precision emulated_precision(const Context& c) { return bf16_units(c) ? Precision::kFp32 : c.precision; }
 
 // One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside, which get `n` frames
 // at a call (1 on a CPU, the whole batch on a GPU).

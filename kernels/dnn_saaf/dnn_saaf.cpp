@@ -5,14 +5,15 @@
 
 namespace cafx {
 
-CAFX_BACKENDS(void, dnn_saaf_prepare, (float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
+CAFX_BACKENDS(void, dnn_saaf_prepare,
+              (float* packed, const DnnSaafWeights& weights, bool bf16_units, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_forward,
               (float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-               const float* packed, float* scratch, const DnnSaafDims& d));
+               const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_backward,
               (float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved, const float* r,
                const float* z, const std::int32_t* positions, const DnnSaafWeights& weights, const float* packed,
-               float* scratch, const DnnSaafDims& d));
+               float* scratch, bool bf16_units, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_prepare, (const Context&, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_forward,
           (const Context&, float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
@@ -53,7 +54,7 @@ std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
 void dnn_saaf_prepare(const Context& context, void* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
   check(d);
   CAFX_CUDA_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, d);
-  CAFX_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, d);
+  CAFX_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, bf16_units(context), d);
 }
 
 void dnn_saaf_forward(const Context& context, float* u, void* saved, const float* r, const float* z,
@@ -62,9 +63,9 @@ void dnn_saaf_forward(const Context& context, float* u, void* saved, const float
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
                  static_cast<const float*>(packed), static_cast<float*>(scratch), d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
-            static_cast<const float*>(packed), static_cast<float*>(scratch), d);
+            static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context), d);
 }
 
 void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
@@ -74,9 +75,9 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions,
                  weights, static_cast<const float*>(packed), static_cast<float*>(scratch), d);
-  const EmulatedPrecision emulated(context.precision);
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions, weights,
-            static_cast<const float*>(packed), static_cast<float*>(scratch), d);
+            static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context), d);
 }
 
 }  // namespace cafx

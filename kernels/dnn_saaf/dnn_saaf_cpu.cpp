@@ -1,12 +1,13 @@
 // The fused DNN-SAAF of the CPU: one tile of samples goes through every layer while it is in cache. Forward keeps each
 // layer's output (that of the worker's own frames, so in the last-level cache); backward recomputes only the product
-// with the residual.
+// with the residual. With bf16 the operands of a layer's products are rounded in tiles of their own (simd/gemm_bf16.h).
 #include "kernels/dnn_saaf/dnn_saaf.h"
 
 #include "kernels/dnn_saaf/dnn_saaf_layout.h"
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/saaf/saaf_cpu.h"
 #include "kernels/simd/gemm.h"
+#include "kernels/simd/gemm_bf16.h"
 #include "kernels/simd/part.h"
 
 namespace cafx::CAFX_ISA_NS {
@@ -45,22 +46,111 @@ void multiply_residual(float* h0, const float* r, const float* z, const std::int
   }
 }
 
+// The SAAF on n rows; a curve that fits is looked up in registers.
+void saaf_forward_tile(float* u, const float* x, int n, const float* packed, const DnnPacked& at, SaafDims d) {
+#if defined(__AVX512F__)
+  if (saaf_fits_lanes(d)) return saaf_rows_forward_turned(u, x, n, packed + at.lanes, d);
+#endif
+  saaf_rows_forward(u, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
+}
+void saaf_backward_tile(float* dx, SaafSums* sums, const float* dy, const float* x, int n, const float* packed,
+                        const DnnPacked& at, SaafDims d) {
+#if defined(__AVX512F__)
+  if (saaf_fits_lanes(d)) return saaf_rows_backward_turned(dx, sums, dy, x, n, packed + at.lanes, d);
+#endif
+  saaf_rows_backward(dx, sums, dy, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
+}
+
+// The three products of layer l on n rows, in fp32 or by bf16 units; `pairs` is scratch for these.
+struct Layer {
+  int l, width, inputs;
+  const float* packed;
+  const DnnPacked& at;
+  float* pairs;
+  long pair_tile;
+  bool bf16;
+
+  Layer(int layer, const float* weights, const DnnPacked& offsets, float* scratch, const DnnScratch& own, bool units,
+        const DnnSaafDims& d)
+      : l(layer),
+        width(d.width[layer]),
+        inputs(dnn_inputs(d, layer)),
+        packed(weights),
+        at(offsets),
+        pairs(scratch + own.pairs),
+        pair_tile(DnnScratch::pair_tile(d)),
+        bf16(units) {}
+
+  // out (n,width) = bias + in w^T
+  void forward(float* out, const float* in, int n) const {
+#if defined(__AVX512F__)
+    if (bf16) {
+      auto* a = reinterpret_cast<bf16::Pair*>(pairs);
+      const long P = bf16::n_pairs(inputs);
+      bf16::pairs_along_rows(a, P, in, inputs, n, inputs);
+      return bf16::gemm(n, width, P, a, P, 1, reinterpret_cast<const bf16::Pair*>(packed + at.forward[l]), width, out,
+                        width, GemmInit::kBias, packed + at.bias[l]);
+    }
+#endif
+    gemm(n, width, inputs, in, inputs, 1, packed + at.w[l], width, out, width, GemmInit::kBias, packed + at.bias[l]);
+  }
+
+  // dw (width,inputs) += g^T in
+  void weights(float* dw, const float* g, const float* in, int n) const {
+#if defined(__AVX512F__)
+    if (bf16) {
+      auto *a = reinterpret_cast<bf16::Pair*>(pairs), *b = reinterpret_cast<bf16::Pair*>(pairs + pair_tile);
+      bf16::pairs_of_rows(a, g, width, n, width);
+      bf16::pairs_of_rows(b, in, inputs, n, inputs);
+      return bf16::gemm(width, inputs, bf16::n_pairs(n), a, 1, width, b, inputs, dw, inputs, GemmInit::kAdd);
+    }
+#endif
+    gemm(width, inputs, n, g, 1, width, in, inputs, dw, inputs, GemmInit::kAdd);
+  }
+
+  // g_in (n,inputs) = g w
+  void inputs_gradient(float* g_in, const float* g, const float* w, int n) const {
+#if defined(__AVX512F__)
+    if (bf16) {
+      auto* a = reinterpret_cast<bf16::Pair*>(pairs);
+      const long P = bf16::n_pairs(width);
+      bf16::pairs_along_rows(a, P, g, width, n, width);
+      return bf16::gemm(n, inputs, P, a, P, 1, reinterpret_cast<const bf16::Pair*>(packed + at.backward[l]), inputs,
+                        g_in, inputs, GemmInit::kZero);
+    }
+#endif
+    gemm(n, inputs, width, g, width, 1, w, inputs, g_in, inputs, GemmInit::kZero);
+  }
+};
+
 }  // namespace
 
-void dnn_saaf_prepare(float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+void dnn_saaf_prepare(float* packed, const DnnSaafWeights& weights, bool bf16_units, const DnnSaafDims& d) {
   const DnnPacked at(d);
   for (int l = 0; l < d.L; ++l) {
     transpose(packed + at.w[l], weights.w[l], d.width[l], dnn_inputs(d, l));
     for (int o = 0; o < d.width[l]; ++o) packed[at.bias[l] + o] = weights.bias[l][o];
+#if defined(__AVX512F__)
+    if (!bf16_units) continue;
+    bf16::pairs_of_rows(reinterpret_cast<bf16::Pair*>(packed + at.forward[l]), packed + at.w[l], d.width[l],
+                        dnn_inputs(d, l), d.width[l]);
+    bf16::pairs_of_rows(reinterpret_cast<bf16::Pair*>(packed + at.backward[l]), weights.w[l], dnn_inputs(d, l),
+                        d.width[l], dnn_inputs(d, l));
+#else
+    (void)bf16_units;
+#endif
   }
   if (!d.use_saaf) return;
   for (int c = 0; c < d.C; ++c) {
     saaf_make_table(reinterpret_cast<SaafPiece*>(packed + at.table), weights.saaf_v, weights.saaf_w, saaf_dims(d), c);
   }
+  if (saaf_fits_lanes(saaf_dims(d))) {
+    saaf_make_lanes(packed + at.lanes, reinterpret_cast<const SaafPiece*>(packed + at.table), saaf_dims(d));
+  }
 }
 
 void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-                      const float* packed, float* scratch, const DnnSaafDims& d) {
+                      const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -81,8 +171,7 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
         {
           const Part part("products", multiply_adds(n, width, dnn_inputs(d, l)),
                           product_bytes(n, width, dnn_inputs(d, l)));
-          gemm(n, width, dnn_inputs(d, l), in, dnn_inputs(d, l), 1, packed + at.w[l], width, out, width,
-               GemmInit::kBias, packed + at.bias[l]);
+          Layer(l, packed, at, scratch, own, bf16_units, d).forward(out, in, n);
         }
         if (l + 1 < d.L) {
           const Part part("activations", 0, 8.0 * n * width);
@@ -96,7 +185,7 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
       float* u_t = u + (frame + t0) * d.C;
       const Part part("SAAF", 0, 8.0 * n * d.C);
       if (d.use_saaf) {
-        saaf_rows_forward(u_t, in, n, reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
+        saaf_forward_tile(u_t, in, n, packed, at, saaf);
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) u_t[i] = in[i];
       }
@@ -106,7 +195,7 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
 
 void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
                        const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
-                       const float* packed, float* scratch, const DnnSaafDims& d) {
+                       const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -123,8 +212,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
       const float* du_t = du + (frame + t0) * d.C;
       if (d.use_saaf) {
         const Part part("SAAF", 0, 12.0 * n * d.C);
-        saaf_rows_backward(g, sums, du_t, saved + keep.h[d.L - 1] + (frame + t0) * d.C, n,
-                           reinterpret_cast<const SaafPiece*>(packed + at.table), saaf);
+        saaf_backward_tile(g, sums, du_t, saved + keep.h[d.L - 1] + (frame + t0) * d.C, n, packed, at, saaf);
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) g[i] = du_t[i];
       }
@@ -134,15 +222,16 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
       }
       for (int l = d.L - 1; l >= 0; --l) {
         const int width = d.width[l], inputs = dnn_inputs(d, l);
+        const Layer layer(l, packed, at, scratch, own, bf16_units, d);
         const float* in = l == 0 ? h0 : saved + keep.h[l - 1] + (frame + t0) * inputs;
         {
           const Part part("products for weights", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
-          gemm(width, inputs, n, g, 1, width, in, inputs, grads.dw[l], inputs, GemmInit::kAdd);
+          layer.weights(grads.dw[l], g, in, n);
           add_column_sums(grads.dbias[l], g, n, width, width);
         }
         {
           const Part part("products for inputs", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
-          gemm(n, inputs, width, g, width, 1, weights.w[l], inputs, g_in, inputs, GemmInit::kZero);
+          layer.inputs_gradient(g_in, g, weights.w[l], n);
         }
         if (l > 0) {
           const Part part("slopes", 0, 12.0 * n * inputs);

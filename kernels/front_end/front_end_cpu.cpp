@@ -118,9 +118,26 @@ constexpr int kChannels = 64;  // whose rows are made and used together
 int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - c0 : kChannels; }
 
 // Channels c0 .. c0 + n_c of n rows of x1.
-void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, FrontEndDims d) {
+void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, bool bf16_units,
+               FrontEndDims d) {
   const FrontEndPacked at(d);
   const Part part("Conv1D", static_cast<double>(n) * n_c * d.K1, 4.0 * n * (n_c + 1));
+#if defined(__AVX512F__)
+  constexpr int kPairs = 1024;
+  if (bf16_units && d.K1 <= kPairs / 2) {
+    bf16::Pair pairs[kPairs];
+    const auto* w = reinterpret_cast<const bf16::Pair*>(packed + at.pairs) + c0;
+    for (int t = 0; t < n; t += kPairs / 2) {
+      const int rows = n - t < kPairs / 2 ? n - t : kPairs / 2;
+      bf16::overlapping_pairs(pairs, x + t, rows + d.K1 - 1);
+      bf16::gemm(rows, n_c, static_cast<int>(bf16::n_pairs(d.K1)), pairs, 1, 2, w, d.C,
+                 x1 + static_cast<long>(t) * d.C + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
+    }
+    return;
+  }
+#else
+  (void)bf16_units;
+#endif
   gemm(n, n_c, d.K1, x, 1, 1, packed + at.w1 + c0, d.C, x1 + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
 }
 
@@ -169,11 +186,16 @@ void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int
 }  // namespace
 
 void front_end_prepare(float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
-                       FrontEndDims d) {
+                       bool bf16_units, FrontEndDims d) {
   const FrontEndPacked at(d);
   transpose(packed + at.w1, w1, d.C, d.K1);
   for (int c = 0; c < d.C; ++c) packed[at.bias1 + c] = bias1[c];
   for (long i = at.w2; i < at.size; ++i) packed[i] = 0.0f;
+#if defined(__AVX512F__)
+  if (bf16_units) bf16::pairs_of_rows(reinterpret_cast<bf16::Pair*>(packed + at.pairs), packed + at.w1, d.C, d.K1, d.C);
+#else
+  (void)bf16_units;
+#endif
   for (int c = 0; c < d.C; ++c) {
     float* panel = packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW + c % kW;
     for (int k = 0; k < d.K2; ++k) panel[static_cast<long>(k) * kW] = w2[static_cast<long>(c) * d.K2 + k];
@@ -191,20 +213,20 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
 }
 
 void front_end_forward(float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
-                       float* scratch, FrontEndDims d) {
+                       float* scratch, bool bf16_units, FrontEndDims d) {
   for (int b = 0; b < d.B; ++b) {
     const float* x_b = x_padded + static_cast<long>(b) * (d.T + d.K1 - 1);
     float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
     const long z_b = static_cast<long>(b) * (d.T / d.P) * d.C;
     for (int c0 = 0; c0 < d.C; c0 += kChannels) {
-      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), d);
+      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), bf16_units, d);
       make_windows(z + z_b, positions + z_b, x1_b, d.T / d.P, 0, 0, packed, scratch, c0, channels_from(c0, d), d);
     }
   }
 }
 
-void front_end_rows(float* x1, const float* x, const float* packed, int n, FrontEndDims d) {
-  for (int c0 = 0; c0 < d.C; c0 += kChannels) make_rows(x1, x, packed, n, c0, channels_from(c0, d), d);
+void front_end_rows(float* x1, const float* x, const float* packed, int n, bool bf16_units, FrontEndDims d) {
+  for (int c0 = 0; c0 < d.C; c0 += kChannels) make_rows(x1, x, packed, n, c0, channels_from(c0, d), bf16_units, d);
 }
 
 void front_end_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
@@ -247,7 +269,7 @@ void backward_taps(float* dw, float* dabs, const float* abs, const float* w, con
 
 void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
                         const float* x1, const float* z, const std::int32_t* positions, const float* x_padded,
-                        const float* w2, float* scratch, FrontEndDims d) {
+                        const float* w2, float* scratch, bool bf16_units, FrontEndDims d) {
   const FrontEndScratch at(d);
   const int left = (d.K2 - 1) / 2, n_windows = d.T / d.P;
   const long taps = round_up(d.K2, kW), g_row = round_up(n_windows, 16);
@@ -322,7 +344,8 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
       }
     }
     const Part part("Conv1D", static_cast<double>(d.T) * d.C * d.K1, 4.0 * d.T * (d.C + 1));
-    add_filter_gradient(dw1, dx1_b, x_padded + static_cast<long>(b) * (d.T + d.K1 - 1), d.T, d.C, d.K1);
+    add_filter_gradient(dw1, dx1_b, x_padded + static_cast<long>(b) * (d.T + d.K1 - 1), d.T, d.C, d.K1, bf16_units,
+                        scratch + at.pairs);
     add_column_sums(dbias1, dx1_b, d.T, d.C, d.C);
   }
 }

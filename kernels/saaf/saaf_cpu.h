@@ -60,6 +60,97 @@ CAFX_INLINE vi lane_channels(long c, int m) {  // lanes past the last channel po
   return v;
 }
 
+inline void saaf_make_lanes(float* lanes, const SaafPiece* table, SaafDims d) {
+  for (int c = 0; c < d.C; ++c) {
+    for (int k = 0; k < kSaafLanes; ++k) {
+      const SaafPiece piece = k < d.S + 2 ? table[static_cast<long>(k) * d.C + c] : SaafPiece{};
+      float* own = lanes + static_cast<long>(c) * 3 * kSaafLanes + k;
+      own[0] = piece.A, own[kSaafLanes] = piece.B, own[2 * kSaafLanes] = piece.H;
+    }
+  }
+}
+
+#if defined(__AVX512F__)
+// Field 0, 1 or 2 (A, B, H) of one channel's piece at[i].
+CAFX_INLINE vf saaf_field(const float* lanes, long channel, int field, vi at) {
+  const float* p = lanes + (3 * channel + field) * kSaafLanes;
+  return reinterpret_cast<vf>(
+      _mm512_permutex2var_ps(_mm512_loadu_ps(p), reinterpret_cast<__m512i>(at), _mm512_loadu_ps(p + kW)));
+}
+
+// A tile of rows x[0 .. n) of m channels, turned: one channel along time in each vector.
+CAFX_INLINE void load_turned(vf (&tile)[kW], const float* x, long ld, int n, int m) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kW; ++i) tile[i] = i < n ? load_m(x + i * ld, m) : vf{};
+  transpose_tile(tile);
+}
+CAFX_INLINE void store_turned(float* y, long ld, vf (&tile)[kW], int n, int m) {
+  transpose_tile(tile);
+  for (int i = 0; i < n; ++i) store_m(y + i * ld, tile[i], m);
+}
+
+// With a channel's curve in registers and kW samples of it side by side: half the time, the same bits.
+inline void saaf_rows_forward_turned(float* y, const float* x, int n_rows, const float* lanes, SaafDims d) {
+  const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));
+  for_vectors(d.C, [&](long c0, int m) {
+    for (int n = 0; n < n_rows; n += kW) {
+      const long at = static_cast<long>(n) * d.C + c0;
+      const int n_tile = n_rows - n < kW ? n_rows - n : kW;
+      vf tile[kW];
+      load_turned(tile, x + at, d.C, n_tile, m);
+      for (int c = 0; c < m; ++c) {
+        const SaafPlace p = saaf_place(tile[c], d, width, per_width);
+        const vf A = saaf_field(lanes, c0 + c, 0, p.region), B = saaf_field(lanes, c0 + c, 1, p.region),
+                 H = saaf_field(lanes, c0 + c, 2, p.region);
+        tile[c] = A + p.t * (B + p.t * H);
+      }
+      store_turned(y + at, d.C, tile, n_tile, m);
+    }
+  });
+}
+
+inline void saaf_rows_backward_turned(float* dx, SaafSums* sums, const float* dy, const float* x, int n_rows,
+                                      const float* lanes, SaafDims d) {
+  const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));
+  for_vectors(d.C, [&](long c0, int m) {
+    for (int n = 0; n < n_rows; n += kW) {
+      const long first = static_cast<long>(n) * d.C + c0;
+      const int n_tile = n_rows - n < kW ? n_rows - n : kW;
+      vf tile[kW], gradient[kW];
+      load_turned(tile, x + first, d.C, n_tile, m);
+      load_turned(gradient, dy + first, d.C, n_tile, m);
+      std::int32_t at[kW][kW];
+      float parts[kW][4 * kW];  // of each channel: g, g t, g t^2, 0 of samples 0, 4, 8, 12, then of 1, 5, ...
+      for (int c = 0; c < m; ++c) {
+        const SaafPlace p = saaf_place(tile[c], d, width, per_width);
+        const vf B = saaf_field(lanes, c0 + c, 1, p.region), H = saaf_field(lanes, c0 + c, 2, p.region);
+        const vf g = gradient[c];
+        gradient[c] = g * (B + 2.0f * p.t * H);
+        *reinterpret_cast<viu*>(at[c]) = p.region * d.C + static_cast<int>(c0 + c);
+        vf part[4] = {g, g * p.t, g * p.t * p.t, vf{}};
+        transpose_fours(part[0], part[1], part[2], part[3]);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) store(parts[c] + j * kW, part[j]);
+      }
+      store_turned(dx + first, d.C, gradient, n_tile, m);
+      // A sample after the other, so that sums follow each other less closely than within a channel.
+      const auto add = [&](int i, int c) {
+        v4fu* sum = reinterpret_cast<v4fu*>(sums + at[c][i]);
+        *sum = *sum + *reinterpret_cast<const v4fu*>(parts[c] + i % 4 * kW + i / 4 * 4);
+      };
+      for (int i = 0; i < n_tile; ++i) {
+        if (m == kW) {
+#pragma GCC unroll 16
+          for (int c = 0; c < kW; ++c) add(i, c);
+        } else {
+          for (int c = 0; c < m; ++c) add(i, c);
+        }
+      }
+    }
+  });
+}
+#endif
+
 // y (n_rows,C) = saaf(x); y = x is allowed.
 inline void saaf_rows_forward(float* y, const float* x, int n_rows, const SaafPiece* table, SaafDims d) {
   const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));

@@ -46,6 +46,14 @@ struct SaafSums {
 constexpr std::size_t saaf_table_bytes(SaafDims d) { return sizeof(SaafPiece) * (d.S + 2) * d.C; }
 constexpr std::size_t saaf_sums_bytes(SaafDims d) { return sizeof(SaafSums) * (d.S + 2) * d.C; }
 
+// The same table by channel, (C,3,kSaafLanes): A, B, H of up to as many pieces as a processor looks up in registers
+// (saaf_cpu.h).
+inline constexpr int kSaafLanes = 32;
+constexpr bool saaf_fits_lanes(SaafDims d) { return d.S + 2 <= kSaafLanes; }
+constexpr std::size_t saaf_lanes_bytes(SaafDims d) {
+  return saaf_fits_lanes(d) ? sizeof(float) * 3 * kSaafLanes * d.C : 0;
+}
+
 CAFX_HOST_DEVICE inline void saaf_make_table(SaafPiece* table, const float* v, const float* w, SaafDims d, int c) {
   const double D = saaf_width(d), v1 = saaf_v1(v, d, c);
   double A = (d.has_v0 ? v[c] : 0.0) + v1 * d.lo, B = v1;

@@ -123,9 +123,22 @@ inline void transpose(float* y, const float* x, int rows, int cols) {
   }
 }
 
-// out[j] += sum_i x[i ld + j] for j in [0, n), summed over i in order.
+// out[j] += sum_i x[i ld + j] for j in [0, n), summed over i in order; four vectors side by side, as each waits for its
+// own sum.
 inline void add_column_sums(float* out, const float* x, int rows, int n, long ld) {
-  for (int j = 0; j < n; j += kW) {
+  int j = 0;
+  for (; j + 4 * kW <= n; j += 4 * kW) {
+    vf s[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) s[v] = load(out + j + v * kW);
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) s[v] += load(x + i * ld + j + v * kW);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) store(out + j + v * kW, s[v]);
+  }
+  for (; j < n; j += kW) {
     const int m = n - j < kW ? n - j : kW;
     vf s = load_n(out + j, m);
     for (int i = 0; i < rows; ++i) s += m == kW ? load(x + i * ld + j) : load_n(x + i * ld + j, m);

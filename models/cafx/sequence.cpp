@@ -29,6 +29,8 @@ class CafxSequence : public FrameSequence {
       : config_(model.config()), call_(config_, 1), hop_(hop), weights_(std::make_shared<Weights>()) {
     CAFX_CHECK(hop >= 1, hop);
     context_.isa = context.isa;
+    context_.precision = context.precision;
+    context_.use_bf16_units = context.use_bf16_units;
     lay_out_weights(model);
     start();
   }

@@ -1,10 +1,15 @@
 // tf32 and bf16: the rounding itself, ops against the oracle on rounded operands, training.
 #include "kernels/device/precision.h"
 
+#include <array>
 #include <bit>
 #include <memory>
 
 #include "host/train/stepper.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d.h"
+#include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/front_end/front_end.h"
 #include "tests/ops/op_test.h"
 
 namespace cafx {
@@ -16,6 +21,21 @@ constexpr Precision kRounded[] = {Precision::kTf32, Precision::kBf16};
 int mantissa_of(Precision p) { return p == Precision::kTf32 ? 10 : 7; }
 // Largest relative error of one rounding.
 double unit_of(Precision p) { return std::ldexp(1.0, -mantissa_of(p) - 1); }
+
+// Where the processor multiplies bf16 itself, once more with that emulated.
+std::vector<Context> contexts_with_emulation() {
+  std::vector<Context> all = contexts();
+  for (Context context : contexts()) {
+    context.precision = Precision::kBf16;
+    if (!bf16_units(context)) continue;
+    context.use_bf16_units = false;
+    all.push_back(context);
+  }
+  return all;
+}
+std::string name_of(const Context& c) {
+  return fmt::format("{} {}{}", label(c), to_string(c.precision), bf16_units(c) ? " by its units" : "");
+}
 
 Vec rounded(Vec x, Precision p) {
   for (double& v : x) v = round_to(static_cast<float>(v), p);
@@ -103,7 +123,8 @@ TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
       const auto want = back(rdy, rx, rw), exact = back(dy, x, w), size = back(absolute(dy), absolute(x), absolute(w));
       for (Context context : contexts()) {
         context.precision = p;
-        SCOPED_TRACE(fmt::format("{} {} N={} I={} O={}", label(context), to_string(p), d.N, d.I, d.O));
+        context.use_bf16_units = false;
+        SCOPED_TRACE(fmt::format("{} N={} I={} O={}", name_of(context), d.N, d.I, d.O));
         Floats fx(x), fw(w), fbias(bias), fdy(dy), y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f),
             dbias(bias.size(), 0.0f);
         Bytes scratch(dense_scratch(context, d));
@@ -119,49 +140,69 @@ TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
   }
 }
 
-// Convolutions know tf32 alone; bf16 asks them for the same.
-TEST(Precision, ConvolutionsAreTheOraclesOfOperandsRoundedToTf32) {
+// Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no units.
+TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuDNN rounds in its own way, and the virtual one not at all";
-  const Precision p = Precision::kTf32;
-  const Conv1dDims d{2, 37, 19, 16};
-  const Vec x = random(d.B * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
-            dy = random(d.B * d.T * d.C, 4);
-  const Deconv1dDims back{d.B, d.T, d.C, d.K, Deconv::kAdjoint};
-  const Vec u = random(d.B * d.T * d.C, 5), one = random(1, 6), e = random(d.B * d.T, 7);
-  for (Context context : contexts()) {
-    for (const Precision asked : kRounded) {
-      context.precision = asked;
-      SCOPED_TRACE(fmt::format("{} {}", label(context), to_string(asked)));
-      Floats fx(x), fw(w), fbias(bias), fdy(dy), y(dy.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-      Bytes scratch(std::max(conv1d_forward_scratch(context, d), conv1d_backward_scratch(context, d)));
-      conv1d_forward(context, y, fx, fw, fbias, scratch.get(), d);
-      expect_rounded(y, reference::conv1d_forward(rounded(x, p), rounded(w, p), bias, d),
-                     reference::conv1d_forward(x, w, bias, d),
-                     reference::conv1d_forward(absolute(x), absolute(w), absolute(bias), d), p, "conv1d y");
-      conv1d_backward(context, dw, dbias, fdy, fx, scratch.get(), d);
-      Vec want(w.size()), exact(w.size()), size(w.size()), ignored(bias.size()), want_bias(bias.size());
-      reference::conv1d_backward(want, ignored, rounded(dy, p), rounded(x, p), d);
-      reference::conv1d_backward(exact, want_bias, dy, x, d);
-      reference::conv1d_backward(size, ignored, absolute(dy), absolute(x), d);
-      expect_rounded(dw, want, exact, size, p, "conv1d dw");
-      expect_near(dbias, want_bias, "conv1d dbias");
+  for (const Conv1dDims d : {Conv1dDims{2, 37, 19, 16}, {1, 150, 40, 33}, {2, 5, 3, 8}}) {
+    const Vec x = random(d.B * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
+              dy = random(d.B * d.T * d.C, 4);
+    const Deconv1dDims back{d.B, d.T, d.C, d.K, d.C == 40 ? Deconv::kCorrelate : Deconv::kAdjoint};
+    const Vec u = random(d.B * d.T * d.C, 5), one = random(1, 6), e = random(d.B * d.T, 7);
+    for (Context context : contexts_with_emulation()) {
+      for (const Precision asked : kRounded) {
+        context.precision = asked;
+        const bool units = bf16_units(context);
+        const Precision p = units ? Precision::kBf16 : Precision::kTf32;
+        SCOPED_TRACE(fmt::format("{} T={} C={} K={}", name_of(context), d.T, d.C, d.K));
+        const Vec want_y = reference::conv1d_forward(rounded(x, p), rounded(w, p), bias, d),
+                  exact_y = reference::conv1d_forward(x, w, bias, d),
+                  size_y = reference::conv1d_forward(absolute(x), absolute(w), absolute(bias), d);
+        Vec want(w.size()), exact(w.size()), size(w.size()), ignored(bias.size()), want_bias(bias.size());
+        reference::conv1d_backward(want, ignored, rounded(dy, p), rounded(x, p), d);
+        reference::conv1d_backward(exact, want_bias, dy, x, d);
+        reference::conv1d_backward(size, ignored, absolute(dy), absolute(x), d);
+        Floats fx(x), fw(w), fbias(bias), fdy(dy), y(dy.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
+        if (!units) {
+          Bytes scratch(std::max(conv1d_forward_scratch(context, d), conv1d_backward_scratch(context, d)));
+          conv1d_forward(context, y, fx, fw, fbias, scratch.get(), d);
+          expect_rounded(y, want_y, exact_y, size_y, p, "conv1d y");
+          conv1d_backward(context, dw, dbias, fdy, fx, scratch.get(), d);
+          expect_rounded(dw, want, exact, size, p, "conv1d dw");
+          expect_near(dbias, want_bias, "conv1d dbias");
+        }
+        {  // the fused form; no gradient comes through z, so that dx1 stays
+          const FrontEndDims front{d.B, d.T, d.C, d.K, 4, 1};
+          const std::size_t n = dy.size();
+          Bytes packed(front_end_packed(context, front)), scratch(front_end_scratch(context, front));
+          Floats w2(random(4 * d.C, 8)), x1(n, kNan), z(n, kNan), dz(n, 0.0f), own_dw(w.size(), 0.0f),
+              own_dbias(bias.size(), 0.0f), dw2(4 * d.C, 0.0f), dbias2(bias.size(), 0.0f);
+          Ints positions(Positions(n, 0));
+          front_end_prepare(context, packed.get(), fw, fbias, w2, fbias, front);
+          front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), front);
+          expect_rounded(x1, want_y, exact_y, size_y, p, "front end x1");
+          front_end_backward(context, fdy, own_dw, own_dbias, dw2, dbias2, dz, x1, z, positions, fx, w2, scratch.get(),
+                             front);
+          expect_rounded(own_dw, want, exact, size, p, "front end dw");
+          expect_near(own_dbias, want_bias, "front end dbias");
+        }
 
-      Bytes more(deconv1d_scratch(context, back));
-      Floats fu(u), fone(one), padded(reference::pad(e, d.B, d.T, d.K, deconv1d_pad(back))), out(e.size(), kNan),
-          du(u.size(), kNan), dw2(w.size(), 0.0f), dbias2(1, 0.0f);
-      deconv1d_forward(context, out, fu, fw, fone, more.get(), back);
-      expect_rounded(out, reference::deconv1d_forward(rounded(u, p), rounded(w, p), one, back),
-                     reference::deconv1d_forward(u, w, one, back),
-                     reference::deconv1d_forward(absolute(u), absolute(w), absolute(one), back), p, "deconv1d y");
-      deconv1d_backward(context, du, dw2, dbias2, padded, fu, fw, more.get(), back);
-      Vec want2(w.size()), exact2(w.size()), size2(w.size()), ignored2(1), want_bias2(1);
-      const Vec want_u =
-                    reference::deconv1d_backward(want2, ignored2, rounded(e, p), rounded(u, p), rounded(w, p), back),
-                exact_u = reference::deconv1d_backward(exact2, want_bias2, e, u, w, back),
-                size_u = reference::deconv1d_backward(size2, ignored2, absolute(e), absolute(u), absolute(w), back);
-      expect_rounded(du, want_u, exact_u, size_u, p, "deconv1d du");
-      expect_rounded(dw2, want2, exact2, size2, p, "deconv1d dw");
-      expect_near(dbias2, want_bias2, "deconv1d dbias");
+        Bytes more(deconv1d_scratch(context, back));
+        Floats fu(u), fone(one), padded(reference::pad(e, d.B, d.T, d.K, deconv1d_pad(back))), out(e.size(), kNan),
+            du(u.size(), kNan), dw2(w.size(), 0.0f), dbias2(1, 0.0f);
+        deconv1d_forward(context, out, fu, fw, fone, more.get(), back);
+        expect_rounded(out, reference::deconv1d_forward(rounded(u, p), rounded(w, p), one, back),
+                       reference::deconv1d_forward(u, w, one, back),
+                       reference::deconv1d_forward(absolute(u), absolute(w), absolute(one), back), p, "deconv1d y");
+        deconv1d_backward(context, du, dw2, dbias2, padded, fu, fw, more.get(), back);
+        Vec want2(w.size()), exact2(w.size()), size2(w.size()), ignored2(1), want_bias2(1);
+        const Vec want_u =
+                      reference::deconv1d_backward(want2, ignored2, rounded(e, p), rounded(u, p), rounded(w, p), back),
+                  exact_u = reference::deconv1d_backward(exact2, want_bias2, e, u, w, back),
+                  size_u = reference::deconv1d_backward(size2, ignored2, absolute(e), absolute(u), absolute(w), back);
+        expect_rounded(du, want_u, exact_u, size_u, p, "deconv1d du");
+        expect_rounded(dw2, want2, exact2, size2, p, "deconv1d dw");
+        expect_near(dbias2, want_bias2, "deconv1d dbias");
+      }
     }
   }
 }
@@ -262,12 +303,12 @@ TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
     const auto exact = dnn.run(Precision::kFp32);
     for (const Precision p : kRounded) {
       const auto want = dnn.run(p);
-      for (Context context : contexts()) {
+      for (Context context : contexts_with_emulation()) {
         if (on_cuda() && !context.fuse_dnn) continue;  // cuBLAS rounds in its own way, and the virtual one not at all
         context.precision = p;
         const auto got = dnn.run_op(context);
         for (std::size_t i = 0; i < want.size(); ++i) {
-          SCOPED_TRACE(fmt::format("{} {} C={} result {}", label(context), to_string(p), dnn.d.C, i));
+          SCOPED_TRACE(fmt::format("{} C={} result {}", name_of(context), dnn.d.C, i));
           double largest = 0.0;
           for (const double x : want[i]) largest = std::max(largest, std::abs(x));
           for (std::size_t k = 0; k < want[i].size(); ++k) {
@@ -282,6 +323,38 @@ TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
       }
     }
   }
+}
+
+// One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y = x.
+TEST(Precision, Bf16UnitsAreTheirEmulation) {
+  bool any = false;
+  for (const auto& [T, P, C] : {std::array{48, 8, 24}, {15, 5, 3}, {80, 16, 64}, {67, 1, 33}}) {
+    Dnn dnn(dnn_dims(2, T, C, P, {C}, Activation::kSoftplus));
+    std::fill(dnn.p.saaf_w.begin(), dnn.p.saaf_w.end(), 0.0);
+    std::fill_n(dnn.p.saaf_v.begin(), C, 0.0);
+    std::fill_n(dnn.p.saaf_v.begin() + C, C, 1.0);
+    Dnn sizes = dnn;
+    for (Vec* x : {&sizes.r, &sizes.du, &sizes.p.w[0], &sizes.p.bias[0]}) *x = absolute(*x);
+    const auto size = sizes.run(Precision::kFp32);
+    for (Context units : contexts()) {
+      units.precision = Precision::kBf16;
+      if (!bf16_units(units)) continue;
+      any = true;
+      Context emulated = units;
+      emulated.use_bf16_units = false;
+      const auto got = dnn.run_op(units), want = dnn.run_op(emulated);
+      for (std::size_t i = 0; i < 4; ++i) {  // u, dr, dz, dw
+        for (std::size_t k = 0; k < want[i].size(); ++k) {
+          ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 1e-6 * size[i][k])
+              << "C=" << C << " result " << i << "[" << k << "]: " << got[i][k] << ", emulated " << want[i][k];
+        }
+      }
+      if (C == 64) {
+        EXPECT_NE(got[0], want[0]) << "the units were not used";
+      }
+    }
+  }
+  if (!any) GTEST_SKIP() << "no processor of ours multiplies bf16 here";
 }
 
 struct Trained {
@@ -323,12 +396,12 @@ Trained ten_steps(const Context& context, CafxForm form) {
 // the rounding. Up to 2e-3 was seen.
 TEST(Precision, TenStepsAreCloseToFp32AndRepeatTheirBits) {
   for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
-    for (Context context : contexts()) {
+    for (Context context : contexts_with_emulation()) {
       context.precision = Precision::kFp32;
       const Trained exact = ten_steps(context, form);
       for (const Precision p : kRounded) {
-        SCOPED_TRACE(fmt::format("{} {}", label(context), to_string(p)));
         context.precision = p;
+        SCOPED_TRACE(name_of(context));
         const Trained got = ten_steps(context, form), again = ten_steps(context, form);
         ASSERT_EQ(got.losses.size(), 10u);
         for (int i = 0; i < 10; ++i) {
