@@ -11,7 +11,7 @@ FLOPS = {"fp32": 67e12, "tf32": 400e12, "bf16": 800e12}
 
 def plain(name):
     """A kernel's name as no tool writes it: without namespaces, templates of functions, spaces and const."""
-    name = re.sub(r"cafx::|cuda::|conv_fp32::|\(anonymous namespace\)::|<unnamed>::|\(Activation\)|\(bool\)|\(int\)|\bconst\b|^void ", "", name)
+    name = re.sub(r"\((?:cafx::)?Activation\)|cafx::|cuda::|conv_fp32::|\(anonymous namespace\)::|<unnamed>::|\(Activation\)|\(bool\)|\(int\)|\bconst\b|^void ", "", name)
     return re.sub(r"\s+", "", name)
 
 
