@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What tf32 and bf16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
-# for the test, rendered in fp32. A CPU emulates them by rounding operands, but for bf16 where it has units, which the table
-# says. Prints the table of kernels/README.md.
+# for the test, rendered in fp32. A CPU emulates them by rounding operands, but for bf16 where it has units; on a virtual GPU only
+# cafx's own kernels round: the table says so. Prints the table of kernels/README.md. DEVICE: cpu, cuda, cuda:1.
 #   experiments/precision/run.sh [CAFX] [DEVICE] [EPOCHS]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -9,12 +9,14 @@ cafx=${1:-build/quickstart/host/cafx} device=${2:-cpu} epochs=${3:-14}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 units=$("$cafx" bench --json --seconds 0.4 --device cpu | python3 -c 'import json, sys; print(json.load(sys.stdin)["bf16_units"])')
+where=$device
+[ "$device" = cpu ] || ! "$cafx" doctor | grep -q "CPU emulation" || where="a virtual GPU, whose libraries compute in fp32"
 how() {  # PRECISION: how it was computed
   case $device,$1,$units in
     cpu,fp32,*) echo fp32 ;;
     cpu,bf16,True) echo "bf16, by units" ;;
     cpu,*) echo "$1, emulated" ;;
-    *) echo "$1 on $device" ;;
+    *) echo "$1 on $where" ;;
   esac
 }
 echo "| precision | seed | ESR G61-55400 | ESR G71-55400 | MAE |"

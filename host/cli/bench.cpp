@@ -262,18 +262,15 @@ int bench(const Arguments& args) {
     write_text("-", json.dump(2) + "\n");
     return 0;
   }
-  const std::string how = context.precision == Precision::kFp32 ? ""
-                          : !on_cpu || bf16_units(context)      ? fmt::format(", {}", to_string(context.precision))
-                                                           : fmt::format(", {} emulated", to_string(context.precision));
   const auto of_peak = [&](double gflops) {
     return on_cpu ? fmt::format("  {:4.1f} % of the peak", 100.0 * gflops * 1e9 / peak) : std::string();
   };
   write_text("-",
-             fmt::format("preset {}, batch {}, {}{}{}\n"
+             fmt::format("preset {}, batch {}, {}, {}{}\n"
                          "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
                          "pretrain  {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
                          "forward   {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n{}",
-                         run.preset, B, processor, how,
+                         run.preset, B, precision_text(context), processor,
                          on_cpu ? fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s",
                                               context.n_workers(), peak * 1e-9)
                                 : "",

@@ -11,6 +11,20 @@ namespace {
 
 std::string version_of(int cuda) { return fmt::format("{}.{}", cuda / 1000, cuda % 1000 / 10); }
 
+// Which op runs in which precision on that GPU.
+std::string precisions_of(const DeviceInfo& gpu) {
+  if (gpu.major < 8) return "It computes in fp32; --precision tf32 and bf16 need an architecture of 8.0 or newer.\n";
+  const bool is_virtual = gpu.name.find("CPU emulation") != std::string::npos;
+  return fmt::format(
+      "It computes in fp32 unless --precision says tf32 or bf16; then, with sums in fp32:\n"
+      "  Conv1D, deConv1D                    fp32, by cafx; with CAFX_CONVOLUTIONS=cudnn tf32 in both, by cuDNN{0}\n"
+      "  latent Dense                        tf32 or bf16, by cuBLAS{0}\n"
+      "  dense layers of DNN-SAAF            tf32 or bf16, by cafx on tensor cores; by cuBLAS where one is wider than "
+      "128\n"
+      "  Conv1D-Local, Dense-Local, SAAF, activations, loss, optimiser    fp32\n",
+      is_virtual ? " (this virtual GPU's computes in fp32)" : "");
+}
+
 std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallbacks) {
   std::string text = fmt::format("This is cafx {}. Its CPU kernels use {} on {} threads.\n", kVersion,
                                  to_string(best_isa()), available_threads());
@@ -32,6 +46,7 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
     return text + fmt::format("CUDA is not used because {}; cafx computes on the CPU.\n", info.reason);
   }
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
+  text += precisions_of(info.devices[0]);
   text += text_of_exchange(static_cast<int>(info.devices.size()));
   if (fallbacks.empty()) {
     text +=

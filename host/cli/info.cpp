@@ -26,30 +26,34 @@ std::string table_text(const std::vector<LayerRow>& rows) {
 double mib(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 // Of training on one device, without the audio, whose size the data decides. `batch`: of all GPUs together.
-std::string memory_text(const std::string& device, const CafxConfig& config, int batch, int gpus) {
+std::string memory_text(const std::string& device, const std::string& precision, const CafxConfig& config, int batch,
+                        int gpus) {
   DeviceOptions options;
   options.device = device;
+  options.precision = precision;
   const OwnedContext own(options);
   const MemoryPlan plan = plan_memory(own.context, config, frames_at_once(batch, 1, gpus), 0, 0, gpus);
   return fmt::format(
-      "training with {} frames at a time on {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations and "
+      "training with {} frames at a time on {} in {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations "
+      "and "
       "workspace {:.1f}{}), beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is "
       "{}\n",
-      frames_at_once(batch, 1, gpus), device_name(own.context), mib(plan.total()), mib(plan.weights),
-      mib(plan.activations),
+      frames_at_once(batch, 1, gpus), device_name(own.context), precision_text(own.context), mib(plan.total()),
+      mib(plan.weights), mib(plan.activations),
       gpus > 1 ? fmt::format(", parts of gradients from the others {:.1f}", mib(plan.exchange)) : "", mib(plan.free),
       gpus * largest_batch(own.context, config, 0, std::size_t{1} << 20, gpus));
 }
 
-std::string memory_text(const std::string& device, const std::string& gpus, const CafxConfig& config, int batch) {
+std::string memory_text(const std::string& device, const std::string& gpus, const std::string& precision,
+                        const CafxConfig& config, int batch) {
   const std::vector<int> all = choose_gpus(device, gpus, true);
   if (all.size() < 2) {
-    return memory_text(all.empty() ? device : fmt::format("cuda:{}", all[0]), config, batch, 1);
+    return memory_text(all.empty() ? device : fmt::format("cuda:{}", all[0]), precision, config, batch, 1);
   }
   const auto n = static_cast<int>(all.size());
   std::string text = fmt::format("a batch of {} frames is shared by {} GPUs:\n", batch, n);
   for (const int gpu : all)
-    text += fmt::format("GPU {}: {}", gpu, memory_text(fmt::format("cuda:{}", gpu), config, batch, n));
+    text += fmt::format("GPU {}: {}", gpu, memory_text(fmt::format("cuda:{}", gpu), precision, config, batch, n));
   const std::size_t bytes = exchange_bytes(CafxModel(config).n_floats(), n);
   return text + fmt::format("each GPU sends {:.3f} MiB a step and receives as much; NCCL's own buffers come on top\n",
                             mib(bytes));
@@ -95,6 +99,7 @@ void add_info(CLI::App& app, Run& run) {
       if (!args->gpus.empty() && args->device.empty()) args->device = "cuda";
       CafxConfig config;
       int batch = 0;
+      std::string precision;  // of the config; a model's weights are fp32
       CafxForm form = args->pretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
       std::map<std::string, std::string> metadata;
       if (args->model.empty()) {
@@ -102,6 +107,7 @@ void add_info(CLI::App& app, Run& run) {
         check(resolved.model, "model");
         config = resolved.model;
         batch = resolved.train.batch;
+        precision = resolved.train.precision;
       } else {
         ModelFile file = load_model(args->model);
         config = file.model->config();
@@ -132,7 +138,8 @@ void add_info(CLI::App& app, Run& run) {
       text +=
           fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n", config.frame,
                       1e3 * config.frame / config.sample_rate, config.hop, config.sample_rate, config.frame);
-      if (!args->device.empty()) text += memory_text(args->device, args->gpus, config, batch > 0 ? batch : 32);
+      if (!args->device.empty())
+        text += memory_text(args->device, args->gpus, precision, config, batch > 0 ? batch : 32);
       for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
         if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);
       }

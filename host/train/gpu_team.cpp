@@ -111,7 +111,11 @@ GpuTeam::GpuTeam(const Context& base, const std::vector<int>& gpus) : state_(std
   const ExchangeId id = new_exchange_id();
   for (int r = 0; r < size(); ++r) s.threads.emplace_back([state = state_, r] { state->work(r); });
   try {
-    run([&](int r) { use_cuda(s.contexts[static_cast<std::size_t>(r)], s.gpus[static_cast<std::size_t>(r)]); });
+    run([&](int r) {
+      Context& own = s.contexts[static_cast<std::size_t>(r)];
+      use_cuda(own, s.gpus[static_cast<std::size_t>(r)]);
+      use_precision(own, to_string(base.precision));
+    });
     run([&](int r) {
       s.exchanges[static_cast<std::size_t>(r)] = std::make_unique<Exchange>(context(r), id, r, size());
     });

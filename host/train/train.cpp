@@ -43,8 +43,10 @@ class Session {
         pool_(options.threads > 0 ? options.threads : available_threads()) {
     context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
     context_.pool = &pool_;
+    context_.precision = parse_precision(config.train.precision);  // before a team takes it over
     open_device();
     use_precision(context_, config.train.precision);
+    if (context_.precision != Precision::kFp32) log_.say(fmt::format("products in {}", precision_text(context_)));
     const CafxConfig& m = config.model;
     const int hop = config.train.hop > 0 ? config.train.hop : m.hop;
     const int validation_hop = config.train.validation_hop > 0 ? config.train.validation_hop : m.hop;

@@ -95,13 +95,14 @@ bool refuses(cudnnStatus_t status) {
 struct Offer {
   int algorithm;
   std::size_t workspace;
+  cudnnMathType_t math;
 };
 template <class Perf>
 void keep(std::vector<Offer>& offers, const Perf* perf, int n, std::size_t most) {
   for (int i = 0; i < n; ++i) {
     if (perf[i].status == CUDNN_STATUS_SUCCESS && perf[i].determinism == CUDNN_DETERMINISTIC &&
         perf[i].memory <= most) {
-      offers.push_back({static_cast<int>(perf[i].algo), perf[i].memory});
+      offers.push_back({static_cast<int>(perf[i].algo), perf[i].memory, perf[i].mathType});
     }
   }
 }
@@ -163,17 +164,19 @@ bool cudnn_is_chosen() {
 bool by_cudnn(const Call& call) {
   if (!call.context.use_cudnn && !cudnn_is_chosen()) return false;
   CudaDevice& gpu = *call.context.cuda;
-  const std::string name = fmt::format("{} B={} T={} C={} K={}{}", kNames[static_cast<int>(call.kind)], call.d.B,
-                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "");
+  const bool tf32 = precision_of_convolutions(call.context.precision) == Precision::kTf32;
+  const std::string name = fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B,
+                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "", tf32 ? " tf32" : "");
   auto at = gpu.conv_plans.find(name);
   if (at == gpu.conv_plans.end()) {
     CAFX_CHECK(!capturing(call.context));  // a plan is made by the warm-up step, never inside a graph
     ConvPlan plan;
     plan.name = name;
     auto t = std::make_shared<Descriptors>(call.d, call.flip);
-    // DEFAULT_MATH would round fp32 operands to TF32.
-    CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, CUDNN_FMA_MATH));
+    // What cuDNN thinks of by itself, DEFAULT_MATH, rounds fp32 operands to tf32.
+    CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, tf32 ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
     for (const Offer& offer : offers_for(call, *t)) {
+      if (tf32) CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, offer.math));
       if (refuses(run_with(call, *t, offer.algorithm, offer.workspace))) continue;
       plan.ours = false;
       plan.algorithm = offer.algorithm;

@@ -16,6 +16,35 @@ struct BiasActivation {  // of one element whose bias is bias[i / inner % n]
   };
 };
 
+// Operands and results are fp32 in memory; cuBLAS rounds the operands on their way to the tensor cores.
+cublasComputeType_t compute_of(const Context& context) {
+  switch (context.precision) {
+    case Precision::kTf32:
+      return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::kBf16:
+      return CUBLAS_COMPUTE_32F_FAST_16BF;
+    default:
+      return CUBLAS_COMPUTE_32F;
+  }
+}
+
+// c = a b + beta c, in cuBLAS's order: columns first.
+void multiply(const Context& context, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k,
+              const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
+  const float one = 1.0f;
+  CAFX_CUBLAS_CHECK(cublasGemmEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda, b, CUDA_R_32F, ldb,
+                                 &beta, c, CUDA_R_32F, ldc, compute_of(context), CUBLAS_GEMM_DEFAULT));
+}
+// The same, once for each of a batch.
+void multiply_each(const Context& context, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k,
+                   const float* a, int lda, long long step_a, const float* b, int ldb, long long step_b, float* c,
+                   int ldc, long long step_c, int batch) {
+  const float one = 1.0f, zero = 0.0f;
+  CAFX_CUBLAS_CHECK(cublasGemmStridedBatchedEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda,
+                                               step_a, b, CUDA_R_32F, ldb, step_b, &zero, c, CUDA_R_32F, ldc, step_c,
+                                               batch, compute_of(context), CUBLAS_GEMM_DEFAULT));
+}
+
 struct Layouts {
   cublasLtMatrixLayout_t w = nullptr, x = nullptr, y = nullptr;
   cublasLtMatmulDesc_t operation = nullptr;
@@ -37,7 +66,7 @@ bool by_cublas_lt(const Context& context, float* y, const float* x, const float*
   CAFX_CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&l.w, CUDA_R_32F, d.I, d.O, d.I));
   CAFX_CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&l.x, CUDA_R_32F, d.I, d.N, d.I));
   CAFX_CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&l.y, CUDA_R_32F, d.O, d.N, d.O));
-  CAFX_CUBLAS_CHECK(cublasLtMatmulDescCreate(&l.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+  CAFX_CUBLAS_CHECK(cublasLtMatmulDescCreate(&l.operation, compute_of(context), CUDA_R_32F));
   const cublasOperation_t transpose = CUBLAS_OP_T;
   CAFX_CUBLAS_CHECK(
       cublasLtMatmulDescSetAttribute(l.operation, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof transpose));
@@ -83,15 +112,12 @@ void dense_forward(const Context& context, float* y, const float* x, const float
     }
     return;
   }
-  const float one = 1.0f, zero = 0.0f;
-  CAFX_CUBLAS_CHECK(
-      cublasSgemm(context.cuda->blas, CUBLAS_OP_T, CUBLAS_OP_N, d.O, d.N, d.I, &one, w, d.I, x, d.I, &zero, y, d.O));
+  multiply(context, CUBLAS_OP_T, CUBLAS_OP_N, d.O, d.N, d.I, w, d.I, x, d.I, 0.0f, y, d.O);
   with_activation(d.activation, [&]<Activation A>() { for_each(context, n, BiasActivation::Of<A>{y, bias, 1, d.O}); });
 }
 
 void dense_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dy, const float* y,
                     const float* x, const float* w, void* scratch, DenseDims d) {
-  const cublasHandle_t blas = context.cuda->blas;
   float* partial = static_cast<float*>(scratch) + static_cast<long>(d.N) * d.O;
   const float* g = dy;
   if (d.activation != Activation::kIdentity) {
@@ -99,11 +125,8 @@ void dense_backward(const Context& context, float* dx, float* dw, float* dbias, 
     before_activation(context, before, dy, y, static_cast<long>(d.N) * d.O, d.activation);
     g = before;
   }
-  const float one = 1.0f, zero = 0.0f;
-  if (dx) {
-    CAFX_CUBLAS_CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_N, d.I, d.N, d.O, &one, w, d.I, g, d.O, &zero, dx, d.I));
-  }
-  CAFX_CUBLAS_CHECK(cublasSgemm(blas, CUBLAS_OP_N, CUBLAS_OP_T, d.I, d.O, d.N, &one, x, d.I, g, d.O, &one, dw, d.I));
+  if (dx) multiply(context, CUBLAS_OP_N, CUBLAS_OP_N, d.I, d.N, d.O, w, d.I, g, d.O, 0.0f, dx, d.I);
+  multiply(context, CUBLAS_OP_N, CUBLAS_OP_T, d.I, d.O, d.N, x, d.I, g, d.O, 1.0f, dw, d.I);
   const int O = d.O;
   add_column_sums(context, dbias, partial, d.N, O, [=] __device__(long row, int o) { return g[row * O + o]; });
 }
@@ -138,10 +161,8 @@ std::size_t dense_time_scratch(const Context&, DenseTimeDims d) { return TimeScr
 
 void dense_time_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,
                         DenseTimeDims d) {
-  const float one = 1.0f, zero = 0.0f;
-  CAFX_CUBLAS_CHECK(cublasSgemmStridedBatched(context.cuda->blas, CUBLAS_OP_N, CUBLAS_OP_N, d.C, d.O, d.I, &one, x, d.C,
-                                              static_cast<long long>(d.I) * d.C, w, d.I, 0, &zero, y, d.C,
-                                              static_cast<long long>(d.O) * d.C, d.B));
+  multiply_each(context, CUBLAS_OP_N, CUBLAS_OP_N, d.C, d.O, d.I, x, d.C, static_cast<long long>(d.I) * d.C, w, d.I, 0,
+                y, d.C, static_cast<long long>(d.O) * d.C, d.B);
   with_activation(d.activation, [&]<Activation A>() {
     for_each(context, static_cast<long>(d.B) * d.O * d.C, BiasActivation::Of<A>{y, bias, d.C, d.O});
   });
@@ -149,17 +170,14 @@ void dense_time_forward(const Context& context, float* y, const float* x, const 
 
 void dense_time_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dy, const float* y,
                          const float* x, const float* w, void* scratch, DenseTimeDims d) {
-  const cublasHandle_t blas = context.cuda->blas;
   const TimeScratch s(scratch, d);
   const long B = d.B, outputs = B * d.O;
   before_activation(context, s.g, dy, y, outputs * d.C, d.activation);
-  const float one = 1.0f, zero = 0.0f;
   const long long in = static_cast<long long>(d.I) * d.C, out = static_cast<long long>(d.O) * d.C;
-  CAFX_CUBLAS_CHECK(cublasSgemmStridedBatched(blas, CUBLAS_OP_N, CUBLAS_OP_T, d.C, d.I, d.O, &one, s.g, d.C, out, w,
-                                              d.I, 0, &zero, dx, d.C, in, d.B));
+  multiply_each(context, CUBLAS_OP_N, CUBLAS_OP_T, d.C, d.I, d.O, s.g, d.C, out, w, d.I, 0, dx, d.C, in, d.B);
   // One product for each frame, added up in order of the frames.
-  CAFX_CUBLAS_CHECK(cublasSgemmStridedBatched(blas, CUBLAS_OP_T, CUBLAS_OP_N, d.I, d.O, d.C, &one, x, d.C, in, s.g, d.C,
-                                              out, &zero, s.dw, d.I, static_cast<long long>(d.O) * d.I, d.B));
+  multiply_each(context, CUBLAS_OP_T, CUBLAS_OP_N, d.I, d.O, d.C, x, d.C, in, s.g, d.C, out, s.dw, d.I,
+                static_cast<long long>(d.O) * d.I, d.B);
   add_slices(context, dw, s.dw, d.B, static_cast<long>(d.O) * d.I);
   launch(context, row_sums_kernel, blocks_for(outputs, 8), dim3(32, 8), 0, s.dbias, s.g, outputs, d.C);
   add_slices(context, dbias, s.dbias, d.B, d.O);

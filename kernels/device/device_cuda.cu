@@ -182,6 +182,18 @@ std::string name(const Context& context) {
   return fmt::format("cuda {}.{} ({})", d.major, d.minor, d.name);
 }
 
+void allow_precision(const Context& context, Precision p) {
+  if (p == Precision::kFp32) return;
+  const CudaDevice& d = *context.cuda;
+  cudaFuncAttributes attributes{};
+  CAFX_CUDA_CHECK(cudaFuncGetAttributes(&attributes, probe_kernel));
+  if (d.major >= 8 && attributes.ptxVersion >= 80) return;
+  throw Error("precision {}: {}; set fp32, or use --device cpu, which emulates it", to_string(p),
+              d.major < 8 ? fmt::format("{} (architecture {}.{}) has no units for it, 8.0 and newer have", d.name,
+                                        d.major, d.minor)
+                          : fmt::format("this binary's code for {} was made for an older architecture", d.name));
+}
+
 std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
   std::vector<ConvolutionPlan> plans;
   for (const auto& [name, plan] : context.cuda->conv_plans) plans.push_back({name, plan.ours, plan.algorithm});

@@ -25,6 +25,7 @@ CAFX_CUDA(std::shared_ptr<CudaDevice>, open, (int index));
 CAFX_CUDA(std::string, why_not, (int index));
 CAFX_CUDA(int, gpu_count, ());
 CAFX_CUDA(void, make_current, (const Context&));
+CAFX_CUDA(void, allow_precision, (const Context&, Precision));
 
 void* allocate(const Context& context, std::size_t bytes) {
   CAFX_CUDA_CALL(context, allocate, bytes);
@@ -139,9 +140,18 @@ void use_device(Context& context, const std::string& name) {
 
 void use_precision(Context& context, const std::string& name) {
   context.precision = parse_precision(name);
-  if (context.device == Device::kCuda && context.precision != Precision::kFp32) {
-    throw Error("precision {}: the CUDA backend computes in fp32 only; set fp32, or use --device cpu", name);
-  }
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) cuda::allow_precision(context, context.precision);
+#endif
+}
+
+std::string precision_text(const Context& context) {
+  const std::string name = to_string(context.precision);
+  if (context.precision == Precision::kFp32) return name;
+  if (context.device == Device::kCpu) return name + (bf16_units(context) ? "" : " (emulated)");
+  // The virtual GPU names itself so.
+  const bool is_virtual = device_name(context).find("CPU emulation") != std::string::npos;
+  return name + (is_virtual ? " (in cafx's own kernels; the libraries of this virtual GPU compute in fp32)" : "");
 }
 
 }  // namespace cafx

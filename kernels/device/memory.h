@@ -104,5 +104,7 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 void use_device(Context& context, const std::string& name);
 // "fp32", "tf32" or "bf16", once the device is chosen; Error where it cannot compute in it.
 void use_precision(Context& context, const std::string& name);
+// The context's precision, and what of it is not real: emulated on a CPU, libraries in fp32 on a virtual GPU.
+std::string precision_text(const Context&);
 
 }  // namespace cafx

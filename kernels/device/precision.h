@@ -6,13 +6,15 @@
 //   bf16   8 bits of exponent, 7 of mantissa; to nearest, halves to even: cvt.rn.bf16.f32
 //
 //   Rounded in: Conv1D, deConv1D (tf32 for bf16 too: their tensors are fp32, and cuDNN has no bf16 product of those), the
-//   latent Dense and the dense layers of DNN-SAAF, each forward and backward. Always fp32: weights, gradients, moments and
-//   activations in memory, sums, biases, activation functions, SAAF, Conv1D-Local, Dense-Local, loss, optimiser.
+//   latent Dense and the dense layers of DNN-SAAF, each forward and backward; DNN-SAAF takes an activation's slope from the
+//   rounded output, which is what it keeps. Always fp32: weights, gradients, moments and activations in memory, sums, biases,
+//   activation functions, SAAF, Conv1D-Local, Dense-Local, loss, optimiser.
 //
-//   A GPU has units for this, and so have CPUs with AVX512_BF16 (bf16_units in device/context.h; simd/gemm_bf16.h): there
-//   the products of DNN-SAAF, Conv1D and deConv1D are bf16 and all else is fp32, the latent Dense as well. Other CPUs, and
-//   all for tf32, emulate it (EmulatedPrecision): operands are copied rounded, and the product is the fp32 one. That is slower,
-//   and there to measure the error without such units. fp32 takes no copy: its bits are as they were.
+//   A GPU of 8.0 or newer has units for this (its convolutions round only where cuDNN runs them), and so have CPUs with
+//   AVX512_BF16 (bf16_units in device/context.h; simd/gemm_bf16.h): there the products of DNN-SAAF, Conv1D and deConv1D are bf16
+//   and all else is fp32, the latent Dense as well. Other CPUs, and all for tf32, emulate it (EmulatedPrecision): operands are
+//   copied rounded, and the product is the fp32 one. That is slower, and there to measure the error without such units. fp32
+//   takes no copy: its bits are as they were.
 #pragma once
 
 #include <cstdint>

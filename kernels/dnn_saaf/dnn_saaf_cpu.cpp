@@ -235,10 +235,10 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         }
         if (l > 0) {
           const Part part("slopes", 0, 12.0 * n * inputs);
+          const float* y = EmulatedPrecision::is_on() ? rounded_copy(0, in, static_cast<long>(n) * inputs) : in;
           with_activation(d.activation, [&]<Activation A>() {
-            for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
-              store_m(g_in + i, load_m(g_in + i, m) * slope<A>(load_m(in + i, m)), m);
-            });
+            for_vectors(static_cast<long>(n) * inputs,
+                        [&](long i, int m) { store_m(g_in + i, load_m(g_in + i, m) * slope<A>(load_m(y + i, m)), m); });
           });
         }
         float* swap = g;

@@ -1,6 +1,7 @@
 #include "kernels/dense/dense.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
 
@@ -535,7 +536,7 @@ struct Plan {
 Plan plan_for(const Context& context, const DnnSaafDims& d) {
   Plan plan;
   plan.n_all = static_cast<long>(d.B) * d.T;
-  if (!context.fuse_dnn) return plan;
+  if (!context.fuse_dnn || context.precision != Precision::kFp32) return plan;
   const Net net(d);
   const std::size_t sums = d.use_saaf ? sizeof(float) * 3 * (static_cast<std::size_t>(d.saaf.S) + 2) * d.C : 0;
   plan.copies = static_cast<int>(std::clamp<long>(kBlock / ceil_div(d.C, 32) / 32, 1, 4));
@@ -615,7 +616,8 @@ struct Twin {
 
 }  // namespace
 
-std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims& d) {
+std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) return dnn_mma::packed(context, d);
   // The SAAF's own v and w stand behind, for the twin.
   const Net net(d);
   const long saaf = d.use_saaf ? static_cast<long>(n_v(d.saaf) + n_curved(d.saaf)) * d.C : 0;
@@ -623,12 +625,14 @@ std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims& d) {
 }
 
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
   if (!plan.M) return Twin(context, d, nullptr, nullptr).saved_bytes;
   return sizeof(float) * static_cast<std::size_t>(round_to(plan.tiles, 2)) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) return dnn_mma::scratch(context, d);
   const Plan plan = plan_for(context, d);
   if (!plan.M) {
     const Twin twin(context, d, nullptr, nullptr);
@@ -642,6 +646,7 @@ std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
 }
 
 void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) return dnn_mma::prepare(context, packed, weights, d);
   const Net net(d);
   for (int l = 0; l < net.L; ++l) {
     const float *w = weights.w[l], *bias = weights.bias[l];
@@ -666,6 +671,7 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
 
 void dnn_saaf_forward(const Context& context, float* u, float* saved, const float* r, const float* z,
                       const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) return dnn_mma::forward(context, u, r, z, positions, packed, d);
   const Plan plan = plan_for(context, d);
   const Net net(d);
   if (plan.M) {
@@ -739,6 +745,9 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums
 void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
                        const float* saved, const float* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_mma::takes(context, d)) {
+    return dnn_mma::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+  }
   const Plan plan = plan_for(context, d);
   const Net net(d);
   if (plan.M) {

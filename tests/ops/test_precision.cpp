@@ -217,6 +217,7 @@ struct Dnn {
   explicit Dnn(DnnSaafDims dims) : d(dims) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
     r = random(n, 1), z = random(n / d.P, 2, 0, 1.5), du = random(n, 3);
+    for (long i = 0; i < n / d.P; ++i) positions.push_back(static_cast<std::int32_t>(7 * i % d.P));
     for (int l = 0; l < d.L; ++l) {
       const double range = std::sqrt(6.0 / (inputs(l) + d.width[l]));
       p.w.push_back(random(static_cast<long>(inputs(l)) * d.width[l], 10 + l, -range, range));
@@ -237,12 +238,15 @@ struct Dnn {
       h.push_back(reference::dense_forward(as(h[l]), as(p.w[l]), p.bias[l], layer(l)));
       if (l + 1 < d.L) h.back() = reference::activation_forward(h.back(), d.activation);
     }
-    std::vector<Vec> out{reference::saaf_forward(h.back(), p.saaf_v, p.saaf_w, d.saaf), {}, {}};
-    Vec dv(p.saaf_v.size()), dw_saaf(p.saaf_w.size());
-    Vec g = reference::saaf_backward(dv, dw_saaf, du, h.back(), p.saaf_v, p.saaf_w, d.saaf);
+    std::vector<Vec> out{h.back(), {}, {}};
+    Vec dv(p.saaf_v.size()), dw_saaf(p.saaf_w.size()), g = du;
+    if (d.use_saaf) {
+      out[0] = reference::saaf_forward(h.back(), p.saaf_v, p.saaf_w, d.saaf);
+      g = reference::saaf_backward(dv, dw_saaf, du, h.back(), p.saaf_v, p.saaf_w, d.saaf);
+    }
     std::vector<Vec> dw(d.L), dbias(d.L);
     for (int l = d.L - 1; l >= 0; --l) {
-      if (l + 1 < d.L) g = reference::activation_backward(g, h[l + 1], d.activation);
+      if (l + 1 < d.L) g = reference::activation_backward(g, as(h[l + 1]), d.activation);
       Vec unused(p.w[l].size()), unused_bias(p.bias[l].size());
       dw[l].resize(p.w[l].size());
       dbias[l].resize(p.bias[l].size());
@@ -252,13 +256,14 @@ struct Dnn {
     out[1] = reference::multiply(g, reference::unpool_forward(z, positions, pool, d.unpool));
     out[2] = reference::unpool_backward(reference::multiply(g, r), positions, pool, d.unpool);
     for (int l = 0; l < d.L; ++l) out.push_back(dw[l]), out.push_back(dbias[l]);
-    out.push_back(dv), out.push_back(dw_saaf);
+    if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
   }
   std::vector<Vec> run_op(const Context& context) const {
     Floats fr(r), fz(z), fdu(du), v(p.saaf_v), w(p.saaf_w), u(r.size(), kNan), dr(r.size(), kNan), dz(z.size(), kNan),
         dv(p.saaf_v.size(), 0.0f), dw_saaf(p.saaf_w.size(), 0.0f);
     std::vector<std::unique_ptr<Floats>> keep, grads;
+    Ints at(positions);
     DnnSaafWeights weights{};
     DnnSaafGrads gradients{};
     weights.saaf_v = v, weights.saaf_w = w, gradients.dsaaf_v = dv, gradients.dsaaf_w = dw_saaf;
@@ -270,25 +275,34 @@ struct Dnn {
     }
     Bytes packed(dnn_saaf_packed(context, d)), saved(dnn_saaf_saved(context, d)), scratch(dnn_saaf_scratch(context, d));
     dnn_saaf_prepare(context, packed.get(), weights, d);
-    dnn_saaf_forward(context, u, saved.get(), fr, fz, nullptr, packed.get(), scratch.get(), d);
-    dnn_saaf_backward(context, dr, dz, gradients, fdu, saved.get(), fr, fz, nullptr, weights, packed.get(),
-                      scratch.get(), d);
+    dnn_saaf_forward(context, u, saved.get(), fr, fz, at, packed.get(), scratch.get(), d);
+    dnn_saaf_backward(context, dr, dz, gradients, fdu, saved.get(), fr, fz, at, weights, packed.get(), scratch.get(),
+                      d);
     std::vector<Vec> out{u.values(), dr.values(), dz.values()};
     for (const auto& g : grads) out.push_back(g->values());
-    out.push_back(dv.values()), out.push_back(dw_saaf.values());
+    if (d.use_saaf) out.push_back(dv.values()), out.push_back(dw_saaf.values());
     return out;
   }
 };
 
-DnnSaafDims dnn_dims(int B, int T, int C, int P, std::vector<int> width, Activation activation) {
-  DnnSaafDims d{B, T, C, P, Unpool::kHold, static_cast<int>(width.size()), {}, activation, true, {}};
+DnnSaafDims dnn_dims(int B, int T, int C, int P, std::vector<int> width, Activation activation,
+                     Unpool unpool = Unpool::kHold, bool use_saaf = true) {
+  DnnSaafDims d{B, T, C, P, unpool, static_cast<int>(width.size()), {}, activation, use_saaf, {}};
   std::copy(width.begin(), width.end(), d.width);
   d.saaf = {B, T, C, 6, -0.8f, 0.9f, 1.0f, false, true, 2};
   return d;
 }
 const Dnn kDnns[] = {Dnn(dnn_dims(2, 48, 24, 8, {40, 17, 24}, Activation::kTanh)),
                      Dnn(dnn_dims(1, 80, 20, 16, {9, 20}, Activation::kSoftplus)),
-                     Dnn(dnn_dims(1, 128, 72, 64, {64, 8, 72}, Activation::kTanh))};
+                     Dnn(dnn_dims(1, 128, 72, 64, {64, 8, 72}, Activation::kTanh)),
+                     // The paper's layers; rows that are not of four; one layer; windows longer than a block's samples.
+                     Dnn(dnn_dims(1, 320, 128, 16, {128, 64, 64, 128}, Activation::kTanh, Unpool::kPositions)),
+                     Dnn(dnn_dims(2, 45, 33, 5, {100, 7, 33}, Activation::kSoftplus, Unpool::kPositions)),
+                     Dnn(dnn_dims(1, 30, 21, 3, {21}, Activation::kTanh, Unpool::kHold)),
+                     Dnn(dnn_dims(1, 50, 12, 10, {30, 90, 12}, Activation::kIdentity, Unpool::kHold, false)),
+                     Dnn(dnn_dims(1, 2048, 8, 1024, {8, 8}, Activation::kTanh, Unpool::kPositions)),
+                     // More samples than all blocks of a GPU take at once: each adds up several tiles.
+                     Dnn(dnn_dims(6, 8192, 6, 64, {5, 6}, Activation::kTanh))};
 
 double rms(const Vec& a, const Vec& b) {
   double sum = 0.0;
@@ -315,7 +329,7 @@ TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
             ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 2 * unit_of(p) * largest)
                 << k << ": " << got[i][k] << ", expected " << want[i][k];
           }
-          EXPECT_LT(rms(got[i], want[i]), 0.15 * rms(want[i], exact[i]));
+          EXPECT_LT(rms(got[i], want[i]), 0.25 * rms(want[i], exact[i]) + 1e-6 * largest);
           EXPECT_LT(rms(want[i], exact[i]), 8 * unit_of(p) * largest);
         }
         const auto again = dnn.run_op(context);

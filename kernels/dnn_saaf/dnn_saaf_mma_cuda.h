@@ -1,0 +1,20 @@
+// kernels/dnn_saaf/dnn_saaf_mma_cuda.h -- DNN-SAAF on tensor cores, operands rounded to tf32 or bf16 (device/precision.h).
+//
+//   The functions of dnn_saaf.h for a context whose precision is not fp32. They take layers of up to 128 outputs and
+//   curves whose sums fit in a block's shared memory; for others `takes` is false and the twin made of cuBLAS runs.
+#pragma once
+
+#include "kernels/dnn_saaf/dnn_saaf.h"
+
+namespace cafx::cuda::dnn_mma {
+
+bool takes(const Context&, const DnnSaafDims&);
+std::size_t packed(const Context&, const DnnSaafDims&);   // bytes
+std::size_t scratch(const Context&, const DnnSaafDims&);  // bytes
+void prepare(const Context&, float* packed, const DnnSaafWeights&, const DnnSaafDims&);
+void forward(const Context&, float* u, const float* r, const float* z, const std::int32_t* positions,
+             const float* packed, const DnnSaafDims&);
+void backward(const Context&, float* dr, float* dz, const DnnSaafGrads&, const float* du, const float* r,
+              const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
+
+}  // namespace cafx::cuda::dnn_mma
