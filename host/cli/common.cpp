@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <csignal>
 #include <cstdlib>
 
 #include "host/distill/distill.h"
@@ -15,6 +16,17 @@
 namespace cafx {
 
 std::atomic<bool> stop_requested{false};
+
+std::atomic<bool>* stop_when_asked() {
+  const auto on_signal = [](int) {
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+    stop_requested = true;
+  };
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  return &stop_requested;
+}
 
 void ConfigOptions::add_to(CLI::App& app) {
   app.add_option("--preset", preset, "default, paper or journal: what model and training start from")

@@ -14,8 +14,10 @@
 
 namespace cafx {
 
-// Set by SIGINT and SIGTERM; training finishes its step, saves and returns.
+// Set by SIGINT and SIGTERM once a command has called stop_when_asked: training finishes its step, saves and returns. Without
+// the call they end the process, as they do by default; a second one ends it at once.
 extern std::atomic<bool> stop_requested;
+std::atomic<bool>* stop_when_asked();
 
 inline constexpr int kExitError = 2, kExitBug = 70, kExitStopped = 130;
 

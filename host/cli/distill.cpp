@@ -127,7 +127,7 @@ DistillOptions options_of(const std::string& folder, const DeviceOptions& device
   options.folder = folder;
   options.threads = device.threads;
   options.isa = device.isa;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.observer = &observer;
   options.checkpoint_seconds = checkpoint_seconds();
   return options;

@@ -13,13 +13,6 @@
 
 namespace {
 
-void on_signal(int) {
-  // A second one ends the process at once.
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
-  cafx::stop_requested = true;
-}
-
 // One line that commands no terminal, whatever a library or a damaged file put into the message.
 void complain(const char* what) {
   constexpr std::size_t kMost = 8000;
@@ -80,8 +73,6 @@ int main(int argc, char** argv) {
     complain(e.what());
     return kExitError;
   }
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit shows as a failed write
   try {

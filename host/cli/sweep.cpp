@@ -255,7 +255,7 @@ int run_command(const Arguments& args) {
   if (index) index->rebuild(read_rows(plan.tasks, o.store, o.spec.sweep.lease_seconds), o.spec.sweep.objective);
   SchedulerOptions options;
   options.retries = o.spec.sweep.retries;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.asked_to_stop = [&] { return fs::exists(o.folder / "stop"); };
   options.say = [&](const std::string& text) {
     line.line("cafx: " + text);
@@ -336,6 +336,7 @@ std::vector<Task> started_tasks(const Opened& o) { return read_tasks(o.folder / 
 int status_command(const Arguments& args) {
   const Opened o = open_sweep(args);
   const bool terminal = isatty(STDOUT_FILENO) == 1 && !args.json && !args.once;
+  if (terminal) stop_when_asked();
   for (;;) {
     const auto tasks = started_tasks(o);
     const auto rows = read_rows(tasks, o.store, o.spec.sweep.lease_seconds);
@@ -430,7 +431,7 @@ int worker_command(const WorkerOptions& given) {
   WorkerOptions options = given;
   if (const char* text = std::getenv("CAFX_CHECKPOINT_SECONDS"))
     options.checkpoint_seconds = std::strtod(text, nullptr);
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.requeue = &requeue_requested;
   signals_of_jobs();
   return work(options);
@@ -438,7 +439,7 @@ int worker_command(const WorkerOptions& given) {
 
 int slurm_task_command(const SlurmTaskOptions& given) {
   SlurmTaskOptions options = given;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.requeue = &requeue_requested;
   signals_of_jobs();
   return slurm_task(options);

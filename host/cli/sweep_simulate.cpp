@@ -108,7 +108,7 @@ int simulate_command(const SimulateArguments& args) {
 
   Simulation simulation(tasks, devices, args.model);
   SchedulerOptions options;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   Scheduler* scheduler = nullptr;
   long updates = 0, over = 0;
   double index_seconds = 0.0;

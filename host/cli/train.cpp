@@ -114,7 +114,7 @@ int train_command(const TrainArguments& args) {
   options.isa = args.device.isa;
   options.device = args.device.device;
   options.gpus = args.gpus;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();
   return finish(train(config, data, split, options), config, data, split, args);
@@ -138,7 +138,7 @@ int resume_command(const TrainArguments& args) {
   options.isa = args.device.isa;
   options.device = args.device.device;
   options.gpus = args.gpus;
-  options.stop = &stop_requested;
+  options.stop = stop_when_asked();
   options.observer = &display;
   options.checkpoint_seconds = checkpoint_seconds();
   const TrainOutcome outcome = resume(options);

@@ -110,6 +110,17 @@ kill -INT $busy
 wait $busy
 [ $? = 130 ] || fail "an interrupted training ends with 130"
 
+# What has nothing to save ends at once.
+"$cafx" bench --seconds 3000 >/dev/null 2>&1 &
+busy=$!
+sleep 1
+kill -TERM $busy
+(sleep 20; kill -9 $busy 2>/dev/null) &
+guard=$!
+wait $busy
+[ $? = 143 ] || fail "cafx bench does not end when it is asked to"
+kill $guard 2>/dev/null
+
 # A full disk, as a limit on the size of files: what was there stays.
 (
   ulimit -f 40
