@@ -48,15 +48,13 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
   text += precisions_of(info.devices[0]);
   text += text_of_exchange(static_cast<int>(info.devices.size()));
+  text += info.devices[0].major == 9 ? "cafx's own kernels run the convolutions, faster than cuDNN on this architecture"
+                                     : "cuDNN runs the convolutions";
+  text += "; CAFX_CONVOLUTIONS=cudnn or cafx chooses.\n";
   if (fallbacks.empty()) {
-    text +=
-        "cafx's own kernels run the convolutions; cuDNN, with CAFX_CONVOLUTIONS=cudnn, runs all of the preset 'paper' "
-        "in a "
-        "deterministic way.\n";
+    text += "cuDNN has a deterministic way for all of the preset 'paper', 8 frames at a time.\n";
   } else {
-    text +=
-        "cafx's own kernels run the convolutions; cuDNN, with CAFX_CONVOLUTIONS=cudnn, has no deterministic way for "
-        "these:\n";
+    text += "cuDNN has no deterministic way for these, which cafx's own kernels run:\n";
     for (const std::string& f : fallbacks) text += "  " + f + "\n";
   }
   return text;

@@ -146,23 +146,24 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// Whether the environment's CAFX_CONVOLUTIONS gives convolutions to cuDNN. `auto` does not: our own kernels take half of its time
-// or less.
-bool cudnn_is_chosen() {
-  static const bool chosen = [] {
+// Who runs convolutions: what the context says, else the environment's CAFX_CONVOLUTIONS. `auto` gives them to cuDNN, but for
+// Hopper, where our own kernels were measured to take half of its time or less.
+bool cudnn_is_chosen(const Context& context) {
+  static const std::string name = [] {
     const char* text = std::getenv("CAFX_CONVOLUTIONS");
-    const std::string name = text && *text ? text : "auto";
-    if (name != "auto" && name != "cudnn" && name != "cafx") {
-      throw Error("CAFX_CONVOLUTIONS '{}': expected auto, cudnn or cafx", name);
+    const std::string given = text && *text ? text : "auto";
+    if (given != "auto" && given != "cudnn" && given != "cafx") {
+      throw Error("CAFX_CONVOLUTIONS '{}': expected auto, cudnn or cafx", given);
     }
-    return name == "cudnn";
+    return given;
   }();
-  return chosen;
+  if (context.use_cudnn) return *context.use_cudnn;
+  return name == "auto" ? context.cuda->major != 9 : name == "cudnn";
 }
 
 // Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
 bool by_cudnn(const Call& call) {
-  if (!call.context.use_cudnn && !cudnn_is_chosen()) return false;
+  if (!cudnn_is_chosen(call.context)) return false;
   CudaDevice& gpu = *call.context.cuda;
   const bool tf32 = precision_of_convolutions(call.context.precision) == Precision::kTf32;
   const std::string name = fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B,

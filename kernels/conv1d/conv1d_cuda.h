@@ -6,9 +6,9 @@
 //     backward_data    dx[b,j]  = sum_c sum_k w[c,k] dy[b, j - k, c]
 //   flip: w[c,K-1-k] stands for w[c,k] (the journal version's deconvolution).
 //
-//   CAFX_CONVOLUTIONS (kernels/README.md) or Context::use_cudnn chooses. Ours, in exact fp32: conv1d_fp32_cuda.h. cuDNN is asked once per kind and shape for its
-//   deterministic algorithms, in the order that it thinks fastest, and the first one that it then really runs is kept
-//   (CudaDevice::conv_plans); where it refuses all, ours take over.
+//   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). cuDNN is asked once per kind and
+//   shape for its deterministic algorithms, in the order that it thinks fastest, and the first one that it then really runs
+//   is kept (CudaDevice::conv_plans); where it refuses all, ours take over, in exact fp32: conv1d_fp32_cuda.h.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"

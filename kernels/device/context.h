@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "kernels/base/thread_pool.h"
@@ -34,8 +35,8 @@ struct Context {
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
   Precision precision = Precision::kFp32;
-  bool fuse_dnn = true;        // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
-  bool use_cudnn = false;      // on a GPU: convolutions by cuDNN where it can, not by our own kernels
+  bool fuse_dnn = true;           // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
+  std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN, or by our own kernels; unset: CAFX_CONVOLUTIONS
   bool use_bf16_units = true;  // on a CPU: bf16 by its units, where it has them (bf16_units), not by rounding operands
   int worker = 0;              // which thread's scratch to use, in [0, n_workers())
 

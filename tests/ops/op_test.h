@@ -47,10 +47,11 @@ inline void wait() {
 // One context for each instruction set that this build and this processor have; or the GPU's.
 inline std::vector<Context> contexts() {
   if (on_cuda()) {  // as it trains; DNN-SAAF by its plain twin; convolutions by cuDNN
-    Context twin = cuda_context(), library = cuda_context();
+    Context own = cuda_context(), twin = cuda_context(), library = cuda_context();
+    own.use_cudnn = twin.use_cudnn = false;
     twin.fuse_dnn = false;
     library.use_cudnn = true;
-    return {cuda_context(), twin, library};
+    return {own, twin, library};
   }
   std::vector<Context> all;
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
@@ -218,7 +219,8 @@ inline constexpr float kStarts[] = {0.0f, 9.0f};
 
 inline std::string label(const Context& context) {
   if (context.device == Device::kCuda) {
-    return std::string("CUDA") + (context.fuse_dnn ? "" : ", plain DNN-SAAF") + (context.use_cudnn ? ", cuDNN" : "");
+    return std::string("CUDA") + (context.fuse_dnn ? "" : ", plain DNN-SAAF") +
+           (context.use_cudnn.value_or(false) ? ", cuDNN" : "");
   }
   return std::string("instruction set ") + to_string(context.isa);
 }
