@@ -19,7 +19,7 @@ Fields describe(TeacherConfig&);
 struct StudentTraining {
   std::int64_t seed = 1;
   double segment_seconds = 0.5;
-  int batch = 32;    // segments that are gone through together
+  int batch = 8;     // segments that are gone through together
   int block = 1024;  // samples between two steps of the optimiser, and the reach of back-propagation
   int burn_in = 1024;
   int epochs = 300, patience = 300;
