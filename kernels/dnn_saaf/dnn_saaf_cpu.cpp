@@ -237,8 +237,14 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
           const Part part("slopes", 0, 12.0 * n * inputs);
           const float* y = EmulatedPrecision::is_on() ? rounded_copy(0, in, static_cast<long>(n) * inputs) : in;
           with_activation(d.activation, [&]<Activation A>() {
-            for_vectors(static_cast<long>(n) * inputs,
-                        [&](long i, int m) { store_m(g_in + i, load_m(g_in + i, m) * slope<A>(load_m(y + i, m)), m); });
+            for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
+              vf h = load_m(y + i, m);
+              if (bf16_units) {  // as the products took it: to nearest, halves to even
+                const vi bits = reinterpret_cast<vi>(h);
+                h = reinterpret_cast<vf>((bits + set1i(0x7fff) + ((bits >> 16) & set1i(1))) & set1i(~0xffff));
+              }
+              store_m(g_in + i, load_m(g_in + i, m) * slope<A>(h), m);
+            });
           });
         }
         float* swap = g;
