@@ -166,8 +166,6 @@ __device__ void product(const float* in, const float* w, int K, int N, Epilogue 
     // 128 columns, or 64.
     if (N - n0 > 64) {
       product_panel<M, M / 8, 8>(in, w, K, N, n0, n0 == 0, epilogue);
-    } else if constexpr (M == 128) {
-      product_panel<M, 8, 8>(in, w, K, N, n0, n0 == 0, epilogue);
     } else {
       product_panel<M, M / 8, 4>(in, w, K, N, n0, n0 == 0, epilogue);
     }
@@ -344,11 +342,9 @@ __device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long
 }
 
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock, M == 128 ? 2 : 3)
-    forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
+__global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
   extern __shared__ __align__(16) float shared[];
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
-  constexpr int S = M == 128 ? 64 : M;  // samples of a tile of backward, as they are saved
   const int rows = rows_of<M>(d.P);
   const long n0 = static_cast<long>(blockIdx.x) * rows;
   load_h0<M>(in, x, d, n0, rows, n_all);
@@ -356,14 +352,13 @@ __global__ void __launch_bounds__(kBlock, M == 128 ? 2 : 3)
   for (int l = 0; l < net.L; ++l) {
     const float* bias = x.packed + net.bias[l];
     const bool last = l + 1 == net.L;
-    float* keep = last || !x.saved
-                      ? nullptr
-                      : x.saved + (blockIdx.x * static_cast<long>(M / S) * net.features + net.saved[l + 1]) * S;
+    float* keep =
+        last || !x.saved ? nullptr : x.saved + (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
     product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
       const float b = bias[n];
       for (float& y : v) y = last ? y + b : activate<A>(y + b);
       store_vector(out + n * kStride<M> + row, v);
-      if (keep) store_vector(keep + (row / S * net.features + n) * S + row % S, v);
+      if (keep) store_vector(keep + n * M + row, v);
     });
     float* t = in;
     in = out;
@@ -527,8 +522,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
 
 // Which kernels run, and on what.
 struct Plan {
-  int M = 0, copies = 1, blocks = 0;  // M = 0: the plain twin
-  int M_forward = 0;
+  int M = 0, copies = 1, blocks = 0;      // M = 0: the plain twin
   std::size_t forward = 0, backward = 0;  // bytes of shared memory
   long n_all = 0, tiles = 0;
 };
@@ -550,12 +544,7 @@ Plan plan_for(const Context& context, const DnnSaafDims& d) {
     if (plan.backward > context.cuda->shared_max) plan.copies = 1, plan.backward = least;
     if (std::max(plan.forward, plan.backward) > context.cuda->shared_max) continue;
     const int rows = d.P <= M ? M / d.P * d.P : M;
-    plan.M = plan.M_forward = M;
-    // Forward takes two tiles at a time, 16 x 8 sums to a thread, where two blocks have room for that.
-    if (M == 64 && (64 % d.P == 0 || d.P % 128 == 0) && net.widest <= 128) {
-      const std::size_t twice = sizeof(float) * kStride<128> * static_cast<std::size_t>(net.widest);
-      if (2 * (twice + 1024) <= context.cuda->shared_max + 1024) plan.M_forward = 128, plan.forward = twice;
-    }
+    plan.M = M;
     plan.tiles = ceil_div(plan.n_all, rows);
     // The system keeps 1 KiB of shared memory for each block.
     const long resident = static_cast<long>((context.cuda->shared_max + 1024) / (plan.backward + 1024));
@@ -628,7 +617,7 @@ std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
   if (!plan.M) return Twin(context, d, nullptr, nullptr).saved_bytes;
-  return sizeof(float) * static_cast<std::size_t>(round_to(plan.tiles, 2)) * Net(d).features * plan.M;
+  return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
@@ -676,13 +665,12 @@ void dnn_saaf_forward(const Context& context, float* u, float* saved, const floa
   const Net net(d);
   if (plan.M) {
     const Operands x{r, z, nullptr, packed, positions, u, saved, nullptr, nullptr, nullptr, nullptr};
-    const auto run = [&]<int M>() {
+    with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, forward_kernel<M, A>, static_cast<unsigned>(ceil_div(plan.tiles, M / plan.M)), kBlock,
-               plan.forward, x, d, net, plan.n_all);
+        launch(context, forward_kernel<M, A>, static_cast<unsigned>(plan.tiles), kBlock, plan.forward, x, d, net,
+               plan.n_all);
       });
-    };
-    plan.M_forward == 128 ? run.template operator()<128>() : with_rows(plan.M, run);
+    });
     return;
   }
   const std::size_t saved_floats = Twin(context, d, nullptr, nullptr).saved_bytes / sizeof(float);
