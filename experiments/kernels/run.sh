@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 vgpu=$1 cafx=${2:-build/cuda-virtual/host/cafx} batch=${3:-512}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export CAFX_CONVOLUTIONS=cafx  # as on Hopper
 options=(--preset paper --set model.unpool=hold)
 small=32 large=64
 for counted in $small $large; do
