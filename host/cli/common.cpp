@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "datasets/check.h"
 #include "host/distill/distill.h"
 #include "host/distill/student_file.h"
 #include "host/train/run_folder.h"
@@ -182,6 +183,18 @@ const std::vector<int>& part_of(const Split& split, const std::string& part) {
   if (part == "validation") return split.validation;
   if (part == "train") return split.train;
   throw Error("--part {}: expected test, validation or train", part);
+}
+
+void tell(const std::function<void(const std::string&)>& say, const Dataset& data, const Split& split) {
+  for (const auto* list : {&data.unpaired, &data.unreadable}) {
+    for (const std::string& line : *list) say("left out: " + line);
+  }
+  for (const Finding& f : shorten(data.findings)) {
+    if (f.severity != Severity::kInfo)
+      say(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
+  }
+  say(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
+                  split.validation.size(), split.test.size()));
 }
 
 }  // namespace cafx

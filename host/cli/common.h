@@ -99,5 +99,7 @@ struct Recordings {
 };
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings, int sample_rate);
 const std::vector<int>& part_of(const Split&, const std::string& part);
+// What a training tells of its recordings before it begins: what was left out, what the doctor found, how they are split.
+void tell(const std::function<void(const std::string&)>& say, const Dataset&, const Split&);
 
 }  // namespace cafx

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "datasets/check.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/distill/student_file.h"
@@ -146,15 +145,7 @@ int distill_command(Arguments args) {
   const Dataset data = load_dataset(config.data, config.student.sample_rate);
   const Split split = split_dataset(data, config.data);
   DistillDisplay display(args.quiet);
-  for (const auto* list : {&data.unpaired, &data.unreadable}) {
-    for (const std::string& line : *list) display.message("left out: " + line);
-  }
-  for (const Finding& f : shorten(data.findings)) {
-    if (f.severity != Severity::kInfo)
-      display.message(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
-  }
-  display.message(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
-                              split.validation.size(), split.test.size()));
+  tell([&](const std::string& line) { display.message(line); }, data, split);
   if (args.out.empty()) {
     const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
     args.out = fmt::format("runs/{}-{}", config.preset, distill_hash(config, content_hash(data), teacher));

@@ -1,6 +1,5 @@
 #include <nlohmann/json.hpp>
 
-#include "datasets/check.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/distill/student_file.h"
@@ -96,15 +95,7 @@ int train_command(const TrainArguments& args) {
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);
   TrainDisplay display(args.quiet);
-  for (const auto* list : {&data.unpaired, &data.unreadable}) {
-    for (const std::string& line : *list) display.message("left out: " + line);
-  }
-  for (const Finding& f : shorten(data.findings)) {
-    if (f.severity != Severity::kInfo)
-      display.message(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
-  }
-  display.message(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
-                              split.validation.size(), split.test.size()));
+  tell([&](const std::string& line) { display.message(line); }, data, split);
   const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
   TrainOptions options;
   options.folder = !args.out.empty()

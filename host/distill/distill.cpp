@@ -254,7 +254,10 @@ class Session {
     segments_.mae_scale = scaled_mae_.data();
     const double loss = student_->gradient(context_, gradient_.data(), segments_, t0, T);
     const double norm = std::sqrt(squared_norm(context_, gradient_.data(), student_->n_floats()));
-    if (!std::isfinite(loss) || !std::isfinite(norm)) stop_at_nan(loss);
+    if (!std::isfinite(loss) || !std::isfinite(norm)) {
+      fail_at_nan(folder_, fmt::format("epoch {}, step {}", counters().epoch + 1, counters().step + 1), loss,
+                  student_->params(), gradient_);
+    }
     const StudentTraining& t = config_.train;
     AdamStep adam;
     adam.lr = static_cast<float>(learning_rate(c.step));
@@ -347,23 +350,6 @@ class Session {
     for (const ParamSpec& p : student_->params()) {
       std::fill_n(decay_mask_.begin() + p.offset, p.size, p.decay ? 1.0f : 0.0f);
     }
-  }
-
-  [[noreturn]] void stop_at_nan(double loss) {
-    std::string first = "the loss alone";
-    for (const ParamSpec& p : student_->params()) {
-      const auto begin = gradient_.begin() + p.offset;
-      if (std::any_of(begin, begin + p.size, [](float x) { return !std::isfinite(x); })) {
-        first = "first the gradient of " + p.name;
-        break;
-      }
-    }
-    const std::string text = fmt::format(
-        "training broke down in epoch {}, step {}: loss {}, {}; lower the learning rate (train.lr) or train.clip_norm, "
-        "then start anew; the last good checkpoint is kept in {}",
-        counters().epoch + 1, counters().step + 1, loss, first, folder_.path().string());
-    folder_.log(text);
-    throw Error(text);
   }
 
   // As train/train.cpp: the checkpoint is written last and decides.

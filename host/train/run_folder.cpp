@@ -4,8 +4,10 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <fstream>
@@ -73,6 +75,24 @@ std::string RunFolder::read(const std::filesystem::path& path) {
   std::ostringstream text;
   text << in.rdbuf();
   return text.str();
+}
+
+void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const std::vector<ParamSpec>& params,
+                 const std::vector<float>& gradient) {
+  std::string first = "the loss alone";
+  for (const ParamSpec& p : params) {
+    const auto begin = gradient.begin() + p.offset;
+    if (std::any_of(begin, begin + p.size, [](float x) { return !std::isfinite(x); })) {
+      first = "first the gradient of " + p.name;
+      break;
+    }
+  }
+  const std::string text = fmt::format(
+      "{}: training broke down: loss {}, {}; lower the learning rate or set train.clip_norm, then start anew; the last "
+      "good checkpoint is kept in {}",
+      place, loss, first, folder.path().string());
+  folder.log(text);
+  throw Error(text);
 }
 
 }  // namespace cafx

@@ -3,6 +3,9 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
+
+#include "models/model.h"
 
 namespace cafx {
 
@@ -26,5 +29,10 @@ class RunFolder {
   std::filesystem::path path_;
   int lock_ = -1;
 };
+
+// Loss or gradient stopped being numbers: logs and throws an Error that names the place ("supervised, epoch 3, step 5"), the first
+// tensor whose gradient is none (params' offsets are into `gradient`), and the cure.
+[[noreturn]] void fail_at_nan(const RunFolder&, const std::string& place, double loss,
+                              const std::vector<ParamSpec>& params, const std::vector<float>& gradient);
 
 }  // namespace cafx

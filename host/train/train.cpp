@@ -164,7 +164,12 @@ class Session {
   void account(const std::vector<StepRecord>& records) {
     Counters& c = counters();
     for (const StepRecord& r : records) {
-      if (!std::isfinite(r.loss) || !std::isfinite(r.norm)) stop_at_nan(r.loss);
+      if (!std::isfinite(r.loss) || !std::isfinite(r.norm)) {
+        fail_at_nan(
+            folder_,
+            fmt::format("{}, epoch {}, step {}", stage_name(), counters().epoch + 1, counters().step_in_epoch + 1),
+            r.loss, model_->params(), stepper_->gradient_of(counters().step_in_epoch));
+      }
       const long frames =
           std::min<long>(config_.train.batch, n_frames_of_stage() - c.step_in_epoch * config_.train.batch);
       c.gradient_norm = r.norm;
@@ -358,24 +363,6 @@ class Session {
         if (to.name == from.name) std::copy_n(weights.begin() + from.offset, from.size, model_->data() + to.offset);
       }
     }
-  }
-
-  [[noreturn]] void stop_at_nan(double loss) {
-    std::string first = "the loss alone";
-    const std::vector<float> gradient = stepper_->gradient_of(counters().step_in_epoch);
-    for (const ParamSpec& p : model_->params()) {
-      const auto begin = gradient.begin() + p.offset;
-      if (std::any_of(begin, begin + p.size, [](float x) { return !std::isfinite(x); })) {
-        first = "first the gradient of " + p.name;
-        break;
-      }
-    }
-    const std::string text = fmt::format(
-        "{}: training broke down in epoch {}, step {}: loss {}, {}; lower the learning rate or set "
-        "train.clip_norm, then start anew; the last good checkpoint is kept in {}",
-        stage_name(), counters().epoch + 1, counters().step_in_epoch + 1, loss, first, folder_.path().string());
-    folder_.log(text);
-    throw Error(text);
   }
 
   // metrics.csv and best.safetensors say what the checkpoint says; the checkpoint is written last and decides.
