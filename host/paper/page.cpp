@@ -326,14 +326,17 @@ std::string tables_markdown(const PageInput& in) {
     md += fmt::format(" {}{} |", m.title, *m.unit ? std::string(", ") + m.unit : "");
     rule += " --- |";
   }
-  md += "\n" + rule + "\n";
+  md += " published MAE | published ESR |\n" + rule + " --- | --- |\n";
   for (const Experiment* x : main_experiments(all)) {
-    for (const Line& l : lines_of(*x)) {
+    const Published* p = published(x->effect);
+    const auto lines = lines_of(*x);
+    for (const Line& l : lines) {
       md += "| " + l.name + " |";
       for (const MetricName& m : kMetricNames)
         md += " " + number_text(l.value.*m.value) + (l.has_spread ? " \u00b1" + number_text(l.spread.*m.value) : "") +
               " |";
-      md += "\n";
+      const bool is_model = &l == &lines.front();
+      md += fmt::format(" {} | {} |\n", is_model && p ? p->mae : "", is_model && p ? p->esr : "");
     }
   }
   for (const Table& t : comparison_tables(all)) md += to_markdown(t);

@@ -35,6 +35,9 @@ done
 for words in "Distortion 2, guitar" "FxChain 1, bass" "The network models distortion." "Every run" "the other: dry"; do
   grep -q "$words" "$work/paper/report.html" || fail "'$words' is not on the page"
 done
+grep -q "| published MAE | published ESR |" "$work/paper/report.md" || fail "the tables have no column of what is published"
+grep -qE '^\| FxChain 1, bass .*\| 0.0060 to 0.0259 \| 0.0009 to 0.0055 \|$' "$work/paper/report.md" ||
+  fail "FxChain's published figures do not stand beside its model"
 [ "$(grep -o '<audio' "$work/paper/report.html" | wc -l)" = 10 ] || fail "expected 10 players"
 if command -v gnuplot >/dev/null; then
   [ -s "$work/paper/figures/filters.svg" ] && [ -s "$work/paper/figures/filters.pdf" ] || fail "gnuplot drew nothing"
