@@ -1,7 +1,7 @@
-#include "kernels/dense/dense.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
+#include "kernels/dnn_saaf/dnn_saaf_unfused_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
 
@@ -11,7 +11,7 @@
 // lays the hidden activations down for backward, which in fp32 costs less than to compute them again: their bytes pass
 // beside the products. Backward holds one gradient and one activation at a time, so that two blocks share a
 // multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on request, the twin
-// made of cuBLAS and the plain ops runs instead.
+// made of cuBLAS and the plain ops runs instead (dnn_saaf_unfused_cuda.h).
 namespace cafx::cuda {
 
 namespace {
@@ -562,47 +562,6 @@ void with_rows(int M, F f) {
   return f.template operator()<16>();
 }
 
-// The twin: unpool, times r, dense layers by cuBLAS, SAAF. Saves every layer's output.
-struct Twin {
-  float* h[kMaxDnnLayers + 1];  // saved; h[0] = unpooled z times r
-  float *held, *g[2];
-  void* op;
-  std::size_t saved_bytes, scratch_bytes;
-  Twin(const Context& context, const DnnSaafDims& d, const void* saved, void* scratch) {
-    const long rows = static_cast<long>(d.B) * d.T;
-    const auto rounded = [](long n) { return (n + 63) / 64 * 64; };
-    float* at = static_cast<float*>(const_cast<void*>(saved));
-    const float* begin = at;
-    long widest = d.C;
-    for (int l = 0; l <= d.L; ++l) {
-      h[l] = at;
-      const int width = l == 0 ? d.C : d.width[l - 1];
-      at += rounded(rows * width);
-      widest = std::max<long>(widest, width);
-    }
-    saved_bytes = sizeof(float) * static_cast<std::size_t>(at - begin);
-    at = static_cast<float*>(scratch);
-    begin = at;
-    held = at, at += rounded(rows * d.C);
-    g[0] = at, at += rounded(rows * widest);
-    g[1] = at, at += rounded(rows * widest);
-    op = at;
-    std::size_t bytes = saaf_scratch(context, saaf_of(d));
-    for (int l = 0; l < d.L; ++l) bytes = std::max(bytes, cafx::dense_scratch(context, layer(d, l)));
-    scratch_bytes = sizeof(float) * static_cast<std::size_t>(at - begin) + (d.use_saaf || bytes ? bytes : 0);
-  }
-  static DenseDims layer(const DnnSaafDims& d, int l) {
-    return {d.B * d.T, l == 0 ? d.C : d.width[l - 1], d.width[l], l + 1 < d.L ? d.activation : Activation::kIdentity};
-  }
-  static SaafDims saaf_of(const DnnSaafDims& d) {
-    SaafDims s = d.saaf;
-    s.B = d.B, s.T = d.T, s.C = d.C;
-    if (!d.use_saaf) s.S = 1, s.lo = -1.0f, s.hi = 1.0f, s.order = 2;
-    return s;
-  }
-  static std::size_t saaf_scratch(const Context& context, SaafDims s) { return cafx::saaf_scratch(context, s); }
-};
-
 }  // namespace
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
@@ -616,17 +575,14 @@ std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
-  if (!plan.M) return Twin(context, d, nullptr, nullptr).saved_bytes;
+  if (!plan.M) return dnn_unfused::saved(context, d);
   return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) return dnn_mma::scratch(context, d);
   const Plan plan = plan_for(context, d);
-  if (!plan.M) {
-    const Twin twin(context, d, nullptr, nullptr);
-    return twin.saved_bytes + twin.scratch_bytes;  // forward alone keeps its activations here
-  }
+  if (!plan.M) return dnn_unfused::scratch(context, d);
   const Net net(d);
   std::size_t floats =
       static_cast<std::size_t>(plan.blocks) * net.n_grad + 4 * (d.saaf.S + 2) * static_cast<std::size_t>(d.C);
@@ -673,22 +629,11 @@ void dnn_saaf_forward(const Context& context, float* u, float* saved, const floa
     });
     return;
   }
-  const std::size_t saved_floats = Twin(context, d, nullptr, nullptr).saved_bytes / sizeof(float);
-  const Twin twin(context, d, saved ? saved : scratch, saved ? scratch : scratch + saved_floats);
-  const PoolDims pool{d.B, d.T, d.C, d.P};
-  const long n = static_cast<long>(d.B) * d.T * d.C;
-  cafx::unpool_forward(context, twin.held, z, positions, pool, d.unpool);
-  cafx::multiply_forward(context, twin.h[0], twin.held, r, n);
-  for (int l = 0; l < d.L; ++l) {
-    cafx::dense_forward(context, twin.h[l + 1], twin.h[l], packed + net.plain[l], packed + net.bias[l], twin.op,
-                        Twin::layer(d, l));
-  }
-  if (d.use_saaf) {
-    const float* v = packed + net.n_packed;
-    cafx::saaf_forward(context, u, twin.h[d.L], v, v + static_cast<long>(n_v(d.saaf)) * d.C, twin.op, Twin::saaf_of(d));
-  } else {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(u, twin.h[d.L], sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
-  }
+  DnnSaafWeights weights{};
+  for (int l = 0; l < d.L; ++l) weights.w[l] = packed + net.plain[l], weights.bias[l] = packed + net.bias[l];
+  weights.saaf_v = packed + net.n_packed;
+  weights.saaf_w = weights.saaf_v + static_cast<long>(d.use_saaf ? n_v(d.saaf) : 0) * d.C;
+  dnn_unfused::forward(context, u, saved, r, z, positions, weights, scratch, d);
 }
 
 namespace {
@@ -767,24 +712,7 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
     }
     return;
   }
-  const Twin twin(context, d, saved, scratch);
-  const PoolDims pool{d.B, d.T, d.C, d.P};
-  const long n = static_cast<long>(d.B) * d.T * d.C;
-  float *g = twin.g[0], *below = twin.g[1];
-  if (d.use_saaf) {
-    cafx::saaf_backward(context, g, grads.dsaaf_v, grads.dsaaf_w, du, twin.h[d.L], weights.saaf_v, weights.saaf_w,
-                        twin.op, Twin::saaf_of(d));
-  } else {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(g, du, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
-  }
-  for (int l = d.L - 1; l >= 0; --l) {
-    cafx::dense_backward(context, below, grads.dw[l], grads.dbias[l], g, twin.h[l + 1], twin.h[l], weights.w[l],
-                         twin.op, Twin::layer(d, l));
-    std::swap(g, below);
-  }
-  cafx::unpool_forward(context, twin.held, z, positions, pool, d.unpool);
-  cafx::multiply_backward(context, below, dr, g, twin.held, r, n);
-  cafx::unpool_backward(context, dz, below, positions, pool, d.unpool);
+  dnn_unfused::backward(context, dr, dz, grads, du, saved, r, z, positions, weights, scratch, d);
 }
 
 }  // namespace cafx::cuda

@@ -1,0 +1,106 @@
+#include "kernels/dnn_saaf/dnn_saaf_unfused_cuda.h"
+
+#include "kernels/dense/dense.h"
+#include "kernels/device/cuda.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/pool/pool.h"
+#include "kernels/saaf/saaf.h"
+
+namespace cafx::cuda::dnn_unfused {
+
+namespace {
+
+// Unpool, times r, dense layers, SAAF. Saves every layer's output.
+struct Buffers {
+  float* h[kMaxDnnLayers + 1];  // saved; h[0] = unpooled z times r
+  float *held, *g[2];
+  void* op;
+  std::size_t saved_bytes, scratch_bytes;
+  Buffers(const Context& context, const DnnSaafDims& d, const void* saved, void* scratch) {
+    const long rows = static_cast<long>(d.B) * d.T;
+    const auto rounded = [](long n) { return (n + 63) / 64 * 64; };
+    float* at = static_cast<float*>(const_cast<void*>(saved));
+    const float* begin = at;
+    long widest = d.C;
+    for (int l = 0; l <= d.L; ++l) {
+      h[l] = at;
+      const int width = l == 0 ? d.C : d.width[l - 1];
+      at += rounded(rows * width);
+      widest = std::max<long>(widest, width);
+    }
+    saved_bytes = sizeof(float) * static_cast<std::size_t>(at - begin);
+    at = static_cast<float*>(scratch);
+    begin = at;
+    held = at, at += rounded(rows * d.C);
+    g[0] = at, at += rounded(rows * widest);
+    g[1] = at, at += rounded(rows * widest);
+    op = at;
+    std::size_t bytes = saaf_scratch(context, saaf_of(d));
+    for (int l = 0; l < d.L; ++l) bytes = std::max(bytes, cafx::dense_scratch(context, layer(d, l)));
+    scratch_bytes = sizeof(float) * static_cast<std::size_t>(at - begin) + (d.use_saaf || bytes ? bytes : 0);
+  }
+  static DenseDims layer(const DnnSaafDims& d, int l) {
+    return {d.B * d.T, l == 0 ? d.C : d.width[l - 1], d.width[l], l + 1 < d.L ? d.activation : Activation::kIdentity};
+  }
+  static SaafDims saaf_of(const DnnSaafDims& d) {
+    SaafDims s = d.saaf;
+    s.B = d.B, s.T = d.T, s.C = d.C;
+    if (!d.use_saaf) s.S = 1, s.lo = -1.0f, s.hi = 1.0f, s.order = 2;
+    return s;
+  }
+  static std::size_t saaf_scratch(const Context& context, SaafDims s) { return cafx::saaf_scratch(context, s); }
+};
+
+}  // namespace
+
+std::size_t saved(const Context& context, const DnnSaafDims& d) {
+  return Buffers(context, d, nullptr, nullptr).saved_bytes;
+}
+
+std::size_t scratch(const Context& context, const DnnSaafDims& d) {
+  const Buffers at(context, d, nullptr, nullptr);
+  return at.saved_bytes + at.scratch_bytes;  // forward alone keeps its activations here
+}
+
+void forward(const Context& context, float* u, float* saved, const float* r, const float* z,
+             const std::int32_t* positions, const DnnSaafWeights& weights, float* scratch, const DnnSaafDims& d) {
+  const std::size_t saved_floats = Buffers(context, d, nullptr, nullptr).saved_bytes / sizeof(float);
+  const Buffers at(context, d, saved ? saved : scratch, saved ? scratch : scratch + saved_floats);
+  const PoolDims pool{d.B, d.T, d.C, d.P};
+  const long n = static_cast<long>(d.B) * d.T * d.C;
+  cafx::unpool_forward(context, at.held, z, positions, pool, d.unpool);
+  cafx::multiply_forward(context, at.h[0], at.held, r, n);
+  for (int l = 0; l < d.L; ++l) {
+    cafx::dense_forward(context, at.h[l + 1], at.h[l], weights.w[l], weights.bias[l], at.op, Buffers::layer(d, l));
+  }
+  if (d.use_saaf) {
+    cafx::saaf_forward(context, u, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op, Buffers::saaf_of(d));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(u, at.h[d.L], sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+  }
+}
+
+void backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
+              const float* saved, const float* r, const float* z, const std::int32_t* positions,
+              const DnnSaafWeights& weights, float* scratch, const DnnSaafDims& d) {
+  const Buffers at(context, d, saved, scratch);
+  const PoolDims pool{d.B, d.T, d.C, d.P};
+  const long n = static_cast<long>(d.B) * d.T * d.C;
+  float *g = at.g[0], *below = at.g[1];
+  if (d.use_saaf) {
+    cafx::saaf_backward(context, g, grads.dsaaf_v, grads.dsaaf_w, du, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op,
+                        Buffers::saaf_of(d));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(g, du, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+  }
+  for (int l = d.L - 1; l >= 0; --l) {
+    cafx::dense_backward(context, below, grads.dw[l], grads.dbias[l], g, at.h[l + 1], at.h[l], weights.w[l], at.op,
+                         Buffers::layer(d, l));
+    std::swap(g, below);
+  }
+  cafx::unpool_forward(context, at.held, z, positions, pool, d.unpool);
+  cafx::multiply_backward(context, below, dr, g, at.held, r, n);
+  cafx::unpool_backward(context, dz, below, positions, pool, d.unpool);
+}
+
+}  // namespace cafx::cuda::dnn_unfused
