@@ -311,7 +311,12 @@ int reproduce(const Arguments& args) {
                 {"seeds", seeds},
                 {"runs", hashes + " (preset and hash of config and recordings)"},
                 {"rendering", fmt::format("hop {} of measured and played notes", args.hop)}};
-  for (const Part& p : parts) page.spec += (page.spec.empty() ? "" : "\n") + p.text;
+  // As it was trained, where it is trained already: other settings of this call change nothing then.
+  for (const Part& p : parts) {
+    const fs::path trained = store.sweep(p.name) / "sweep.toml";
+    page.spec +=
+        (page.spec.empty() ? "" : "\n") + (args.report_only && fs::exists(trained) ? RunFolder::read(trained) : p.text);
+  }
   page.experiments = &experiments;
   page.claims = judge(experiments);
   page.hop = args.hop;

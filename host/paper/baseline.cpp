@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/base/error.h"
 
@@ -9,10 +10,12 @@ namespace cafx {
 
 namespace {
 
-constexpr int kTaps = 64, kLeft = 31, kKnots = 33, kUnknowns = 2 * kTaps + kKnots, kRounds = 14;
-constexpr std::size_t kRows = 16000;
-constexpr double kPull =
-    1e-5;  // towards the beginning, of the mean curvature: holds back what the notes do not tell, as out of their band
+constexpr int kTaps = 64, kLeft = 31, kKnots = 33, kUnknowns = 2 * kTaps + kKnots, kRounds = 4;
+constexpr std::pair<int, int> kBlocks[] = {{0, kTaps}, {kTaps, kTaps + kKnots}, {kTaps + kKnots, kUnknowns}};
+constexpr std::size_t kRows = 8000;
+// Of the mean curvature, from round to round: what the notes do not tell, as taps out of their band and the curve above their
+// levels, stays near its beginning and straight. The notes that are put aside say where to stop.
+constexpr double kHolds[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5};
 
 double knot(int i, double reach) {
   const double t = -1.0 + 2.0 * i / (kKnots - 1);
@@ -82,35 +85,50 @@ class Fit {
   explicit Fit(const std::vector<Baseline::Note>& notes) {
     std::size_t samples = 0;
     for (std::size_t i = 0; i < notes.size(); ++i) {
-      const bool aside = notes.size() >= 4 && i % 4 == 3;
-      (aside ? aside_ : notes_).push_back(notes[i]);
+      const bool aside = notes.size() >= 3 && i % 3 == 2;
+      (aside ? aside_ : notes_).push_back({notes[i].dry, notes[i].wet});
       if (!aside) samples += notes[i].dry->size();
     }
-    if (aside_.empty()) aside_ = notes_;
     stride_ = std::max<std::size_t>(1, samples / kRows);
+    if (aside_.empty()) aside_ = notes_;
+    weigh(notes_);
+    weigh(aside_);
   }
 
   std::vector<double> theta = std::vector<double>(kUnknowns, 0.0);  // h1, points, h2
   double reach = 1.0;
 
-  // The filter that is best where the rest is the identity.
-  std::vector<double> linear() const {
+  // The filter that is best where the rest is the identity; of several weights on its taps the one that is best on the notes
+  // that were put aside.
+  std::vector<double> linear() {
     std::vector<double> a(kTaps * kTaps, 0.0), b(kTaps, 0.0);
     for (const auto& note : notes_) {
       const auto padded = pad(*note.dry);
       for (std::size_t t = 0; t < note.dry->size(); t += stride_) {
         const double* x = &padded[t + kTaps - 1];  // x[-k] is what tap k sees
         for (int i = 0; i < kTaps; ++i) {
-          for (int j = 0; j <= i; ++j) a[static_cast<std::size_t>(i * kTaps + j)] += x[-i] * x[-j];
-          b[static_cast<std::size_t>(i)] += x[-i] * (*note.wet)[t];
+          for (int j = 0; j <= i; ++j) a[static_cast<std::size_t>(i * kTaps + j)] += note.weight * x[-i] * x[-j];
+          b[static_cast<std::size_t>(i)] += note.weight * x[-i] * (*note.wet)[t];
         }
       }
     }
     double trace = 0.0;
     for (int i = 0; i < kTaps; ++i) trace += a[static_cast<std::size_t>(i * kTaps + i)];
-    for (int i = 0; i < kTaps; ++i) a[static_cast<std::size_t>(i * kTaps + i)] += 1e-7 * trace / kTaps + 1e-30;
-    if (trace == 0.0 || !solve(a, b, kTaps)) return delta();
-    return b;
+    std::vector<double> best = delta();
+    if (trace == 0.0) return best;
+    double least = HUGE_VAL;
+    for (double ridge = 1e-7; ridge < 0.2; ridge *= 10.0) {
+      auto m = a, h = b;
+      for (int i = 0; i < kTaps; ++i) m[static_cast<std::size_t>(i * kTaps + i)] += ridge * trace / kTaps;
+      if (!solve(m, h, kTaps)) continue;
+      begin(delta(), h);
+      const double e = error(theta, true);
+      if (e < least) {
+        least = e;
+        best = h;
+      }
+    }
+    return best;
   }
   static std::vector<double> delta() {
     std::vector<double> h(kTaps, 0.0);
@@ -129,81 +147,162 @@ class Fit {
     for (int i = 0; i < kKnots; ++i) theta[static_cast<std::size_t>(kTaps + i)] = knot(i, reach);
   }
 
+  // Sum over notes of ESR, as far as the samples that are taken tell.
   double error(const std::vector<double>& p, bool aside = false) const {
     double sum = 0.0;
     for (const auto& note : aside ? aside_ : notes_) {
       auto v = filtered(p.data(), *note.dry);
       for (double& u : v) u = value(&p[kTaps], u, reach);
-      const auto y = filtered(&p[kTaps + kKnots], v);
-      for (std::size_t t = 0; t < y.size(); t += stride_) sum += (y[t] - (*note.wet)[t]) * (y[t] - (*note.wet)[t]);
+      const auto padded = pad(v);
+      const double* h2 = &p[kTaps + kKnots];
+      for (std::size_t t = 0; t < v.size(); t += stride_) {
+        const double* from = &padded[t + kTaps - 1];
+        double y = 0.0;
+        for (int k = 0; k < kTaps; ++k) y += h2[k] * from[-k];
+        sum += note.weight * (y - (*note.wet)[t]) * (y - (*note.wet)[t]);
+      }
     }
     return sum;
   }
 
-  // The error on the notes that were put aside, of the round that is best there.
+  // From strong holds to weak ones. The error on the notes that were put aside, of the round that is best there.
   double run() {
     const std::vector<double> start = theta;
-    std::vector<double> pull(kUnknowns, 0.0), best = theta;
-    const auto cost = [&](const std::vector<double>& p) {
-      double sum = error(p);
-      for (std::size_t i = 0; i < kUnknowns; ++i) sum += pull[i] * (p[i] - start[i]) * (p[i] - start[i]);
-      return sum;
-    };
-    double now = 0.0, damping = 1e-3, best_aside = error(theta, true);
-    for (int round = 0; round < kRounds; ++round) {
-      std::vector<double> a(static_cast<std::size_t>(kUnknowns) * kUnknowns, 0.0), b(kUnknowns, 0.0);
-      for (const auto& note : notes_) add(note, a, b);
-      if (round == 0) {
-        for (const auto& [from, to] :
-             {std::pair(0, kTaps), std::pair(kTaps, kTaps + kKnots), std::pair(kTaps + kKnots, kUnknowns)}) {
-          double sum = 0.0;
-          for (int i = from; i < to; ++i)
-            sum += a[static_cast<std::size_t>(i) * kUnknowns + static_cast<std::size_t>(i)];
-          for (int i = from; i < to; ++i) pull[static_cast<std::size_t>(i)] = kPull * sum / (to - from);
-        }
-        now = cost(theta);
-      }
-      for (std::size_t i = 0; i < kUnknowns; ++i) b[i] -= pull[i] * (theta[i] - start[i]);
-      bool better = false, over = false;
-      for (int attempt = 0; attempt < 6 && !better; ++attempt) {
-        auto m = a;
-        auto step = b;
-        for (std::size_t i = 0; i < kUnknowns; ++i)
-          m[i * kUnknowns + i] += damping * a[i * kUnknowns + i] + pull[i] + 1e-12;
-        if (solve(m, step, kUnknowns)) {
-          auto next = theta;
-          for (std::size_t i = 0; i < kUnknowns; ++i) next[i] += step[i];
-          const double e = cost(next);
-          if (e < now) {
-            better = true;
-            over = e > 0.9995 * now;
-            theta = next;
-            now = e;
+    std::vector<double> best = theta;
+    double damping = 1e-3, best_aside = error(theta, true);
+    std::vector<double> curvature;
+    for (const double hold : kHolds) {
+      for (int round = 0; round < kRounds; ++round) {
+        std::vector<double> a(static_cast<std::size_t>(kUnknowns) * kUnknowns, 0.0), b(kUnknowns, 0.0);
+        for (const auto& note : notes_) add(note, a, b);
+        if (curvature.empty()) curvature = curvature_of(a);
+        const auto cost = [&](const std::vector<double>& p) { return error(p) + held(p, start, curvature, hold); };
+        hold_back(a, b, start, curvature, hold);
+        const double now = cost(theta);
+        bool better = false, over = false;
+        for (int attempt = 0; attempt < 6 && !better; ++attempt) {
+          auto m = a;
+          auto step = b;
+          for (std::size_t i = 0; i < kUnknowns; ++i) m[i * kUnknowns + i] += damping * a[i * kUnknowns + i] + 1e-12;
+          if (solve(m, step, kUnknowns)) {
+            auto next = theta;
+            for (std::size_t i = 0; i < kUnknowns; ++i) next[i] += step[i];
+            const double e = cost(next);
+            if (e < now) {
+              better = true;
+              over = e > 0.999 * now;
+              theta = next;
+            }
           }
+          damping *= better ? 0.3 : 6.0;
         }
-        damping *= better ? 0.3 : 6.0;
+        if (!better) break;
+        const double aside = error(theta, true);
+        if (aside < best_aside) {
+          best_aside = aside;
+          best = theta;
+        }
+        if (over) break;
       }
-      if (!better) break;
-      const double aside = error(theta, true);
-      if (aside < best_aside) {
-        best_aside = aside;
-        best = theta;
-      }
-      if (over) break;
+      damping = std::min(damping, 1.0);
     }
     theta = best;
     return best_aside;
   }
 
  private:
-  static std::vector<double> pad(const std::vector<float>& x) {
-    std::vector<double> padded(x.size() + 2 * kTaps, 0.0);
-    std::copy(x.begin(), x.end(), padded.begin() + (kTaps - 1 - kLeft));
+  struct Weighed {
+    const std::vector<float>*dry, *wet;
+    double weight = 1.0;  // one over the energy of wet, so that a quiet note counts as a loud one
+  };
+
+  void weigh(std::vector<Weighed>& notes) const {
+    double mean = 0.0;
+    std::vector<double> energy;
+    for (const auto& n : notes) {
+      double sum = 0.0;
+      for (std::size_t t = 0; t < n.wet->size(); t += stride_) sum += static_cast<double>((*n.wet)[t]) * (*n.wet)[t];
+      energy.push_back(sum);
+      mean += sum / static_cast<double>(notes.size());
+    }
+    // What is all but silent tells nothing.
+    for (std::size_t i = 0; i < notes.size(); ++i) notes[i].weight = 1.0 / std::max(energy[i], 1e-4 * mean + 1e-30);
+  }
+
+  // Mean second derivative of taps, points and taps.
+  static std::vector<double> curvature_of(const std::vector<double>& a) {
+    std::vector<double> mean;
+    for (const auto& [from, to] : kBlocks) {
+      double sum = 0.0;
+      for (int i = from; i < to; ++i) sum += a[static_cast<std::size_t>(i) * kUnknowns + static_cast<std::size_t>(i)];
+      mean.push_back(sum / (to - from));
+    }
+    return mean;
+  }
+
+  // Where the curve bends at its knot i: points i-1, i and i+1 with these weights are zero on a straight line.
+  void bend(int i, double w[3]) const {
+    const double left = knot(i, reach) - knot(i - 1, reach), right = knot(i + 1, reach) - knot(i, reach);
+    w[0] = right / (left + right);
+    w[1] = -1.0;
+    w[2] = left / (left + right);
+  }
+
+  double held(const std::vector<double>& p, const std::vector<double>& start, const std::vector<double>& curvature,
+              double hold) const {
+    double sum = 0.0;
+    for (std::size_t block = 0; block < 3; ++block) {
+      for (int i = kBlocks[block].first; i < kBlocks[block].second; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        sum += pull(block, hold, curvature) * (p[at] - start[at]) * (p[at] - start[at]);
+      }
+    }
+    for (int i = 1; i + 1 < kKnots; ++i) {
+      double w[3], e = 0.0;
+      bend(i, w);
+      for (int k = 0; k < 3; ++k) e += w[k] * p[static_cast<std::size_t>(kTaps + i - 1 + k)];
+      sum += hold * curvature[1] * e * e;
+    }
+    return sum;
+  }
+
+  void hold_back(std::vector<double>& a, std::vector<double>& b, const std::vector<double>& start,
+                 const std::vector<double>& curvature, double hold) const {
+    for (std::size_t block = 0; block < 3; ++block) {
+      for (int i = kBlocks[block].first; i < kBlocks[block].second; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        a[at * kUnknowns + at] += pull(block, hold, curvature);
+        b[at] -= pull(block, hold, curvature) * (theta[at] - start[at]);
+      }
+    }
+    for (int i = 1; i + 1 < kKnots; ++i) {
+      double w[3], e = 0.0;
+      bend(i, w);
+      const auto first = static_cast<std::size_t>(kTaps + i - 1);
+      for (std::size_t k = 0; k < 3; ++k) e += w[k] * theta[first + k];
+      for (std::size_t k = 0; k < 3; ++k) {
+        for (std::size_t j = 0; j <= k; ++j)
+          a[(first + k) * kUnknowns + first + j] += hold * curvature[1] * w[k] * w[j];
+        b[first + k] -= hold * curvature[1] * w[k] * e;
+      }
+    }
+  }
+
+  // Towards the beginning. The curve is held by its bends, and only lightly to where it began.
+  static double pull(std::size_t block, double hold, const std::vector<double>& curvature) {
+    return (block == 1 ? 1e-3 : 1.0) * hold * curvature[block];
+  }
+
+  template <class Signal>
+  static std::vector<double> pad(const Signal& x) {
+    const std::size_t n = x.size();
+    std::vector<double> padded(n + 2 * kTaps, 0.0);
+    for (std::size_t t = 0; t < n; ++t) padded[t + kTaps - 1 - kLeft] = static_cast<double>(x[t]);
     return padded;
   }
 
   // Adds J'J and J'r of one note.
-  void add(const Baseline::Note& note, std::vector<double>& a, std::vector<double>& b) const {
+  void add(const Weighed& note, std::vector<double>& a, std::vector<double>& b) const {
     const std::vector<float>& x = *note.dry;
     const std::size_t n = x.size();
     const auto padded = pad(x);
@@ -237,7 +336,7 @@ class Fit {
       }
       const double r = (*note.wet)[t] - y[t];
       for (std::size_t i = 0; i < kUnknowns; ++i) {
-        const double p = row[i];
+        const double p = note.weight * row[i];
         if (p == 0.0) continue;
         double* to = &a[i * kUnknowns];
         for (std::size_t j = 0; j <= i; ++j) to[j] += p * row[j];
@@ -246,7 +345,7 @@ class Fit {
     }
   }
 
-  std::vector<Baseline::Note> notes_, aside_;  // fitted to; chosen by
+  std::vector<Weighed> notes_, aside_;  // fitted to; chosen by
   std::size_t stride_ = 1;
 };
 

@@ -17,7 +17,7 @@
 namespace cafx {
 
 // Raised whenever metrics, rendering, baseline or traits give other numbers.
-inline constexpr int kMeasured = 1;
+inline constexpr int kMeasured = 2;
 
 // A model on a set of notes.
 struct Measured {

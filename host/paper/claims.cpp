@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace cafx {
@@ -16,26 +17,32 @@ constexpr Published kPublished[] = {
 };
 
 struct Count {
-  int shown = 0, against = 0, all = 0;
-  std::vector<std::string> numbers;
-  void add(const Experiment& x, bool is_shown, bool is_against, const std::string& text) {
-    shown += is_shown;
-    against += is_against;
-    ++all;
-    numbers.push_back(fmt::format("{} ({}{}): {}{}", x.title(), x.preset, x.variant.empty() ? "" : ", " + x.variant,
-                                  text,
-                                  is_shown     ? ""
-                                  : is_against ? ", against"
-                                               : ", not enough"));
+  std::vector<Judged> models;
+  void add(const Experiment& x, bool is_shown, bool is_against, double key, const std::string& text) {
+    models.push_back({x.title(), x.preset + (x.variant.empty() ? "" : ", " + x.variant),
+                      is_shown     ? Verdict::kShown
+                      : is_against ? Verdict::kContradicted
+                                   : Verdict::kNotShown,
+                      key, text});
   }
-  Claim claim(const std::string& text, const std::string& rule) const {
+  Claim claim(const std::string& text, const std::string& rule) {
     Claim c{text, rule, Verdict::kNotTested, "No model of this run tells.", {}};
-    if (all == 0) return c;
-    c.verdict = shown == all                ? Verdict::kShown
+    if (models.empty()) return c;
+    const auto n = [&](Verdict v) {
+      return static_cast<std::size_t>(
+          std::count_if(models.begin(), models.end(), [&](const Judged& m) { return m.verdict == v; }));
+    };
+    const std::size_t shown = n(Verdict::kShown), against = n(Verdict::kContradicted);
+    c.verdict = shown == models.size()      ? Verdict::kShown
                 : against > 0 && shown == 0 ? Verdict::kContradicted
                                             : Verdict::kNotShown;
-    c.evidence = fmt::format("{} of {}", shown, all);
-    c.numbers = numbers;
+    c.evidence = fmt::format("shown for {} of {}", shown, models.size());
+    if (against > 0) c.evidence += fmt::format(", {} against", against);
+    // Best first; what is no number last.
+    std::stable_sort(models.begin(), models.end(), [](const Judged& a, const Judged& b) {
+      return a.key < b.key || (std::isnan(b.key) && !std::isnan(a.key));
+    });
+    c.models = models;
     return c;
   }
 };
@@ -71,7 +78,7 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       const Experiment& x = *one;
       if (x.effect.rfind(effect, 0) != 0) continue;
       const double own = x.own_mean().esr, baseline = x.mean(&StudyRun::baseline).esr, dry = x.mean(&StudyRun::dry).esr;
-      count.add(x, own < baseline && own < 0.1, !(own < dry),
+      count.add(x, own < baseline && own < 0.1, !(own < dry), own,
                 fmt::format("ESR {:.4f}, baseline {:.4f}, dry {:.3f}", own, baseline, dry));
     }
     claims.push_back(count.claim(
@@ -88,7 +95,7 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       const Experiment& x = *one;
       const double own = x.own_mean().*value, baseline = x.mean(&StudyRun::baseline).*value,
                    dry = x.mean(&StudyRun::dry).*value;
-      count.add(x, own < 1.0 && own < dry, !(own < dry),
+      count.add(x, own < 1.0 && own < dry, !(own < dry), own,
                 fmt::format("{:.2f} dB, baseline {:.2f}, dry {:.2f}", own, baseline, dry));
     }
     claims.push_back(count.claim(text, fmt::format("mean error of the level in the {} is under 1 dB and under the dry "
@@ -103,7 +110,8 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       const Experiment& x = *one;
       if (x.effect.rfind("EQ", 0) != 0 && x.effect.rfind("FxChain", 0) != 0) continue;
       const double own = x.own_mean().mfcc_cosine, dry = x.mean(&StudyRun::dry).mfcc_cosine;
-      count.add(x, own < 0.25 * dry, !(own < dry), fmt::format("MFCC cosine distance {:.4f}, dry {:.4f}", own, dry));
+      count.add(x, own < 0.25 * dry, !(own < dry), own / dry,
+                fmt::format("MFCC cosine distance {:.4f}, dry {:.4f}", own, dry));
     }
     claims.push_back(count.claim(
         "Filtering is captured.",
@@ -118,7 +126,7 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
                    dry = mean_over(x, which, &Metrics::esr, &OnNotes::dry);
       if (!x.runs[0].cross) continue;
       const double own = x.own_mean().esr;
-      count.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry),
+      count.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry), cross,
                 fmt::format("ESR {:.4f} on its instrument, {:.4f} on the other, dry {:.3f}", own, cross, dry));
     }
     claims.push_back(count.claim("Models generalise between guitar and bass.",

@@ -43,13 +43,15 @@ std::string tsv(const Figure& f) {
       }
     }
     for (const Series& s : p.series) {
-      text += fmt::format("{}# {}: {}\n# {}\t{}\n", first ? "" : "\n\n", p.axes.title, s.label, p.axes.x_label,
-                          p.axes.y_label);
+      const bool named = !s.names.empty();
+      text += fmt::format("{}# {}: {}\n# {}\t{}{}\n", first ? "" : "\n\n", p.axes.title, s.label, p.axes.x_label,
+                          p.axes.y_label, named ? "\tname" : "");
       first = false;
       bool gap = true;
       for (std::size_t i = 0; i < s.x.size(); ++i) {
         const bool shown = std::isfinite(s.x[i]) && std::isfinite(s.y[i]);
-        if (shown) text += fmt::format("{:.9g}\t{:.9g}\n", s.x[i], s.y[i]);
+        if (shown)
+          text += fmt::format("{:.9g}\t{:.9g}{}{}\n", s.x[i], s.y[i], named ? "\t" : "", named ? s.names.at(i) : "");
         if (!shown && !gap) text += "\n";  // one empty line: the line is broken
         gap = !shown;
       }
@@ -62,12 +64,13 @@ std::string tsv(const Figure& f) {
 std::string style_of(const Series& s) {
   static const char* const colours[] = {"#1f6feb", "#d1495b", "#23865f", "#7a5cc9"};
   const bool dash = s.css.find("dash") != std::string::npos, thin = s.css.find("thin") != std::string::npos;
-  const char letter = s.css.empty() ? 'a' : s.css.back();
-  const char* colour =
-      dash ? "#707780"
-           : colours[letter >= 'b' && letter <= 'd' && s.css.find("dots") == std::string::npos ? letter - 'a' : 0];
+  // The letter is a word of its own: "b", "dots c".
+  const std::string word = s.css.substr(s.css.find_last_of(' ') + 1);
+  const char letter = word.size() == 1 ? word[0] : 'a';
+  const char* colour = dash ? "#707780" : colours[letter >= 'b' && letter <= 'd' ? letter - 'a' : 0];
   if (s.css.rfind("dots", 0) == 0)
-    return fmt::format("with points pt 7 ps 0.25 lc rgb '{}'", s.css == "dots b" ? colours[1] : colours[0]);
+    return fmt::format("with points pt 7 ps {} lc rgb '{}'", s.css.find("big") != std::string::npos ? "0.6" : "0.25",
+                       colour);
   if (s.filled) return fmt::format("with filledcurves closed lc rgb '{}'", colour);
   return fmt::format("with lines lw {} dt {} lc rgb '{}'", thin ? "0.7" : "1.6", dash ? 2 : 1, colour);
 }

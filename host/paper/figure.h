@@ -25,14 +25,14 @@ struct Panel {
 };
 
 struct Figure {
-  std::string id;       // of its files: "waveshaping-guitar-distortion-2"
-  std::string title;    // "Figure 6: ..." where the paper has it
+  std::string id;  // of its files: "waveshaping-guitar-distortion-2"
+  std::string title;
   std::string caption;  // what is drawn, with units
   std::vector<Panel> panels;
 };
 
-// Writes FOLDER/ID.tsv and ID.gp for each, and by gnuplot ID.svg and ID.pdf. TSV: x and y, a block for each line, two empty
-// lines between blocks, the name in front of each. Returns a line that says what was left out and why; empty: nothing.
+// Writes FOLDER/ID.tsv and ID.gp for each, and by gnuplot ID.svg and ID.pdf. TSV: x, y and where points have names the name, a
+// block for each line, two empty lines between blocks, the line's name in front of each. Returns a line that says what was left out and why; empty: nothing.
 std::string write_figures(const std::vector<Figure>&, const std::filesystem::path& folder);
 
 }  // namespace cafx

@@ -21,6 +21,14 @@ std::string pill(Verdict v) {
   return fmt::format("<span class=\"pill {}\">{}</span>", css, to_string(v));
 }
 
+// "shown for 5 of 6; best: ..., worst: ...".
+std::string said(const Claim& c) {
+  if (c.models.empty()) return c.evidence;
+  const auto one = [](const Judged& m) { return m.model + " (" + m.preset + "): " + m.numbers; };
+  if (c.models.size() == 1) return one(c.models[0]);
+  return c.evidence + " models. Best: " + one(c.models.front()) + ". Worst: " + one(c.models.back()) + ".";
+}
+
 std::string drawn(const Figure& f) {
   std::string html = "<figure>";
   const bool many = f.panels.size() > 6;
@@ -209,7 +217,53 @@ std::string head(const std::string& title) {
       escape(title), page_style());
 }
 
+std::string result_pages_html(const PageInput& in) {
+  std::string html =
+      "<h2 id=\"pages\">The talk\u2019s result pages</h2><p class=\"quiet\">Each figure of the paper\u2019s results, "
+      "its axes, "
+      "and where it is here.</p><div class=\"scroll\"><table><tr><th>result page</th><th class=\"words\">axes</th><th "
+      "class=\"words\">here</th></tr>";
+  for (const ResultPage& p : result_pages(in)) {
+    std::string places;
+    for (const auto& place : p.places)
+      places += fmt::format("{}<a href=\"{}\">{}</a>", places.empty() ? "" : "<br>", place.link, escape(place.name));
+    html += fmt::format("<tr><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td></tr>", escape(p.what),
+                        escape(p.axes), places.empty() ? "not in this run" : places);
+  }
+  return html + "</table></div>";
+}
+
 }  // namespace
+
+std::vector<ResultPage> result_pages(const PageInput& in) {
+  std::vector<ResultPage> pages;
+  const auto figures = [&](const char* what, const char* axes, const std::string& begins) {
+    ResultPage page{what, axes, {}};
+    for (const Figure& f : in.figures) {
+      if (f.id.rfind(begins, 0) == 0) page.places.push_back({f.title, "#figure-" + f.id, "figures/" + f.id + ".svg"});
+    }
+    pages.push_back(page);
+  };
+  const auto signals = [&](const char* what, const char* effect, const char* instrument) {
+    ResultPage page{what, "amplitude over time; frequency over time; sound", {}};
+    for (const Experiment* x : main_experiments(*in.experiments)) {
+      if (x->effect.rfind(effect, 0) != 0 || x->instrument != instrument || x->split != "note") continue;
+      page.places.push_back({x->title() + ", preset " + x->preset,
+                             in.apart ? "pages/" + x->id() + ".html" : "#" + x->id(),
+                             "figures/waveform-" + x->id() + ".svg, figures/spectrogram-" + x->id() + ".svg"});
+    }
+    pages.push_back(page);
+  };
+  figures("Learned Conv1D filters", "amplitude over time, of each filter", "filters");
+  figures("Unsupervised model on a test note: X1, Z, reconstructed X1", "channel over time", "unsupervised");
+  signals("Distortion, bass: input, target, output", "Distortion", "bass");
+  signals("Overdrive, guitar: input, target, output", "Overdrive", "guitar");
+  signals("Amplifier emulation (EQ), guitar: input, target, output", "EQ", "guitar");
+  signals("FxChain, bass: input, target, output", "FxChain", "bass");
+  figures("Waveshaping of the three distortions and the three overdrives", "output over input amplitude",
+          "waveshaping-all");
+  return pages;
+}
 
 std::string experiment_html(const PageInput& in, const Experiment& x) {
   return head(x.title()) +
@@ -242,7 +296,8 @@ std::string page_html(const PageInput& in) {
   std::string html =
       head(in.title) + fmt::format(
                            "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">{}</p><nav><a "
-                           "href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#hear\">Hear and "
+                           "href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#pages\">Result "
+                           "pages</a><a href=\"#hear\">Hear and "
                            "see</a><a href=\"#learned\">What was learned</a><a href=\"#again\">Make it again</a></nav>",
                            escape(in.title), escape(in.lead));
   html += fmt::format(
@@ -252,16 +307,22 @@ std::string page_html(const PageInput& in) {
       shown, tested, runs, runs == 1 ? "model" : "models", seconds / 60.0, below_db(best), escape(best_name));
   html +=
       "<h2 id=\"claims\">The claims</h2><p class=\"quiet\">Each has a rule that a number decides, so that a run can "
-      "also fail it.</p>";
+      "also fail it. Shown: by every model that tells. Contradicted: some model speaks against it and none shows "
+      "it.</p>";
   for (const Claim& c : in.claims) {
-    html += fmt::format("<div class=\"claim\"><div>{}</div><div><b>{}</b>", pill(c.verdict), escape(c.text));
-    std::string list;
-    for (const std::string& n : c.numbers) list += "<li>" + escape(n) + "</li>";
-    constexpr std::size_t kOpen = 4;
-    if (c.numbers.size() > kOpen)
-      html += fmt::format("<details><summary>{} models</summary><ul>{}</ul></details>", escape(c.evidence), list);
-    else
-      html += list.empty() ? "<span class=\"quiet\">" + escape(c.evidence) + "</span>" : "<ul>" + list + "</ul>";
+    html += fmt::format("<div class=\"claim\"><div>{}</div><div><b>{}</b><p class=\"quiet\">{}</p>", pill(c.verdict),
+                        escape(c.text), escape(said(c)));
+    if (c.models.size() > 1) {
+      html += fmt::format(
+          "<details><summary>all {} models</summary><div class=\"scroll\"><table><tr><th>model</th><th "
+          "class=\"words\">preset</th><th class=\"words\">verdict</th><th class=\"words\">numbers</th></tr>",
+          c.models.size());
+      for (const Judged& m : c.models)
+        html += fmt::format(
+            "<tr><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td></tr>",
+            escape(m.model), escape(m.preset), pill(m.verdict), escape(m.numbers));
+      html += "</table></div></details>";
+    }
     html += fmt::format("<details><summary>the rule</summary>{}</details></div></div>", escape(c.rule));
   }
   html +=
@@ -276,7 +337,7 @@ std::string page_html(const PageInput& in) {
           "measured from 24 kbit/s copies, of other recordings: for orientation.</p>",
           in.hop, runs > static_cast<int>(all.size()) ? "seeds" : "notes");
   for (const Table& t : tables) html += to_html(t);
-  html += "<h2 id=\"hear\">Hear and see</h2>";
+  html += result_pages_html(in) + "<h2 id=\"hear\">Hear and see</h2>";
   if (in.apart) {
     html +=
         "<p class=\"quiet\">Each on a page of its own, in the folder pages beside this one.</p><ul class=\"pages\">";
@@ -288,7 +349,7 @@ std::string page_html(const PageInput& in) {
     for (const Experiment& x : all) html += section(in, x);
   }
   html += "<h2 id=\"learned\">What was learned</h2>";
-  for (const Figure& f : in.figures) html += "<div class=\"note\">" + drawn(f) + "</div>";
+  for (const Figure& f : in.figures) html += "<div class=\"note\" id=\"figure-" + f.id + "\">" + drawn(f) + "</div>";
   html += "<h2 id=\"again\">Make it again</h2><pre>";
   for (const std::string& c : in.commands) html += escape(c) + "\n";
   html += "</pre><dl>";
@@ -311,15 +372,22 @@ std::string page_html(const PageInput& in) {
 
 std::string tables_markdown(const PageInput& in) {
   const std::vector<Experiment>& all = *in.experiments;
-  std::string md =
-      "# " + in.title + "\n\n" + in.lead + "\n\n## Claims\n\n| claim | verdict | evidence |\n| --- | --- | --- |\n";
-  for (const Claim& c : in.claims) {
-    std::string numbers;
-    for (const std::string& n : c.numbers) numbers += (numbers.empty() ? ": " : "; ") + n;
-    md += fmt::format("| {} | **{}** | {}{} |\n", c.text, to_string(c.verdict), c.evidence, numbers);
-  }
-  md += "\nRules:\n\n";
+  std::string md = "# " + in.title + "\n\n" + in.lead + "\n\n## Claims\n\n| claim | verdict | |\n| --- | --- | --- |\n";
+  for (const Claim& c : in.claims) md += fmt::format("| {} | **{}** | {} |\n", c.text, to_string(c.verdict), said(c));
+  md +=
+      "\nShown: by every model that tells. Contradicted: some model speaks against it and none shows it. Rules for one "
+      "model:\n\n";
   for (const Claim& c : in.claims) md += fmt::format("- {} {}.\n", c.text, c.rule);
+  for (const Claim& c : in.claims) {
+    if (c.models.size() < 2) continue;
+    md += fmt::format(
+        "\n<details><summary>{} Its {} models</summary>\n\n| model | preset | verdict | numbers |\n| --- | --- | --- | "
+        "--- |\n",
+        c.text, c.models.size());
+    for (const Judged& m : c.models)
+      md += fmt::format("| {} | {} | {} | {} |\n", m.model, m.preset, to_string(m.verdict), m.numbers);
+    md += "\n</details>\n";
+  }
   md += "\n## Test notes\n\n| model |";
   std::string rule = "| --- |";
   for (const MetricName& m : kMetricNames) {
@@ -340,6 +408,12 @@ std::string tables_markdown(const PageInput& in) {
     }
   }
   for (const Table& t : comparison_tables(all)) md += to_markdown(t);
+  md += "\n## The talk's result pages\n\n| result page | axes | here |\n| --- | --- | --- |\n";
+  for (const ResultPage& p : result_pages(in)) {
+    std::string places;
+    for (const auto& place : p.places) places += (places.empty() ? "" : ", ") + place.file;
+    md += fmt::format("| {} | {} | {} |\n", p.what, p.axes, places.empty() ? "not in this run" : places);
+  }
   md += "\n## Made by\n\n";
   for (const std::string& c : in.commands) md += "    " + c + "\n";
   md += "\n| what | value |\n| --- | --- |\n";

@@ -24,6 +24,17 @@ struct PageInput {
   bool apart = false;  // sounds and pictures of each experiment on a page of its own: pages/ID.html
 };
 
+// A result page of the talk: its axes, and where this report has it. The paper's own captions and numbers are not known here, so
+// its figures are told by these pages.
+struct ResultPage {
+  std::string what, axes;
+  struct Place {
+    std::string name, link, file;  // link: in the page; file: beside Markdown, "figures/filters.svg"
+  };
+  std::vector<Place> places;  // none: this run does not have it
+};
+std::vector<ResultPage> result_pages(const PageInput&);
+
 // No script, nothing loaded from elsewhere; phone and desktop, light and dark.
 std::string page_html(const PageInput&);
 std::string experiment_html(const PageInput&, const Experiment&);

@@ -56,8 +56,8 @@ std::vector<double> correlate(const std::vector<double>& x, const float* w, int 
 Panel waveshaping(const Experiment& x) {
   Panel shape;
   shape.axes.title = "waveshaping";
-  shape.axes.x_label = "sample of the dry signal";
-  shape.axes.y_label = "sample of the wet signal";
+  shape.axes.x_label = "input amplitude";
+  shape.axes.y_label = "output amplitude";
   shape.axes.height = 280;
   shape.series = {scatter("target", "dots", x.target_in, x.target_out),
                   scatter("model", "dots b", x.target_in, x.model_out),
@@ -79,8 +79,8 @@ Figure filters(const CafxModel& m, const std::string& whose) {
     p.series = {s};
     f.panels.push_back(p);
   }
-  f.caption = fmt::format("{} of {} filters of {} taps ({:.1f} ms), each to its own scale; {}.", n, c.filters, c.taps,
-                          1e3 * c.taps / c.sample_rate, whose);
+  f.caption = fmt::format("Amplitude over time, {} of {} filters of {} taps ({:.1f} ms), each to its own scale; {}.", n,
+                          c.filters, c.taps, 1e3 * c.taps / c.sample_rate, whose);
   return f;
 }
 
@@ -163,11 +163,11 @@ std::vector<Figure> waveshaping_sheets(const std::vector<Experiment>& all) {
     const std::string id = "waveshaping-all-" + x->preset + "-" + x->instrument.substr(0, x->instrument.find(' '));
     auto at = std::find_if(sheets.begin(), sheets.end(), [&](const Figure& f) { return f.id == id; });
     if (at == sheets.end()) {
-      sheets.push_back(
-          {id,
-           "Waveshaping, " + x->instrument + ", preset " + x->preset,
-           "Wet against dry samples of the test notes, target and model, and the model's answer to a sine.",
-           {}});
+      sheets.push_back({id,
+                        "Waveshaping, " + x->instrument + ", preset " + x->preset,
+                        "Output over input amplitude: samples of the test notes, target and model, and the model's "
+                        "answer to a sine.",
+                        {}});
       at = sheets.end() - 1;
     }
     Panel p = waveshaping(*x);
@@ -253,29 +253,59 @@ Figure learning(const std::vector<Experiment>& all) {
   return f;
 }
 
-Figure pitch(const std::vector<Experiment>& all) {
-  Figure f{"pitch", "Error against pitch", "ESR of each test note against its pitch; first seed of each model.", {}};
-  Panel p;
-  p.axes.title = "ESR against pitch";
-  p.axes.x_label = "MIDI note";
-  p.axes.y_label = "ESR";
-  p.axes.log_y = true;
-  for (const Experiment* one : main_experiments(all)) {
-    const Experiment& x = *one;
-    std::vector<double> note, esr;
-    for (const NoteResult& r : x.runs[0].own.notes) {
-      const auto name = parse_idmt_name(std::filesystem::path(r.dry_file).stem().string());
-      if (!name) continue;
-      note.push_back(name->midi_note);
-      esr.push_back(r.model.esr);
-    }
-    if (!note.empty())
-      p.series.push_back(scatter(
-          x.title(),
-          std::string("dots big") + (p.series.size() % 4 ? std::string(" ") + kLetters[p.series.size() % 4] : ""), note,
-          esr));
+// The kinds of effects, in the order of their colours.
+const char* const kKinds[] = {"Distortion", "Overdrive", "EQ", "FxChain"};
+
+// Models of one preset and instrument, which share their test notes: what stands in one picture.
+struct Shelf {
+  std::string preset, instrument;
+  std::vector<const Experiment*> experiments;
+};
+
+std::vector<Shelf> shelves(const std::vector<Experiment>& all) {
+  std::vector<Shelf> found;
+  for (const Experiment* x : main_experiments(all)) {
+    const std::string instrument = x->instrument + (x->split == "instrument" ? ", split by instrument" : "");
+    auto at = std::find_if(found.begin(), found.end(),
+                           [&](const Shelf& s) { return s.preset == x->preset && s.instrument == instrument; });
+    if (at == found.end()) at = found.insert(found.end(), {x->preset, instrument, {}});
+    at->experiments.push_back(x);
   }
-  if (!p.series.empty()) f.panels.push_back(p);
+  return found;
+}
+
+std::string named_after(const std::string& what, const Shelf& s) {
+  std::string id = what + "-" + s.preset + "-" + s.instrument;
+  std::replace(id.begin(), id.end(), ' ', '-');
+  std::erase(id, ',');
+  return id;
+}
+
+Figure by_pitch(const std::vector<Experiment>& all) {
+  Figure f{"pitch", "Error against pitch", "ESR of each test note against its pitch; first seed of each model.", {}};
+  for (const Shelf& shelf : shelves(all)) {
+    if (f.panels.size() == 6) break;
+    Panel p;
+    p.axes.title = shelf.instrument + ", preset " + shelf.preset;
+    p.axes.x_label = "MIDI note";
+    p.axes.y_label = "ESR";
+    p.axes.log_y = true;
+    for (std::size_t kind = 0; kind < std::size(kKinds); ++kind) {
+      std::vector<double> note, esr;
+      for (const Experiment* x : shelf.experiments) {
+        if (x->effect.rfind(kKinds[kind], 0) != 0) continue;
+        for (const NoteResult& r : x->runs[0].own.notes) {
+          const auto name = parse_idmt_name(std::filesystem::path(r.dry_file).stem().string());
+          if (!name) continue;
+          note.push_back(name->midi_note);
+          esr.push_back(r.model.esr);
+        }
+      }
+      if (!note.empty())
+        p.series.push_back(scatter(kKinds[kind], std::string("dots big ") + kLetters[kind], note, esr));
+    }
+    if (!p.series.empty()) f.panels.push_back(p);
+  }
   return f;
 }
 
@@ -411,7 +441,7 @@ std::vector<Figure> note_figures(const Experiment& x) {
     Panel p;
     p.axes.title = s.name;
     p.axes.x_label = "time, s";
-    p.axes.y_label = "kHz";
+    p.axes.y_label = "frequency, kHz";
     p.axes.x = {0.0, static_cast<double>(s.y->size()) / rate};
     p.axes.y = {0.0, 0.5e-3 * rate};
     p.map.plain = true;
@@ -435,6 +465,42 @@ std::vector<Figure> note_figures(const Experiment& x) {
   return all;
 }
 
+std::vector<Figure> note_error_figures(const std::vector<Experiment>& all) {
+  std::vector<Figure> figures;
+  for (const Shelf& shelf : shelves(all)) {
+    Figure f{named_after("notes", shelf),
+             "Error against note, " + shelf.instrument + ", preset " + shelf.preset,
+             "ESR of each test note, each model's own order from the easiest to the hardest; first seed. A line that "
+             "rises at its right end alone has a mean that one note makes. Names of the notes: in the TSV.",
+             {}};
+    for (const char* kind : kKinds) {
+      Panel p;
+      p.axes.title = kind;
+      p.axes.x_label = "test note, by its error";
+      p.axes.y_label = "ESR";
+      p.axes.log_y = true;
+      p.axes.height = 220;
+      for (const Experiment* x : shelf.experiments) {
+        if (x->effect.rfind(kind, 0) != 0) continue;
+        std::vector<const NoteResult*> notes;
+        for (const NoteResult& r : x->runs[0].own.notes) notes.push_back(&r);
+        std::stable_sort(notes.begin(), notes.end(),
+                         [](const NoteResult* a, const NoteResult* b) { return a->model.esr < b->model.esr; });
+        Series s{x->effect + (x->variant.empty() ? "" : ", " + x->variant), kLetters[p.series.size() % 4], {}, {}};
+        for (const NoteResult* r : notes) {
+          s.x.push_back(static_cast<double>(s.x.size() + 1));
+          s.y.push_back(r->model.esr);
+          s.names.push_back(r->note);
+        }
+        if (!s.x.empty()) p.series.push_back(s);
+      }
+      if (!p.series.empty()) f.panels.push_back(p);
+    }
+    figures.push_back(f);
+  }
+  return figures;
+}
+
 std::vector<Figure> learned_figures(const std::vector<Experiment>& all,
                                     const std::vector<std::unique_ptr<CafxModel>>& models, CafxModel* pretrained,
                                     const std::vector<float>& note, const Context& context) {
@@ -446,7 +512,8 @@ std::vector<Figure> learned_figures(const std::vector<Experiment>& all,
   for (Figure& sheet : waveshaping_sheets(all)) figures.push_back(std::move(sheet));
   figures.push_back(saaf_curves(all, models));
   figures.push_back(learning(all));
-  figures.push_back(pitch(all));
+  for (Figure& f : note_error_figures(all)) figures.push_back(std::move(f));
+  figures.push_back(by_pitch(all));
   figures.erase(std::remove_if(figures.begin(), figures.end(), [](const Figure& f) { return f.panels.empty(); }),
                 figures.end());
   return figures;

@@ -1,4 +1,4 @@
-// host/paper/paper_figures.h -- the figures of a study, those of the paper's result pages among them.
+// host/paper/paper_figures.h -- the figures of a study, those of the talk's result pages among them.
 #pragma once
 
 #include <vector>
@@ -12,8 +12,11 @@ namespace cafx {
 std::vector<Figure> device_figures(const Experiment&);
 // Input, target and output of the note that is shown, as waveforms and spectrograms: for disk, the page draws its own.
 std::vector<Figure> note_figures(const Experiment&);
-// Waveshaping of all distortions and overdrives side by side, filters, an unsupervised model at work (`pretrained` and one frame of `note`; null: left out), SAAF curves, learning
-// curves, error against pitch.
+// ESR of each test note, in the order of the error: one figure for each preset and instrument, a panel for each kind of effect, a
+// line for each of its settings.
+std::vector<Figure> note_error_figures(const std::vector<Experiment>&);
+// Waveshaping of all distortions and overdrives side by side, filters, an unsupervised model at work (`pretrained` and one frame of
+// `note`; null: left out), SAAF curves, learning curves, error against note and against pitch.
 std::vector<Figure> learned_figures(const std::vector<Experiment>&, const std::vector<std::unique_ptr<CafxModel>>&,
                                     CafxModel* pretrained, const std::vector<float>& note, const Context&);
 

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kFitNotes = 8;  // that the baseline is fitted to: evenly taken from the training notes
+constexpr std::size_t kFitNotes = 24;  // that the baseline is fitted to: evenly taken from the training notes
 
 struct Loaded {
   Dataset data;

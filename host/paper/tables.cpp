@@ -144,6 +144,65 @@ Table unheard_table(const std::vector<Experiment>& all) {
   return t;
 }
 
+// Each effect and instrument with the presets side by side.
+Table preset_table(const std::vector<Experiment>& all) {
+  Table t{
+      "presets",
+      "The presets side by side",
+      "The same notes kept for the test. Mean over test notes and seeds, and over how many seeds; the preset with the "
+      "smaller ESR is named where they differ by more than a tenth.",
+      {"effect and instrument"},
+      {}};
+  std::vector<std::string> presets;
+  const auto main = main_experiments(all);
+  for (const Experiment* x : main) {
+    if (std::find(presets.begin(), presets.end(), x->preset) == presets.end()) presets.push_back(x->preset);
+  }
+  std::sort(presets.begin(), presets.end());
+  struct Column {
+    const char* name;
+    double Metrics::*value;
+  };
+  constexpr Column kColumns[] = {{"ESR", &Metrics::esr},
+                                 {"MAE", &Metrics::mae},
+                                 {"MFCC cosine", &Metrics::mfcc_cosine},
+                                 {"MR-STFT", &Metrics::mr_stft},
+                                 {"attack, dB", &Metrics::attack_db},
+                                 {"decay, dB", &Metrics::decay_db}};
+  for (const Column& c : kColumns) {
+    for (const std::string& p : presets) t.head.push_back(std::string(c.name) + ": " + p);
+  }
+  for (const std::string& p : presets) t.head.push_back("seeds: " + p);
+  t.head.insert(t.head.end(), {"better by ESR", "ESR: fitted baseline", "ESR: dry"});
+  std::set<std::string> done;
+  for (const Experiment* x : main) {
+    if (!done.insert(x->title()).second) continue;
+    std::vector<const Experiment*> row(presets.size(), nullptr);
+    for (const Experiment* y : main) {
+      if (y->title() != x->title() || y->variant != x->variant) continue;
+      row[static_cast<std::size_t>(std::find(presets.begin(), presets.end(), y->preset) - presets.begin())] = y;
+    }
+    if (presets.size() < 2 || std::count(row.begin(), row.end(), nullptr) > 0) continue;
+    std::vector<std::string> cells{x->title()};
+    for (const Column& c : kColumns) {
+      for (const Experiment* y : row) cells.push_back(number_text(y->own_mean().*c.value));
+    }
+    for (const Experiment* y : row) cells.push_back(std::to_string(y->runs.size()));
+    const auto best = std::min_element(row.begin(), row.end(), [](const Experiment* a, const Experiment* b) {
+      return a->own_mean().esr < b->own_mean().esr;
+    });
+    double second = HUGE_VAL;
+    for (auto other = row.begin(); other != row.end(); ++other) {
+      if (other != best) second = std::min(second, (*other)->own_mean().esr);
+    }
+    cells.push_back(second > 1.1 * (*best)->own_mean().esr ? (*best)->preset : "within a tenth");
+    cells.push_back(number_text(x->mean(&StudyRun::baseline).esr));
+    cells.push_back(number_text(x->mean(&StudyRun::dry).esr));
+    t.rows.push_back(std::move(cells));
+  }
+  return t;
+}
+
 // One table for each preset whose settings were varied.
 std::vector<Table> ablation_tables(const std::vector<Experiment>& all) {
   std::map<std::string, std::vector<const Experiment*>> of;  // by preset
@@ -209,7 +268,7 @@ std::string number_text(double v) {
 double below_db(double esr) { return esr > 0.0 ? -10.0 * std::log10(esr) : 99.0; }
 
 std::vector<Table> comparison_tables(const std::vector<Experiment>& all) {
-  std::vector<Table> tables{cross_table(all), both_table(all), split_table(all), unheard_table(all)};
+  std::vector<Table> tables{preset_table(all), cross_table(all), both_table(all), split_table(all), unheard_table(all)};
   for (Table& t : ablation_tables(all)) tables.push_back(std::move(t));
   std::erase_if(tables, [](const Table& t) { return t.rows.empty(); });
   return tables;

@@ -12,7 +12,8 @@ namespace cafx {
 struct Series {
   std::string label, css;  // css: class of the line
   std::vector<double> x, y;
-  bool filled = false;  // a closed outline, for envelopes
+  bool filled = false;                  // a closed outline, for envelopes
+  std::vector<std::string> names = {};  // of the points, for the data on disk; empty: none
 };
 
 struct Mark {

@@ -1,6 +1,7 @@
 // The parts of `cafx reproduce`: baseline, a device's traits, claims, figures.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,8 @@
 #include "host/paper/claims.h"
 #include "host/paper/figure.h"
 #include "host/paper/measure.h"
+#include "host/paper/page.h"
+#include "host/paper/paper_figures.h"
 #include "host/paper/tables.h"
 #include "kernels/base/error.h"
 #include "tests/temporary_folder.h"
@@ -71,6 +74,56 @@ TEST(Baseline, ADelayLongerThanItsTapsIsBeyondIt) {
             0.1);
 }
 
+// A tone that decays, alone or with noise.
+std::vector<float> tone(double hz, double peak, double noise, unsigned seed) {
+  auto x = note(hz, seed);
+  const auto tone_only = [&](std::size_t i) {
+    const double t = static_cast<double>(i) / 16000.0;
+    return std::exp(-2.0 * t) * 0.4 * std::sin(2.0 * M_PI * hz * t);
+  };
+  for (std::size_t i = 0; i < x.size(); ++i)
+    x[i] = static_cast<float>(peak / 0.4 * (tone_only(i) + noise * (x[i] - tone_only(i))));
+  return x;
+}
+
+double esr_of_other(const std::vector<std::vector<float>>& fitted_to, const std::vector<float>& other,
+                    std::vector<float> (*device)(const std::vector<float>&)) {
+  std::vector<std::vector<float>> wet;
+  for (const auto& x : fitted_to) wet.push_back(device(x));
+  std::vector<Baseline::Note> notes;
+  for (std::size_t i = 0; i < wet.size(); ++i) notes.push_back({&fitted_to[i], &wet[i]});
+  const auto target = device(other);
+  return error_metrics(target.data(), Baseline(notes)(other).data(), target.size()).esr;
+}
+
+// What the notes do not tell must not become anything at all: frequencies that they all but lack, levels above theirs.
+TEST(Baseline, OutsideOfItsNotesItIsNotWild) {
+  const auto device = [](const std::vector<float>& x) {
+    auto y = filtered(shaped(x));
+    double slow = 0.0;  // a pole, which its taps do not hold
+    for (float& v : y) v = static_cast<float>(slow = 0.985 * slow + 0.1 * v);
+    return y;
+  };
+  std::vector<std::vector<float>> narrow, quiet;
+  for (unsigned i = 0; i < 6; ++i) narrow.push_back(tone(80.0 + 20.0 * i, 0.4, 1e-3, i + 1));
+  for (unsigned i = 0; i < 6; ++i) quiet.push_back(tone(80.0 + 20.0 * i, 0.1, 1.0, i + 1));
+  EXPECT_LT(esr_of_other(narrow, tone(130, 0.4, 1.0, 9), device), 1.0);
+  EXPECT_LT(esr_of_other(quiet, tone(130, 0.4, 1.0, 9), [](const std::vector<float>& x) { return shaped(x); }), 1.0);
+}
+
+// Two devices in one: a loud note's error must not drown a quiet one's.
+TEST(Baseline, AQuietNoteCountsAsALoudOne) {
+  const auto device = [](const std::vector<float>& x) {
+    const bool loud = *std::max_element(x.begin(), x.end()) > 0.1f;
+    auto y = x;
+    for (std::size_t i = 0; i < x.size(); ++i) y[i] = loud ? (i >= 400 ? x[i - 400] : 0.0f) : 0.5f * x[i];
+    return y;
+  };
+  std::vector<std::vector<float>> notes;
+  for (unsigned i = 0; i < 6; ++i) notes.push_back(tone(80.0 + 20.0 * i, i % 2 ? 0.4 : 0.01, 1.0, i + 1));
+  EXPECT_LT(esr_of_other(notes, tone(130, 0.01, 1.0, 9), device), 0.04);
+}
+
 TEST(Baseline, SilenceIsTheIdentity) {
   const std::vector<float> silence(4000, 0.0f), x = note(100, 4);
   const std::vector<Baseline::Note> only = {{&silence, &silence}};
@@ -124,6 +177,7 @@ Experiment experiment(const char* effect, double own, double baseline, double dr
   x.instrument = "guitar";
   x.effect = effect;
   x.preset = "default";
+  x.split = "note";
   StudyRun r;
   r.own.mean.esr = own;
   r.own.mean.attack_db = 0.5;
@@ -153,6 +207,54 @@ TEST(Claims, NumbersDecide) {
             Verdict::kNotTested);
   ASSERT_NE(published("FxChain 2"), nullptr);
   EXPECT_EQ(published("Tremolo 1"), nullptr);
+}
+
+TEST(Claims, EveryModelIsToldBestFirst) {
+  std::vector<Experiment> all = {
+      experiment("Distortion 1", 0.06, 0.05, 0.9), experiment("Distortion 2", 0.02, 0.05, 0.9),
+      experiment("Distortion 3", std::nan(""), 0.05, 0.9), experiment("EQ 1", 0.001, 0.05, 0.9)};
+  Claim c = judge(all)[0];
+  EXPECT_EQ(c.verdict, Verdict::kNotShown);
+  EXPECT_EQ(c.evidence, "shown for 1 of 3, 1 against");
+  ASSERT_EQ(c.models.size(), 3u);
+  EXPECT_EQ(c.models[0].model, "Distortion 2, guitar");
+  EXPECT_EQ(c.models[0].verdict, Verdict::kShown);
+  EXPECT_EQ(c.models[1].verdict, Verdict::kNotShown);
+  EXPECT_EQ(c.models[2].verdict, Verdict::kContradicted);
+  PageInput page;
+  page.title = "a title";
+  page.experiments = &all;
+  page.claims = {c};
+  const std::string md = tables_markdown(page), html = page_html(page);
+  // The cell has best and worst alone, all stand below.
+  const std::string cell = md.substr(md.find("| The network models distortion."), 400);
+  const std::string line = cell.substr(0, cell.find('\n'));
+  EXPECT_NE(line.find("shown for 1 of 3, 1 against models. Best: Distortion 2, guitar"), std::string::npos) << line;
+  EXPECT_EQ(line.find("Distortion 1"), std::string::npos) << line;
+  EXPECT_NE(md.find("| Distortion 1, guitar | default | not shown | ESR 0.0600"), std::string::npos);
+  EXPECT_NE(html.find("<summary>all 3 models</summary>"), std::string::npos);
+}
+
+TEST(ResultPages, SayWhereTheyAreAndWhatIsMissing) {
+  std::vector<Experiment> all = {experiment("Overdrive 1", 0.02, 0.05, 0.9),
+                                 experiment("Distortion 2", 0.02, 0.05, 0.9)};
+  PageInput page;
+  page.experiments = &all;
+  page.figures = {{"filters", "Learned Conv1D filters", "", {}}};
+  const auto pages = result_pages(page);
+  ASSERT_EQ(pages.size(), 7u);
+  ASSERT_EQ(pages[0].places.size(), 1u);
+  EXPECT_EQ(pages[0].places[0].link, "#figure-filters");
+  EXPECT_TRUE(pages[2].places.empty());  // distortion, but of a guitar
+  ASSERT_EQ(pages[3].places.size(), 1u);
+  EXPECT_EQ(pages[3].places[0].link, "#default-guitar-overdrive-1");
+  page.apart = true;
+  EXPECT_EQ(result_pages(page)[3].places[0].link, "pages/default-guitar-overdrive-1.html");
+  EXPECT_NE(
+      tables_markdown(page).find("Distortion, bass: input, target, output | amplitude over time; frequency over time; "
+                                 "sound | not in this run |"),
+      std::string::npos);
+  EXPECT_NE(page_html(page).find("id=\"figure-filters\""), std::string::npos);
 }
 
 TEST(MeasureCache, GivesBackWhatItWasGiven) {
@@ -250,6 +352,56 @@ TEST(Tables, AreThereWhereRunsFillThem) {
   EXPECT_NE(to_markdown(tables[1]).find("| \u2003activation tanh | 0.100"), std::string::npos);
   // The main tables and the claims leave variants out.
   EXPECT_EQ(main_experiments({guitar, tanh}).size(), 1u);
+}
+
+TEST(Tables, PresetsStandSideBySide) {
+  Experiment one = experiment("EQ 1", 0.04, 0.05, 0.9), paper = experiment("EQ 1", 0.02, 0.05, 0.9),
+             alone = experiment("EQ 2", 0.01, 0.05, 0.9), varied = one;
+  paper.preset = "paper";
+  varied.variant = "activation tanh";
+  const auto tables = comparison_tables({one, paper, alone, varied});
+  ASSERT_EQ(tables[0].id, "presets");
+  ASSERT_EQ(tables[0].rows.size(), 1u);
+  const auto& row = tables[0].rows[0];
+  ASSERT_EQ(row.size(), tables[0].head.size());
+  EXPECT_EQ(tables[0].head[1], "ESR: default");
+  EXPECT_EQ(row[1], "0.0400");
+  EXPECT_EQ(tables[0].head[2], "ESR: paper");
+  EXPECT_EQ(row[2], "0.0200");
+  EXPECT_EQ(row[row.size() - 3], "paper");
+  EXPECT_EQ(row.back(), "0.900");
+}
+
+TEST(Figures, ErrorAgainstNoteIsInTheOrderOfTheError) {
+  Experiment x = experiment("Overdrive 1", 0.02, 0.05, 0.9), y = experiment("EQ 2", 0.02, 0.05, 0.9), bass = x;
+  for (const auto& [name, esr] :
+       {std::pair("G61-40100", 0.3), std::pair("G63-41101", 0.1), std::pair("G71-50300", 0.2)}) {
+    NoteResult r;
+    r.note = name;
+    r.model.esr = esr;
+    x.runs[0].own.notes.push_back(r);
+  }
+  y.runs[0].own.notes = x.runs[0].own.notes;
+  bass.instrument = "bass";
+  const auto figures = note_error_figures({x, y, bass});
+  ASSERT_EQ(figures.size(), 2u);
+  EXPECT_EQ(figures[0].id, "notes-default-guitar");
+  EXPECT_TRUE(figures[1].panels.empty());  // no notes
+  ASSERT_EQ(figures[0].panels.size(), 2u);
+  EXPECT_EQ(figures[0].panels[0].axes.title, "Overdrive");
+  const Series& s = figures[0].panels[0].series.at(0);
+  EXPECT_EQ(s.label, "Overdrive 1");
+  EXPECT_EQ(s.x, (std::vector<double>{1, 2, 3}));
+  EXPECT_EQ(s.y, (std::vector<double>{0.1, 0.2, 0.3}));
+  EXPECT_EQ(s.names, (std::vector<std::string>{"G63-41101", "G71-50300", "G61-40100"}));
+  const TemporaryFolder folder;
+  write_figures({figures[0]}, folder.path());
+  std::ifstream in(folder.path() / "notes-default-guitar.tsv");
+  std::stringstream text;
+  text << in.rdbuf();
+  EXPECT_NE(text.str().find("# Overdrive: Overdrive 1\n# test note, by its error\tESR\tname\n1\t0.1\tG63-41101\n"),
+            std::string::npos)
+      << text.str();
 }
 
 TEST(Figures, DataScriptAndPicturesLieBesideEachOther) {
