@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace cafx {
 
@@ -38,6 +39,18 @@ struct Count {
                                             : Verdict::kNotShown;
     c.evidence = fmt::format("shown for {} of {}", shown, models.size());
     if (against > 0) c.evidence += fmt::format(", {} against", against);
+    std::map<std::string, std::pair<int, int>> of;  // by preset: shown, all
+    for (const Judged& m : models) {
+      auto& [yes, all] = of[m.preset];
+      yes += m.verdict == Verdict::kShown;
+      ++all;
+    }
+    if (of.size() > 1) {
+      std::string text;
+      for (const auto& [preset, counted] : of)
+        text += fmt::format("{}{} {} of {}", text.empty() ? "" : ", ", preset, counted.first, counted.second);
+      c.evidence += " (preset " + text + ")";
+    }
     // Best first; what is no number last.
     std::stable_sort(models.begin(), models.end(), [](const Judged& a, const Judged& b) {
       return a.key < b.key || (std::isnan(b.key) && !std::isnan(a.key));

@@ -24,7 +24,7 @@ struct Claim {
   std::string text;  // as the paper or the talk says it
   std::string rule;  // what decides
   Verdict verdict = Verdict::kNotTested;
-  std::string evidence;        // "shown for 5 of 6, 1 against"
+  std::string evidence;        // "shown for 5 of 6, 1 against (preset default 3 of 3, paper 2 of 3)"
   std::vector<Judged> models;  // best first
 };
 // By the experiments that are no variant of another.

@@ -26,7 +26,7 @@ std::string said(const Claim& c) {
   if (c.models.empty()) return c.evidence;
   const auto one = [](const Judged& m) { return m.model + " (" + m.preset + "): " + m.numbers; };
   if (c.models.size() == 1) return one(c.models[0]);
-  return c.evidence + " models. Best: " + one(c.models.front()) + ". Worst: " + one(c.models.back()) + ".";
+  return c.evidence + ". Best: " + one(c.models.front()) + ". Worst: " + one(c.models.back()) + ".";
 }
 
 std::string drawn(const Figure& f) {
@@ -227,8 +227,8 @@ std::string result_pages_html(const PageInput& in) {
     std::string places;
     for (const auto& place : p.places)
       places += fmt::format("{}<a href=\"{}\">{}</a>", places.empty() ? "" : "<br>", place.link, escape(place.name));
-    html += fmt::format("<tr><td>{}</td><td class=\"words\">{}</td><td class=\"words\">{}</td></tr>", escape(p.what),
-                        escape(p.axes), places.empty() ? "not in this run" : places);
+    html += fmt::format("<tr><td>{}</td><td class=\"words wrap\">{}</td><td class=\"words wrap\">{}</td></tr>",
+                        escape(p.what), escape(p.axes), places.empty() ? "not in this run" : places);
   }
   return html + "</table></div>";
 }
@@ -335,7 +335,7 @@ std::string page_html(const PageInput& in) {
           "Green: better than baseline and dry. Baseline: filter of 64 taps, static waveshaper, filter of 64 taps, "
           "fitted by least squares to the training notes. Published: output against target of the authors' own clips, "
           "measured from 24 kbit/s copies, of other recordings: for orientation.</p>",
-          in.hop, runs > static_cast<int>(all.size()) ? "seeds" : "notes");
+          in.hop, runs > static_cast<int>(all.size()) ? "seeds, over notes where there is one seed" : "notes");
   for (const Table& t : tables) html += to_html(t);
   html += result_pages_html(in) + "<h2 id=\"hear\">Hear and see</h2>";
   if (in.apart) {

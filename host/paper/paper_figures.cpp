@@ -143,13 +143,19 @@ Figure unsupervised(CafxModel& m, const std::vector<float>& note, const Context&
     }
     return p;
   };
-  f.panels = {in, map("X1", x1), map("Z", z), map("X1, reconstructed", again)};
+  // A softplus is never near zero, so Z is drawn from its least to its greatest value.
+  Panel pooled = map("Z", z);
+  const auto [least, most] = std::minmax_element(pooled.map.values.begin(), pooled.map.values.end());
+  const double lo = *least, span = std::max(1e-30, *most - *least);
+  for (double& v : pooled.map.values) v = (v - lo) / span;
+  pooled.map.plain = true;
+  f.panels = {in, map("X1", x1), pooled, map("X1, reconstructed", again)};
   f.caption = fmt::format(
       "One frame of {} samples of a test note through the pretrained convolutional layers, {} channels in the order of "
       "the "
       "filters: X1 after Conv1D, Z after the pooling by {}, and X1 as unpooling puts it together from Z at the places "
       "of the "
-      "maxima. Brightness: root of the magnitude, each to its own largest.",
+      "maxima. Brightness: root of the magnitude, each to its own largest; of Z from its least to its greatest value.",
       c.frame, c.filters, c.pool);
   return f;
 }
@@ -160,7 +166,8 @@ std::vector<Figure> waveshaping_sheets(const std::vector<Experiment>& all) {
   for (const Experiment* x : main_experiments(all)) {
     const bool shapes = x->effect.rfind("Distortion", 0) == 0 || x->effect.rfind("Overdrive", 0) == 0;
     if (!shapes || x->split != "note") continue;
-    const std::string id = "waveshaping-all-" + x->preset + "-" + x->instrument.substr(0, x->instrument.find(' '));
+    std::string id = "waveshaping-all-" + x->preset + "-" + x->instrument;
+    std::replace(id.begin(), id.end(), ' ', '-');
     auto at = std::find_if(sheets.begin(), sheets.end(), [&](const Figure& f) { return f.id == id; });
     if (at == sheets.end()) {
       sheets.push_back({id,

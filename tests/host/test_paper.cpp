@@ -221,6 +221,8 @@ TEST(Claims, EveryModelIsToldBestFirst) {
   EXPECT_EQ(c.models[0].verdict, Verdict::kShown);
   EXPECT_EQ(c.models[1].verdict, Verdict::kNotShown);
   EXPECT_EQ(c.models[2].verdict, Verdict::kContradicted);
+  all[1].preset = "paper";
+  EXPECT_EQ(judge(all)[0].evidence, "shown for 1 of 3, 1 against (preset default 0 of 2, paper 1 of 1)");
   PageInput page;
   page.title = "a title";
   page.experiments = &all;
@@ -229,7 +231,7 @@ TEST(Claims, EveryModelIsToldBestFirst) {
   // The cell has best and worst alone, all stand below.
   const std::string cell = md.substr(md.find("| The network models distortion."), 400);
   const std::string line = cell.substr(0, cell.find('\n'));
-  EXPECT_NE(line.find("shown for 1 of 3, 1 against models. Best: Distortion 2, guitar"), std::string::npos) << line;
+  EXPECT_NE(line.find("shown for 1 of 3, 1 against. Best: Distortion 2, guitar"), std::string::npos) << line;
   EXPECT_EQ(line.find("Distortion 1"), std::string::npos) << line;
   EXPECT_NE(md.find("| Distortion 1, guitar | default | not shown | ESR 0.0600"), std::string::npos);
   EXPECT_NE(html.find("<summary>all 3 models</summary>"), std::string::npos);
