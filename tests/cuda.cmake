@@ -17,10 +17,10 @@ if(CAFX_HAS_CUDA)
   add_test(NAME cuda.Gpus.WhereWorkIsDoneLate COMMAND test_gpus --gtest_filter=*TwoRuns*)
   add_test(NAME cuda.Gpus.AStepIsOneCall COMMAND test_gpus --gtest_filter=*SteadyState*)
   add_test(NAME cuda.Gpus.OneThatIsLost COMMAND test_gpus --gtest_filter=*IsLost*)
-  foreach(test "cuda.Gpus/VGPU_DEVICES=4,VGPU_TIMEOUT=60" "cuda.Gpus.WhereWorkIsDoneLate/VGPU_DEVICES=2,VGPU_LAZY=1,VGPU_TIMEOUT=60"
-               "cuda.Gpus.AStepIsOneCall/VGPU_DEVICES=2,VGPU_PROFILE=/dev/null,VGPU_TIMEOUT=60"
-               "cuda.Gpus.OneThatIsLost/VGPU_DEVICES=2,VGPU_NOFAIL=1,VGPU_TIMEOUT=3")
-    string(REPLACE "/" ";" test "${test}")
+  foreach(test "cuda.Gpus@VGPU_DEVICES=4,VGPU_TIMEOUT=60" "cuda.Gpus.WhereWorkIsDoneLate@VGPU_DEVICES=2,VGPU_LAZY=1,VGPU_TIMEOUT=60"
+               "cuda.Gpus.AStepIsOneCall@VGPU_DEVICES=2,VGPU_PROFILE=/dev/null,VGPU_TIMEOUT=60"
+               "cuda.Gpus.OneThatIsLost@VGPU_DEVICES=2,VGPU_NOFAIL=1,VGPU_TIMEOUT=3")
+    string(REPLACE "@" ";" test "${test}")
     list(GET test 0 name)
     list(GET test 1 environment)
     string(REPLACE "," ";" environment "CAFX_TEST_DEVICE=cuda,${environment}")
