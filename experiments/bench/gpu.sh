@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that a machine with an NVIDIA GPU can tell about the CUDA backend, in one report:
 #   the GPU tests, plain and under compute-sanitizer; the time of every kernel of a step beside its floor; the training step
-#   beside PyTorch, eager and compiled, in turn.
+#   beside PyTorch, eager and compiled, in turn; what tf32 and bf16 do to the final error.
 #
 #   experiments/bench/gpu.sh [REPORT.md] [BATCH]
 #   VGPU=FOLDER experiments/bench/gpu.sh   rehearses on the virtual GPU in FOLDER: the tests, and no times
@@ -11,8 +11,8 @@
 #   CAFX_SECONDS=240                             ends by then: a subset under the checkers, shorter measurements
 #
 # Needs nvcc and cuDNN; takes what else it finds (nvidia-smi, compute-sanitizer, nsys or else ncu, PyTorch). What is missing
-# or fails is a line in the report, and the rest goes on. CAFX_GPU_TESTS=REGEX runs only the tests of that name, and one of
-# the programs under each checker: for the rehearsal in tests/gpu_rehearsal.sh.
+# or fails is a line in the report, and the rest goes on. CAFX_PROFILER=nsys, ncu or none chooses. CAFX_GPU_TESTS=REGEX runs only
+# the tests of that name, and one of the programs under each checker: for the rehearsal in tests/gpu_rehearsal.sh.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 report=${1:-gpu-report.md} batch=${2:-512} preset=cuda run=()
@@ -84,12 +84,12 @@ options=(--preset paper --set model.unpool=hold --set "train.batch=$batch" --dev
 say "" "## One supervised step of $batch frames, kernel by kernel" ""
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# by_kernel PRECISION: every kernel of one step.
+# by_kernel PRECISION BATCH: every kernel of one step.
 by_kernel() {
-  local step=("$cafx" bench --profile "${options[@]}" --precision "$1")
-  "$cafx" info "${options[@]::6}" --json >"$work/config.json" || return 1
+  local step=("${run[@]}" "$cafx" bench --profile "${options[@]}" --set "train.batch=$2" --precision "$1")
+  "${run[@]}" "$cafx" info "${options[@]::6}" --json >"$work/config.json" || return 1
   rm -f "$work"/kernels*
-  if command -v nsys >/dev/null; then
+  if [ "$profiler" = nsys ]; then
     within 120 nsys profile -q -c cudaProfilerApi --capture-range-end=stop --cuda-graph-trace=node -o "$work/step" --force-overwrite true "${step[@]}" &&
       nsys stats -q -r cuda_gpu_kern_sum --format csv -o "$work/kernels" "$work/step.nsys-rep" || return 1
   else
@@ -99,12 +99,19 @@ by_kernel() {
       "${step[@]}" >"$work/kernels.csv" ||
       { tail -3 "$work/kernels.csv"; return 1; }
   fi
-  python3 experiments/kernels/times.py "$work"/kernels*.csv "$work/config.json" "$batch" "$1"
+  python3 experiments/kernels/times.py "$work"/kernels*.csv "$work/config.json" "$2" "$1"
 }
-if [ -z "${VGPU:-}" ] && { command -v nsys || command -v ncu; } >/dev/null; then
-  for precision in fp32 tf32 bf16; do
-    by_kernel $precision 2>&1 | tee -a "$report"
-    [ "${PIPESTATUS[0]}" = 0 ] || bad "times by kernel, $precision"
+few=32
+[ -z "${VGPU:-}" ] || few=1
+profiler=${CAFX_PROFILER:-none}
+if [ -z "${CAFX_PROFILER:-}${VGPU:-}" ]; then
+  for profiler in nsys ncu none; do command -v $profiler >/dev/null && break; done
+fi
+if [ "$profiler" != none ]; then
+  # Of few frames too, where launches and kernels of one block show.
+  for step in "fp32 $batch" "tf32 $batch" "bf16 $batch" "fp32 $few"; do
+    by_kernel $step 2>&1 | tee -a "$report"
+    [ "${PIPESTATUS[0]}" = 0 ] || bad "times by kernel, $step frames"
     say ""
   done
 else
@@ -139,6 +146,15 @@ print("cafx %s train %.0f frames/s (%.0f useful GFLOP/s), pretrain %.0f, forward
     break
   fi
 done
+
+say "" "## What a precision does to the final error" ""
+short=() epochs=5 hop=512 seeds="1 2"
+if [ -n "${VGPU:-}" ]; then  # a model that trains in seconds there
+  epochs=1 hop=128 seeds=1
+  mapfile -t short < <(echo --set=train.hop=256 && sed -n 's/ //g; s/^\([a-z_]*=\)/--set=model.\1/p' tests/cli/tiny_model.toml)
+fi
+CAFX_HOP=$hop CAFX_SEEDS=$seeds within $(brief 60 3600) "${run[@]}" experiments/precision/run.sh "$cafx" cuda $epochs "${short[@]}" 2>&1 | tee -a "$report"
+[ "${PIPESTATUS[0]}" = 0 ] || bad "the table of precisions is not whole"
 
 say "" "## Under compute-sanitizer" ""
 if command -v compute-sanitizer >/dev/null; then

@@ -22,8 +22,11 @@ kernels = {}  # name: [launches, seconds, bytes, registers, cycles, instructions
 if rows and "Metric Name" in rows[0]:
     launches = {}
     for r in rows:
-        value = float(r["Metric Value"].replace(",", "")) * UNITS.get(r["Metric Unit"], 1.0)
-        launches.setdefault(r["ID"], {"name": r["Kernel Name"]})[r["Metric Name"]] = value
+        launch = launches.setdefault(r["ID"], {"name": r["Kernel Name"]})
+        try:
+            launch[r["Metric Name"]] = float(r["Metric Value"].replace(",", "")) * UNITS.get(r["Metric Unit"], 1.0)
+        except ValueError:
+            pass  # n/a: this GPU does not count it
     for l in launches.values():
         k = kernels.setdefault(plain(l["name"]), [0, 0.0, 0.0, 0, 0.0, 0.0])
         k[0] += 1

@@ -2,7 +2,8 @@
 # What tf32 and bf16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
 # for the test, rendered in fp32. A CPU emulates them by rounding operands, but for bf16 where it has units; on a virtual GPU only
 # cafx's own kernels round: the table says so. Prints the table of kernels/README.md. DEVICE: cpu, cuda, cuda:1.
-#   experiments/precision/run.sh [CAFX] [DEVICE] [EPOCHS]
+# CAFX_HOP: of the rendering, 512 without it. CAFX_SEEDS: 1 and 2 without it.
+#   experiments/precision/run.sh [CAFX] [DEVICE] [EPOCHS] [OPTION of cafx train...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 cafx=${1:-build/quickstart/host/cafx} device=${2:-cpu} epochs=${3:-14}
@@ -21,11 +22,11 @@ how() {  # PRECISION: how it was computed
 }
 echo "| precision | seed | ESR G61-55400 | ESR G71-55400 | MAE |"
 echo "| --- | --- | --- | --- | --- |"
-for seed in 1 2; do
+for seed in ${CAFX_SEEDS:-1 2}; do
   for precision in fp32 tf32 bf16; do
     "$cafx" train --config experiments/quickstart/quickstart.toml --set train.pretrain_epochs=2 --set train.epochs="$epochs" \
-      --set train.refine_epochs=0 --set train.seed=$seed --precision $precision --device "$device" --quiet --out "$work/run" >/dev/null
-    "$cafx" eval "$work/run" --hop 512 --device "$device" --csv - >"$work/eval.csv"
+      --set train.refine_epochs=0 --set train.seed=$seed --precision $precision --device "$device" --quiet "${@:4}" --out "$work/run" >/dev/null
+    "$cafx" eval "$work/run" --hop "${CAFX_HOP:-512}" --device "$device" --csv - >"$work/eval.csv"
     python3 - "$work/eval.csv" "$(how $precision)" $seed <<'P'
 import csv, sys
 rows = [r for r in csv.DictReader(open(sys.argv[1]))]
