@@ -3,6 +3,7 @@
 #   CAFX_CUDA=AUTO  where nvcc (CUDA 12 or newer) and cuDNN 9 are there      ON  or fail      OFF  never
 #   Without CMAKE_CUDA_ARCHITECTURES: the GPU of this machine; where there is none, PTX of 8.0, which newer GPUs compile
 #   when the program starts.
+#   With it: those that the toolkit offers.
 set(CAFX_HAS_CUDA OFF)
 set(why "")
 if(CAFX_CUDA STREQUAL "OFF")
@@ -42,6 +43,30 @@ if(NOT why)
     else()
       set(CMAKE_CUDA_ARCHITECTURES 80-virtual)
     endif()
+  endif()
+  # What is named but not offered by this toolkit is left out, where something remains; newer GPUs then get PTX of the newest.
+  execute_process(COMMAND ${CAFX_NVCC} --list-gpu-arch OUTPUT_VARIABLE offered ERROR_QUIET)
+  set(architectures "")
+  set(left_out "")
+  set(newest 0)
+  foreach(entry IN LISTS CMAKE_CUDA_ARCHITECTURES)
+    string(REGEX MATCH "^[0-9]+" number "${entry}")  # none in native, all
+    if(number AND NOT "${offered} " MATCHES "compute_${number}[^0-9]")
+      list(APPEND left_out ${entry})
+      continue()
+    endif()
+    list(APPEND architectures ${entry})
+    if(number GREATER newest)
+      set(newest ${number})
+    endif()
+  endforeach()
+  if(left_out AND architectures)
+    if(left_out MATCHES "virtual|[0-9](;|$)")
+      list(APPEND architectures ${newest}-virtual)
+      list(REMOVE_DUPLICATES architectures)
+    endif()
+    message(STATUS "CUDA backend: this toolkit has no ${left_out}; left out")
+    set(CMAKE_CUDA_ARCHITECTURES ${architectures})
   endif()
   enable_language(CUDA)
   if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc 12 and newer have C++20
