@@ -48,10 +48,12 @@ if [ ! -x "$toolkit/bin/nvcc" ]; then
   rm -rf "$work/root" "$toolkit"
   mkdir -p "$work/root" "$toolkit"/{bin,nvvm/bin,lib64}
   for deb in "$work"/debs/*.deb; do
-    dpkg --fsys-tarfile "$deb" | tar -x -C "$work/root" --exclude '*_static*' --exclude './usr/share' --exclude '*/nvdisasm'
+    dpkg --fsys-tarfile "$deb" | tar -x -C "$work/root" --exclude './usr/share' --exclude '*/nvdisasm' \
+      --exclude '*/libcu[bfrs]*_static*' --exclude '*/libn*_static*'
   done
   # The folders that nvcc expects of NVIDIA's own installation.
   usr=$work/root/usr
+  rm "$usr/bin/nvcc"  # a script; the program is elsewhere
   mv "$usr"/bin/* "$usr"/lib/nvidia-cuda-toolkit/bin/{nvcc,crt} "$toolkit/bin/"
   mv "$usr/lib/nvidia-cuda-toolkit/bin/cicc" "$toolkit/nvvm/bin/"
   mv "$usr/lib/nvidia-cuda-toolkit/libdevice" "$toolkit/nvvm/"
@@ -73,7 +75,7 @@ system=$(dirname "$(dirname "$(readlink -f "$(PATH=$PATH:/usr/local/cuda/bin com
 for place in "${CUDNN_HOME:-}" "$system" /usr; do
   [ -n "$place" ] && [ -f "$place/include/cudnn.h" ] && cudnn=$place && break
 done
-library=$(ls "${cudnn:-/none}"/lib64/libcudnn.so "${cudnn:-/none}"/lib/libcudnn.so "${cudnn:-/none}"/lib/*/libcudnn.so 2>/dev/null | head -1)
+library=$(ls "${cudnn:-/none}"/lib64/libcudnn.so "${cudnn:-/none}"/lib/libcudnn.so "${cudnn:-/none}"/lib/*/libcudnn.so 2>/dev/null | head -1 || true)
 [ -n "$library" ] || skip "no cuDNN is installed"
 ln -sf "$cudnn"/include/cudnn*.h "$toolkit/include/"
 ln -sf "$(dirname "$library")"/libcudnn.so* "$(dirname "$library")"/libnccl.so* "$toolkit/lib64/" 2>/dev/null || true
