@@ -1,9 +1,12 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "host/cli/common.h"
+#include "host/train/stepper.h"
 #include "host/version.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/memory.h"
-#include "models/cafx/cafx.h"
 
 namespace cafx {
 
@@ -25,7 +28,17 @@ std::string precisions_of(const DeviceInfo& gpu) {
       is_virtual ? " (this virtual GPU's computes in fp32)" : "");
 }
 
-std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallbacks) {
+// What cuDNN made of the convolutions of a training, at the batch that it works on at a time.
+struct Probe {
+  std::string preset, not_probed;  // why not
+  int frames = 0;
+  std::vector<ConvolutionPlan> plans;
+  bool all_by_cudnn() const {
+    return std::none_of(plans.begin(), plans.end(), [](const ConvolutionPlan& p) { return p.ours; });
+  }
+};
+
+std::string text_of(const CudaInfo& info, const Probe& probe) {
   std::string text = fmt::format("This is cafx {}. Its CPU kernels use {} on {} threads.\n", kVersion,
                                  to_string(best_isa()), available_threads());
   if (!info.built) {
@@ -51,55 +64,87 @@ std::string text_of(const CudaInfo& info, const std::vector<std::string>& fallba
   text += info.devices[0].major == 9 ? "cafx's own kernels run the convolutions, faster than cuDNN on this architecture"
                                      : "cuDNN runs the convolutions";
   text += "; CAFX_CONVOLUTIONS=cudnn or cafx chooses.\n";
-  if (fallbacks.empty()) {
-    text += "cuDNN has a deterministic way for all of the preset 'paper', 8 frames at a time.\n";
-  } else {
-    text += "cuDNN has no deterministic way for these, which cafx's own kernels run:\n";
-    for (const std::string& f : fallbacks) text += "  " + f + "\n";
+  const std::string what =
+      fmt::format("the convolutions of the preset '{}', {} frames at a time", probe.preset, probe.frames);
+  if (!probe.not_probed.empty()) return text + fmt::format("cuDNN was not asked for {}: {}.\n", what, probe.not_probed);
+  if (probe.all_by_cudnn()) return text + fmt::format("cuDNN has a deterministic way for all of {}.\n", what);
+  text += fmt::format("cuDNN has no deterministic way for these of {}, which cafx's own kernels run:\n", what);
+  for (const ConvolutionPlan& plan : probe.plans) {
+    if (plan.ours) text += fmt::format("  {}: {}\n", plan.name, plan.passed_over);
   }
   return text;
 }
 
-// One step of the paper's sizes: the convolutions that cuDNN refused.
-std::vector<std::string> fallbacks_of(Context& context) {
+// Has cuDNN run each convolution of a training, with the workspace that the training would have.
+Probe probe_convolutions(Context& context, const RunConfig& config) {
+  Probe probe;
+  probe.preset = config.preset;
+  probe.frames = frames_at_once(config.train.batch, config.train.accumulate, 1);
   context.use_cudnn = true;
-  CafxConfig config = cafx_preset("paper");
-  CafxModel model(config);
-  model.initialize(1);
-  const int B = 8;
-  const std::vector<float> x(static_cast<std::size_t>(B) * config.frame, 0.01f);
-  std::vector<FrameRef> refs;
-  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * config.frame, 0, B * config.frame});
-  const DeviceArray<float> input(context, x);
-  const DeviceArray<FrameRef> frames(context, refs);
-  DeviceArray<float> gradient(context, static_cast<std::size_t>(model.n_floats()));
-  model.loss_and_gradient(context, gradient.data(), {input.data(), input.data(), frames.data(), B});
-  std::vector<std::string> names;
-  for (const auto& plan : convolution_plans(context)) {
-    if (plan.ours) names.push_back(plan.name);
+  use_precision(context, config.train.precision);
+  const CafxConfig& c = config.model;
+  const Conv1dDims d{probe.frames, c.frame, c.filters, c.taps};
+  const Deconv1dDims back{d.B, d.T, d.C, d.K, c.deconv == "correlate" ? Deconv::kCorrelate : Deconv::kAdjoint};
+  const std::size_t channels = static_cast<std::size_t>(d.B) * d.T * d.C,
+                    signal = static_cast<std::size_t>(d.B) * (d.T + d.K), weights = static_cast<std::size_t>(d.C) * d.K;
+  const std::size_t scratch = std::max(
+      {conv1d_forward_scratch(context, d), conv1d_backward_scratch(context, d), deconv1d_scratch(context, back)});
+  const std::size_t needed = sizeof(float) * (2 * channels + 2 * signal + 2 * weights + d.C + 1) + scratch +
+                             convolution_workspace(context, d, back.form == Deconv::kCorrelate);
+  if (needed > free_memory(context) / 10 * 9) {
+    probe.not_probed = fmt::format("that takes {:.0f} MiB, {:.0f} are free", static_cast<double>(needed) / 1048576.0,
+                                   static_cast<double>(free_memory(context)) / 1048576.0);
+    return probe;
   }
-  return names;
+  reserve_convolutions(context, d, back.form == Deconv::kCorrelate);
+  DeviceArray<float> x(context, signal), y(context, channels), u(context, channels), out(context, signal),
+      w(context, weights), dw(context, weights), bias(context, static_cast<std::size_t>(d.C) + 1);
+  DeviceArray<char> space(context, scratch);
+  for (DeviceArray<float>* array : {&x, &u, &w, &dw, &bias}) array->fill_zero();
+  conv1d_forward(context, y.data(), x.data(), w.data(), bias.data(), space.data(), d);
+  conv1d_backward(context, dw.data(), nullptr, y.data(), x.data(), space.data(), d);
+  deconv1d_forward(context, out.data(), u.data(), w.data(), bias.data(), space.data(), back);
+  deconv1d_backward(context, u.data(), dw.data(), bias.data(), x.data(), y.data(), w.data(), space.data(), back);
+  synchronize(context);
+  probe.plans = convolution_plans(context);
+  return probe;
 }
 
 }  // namespace
 
 void add_doctor(CLI::App& app, Run& run) {
   auto json = std::make_shared<bool>(false);
+  auto options = std::make_shared<ConfigOptions>();
+  auto batch = std::make_shared<int>(0);
   CLI::App* c = app.add_subcommand("doctor", "what processor and GPU there are, which are used, and why not");
   c->add_flag("--json", *json, "as JSON");
-  c->footer("Example:  cafx doctor");
-  c->callback([json, &run] {
-    run = [json] {
+  c->add_option("--preset", options->preset, "whose convolutions cuDNN is asked for")->option_text("NAME");
+  c->add_option("--config", options->file, "or those of this TOML file")->option_text("FILE");
+  c->add_option("--batch", *batch, "frames of a step; without it, the config's")->check(CLI::PositiveNumber);
+  c->footer("Examples:  cafx doctor\n           cafx doctor --preset paper --batch 512");
+  c->callback([json, options, batch, &run] {
+    run = [json, options, batch] {
+      RunConfig config = options->resolve();
+      if (*batch > 0) config.train.batch = *batch;
       const CudaInfo info = cuda_info();
-      std::vector<std::string> fallbacks;
+      Probe probe;
       if (info.built && info.reason.empty()) {
         Context context;
         use_cuda(context);
-        fallbacks = fallbacks_of(context);
+        probe = probe_convolutions(context, config);
       }
       if (!*json) {
-        write_text("-", text_of(info, fallbacks));
+        write_text("-", text_of(info, probe));
         return 0;
+      }
+      nlohmann::ordered_json plans = nlohmann::ordered_json::array(), fallbacks = plans;
+      for (const ConvolutionPlan& plan : probe.plans) {
+        plans.push_back({{"name", plan.name},
+                         {"by", plan.ours ? "cafx" : "cudnn"},
+                         {"algorithm", plan.algorithm},
+                         {"workspace_bytes", plan.workspace},
+                         {"passed_over", plan.passed_over}});
+        if (plan.ours) fallbacks.push_back(plan.name);
       }
       nlohmann::ordered_json out = {{"version", kVersion},
                                     {"isa", to_string(best_isa())},
@@ -112,6 +157,10 @@ void add_doctor(CLI::App& app, Run& run) {
                                     {"runtime", info.runtime},
                                     {"cudnn", info.cudnn},
                                     {"architectures", info.architectures},
+                                    {"convolutions_preset", probe.preset},
+                                    {"convolutions_frames", probe.frames},
+                                    {"convolutions_not_asked", probe.not_probed},
+                                    {"convolutions", plans},
                                     {"convolutions_not_by_cudnn", fallbacks}};
       for (const DeviceInfo& d : info.devices) {
         out["devices"].push_back({{"name", d.name},

@@ -35,11 +35,12 @@ std::string memory_text(const std::string& device, const std::string& precision,
   const MemoryPlan plan = plan_memory(own.context, config, frames_at_once(batch, 1, gpus), 0, 0, gpus);
   return fmt::format(
       "training with {} frames at a time on {} in {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations "
-      "and "
-      "workspace {:.1f}{}), beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is "
+      "{:.1f}{}{}), "
+      "beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is "
       "{}\n",
       frames_at_once(batch, 1, gpus), device_name(own.context), precision_text(own.context), mib(plan.total()),
       mib(plan.weights), mib(plan.activations),
+      plan.workspace > 0 ? fmt::format(", workspace of cuDNN's convolutions {:.1f}", mib(plan.workspace)) : "",
       gpus > 1 ? fmt::format(", parts of gradients from the others {:.1f}", mib(plan.exchange)) : "", mib(plan.free),
       gpus * largest_batch(own.context, config, 0, std::size_t{1} << 20, gpus));
 }

@@ -14,6 +14,7 @@ MemoryPlan plan_memory(const Context& context, const CafxConfig& config, int bat
   if (gpus > 1) plan.exchange = exchange_scratch(model.n_floats(), gpus);
   plan.weights = 5 * sizeof(float) * static_cast<std::size_t>(model.n_floats());
   plan.activations = model.training_memory(context, batch);
+  plan.workspace = model.convolution_workspace(context, batch);
   plan.audio = sizeof(float) * n_samples + n_frames * (sizeof(FrameRef) + sizeof(std::uint32_t));
   plan.free = free_memory(context);
   return plan;

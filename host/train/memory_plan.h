@@ -12,10 +12,11 @@ namespace cafx {
 struct MemoryPlan {
   std::size_t weights = 0;  // parameters, gradient, moments, mask
   std::size_t activations = 0;
-  std::size_t audio = 0;     // notes and the places of their frames
-  std::size_t exchange = 0;  // what other GPUs send; NCCL's own buffers are not counted
+  std::size_t workspace = 0;  // of cuDNN's convolutions
+  std::size_t audio = 0;      // notes and the places of their frames
+  std::size_t exchange = 0;   // what other GPUs send; NCCL's own buffers are not counted
   std::size_t free = 0;
-  std::size_t total() const { return weights + activations + audio + exchange; }
+  std::size_t total() const { return weights + activations + workspace + audio + exchange; }
 };
 // `batch`: the frames that it works on at a time (frames_at_once); `gpus`: that share a step's.
 MemoryPlan plan_memory(const Context&, const CafxConfig&, int batch, std::size_t n_samples, std::size_t n_frames,

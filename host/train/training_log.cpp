@@ -39,10 +39,12 @@ void TrainingLog::say_convolutions(const Context& context) {
   for (const ConvolutionPlan& plan : convolution_plans(context)) {
     if (!said_convolutions_.insert(plan.name).second) continue;
     if (plan.ours) {
-      say(fmt::format("cuDNN offers no deterministic way for the convolution {}; cafx's own kernel takes over",
-                      plan.name));
+      say(fmt::format("cuDNN offers no deterministic way for the convolution {} ({}); cafx's own kernel takes over",
+                      plan.name, plan.passed_over));
     } else {
-      folder_.log(fmt::format("cuDNN runs the convolution {} by its algorithm {}", plan.name, plan.algorithm));
+      folder_.log(fmt::format("cuDNN runs the convolution {} by its algorithm {} with {:.1f} MiB of workspace{}",
+                              plan.name, plan.algorithm, static_cast<double>(plan.workspace) / 1048576.0,
+                              plan.passed_over.empty() ? "" : " (" + plan.passed_over + ")"));
     }
   }
 }

@@ -15,6 +15,9 @@ CAFX_CUDA(void, conv1d_backward,
            Conv1dDims d));
 CAFX_CUDA(std::size_t, conv1d_backward_scratch, (const Context&, Conv1dDims d));
 
+CAFX_CUDA(std::size_t, convolution_workspace, (const Context&, Conv1dDims d, bool flip));
+CAFX_CUDA(void, reserve_convolutions, (const Context&, Conv1dDims d, bool flip));
+
 static void check(Conv1dDims d) { CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.K >= 1, d.B, d.T, d.C, d.K); }
 
 std::size_t conv1d_forward_scratch(const Context&, Conv1dDims d) {
@@ -42,6 +45,19 @@ void conv1d_backward(const Context& context, float* dw, float* dbias, const floa
   CAFX_CUDA_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, scratch, d);
   const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
   CAFX_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, d);
+}
+
+std::size_t convolution_workspace(const Context& context, Conv1dDims d, bool flip) {
+  check(d);
+  CAFX_CUDA_CALL(context, convolution_workspace, d, flip);
+  (void)flip;
+  return 0;
+}
+
+void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
+  check(d);
+  CAFX_CUDA_CALL(context, reserve_convolutions, d, flip);
+  (void)context, (void)flip;
 }
 
 }  // namespace cafx

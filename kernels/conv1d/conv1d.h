@@ -30,4 +30,10 @@ std::size_t conv1d_backward_scratch(const Context&, Conv1dDims);  // bytes
 void conv1d_backward(const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, void* scratch,
                      Conv1dDims);
 
+// On a GPU whose convolutions cuDNN runs, for those of Conv1D and the tied deconvolution of this shape: bytes of workspace that
+// its deterministic algorithms ask for, where the device has less, up to a share of its memory; else 0. Once reserved they
+// are there until the device is closed; an algorithm that needs more than what is there is passed over.
+std::size_t convolution_workspace(const Context&, Conv1dDims, bool flip);
+void reserve_convolutions(const Context&, Conv1dDims, bool flip);
+
 }  // namespace cafx

@@ -6,6 +6,7 @@
 
 #include "kernels/conv1d/conv1d_fp32_cuda.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -21,6 +22,18 @@ struct Descriptors {
   cudnnConvolutionDescriptor_t conv = nullptr;
   cudnnActivationDescriptor_t identity = nullptr;
 
+  bool refused = false;  // cuDNN has no descriptor for this size
+
+  // True where cuDNN has no way for what it is asked; any other failure is one.
+  static bool refuses(cudnnStatus_t status) {
+    if (status == CUDNN_STATUS_SUCCESS) return false;
+    if (status / 1000 * 1000 == CUDNN_STATUS_NOT_SUPPORTED) {
+      cudaGetLastError();
+      return true;
+    }
+    cudnn_failed(status, "to plan a convolution", __FILE__, __LINE__);
+  }
+
   Descriptors(Conv1dDims d, bool flip) {
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&x));
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
@@ -28,13 +41,14 @@ struct Descriptors {
     CAFX_CUDNN_CHECK(cudnnCreateFilterDescriptor(&w));
     CAFX_CUDNN_CHECK(cudnnCreateConvolutionDescriptor(&conv));
     CAFX_CUDNN_CHECK(cudnnCreateActivationDescriptor(&identity));
-    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, 1, 1, d.T + d.K - 1));
-    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, d.C, 1, d.T));
-    CAFX_CUDNN_CHECK(cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1, d.C, 1, 1));
-    CAFX_CUDNN_CHECK(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, d.C, 1, 1, d.K));
-    CAFX_CUDNN_CHECK(cudnnSetConvolution2dDescriptor(
-        conv, 0, 0, 1, 1, 1, 1, flip ? CUDNN_CONVOLUTION : CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-    CAFX_CUDNN_CHECK(cudnnSetActivationDescriptor(identity, CUDNN_ACTIVATION_IDENTITY, CUDNN_NOT_PROPAGATE_NAN, 0.0));
+    const auto set = [&](cudnnStatus_t status) { refused = refuses(status) || refused; };
+    set(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, 1, 1, d.T + d.K - 1));
+    set(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, d.C, 1, d.T));
+    set(cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1, d.C, 1, 1));
+    set(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, d.C, 1, 1, d.K));
+    set(cudnnSetConvolution2dDescriptor(conv, 0, 0, 1, 1, 1, 1, flip ? CUDNN_CONVOLUTION : CUDNN_CROSS_CORRELATION,
+                                        CUDNN_DATA_FLOAT));
+    set(cudnnSetActivationDescriptor(identity, CUDNN_ACTIVATION_IDENTITY, CUDNN_NOT_PROPAGATE_NAN, 0.0));
   }
   Descriptors(const Descriptors&) = delete;
   Descriptors& operator=(const Descriptors&) = delete;
@@ -63,80 +77,96 @@ cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, st
   switch (call.kind) {
     case Kind::kForward:
       return cudnnConvolutionForward(gpu.dnn, &one, t.x, call.first, t.w, call.second, t.conv,
-                                     static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), gpu.workspace, workspace, &zero,
-                                     t.y, call.out);
+                                     static_cast<cudnnConvolutionFwdAlgo_t>(algorithm), gpu.conv_workspace, workspace,
+                                     &zero, t.y, call.out);
     case Kind::kForwardBias:
       return cudnnConvolutionBiasActivationForward(
           gpu.dnn, &one, t.x, call.first, t.w, call.second, t.conv, static_cast<cudnnConvolutionFwdAlgo_t>(algorithm),
-          gpu.workspace, workspace, &zero, t.y, call.out, t.bias, call.bias, t.identity, t.y, call.out);
+          gpu.conv_workspace, workspace, &zero, t.y, call.out, t.bias, call.bias, t.identity, t.y, call.out);
     case Kind::kFilter:
       return cudnnConvolutionBackwardFilter(gpu.dnn, &one, t.x, call.first, t.y, call.second, t.conv,
-                                            static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), gpu.workspace,
+                                            static_cast<cudnnConvolutionBwdFilterAlgo_t>(algorithm), gpu.conv_workspace,
                                             workspace, &one, t.w, call.out);
     case Kind::kData:
       return cudnnConvolutionBackwardData(gpu.dnn, &one, t.w, call.first, t.y, call.second, t.conv,
-                                          static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), gpu.workspace,
+                                          static_cast<cudnnConvolutionBwdDataAlgo_t>(algorithm), gpu.conv_workspace,
                                           workspace, &zero, t.x, call.out);
   }
   return CUDNN_STATUS_NOT_SUPPORTED;
 }
 
-// True where cuDNN has no way for what it is asked; any other failure is one.
-bool refuses(cudnnStatus_t status) {
-  if (status == CUDNN_STATUS_SUCCESS) return false;
-  if (status / 1000 * 1000 == CUDNN_STATUS_NOT_SUPPORTED) {
-    cudaGetLastError();
-    return true;
-  }
-  cudnn_failed(status, "to plan a convolution", __FILE__, __LINE__);
-}
-
-// The algorithms that cuDNN offers for this call, fastest first by its own guess, deterministic ones only.
+// The algorithms that cuDNN offers for this call, fastest first by its own guess, deterministic ones only, and why others
+// are none of them.
 struct Offer {
   int algorithm;
   std::size_t workspace;
   cudnnMathType_t math;
 };
+struct Offers {
+  std::vector<Offer> usable;
+  std::string passed_over;
+  void pass_over(const std::string& why) { passed_over += (passed_over.empty() ? "" : "; ") + why; }
+};
+// Of a GPU's memory, what convolutions may take as workspace, or the libraries' where that is more.
+std::size_t workspace_limit(const CudaDevice& gpu) { return std::max(gpu.workspace_bytes, gpu.memory / 32); }
+
+// `there`: bytes of workspace; `limit`: that there may ever be.
 template <class Perf>
-void keep(std::vector<Offer>& offers, const Perf* perf, int n, std::size_t most) {
+void keep(Offers& offers, const Perf* perf, int n, std::size_t there, std::size_t limit, int only = -1) {
+  const auto mib = [](std::size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1048576.0); };
   for (int i = 0; i < n; ++i) {
-    if (perf[i].status == CUDNN_STATUS_SUCCESS && perf[i].determinism == CUDNN_DETERMINISTIC &&
-        perf[i].memory <= most) {
-      offers.push_back({static_cast<int>(perf[i].algo), perf[i].memory, perf[i].mathType});
+    const auto algorithm = static_cast<int>(perf[i].algo);
+    if (only >= 0 && algorithm != only) continue;
+    if (perf[i].status != CUDNN_STATUS_SUCCESS) {
+      offers.pass_over(fmt::format("algorithm {} is refused", algorithm));
+    } else if (perf[i].determinism != CUDNN_DETERMINISTIC) {
+      offers.pass_over(fmt::format("algorithm {} is not deterministic", algorithm));
+    } else if (perf[i].memory > there) {
+      offers.pass_over(fmt::format("algorithm {} needs {} of workspace, {} {}", algorithm, mib(perf[i].memory),
+                                   perf[i].memory > limit ? "over the limit of" : "here there are",
+                                   mib(perf[i].memory > limit ? limit : there)));
+    } else {
+      offers.usable.push_back({algorithm, perf[i].memory, perf[i].mathType});
     }
   }
 }
-std::vector<Offer> offers_for(const Call& call, const Descriptors& t) {
+Offers offers_for(const Call& call, const Descriptors& t, std::size_t there) {
   CudaDevice& gpu = *call.context.cuda;
-  std::vector<Offer> offers;
+  Offers offers;
+  const std::size_t limit = workspace_limit(gpu);
   int n = 0;
   constexpr int kMost = 16;
+  const auto refuses = [&](cudnnStatus_t status) {
+    if (!Descriptors::refuses(status)) return false;
+    offers.pass_over("it refuses this shape");
+    return true;
+  };
+  if (refuses(t.refused ? CUDNN_STATUS_NOT_SUPPORTED : CUDNN_STATUS_SUCCESS)) return offers;
   switch (call.kind) {
     case Kind::kForward:
     case Kind::kForwardBias: {
       cudnnConvolutionFwdAlgoPerf_t perf[kMost];
       if (refuses(cudnnGetConvolutionForwardAlgorithm_v7(gpu.dnn, t.x, t.w, t.conv, t.y, kMost, &n, perf))) break;
-      keep(offers, perf, n, gpu.workspace_bytes);
-      if (call.kind == Kind::kForwardBias) {  // the only one that takes the identity activation
-        std::erase_if(offers,
-                      [](const Offer& o) { return o.algorithm != CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM; });
-      }
+      // With a bias, the only one that takes the identity activation.
+      keep(offers, perf, n, there, limit,
+           call.kind == Kind::kForwardBias ? CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM : -1);
       break;
     }
     case Kind::kFilter: {
       cudnnConvolutionBwdFilterAlgoPerf_t perf[kMost];
       if (refuses(cudnnGetConvolutionBackwardFilterAlgorithm_v7(gpu.dnn, t.x, t.y, t.conv, t.w, kMost, &n, perf)))
         break;
-      keep(offers, perf, n, gpu.workspace_bytes);
+      keep(offers, perf, n, there, limit);
       break;
     }
     case Kind::kData: {
       cudnnConvolutionBwdDataAlgoPerf_t perf[kMost];
       if (refuses(cudnnGetConvolutionBackwardDataAlgorithm_v7(gpu.dnn, t.w, t.y, t.conv, t.x, kMost, &n, perf))) break;
-      keep(offers, perf, n, gpu.workspace_bytes);
+      keep(offers, perf, n, there, limit);
       break;
     }
   }
+  if (offers.usable.empty() && offers.passed_over.empty()) offers.pass_over("it offers no algorithm");
   return offers;
 }
 
@@ -161,11 +191,19 @@ bool cudnn_is_chosen(const Context& context) {
   return name == "auto" ? context.cuda->major != 9 : name == "cudnn";
 }
 
+bool in_tf32(const Context& context) { return precision_of_convolutions(context.precision) == Precision::kTf32; }
+std::shared_ptr<Descriptors> describe(const Call& call) {
+  auto t = std::make_shared<Descriptors>(call.d, call.flip);
+  // What cuDNN thinks of by itself, DEFAULT_MATH, rounds fp32 operands to tf32.
+  CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, in_tf32(call.context) ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
+  return t;
+}
+
 // Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
 bool by_cudnn(const Call& call) {
   if (!cudnn_is_chosen(call.context)) return false;
   CudaDevice& gpu = *call.context.cuda;
-  const bool tf32 = precision_of_convolutions(call.context.precision) == Precision::kTf32;
+  const bool tf32 = in_tf32(call.context);
   const std::string name = fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B,
                                        call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "", tf32 ? " tf32" : "");
   auto at = gpu.conv_plans.find(name);
@@ -173,17 +211,20 @@ bool by_cudnn(const Call& call) {
     CAFX_CHECK(!capturing(call.context));  // a plan is made by the warm-up step, never inside a graph
     ConvPlan plan;
     plan.name = name;
-    auto t = std::make_shared<Descriptors>(call.d, call.flip);
-    // What cuDNN thinks of by itself, DEFAULT_MATH, rounds fp32 operands to tf32.
-    CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, tf32 ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
-    for (const Offer& offer : offers_for(call, *t)) {
+    const auto t = describe(call);
+    Offers offers = offers_for(call, *t, gpu.conv_workspace_bytes);
+    for (const Offer& offer : offers.usable) {
       if (tf32) CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, offer.math));
-      if (refuses(run_with(call, *t, offer.algorithm, offer.workspace))) continue;
+      if (Descriptors::refuses(run_with(call, *t, offer.algorithm, offer.workspace))) {
+        offers.pass_over(fmt::format("algorithm {} is refused when it is to run", offer.algorithm));
+        continue;
+      }
       plan.ours = false;
       plan.algorithm = offer.algorithm;
       plan.workspace = offer.workspace;
       break;
     }
+    plan.passed_over = offers.passed_over;
     gpu.conv_descriptors[name] = t;
     gpu.conv_plans[name] = plan;
     return !plan.ours;  // what ran was the call itself
@@ -214,6 +255,32 @@ void conv_backward_data(const Context& context, float* dx, const float* dy, cons
 }
 
 namespace cuda {
+
+std::size_t convolution_workspace(const Context& context, Conv1dDims d, bool flip) {
+  if (!cudnn_is_chosen(context)) return 0;
+  CudaDevice& gpu = *context.cuda;
+  std::size_t wanted = 0;
+  for (const bool flipped : {false, flip}) {
+    for (const Kind kind : {Kind::kForwardBias, Kind::kForward, Kind::kFilter, Kind::kData}) {
+      const Call call{context, kind, d, flipped, nullptr, nullptr, nullptr, nullptr};
+      // Any of them may be the one that then runs.
+      for (const Offer& offer : offers_for(call, *describe(call), workspace_limit(gpu)).usable)
+        wanted = std::max(wanted, offer.workspace);
+    }
+  }
+  return wanted > gpu.conv_workspace_bytes ? wanted : 0;
+}
+
+void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
+  const std::size_t bytes = cuda::convolution_workspace(context, d, flip);
+  if (bytes == 0) return;
+  CudaDevice& gpu = *context.cuda;
+  gpu.larger_workspaces.push_back(allocate(context, bytes));
+  gpu.conv_workspace = gpu.larger_workspaces.back();
+  gpu.conv_workspace_bytes = bytes;
+  // What had too little may be planned again.
+  std::erase_if(gpu.conv_plans, [](const auto& entry) { return entry.second.ours; });
+}
 
 std::size_t conv1d_backward_scratch(const Context&, Conv1dDims d) {
   return sizeof(float) * static_cast<std::size_t>(n_slices(static_cast<long>(d.B) * d.T, d.C)) * d.C;

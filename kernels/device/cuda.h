@@ -31,18 +31,23 @@ struct ConvPlan {
   int algorithm = 0;
   std::size_t workspace = 0;
   std::string name;
+  std::string passed_over;  // algorithms that cannot be used, and why
 };
 
 struct CudaDevice {
   std::string name;
   int index = 0, n_sm = 0, major = 0, minor = 0;
   std::size_t shared_max = 0;  // bytes that a block may ask for
+  std::size_t memory = 0;      // bytes, of which some may be taken
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudnnHandle_t dnn = nullptr;
   void* workspace = nullptr;  // of the libraries; calls of one stream share it
   std::size_t workspace_bytes = 0;
+  void* conv_workspace = nullptr;  // of cuDNN: `workspace`, or the last and largest that was reserved
+  std::size_t conv_workspace_bytes = 0;
+  std::vector<void*> larger_workspaces;        // graphs hold their addresses
   std::map<std::string, ConvPlan> conv_plans;  // by kind and shape
   std::map<std::string, std::shared_ptr<void>> conv_descriptors;
 

@@ -43,6 +43,7 @@ void cudnn_failed(cudnnStatus_t code, const char* call, const char* file, int li
 CudaDevice::~CudaDevice() {
   // Errors are of no use here: the process may end because of one.
   conv_descriptors.clear();
+  for (void* larger : larger_workspaces) cudaFree(larger);
   if (workspace) cudaFree(workspace);
   if (dnn) cudnnDestroy(dnn);
   if (lt) cublasLtDestroy(lt);
@@ -158,6 +159,7 @@ std::shared_ptr<CudaDevice> open(int index) {
   device->n_sm = d.n_sm;
   device->major = d.major;
   device->minor = d.minor;
+  device->memory = d.memory;
   int shared = 0;
   CAFX_CUDA_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
   device->shared_max = static_cast<std::size_t>(shared);
@@ -170,6 +172,8 @@ std::shared_ptr<CudaDevice> open(int index) {
   // A workspace of our own: cuBLAS promises equal bits then, and allocates nothing while a graph is captured.
   device->workspace_bytes = std::size_t{64} << 20;
   CAFX_CUDA_CHECK(cudaMalloc(&device->workspace, device->workspace_bytes));
+  device->conv_workspace = device->workspace;
+  device->conv_workspace_bytes = device->workspace_bytes;
   CAFX_CUBLAS_CHECK(cublasSetWorkspace(device->blas, device->workspace, device->workspace_bytes));
   CAFX_CUBLAS_CHECK(cublasSetMathMode(device->blas, CUBLAS_DEFAULT_MATH));
   return device;
@@ -196,7 +200,9 @@ void allow_precision(const Context& context, Precision p) {
 
 std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
   std::vector<ConvolutionPlan> plans;
-  for (const auto& [name, plan] : context.cuda->conv_plans) plans.push_back({name, plan.ours, plan.algorithm});
+  for (const auto& [name, plan] : context.cuda->conv_plans) {
+    plans.push_back({name, plan.ours, plan.algorithm, plan.workspace, plan.passed_over});
+  }
   return plans;
 }
 

@@ -96,7 +96,9 @@ std::string device_name(const Context&);
 struct ConvolutionPlan {
   std::string name;
   bool ours;
-  int algorithm;  // cuDNN's number
+  int algorithm;            // cuDNN's number
+  std::size_t workspace;    // bytes
+  std::string passed_over;  // of cuDNN's algorithms, and why
 };
 std::vector<ConvolutionPlan> convolution_plans(const Context&);
 

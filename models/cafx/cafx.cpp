@@ -424,7 +424,19 @@ std::size_t CafxModel::training_memory(const Context& context, int B) const {
   return arena.used();
 }
 
-void CafxModel::reserve(const Context& context, int B) { state_->reserve(context, B, true); }
+static Conv1dDims convolutions_of(const CafxConfig& c, int B) { return {B, c.frame, c.filters, c.taps}; }
+static bool is_flipped(const CafxConfig& c) { return Dims(c, 1).deconv.form == Deconv::kCorrelate; }
+
+std::size_t CafxModel::convolution_workspace(const Context& context, int B) const {
+  const CafxConfig& c = state_->config;
+  return cafx::convolution_workspace(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
+}
+
+void CafxModel::reserve(const Context& context, int B) {
+  state_->reserve(context, B, true);
+  const CafxConfig& c = state_->config;
+  reserve_convolutions(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
+}
 
 const double* CafxModel::losses() const { return state_->losses; }
 

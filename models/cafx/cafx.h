@@ -73,6 +73,8 @@ class CafxModel : public FrameModel {
   const double* losses() const;
   void reserve(const Context&, int B);
   std::size_t training_memory(const Context&, int B) const;  // bytes of activations and workspace
+  // Bytes that the convolutions' library asks for beside, and `reserve` allocates: kernels/conv1d/conv1d.h.
+  std::size_t convolution_workspace(const Context&, int B) const;
   // Mean absolute error of the batch alone.
   double loss(const Context&, const CafxBatch&);
   // saaf.l2 times the sum of squares of the SAAF's weights.

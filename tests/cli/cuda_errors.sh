@@ -54,6 +54,36 @@ rm -rf "$work/whole"
 middle "a cuDNN error" "cuDNN failed: .*cafx resume.*the last checkpoint is safe" cudnnConvolutionForward:4:5000
 broken "a cuDNN error that is no refusal" "cuDNN failed: to plan a convolution" cudnnConvolutionForward:1:5000 \
   "$cafx" train "${run[@]}" --out "$work/none3"
+
+# Algorithms of cuDNN that cannot be used: doctor, info and log say why; workspace is planned, and no more than its share.
+refused="cudnnGetConvolutionBackwardDataAlgorithm_v7:1:3000"
+data() {  # WHAT COMMAND...: cuDNN's algorithms for backward data are so
+  local what=$1
+  shift
+  env LD_PRELOAD="$failing" $([ "$what" = refused ] && echo "CAFX_FAIL=$refused" || echo "CAFX_CUDNN_DATA=$what") "$@"
+}
+while read -r what words; do
+  data "$what" "$cafx" doctor --preset paper --batch 3 >"$work/doctor" 2>"$work/err" || fail "doctor, $what: $(cat "$work/err")"
+  grep -q "convolutions of the preset 'paper', 3 frames at a time" "$work/doctor" || fail "doctor does not say what it asked for"
+  grep -q "backward data B=3 .*: $words" "$work/doctor" || fail "doctor, $what: '$words' is not in: $(cat "$work/doctor")"
+done <<'CASES'
+refused it refuses this shape
+random algorithm 1 is not deterministic; algorithm 0 is not deterministic
+9000 algorithm 1 needs 9000.0 MiB of workspace, over the limit of
+CASES
+"$cafx" doctor --preset paper --batch 3 | grep -q "has a deterministic way for all of the convolutions of the preset 'paper', 3 frames" ||
+  fail "doctor does not say that cuDNN runs all"
+data 90 "$cafx" doctor --preset paper --batch 3 --json | grep -q '"workspace_bytes": 94371840' || fail "doctor took no larger workspace"
+memory=(info --preset paper --set train.batch=3 --device cuda)
+data 90 "$cafx" "${memory[@]}" | grep -q "workspace of cuDNN's convolutions 90.0" || fail "info does not count the workspace"
+data 9000 "$cafx" "${memory[@]}" | grep -q "workspace of" && fail "info counts a workspace over the limit"
+data 90 "$cafx" train "${run[@]}" --out "$work/larger" >/dev/null 2>"$work/err" || fail "a larger workspace: $(cat "$work/err")"
+grep -q "cuDNN runs the convolution backward data .* with 90.0 MiB of workspace" "$work/larger/log.txt" ||
+  fail "a larger workspace: $(grep -i cudnn "$work/larger/log.txt")"
+cmp "$work/whole/best.safetensors" "$work/larger/best.safetensors" || fail "a larger workspace changes bits"
+data 9000 "$cafx" train "${run[@]}" --out "$work/ours" >/dev/null 2>"$work/err" || fail "too large a workspace: $(cat "$work/err")"
+grep -q "no deterministic way for the convolution backward data .* over the limit of .*; cafx's own kernel takes over" "$work/ours/log.txt" ||
+  fail "too large a workspace: $(grep -i cudnn "$work/ours/log.txt")"
 unset CAFX_CONVOLUTIONS
 if grep -q "can share a batch" <(VGPU_DEVICES=2 "$cafx" info --gpus); then
   VGPU_DEVICES=2 VGPU_TIMEOUT=2 LD_PRELOAD=$failing CAFX_FAIL=cudaGraphLaunch:8:719 \
