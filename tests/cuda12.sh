@@ -36,7 +36,7 @@ get() {
     echo "$sum  $work/debs/$name.deb" | sha256sum -c --quiet || { rm -f "$work/debs/$name.deb"; return 1; }
   done
 }
-if [ ! -x "$toolkit/bin/nvcc" ]; then
+if [ ! -f "$toolkit/bin/nvcc.profile" ]; then  # written last
   # Of the mirrors that this machine itself uses, one that has the suite.
   mirror=
   for site in $(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | sort -u); do
