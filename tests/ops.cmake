@@ -57,7 +57,7 @@ cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 # What tf32 and bf16 do to ops and to training. About 1 s.
 cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
-cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Ten*")
+cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.AGpu*")
 
 # What students stand on; CPU alone. A few seconds.
 cafx_ops_test(test_student_ops

@@ -8,10 +8,10 @@ CAFX_BACKENDS(void, conv1d_forward,
               (float* y, const float* x_padded, const float* w, const float* bias, void* scratch, Conv1dDims d));
 CAFX_BACKENDS(void, conv1d_backward, (float* dw, float* dbias, const float* dy, const float* x_padded, Conv1dDims d));
 CAFX_CUDA(void, conv1d_forward,
-          (const Context&, float* y, const float* x_padded, const float* w, const float* bias, void* scratch,
+          (const Context&, Stored* y, const float* x_padded, const float* w, const float* bias, void* scratch,
            Conv1dDims d));
 CAFX_CUDA(void, conv1d_backward,
-          (const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, void* scratch,
+          (const Context&, float* dw, float* dbias, const Stored* dy, const float* x_padded, void* scratch,
            Conv1dDims d));
 CAFX_CUDA(std::size_t, conv1d_backward_scratch, (const Context&, Conv1dDims d));
 
@@ -25,12 +25,15 @@ std::size_t conv1d_forward_scratch(const Context&, Conv1dDims d) {
   return sizeof(float) * d.K * d.C;
 }
 
-void conv1d_forward(const Context& context, float* y, const float* x_padded, const float* w, const float* bias,
+void conv1d_forward(const Context& context, Stored* y, const float* x_padded, const float* w, const float* bias,
                     void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
   const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
-  CAFX_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
+  float* values = static_cast<float*>(y);
+  CAFX_CALL(context, conv1d_forward, values, x_padded, w, bias, scratch, d);
+  if (!rounds_stored(context)) return;
+  for (long i = 0; i < static_cast<long>(d.B) * d.T * d.C; ++i) values[i] = round_to(values[i], Precision::kBf16);
 }
 
 std::size_t conv1d_backward_scratch(const Context& context, Conv1dDims d) {
@@ -39,12 +42,12 @@ std::size_t conv1d_backward_scratch(const Context& context, Conv1dDims d) {
   return 0;
 }
 
-void conv1d_backward(const Context& context, float* dw, float* dbias, const float* dy, const float* x_padded,
+void conv1d_backward(const Context& context, float* dw, float* dbias, const Stored* dy, const float* x_padded,
                      void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, scratch, d);
   const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
-  CAFX_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, d);
+  CAFX_CALL(context, conv1d_backward, dw, dbias, static_cast<const float*>(dy), x_padded, d);
 }
 
 std::size_t convolution_workspace(const Context& context, Conv1dDims d, bool flip) {

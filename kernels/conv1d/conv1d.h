@@ -3,7 +3,7 @@
 //   y[b,t,c] = bias[c] + sum_k w[c,k] x_padded[b, t + k]          (cross-correlation)
 //
 // Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
-// Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C)     C contiguous
+// Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C), Stored     C contiguous
 // Grads    dw +=   dbias +=   none for x: it is the input of the network.   dbias may be null.
 // Scratch  conv1d_forward_scratch and conv1d_backward_scratch bytes.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
@@ -24,10 +24,10 @@ struct Conv1dDims {
 constexpr int same_left(int K) { return (K - 1) / 2; }
 
 std::size_t conv1d_forward_scratch(const Context&, Conv1dDims);  // bytes
-void conv1d_forward(const Context&, float* y, const float* x_padded, const float* w, const float* bias, void* scratch,
+void conv1d_forward(const Context&, Stored* y, const float* x_padded, const float* w, const float* bias, void* scratch,
                     Conv1dDims);
 std::size_t conv1d_backward_scratch(const Context&, Conv1dDims);  // bytes
-void conv1d_backward(const Context&, float* dw, float* dbias, const float* dy, const float* x_padded, void* scratch,
+void conv1d_backward(const Context&, float* dw, float* dbias, const Stored* dy, const float* x_padded, void* scratch,
                      Conv1dDims);
 
 // On a GPU whose convolutions cuDNN runs, for those of Conv1D and the tied deconvolution of this shape: bytes of workspace that

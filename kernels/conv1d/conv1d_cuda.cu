@@ -15,26 +15,28 @@ namespace {
 enum class Kind { kForward, kForwardBias, kFilter, kData };
 constexpr const char* kNames[] = {"forward", "forward with bias", "backward filter", "backward data"};
 
-// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K).
+// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in bf16 on request.
 struct Descriptors {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr, bias = nullptr;
   cudnnFilterDescriptor_t w = nullptr;
   cudnnConvolutionDescriptor_t conv = nullptr;
   cudnnActivationDescriptor_t identity = nullptr;
 
+  const bool two_types;
   bool refused = false;  // cuDNN has no descriptor for this size
 
-  // True where cuDNN has no way for what it is asked; any other failure is one.
-  static bool refuses(cudnnStatus_t status) {
+  // True where cuDNN has no way for what it is asked; any other failure is one. Tensors of two types it may call a bad parameter.
+  bool refuses(cudnnStatus_t status) const {
     if (status == CUDNN_STATUS_SUCCESS) return false;
-    if (status / 1000 * 1000 == CUDNN_STATUS_NOT_SUPPORTED) {
+    const int kind = status / 1000 * 1000;
+    if (kind == CUDNN_STATUS_NOT_SUPPORTED || (two_types && kind == CUDNN_STATUS_BAD_PARAM)) {
       cudaGetLastError();
       return true;
     }
     cudnn_failed(status, "to plan a convolution", __FILE__, __LINE__);
   }
 
-  Descriptors(Conv1dDims d, bool flip) {
+  Descriptors(Conv1dDims d, bool flip, bool y_in_bf16) : two_types(y_in_bf16) {
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&x));
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&bias));
@@ -43,7 +45,8 @@ struct Descriptors {
     CAFX_CUDNN_CHECK(cudnnCreateActivationDescriptor(&identity));
     const auto set = [&](cudnnStatus_t status) { refused = refuses(status) || refused; };
     set(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, 1, 1, d.T + d.K - 1));
-    set(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, d.C, 1, d.T));
+    set(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, two_types ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, d.B, d.C,
+                                   1, d.T));
     set(cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1, d.C, 1, 1));
     set(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, d.C, 1, 1, d.K));
     set(cudnnSetConvolution2dDescriptor(conv, 0, 0, 1, 1, 1, 1, flip ? CUDNN_CONVOLUTION : CUDNN_CROSS_CORRELATION,
@@ -67,8 +70,8 @@ struct Call {
   Kind kind;
   Conv1dDims d;
   bool flip;
-  float* out;
-  const float *first, *second, *bias;  // forward: x, w   filter: x, dy   data: w, dy
+  void* out;
+  const void *first, *second, *bias;  // forward: x, w   filter: x, dy   data: w, dy
 };
 
 cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, std::size_t workspace) {
@@ -137,7 +140,7 @@ Offers offers_for(const Call& call, const Descriptors& t, std::size_t there) {
   int n = 0;
   constexpr int kMost = 16;
   const auto refuses = [&](cudnnStatus_t status) {
-    if (!Descriptors::refuses(status)) return false;
+    if (!t.refuses(status)) return false;
     offers.pass_over("it refuses this shape");
     return true;
   };
@@ -191,9 +194,10 @@ bool cudnn_is_chosen(const Context& context) {
   return name == "auto" ? context.cuda->major != 9 : name == "cudnn";
 }
 
+bool in_bf16(const Context& context) { return stored_bytes(context) != sizeof(float); }
 bool in_tf32(const Context& context) { return precision_of_convolutions(context.precision) == Precision::kTf32; }
 std::shared_ptr<Descriptors> describe(const Call& call) {
-  auto t = std::make_shared<Descriptors>(call.d, call.flip);
+  auto t = std::make_shared<Descriptors>(call.d, call.flip, in_bf16(call.context));
   // What cuDNN thinks of by itself, DEFAULT_MATH, rounds fp32 operands to tf32.
   CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, in_tf32(call.context) ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
   return t;
@@ -205,7 +209,10 @@ bool by_cudnn(const Call& call) {
   CudaDevice& gpu = *call.context.cuda;
   const bool tf32 = in_tf32(call.context);
   const std::string name = fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B,
-                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "", tf32 ? " tf32" : "");
+                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "",
+                                       in_bf16(call.context) ? " bf16"
+                                       : tf32                ? " tf32"
+                                                             : "");
   auto at = gpu.conv_plans.find(name);
   if (at == gpu.conv_plans.end()) {
     CAFX_CHECK(!capturing(call.context));  // a plan is made by the warm-up step, never inside a graph
@@ -215,7 +222,7 @@ bool by_cudnn(const Call& call) {
     Offers offers = offers_for(call, *t, gpu.conv_workspace_bytes);
     for (const Offer& offer : offers.usable) {
       if (tf32) CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, offer.math));
-      if (Descriptors::refuses(run_with(call, *t, offer.algorithm, offer.workspace))) {
+      if (t->refuses(run_with(call, *t, offer.algorithm, offer.workspace))) {
         offers.pass_over(fmt::format("algorithm {} is refused when it is to run", offer.algorithm));
         continue;
       }
@@ -238,18 +245,19 @@ bool by_cudnn(const Call& call) {
 
 }  // namespace
 
-void conv_forward(const Context& context, float* y, const float* x, const float* w, const float* bias, bool flip,
+void conv_forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
                   Conv1dDims d) {
   if (by_cudnn({context, bias ? Kind::kForwardBias : Kind::kForward, d, flip, y, x, w, bias})) return;
   conv_fp32::forward(context, y, x, w, bias, flip, d);
 }
 
-void conv_backward_filter(const Context& context, float* dw, const float* dy, const float* x, bool flip, Conv1dDims d) {
+void conv_backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
+                          Conv1dDims d) {
   if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
   conv_fp32::backward_filter(context, dw, dy, x, flip, d);
 }
 
-void conv_backward_data(const Context& context, float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
+void conv_backward_data(const Context& context, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims d) {
   if (by_cudnn({context, Kind::kData, d, flip, dx, w, dy, nullptr})) return;
   conv_fp32::backward_data(context, dx, dy, w, flip, d);
 }
@@ -286,18 +294,23 @@ std::size_t conv1d_backward_scratch(const Context&, Conv1dDims d) {
   return sizeof(float) * static_cast<std::size_t>(n_slices(static_cast<long>(d.B) * d.T, d.C)) * d.C;
 }
 
-void conv1d_forward(const Context& context, float* y, const float* x_padded, const float* w, const float* bias, void*,
+void conv1d_forward(const Context& context, Stored* y, const float* x_padded, const float* w, const float* bias, void*,
                     Conv1dDims d) {
   conv_forward(context, y, x_padded, w, bias, false, d);
 }
 
-void conv1d_backward(const Context& context, float* dw, float* dbias, const float* dy, const float* x_padded,
+template <class S>
+static void add_rows(const Context& context, float* dbias, void* scratch, const S* dy, Conv1dDims d) {
+  const int C = d.C;
+  add_column_sums(context, dbias, static_cast<float*>(scratch), static_cast<long>(d.B) * d.T, C,
+                  [=] __device__(long row, int c) { return read(dy + row * C + c); });
+}
+
+void conv1d_backward(const Context& context, float* dw, float* dbias, const Stored* dy, const float* x_padded,
                      void* scratch, Conv1dDims d) {
   conv_backward_filter(context, dw, dy, x_padded, false, d);
   if (!dbias) return;
-  const int C = d.C;
-  add_column_sums(context, dbias, static_cast<float*>(scratch), static_cast<long>(d.B) * d.T, C,
-                  [=] __device__(long row, int c) { return dy[row * C + c]; });
+  with_stored(context, [&]<class S>() { add_rows<S>(context, dbias, scratch, static_cast<const S*>(dy), d); });
 }
 
 }  // namespace cuda

@@ -8,15 +8,16 @@
 //
 //   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). cuDNN is asked once per kind and
 //   shape for its deterministic algorithms, in the order that it thinks fastest, and the first one that it then really runs
-//   is kept (CudaDevice::conv_plans); where it refuses all, ours take over, in exact fp32: conv1d_fp32_cuda.h.
+//   is kept (CudaDevice::conv_plans); where it refuses all, ours take over, in exact fp32: conv1d_fp32_cuda.h. In bf16 it is
+//   asked for y in bf16 beside x and w in fp32, since signal, output and gradients of weights must not be rounded to 8 bits.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"
 
 namespace cafx {
 
-void conv_forward(const Context&, float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims);
-void conv_backward_filter(const Context&, float* dw, const float* dy, const float* x, bool flip, Conv1dDims);
-void conv_backward_data(const Context&, float* dx, const float* dy, const float* w, bool flip, Conv1dDims);
+void conv_forward(const Context&, Stored* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims);
+void conv_backward_filter(const Context&, float* dw, const Stored* dy, const float* x, bool flip, Conv1dDims);
+void conv_backward_data(const Context&, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims);
 
 }  // namespace cafx

@@ -1,15 +1,16 @@
 // kernels/conv1d/conv1d_fp32_cuda.h -- the three convolutions of conv1d_cuda.h by kernels of our own, in exact fp32.
 //
+//   S is what the tensor of all channels is stored in, float or bf16 (device/stored_cuda.h); it is widened on chip, and rounded
+//   once where it is a result.
 //   Each is a product with one operand that slides: a thread keeps 8 x 8 sums in registers. Forward and the filters' gradient
 //   slide the one input channel through registers, a new sample for every 64 products. The data's gradient multiplies each
 //   sample by all filters, 128 samples x 64 taps at a time, and adds up along the diagonals.
 // Bits     sums in a fixed order; of the filters' gradient, in one that depends on the sizes and the number of multiprocessors.
 #pragma once
 
-#include <cuda_pipeline.h>
-
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/stored_cuda.h"
 
 namespace cafx::conv_fp32 {
 
@@ -21,23 +22,10 @@ constexpr int kDataRows = 128;   // of a tile of the data's gradient
 constexpr int kDataDepth = 16;   // channels that it multiplies at a time
 constexpr int kDataStride = kDataDepth + 4;
 
-// 4 or 16 bytes on their way from global to shared memory; zeros where there is nothing to read.
-template <int kFloats>
-__device__ __forceinline__ void copy_async(float* to, const float* from, bool inside) {
-  if (inside) {
-    __pipeline_memcpy_async(to, from, 4 * kFloats);
-  } else {
-#pragma unroll
-    for (int i = 0; i < kFloats; ++i) to[i] = 0.0f;
-  }
-}
-
-__device__ __forceinline__ float4 load4(const float* p) { return *reinterpret_cast<const float4*>(p); }
-
 // Channels c0 .. of a block: kColumns / 4 runs of 64; a thread has 4 neighbours of each run, and 8 neighbouring samples.
-template <int kColumns>
+template <int kColumns, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    forward_kernel(float* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+    forward_kernel(S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
   extern __shared__ __align__(16) float shared[];
   constexpr int kRuns = kColumns / 4, kWidth = 16 * kColumns;
   const int K8 = (d.K + 7) / 8 * 8, c0 = blockIdx.y * kWidth, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -72,14 +60,14 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       for (int i = 0; i < 8; ++i) window[i] = window[8 + i];
 #pragma unroll
       for (int i = 0; i < 8; i += 4) {
-        const float4 v = load4(from + k0 + 8 + i);
+        const float4 v = read4(from + k0 + 8 + i);
         window[8 + i] = v.x, window[9 + i] = v.y, window[10 + i] = v.z, window[11 + i] = v.w;
       }
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
 #pragma unroll
         for (int run = 0; run < kRuns; ++run) {
-          const float4 v = load4(ws + (k0 + k) * kWidth + run * 64 + tx * 4);
+          const float4 v = read4(ws + (k0 + k) * kWidth + run * 64 + tx * 4);
 #pragma unroll
           for (int r = 0; r < 8; ++r) {
             sum[r][4 * run] += v.x * window[r + k], sum[r][4 * run + 1] += v.y * window[r + k];
@@ -92,7 +80,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     for (int r = 0; r < 8; ++r) {
       const int t = t0 + ty * 8 + r;
       if (t >= d.T) continue;
-      float* to = y + (static_cast<long>(b) * d.T + t) * d.C;
+      S* to = y + (static_cast<long>(b) * d.T + t) * d.C;
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
         const int c = c0 + run * 64 + tx * 4;
@@ -100,11 +88,11 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
 #pragma unroll
         for (int j = 0; j < 4; ++j) v[j] = sum[r][4 * run + j] + b_of[4 * run + j];
         if (d.C % 4 == 0 && c < d.C) {
-          *reinterpret_cast<float4*>(to + c) = {v[0], v[1], v[2], v[3]};
+          write4(to + c, {v[0], v[1], v[2], v[3]});
         } else {
 #pragma unroll
           for (int j = 0; j < 4; ++j) {
-            if (c + j < d.C) to[c + j] = v[j];
+            if (c + j < d.C) write(to + c + j, v[j]);
           }
         }
       }
@@ -114,16 +102,16 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
 
 // partial[slice, c, k] = sum over the slice's samples of dy[t, c] x[t + k]: tiles slice, + slices, ... in order. A block has 128
 // channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
-template <int kVector>  // floats that are copied at a time: 4 where rows of dy are aligned
+template <int kVector, class S>  // numbers that are copied at a time: 4 where rows of dy are aligned
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    filter_kernel(float* partial, const float* dy, const float* x, bool flip, Conv1dDims d) {
-  __shared__ __align__(16) float dys[2][kFilterRows][128];
+    filter_kernel(float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+  __shared__ __align__(16) S dys[2][kFilterRows][128];
   __shared__ __align__(16) float xs[2][kFilterRows + 72];
   const int c0 = blockIdx.y * 128, k0 = blockIdx.z * 64, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
   const int per_frame = (d.T + kFilterRows - 1) / kFilterRows, width = d.T + d.K - 1, tiles = per_frame * d.B;
   const auto fetch = [&](int side, int tile) {
     const int b = tile / per_frame, t0 = (tile - b * per_frame) * kFilterRows;
-    const float* from = dy + (static_cast<long>(b) * d.T + t0) * d.C + c0;
+    const S* from = dy + (static_cast<long>(b) * d.T + t0) * d.C + c0;
     for (int i = threadIdx.x * kVector; i < kFilterRows * 128; i += kBlock * kVector) {
       const int row = i / 128, c = i % 128;
       copy_async<kVector>(&dys[side][row][c], from + static_cast<long>(row) * d.C + c, t0 + row < d.T && c0 + c < d.C);
@@ -151,14 +139,14 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       for (int i = 0; i < 8; ++i) window[i] = window[8 + i];
 #pragma unroll
       for (int i = 0; i < 8; i += 4) {
-        const float4 v = load4(&xs[side][ty * 8 + t0 + 8 + i]);
+        const float4 v = read4(&xs[side][ty * 8 + t0 + 8 + i]);
         window[8 + i] = v.x, window[9 + i] = v.y, window[10 + i] = v.z, window[11 + i] = v.w;
       }
 #pragma unroll
       for (int t = 0; t < 8; ++t) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const float4 v = load4(&dys[side][t0 + t][half * 64 + tx * 4]);
+          const float4 v = read4(&dys[side][t0 + t][half * 64 + tx * 4]);
 #pragma unroll
           for (int k = 0; k < 8; ++k) {
             sum[4 * half][k] += v.x * window[t + k], sum[4 * half + 1][k] += v.y * window[t + k];
@@ -191,9 +179,9 @@ inline std::size_t data_shared(Conv1dDims d) {
 
 // dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles before
 // that reach in are computed once more, so that a frame's bits do not depend on how it is cut.
-template <int kVector>
+template <int kVector, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    data_kernel(float* dx, const float* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
+    data_kernel(float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
   extern __shared__ __align__(16) float shared[];
   float* handed = shared + 2 * kDataStage;  // (2 halves, 8, 16, 11)
   float* sums = handed + kHandedOn;         // of sample t0 and on
@@ -205,7 +193,8 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
   const int from_tile = max(0, first - before), width = d.T + d.K - 1;
   for (int i = threadIdx.x; i < kDataRows + K64; i += kBlock) sums[i] = 0.0f;
   const auto fetch = [&](int side, int t0, int k0, int slice) {
-    float *rows = shared + side * kDataStage, *taps = rows + kDataRows * kDataStride + kDataRows / 8 * 4;
+    float* taps = shared + side * kDataStage + kDataRows * kDataStride + kDataRows / 8 * 4;
+    S* rows = reinterpret_cast<S*>(shared + side * kDataStage);
     const int c0 = slice * kDataDepth;
 #pragma unroll 1
     for (int i = threadIdx.x * kVector; i < kDataRows * kDataDepth; i += kBlock * kVector) {
@@ -230,19 +219,19 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
         if (more) fetch((slice + 1) % 2, t0, k0, slice + 1);
         __pipeline_wait_prior(more ? 1 : 0);
         __syncthreads();
-        const float *rows = shared + slice % 2 * kDataStage + ty * (8 * kDataStride + 4),
-                    *taps = shared + slice % 2 * kDataStage + kDataRows * kDataStride + kDataRows / 8 * 4 + tx * 4;
+        const S* rows = reinterpret_cast<const S*>(shared + slice % 2 * kDataStage) + ty * (8 * kDataStride + 4);
+        const float* taps = shared + slice % 2 * kDataStage + kDataRows * kDataStride + kDataRows / 8 * 4 + tx * 4;
 #pragma unroll 1
         for (int c = 0; c < kDataDepth; c += 2) {
           float4 v[2][2];
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
-            v[i][0] = load4(taps + (c + i) * 64);
-            v[i][1] = load4(taps + (c + i) * 64 + 32);
+            v[i][0] = read4(taps + (c + i) * 64);
+            v[i][1] = read4(taps + (c + i) * 64 + 32);
           }
 #pragma unroll
           for (int r = 0; r < 8; ++r) {
-            const float2 a = *reinterpret_cast<const float2*>(rows + r * kDataStride + c);
+            const float2 a = read2(rows + r * kDataStride + c);
 #pragma unroll
             for (int half = 0; half < 2; ++half) {
               float* s = &sum[r][4 * half];
@@ -297,19 +286,20 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
   }
 }
 
-inline void forward(const Context& context, float* y, const float* x, const float* w, const float* bias, bool flip,
+inline void forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
                     Conv1dDims d) {
   const long tiles = d.B * ceil_div(d.T, kRows), K8 = ceil_div(d.K, 8) * 8;
-  const auto run = [&]<int kColumns>() {
+  const auto run = [&]<int kColumns, class S>() {
     const std::size_t shared = sizeof(float) * static_cast<std::size_t>(K8 * 16 * kColumns + 2 * (kRows + K8));
     const dim3 grid(static_cast<unsigned>(std::min<long>(tiles, kBlocksPerSm * context.cuda->n_sm)),
                     blocks_for(d.C, 16 * kColumns));
-    launch(context, forward_kernel<kColumns>, grid, kBlock, shared, y, x, w, bias, flip, d);
+    launch(context, forward_kernel<kColumns, S>, grid, kBlock, shared, static_cast<S*>(y), x, w, bias, flip, d);
   };
-  d.C > 64 ? run.template operator()<8>() : run.template operator()<4>();
+  with_stored(context,
+              [&]<class S>() { d.C > 64 ? run.template operator()<8, S>() : run.template operator()<4, S>(); });
 }
 
-inline void backward_filter(const Context& context, float* dw, const float* dy, const float* x, bool flip,
+inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
   const CudaDevice& gpu = *context.cuda;
   const long n = static_cast<long>(d.C) * d.K, tiles = d.B * ceil_div(d.T, kFilterRows);
@@ -319,17 +309,23 @@ inline void backward_filter(const Context& context, float* dw, const float* dy, 
   const int slices = static_cast<int>(std::clamp<long>(std::min(wanted, most), 1, tiles));
   float* partial = static_cast<float*>(gpu.workspace);
   const dim3 grid(static_cast<unsigned>(slices), panels, taps);
-  launch(context, d.C % 4 == 0 ? filter_kernel<4> : filter_kernel<1>, grid, kBlock, 0, partial, dy, x, flip, d);
+  with_stored(context, [&]<class S>() {
+    launch(context, d.C % 4 == 0 ? filter_kernel<4, S> : filter_kernel<1, S>, grid, kBlock, 0, partial,
+           static_cast<const S*>(dy), x, flip, d);
+  });
   add_slices(context, dw, partial, slices, n);
 }
 
-inline void backward_data(const Context& context, float* dx, const float* dy, const float* w, bool flip, Conv1dDims d) {
+inline void backward_data(const Context& context, float* dx, const Stored* dy, const float* w, bool flip,
+                          Conv1dDims d) {
   // Whole frames where there are enough of them to fill the card.
   const long in_frame = ceil_div(d.T, kDataRows), wanted = ceil_div(2l * context.cuda->n_sm, d.B);
   const int tiles = static_cast<int>(std::max<long>(1, in_frame / std::min(wanted, in_frame)));
   const auto pieces = static_cast<unsigned>(d.B * ceil_div(in_frame, tiles));
-  launch(context, d.C % 4 == 0 ? data_kernel<4> : data_kernel<1>, pieces, kBlock, data_shared(d), dx, dy, w, flip, d,
-         tiles);
+  with_stored(context, [&]<class S>() {
+    launch(context, d.C % 4 == 0 ? data_kernel<4, S> : data_kernel<1, S>, pieces, kBlock, data_shared(d), dx,
+           static_cast<const S*>(dy), w, flip, d, tiles);
+  });
 }
 
 }  // namespace cafx::conv_fp32

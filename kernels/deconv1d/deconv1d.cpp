@@ -10,11 +10,12 @@ CAFX_BACKENDS(void, deconv1d_forward,
                Deconv1dDims d));
 CAFX_BACKENDS(void, deconv1d_backward,
               (float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
-               void* scratch, bool bf16_units, Deconv1dDims d));
+               void* scratch, bool bf16_units, bool rounds, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_forward,
-          (const Context&, float* y, const float* u, const float* w, const float* bias, void* scratch, Deconv1dDims d));
+          (const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
+           Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
-          (const Context&, float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
+          (const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u, const float* w,
            void* scratch, Deconv1dDims d));
 CAFX_CUDA(std::size_t, deconv1d_scratch, (const Context&, Deconv1dDims d));
 
@@ -32,20 +33,21 @@ std::size_t deconv1d_scratch(const Context& context, Deconv1dDims d) {
   return sizeof(float) * (forward > backward ? forward : backward);
 }
 
-void deconv1d_forward(const Context& context, float* y, const float* u, const float* w, const float* bias,
+void deconv1d_forward(const Context& context, float* y, const Stored* u, const float* w, const float* bias,
                       void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
   const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
-  CAFX_CALL(context, deconv1d_forward, y, u, w, bias, scratch, bf16_units(context), d);
+  CAFX_CALL(context, deconv1d_forward, y, static_cast<const float*>(u), w, bias, scratch, bf16_units(context), d);
 }
 
-void deconv1d_backward(const Context& context, float* du, float* dw, float* dbias, const float* dy_padded,
-                       const float* u, const float* w, void* scratch, Deconv1dDims d) {
+void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,
+                       const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
   const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
-  CAFX_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, bf16_units(context), d);
+  CAFX_CALL(context, deconv1d_backward, static_cast<float*>(du), dw, dbias, dy_padded, static_cast<const float*>(u), w,
+            scratch, bf16_units(context), rounds_stored(context), d);
 }
 
 }  // namespace cafx

@@ -5,7 +5,7 @@
 //   with u zero outside [0, T).
 //
 // Source   arXiv:1810.06603, last layer; the adjoint is the true transpose of Conv1D.
-// Shapes   u, du (B,T,C)   w, dw (C,K)   bias, dbias (1)   y (B,T)   dy_padded (B,T+K-1)     C contiguous
+// Shapes   u, du (B,T,C), Stored   w, dw (C,K)   bias, dbias (1)   y (B,T)   dy_padded (B,T+K-1)     C contiguous
 //          dy_padded holds dy[b,t] at left + t (adjoint) or K-1-left + t (correlate), zero around: deconv1d_pad(dims).
 // Grads    du =   dw +=   dbias +=
 // Scratch  deconv1d_scratch bytes, for forward and backward.   In place: no.
@@ -33,9 +33,9 @@ constexpr int deconv1d_pad(Deconv1dDims d) {
 inline constexpr int kDeconvTile = 64;  // samples whose products the CPU holds before it adds them up
 
 std::size_t deconv1d_scratch(const Context&, Deconv1dDims);  // bytes
-void deconv1d_forward(const Context&, float* y, const float* u, const float* w, const float* bias, void* scratch,
+void deconv1d_forward(const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
                       Deconv1dDims);
-void deconv1d_backward(const Context&, float* du, float* dw, float* dbias, const float* dy_padded, const float* u,
+void deconv1d_backward(const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u,
                        const float* w, void* scratch, Deconv1dDims);
 
 }  // namespace cafx

@@ -14,7 +14,7 @@ std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
   return sizeof(float) * std::max<std::size_t>(padded, kSumBlocks);
 }
 
-void deconv1d_forward(const Context& context, float* y, const float* u, const float* w, const float* bias,
+void deconv1d_forward(const Context& context, float* y, const Stored* u, const float* w, const float* bias,
                       void* scratch, Deconv1dDims d) {
   float* padded = static_cast<float*>(scratch);  // (B,T+K-1)
   conv_backward_data(context, padded, u, w, flipped(d), conv(d));
@@ -25,8 +25,8 @@ void deconv1d_forward(const Context& context, float* y, const float* u, const fl
   });
 }
 
-void deconv1d_backward(const Context& context, float* du, float* dw, float* dbias, const float* dy_padded,
-                       const float* u, const float* w, void* scratch, Deconv1dDims d) {
+void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,
+                       const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
   const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);

@@ -47,6 +47,12 @@ struct Context {
 bool bf16_units(const Context&);
 inline Precision emulated_precision(const Context& c) { return bf16_units(c) ? Precision::kFp32 : c.precision; }
 
+// A large tensor between ops: its numbers lie in memory as bf16 where a GPU computes in it, else as float; device/precision.h
+// says which tensors these are. In bf16 a CPU rounds them as it lays them down.
+using Stored = void;
+inline bool rounds_stored(const Context& c) { return c.precision == Precision::kBf16; }
+inline std::size_t stored_bytes(const Context& c) { return rounds_stored(c) && c.device == Device::kCuda ? 2 : 4; }
+
 // One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside, which get `n` frames
 // at a call (1 on a CPU, the whole batch on a GPU).
 struct MicroBatch {

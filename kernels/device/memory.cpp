@@ -67,6 +67,21 @@ void synchronize([[maybe_unused]] const Context& context) {
 #endif
 }
 
+std::vector<float> stored_values(const Context& context, const Stored* from, std::size_t n) {
+  std::vector<float> values(n);
+  if (stored_bytes(context) == sizeof(float)) {
+    copy(context, values.data(), from, sizeof(float) * n);
+    return values;
+  }
+  std::vector<std::uint16_t> bits(n);
+  copy(context, bits.data(), from, sizeof(std::uint16_t) * n);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint32_t wide = static_cast<std::uint32_t>(bits[i]) << 16;
+    std::memcpy(&values[i], &wide, sizeof wide);
+  }
+  return values;
+}
+
 std::size_t free_memory([[maybe_unused]] const Context& context) {
 #ifdef CAFX_HAS_CUDA
   if (context.device == Device::kCuda) return cuda::free_memory(context);

@@ -22,6 +22,7 @@ void release(const Context&, void*) noexcept;
 void copy(const Context&, void* to, const void* from, std::size_t bytes);  // any direction
 void fill_zero(const Context&, void*, std::size_t bytes);
 void synchronize(const Context&);
+std::vector<float> stored_values(const Context&, const Stored*, std::size_t n);  // as floats, on the host
 std::size_t free_memory(const Context&);  // bytes; on the CPU what the system says is available
 
 // n values of T on a context's device.

@@ -1,20 +1,25 @@
-// kernels/device/precision.h -- what the operands of products are rounded to; products' sums are always fp32.
+// kernels/device/precision.h -- what the operands of products are rounded to, and what lies in memory; products' sums are always fp32.
 //
 //   fp32   as they are (the default)
 //   tf32   8 bits of exponent, 10 of mantissa; to nearest, halves away from zero: cvt.rna.tf32.f32, the one rounding to
 //          tf32 that every GPU with such units has
 //   bf16   8 bits of exponent, 7 of mantissa; to nearest, halves to even: cvt.rn.bf16.f32
 //
-//   Rounded in: Conv1D, deConv1D (tf32 for bf16 too: their tensors are fp32, and cuDNN has no bf16 product of those), the
-//   latent Dense and the dense layers of DNN-SAAF, each forward and backward; DNN-SAAF takes an activation's slope from the
-//   rounded output, which is what it keeps. Always fp32: weights, gradients, moments and activations in memory, sums, biases,
-//   activation functions, SAAF, Conv1D-Local, Dense-Local, loss, optimiser.
+//   Rounded in: Conv1D, deConv1D (without bf16 units tf32 for bf16 too), the latent Dense and the dense layers of DNN-SAAF, each
+//   forward and backward; DNN-SAAF takes an activation's slope from the rounded output, which is what it keeps.
 //
-//   A GPU of 8.0 or newer has units for this (its convolutions round only where cuDNN runs them), and so have CPUs with
-//   AVX512_BF16 (bf16_units in device/context.h; simd/gemm_bf16.h): there the products of DNN-SAAF, Conv1D and deConv1D are bf16
-//   and all else is fp32, the latent Dense as well. Other CPUs, and all for tf32, emulate it (EmulatedPrecision): operands are
-//   copied rounded, and the product is the fp32 one. That is slower, and there to measure the error without such units. fp32
-//   takes no copy: its bits are as they were.
+//   In bf16 the tensors of all samples and channels, (B,T,C), are bf16 from one op to the next: X1, the output u of DNN-SAAF (in
+//   pretraining of unpooling times X1), and their gradients dX1 and du. Each is rounded once where it is laid down; dX1 twice, for
+//   Conv1D-Local adds to what DNN-SAAF gave. The ops' headers call them Stored (device/context.h). A GPU keeps two bytes a number
+//   for them; a CPU rounds them and keeps floats. Always fp32: weights, moments, gradients of weights, signals, what is pooled
+//   (z, the latent code, positions, their gradients: a sixteenth of a tensor each), sums, biases, activation functions, SAAF,
+//   Conv1D-Local, Dense-Local, loss, optimiser.
+//
+//   A GPU of 8.0 or newer has units for this (its convolutions round operands only where cuDNN runs them in tf32; ours multiply
+//   in fp32 what is stored), and so have CPUs with AVX512_BF16 (bf16_units in device/context.h; simd/gemm_bf16.h): there the
+//   products of DNN-SAAF, Conv1D and deConv1D are bf16 and all else is fp32, the latent Dense as well. Other CPUs, and all for
+//   tf32, emulate it (EmulatedPrecision): operands are copied rounded, and the product is the fp32 one. That is slower, and there
+//   to measure the error without such units. fp32 takes no copy: its bits are as they were.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,7 @@
 
 #include <cuda_pipeline.h>
 
-#include "kernels/device/cuda.h"
+#include "kernels/device/stored_cuda.h"
 
 namespace cafx {
 
@@ -43,18 +43,18 @@ __device__ __forceinline__ void slide(float (&sum)[kRun], const float4* x, const
 
 // Rows [first, first + n) of x (T,C) as quads of f(x), channel c for this lane; f(0) outside [0, T), and anything in lanes
 // beyond C. n in fours. All loads of a round are in flight before the first is used.
-template <int kWarps, class F>
-__device__ __forceinline__ void load_quads(float4* quads, const float* x, int first, int n, int T, int C, int c, F f) {
+template <int kWarps, class S, class F>
+__device__ __forceinline__ void load_quads(float4* quads, const S* x, int first, int n, int T, int C, int c, F f) {
   const int at = first + 4 * static_cast<int>(threadIdx.y);
   const long row = C, round = 4l * kWarps * C;
-  const float* from = x + at * row + min(c, C - 1);
+  const S* from = x + at * row + min(c, C - 1);
   unsigned t = static_cast<unsigned>(at);  // huge before sample 0
 #pragma unroll 6
   for (int q = threadIdx.y; q < n / 4; q += kWarps, t += 4 * kWarps, from += round) {
-    const float* p = from;
+    const S* p = from;
     float v[4];
 #pragma unroll
-    for (unsigned j = 0; j < 4; ++j, p += row) v[j] = f(t + j < static_cast<unsigned>(T) ? *p : 0.0f);
+    for (unsigned j = 0; j < 4; ++j, p += row) v[j] = f(t + j < static_cast<unsigned>(T) ? read(p) : 0.0f);
     quads[q * 32 + threadIdx.x] = make_float4(v[0], v[1], v[2], v[3]);
   }
 }

@@ -9,18 +9,18 @@ CAFX_BACKENDS(void, dnn_saaf_prepare,
               (float* packed, const DnnSaafWeights& weights, bool bf16_units, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_forward,
               (float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-               const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d));
+               const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_backward,
               (float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved, const float* r,
                const float* z, const std::int32_t* positions, const DnnSaafWeights& weights, const float* packed,
-               float* scratch, bool bf16_units, const DnnSaafDims& d));
+               float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_prepare, (const Context&, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_forward,
-          (const Context&, float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
+          (const Context&, Stored* u, float* saved, const Stored* r, const float* z, const std::int32_t* positions,
            const float* packed, float* scratch, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_backward,
-          (const Context&, float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
-           const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
+          (const Context&, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du, const float* saved,
+           const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
            const float* packed, float* scratch, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_packed, (const Context&, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_saved, (const Context&, const DnnSaafDims& d));
@@ -57,27 +57,30 @@ void dnn_saaf_prepare(const Context& context, void* packed, const DnnSaafWeights
   CAFX_CALL(context, dnn_saaf_prepare, static_cast<float*>(packed), weights, bf16_units(context), d);
 }
 
-void dnn_saaf_forward(const Context& context, float* u, void* saved, const float* r, const float* z,
+void dnn_saaf_forward(const Context& context, Stored* u, void* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
                  static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   const EmulatedPrecision emulated(emulated_precision(context));
-  CAFX_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
-            static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context), d);
+  CAFX_CALL(context, dnn_saaf_forward, static_cast<float*>(u), static_cast<float*>(saved), static_cast<const float*>(r),
+            z, positions, static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
+            rounds_stored(context), d);
 }
 
-void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
-                       const void* saved, const float* r, const float* z, const std::int32_t* positions,
+void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+                       const void* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const void* packed, void* scratch, const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
   CAFX_CUDA_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions,
                  weights, static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   const EmulatedPrecision emulated(emulated_precision(context));
-  CAFX_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions, weights,
-            static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context), d);
+  CAFX_CALL(context, dnn_saaf_backward, static_cast<float*>(dr), dz, grads, static_cast<const float*>(du),
+            static_cast<const float*>(saved), static_cast<const float*>(r), z, positions, weights,
+            static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
+            rounds_stored(context), d);
 }
 
 }  // namespace cafx

@@ -4,7 +4,7 @@
 //   h_l = act(bias_l + h_{l-1} w_l^T), l = 1 .. L, the last without activation;     u = saaf(h_L)
 //
 // Source   arXiv:1810.06603 (4 layers), its journal version (5 layers). Plain twin: unpool, multiply, dense, saaf.
-// Shapes   r, dr, u, du (B,T,C)   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
+// Shapes   r, dr, u, du (B,T,C), Stored   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
 //          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
 // Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), between forward and backward; nothing where
 //          the device computes them again.
@@ -55,10 +55,10 @@ std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims&);    // bytes
 std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims&);  // bytes
 void dnn_saaf_prepare(const Context&, void* packed, const DnnSaafWeights&, const DnnSaafDims&);
 // saved may be null where no backward follows.
-void dnn_saaf_forward(const Context&, float* u, void* saved, const float* r, const float* z,
+void dnn_saaf_forward(const Context&, Stored* u, void* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims&);
-void dnn_saaf_backward(const Context&, float* dr, float* dz, const DnnSaafGrads&, const float* du, const void* saved,
-                       const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights&,
+void dnn_saaf_backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const void* saved,
+                       const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights&,
                        const void* packed, void* scratch, const DnnSaafDims&);
 
 }  // namespace cafx

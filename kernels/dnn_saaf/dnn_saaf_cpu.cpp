@@ -150,7 +150,7 @@ void dnn_saaf_prepare(float* packed, const DnnSaafWeights& weights, bool bf16_un
 }
 
 void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-                      const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d) {
+                      const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -189,13 +189,14 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) u_t[i] = in[i];
       }
+      if (rounds) round_to_bf16(u_t, static_cast<long>(n) * d.C);
     }
   }
 }
 
 void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
                        const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
-                       const float* packed, float* scratch, bool bf16_units, const DnnSaafDims& d) {
+                       const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -239,10 +240,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
           with_activation(d.activation, [&]<Activation A>() {
             for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
               vf h = load_m(y + i, m);
-              if (bf16_units) {  // as the products took it: to nearest, halves to even
-                const vi bits = reinterpret_cast<vi>(h);
-                h = reinterpret_cast<vf>((bits + set1i(0x7fff) + ((bits >> 16) & set1i(1))) & set1i(~0xffff));
-              }
+              if (bf16_units) h = vround_bf16(h);  // as the products took it
               store_m(g_in + i, load_m(g_in + i, m) * slope<A>(h), m);
             });
           });
@@ -258,7 +256,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         for_vectors(d.C, [&](long c, int m) {
           const vf dh = load_m(g + static_cast<long>(i) * d.C + c, m);
           const vf v = unpooled(z + z_b, positions_b, window + c, t % d.P, m, d.unpool);
-          store_m(dr + row + c, dh * v, m);
+          store_m(dr + row + c, rounds ? vround_bf16(dh * v) : dh * v, m);
           vf part = dh * load_m(r + row + c, m);
           if (d.unpool == Unpool::kPositions) {
             vi place = {};

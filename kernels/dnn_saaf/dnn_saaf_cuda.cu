@@ -614,13 +614,15 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   for_each(context, all, [=] __device__(long i) { to[i] = i < n ? v[i] : w[i - n]; });
 }
 
-void dnn_saaf_forward(const Context& context, float* u, float* saved, const float* r, const float* z,
+void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) return dnn_mma::forward(context, u, r, z, positions, packed, d);
   const Plan plan = plan_for(context, d);
   const Net net(d);
   if (plan.M) {
-    const Operands x{r, z, nullptr, packed, positions, u, saved, nullptr, nullptr, nullptr, nullptr};
+    Operands x{};
+    x.r = static_cast<const float*>(r), x.z = z, x.positions = positions, x.packed = packed;
+    x.u = static_cast<float*>(u), x.saved = saved;
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
         launch(context, forward_kernel<M, A>, static_cast<unsigned>(plan.tiles), kBlock, plan.forward, x, d, net,
@@ -675,8 +677,8 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums
 
 }  // namespace
 
-void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
-                       const float* saved, const float* r, const float* z, const std::int32_t* positions,
+void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+                       const float* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const float* packed, float* scratch, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) {
     return dnn_mma::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
@@ -687,7 +689,10 @@ void dnn_saaf_backward(const Context& context, float* dr, float* dz, const DnnSa
     float* partials = scratch;
     auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<std::size_t>(plan.blocks) * net.n_grad);
     float* dz_parts = reinterpret_cast<float*>(sums + (d.saaf.S + 2) * static_cast<long>(d.C));
-    const Operands x{r, z, du, packed, positions, nullptr, const_cast<float*>(saved), dr, dz, partials, dz_parts};
+    Operands x{};
+    x.r = static_cast<const float*>(r), x.z = z, x.positions = positions, x.packed = packed;
+    x.du = static_cast<const float*>(du), x.saved = const_cast<float*>(saved);
+    x.dr = static_cast<float*>(dr), x.dz = dz, x.partials = partials, x.dz_parts = dz_parts;
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
         launch(context, backward_kernel<M, A>, plan.blocks, kBlock, plan.backward, x, d, net, plan.n_all, plan.copies);

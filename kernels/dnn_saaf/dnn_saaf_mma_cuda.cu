@@ -84,36 +84,42 @@ struct Layout {
   }
 };
 
+template <class S>  // what r, u and their gradients are stored in
 struct Operands {
-  const float *r, *z, *du, *packed;
+  const S *r, *du;
+  const float *z, *packed;
   const std::int32_t* positions;
-  float *u, *dr, *dz, *partials, *dz_parts;
-  bool vectors;  // rows of the tensors start at multiples of 16 bytes
+  S *u, *dr;
+  float *dz, *partials, *dz_parts;
+  bool vectors;  // rows of the tensors start at multiples of 4 numbers
 };
 
 // Features c .. c + 4 of a row of C; zero past its end. Streams: read once or twice, they must not push the weights out.
-__device__ __forceinline__ void load4(float (&v)[4], const float* row, int c, int C, bool vectors) {
+template <class S>
+__device__ __forceinline__ void load4(float (&v)[4], const S* row, int c, int C, bool vectors) {
   if (vectors) {
-    const float4 x = c < C ? __ldcs(reinterpret_cast<const float4*>(row + c)) : float4{};
+    const float4 x = c < C ? read4_stream(row + c) : float4{};
     v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
     return;
   }
 #pragma unroll
-  for (int k = 0; k < 4; ++k) v[k] = c + k < C ? row[c + k] : 0.0f;
+  for (int k = 0; k < 4; ++k) v[k] = c + k < C ? read(row + c + k) : 0.0f;
 }
-__device__ __forceinline__ void store4(float* row, const float (&v)[4], int c, int C, bool vectors) {
+template <class S>
+__device__ __forceinline__ void store4(S* row, const float (&v)[4], int c, int C, bool vectors) {
   if (vectors) {
-    if (c < C) __stcs(reinterpret_cast<float4*>(row + c), float4{v[0], v[1], v[2], v[3]});
+    if (c < C) write4_stream(row + c, {v[0], v[1], v[2], v[3]});
     return;
   }
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    if (c + k < C) row[c + k] = v[k];
+    if (c + k < C) write(row + c + k, v[k]);
   }
 }
 
 // What z contributes at sample n: its value under `hold`, or at its position, else zero.
-__device__ __forceinline__ void unpooled4(float (&v)[4], const Operands& x, const DnnSaafDims& d, long n, int c) {
+template <class S>
+__device__ __forceinline__ void unpooled4(float (&v)[4], const Operands<S>& x, const DnnSaafDims& d, long n, int c) {
   const long window = n / d.P;  // frames hold whole windows
   const float* row = x.z + window * d.C;
 #pragma unroll
@@ -141,8 +147,8 @@ using Sums = float[kGroups][2][4];
 
 // Samples n and n + 8 of this lane; those outside [.., n_end) are zero.
 template <class T, class F>
-__device__ __forceinline__ void load_h0(const Operands& x, const DnnSaafDims& d, int groups, long n, long n_end,
-                                        int lane, F to) {
+__device__ __forceinline__ void load_h0(const Operands<typename T::Storage>& x, const DnnSaafDims& d, int groups,
+                                        long n, long n_end, int lane, F to) {
 #pragma unroll
   for (int j = 0; j < kGroups; ++j) {
     if (j >= groups) break;
@@ -196,8 +202,8 @@ __device__ __forceinline__ void begin(Sums& c, const float* bias, int N, int lan
 }
 
 template <class T>
-__device__ __forceinline__ void load_h0(Factors<T>& a, const Operands& x, const DnnSaafDims& d, int groups, long n,
-                                        long n_end, int lane) {
+__device__ __forceinline__ void load_h0(Factors<T>& a, const Operands<typename T::Storage>& x, const DnnSaafDims& d,
+                                        int groups, long n, long n_end, int lane) {
   load_h0<T>(x, d, groups, n, n_end, lane, [&](int j, int s, const std::uint32_t(&v)[T::kWords]) {
 #pragma unroll
     for (int k = 0; k < T::kWords; ++k) a[j][s][k] = v[k];
@@ -205,8 +211,8 @@ __device__ __forceinline__ void load_h0(Factors<T>& a, const Operands& x, const 
 }
 // From h_0 in `a` to the last layer's output in `c`; keep(l, N): `a` holds the N outputs of layer l, not the last.
 template <class T, Activation Act, class Keep>
-__device__ __forceinline__ void through_layers(Sums& c, Factors<T>& a, const Operands& x, const Net& net, int lane,
-                                               Keep keep) {
+__device__ __forceinline__ void through_layers(Sums& c, Factors<T>& a, const Operands<typename T::Storage>& x,
+                                               const Net& net, int lane, Keep keep) {
   for (int l = 0; l < net.L; ++l) {
     const int N = net.wide[l + 1];
     begin(c, x.packed + net.bias[l], N, lane);
@@ -228,7 +234,8 @@ __device__ __forceinline__ void through_layers(Sums& c, Factors<T>& a, const Ope
 
 template <class T, Activation Act>
 __global__ void __launch_bounds__(32 * kForwardWarps, T::kForwardBlocks)
-    forward_kernel(Operands x, const __grid_constant__ DnnSaafDims d, const __grid_constant__ Net net, long n_all) {
+    forward_kernel(Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
+                   const __grid_constant__ Net net, long n_all) {
   const int lane = threadIdx.x % 32;
   const long first = (static_cast<long>(blockIdx.x) * kForwardWarps + threadIdx.x / 32) * kRows, n = first + lane / 4;
   if (first >= n_all) return;
@@ -315,8 +322,8 @@ __device__ __forceinline__ void outer_product(float* partial, const typename T::
 // Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`.
 template <class T, Activation Act>
 __global__ void __launch_bounds__(32 * T::kMostWarps)
-    backward_kernel(Operands x, const __grid_constant__ DnnSaafDims d, const __grid_constant__ Net net,
-                    const __grid_constant__ Layout at, long n_all) {
+    backward_kernel(Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
+                    const __grid_constant__ Net net, const __grid_constant__ Layout at, long n_all) {
   using Element = typename T::Element;
   extern __shared__ __align__(16) char shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, R = kRows * at.warps, row0 = warp * kRows + lane / 4;
@@ -380,12 +387,12 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
         const int per = (R + at.copies - 1) / at.copies,
                   end = min(min(R, (copy + 1) * per), static_cast<int>(n_end - n0));
         constexpr int kAhead = 8;  // samples whose loads are under way while those before are added
-        const float* dy = x.du + n0 * d.C + channel;
+        const auto* dy = x.du + n0 * d.C + channel;
         float next[kAhead];
         const auto fetch = [&](int row) {
 #pragma unroll
           for (int k = 0; k < kAhead; ++k)
-            next[k] = row + k < end ? __ldcs(dy + static_cast<long>(row + k) * d.C) : 0.0f;
+            next[k] = row + k < end ? read_stream(dy + static_cast<long>(row + k) * d.C) : 0.0f;
         };
         fetch(copy * per);
         for (int row = copy * per; row < end; row += kAhead) {
@@ -647,22 +654,24 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
   }
 }
 
-void forward(const Context& context, float* u, const float* r, const float* z, const std::int32_t* positions,
+void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
   const Net net(d, context.precision);
   const long n_all = static_cast<long>(d.B) * d.T;
-  const Operands x{r,
-                   z,
-                   nullptr,
-                   packed,
-                   positions,
-                   u,
-                   nullptr,
-                   nullptr,
-                   nullptr,
-                   nullptr,
-                   d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(u)};
+  const bool vectors = d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(u);
   with_type(context.precision, [&]<class T>() {
+    using S = typename T::Storage;
+    const Operands<S> x{static_cast<const S*>(r),
+                        nullptr,
+                        z,
+                        packed,
+                        positions,
+                        static_cast<S*>(u),
+                        nullptr,
+                        nullptr,
+                        nullptr,
+                        nullptr,
+                        vectors};
     with_activation(d.activation, [&]<Activation Act>() {
       launch(context, forward_kernel<T, Act>, static_cast<unsigned>(ceil_div(n_all, kRows * kForwardWarps)),
              32 * kForwardWarps, 0, x, d, net, n_all);
@@ -670,29 +679,31 @@ void forward(const Context& context, float* u, const float* r, const float* z, c
   });
 }
 
-void backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* r,
-              const float* z, const std::int32_t* positions, const float* packed, float* scratch,
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+              const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   const Net net(d, context.precision);
   const Plan plan(context, d, net);
   float* partials = scratch;
   auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<std::size_t>(plan.blocks) * net.n_grad);
   float* dz_parts = reinterpret_cast<float*>(sums) + (net.n_grad - net.grad_sums);
-  const Operands x{r,
-                   z,
-                   du,
-                   packed,
-                   positions,
-                   nullptr,
-                   dr,
-                   dz,
-                   partials,
-                   dz_parts,
-                   d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(du) && aligned(dr)};
+  const bool vectors = d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(du) && aligned(dr);
   Targets to{};
   for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
   to.sums = sums;
   with_type(context.precision, [&]<class T>() {
+    using S = typename T::Storage;
+    const Operands<S> x{static_cast<const S*>(r),
+                        static_cast<const S*>(du),
+                        z,
+                        packed,
+                        positions,
+                        nullptr,
+                        static_cast<S*>(dr),
+                        dz,
+                        partials,
+                        dz_parts,
+                        vectors};
     with_activation(d.activation, [&]<Activation Act>() {
       launch(context, backward_kernel<T, Act>, plan.blocks, 32 * plan.at.warps, plan.at.bytes, x, d, net, plan.at,
              plan.n_all);

@@ -12,9 +12,9 @@ bool takes(const Context&, const DnnSaafDims&);
 std::size_t packed(const Context&, const DnnSaafDims&);   // bytes
 std::size_t scratch(const Context&, const DnnSaafDims&);  // bytes
 void prepare(const Context&, float* packed, const DnnSaafWeights&, const DnnSaafDims&);
-void forward(const Context&, float* u, const float* r, const float* z, const std::int32_t* positions,
+void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims&);
-void backward(const Context&, float* dr, float* dz, const DnnSaafGrads&, const float* du, const float* r,
+void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const Stored* r,
               const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
 
 }  // namespace cafx::cuda::dnn_mma

@@ -1,7 +1,8 @@
 #include "kernels/dnn_saaf/dnn_saaf_unfused_cuda.h"
 
 #include "kernels/dense/dense.h"
-#include "kernels/device/cuda.h"
+#include "kernels/device/each_cuda.h"
+#include "kernels/device/stored_cuda.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "kernels/saaf/saaf.h"
@@ -51,6 +52,23 @@ struct Buffers {
   static std::size_t saaf_scratch(const Context& context, SaafDims s) { return cafx::saaf_scratch(context, s); }
 };
 
+// n numbers as they are, or widened into `buffer`; and back.
+const float* as_floats(const Context& context, const Stored* from, float* buffer, long n) {
+  if (stored_bytes(context) == sizeof(float)) return static_cast<const float*>(from);
+  const auto* values = static_cast<const Bfloat*>(from);
+  for_each(context, n, [=] __device__(long i) { buffer[i] = read(values + i); });
+  return buffer;
+}
+void store_floats(const Context& context, Stored* to, const float* from, long n) {
+  if (to == from) return;
+  if (stored_bytes(context) == sizeof(float)) {
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    return;
+  }
+  auto* values = static_cast<Bfloat*>(to);
+  for_each(context, n, [=] __device__(long i) { write(values + i, from[i]); });
+}
+
 }  // namespace
 
 std::size_t saved(const Context& context, const DnnSaafDims& d) {
@@ -62,36 +80,39 @@ std::size_t scratch(const Context& context, const DnnSaafDims& d) {
   return at.saved_bytes + at.scratch_bytes;  // forward alone keeps its activations here
 }
 
-void forward(const Context& context, float* u, float* saved, const float* r, const float* z,
+void forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
              const std::int32_t* positions, const DnnSaafWeights& weights, float* scratch, const DnnSaafDims& d) {
   const std::size_t saved_floats = Buffers(context, d, nullptr, nullptr).saved_bytes / sizeof(float);
   const Buffers at(context, d, saved ? saved : scratch, saved ? scratch : scratch + saved_floats);
   const PoolDims pool{d.B, d.T, d.C, d.P};
   const long n = static_cast<long>(d.B) * d.T * d.C;
   cafx::unpool_forward(context, at.held, z, positions, pool, d.unpool);
-  cafx::multiply_forward(context, at.h[0], at.held, r, n);
+  cafx::multiply_forward(context, at.h[0], at.held, as_floats(context, r, at.h[0], n), n);
   for (int l = 0; l < d.L; ++l) {
     cafx::dense_forward(context, at.h[l + 1], at.h[l], weights.w[l], weights.bias[l], at.op, Buffers::layer(d, l));
   }
   if (d.use_saaf) {
-    cafx::saaf_forward(context, u, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op, Buffers::saaf_of(d));
+    float* to = stored_bytes(context) == sizeof(float) ? static_cast<float*>(u) : at.g[0];
+    cafx::saaf_forward(context, to, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op, Buffers::saaf_of(d));
+    store_floats(context, u, to, n);
   } else {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(u, at.h[d.L], sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    store_floats(context, u, at.h[d.L], n);
   }
 }
 
-void backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& grads, const float* du,
-              const float* saved, const float* r, const float* z, const std::int32_t* positions,
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+              const float* saved, const Stored* r, const float* z, const std::int32_t* positions,
               const DnnSaafWeights& weights, float* scratch, const DnnSaafDims& d) {
   const Buffers at(context, d, saved, scratch);
   const PoolDims pool{d.B, d.T, d.C, d.P};
   const long n = static_cast<long>(d.B) * d.T * d.C;
   float *g = at.g[0], *below = at.g[1];
+  const float* dy = as_floats(context, du, below, n);
   if (d.use_saaf) {
-    cafx::saaf_backward(context, g, grads.dsaaf_v, grads.dsaaf_w, du, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op,
+    cafx::saaf_backward(context, g, grads.dsaaf_v, grads.dsaaf_w, dy, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op,
                         Buffers::saaf_of(d));
   } else {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(g, du, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(g, dy, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
   }
   for (int l = d.L - 1; l >= 0; --l) {
     cafx::dense_backward(context, below, grads.dw[l], grads.dbias[l], g, at.h[l + 1], at.h[l], weights.w[l], at.op,
@@ -99,7 +120,9 @@ void backward(const Context& context, float* dr, float* dz, const DnnSaafGrads& 
     std::swap(g, below);
   }
   cafx::unpool_forward(context, at.held, z, positions, pool, d.unpool);
-  cafx::multiply_backward(context, below, dr, g, at.held, r, n);
+  float* to = stored_bytes(context) == sizeof(float) ? static_cast<float*>(dr) : g;
+  cafx::multiply_backward(context, below, to, g, at.held, as_floats(context, r, below, n), n);
+  store_floats(context, dr, to, n);
   cafx::unpool_backward(context, dz, below, positions, pool, d.unpool);
 }
 

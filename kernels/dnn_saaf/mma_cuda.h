@@ -5,9 +5,7 @@
 //   which number a lane's register holds. Sums are fp32. PTX ISA, "Matrix fragments for mma.m16n8k8 and mma.m16n8k16".
 #pragma once
 
-#include <cuda_runtime.h>
-
-#include <cstdint>
+#include "kernels/device/stored_cuda.h"
 
 namespace cafx::cuda::dnn_mma {
 
@@ -22,6 +20,7 @@ __device__ __forceinline__ std::uint32_t shared_address(const void* p) {
 // m16n8k8. A k-tile is half a group: of each lane's four features two, kStep = 0 or 1.
 struct Tf32 {
   using Element = float;
+  using Storage = float;                        // of the tensors around it
   static constexpr int kWords = 4, kSteps = 2;  // registers of 4 features; k-tiles of a group
   static constexpr int kMostWarps = 8;          // backward: 255 registers a thread
   static constexpr int kForwardBlocks = 3;      // of a multiprocessor
@@ -84,26 +83,19 @@ struct Tf32 {
 // m16n8k16: a k-tile is a group.
 struct Bf16 {
   using Element = std::uint16_t;
+  using Storage = Bfloat;
   static constexpr int kWords = 2, kSteps = 1;
   static constexpr int kMostWarps = 12, kForwardBlocks = 4;
   static constexpr int kRowsOfStep = 16;
-  static __device__ std::uint32_t round(float low, float high) {
-    std::uint32_t y = 0;
-#ifndef CAFX_NO_MMA
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(high), "f"(low));
-#endif
-    return y;
-  }
   static __device__ void pack(std::uint32_t (&to)[2], const float (&v)[4]) {
-    to[0] = round(v[0], v[1]), to[1] = round(v[2], v[3]);
+    to[0] = round_pair(v[0], v[1]), to[1] = round_pair(v[2], v[3]);
   }
   static __device__ void store(Element* to, const std::uint32_t (&a)[2]) {
     *reinterpret_cast<uint2*>(to) = {a[0], a[1]};
   }
   static __device__ void load(float (&v)[4], const Element* from) {
-    const uint2 x = *reinterpret_cast<const uint2*>(from);
-    v[0] = __uint_as_float(x.x << 16), v[1] = __uint_as_float(x.x & 0xffff0000u);
-    v[2] = __uint_as_float(x.y << 16), v[3] = __uint_as_float(x.y & 0xffff0000u);
+    const float4 x = widen(*reinterpret_cast<const uint2*>(from));
+    v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
   }
   static __device__ void mma(float& c0, float& c1, float& c2, float& c3, std::uint32_t a0, std::uint32_t a1,
                              std::uint32_t a2, std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
@@ -121,7 +113,7 @@ struct Bf16 {
   template <class F>
   static __device__ std::uint32_t packed(int, int lane, int word, F value) {
     const int g = lane / 4, t = lane % 4, k = 4 * t + word % 2 * 2, n = g / 2 * 4 + word / 2 * 2 + g % 2;
-    return round(value(k, n), value(k + 1, n));
+    return round_pair(value(k, n), value(k + 1, n));
   }
   static __device__ void transposed(std::uint32_t (&to)[4], const Element* from) {
 #ifndef CAFX_NO_MMA

@@ -7,7 +7,7 @@
 // Source   arXiv:1810.06603. Plain twin: conv1d, abs, local_conv, activation, max_pool.
 // Differs  softplus is monotone, so the maximum is taken before it: P times fewer softplus. Backward uses that one
 //          sample in P carries gradient: P times fewer products than the plain twin.
-// Shapes   x_padded (B,T+K1-1)   w1 (C,K1) bias1 (C)   w2 (C,K2) bias2 (C)   x1 (B,T,C)   z, positions (B,T/P,C)
+// Shapes   x_padded (B,T+K1-1)   w1 (C,K1) bias1 (C)   w2 (C,K2) bias2 (C)   x1, dx1 (B,T,C), Stored   z, positions (B,T/P,C)
 // Grads    dx1 in: the gradient that reaches x1 from elsewhere (the residual); it is completed in place with the part
 //          that comes through z.   dw1 += dbias1 += dw2 += dbias2 +=
 // Packed   front_end_prepare lays the weights out for the device, once a step; packed of front_end_packed bytes.
@@ -31,10 +31,10 @@ std::size_t front_end_packed(const Context&, FrontEndDims);   // bytes; does not
 std::size_t front_end_scratch(const Context&, FrontEndDims);  // bytes; does not depend on B on a CPU
 void front_end_prepare(const Context&, void* packed, const float* w1, const float* bias1, const float* w2,
                        const float* bias2, FrontEndDims);
-void front_end_forward(const Context&, float* x1, float* z, std::int32_t* positions, const float* x_padded,
+void front_end_forward(const Context&, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
                        const void* packed, void* scratch, FrontEndDims);
-void front_end_backward(const Context&, float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
-                        const float* dz, const float* x1, const float* z, const std::int32_t* positions,
+void front_end_backward(const Context&, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
+                        const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, void* scratch, FrontEndDims);
 
 // Forward in pieces, for frames that share their rows (models/cafx/sequence.cpp). CPU only, no threads. A row or window has

@@ -118,10 +118,13 @@ constexpr int kChannels = 64;  // whose rows are made and used together
 int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - c0 : kChannels; }
 
 // Channels c0 .. c0 + n_c of n rows of x1.
-void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, bool bf16_units,
+void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, bool bf16_units, bool rounds,
                FrontEndDims d) {
   const FrontEndPacked at(d);
   const Part part("Conv1D", static_cast<double>(n) * n_c * d.K1, 4.0 * n * (n_c + 1));
+  const auto round_rows = [&] {
+    for (int t = 0; rounds && t < n; ++t) round_to_bf16(x1 + static_cast<long>(t) * d.C + c0, n_c);
+  };
 #if defined(__AVX512F__)
   constexpr int kPairs = 1024;
   if (bf16_units && d.K1 <= kPairs / 2) {
@@ -133,12 +136,13 @@ void make_rows(float* x1, const float* x, const float* packed, int n, int c0, in
       bf16::gemm(rows, n_c, static_cast<int>(bf16::n_pairs(d.K1)), pairs, 1, 2, w, d.C,
                  x1 + static_cast<long>(t) * d.C + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
     }
-    return;
+    return round_rows();
   }
 #else
   (void)bf16_units;
 #endif
   gemm(n, n_c, d.K1, x, 1, 1, packed + at.w1 + c0, d.C, x1 + c0, d.C, GemmInit::kBias, packed + at.bias1 + c0);
+  round_rows();
 }
 
 // The same channels of n windows; rows [-before, n P + after) of x1 are there, and zero beyond.
@@ -213,20 +217,22 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
 }
 
 void front_end_forward(float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
-                       float* scratch, bool bf16_units, FrontEndDims d) {
+                       float* scratch, bool bf16_units, bool rounds, FrontEndDims d) {
   for (int b = 0; b < d.B; ++b) {
     const float* x_b = x_padded + static_cast<long>(b) * (d.T + d.K1 - 1);
     float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
     const long z_b = static_cast<long>(b) * (d.T / d.P) * d.C;
     for (int c0 = 0; c0 < d.C; c0 += kChannels) {
-      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), bf16_units, d);
+      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), bf16_units, rounds, d);
       make_windows(z + z_b, positions + z_b, x1_b, d.T / d.P, 0, 0, packed, scratch, c0, channels_from(c0, d), d);
     }
   }
 }
 
-void front_end_rows(float* x1, const float* x, const float* packed, int n, bool bf16_units, FrontEndDims d) {
-  for (int c0 = 0; c0 < d.C; c0 += kChannels) make_rows(x1, x, packed, n, c0, channels_from(c0, d), bf16_units, d);
+void front_end_rows(float* x1, const float* x, const float* packed, int n, bool bf16_units, bool rounds,
+                    FrontEndDims d) {
+  for (int c0 = 0; c0 < d.C; c0 += kChannels)
+    make_rows(x1, x, packed, n, c0, channels_from(c0, d), bf16_units, rounds, d);
 }
 
 void front_end_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
@@ -269,7 +275,7 @@ void backward_taps(float* dw, float* dabs, const float* abs, const float* w, con
 
 void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
                         const float* x1, const float* z, const std::int32_t* positions, const float* x_padded,
-                        const float* w2, float* scratch, bool bf16_units, FrontEndDims d) {
+                        const float* w2, float* scratch, bool bf16_units, bool rounds, FrontEndDims d) {
   const FrontEndScratch at(d);
   const int left = (d.K2 - 1) / 2, n_windows = d.T / d.P;
   const long taps = round_up(d.K2, kW), g_row = round_up(n_windows, 16);
@@ -339,7 +345,8 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
         for (int i = 0; i < kW && t + i < d.T; ++i) {
           const long j = static_cast<long>(t + i) * d.C + c0;
           const vf x = load_m(x1_b + j, m);
-          store_m(dx1_b + j, load_m(dx1_b + j, m) + (x > 0.0f ? tile[i] : (x < 0.0f ? -tile[i] : vf{})), m);
+          const vf dx = load_m(dx1_b + j, m) + (x > 0.0f ? tile[i] : (x < 0.0f ? -tile[i] : vf{}));
+          store_m(dx1_b + j, rounds ? vround_bf16(dx) : dx, m);
         }
       }
     }

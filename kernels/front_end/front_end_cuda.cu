@@ -1,6 +1,7 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/slide_cuda.h"
+#include "kernels/device/stored_cuda.h"
 #include "kernels/front_end/front_end.h"
 
 // Conv1D; abs, Conv1D-Local, softplus and pooling in one kernel, and one for all that comes back through it. A block
@@ -31,9 +32,10 @@ constexpr int kPoolSamples = kWarps * kRun;
 
 // A block takes the windows that fit into kPoolSamples, or one larger one piece by piece: the sums of a piece, then the
 // largest of each window's, both in shared memory.
+template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResident)
-    pool_kernel(float* z, std::int32_t* positions, const float* x1, const float4* w2, const float* bias2,
-                FrontEndDims d, int windows) {
+    pool_kernel(float* z, std::int32_t* positions, const S* x1, const float4* w2, const float* bias2, FrontEndDims d,
+                int windows) {
   extern __shared__ float4 quads[];
   const int all = padded_taps(d.K2), at_once = min(all, kTapsAtOnce), lane = threadIdx.x, warp = threadIdx.y;
   float4* w = quads + (kPoolSamples + at_once) / 4 * 32;
@@ -41,7 +43,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
   const int c = blockIdx.x * 32 + lane, n_windows = d.T / d.P, left = (d.K2 - 1) / 2;
   const int per_frame = (n_windows + windows - 1) / windows;
   const int b = blockIdx.y / per_frame, p0 = (blockIdx.y - b * per_frame) * windows;
-  const float* frame = x1 + static_cast<long>(b) * d.T * d.C;
+  const S* frame = x1 + static_cast<long>(b) * d.T * d.C;
   const float4* taps = w2 + static_cast<long>(blockIdx.x) * (all / 4 * 32);
   float best = 0.0f;  // before the bias
   int best_at = 0;
@@ -98,13 +100,14 @@ struct Tile {
 
 // x1 rows [first, first + n) of one frame, zero outside it and anything in lanes beyond C, as [sample][32]: a channel is a
 // bank, whatever sample it reads.
-__device__ __forceinline__ void load_rows(float* rows, const float* x1, int first, int n, int T, int C, int c) {
+template <class S>
+__device__ __forceinline__ void load_rows(float* rows, const S* x1, int first, int n, int T, int C, int c) {
   const long round = static_cast<long>(kWarps) * C;
   unsigned t = static_cast<unsigned>(first) + threadIdx.y;  // huge before sample 0
-  const float* from = x1 + static_cast<long>(static_cast<int>(t)) * C + min(c, C - 1);
+  const S* from = x1 + static_cast<long>(static_cast<int>(t)) * C + min(c, C - 1);
 #pragma unroll 8
   for (int i = threadIdx.y; i < n; i += kWarps, t += kWarps, from += round) {
-    rows[i * 32 + threadIdx.x] = t < static_cast<unsigned>(T) ? *from : 0.0f;
+    rows[i * 32 + threadIdx.x] = t < static_cast<unsigned>(T) ? read(from) : 0.0f;
   }
 }
 
@@ -116,9 +119,10 @@ __device__ int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) 
 // Block (channels, slice, taps): its slice of all tiles in order; partial sums (slice, K2 + 2, C), the last two rows for
 // the two biases. A warp sums kSpan taps over all of a tile's windows, and kSpan samples over all windows near. Blocks of
 // further taps (K2 > 128) leave dx1 alone.
+template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResident)
-    back_kernel(float* dx1, float* partial, const float* dz, const float* x1, const float* z,
-                const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
+    back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
+                const float* w2, FrontEndDims d, Tile tile) {
   extern __shared__ float shared[];
   float* x = shared;                                     // (samples + halo,32)
   float* w = x + (tile.samples + tile.halo) * 32;        // (K2 + 2 kSpan,32), kSpan rows of zeros on both sides
@@ -170,16 +174,16 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
     if (!first_taps) continue;
     for (int s = warp * kSpan; s < tile.samples && s0 + s < d.T; s += kWarps * kSpan) {
       const int n_samples = c < d.C ? min(kSpan, min(tile.samples - s, d.T - s0 - s)) : 0;
-      float* to = dx1 + frame + static_cast<long>(s0 + s) * d.C + c;
+      S* to = dx1 + frame + static_cast<long>(s0 + s) * d.C + c;
       const long row = d.C;
       float before[kSpan], sum[kSpan] = {};
       if (n_samples == kSpan) {
-        const float* from = to;
+        const S* from = to;
 #pragma unroll
-        for (int r = 0; r < kSpan; ++r, from += row) before[r] = *from;
+        for (int r = 0; r < kSpan; ++r, from += row) before[r] = read(from);
       } else {
 #pragma unroll
-        for (int r = 0; r < kSpan; ++r) before[r] = r < n_samples ? to[r * row] : 0.0f;
+        for (int r = 0; r < kSpan; ++r) before[r] = r < n_samples ? read(to + r * row) : 0.0f;
       }
       const int q_first = max(0, floor_div(s0 + s + left - d.K2 + 1, d.P) - p_first);
       const int q_last = min(tile.near - 1, (s0 + s + kSpan - 1 + left) / d.P - p_first);
@@ -194,15 +198,15 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
 #pragma unroll
       for (int r = 0; r < kSpan; ++r) {
         const float own = x[(s + r + left) * 32 + lane];
-        before[r] += ((own > 0.0f ? 1.0f : 0.0f) - (own < 0.0f ? 1.0f : 0.0f)) * sum[r];
+        before[r] = as_stored<S>(before[r] + ((own > 0.0f ? 1.0f : 0.0f) - (own < 0.0f ? 1.0f : 0.0f)) * sum[r]);
       }
       if (n_samples == kSpan) {
 #pragma unroll
-        for (int r = 0; r < kSpan; ++r, to += row) *to = before[r], dbias1 += before[r];
+        for (int r = 0; r < kSpan; ++r, to += row) write(to, before[r]), dbias1 += before[r];
       } else {
 #pragma unroll
         for (int r = 0; r < kSpan; ++r) {
-          if (r < n_samples) to[r * row] = before[r], dbias1 += before[r];
+          if (r < n_samples) write(to + r * row, before[r]), dbias1 += before[r];
         }
       }
     }
@@ -264,18 +268,21 @@ void front_end_prepare(const Context& context, float* packed, const float* w1, c
   });
 }
 
-void front_end_forward(const Context& context, float* x1, float* z, std::int32_t* positions, const float* x_padded,
+void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
                        const float* packed, float*, FrontEndDims d) {
   const Packed p(packed, d);
   conv_forward(context, x1, x_padded, p.w1, p.bias1, false, {d.B, d.T, d.C, d.K1});
   const int windows = std::max(1, kPoolSamples / d.P), at_once = std::min(padded_taps(d.K2), kTapsAtOnce);
-  launch(context, pool_kernel, dim3(blocks_for(d.C, 32), static_cast<unsigned>(d.B * ceil_div(d.T / d.P, windows))),
-         dim3(32, kWarps), sizeof(float) * 32 * static_cast<std::size_t>(kPoolSamples + 2 * at_once), z, positions, x1,
-         reinterpret_cast<const float4*>(p.w2), p.bias2, d, windows);
+  with_stored(context, [&]<class S>() {
+    launch(context, pool_kernel<S>,
+           dim3(blocks_for(d.C, 32), static_cast<unsigned>(d.B * ceil_div(d.T / d.P, windows))), dim3(32, kWarps),
+           sizeof(float) * 32 * static_cast<std::size_t>(kPoolSamples + 2 * at_once), z, positions,
+           static_cast<const S*>(x1), reinterpret_cast<const float4*>(p.w2), p.bias2, d, windows);
+  });
 }
 
-void front_end_backward(const Context& context, float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
-                        const float* dz, const float* x1, const float* z, const std::int32_t* positions,
+void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
+                        const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
   float* taps = scratch;  // (K2,C)
   float* partial = taps + static_cast<long>(d.C) * d.K2;
@@ -283,8 +290,11 @@ void front_end_backward(const Context& context, float* dx1, float* dw1, float* d
   const Tile tile(d);
   const int slices = slices_for(context, d);
   check_shared(context, tile.shared(d), d);
-  launch(context, back_kernel, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)), dim3(32, kWarps),
-         tile.shared(d), dx1, partial, dz, x1, z, positions, taps, d, tile);
+  with_stored(context, [&]<class S>() {
+    launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
+           dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions,
+           taps, d, tile);
+  });
   sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
     const long k = i / d.C, c = i - k * d.C;
     float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];

@@ -53,5 +53,8 @@ CAFX_INLINE void store_m(float* p, vf v, int m) {
     store_n(p, v, m);
   }
 }
+inline void round_to_bf16(float* x, long n) {
+  for_vectors(n, [&](long i, int m) { store_m(x + i, vround_bf16(load_m(x + i, m)), m); });
+}
 
 }  // namespace cafx::CAFX_ISA_NS

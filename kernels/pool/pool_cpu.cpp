@@ -59,4 +59,49 @@ void unpool_backward(float* dz, const float* dy, const std::int32_t* positions, 
   }
 }
 
+namespace {
+// Lanes whose window gives sample r its value, of one vector of channels from i on.
+CAFX_INLINE vi gives(const std::int32_t* positions, long i, int r, int m, Unpool form) {
+  if (form == Unpool::kHold) return set1i(-1);
+  vi at = {};
+  for (int lane = 0; lane < m; ++lane) at[lane] = positions[i + lane];
+  return at == set1i(r);
+}
+}  // namespace
+
+void unpool_multiply_forward(float* u, const float* z, const float* x, const std::int32_t* positions, bool rounds,
+                             PoolDims d, Unpool form) {
+  const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
+  for (long p = 0; p < n_windows; ++p) {
+    for (int r = 0; r < d.P; ++r) {
+      const long row = (p * d.P + r) * d.C;
+      for_vectors(d.C, [&](long c, int m) {
+        const vf held = gives(positions, p * d.C + c, r, m, form) ? load_m(z + p * d.C + c, m) : vf{};
+        const vf v = held * load_m(x + row + c, m);
+        store_m(u + row + c, rounds ? vround_bf16(v) : v, m);
+      });
+    }
+  }
+}
+
+void unpool_multiply_backward(float* dz, float* dx, const float* du, const float* z, const float* x,
+                              const std::int32_t* positions, bool rounds, PoolDims d, Unpool form) {
+  const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
+  for (long p = 0; p < n_windows; ++p) {
+    for_vectors(d.C, [&](long c, int m) {
+      const vf value = load_m(z + p * d.C + c, m);
+      vf total = {};
+      for (int r = 0; r < d.P; ++r) {
+        const long i = (p * d.P + r) * d.C + c;
+        const vi here = gives(positions, p * d.C + c, r, m, form);
+        const vf g = load_m(du + i, m), v = g * (here ? value : vf{});
+        store_m(dx + i, rounds ? vround_bf16(v) : v, m);
+        const vf through = g * load_m(x + i, m);
+        total = form == Unpool::kHold ? total + through : (here ? through : total);
+      }
+      store_m(dz + p * d.C + c, total, m);
+    });
+  }
+}
+
 }  // namespace cafx::CAFX_ISA_NS

@@ -1,4 +1,5 @@
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/stored_cuda.h"
 #include "kernels/pool/pool.h"
 
 namespace cafx::cuda {
@@ -57,6 +58,53 @@ void unpool_backward(const Context& context, float* dz, const float* dy, const s
     float sum = 0.0f;
     for (int r = 0; r < P; ++r) sum += dy[first + static_cast<long>(r) * C];
     dz[i] = sum;
+  });
+}
+
+template <class S>
+static void unpool_multiply(const Context& context, S* u, const float* z, const S* x, const std::int32_t* positions,
+                            PoolDims d, Unpool form) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    const int at = form == Unpool::kHold ? -1 : positions[i];
+    const float v = z[i];
+    for (int r = 0; r < P; ++r) {
+      const long j = first + static_cast<long>(r) * C;
+      write(u + j, (at < 0 || r == at ? v : 0.0f) * read(x + j));
+    }
+  });
+}
+void unpool_multiply_forward(const Context& context, Stored* u, const float* z, const Stored* x,
+                             const std::int32_t* positions, PoolDims d, Unpool form) {
+  with_stored(context, [&]<class S>() {
+    unpool_multiply(context, static_cast<S*>(u), z, static_cast<const S*>(x), positions, d, form);
+  });
+}
+
+template <class S>
+static void unpool_multiply_back(const Context& context, float* dz, S* dx, const S* du, const float* z, const S* x,
+                                 const std::int32_t* positions, PoolDims d, Unpool form) {
+  const int C = d.C, P = d.P;
+  over_windows(context, d, [=] __device__(long i, long first) {
+    const bool hold = form == Unpool::kHold;
+    const int at = hold ? -1 : positions[i];
+    const float v = z[i];
+    float total = 0.0f;
+    for (int r = 0; r < P; ++r) {
+      const long j = first + static_cast<long>(r) * C;
+      const float g = read(du + j);
+      write(dx + j, g * (hold || r == at ? v : 0.0f));
+      if (hold) total += g * read(x + j);
+      if (r == at) total = g * read(x + j);
+    }
+    dz[i] = total;
+  });
+}
+void unpool_multiply_backward(const Context& context, float* dz, Stored* dx, const Stored* du, const float* z,
+                              const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form) {
+  with_stored(context, [&]<class S>() {
+    unpool_multiply_back(context, dz, static_cast<S*>(dx), static_cast<const S*>(du), z, static_cast<const S*>(x),
+                         positions, d, form);
   });
 }
 

@@ -60,6 +60,12 @@ CAFX_INLINE void store_n(std::int32_t* p, vi v, int n) {
 CAFX_INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
 CAFX_INLINE vf vmin(vf a, vf b) { return a < b ? a : b; }
 CAFX_INLINE vf vabs(vf a) { return reinterpret_cast<vf>(reinterpret_cast<vi>(a) & set1i(0x7fffffff)); }
+// To bf16, nearest, halves to even; NaN stays NaN.
+CAFX_INLINE vf vround_bf16(vf a) {
+  const vi bits = reinterpret_cast<vi>(a);
+  const vf rounded = reinterpret_cast<vf>((bits + set1i(0x7fff) + ((bits >> 16) & set1i(1))) & set1i(~0xffff));
+  return a == a ? rounded : a;
+}
 CAFX_INLINE float sum(vf a) {  // pairwise, in one fixed order
   float t[kW];
   store(t, a);

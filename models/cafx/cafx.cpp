@@ -109,15 +109,18 @@ struct CafxModel::State {
   DeviceArray<float> on_device;  // and where a GPU trains them
 
   struct Worker {  // of the frames of one call
-    float *u, *du, *y, *dy_padded, *held;
+    Stored *u, *du;
+    float *y, *dy_padded;
     void *saved, *scratch;
   };
   Arena arena;
   int B = 0, n_workers = 0;  // what the arena was laid out for
   Device device = Device::kCpu;
   bool training = false;
-  float *x_padded = nullptr, *x1 = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
-  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *dx1 = nullptr, *target = nullptr;
+  float *x_padded = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr;
+  Stored *x1 = nullptr, *dx1 = nullptr;
+  std::size_t stored_size = 0;  // bytes of a number of theirs
   std::int32_t* positions = nullptr;
   void *front_packed = nullptr, *dnn_packed = nullptr, *local_dense_scratch = nullptr;
   double* losses = nullptr;
@@ -144,10 +147,14 @@ struct CafxModel::State {
   void lay_out(const Context& context, Arena& a) {
     const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
     const Dims d(config, B), call(config, static_cast<int>(n));
+    const auto take_stored = [&](std::size_t values) -> Stored* {
+      return a.take<char>(stored_bytes(context) * values);
+    };
+    stored_size = stored_bytes(context);
     const std::size_t frames = static_cast<std::size_t>(B), T = config.frame, C = config.filters, K = config.taps,
                       pooled = T / config.pool, latent = config.latent;
     x_padded = a.take<float>(frames * (T + K - 1));
-    x1 = a.take<float>(frames * T * C);
+    x1 = take_stored(frames * T * C);
     z = a.take<float>(frames * pooled * C);
     positions = a.take<std::int32_t>(frames * pooled * C);
     losses = a.take<double>(frames);
@@ -161,7 +168,7 @@ struct CafxModel::State {
     if (training) {
       target = a.take<float>(frames * T);
       dz = a.take<float>(frames * pooled * C);
-      dx1 = a.take<float>(frames * T * C);
+      dx1 = take_stored(frames * T * C);
       if (supervised()) {
         dh = a.take<float>(frames * latent * C);
         dzhat = a.take<float>(frames * pooled * C);
@@ -171,9 +178,8 @@ struct CafxModel::State {
     }
     workers.assign(static_cast<std::size_t>(n_workers), {});
     for (Worker& w : workers) {
-      w.u = a.take<float>(n * T * C);
+      w.u = take_stored(n * T * C);
       w.y = a.take<float>(n * T);
-      w.held = supervised() ? nullptr : a.take<float>(n * T * C);
       std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
       if (supervised()) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
@@ -182,7 +188,7 @@ struct CafxModel::State {
       }
       w.scratch = a.take<char>(scratch);
       if (training) {
-        w.du = a.take<float>(n * T * C);
+        w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
         if (supervised()) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
       }
@@ -190,7 +196,7 @@ struct CafxModel::State {
   }
 
   void reserve(const Context& context, int frames, bool train) {
-    const bool same_device = context.device == device;
+    const bool same_device = context.device == device && stored_bytes(context) == stored_size;
     if (frames <= B && context.n_workers() == n_workers && (training || !train) && same_device) return;
     device = context.device;
     B = std::max(B, frames);
@@ -218,22 +224,26 @@ struct CafxModel::State {
 
   // Pointers to what belongs to frame b.
   struct Frame {
-    float *x_padded, *x1, *z, *h, *zhat, *dz, *dh, *dzhat, *dx1, *target;
+    float *x_padded, *z, *h, *zhat, *dz, *dh, *dzhat, *target;
+    Stored *x1, *dx1;
     std::int32_t* positions;
   };
   Frame frame(int b) const {
     const long i = b, T = config.frame, C = config.filters, pooled = T / config.pool, latent = config.latent;
     const auto at = [](float* p, long offset) { return p ? p + offset : nullptr; };
+    const auto stored_at = [&](Stored* p) -> Stored* {
+      return p ? static_cast<char*>(p) + stored_size * static_cast<std::size_t>(i * T * C) : nullptr;
+    };
     return {at(x_padded, i * (T + config.taps - 1)),
-            at(x1, i * T * C),
             at(z, i * pooled * C),
             at(h, i * latent * C),
             at(zhat, i * pooled * C),
             at(dz, i * pooled * C),
             at(dh, i * latent * C),
             at(dzhat, i * pooled * C),
-            at(dx1, i * T * C),
             at(target, i * T),
+            stored_at(x1),
+            stored_at(dx1),
             positions + i * pooled * C};
   }
   const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
@@ -279,8 +289,7 @@ struct CafxModel::State {
       dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch,
                        call.dnn);
     } else {
-      unpool_forward(inner, w.held, f.z, f.positions, call.pool, Unpool::kPositions);
-      multiply_forward(inner, w.u, w.held, f.x1, n_values(call));
+      unpool_multiply_forward(inner, w.u, f.z, f.x1, f.positions, call.pool, Unpool::kPositions);
     }
     deconv1d_forward(inner, y, w.u, t.conv_w, t.deconv_b, w.scratch, call.deconv);
   }
@@ -298,8 +307,7 @@ struct CafxModel::State {
         dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
       }
     } else {
-      multiply_backward(inner, w.u, f.dx1, w.du, w.held, f.x1, n_values(call));
-      unpool_backward(inner, f.dz, w.u, f.positions, call.pool, Unpool::kPositions);
+      unpool_multiply_backward(inner, f.dz, f.dx1, w.du, f.z, f.x1, f.positions, call.pool, Unpool::kPositions);
     }
   }
 
@@ -565,10 +573,8 @@ double CafxModel::saaf_input_peak(const Context& context, const CafxBatch& batch
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     const State::Worker& w = s.worker(mb.context);
     s.decode(mb.context, w.y, f, t, call, false);
-    std::vector<float> u(n);
-    copy(mb.context, u.data(), w.u, sizeof(float) * n);
-    for (const float x : u)
-      peaks[static_cast<std::size_t>(b)] = std::max(peaks[static_cast<std::size_t>(b)], std::abs(x));
+    float& peak = peaks[static_cast<std::size_t>(b)];
+    for (const float x : stored_values(mb.context, w.u, n)) peak = std::max(peak, std::abs(x));
   });
   return *std::max_element(peaks.begin(), peaks.end());
 }

@@ -47,6 +47,16 @@ grep -q "dense layers of DNN-SAAF *tf32 or bf16" "$work/doctor" || fail "doctor 
 "$cafx" train "${run[@]}" --precision bf16 --out "$work/bf16" >/dev/null 2>"$work/err" || fail "training in bf16: $(cat "$work/err")"
 grep -q "products in bf16" "$work/bf16/log.txt" || fail "the log does not name the precision"
 ! cmp -s "$work/whole/best.safetensors" "$work/bf16/best.safetensors" || fail "bf16 gave the weights of fp32"
+CAFX_CHECKPOINT_SECONDS=0 "$cafx" train "${run[@]}" --precision bf16 --out "$work/bf16_killed" >/dev/null 2>"$work/err" &
+pid=$!
+while kill -0 $pid 2>/dev/null && [ ! -f "$work/bf16_killed/checkpoint.safetensors" ]; do sleep 0.01; done
+kill -9 $pid 2>/dev/null
+wait $pid 2>/dev/null
+"$cafx" resume "$work/bf16_killed" --device cuda --quiet >/dev/null 2>"$work/err" || fail "resuming in bf16: $(cat "$work/err")"
+cmp "$work/bf16/best.safetensors" "$work/bf16_killed/best.safetensors" || fail "a run in bf16 that was killed and resumed differs"
+takes() { "$cafx" info --preset paper --device cuda --set train.batch=32 --set train.precision=$1 | grep -o ': [0-9.]* MiB' | tr -dc '0-9.'; }
+# X1, u and their gradients: 1024 x 128 numbers of each of 32 frames, two bytes less.
+awk "BEGIN { exit !($(takes fp32) - $(takes bf16) >= 32) }" || fail "in bf16 training takes $(takes bf16) MiB, in fp32 $(takes fp32)"
 
 dry=$(ls "$root"/datasets/notes/*/Samples/NoFX/G61-55400-*.flac)
 for device in cpu cuda; do

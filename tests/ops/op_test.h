@@ -142,6 +142,39 @@ class Floats {
   std::size_t n_;
 };
 
+// A Stored tensor as the context lays it down: of exactly so many bytes.
+class StoredNumbers {
+ public:
+  StoredNumbers(const Context& context, std::size_t n)
+      : context_(context), bytes_(stored_bytes(context) * n, stored_bytes(context)), n_(n) {}
+  StoredNumbers(const Context& context, const Vec& values) : StoredNumbers(context, values.size()) {
+    for (std::size_t i = 0; i < n_; ++i) {
+      const auto x = static_cast<float>(values[i]);
+      std::uint32_t bits;
+      std::memcpy(&bits, &x, sizeof bits);
+      if (stored_bytes(context) == sizeof(float)) {
+        std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 4 * i, &bits, 4);
+      } else {
+        const auto half = static_cast<std::uint16_t>(bits >> 16);
+        EXPECT_EQ(bits & 0xffffu, 0u) << "not a number of bf16";
+        std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 2 * i, &half, 2);
+      }
+    }
+  }
+  operator Stored*() { return bytes_.get(); }
+  std::size_t size() const { return n_; }
+  Vec values() {
+    wait();
+    const std::vector<float> floats = stored_values(context_, bytes_.get(), n_);
+    return Vec(floats.begin(), floats.end());
+  }
+
+ private:
+  Context context_;
+  Bytes bytes_;
+  std::size_t n_;
+};
+
 class Ints {
  public:
   explicit Ints(const Positions& values) : bytes_(4 * values.size(), 4), n_(values.size()) {

@@ -10,6 +10,7 @@
 #include "kernels/deconv1d/deconv1d.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/front_end/front_end.h"
+#include "kernels/pool/pool.h"
 #include "tests/ops/op_test.h"
 
 namespace cafx {
@@ -102,7 +103,22 @@ void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, const Ve
     ASSERT_TRUE(err <= (2 * u + u * u + 1e-5) * magnitude[i]) << what << "[" << i << "]";
     furthest = std::max(furthest, err / magnitude[i]);
   }
-  EXPECT_GT(furthest, 0.05 * u) << what << " was not rounded";
+  EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
+}
+// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the neighbour.
+void expect_stored(const Vec& got, const Vec& want, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  const double u = unit_of(Precision::kBf16), fp32 = on_cuda() ? 1e-5 : 1e-6;
+  double largest = 0.0;
+  for (const double v : want) largest = std::max(largest, std::abs(v));
+  long tipped = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(got[i], round_to(static_cast<float>(got[i]), Precision::kBf16)) << what << "[" << i << "] is no bf16";
+    ASSERT_TRUE(std::abs(got[i] - want[i]) <= 1.01 * u * std::abs(want[i]) + 2 * fp32 * largest)
+        << what << "[" << i << "] is " << got[i] << ", rounded from " << want[i];
+    tipped += got[i] != round_to(static_cast<float>(want[i]), Precision::kBf16);
+  }
+  EXPECT_LE(tipped, static_cast<long>(want.size() / 50 + 1)) << what;
 }
 Vec absolute(Vec x) {
   for (double& v : x) v = std::abs(v);
@@ -145,15 +161,20 @@ TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuDNN rounds in its own way, and the virtual one not at all";
   for (const Conv1dDims d : {Conv1dDims{2, 37, 19, 16}, {1, 150, 40, 33}, {2, 5, 3, 8}}) {
     const Vec x = random(d.B * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
-              dy = random(d.B * d.T * d.C, 4);
+              dy = rounded(random(d.B * d.T * d.C, 4), Precision::kBf16);
     const Deconv1dDims back{d.B, d.T, d.C, d.K, d.C == 40 ? Deconv::kCorrelate : Deconv::kAdjoint};
-    const Vec u = random(d.B * d.T * d.C, 5), one = random(1, 6), e = random(d.B * d.T, 7);
+    const Vec u = rounded(random(d.B * d.T * d.C, 5), Precision::kBf16), one = random(1, 6), e = random(d.B * d.T, 7);
     for (Context context : contexts_with_emulation()) {
       for (const Precision asked : kRounded) {
         context.precision = asked;
         const bool units = bf16_units(context);
         const Precision p = units ? Precision::kBf16 : Precision::kTf32;
         SCOPED_TRACE(fmt::format("{} T={} C={} K={}", name_of(context), d.T, d.C, d.K));
+        const auto expect_result = [&](Floats& got, const Vec& want, const Vec& of_exact, const Vec& of_size,
+                                       const char* what) {  // in bf16 it is laid down rounded
+          if (asked == Precision::kBf16) return expect_stored(got.values(), want, what);
+          expect_rounded(got, want, of_exact, of_size, p, what);
+        };
         const Vec want_y = reference::conv1d_forward(rounded(x, p), rounded(w, p), bias, d),
                   exact_y = reference::conv1d_forward(x, w, bias, d),
                   size_y = reference::conv1d_forward(absolute(x), absolute(w), absolute(bias), d);
@@ -165,7 +186,7 @@ TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
         if (!units) {
           Bytes scratch(std::max(conv1d_forward_scratch(context, d), conv1d_backward_scratch(context, d)));
           conv1d_forward(context, y, fx, fw, fbias, scratch.get(), d);
-          expect_rounded(y, want_y, exact_y, size_y, p, "conv1d y");
+          expect_result(y, want_y, exact_y, size_y, "conv1d y");
           conv1d_backward(context, dw, dbias, fdy, fx, scratch.get(), d);
           expect_rounded(dw, want, exact, size, p, "conv1d dw");
           expect_near(dbias, want_bias, "conv1d dbias");
@@ -179,7 +200,7 @@ TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
           Ints positions(Positions(n, 0));
           front_end_prepare(context, packed.get(), fw, fbias, w2, fbias, front);
           front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), front);
-          expect_rounded(x1, want_y, exact_y, size_y, p, "front end x1");
+          expect_result(x1, want_y, exact_y, size_y, "front end x1");
           front_end_backward(context, fdy, own_dw, own_dbias, dw2, dbias2, dz, x1, z, positions, fx, w2, scratch.get(),
                              front);
           expect_rounded(own_dw, want, exact, size, p, "front end dw");
@@ -199,7 +220,7 @@ TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
                       reference::deconv1d_backward(want2, ignored2, rounded(e, p), rounded(u, p), rounded(w, p), back),
                   exact_u = reference::deconv1d_backward(exact2, want_bias2, e, u, w, back),
                   size_u = reference::deconv1d_backward(size2, ignored2, absolute(e), absolute(u), absolute(w), back);
-        expect_rounded(du, want_u, exact_u, size_u, p, "deconv1d du");
+        expect_result(du, want_u, exact_u, size_u, "deconv1d du");
         expect_rounded(dw2, want2, exact2, size2, p, "deconv1d dw");
         expect_near(dbias2, want_bias2, "deconv1d dbias");
       }
@@ -216,7 +237,9 @@ struct Dnn {
 
   explicit Dnn(DnnSaafDims dims) : d(dims) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
-    r = random(n, 1), z = random(n / d.P, 2, 0, 1.5), du = random(n, 3);
+    // Numbers of bf16, as what these tensors are stored in makes them.
+    r = rounded(random(n, 1), Precision::kBf16), z = random(n / d.P, 2, 0, 1.5);
+    du = rounded(random(n, 3), Precision::kBf16);
     for (long i = 0; i < n / d.P; ++i) positions.push_back(static_cast<std::int32_t>(7 * i % d.P));
     for (int l = 0; l < d.L; ++l) {
       const double range = std::sqrt(6.0 / (inputs(l) + d.width[l]));
@@ -255,13 +278,15 @@ struct Dnn {
     }
     out[1] = reference::multiply(g, reference::unpool_forward(z, positions, pool, d.unpool));
     out[2] = reference::unpool_backward(reference::multiply(g, r), positions, pool, d.unpool);
+    for (int i = 0; i < 2 && precision == Precision::kBf16; ++i) out[i] = rounded(out[i], precision);  // u, dr: stored
     for (int l = 0; l < d.L; ++l) out.push_back(dw[l]), out.push_back(dbias[l]);
     if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
   }
   std::vector<Vec> run_op(const Context& context) const {
-    Floats fr(r), fz(z), fdu(du), v(p.saaf_v), w(p.saaf_w), u(r.size(), kNan), dr(r.size(), kNan), dz(z.size(), kNan),
-        dv(p.saaf_v.size(), 0.0f), dw_saaf(p.saaf_w.size(), 0.0f);
+    StoredNumbers fr(context, r), fdu(context, du), u(context, r.size()), dr(context, r.size());
+    Floats fz(z), v(p.saaf_v), w(p.saaf_w), dz(z.size(), kNan), dv(p.saaf_v.size(), 0.0f),
+        dw_saaf(p.saaf_w.size(), 0.0f);
     std::vector<std::unique_ptr<Floats>> keep, grads;
     Ints at(positions);
     DnnSaafWeights weights{};
@@ -357,18 +382,153 @@ TEST(Precision, Bf16UnitsAreTheirEmulation) {
       Context emulated = units;
       emulated.use_bf16_units = false;
       const auto got = dnn.run_op(units), want = dnn.run_op(emulated);
-      for (std::size_t i = 0; i < 4; ++i) {  // u, dr, dz, dw
+      for (std::size_t i = 0; i < 2; ++i) expect_stored(got[i], want[i], i == 0 ? "u" : "dr");
+      for (std::size_t i = 2; i < 4; ++i) {  // dz, dw
         for (std::size_t k = 0; k < want[i].size(); ++k) {
           ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 1e-6 * size[i][k])
               << "C=" << C << " result " << i << "[" << k << "]: " << got[i][k] << ", emulated " << want[i][k];
         }
       }
       if (C == 64) {
-        EXPECT_NE(got[0], want[0]) << "the units were not used";
+        EXPECT_NE(got[3], want[3]) << "the units were not used";
       }
     }
   }
   if (!any) GTEST_SKIP() << "no processor of ours multiplies bf16 here";
+}
+
+// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual GPU
+// watches to the byte. Convolutions compute in fp32 from what is stored, and results are rounded once.
+TEST(Precision, TensorsBetweenOpsAreStoredInBf16) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU keeps floats; ConvolutionsAreTheOracles holds their numbers";
+  for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
+                               {1, 300, 18, 64, 128, 20},
+                               {2, 64, 16, 8, 6, 4},
+                               {1, 9, 3, 4, 5, 3},
+                               {1, 256, 128, 64, 128, 16}}) {
+    const long n = static_cast<long>(d.B) * d.T * d.C, windows = n / d.P;
+    const Conv1dDims conv{d.B, d.T, d.C, d.K1};
+    const PoolDims pool{d.B, d.T, d.C, d.P};
+    const Vec x = random(static_cast<long>(d.B) * (d.T + d.K1 - 1), 1), w1 = random(d.C * d.K1, 2, -0.3, 0.3),
+              bias1 = random(d.C, 3, -0.1, 0.1), w2 = random(d.C * d.K2, 4, -0.3, 0.3), bias2 = random(d.C, 5),
+              dz = random(windows, 6), residual = rounded(random(n, 7), Precision::kBf16), none(n);
+    for (Context context : contexts()) {
+      context.precision = Precision::kBf16;
+      ASSERT_EQ(stored_bytes(context), 2u);
+      SCOPED_TRACE(fmt::format("{} T={} C={} K={},{} P={}", name_of(context), d.T, d.C, d.K1, d.K2, d.P));
+      Floats fx(x), fw1(w1), fbias1(bias1), fw2(w2), fbias2(bias2), fdz(dz), z(windows, kNan), dw1(w1.size(), 0.0f),
+          dbias1(bias1.size(), 0.0f), dw2(w2.size(), 0.0f), dbias2(bias2.size(), 0.0f);
+      StoredNumbers x1(context, n), dx1(context, residual);
+      Ints positions(static_cast<std::size_t>(windows));
+      Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d));
+      front_end_prepare(context, packed.get(), fw1, fbias1, fw2, fbias2, d);
+      front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), d);
+      expect_stored(x1.values(), reference::conv1d_forward(x, w1, bias1, conv), "x1");
+      reference::FrontEnd given;
+      given.x1 = x1.values();
+      given.positions = positions.values();
+      Positions ignored;
+      const Vec x2 = reference::activation_forward(
+          reference::local_conv_forward(reference::abs_forward(given.x1), w2, bias2, {d.B, d.T, d.C, d.K2}),
+          Activation::kSoftplus);
+      expect_near(z, reference::max_pool_forward(ignored, x2, pool), "z, from the x1 that is stored");
+      given.x2 = reference::unpool_forward(z.values(), given.positions, pool, Unpool::kPositions);
+      front_end_backward(context, dx1, dw1, dbias1, dw2, dbias2, fdz, x1, z, positions, fx, fw2, scratch.get(), d);
+      Vec want_dx1 = residual, unused(w1.size()), unused_bias(d.C), want_dw2(w2.size()), want_dbias2(d.C);
+      reference::front_end_backward(want_dx1, unused, unused_bias, want_dw2, want_dbias2, dz, given, x, w2, d);
+      expect_stored(dx1.values(), want_dx1, "dx1");
+      expect_near(dw2, want_dw2, "dw2");
+      expect_near(dbias2, want_dbias2, "dbias2");
+      Vec want_dw1(w1.size()), want_dbias1(d.C);
+      reference::conv1d_backward(want_dw1, want_dbias1, dx1.values(), x, conv);
+      expect_near(dw1, want_dw1, "dw1, from the dx1 that is stored");
+      expect_near(dbias1, want_dbias1, "dbias1, from the dx1 that is stored");
+
+      Bytes conv_scratch(std::max(conv1d_forward_scratch(context, conv), conv1d_backward_scratch(context, conv)));
+      StoredNumbers y(context, n), dy(context, residual);
+      Floats plain_dw(w1.size(), 0.0f), plain_dbias(bias1.size(), 0.0f);
+      conv1d_forward(context, y, fx, fw1, fbias1, conv_scratch.get(), conv);
+      EXPECT_EQ(y.values(), given.x1) << "plain Conv1D";
+      conv1d_backward(context, plain_dw, plain_dbias, dy, fx, conv_scratch.get(), conv);
+      std::fill(want_dw1.begin(), want_dw1.end(), 0.0), std::fill(want_dbias1.begin(), want_dbias1.end(), 0.0);
+      reference::conv1d_backward(want_dw1, want_dbias1, residual, x, conv);
+      expect_near(plain_dw, want_dw1, "plain Conv1D's dw");
+      expect_near(plain_dbias, want_dbias1, "plain Conv1D's dbias");
+
+      for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+        const Deconv1dDims back{d.B, d.T, d.C, d.K1, form};
+        const Vec one = random(1, 8), e = random(static_cast<long>(d.B) * d.T, 9);
+        Floats fone(one), padded(reference::pad(e, d.B, d.T, d.K1, deconv1d_pad(back))), out(e.size(), kNan),
+            dw(w1.size(), 0.0f), dbias(1, 0.0f);
+        StoredNumbers u(context, residual), du(context, n);
+        Bytes more(deconv1d_scratch(context, back));
+        deconv1d_forward(context, out, u, fw1, fone, more.get(), back);
+        expect_near(out, reference::deconv1d_forward(residual, w1, one, back), "deconv1d y");
+        deconv1d_backward(context, du, dw, dbias, padded, u, fw1, more.get(), back);
+        Vec want_dw(w1.size()), want_dbias(1);
+        expect_stored(du.values(), reference::deconv1d_backward(want_dw, want_dbias, e, residual, w1, back), "du");
+        expect_near(dw, want_dw, "deconv1d dw");
+        expect_near(dbias, want_dbias, "deconv1d dbias");
+      }
+    }
+  }
+}
+
+// Unpooling times residual is the two ops that it stands for, rounded once.
+TEST(Precision, UnpoolMultiplyIsStoredAsTheRestIs) {
+  for (const PoolDims d : {PoolDims{2, 15, 3, 5}, {1, 12, 16, 4}, {2, 9, 33, 3}, {1, 130, 67, 13}}) {
+    const long n = static_cast<long>(d.B) * d.T * d.C;
+    const Vec z = random(n / d.P, 1), x = rounded(random(n, 2), Precision::kBf16),
+              du = rounded(random(n, 3), Precision::kBf16);
+    Positions at;
+    for (long i = 0; i < n / d.P; ++i) at.push_back(static_cast<std::int32_t>(7 * i % d.P));
+    for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
+      const Vec held = reference::unpool_forward(z, at, d, form);
+      for (Context context : contexts()) {
+        for (const Precision p : {Precision::kFp32, Precision::kBf16}) {
+          context.precision = p;
+          SCOPED_TRACE(fmt::format("{} C={} P={} form {}", name_of(context), d.C, d.P, static_cast<int>(form)));
+          StoredNumbers fx(context, x), fdu(context, du), u(context, n), dx(context, n);
+          Floats fz(z), dz(z.size(), kNan);
+          Ints positions(at);
+          std::int32_t* given = form == Unpool::kHold ? nullptr : positions.data();
+          unpool_multiply_forward(context, u, fz, fx, given, d, form);
+          unpool_multiply_backward(context, dz, dx, fdu, fz, fx, given, d, form);
+          const auto once = [&](const Vec& a, const Vec& b) {
+            Vec product(a.size());
+            for (std::size_t i = 0; i < a.size(); ++i) {
+              product[i] = round_to(static_cast<float>(a[i]) * static_cast<float>(b[i]), p);
+            }
+            return product;
+          };
+          EXPECT_EQ(u.values(), once(held, x));
+          EXPECT_EQ(dx.values(), once(held, du));
+          expect_near(dz, reference::unpool_backward(reference::multiply(du, x), at, d, form), "dz");
+        }
+      }
+    }
+  }
+}
+
+// X1, u and their gradients: of each two bytes a number less; what is as large in either goes out of the difference.
+TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU keeps floats";
+  const CafxConfig config = cafx_preset("paper");
+  const std::size_t half = 2ul * config.frame * config.filters;
+  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+    const CafxModel model(config, form);
+    const auto more = [&](Precision p) {  // for 256 frames more
+      Context context = cuda_context();
+      context.precision = p;
+      return model.training_memory(context, 512) - model.training_memory(context, 256);
+    };
+    EXPECT_EQ(more(Precision::kTf32) - more(Precision::kBf16), 256 * 4 * half);
+    EXPECT_LT(more(Precision::kBf16), 256 * 6 * half) << "the four tensors and little beside";
+  }
+  const CafxModel pretrain(config, CafxForm::kPretrain);
+  Context fp32 = cuda_context(), bf16 = fp32;
+  bf16.precision = Precision::kBf16;
+  EXPECT_EQ(pretrain.training_memory(fp32, 32) - pretrain.training_memory(bf16, 32), 32 * 4 * half);
 }
 
 struct Trained {
