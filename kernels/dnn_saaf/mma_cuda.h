@@ -85,7 +85,7 @@ struct Bf16 {
   using Element = std::uint16_t;
   using Storage = Bfloat;
   static constexpr int kWords = 2, kSteps = 1;
-  static constexpr int kMostWarps = 12, kForwardBlocks = 4;
+  static constexpr int kMostWarps = 12, kForwardBlocks = 3;  // four forward would spill
   static constexpr int kRowsOfStep = 16;
   static __device__ void pack(std::uint32_t (&to)[2], const float (&v)[4]) {
     to[0] = round_pair(v[0], v[1]), to[1] = round_pair(v[2], v[3]);
