@@ -23,11 +23,12 @@ class Op:
         return max(self.least / BANDWIDTH, self.flops / FLOPS[precision])
 
 
-def ops(c, B):
+def ops(c, B, precision="fp32"):
     T, C, K1, K2, P, latent = (c[k] for k in ("frame", "filters", "taps", "local_taps", "pool", "latent"))
     widths, F = [C] + list(c["dnn"]), 4
     pooled = T // P
-    tensor, small, hidden, signal, padded = B * T * C * F, B * pooled * C * F, B * latent * C * F, B * T * F, B * (T + K1 - 1) * F
+    stored = 2 if precision == "bf16" else F  # X1, u and their gradients (kernels/device/precision.h)
+    tensor, small, hidden, signal, padded = B * T * C * stored, B * pooled * C * F, B * latent * C * F, B * T * F, B * (T + K1 - 1) * F
     dnn, conv, local = sum(a * b for a, b in zip(widths, widths[1:])), 2 * B * T * C * K1, C * pooled * latent * F
     return [
         Op("gather frames", r"gather_frames|begin_kernel", 2 * signal + padded + signal, 0),

@@ -50,7 +50,7 @@ print(f"A step of {B} frames in {precision}; measured kernel by kernel, the floo
 line("op", "floor us", "measured us", "measured / floor", "TFLOP/s", "DRAM bytes", "of the bandwidth")
 line(*["---"] * 7)
 used, floor = set(), 0.0
-for op in ops(config, B):
+for op in ops(config, B, precision):
     mine = [n for n in kernels if n not in used and op.pattern.search(n)]
     used.update(mine)
     seconds, moved = sum(kernels[n][1] for n in mine), sum(kernels[n][2] for n in mine)
