@@ -12,6 +12,11 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kResident = 3;  // blocks that a multiprocessor has room for
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int kResidentBack = 2;  // backward, before Hopper: shared memory leaves no room for three, which would spill
+#else
+constexpr int kResidentBack = kResident;
+#endif
 
 long n_quads(FrontEndDims d) { return ceil_div(d.C, 32) * 32 * padded_taps(d.K2) / 4; }
 
@@ -120,7 +125,7 @@ __device__ int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) 
 // the two biases. A warp sums kSpan taps over all of a tile's windows, and kSpan samples over all windows near. Blocks of
 // further taps (K2 > 128) leave dx1 alone.
 template <class S>
-__global__ void __launch_bounds__(32 * kWarps, kResident)
+__global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
                 const float* w2, FrontEndDims d, Tile tile) {
   extern __shared__ float shared[];
