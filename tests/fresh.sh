@@ -8,7 +8,7 @@ command -v debootstrap >/dev/null || { echo "skipped: debootstrap is not install
 
 bare=$(mktemp -d)
 cleanup() {
-  umount "$bare/dev" "$bare/proc" 2>/dev/null || true
+  umount "$bare/dev/pts" "$bare/dev" "$bare/proc" 2>/dev/null || true
   rm -rf --one-file-system "$bare"
 }
 trap cleanup EXIT
@@ -32,6 +32,7 @@ mkdir -p "$bare/etc/ssl" "$bare/usr/local/share"
 cp -rL /etc/ssl/certs "$bare/etc/ssl/" 2>/dev/null || true
 mount -t proc proc "$bare/proc"
 mount --bind /dev "$bare/dev"
+mount --bind /dev/pts "$bare/dev/pts"
 git clone -q "$root" "$bare/srv/cafx"
 
 in_bare() {

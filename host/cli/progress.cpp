@@ -51,7 +51,10 @@ void ProgressLine::show(double fraction, const std::string& text) {
 }
 
 void ProgressLine::line(const std::string& text) {
-  if (quiet_) return;
+  if (!quiet_) warning(text);
+}
+
+void ProgressLine::warning(const std::string& text) {
   if (open_) std::fputs("\r\033[K", stderr);
   open_ = false;
   std::fprintf(stderr, "%s\n", text.c_str());

@@ -18,6 +18,7 @@ class ProgressLine {
 
   void show(double fraction, const std::string& text);  // a bar and the text
   void line(const std::string& text);                   // stays
+  void warning(const std::string& text);                // stays, and is told where no progress is asked for too
   bool terminal() const { return terminal_; }
 
  private:

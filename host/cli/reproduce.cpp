@@ -337,7 +337,7 @@ int reproduce(const Arguments& args) {
   }
   write_text((out / "report.html").string(), page_html(page));
   write_text((out / "report.md").string(), tables_markdown(page));
-  if (!missing.empty()) line.line("cafx: " + missing);
+  if (!missing.empty()) line.warning("cafx: " + missing);
   for (const Claim& c : page.claims) {
     if (!args.quiet) line.line(fmt::format("{:<13} {}", to_string(c.verdict), c.text));
   }

@@ -42,7 +42,7 @@ plays() { # WHAT PROGRAM
 }
 
 mkdir "$work/outside" && cp "$root"/rt/examples/* "$work/outside"
-{ cmake -S "$work/outside" -B "$work/outside/build" -DCMAKE_PREFIX_PATH="$work/prefix" &&
+{ CMAKE_GENERATOR=Ninja cmake -S "$work/outside" -B "$work/outside/build" -DCMAKE_PREFIX_PATH="$work/prefix" &&
   cmake --build "$work/outside/build"; } >"$work/out" 2>&1 || { cat "$work/out"; fail "CMake project"; }
 plays "CMake" "$work/outside/build/play"
 
