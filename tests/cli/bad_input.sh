@@ -113,10 +113,10 @@ wait $busy
 # What has nothing to save ends at once.
 "$cafx" bench --seconds 3000 >/dev/null 2>&1 &
 busy=$!
+(sleep 20; kill -9 $busy 2>/dev/null) &  # a second old when it is killed: a shell just forked would still run this one's trap
+guard=$!
 sleep 1
 kill -TERM $busy
-(sleep 20; kill -9 $busy 2>/dev/null) &
-guard=$!
 wait $busy
 [ $? = 143 ] || fail "cafx bench does not end when it is asked to"
 kill $guard 2>/dev/null
