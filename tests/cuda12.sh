@@ -78,6 +78,7 @@ done
 library=$(ls "${cudnn:-/none}"/lib64/libcudnn.so "${cudnn:-/none}"/lib/libcudnn.so "${cudnn:-/none}"/lib/*/libcudnn.so 2>/dev/null | head -1 || true)
 [ -n "$library" ] || skip "no cuDNN is installed"
 ln -sf "$cudnn"/include/cudnn*.h "$toolkit/include/"
+[ ! -f "$cudnn/include/nccl.h" ] || ln -sf "$cudnn"/include/nccl*.h "$toolkit/include/"  # the virtual GPU has NCCL where this is
 ln -sf "$(dirname "$library")"/libcudnn.so* "$(dirname "$library")"/libnccl.so* "$toolkit/lib64/" 2>/dev/null || true
 
 configure=(-DCAFX_CUDA=ON "-DCAFX_NVCC=$toolkit/bin/nvcc" "-DCAFX_CUDNN_INCLUDE=$toolkit/include" "-DCAFX_CUDNN_LIBRARY=$toolkit/lib64/libcudnn.so")
