@@ -32,7 +32,8 @@ struct Figure {
 };
 
 // Writes FOLDER/ID.tsv and ID.gp for each, and by gnuplot ID.svg and ID.pdf. TSV: x, y and where points have names the name, a
-// block for each line, two empty lines between blocks, the line's name in front of each. Returns a line that says what was left out and why; empty: nothing.
+// block for each line, two empty lines between blocks, the line's name in front of each. Returns a line that says what was left
+// out and why; empty: nothing.
 std::string write_figures(const std::vector<Figure>&, const std::filesystem::path& folder);
 
 }  // namespace cafx

@@ -15,8 +15,8 @@ struct Table {
   std::vector<std::vector<std::string>> rows;  // the first column names the row
 };
 
-// Those that the experiments can fill: presets side by side, guitar against bass, one model for both against one for each, random split against
-// split by instrument, instruments never heard, and the settings that were varied, each beside what most runs have.
+// Those that the experiments can fill: presets side by side, guitar against bass, one model for both against one for each,
+// random split against split by instrument, instruments never heard, and the settings that were varied, each beside what most runs have.
 std::vector<Table> comparison_tables(const std::vector<Experiment>&);
 
 std::string to_html(const Table&);

@@ -6,11 +6,13 @@
 //   unpool_multiply   u = unpool(z) x
 //
 // Source   arXiv:1810.06603 (`positions`), its journal version (`hold`).
-// Shapes   x, y (B,T,C); of unpool_multiply x, dx, u, du (B,T,C), Stored   z (B,T/P,C)   positions (B,T/P,C) in [0, P)     C contiguous
-// Grads    max_pool_backward: dx =  (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz =  dx =
+// Shapes   x, y (B,T,C); of unpool_multiply x, dx, u, du (B,T,C), Stored   z (B,T/P,C)   positions (B,T/P,C) in [0, P)
+//          C contiguous
+// Grads    max_pool_backward: dx = (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz =   dx =
 // In place: no.
 // Errors   P divides T, sizes >= 1: CheckError with the numbers.
-// Bits     exact; unpool_multiply those of unpool and multiply (pointwise.h).   A NaN never becomes a maximum unless it is first in its window.
+// Bits     exact; unpool_multiply those of unpool and multiply (pointwise.h).   A NaN never becomes a maximum unless it is
+//          first in its window.
 #pragma once
 
 #include <cstdint>
