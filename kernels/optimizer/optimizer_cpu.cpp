@@ -9,7 +9,7 @@ vf vsqrt(vf x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
 #else
-  vf y;
+  vf y{};
   for (int i = 0; i < kW; ++i) y[i] = __builtin_sqrtf(x[i]);
   return y;
 #endif
