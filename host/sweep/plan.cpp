@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "datasets/idmt.h"
+#include "datasets/readers/reader.h"
 #include "host/export/model_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
