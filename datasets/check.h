@@ -9,6 +9,7 @@
 //   gain        peak so low that half of 16 bits is empty                        warning
 //   rate        dry and wet differ in rate (warning); one of them claims a rate it does not have (refuse)
 //   length      lengths differ: cut to the shorter (warning), by over 10 % (refuse)
+//   header      a length in a file's header is wrong; what is there was read      warning
 //   not_finite  NaN or infinite samples                                          refuse
 //   leak        the same audio or the same note in training and in test          refuse
 //   mismatch    dry and wet are not each other's                                 refuse
