@@ -159,6 +159,7 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate) 
   pair.dry_bits = dry.file_bits;
   pair.dry_frames = static_cast<std::int64_t>(dry.samples.size());
   pair.dry_clipping = dry.clipping;
+  pair.dry_notes = dry.notes;
   pair.dry = std::move(dry.samples);
   if (config.chain.empty()) {
     Audio wet = read_audio(source.wet, sample_rate);
@@ -166,6 +167,7 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate) 
     pair.wet_bits = wet.file_bits;
     pair.wet_frames = static_cast<std::int64_t>(wet.samples.size());
     pair.wet_clipping = wet.clipping;
+    pair.wet_notes = wet.notes;
     pair.wet = std::move(wet.samples);
   } else {
     pair.wet = apply_chain(config.chain, pair.dry, sample_rate);
@@ -309,6 +311,15 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   }
   // The doctor sees the whole pair, uneven lengths included; then both are cut to the shorter.
   data.findings = check_pairs(data.pairs, config, sample_rate);
+  for (const Pair& pair : data.pairs) {
+    for (const bool wet : {false, true}) {
+      for (const std::string& note : wet ? pair.wet_notes : pair.dry_notes) {
+        data.findings.push_back({Severity::kWarning, "header", (wet ? pair.wet_path : pair.dry_path).string(), -1.0,
+                                 note, "the program that wrote it did not finish its header",
+                                 "nothing need be done where the length is as expected"});
+      }
+    }
+  }
   for (Pair& pair : data.pairs) {
     const std::size_t n = std::min(pair.dry.size(), pair.wet.size());
     pair.dry.resize(n);
@@ -424,7 +435,7 @@ std::string split_json(const Dataset& data, const Split& split) {
   json["train"] = names(split.train);
   json["validation"] = names(split.validation);
   json["test"] = names(split.test);
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 std::string content_hash(const Dataset& data) {

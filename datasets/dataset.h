@@ -44,6 +44,7 @@ struct Pair {
   int dry_rate = 0, wet_rate = 0, dry_bits = 0, wet_bits = 0;
   std::int64_t dry_frames = 0, wet_frames = 0;
   Clipping dry_clipping, wet_clipping;
+  std::vector<std::string> dry_notes, wet_notes;  // Audio::notes
   double offset_seconds = 0.0;  // files: where this piece begins
   bool copy = false;            // at another level: for training alone
 };

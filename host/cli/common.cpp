@@ -1,15 +1,20 @@
 #include "host/cli/common.h"
 
 #include <fmt/ranges.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "datasets/check.h"
 #include "host/distill/distill.h"
 #include "host/distill/student_file.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 #include "kernels/exchange/exchange.h"
@@ -19,13 +24,15 @@ namespace cafx {
 std::atomic<bool> stop_requested{false};
 
 std::atomic<bool>* stop_when_asked() {
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
   const auto on_signal = [](int) {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
+    for (const int s : kSignals) std::signal(s, SIG_DFL);
     stop_requested = true;
   };
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (const int s : kSignals) {
+    // What is ignored stays so: nohup means that the work goes on without its terminal.
+    if (std::signal(s, on_signal) == SIG_IGN) std::signal(s, SIG_IGN);
+  }
   return &stop_requested;
 }
 
@@ -136,12 +143,29 @@ std::string text_of_exchange(int n_gpus) {
   }
 }
 
+void write_screen(const std::string& text) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    const int code = errno;
+    throw WriteError(fmt::format("standard output cannot be written: {}; free some space, or write elsewhere",
+                                 code ? std::strerror(code) : "an earlier write failed"),
+                     code);
+  }
+}
+
 void write_text(const std::string& path, const std::string& text) {
   if (path == "-") {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    write_screen(printable(text));
   } else {
     write_file_atomically(path, text.data(), text.size());
+  }
+}
+
+void write_table(const std::string& path, const std::string& text) {
+  if (path == "-" && isatty(STDOUT_FILENO) != 1) {
+    write_screen(text);
+  } else {
+    write_text(path, text);
   }
 }
 

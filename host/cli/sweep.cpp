@@ -16,6 +16,7 @@
 #include "host/sweep/slurm.h"
 #include "host/sweep/worker.h"
 #include "host/train/run_folder.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 
@@ -235,7 +236,7 @@ int run_command(const Arguments& args) {
   const Opened o = open_sweep(args);
   if (args.launcher == "slurm") return run_on_slurm(o, args);
   if (args.dry_run) throw Error("--dry-run goes with --launcher slurm; 'cafx sweep plan' shows what would run here");
-  const auto say_error = [](const std::string& line) { std::fprintf(stderr, "cafx: %s\n", line.c_str()); };
+  const auto say_error = [](const std::string& line) { std::fprintf(stderr, "cafx: %s\n", printable(line).c_str()); };
   DataCatalogue data(o.store.root());
   std::vector<std::string> sources;
   Plan plan = plan_of(o, data, args, sources);
@@ -354,8 +355,8 @@ int status_command(const Arguments& args) {
     }
     // Over what stands there, and the rest cleared after: clearing first would flicker.
     std::string screen = "\033[H";
-    for (const char c : text) screen += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
-    write_text("-", screen + "(Ctrl-C ends this view, not the sweep)\033[K\n\033[J");
+    for (const char c : printable(text)) screen += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
+    write_screen(screen + "(Ctrl-C ends this view, not the sweep)\033[K\n\033[J");
     // A second, or until the terminal has another size.
     for (int i = 0; i < 10 && !stop_requested; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -421,6 +422,7 @@ std::atomic<bool> requeue_requested{false};
 // process at once, would leave no time to save.
 void signals_of_jobs() {
   std::signal(SIGTERM, [](int) { stop_requested = true; });
+  std::signal(SIGHUP, [](int) { stop_requested = true; });
   std::signal(SIGUSR1, [](int) {
     requeue_requested = true;
     stop_requested = true;

@@ -123,7 +123,7 @@ std::string to_json(const Evaluation& e) {
   }
   json["mean"] = json_of(e.mean);
   json["spread"] = json_of(e.spread);
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace cafx

@@ -6,13 +6,15 @@
 //   On a CPU each thread renders runs of consecutive frames, which share what neighbours have in common
 //   (FrameModel::sequence); windowed frames are added one after another.
 // Bits     on a CPU the same for every number of threads and every division into pieces.
-// Errors   hop over half a frame or below 1: Error. Files: as datasets/audio_file.h.
+// Errors   hop over half a frame or below 1: Error. Files: as datasets/audio_file.h; of an input that is damaged, what lies
+//          before is rendered to NAME.partial.wav, and an Error tells.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/device/context.h"
@@ -55,8 +57,10 @@ std::vector<float> render_signal(FrameModel&, const Context&, const float* x, st
 
 struct RenderStats {
   double seconds_of_audio = 0.0, seconds = 0.0;
-  long clipped = 0;     // samples over full scale, cut to it where the file's format cannot hold them
-  int channels_in = 0;  // mixed to one by their mean
+  long clipped = 0;                // samples over full scale, cut to it where the file's format cannot hold them
+  int channels_in = 0;             // mixed to one by their mean
+  double peak_in = 0.0;            // highest magnitude of that mean
+  std::vector<std::string> notes;  // on the input's header (AudioReader::notes)
   // Of a rendering as a stream: its delay, which the file does not show, and the time of its blocks.
   int latency = 0;
   double median_block_ms = 0.0, worst_block_ms = 0.0;
