@@ -308,25 +308,32 @@ std::size_t AudioReader::read(float* to, std::size_t n) {
 
 void probe_audio(const std::filesystem::path& path) { AudioReader reader(path); }
 
-Audio read_audio(const std::filesystem::path& path, int sample_rate) {
+Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel) {
   AudioReader reader(path);
+  if (channel >= reader.channels()) {
+    throw Error("{}: has {} channel{}, number {} is asked for; choose another by data.dry_channel or data.wet_channel",
+                path.string(), reader.channels(), reader.channels() == 1 ? "" : "s", channel + 1);
+  }
   Audio audio;
+  audio.file_float = reader.is_float();
   audio.file_rate = reader.sample_rate();
   audio.file_channels = reader.channels();
   audio.file_bits = reader.bits();
   audio.notes = reader.notes();
   const auto channels = static_cast<std::size_t>(reader.channels());
+  const std::size_t first = channel < 0 ? 0 : static_cast<std::size_t>(channel),
+                    last = channel < 0 ? channels : first + 1;
   constexpr std::size_t kBlock = 4096;
   std::vector<float> block(kBlock * channels);
-  std::vector<ClippingFinder> clipping(channels);
+  std::vector<ClippingFinder> clipping(last - first);
   while (const std::size_t n = reader.read(block.data(), kBlock)) {
     for (std::size_t i = 0; i < n; ++i) {
       double sum = 0.0;
-      for (std::size_t c = 0; c < channels; ++c) {
+      for (std::size_t c = first; c < last; ++c) {
         sum += static_cast<double>(block[i * channels + c]);
-        clipping[c].push(block[i * channels + c]);
+        clipping[c - first].push(block[i * channels + c]);
       }
-      audio.samples.push_back(static_cast<float>(sum / static_cast<double>(channels)));
+      audio.samples.push_back(static_cast<float>(sum / static_cast<double>(last - first)));
     }
   }
   for (const ClippingFinder& channel : clipping) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,14 +33,18 @@ struct DataConfig {
   // Left out of a run's hash at their defaults.
   std::string dry_channel = "auto", wet_channel = "auto";  // "auto", "mean", "left", "right" or a number from 1
   std::vector<std::string> repair = {"channel", "scale", "dc", "latency", "drift", "steps"};
-  std::string drift = "auto";            // "auto", or the ppm by which wet runs slow
+  std::string drift = "auto";            // "auto", "off", or the ppm by which wet runs slow
   std::string dry_pattern, wet_pattern;  // folders: names with * for what a pair shares; empty: found
 };
-// Also refuses values that no range tells: unknown repairs, channels, patterns.
 Fields describe(DataConfig&);
+// Error where a value is none: unknown repairs, channels, patterns without *, paths that are not UTF-8.
 void check(const DataConfig&, const std::string& where);
 
 // Whether the repair is asked for (data.repair, and data.align for those in time).
 bool repairs(const DataConfig&, const std::string& what);
+// Of data.drift, where it is a number.
+std::optional<double> stated_drift(const DataConfig&);
+// Of data.dry_channel or data.wet_channel: counted from 0, -1 for the mean; nothing for "auto".
+std::optional<int> stated_channel(const std::string&);
 
 }  // namespace cafx

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "datasets/config.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -26,8 +27,5 @@ bool stops_training(const Finding&, const DataConfig&);
 std::vector<Finding> shorten(const std::vector<Finding>&);
 std::string to_string(Severity);
 std::string format_findings(const std::vector<Finding>&);  // text for people, a few lines each
-
-// Text of any bytes as UTF-8: what is not (a file name of another encoding) is written as \xNN.
-std::string printable(const std::string&);
 
 }  // namespace cafx

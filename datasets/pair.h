@@ -10,26 +10,23 @@
 
 namespace cafx {
 
-// What is known of one file. Levels are of the channel that is used, at the file's own rate, before any repair.
+// What is known of one file, as it lies on disk.
 struct FileFacts {
   int rate = 0, bits = 0, channels = 1;  // bits: of integer formats; 0: float, lossy or unknown
+  bool is_float = false;
   std::int64_t frames = 0;
   Clipping clipping;
-  std::vector<ChannelFacts> of_channels;  // where there are several
-  double image = 1.0;                     // two channels: their correlation, and by how many seconds the second is late
-  double image_seconds = 0.0;
-  Mix mix;              // what was used
-  bool chosen = false;  // the mix was chosen by the doctor, where several channels differ
-  bool lossy = false;
-  std::string codec;             // of lossy files
-  double lost_band_db = -200.0;  // energy above half the model's rate, of all energy, DC apart
-  std::vector<std::string> notes;
+  int channel = -1;                // the one that is used; -1: the mean of all
+  std::string channel_why;         // where the doctor chose it: what was seen
+  std::string codec;               // of lossy files
+  double lost_db = -200.0;         // energy above half the model's rate, of all energy; DC counts in neither
+  std::vector<std::string> notes;  // what is wrong with its header, nothing being lost
 };
 
 // Of equal length at the model's rate, once repaired.
 struct Pair {
-  std::string name;   // of the note: the first nine characters in IDMT, the file's stem or "name@seconds" elsewhere
-  std::string group;  // the instrument and its setting, "G6": what a split by instrument keeps together
+  std::string name;     // of the note: the first nine characters in IDMT, the file's stem or "name@seconds" elsewhere
+  std::string group;    // the instrument and its setting, "G6": what a split by instrument keeps together
   std::string setting;  // of the effect, where the reader knows it
   std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
   std::vector<float> dry, wet;

@@ -23,11 +23,11 @@ double Lag::at(double t, double rate) const {
 namespace {
 
 // Signs of a drift below these are the phases of notes, not a clock.
-constexpr double kLeastDrift = 1.5;      // samples over the whole recording
+constexpr double kLeastDrift = 1.5;       // samples over the whole recording
 constexpr double kDriftDeviations = 6.0;  // of the slope's own standard deviation
-constexpr double kAgreement = 0.6;       // share of the windows that must lie on the model
-constexpr double kNear = 3.0;            // samples: a window lies on the model
-constexpr double kWander = 3.0;          // samples: windows that wander this far (median) say nothing of a clock
+constexpr double kAgreement = 0.6;        // share of the windows that must lie on the model
+constexpr double kNear = 3.0;             // samples: a window lies on the model
+constexpr double kWander = 3.0;           // samples: windows that wander this far (median) say nothing of a clock
 
 double median(std::vector<double> v) {
   if (v.empty()) return 0.0;

@@ -13,9 +13,9 @@ constexpr int kCoarseRate = 4000;
 constexpr std::size_t kExcerpts = 12, kCandidates = 4;
 constexpr double kExcerptSeconds = 4.0;
 constexpr double kNearSeconds[] = {8.0, 64.0, 240.0};
-constexpr double kEnough = 0.6;      // of the excerpts agree: no need to look further
+constexpr double kEnough = 0.6;       // of the excerpts agree: no need to look further
 constexpr double kSteepest = 2.5e-3;  // a slope that clocks, tapes and film rates reach
-constexpr double kTolerance = 12.0;  // samples at the coarse rate
+constexpr double kTolerance = 12.0;   // samples at the coarse rate
 
 struct Candidate {
   double lag = 0.0, height = 0.0;
@@ -143,7 +143,8 @@ std::vector<float> decimate(const std::vector<float>& x, int q) {
   for (std::size_t i = 0; i < y.size(); ++i) {
     const long at = static_cast<long>(i) * q, from = std::max(0L, at - reach), to = std::min(n - 1, at + reach);
     float sum = 0.0f;
-    for (long k = from; k <= to; ++k) sum += taps[static_cast<std::size_t>(k - at + reach)] * x[static_cast<std::size_t>(k)];
+    for (long k = from; k <= to; ++k)
+      sum += taps[static_cast<std::size_t>(k - at + reach)] * x[static_cast<std::size_t>(k)];
     y[i] = sum;
   }
   return y;

@@ -36,7 +36,8 @@ struct Job {
 double energy(const std::vector<float>& x, long from, long n) {
   double sum = 0.0;
   const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
-  for (long i = a; i < b; ++i) sum += static_cast<double>(x[static_cast<std::size_t>(i)]) * x[static_cast<std::size_t>(i)];
+  for (long i = a; i < b; ++i)
+    sum += static_cast<double>(x[static_cast<std::size_t>(i)]) * x[static_cast<std::size_t>(i)];
   return sum;
 }
 
@@ -51,8 +52,7 @@ void choose_windows(Job& job, const Course& course) {
     all.push_back(at);
     levels.push_back(energy(job.dry, static_cast<long>(at), static_cast<long>(w)));
     const double middle = static_cast<double>(at) + 0.5 * static_cast<double>(w);
-    wet_levels.push_back(
-        energy(job.wet, static_cast<long>(at) + std::lround(course.at(middle)), static_cast<long>(w)));
+    wet_levels.push_back(energy(job.wet, static_cast<long>(at) + std::lround(course.at(middle)), static_cast<long>(w)));
     most_dry = std::max(most_dry, levels.back());
     most_wet = std::max(most_wet, wet_levels.back());
   }
@@ -68,8 +68,7 @@ Take take_of(const Job& job, std::size_t i, const Course& course, double offset,
   std::vector<float> dry(job.length), wet;
   for (long k = 0; k < n; ++k) {
     const double taper = 0.5 - 0.5 * std::cos(2.0 * M_PI * (static_cast<double>(k) + 0.5) / static_cast<double>(n));
-    dry[static_cast<std::size_t>(k)] =
-        static_cast<float>(taper) * job.dry[job.begin[i] + static_cast<std::size_t>(k)];
+    dry[static_cast<std::size_t>(k)] = static_cast<float>(taper) * job.dry[job.begin[i] + static_cast<std::size_t>(k)];
   }
   const long from = static_cast<long>(job.begin[i]) + std::lround(course.at(job.middle(i)) + offset) - reach;
   // Warped about the window's middle.
@@ -145,14 +144,16 @@ std::vector<int> best_path(const Map& map) {
       std::int8_t how = i == 0 ? std::int8_t{0} : kJumped;
       for (int d = -2; d <= 2 && i > 0; ++d) {
         if (k - d < 0 || k - d >= n) continue;
-        const float s = score[static_cast<std::size_t>(k - d)] - static_cast<float>(kMove) * static_cast<float>(std::abs(d));
+        const float s =
+            score[static_cast<std::size_t>(k - d)] - static_cast<float>(kMove) * static_cast<float>(std::abs(d));
         if (s > best) {
           best = s;
           how = static_cast<std::int8_t>(d);
         }
       }
       float here = 0.0f;
-      for (int d = std::max(0, k - 2); d <= std::min(n - 1, k + 2); ++d) here = std::max(here, map[i][static_cast<std::size_t>(d)]);
+      for (int d = std::max(0, k - 2); d <= std::min(n - 1, k + 2); ++d)
+        here = std::max(here, map[i][static_cast<std::size_t>(d)]);
       next[static_cast<std::size_t>(k)] = best + here;
       move[i][static_cast<std::size_t>(k)] = how;
     }
@@ -214,7 +215,8 @@ std::vector<int> segments_of(const Map& map, std::vector<int>& path, bool& sure)
     if (s == 0) continue;
     for (const auto& [own, other] : {std::pair(kept[s - 1], level(kept[s])), std::pair(kept[s], level(kept[s - 1]))}) {
       double worth = 0.0;
-      for (std::size_t i = own.first; i < own.second; ++i) worth += near_peak(map[i], path[i]) - near_peak(map[i], other);
+      for (std::size_t i = own.first; i < own.second; ++i)
+        worth += near_peak(map[i], path[i]) - near_peak(map[i], other);
       if (worth < kWorth) sure = false;
     }
   }
@@ -274,9 +276,9 @@ double match_of(const Job& job, const std::vector<double>& at) {
     const long n = static_cast<long>(job.length), from = static_cast<long>(job.begin[i]) + std::lround(at[i]) - 64;
     if (from < 0 || from + n + 128 > static_cast<long>(job.wet.size())) continue;
     const std::size_t size = fft_size(static_cast<std::size_t>(n + 128));
-    const auto r = correlate(spectrum(job.dry.data() + job.begin[i], job.length, size),
-                             spectrum(job.wet.data() + from, static_cast<std::size_t>(n + 128), size), kMatchWhitening,
-                             0, 128);
+    const auto r =
+        correlate(spectrum(job.dry.data() + job.begin[i], job.length, size),
+                  spectrum(job.wet.data() + from, static_cast<std::size_t>(n + 128), size), kMatchWhitening, 0, 128);
     found.push_back(std::abs(r[strongest(r)]));
   }
   if (found.empty()) return 0.0;
@@ -341,6 +343,45 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   out.match = match_of(job, at);
 }
 
+// A step of a few samples, which the path crosses by small moves: two constants that fit the windows far better than one
+// and better than a line. Returns whether the windows were parted.
+bool part_small_step(std::vector<WindowLag>& lags) {
+  constexpr std::size_t kLeast = 4;
+  constexpr double kFar = 6.0, kStep = 3.0;
+  if (lags.size() < 2 * kLeast + 2 || lags.back().segment != 0) return false;
+  const auto cost = [&](std::size_t from, std::size_t to, double* level) {
+    std::vector<double> v;
+    for (std::size_t i = from; i < to; ++i) v.push_back(lags[i].lag);
+    std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
+    *level = v[v.size() / 2];
+    double sum = 0.0;
+    for (const double x : v) sum += std::min(kFar, std::abs(x - *level));
+    return sum;
+  };
+  double level = 0.0, a = 0.0, b = 0.0;
+  const std::size_t n = lags.size();
+  double best = cost(0, n, &level);
+  const double one = best, slope = slope_of(lags);
+  double line = 0.0;
+  {
+    std::vector<double> rest;
+    for (const WindowLag& x : lags) rest.push_back(x.lag - slope * x.t);
+    std::nth_element(rest.begin(), rest.begin() + static_cast<long>(n / 2), rest.end());
+    for (const WindowLag& x : lags) line += std::min(kFar, std::abs(x.lag - slope * x.t - rest[n / 2]));
+  }
+  std::size_t at = 0;
+  for (std::size_t k = kLeast; k + kLeast <= n; ++k) {
+    const double parted = cost(0, k, &a) + cost(k, n, &b);
+    if (parted < best && std::abs(b - a) >= kStep) {
+      best = parted;
+      at = k;
+    }
+  }
+  if (at == 0 || best > 0.4 * one || best > 0.5 * line || best > 0.8 * static_cast<double>(n)) return false;
+  for (std::size_t i = at; i < n; ++i) lags[i].segment = 1;
+  return true;
+}
+
 // To the median of each segment: a window that was a period off is not followed again.
 void smooth(std::vector<double>& offset, const std::vector<int>& segment) {
   for (std::size_t begin = 0; begin < offset.size();) {
@@ -382,7 +423,7 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
     map = correlogram(job, course, reach);
   }
   std::vector<int> path = best_path(map);
-  const std::vector<int> segment = segments_of(map, path, out.sure_of_breaks);
+  std::vector<int> segment = segments_of(map, path, out.sure_of_breaks);
   std::vector<double> offset(path.size());
   for (std::size_t i = 0; i < path.size(); ++i) offset[i] = static_cast<double>(path[i]) - static_cast<double>(reach);
   look_closely(job, course, offset, segment, out);
@@ -395,6 +436,9 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
     smooth(offset, segment);
     out.lags.clear();
     look_closely(job, course, offset, segment, out);
+  }
+  if (part_small_step(out.lags)) {
+    for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
   }
   for (std::size_t i = 0; i + 1 < path.size(); ++i) {
     if (segment[i + 1] == segment[i]) continue;

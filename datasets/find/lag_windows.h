@@ -14,11 +14,11 @@ struct WindowLag {
 };
 
 struct Windows {
-  std::vector<WindowLag> lags;   // of windows that hold sound, in order
-  std::vector<double> breaks;    // where the lag jumps, in samples of dry
-  bool sure_of_breaks = true;    // each side of each holds enough windows, and each is worth its jump
-  bool halves_agree = true;      // the common peak is the same in both halves
-  double standing_out = 0.0;     // of the windows' common peak
+  std::vector<WindowLag> lags;  // of windows that hold sound, in order
+  std::vector<double> breaks;   // where the lag jumps, in samples of dry
+  bool sure_of_breaks = true;   // each side of each holds enough windows, and each is worth its jump
+  bool halves_agree = true;     // the common peak is the same in both halves
+  double standing_out = 0.0;    // of the windows' common peak
   double sign = 1.0, match = 0.0;
 };
 

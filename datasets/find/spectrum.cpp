@@ -83,7 +83,8 @@ std::vector<float> correlate(const Spectrum& a, const Spectrum& b, double whiten
   const double scale = total > 0.0 ? 0.5 / total : 0.0;
   std::vector<float> lags(static_cast<std::size_t>(to - from + 1));
   for (long lag = from; lag <= to; ++lag) {
-    lags[static_cast<std::size_t>(lag - from)] = static_cast<float>(r[static_cast<std::size_t>(((lag % n) + n) % n)] * scale);
+    lags[static_cast<std::size_t>(lag - from)] =
+        static_cast<float>(r[static_cast<std::size_t>(((lag % n) + n) % n)] * scale);
   }
   return lags;
 }

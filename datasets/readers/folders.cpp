@@ -13,12 +13,27 @@ namespace {
 namespace fs = std::filesystem;
 
 // Words that tell the sides apart in file names, dry then wet; a name loses one at its beginning or its end.
-constexpr std::pair<const char*, const char*> kWords[] = {
-    {"dry", "wet"},     {"input", "output"}, {"in", "out"},     {"input", "target"},   {"clean", "fx"},
-    {"clean", "dist"},  {"clean", "amp"},    {"clean", "wet"},  {"clean", "effect"},   {"clean", "distorted"},
-    {"di", "amp"},      {"di", "reamp"},     {"di", "mic"},     {"di", "wet"},         {"source", "target"},
-    {"x", "y"},         {"original", "processed"}, {"before", "after"}, {"send", "return"}, {"raw", "processed"},
-    {"unprocessed", "processed"}};
+constexpr std::pair<const char*, const char*> kWords[] = {{"dry", "wet"},
+                                                          {"input", "output"},
+                                                          {"in", "out"},
+                                                          {"input", "target"},
+                                                          {"clean", "fx"},
+                                                          {"clean", "dist"},
+                                                          {"clean", "amp"},
+                                                          {"clean", "wet"},
+                                                          {"clean", "effect"},
+                                                          {"clean", "distorted"},
+                                                          {"di", "amp"},
+                                                          {"di", "reamp"},
+                                                          {"di", "mic"},
+                                                          {"di", "wet"},
+                                                          {"source", "target"},
+                                                          {"x", "y"},
+                                                          {"original", "processed"},
+                                                          {"before", "after"},
+                                                          {"send", "return"},
+                                                          {"raw", "processed"},
+                                                          {"unprocessed", "processed"}};
 
 // Names of one side's files, without ending, relative to the folder.
 struct Side {
@@ -135,12 +150,11 @@ class Pairing {
       const std::size_t n = pair_by([&](const std::string& s) { return without(s, dry_word); },
                                     [&](const std::string& s) { return without(s, wet_word); });
       if (n > 0) {
-        sources_.findings.push_back(
-            {Severity::kInfo, "names", dry_.folder, -1.0,
-             fmt::format("{} {} paired by names that differ in \"{}\" and \"{}\"", n, n == 1 ? "file is" : "files are",
-                         dry_word, wet_word),
-             "dry and wet files have no equal names",
-             "nothing need be done; data.dry_pattern and data.wet_pattern choose"});
+        sources_.findings.push_back({Severity::kInfo, "names", dry_.folder, -1.0,
+                                     fmt::format("{} {} paired by names that differ in \"{}\" and \"{}\"", n,
+                                                 n == 1 ? "file is" : "files are", dry_word, wet_word),
+                                     "dry and wet files have no equal names",
+                                     "nothing need be done; data.dry_pattern and data.wet_pattern choose"});
       }
     }
     // The other way round: the folder given as dry holds the files called wet.
@@ -170,9 +184,10 @@ class Pairing {
   void leave_out_rest() {
     const std::string hint =
         !dry_.files.empty() && !wet_.files.empty()
-            ? fmt::format("; where names differ, say how, as --set 'data.dry_pattern=*_dry' --set 'data.wet_pattern=*_wet'"
-                          " (here are '{}' and '{}')",
-                          printable(dry_.files.begin()->first), printable(wet_.files.begin()->first))
+            ? fmt::format(
+                  "; where names differ, say how, as --set 'data.dry_pattern=*_dry' --set 'data.wet_pattern=*_wet'"
+                  " (here are '{}' and '{}')",
+                  printable(dry_.files.begin()->first), printable(wet_.files.begin()->first))
             : "";
     bool first = true;
     for (const auto& [side, word, other] : {std::tuple(&dry_, "dry", "wet"), std::tuple(&wet_, "wet", "dry")}) {

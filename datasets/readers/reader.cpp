@@ -31,9 +31,9 @@ std::string lower_case(std::string s) {
 }
 
 bool is_audio_ending(const std::string& ending) {
-  static const std::set<std::string> endings = {
-      ".wav", ".wave", ".bwf",  ".flac", ".aif", ".aiff", ".aifc", ".ogg", ".oga", ".opus", ".mp3",  ".mp2",
-      ".w64", ".caf",  ".rf64", ".au",   ".snd", ".voc",  ".sd2",  ".wve", ".svx", ".nist", ".sph", ".ircam"};
+  static const std::set<std::string> endings = {".wav", ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".ogg",
+                                                ".oga", ".opus", ".mp3", ".mp2",  ".w64", ".caf",  ".rf64", ".au",
+                                                ".snd", ".voc",  ".sd2", ".wve",  ".svx", ".nist", ".sph",  ".ircam"};
   return endings.count(ending) > 0;
 }
 

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "host/distill/distill.h"
 #include "host/distill/student_file.h"
 #include "host/train/run_folder.h"
@@ -217,6 +217,7 @@ void tell(const std::function<void(const std::string&)>& say, const Dataset& dat
     if (f.severity != Severity::kInfo)
       say(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
   }
+  for (const std::string& line : data_lines(data)) say(line);
   say(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
                   split.validation.size(), split.test.size()));
 }

@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "host/cli/common.h"
 
 namespace cafx {
@@ -11,6 +11,7 @@ void add_data(CLI::App& app, Run& run) {
   struct Arguments {
     ConfigOptions config;
     bool json = false;
+    std::string write;
   };
   auto args = std::make_shared<Arguments>();
   CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
@@ -19,9 +20,11 @@ void add_data(CLI::App& app, Run& run) {
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   c->add_flag("--json", args->json, "as JSON");
+  c->add_option("--write", args->write, "write the repaired pairs as audio, to FOLDER/dry and FOLDER/wet")
+      ->option_text("FOLDER");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
-      "           cafx data check dry.wav wet.wav");
+      "           cafx data check dry.wav wet.wav --write repaired");
   c->callback([args, &run] {
     run = [args] {
       const RunConfig config = args->config.resolve();
@@ -35,6 +38,7 @@ void add_data(CLI::App& app, Run& run) {
           allowed.insert(f.code);
         }
       }
+      if (!args->write.empty()) write_pairs(found, args->write);
       if (args->json) {
         write_text("-", findings_json(found) + "\n");
       } else {
@@ -45,6 +49,7 @@ void add_data(CLI::App& app, Run& run) {
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);
+        text += format_plan(found.repairs);
         text += refused ? "training would refuse this" : "training would accept this";
         if (!allowed.empty()) text += fmt::format("; data.allow lets pass: {}", fmt::join(allowed, ", "));
         text += '\n';

@@ -98,7 +98,7 @@ void resolve_rate(DistillConfig& config) {
   }
   const Dataset found = inspect_dataset(config.data, kProbeRate);
   if (found.pairs.empty()) throw Error("no pair of dry and wet recordings was found; 'cafx data check' says why");
-  config.student.sample_rate = found.pairs[0].dry_rate;
+  config.student.sample_rate = found.pairs[0].dry_file.rate;
 }
 
 int report(const DistillOutcome& outcome, bool json) {
