@@ -71,8 +71,6 @@ struct Audio {
   std::vector<std::string> notes;                       // what is wrong with its header, nothing being lost
 };
 
-// Refuses what read_audio would refuse at sight (header and size), without reading the samples.
-void probe_audio(const std::filesystem::path&);
 // sample_rate 0 keeps the file's.
 Audio read_audio(const std::filesystem::path&, int sample_rate);
 

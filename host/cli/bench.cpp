@@ -196,7 +196,7 @@ int bench(const Arguments& args) {
                                            {"frames_per_second", speed},
                                            {"fma_peak_gflops", peak * 1e-9},
                                            {"profile", to_json(profile, B, context.n_workers(), peak)}};
-      write_text("-", json.dump(2) + "\n");
+      write_table("-", json.dump(2) + "\n");
       return 0;
     }
     write_text(
@@ -259,7 +259,7 @@ int bench(const Arguments& args) {
       json["profile"] = to_json(profile, B, context.n_workers(), peak);
     }
     json["frames_per_second"] = train.frames_per_second;
-    write_text("-", json.dump(2) + "\n");
+    write_table("-", json.dump(2) + "\n");
     return 0;
   }
   const auto of_peak = [&](double gflops) {

@@ -111,7 +111,7 @@ int report(const DistillOutcome& outcome, bool json) {
     auto result = nlohmann::ordered_json::parse(RunFolder::read(outcome.folder / "result.json"));
     result["folder"] = folder;
     result["seconds"] = outcome.seconds;
-    write_text("-", result.dump() + "\n");
+    write_table("-", result.dump() + "\n");
     return 0;
   }
   write_text("-",

@@ -7,6 +7,7 @@
 
 #include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
+#include "host/train/checkpoint_files.h"
 #include "host/train/frames.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
@@ -75,7 +76,7 @@ class Session {
   }
 
   void restore() {
-    const auto path = folder_.file("checkpoint.safetensors");
+    const auto path = folder_.file(kCheckpointFile);
     checkpoint_ = read_checkpoint_head(path);
     make_model();
     checkpoint_ = read_checkpoint(path, model_->params(), model_->n_floats());
@@ -373,7 +374,9 @@ class Session {
     if (log_.has_events()) checkpoint_.events = log_.sync_events();
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) write_best(folder_, config_, checkpoint_);
-    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params());
+    keep_previous_checkpoint(folder_.path());
+    write_checkpoint(folder_.file(kCheckpointFile), checkpoint_, model_->params());
+    if (counters().finished) drop_previous_checkpoint(folder_.path());
     last_save_ = Clock::now();
   }
 
@@ -432,7 +435,7 @@ RunConfig read_run_config(const std::filesystem::path& folder) {
 TrainOutcome train(const RunConfig& config, const Dataset& data, const Split& split, const TrainOptions& options) {
   check(config, "config");
   RunFolder folder(options.folder);
-  if (std::filesystem::exists(folder.file("checkpoint.safetensors"))) {
+  if (std::filesystem::exists(folder.file(kCheckpointFile))) {
     throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
                 options.folder.string(), options.folder.string());
   }
@@ -457,7 +460,13 @@ TrainOutcome resume(const TrainOptions& options) {
   }
   const RunConfig config = read_run_config(options.folder);
   RunFolder folder(options.folder);
-  const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  Checkpoint head;
+  read_last_whole_checkpoint(
+      folder.path(), [&](const std::filesystem::path& path) { head = read_checkpoint_head(path); },
+      [&](const std::string& line) {
+        folder.log(line);
+        if (options.observer) options.observer->message(line);
+      });
   const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
   if (precision != head.precision) {
     throw Error(
