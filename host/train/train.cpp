@@ -218,7 +218,9 @@ class Session {
     const std::size_t most = frames_at_a_time();
     for (std::size_t i = 0; i < set.size(); i += most) {
       const auto n = std::min(most, set.size() - i);
-      total += model_->loss(context_, set.batch(i, static_cast<int>(n))) * static_cast<double>(n);
+      const Batch batch = set.batch(i, static_cast<int>(n), config_.model.frame);
+      model_->gradient(context_, nullptr, batch, Loss());
+      total += model_->mean_loss(context_, batch) * static_cast<double>(n);
     }
     const double mean = total / static_cast<double>(set.size());
     if (!std::isfinite(mean)) {
@@ -309,7 +311,7 @@ class Session {
       std::vector<FrameRef> frames;  // spread over all notes
       for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
       const DeviceFrames chosen(context_, training_.dry, training_.wet, frames);
-      peak = std::max(peak, model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count))));
+      peak = std::max(peak, model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count), config_.model.frame)));
     }
     return peak;
   }
