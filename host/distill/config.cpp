@@ -146,7 +146,10 @@ DistillConfig distill_preset(const std::string& name) {
 
 void check(const DistillConfig& c, const std::string& where) {
   check(c.student, where + ": [student]");
-  if ((c.train.esr > 0.0) == (c.train.mae > 0.0)) {
+  if (c.train.esr == 0.0 && c.train.mae == 0.0) {
+    throw Error("{}: train.esr and train.mae are both 0; there is nothing to learn from", where);
+  }
+  if (c.train.esr > 0.0 && c.train.mae > 0.0) {
     throw Error("{}: train.esr = {}, train.mae = {}: give one of them", where, c.train.esr, c.train.mae);
   }
 }

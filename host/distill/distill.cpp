@@ -70,7 +70,8 @@ class Session {
   }
 
   void restore() {
-    checkpoint_ = read_checkpoint(folder_.file("checkpoint.safetensors"), student_->params(), student_->n_floats());
+    checkpoint_ =
+        read_checkpoint(folder_.file("checkpoint.safetensors"), student_->params().specs(), student_->n_floats());
     std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), student_->data());
     if (checkpoint_.isa != to_string(context_.isa)) {
       say(fmt::format("the checkpoint was made on {}, this process uses {}: the bits will differ", checkpoint_.isa,
@@ -207,7 +208,7 @@ class Session {
       refs_.push_back({begin + start - from, begin, static_cast<std::int64_t>(input_.size())});
     }
   }
-  Batch batch(int t0, int T) const {
+  Batch samples(int t0, int T) const {
     const bool recurrent = config_.student.kind == "lstm";
     return {input_.data(),
             wanted_.data(),
@@ -227,7 +228,7 @@ class Session {
       const auto first = static_cast<std::size_t>(c.step_in_epoch) * static_cast<std::size_t>(batch);
       const int B = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(batch), places.size() - first));
       gather(places.data() + first, B);
-      student_->begin(context_, batch(0, length_), loss_);
+      student_->begin(context_, samples(0, length_), loss_);
       for (int t0 = 0; t0 < length_; t0 += block_) step(t0, std::min(block_, length_ - t0), B);
       ++c.step_in_epoch;
       heard_ += static_cast<double>(B) * length_;
@@ -242,13 +243,13 @@ class Session {
 
   void step(int t0, int T, int B) {
     Counters& c = counters();
-    const Batch block = batch(t0, T);
+    const Batch block = samples(t0, T);
     student_->gradient(context_, gradient_.data(), block, loss_);
     const double loss = student_->mean_loss(context_, block);
     const double norm = std::sqrt(squared_norm(context_, gradient_.data(), student_->n_floats()));
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       fail_at_nan(folder_, fmt::format("epoch {}, step {}", counters().epoch + 1, counters().step + 1), loss,
-                  student_->params(), gradient_);
+                  student_->params().specs(), gradient_);
     }
     const StudentTraining& t = config_.train;
     AdamStep adam;
@@ -351,7 +352,7 @@ class Session {
     const auto best = make_model(*model_config(config_.student));
     std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), best->data());
     save_student(folder_.file("best.safetensors"), *best, lineage());
-    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, student_->params());
+    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, student_->params().specs());
     last_save_ = Clock::now();
   }
 

@@ -317,7 +317,7 @@ std::string report_html(const ReportInput& in) {
     parameters += r.parameters;
     multiply_adds += r.multiply_adds;
   }
-  layer({"sum", "", "", parameters, multiply_adds}, " class=\"sum\"");
+  layer({LayerRow::Kind::kElementwise, "sum", "", "", parameters, multiply_adds, 0.0}, " class=\"sum\"");
   html += "</table></div><p class=\"quiet\">Multiply-adds of one frame, forward.</p><h2>Make it again</h2><pre>" +
           escape(in.command) + "</pre>";
   if (!in.config_toml.empty())
