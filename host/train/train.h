@@ -3,7 +3,7 @@
 //   config.toml              resolved config, with hashes, device and version as comments
 //   split.json               which note is in training, validation, test
 //   metrics.csv              a line for each epoch
-//   events.out.tfevents      the same and more for TensorBoard, unless log.events = "off" (host/report/events.h)
+//   events.out.tfevents      the same and more for TensorBoard, unless log.events = "off" (host/train/events.h)
 //   checkpoint.safetensors   weights, best weights, moments, counters: all that a resume needs
 //   init.safetensors         a copy of train.init_from, where that is set: the folder is complete without it
 //   pretrained.safetensors   the convolutions after the first stage

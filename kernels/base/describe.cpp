@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -300,6 +301,26 @@ std::string to_toml(const Fields& fields) {
     }
   }
   return text;
+}
+
+void make_paths_absolute(Fields& fields) {
+  for (Field& f : fields) {
+    if (!f.is_path) continue;
+    std::string& text = *std::get<std::string*>(f.value);
+    if (!text.empty()) text = std::filesystem::absolute(text).lexically_normal().string();
+  }
+}
+
+std::string hashed_text(Fields fields, const Fields& defaults) {
+  const Json values = to_json(fields), fresh = to_json(defaults);
+  std::erase_if(fields,
+                [&](const Field& f) { return f.late && fresh.contains(f.name) && fresh[f.name] == values[f.name]; });
+  for (Field& f : fields) {
+    if (f.hashed.empty()) continue;
+    f.help = f.hashed;
+    f.choices.clear();
+  }
+  return to_toml(fields);
 }
 
 std::string help_text(const Fields& fields) {
