@@ -110,6 +110,13 @@ struct Patched {
     const auto& p = *static_cast<Patched*>(self);
     return static_cast<sf_count_t>(std::min(p.source->size(), p.readable));
   }
+  static sf_count_t seek(sf_count_t offset, int whence, void* self) {
+    auto& p = *static_cast<Patched*>(self);
+    const sf_count_t from = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? p.at : length(self);
+    sf_count_t to = 0;
+    if (__builtin_add_overflow(from, offset, &to) || to < 0) return -1;
+    return p.at = to;
+  }
   static sf_count_t read(void* to, sf_count_t n, void* self) {
     auto& p = *static_cast<Patched*>(self);
     if (n <= 0) return 0;
@@ -238,10 +245,12 @@ struct AudioReader::State {
 
 AudioReader::AudioReader(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
   state_->name = path.string();
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) throw Error("{}: there is no such file", path.string());
-  if (!std::filesystem::is_regular_file(path, ignored)) throw Error("{}: is not a file", path.string());
-  if (std::filesystem::file_size(path, ignored) == 0) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) throw Error("{}: there is no such file", path.string());
+  if (error) throw Error("{}: cannot be used: {}", path.string(), error.message());
+  if (status.type() != std::filesystem::file_type::regular) throw Error("{}: is not a file", path.string());
+  if (std::filesystem::file_size(path, error) == 0) {
     throw Error("{}: is empty (0 bytes); record or copy it again", path.string());
   }
   auto bytes = std::make_unique<FileBytes>(path);
@@ -276,7 +285,8 @@ std::size_t AudioReader::read(float* to, std::size_t n) {
   n = std::min({n, std::size_t{4096}, static_cast<std::size_t>(good)});
   const sf_count_t got = sf_readf_float(s.file.get(), to, static_cast<sf_count_t>(n));
   if (sf_error(s.file.get()) != SF_ERR_NO_ERROR) {
-    s.damaged(fmt::format("is damaged ({})", sf_strerror(s.file.get())), s.missing());
+    if (!s.container.damage.empty()) s.damaged(s.container.damage, s.container.lost_seconds);
+    s.damaged(fmt::format("is damaged or cut off ({})", sf_strerror(s.file.get())), s.missing());
   }
   if (got <= 0) {
     if (!s.container.damage.empty()) s.damaged(s.container.damage, s.container.lost_seconds);
@@ -306,8 +316,6 @@ std::size_t AudioReader::read(float* to, std::size_t n) {
   return static_cast<std::size_t>(got);
 }
 
-void probe_audio(const std::filesystem::path& path) { AudioReader reader(path); }
-
 Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel) {
   AudioReader reader(path);
   if (channel >= reader.channels()) {
@@ -321,8 +329,8 @@ Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel
   audio.file_bits = reader.bits();
   audio.notes = reader.notes();
   const auto channels = static_cast<std::size_t>(reader.channels());
-  const std::size_t first = channel < 0 ? 0 : static_cast<std::size_t>(channel),
-                    last = channel < 0 ? channels : first + 1;
+  const std::size_t first = channel < 0 ? 0 : static_cast<std::size_t>(channel);
+  const std::size_t last = channel < 0 ? channels : first + 1;
   constexpr std::size_t kBlock = 4096;
   std::vector<float> block(kBlock * channels);
   std::vector<ClippingFinder> clipping(last - first);

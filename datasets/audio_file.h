@@ -69,12 +69,11 @@ struct Audio {
   int file_rate = 0, file_channels = 0, file_bits = 0;  // bits: of integer formats; 0: float or unknown
   Clipping clipping;                                    // of the channel with the most
   bool file_float = false;
-  std::vector<std::string> notes;  // what is wrong with its header, nothing being lost
+  std::vector<std::string> notes;                       // what is wrong with its header, nothing being lost
 };
 
-// Refuses what read_audio would refuse at sight (header and size), without reading the samples.
-void probe_audio(const std::filesystem::path&);
-// sample_rate 0 keeps the file's. channel: counted from 0; negative: the mean of all.
+// sample_rate 0 keeps the file's.
+// channel: counted from 0; negative: the mean of all.
 Audio read_audio(const std::filesystem::path&, int sample_rate, int channel = -1);
 
 Clipping find_clipping(const std::vector<float>& x, double rate_hz);

@@ -266,7 +266,7 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   Plan plan = make_plan(data.pairs, seen, config, sample_rate);
   repair(data.pairs, plan, sample_rate);
   data.repairs = std::move(plan.repairs);
-  for (const auto* found : {&seen.findings, &plan.findings}) {
+  for (const std::vector<Finding>* found : {&seen.findings, &plan.findings}) {
     data.findings.insert(data.findings.end(), found->begin(), found->end());
   }
   cut_to_the_shorter(data);

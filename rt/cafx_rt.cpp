@@ -16,6 +16,7 @@
 #include "host/render/stream.h"
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/rng.h"
 #include "rt/resampler.h"
 
@@ -30,10 +31,12 @@ using namespace cafx;
 constexpr int kPiece = 256;  // host samples worked on at a time where rates differ
 constexpr int kLowestHz = 4000, kHighestHz = 768000;
 
-void say(char* error, std::size_t size, const char* text) {
+// One line that a host may print as it is, whatever a damaged file put into the message.
+void say(char* error, std::size_t size, const char* what) {
   if (!error || size == 0) return;
-  const std::size_t n = std::min(std::strlen(text), size - 1);
-  std::memcpy(error, text, n);
+  const std::string text = printable_line(what, 3 * size / 4);
+  const std::size_t n = std::min(text.size(), size - 1);
+  std::memcpy(error, text.data(), n);
   error[n] = 0;
 }
 
@@ -119,7 +122,7 @@ cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
   return guarded(error, error_size, [&] {
     if (!path) throw Error("path is NULL");
     auto model = load_model(path).model;
-    if (model->form() != CafxForm::kSupervised) {
+    if (model->form() != kSupervised) {
       throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
                   path);
     }

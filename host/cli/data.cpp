@@ -40,7 +40,7 @@ void add_data(CLI::App& app, Run& run) {
       }
       if (!args->write.empty()) write_pairs(found, args->write);
       if (args->json) {
-        write_text("-", findings_json(found) + "\n");
+        write_table("-", findings_json(found) + "\n");
       } else {
         double seconds = 0.0;
         for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / config.model.sample_rate;

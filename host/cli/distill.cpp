@@ -111,7 +111,7 @@ int report(const DistillOutcome& outcome, bool json) {
     auto result = nlohmann::ordered_json::parse(RunFolder::read(outcome.folder / "result.json"));
     result["folder"] = folder;
     result["seconds"] = outcome.seconds;
-    write_text("-", result.dump() + "\n");
+    write_table("-", result.dump() + "\n");
     return 0;
   }
   write_text("-",
@@ -136,7 +136,7 @@ int distill_command(Arguments args) {
   refuse_gpu(args.device, "students");
   DistillConfig config = resolve(args);
   check(config, args.file.empty() ? "config" : args.file);
-  if (!config.teacher.model.empty() && load_model(config.teacher.model).model->form() != CafxForm::kSupervised) {
+  if (!config.teacher.model.empty() && load_model(config.teacher.model).model->form() != kSupervised) {
     throw Error(
         "{}: is a pretrained front end, which renders no effect; a teacher has gone through its supervised training",
         config.teacher.model);

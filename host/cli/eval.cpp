@@ -74,7 +74,7 @@ void add_eval(CLI::App& app, Run& run) {
       }
       const Evaluation e = student ? evaluate_student(*args, source) : evaluate_model(*args, source);
       if (args->json != "-" && args->csv != "-") write_text("-", to_text(e));
-      if (!args->json.empty()) write_text(args->json, to_json(e));
+      if (!args->json.empty()) write_table(args->json, to_json(e));
       if (!args->csv.empty()) write_table(args->csv, to_csv(e));
       return 0;
     };

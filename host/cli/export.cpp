@@ -1,11 +1,16 @@
+#include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
 
 #include "host/cli/common.h"
 #include "host/distill/nam_file.h"
 #include "host/distill/quality.h"
+#include "host/export/foreign.h"
 #include "host/export/model_file.h"
 #include "host/export/onnx_file.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -13,7 +18,17 @@ namespace {
 
 struct ExportArguments {
   std::string model, out, licence, format, name;
+  std::optional<double> input_dbu, output_dbu;
 };
+
+// What of a file's metadata is handed on: not where files lay on this machine.
+std::map<std::string, std::string> to_hand_on(const ExportArguments& args,
+                                              std::map<std::string, std::string> metadata) {
+  if (!args.licence.empty()) metadata["licence"] = args.licence;
+  if (args.input_dbu) metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
+  if (args.output_dbu) metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
+  return without_paths(std::move(metadata));
+}
 
 // --format, else what the file's ending says.
 std::string format_of(const ExportArguments& args) {
@@ -24,8 +39,8 @@ std::string format_of(const ExportArguments& args) {
 
 int export_student(const ExportArguments& args) {
   StudentFile file = load_student(args.model);
-  if (!args.licence.empty()) file.metadata["licence"] = args.licence;
-  const StudentConfig& c = file.student->config();
+  file.metadata = to_hand_on(args, std::move(file.metadata));
+  const StudentConfig c = student_config(file.student->config());
   const std::string format = format_of(args);
   if (format == "onnx") {
     throw Error("{}: is a student ({}), which --format onnx does not write; nam and safetensors do", args.model,
@@ -67,6 +82,13 @@ void add_export(CLI::App& app, Run& run) {
       ->option_text("NAME");
   c->add_option("--licence", args->licence, "noted in the file")->option_text("TEXT");
   c->add_option("--name", args->name, "nam: the model's name; that of its run by default")->option_text("TEXT");
+  c->add_option("--input-dbu", args->input_dbu,
+                "nam: the level in dBu at the device's input that 0 dB of full scale stood for when it was recorded")
+      ->check(CLI::Range(-100.0, 100.0))
+      ->option_text("DBU");
+  c->add_option("--output-dbu", args->output_dbu, "nam: the same of the device's output")
+      ->check(CLI::Range(-100.0, 100.0))
+      ->option_text("DBU");
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"
       "           cafx export runs/ds1-student --format nam -o ds1.nam");
@@ -74,12 +96,12 @@ void add_export(CLI::App& app, Run& run) {
     run = [args] {
       if (is_student(args->model)) return export_student(*args);
       ModelFile file = load_model(args->model);
-      if (file.model->form() != CafxForm::kSupervised) {
+      if (file.model->form() != kSupervised) {
         throw Error(
             "{}: is a pretrained front end, which renders no effect; export a model after its supervised training",
             args->model);
       }
-      if (!args->licence.empty()) file.metadata["licence"] = args->licence;
+      file.metadata = to_hand_on(*args, std::move(file.metadata));
       const std::string format = format_of(*args);
       if (format == "nam") {
         throw Error(
@@ -101,6 +123,33 @@ void add_export(CLI::App& app, Run& run) {
   });
 }
 
+namespace {
+
+// That of the file, where cafx wrote it, with --set on top; without one, or with --preset or --config, that of the options.
+CafxConfig config_of_import(const std::string& weights, const ConfigOptions& options, std::vector<std::string>& notes) {
+  const std::string text = config_in_file(weights);
+  if (text.empty()) return options.resolve().model;
+  if (!options.preset.empty() || !options.file.empty()) {
+    notes.emplace_back("the config in it is not used, as --preset or --config was given");
+    return options.resolve().model;
+  }
+  CafxConfig config;
+  Fields fields = describe(config);
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged; give one by --config", weights);
+  set_fields(fields, json, weights);
+  Fields named = prefixed("model", describe(config));
+  for (const std::string& setting : options.settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos)
+      throw Error("--set {}: expected KEY=VALUE, such as --set model.unpool=hold", setting);
+    set_field(named, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+  }
+  return config;
+}
+
+}  // namespace
+
 void add_import(CLI::App& app, Run& run) {
   struct Arguments {
     std::string weights, out;
@@ -113,11 +162,24 @@ void add_import(CLI::App& app, Run& run) {
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   args->config.add_to(*c);
   c->footer(
-      "The config says what tensors cannot: --preset, --config and --set as of 'cafx train'; only [model] matters.\n"
+      "The config says what tensors cannot: that in the file, where 'cafx export' wrote it; else --preset, --config "
+      "and\n"
+      "--set as of 'cafx train'; only [model] matters. Tensors may be F32, F16, BF16 or F64.\n"
       "Example:  cafx import weights.safetensors --preset paper --set model.unpool=hold -o model.safetensors");
   c->callback([args, &run] {
     run = [args] {
-      const ModelFile file = import_model(args->weights, args->config.resolve().model);
+      std::vector<std::string> notes;
+      if (is_student(args->weights)) {
+        const StudentFile file = load_student(args->weights);
+        save_student(args->out, *file.student, file.metadata);
+        write_text("-", fmt::format("{}: {} parameters\n", args->out, file.student->n_parameters()));
+        return 0;
+      }
+      const CafxConfig config = config_of_import(args->weights, args->config, notes);
+      const ModelFile file = import_model(args->weights, config, notes);
+      for (const std::string& note : notes) {
+        std::fprintf(stderr, "cafx: %s\n", printable_line(args->weights + ": " + note).c_str());
+      }
       save_model(args->out, *file.model, file.metadata);
       write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->n_parameters()));
       return 0;

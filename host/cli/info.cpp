@@ -112,7 +112,7 @@ void add_info(CLI::App& app, Run& run) {
       } else {
         ModelFile file = load_model(args->model);
         config = file.model->config();
-        form = file.model->form();
+        form = file.model->form() == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
         metadata = std::move(file.metadata);
       }
       const auto rows = cafx_layers(config, form);
@@ -132,7 +132,7 @@ void add_info(CLI::App& app, Run& run) {
         json["parameters"] = parameters;
         json["multiply_adds"] = multiply_adds;
         if (!metadata.empty()) json["metadata"] = metadata;
-        write_text("-", json.dump(2) + "\n");
+        write_table("-", json.dump(2) + "\n");
         return 0;
       }
       std::string text = table_text(rows);

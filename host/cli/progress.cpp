@@ -44,8 +44,8 @@ void ProgressLine::show(double fraction, const std::string& text) {
   const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 100;
   constexpr int kBar = 20;
   const int filled = static_cast<int>(std::lround(f * kBar));
-  std::string out =
-      fmt::format("[{}{}] {:3.0f} %  {}", std::string(filled, '='), std::string(kBar - filled, ' '), 100.0 * f, printable_line(text));
+  std::string out = fmt::format("[{}{}] {:3.0f} %  {}", std::string(filled, '='), std::string(kBar - filled, ' '),
+                                100.0 * f, printable_line(text));
   if (static_cast<int>(out.size()) >= columns) out.resize(columns - 1);
   std::fprintf(stderr, "\r%s\033[K", out.c_str());
   std::fflush(stderr);

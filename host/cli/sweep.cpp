@@ -2,8 +2,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <thread>
 
 #include "host/cli/common.h"
@@ -75,6 +78,22 @@ std::string hours(double seconds) {
   return seconds < 360.0 ? time_text(seconds) : fmt::format("{:.1f} h", seconds / 3600.0);
 }
 
+// For a shell, in quotes where it needs them.
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("-_./+:,@%=", c) != nullptr;
+  });
+  if (plain) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// The words of a command that name the sweep as this one was named.
+std::string as_given(const Arguments& args) {
+  return shell_word(args.sweep) + (args.store.empty() ? "" : " --store " + shell_word(args.store));
+}
+
 // Plans anew from the spec; cheap, since what the recordings hold is remembered.
 Plan plan_of(const Opened& o, DataCatalogue& data, const Arguments& args, std::vector<std::string>& sources) {
   Plan plan = make_plan(o.spec, data);
@@ -141,7 +160,7 @@ int plan_command(const Arguments& args) {
            {"bytes", r.task->bytes},
            {"parent", r.task->parent < 0 ? "" : plan.tasks[static_cast<std::size_t>(r.task->parent)].folder}});
     }
-    write_text("-", json.dump(2) + "\n");
+    write_table("-", json.dump(2) + "\n");
     return 0;
   }
   std::string text =
@@ -226,7 +245,7 @@ int run_on_slurm(const Opened& o, const Arguments& args) {
   const std::string text = submit_to_slurm(o.spec, plan, o.store, s);
   if (s.dry || !args.quiet) write_text("-", text);
   if (!s.dry && !args.quiet) {
-    const std::string name = o.spec.name + (args.store.empty() ? "" : " --store " + args.store);
+    const std::string name = o.spec.name + (args.store.empty() ? "" : " --store " + shell_word(args.store));
     write_text("-", fmt::format("look: cafx sweep status {0}    end: cafx sweep stop {0}\n", name));
   }
   return 0;
@@ -311,12 +330,12 @@ int run_command(const Arguments& args) {
   if (index) index->rebuild(rows, o.spec.sweep.objective);
   write_tables(o, rows);
   if (args.json) {
-    write_text("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
+    write_table("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
   } else if (!args.quiet) {
     write_text("-", status_text(rows, o.spec.name, o.spec.sweep.objective, 20, 160));
   }
   if (!finished) {
-    say_error(fmt::format("stopped and saved; go on with: cafx sweep run {}", args.sweep));
+    say_error(fmt::format("stopped and saved; go on with: cafx sweep run {}", as_given(args)));
     return kExitStopped;
   }
   const Summary sum = summarise(rows, o.spec.sweep.objective);
@@ -326,7 +345,7 @@ int run_command(const Arguments& args) {
   };
   if (of(State::kFailed) + of(State::kBlocked) > 0) {
     say_error(fmt::format("{} runs failed; 'cafx sweep status {}' tells why, 'cafx sweep retry {}' tries them again",
-                          of(State::kFailed) + of(State::kBlocked), args.sweep, args.sweep));
+                          of(State::kFailed) + of(State::kBlocked), as_given(args), as_given(args)));
     return kExitError;
   }
   return 0;
@@ -342,7 +361,7 @@ int status_command(const Arguments& args) {
     const auto tasks = started_tasks(o);
     const auto rows = read_rows(tasks, o.store, o.spec.sweep.lease_seconds);
     if (args.json) {
-      write_text("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
+      write_table("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
       return 0;
     }
     winsize size{};
@@ -378,7 +397,7 @@ int stop_command(const Arguments& args) {
   const int cancelled = cancel_in_slurm(o.folder);
   if (cancelled > 0) write_text("-", fmt::format("{} jobs cancelled in Slurm's queue\n", cancelled));
   write_text("-", fmt::format("asked: every run of {} saves and ends within seconds; go on with: cafx sweep run {}\n",
-                              o.spec.name, args.sweep));
+                              o.spec.name, as_given(args)));
   return 0;
 }
 
@@ -422,7 +441,7 @@ std::atomic<bool> requeue_requested{false};
 // process at once, would leave no time to save.
 void signals_of_jobs() {
   std::signal(SIGTERM, [](int) { stop_requested = true; });
-  std::signal(SIGHUP, [](int) { stop_requested = true; });
+  if (std::signal(SIGHUP, [](int) { stop_requested = true; }) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGUSR1, [](int) {
     requeue_requested = true;
     stop_requested = true;

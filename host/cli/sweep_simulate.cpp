@@ -187,7 +187,7 @@ int simulate_command(const SimulateArguments& args) {
       {"memory_peak_mb", static_cast<double>(usage.ru_maxrss) * 1024.0 / 1e6},
       {"sources", sources}};
   if (args.json) {
-    write_text("-", json.dump(1) + "\n");
+    write_table("-", json.dump(1) + "\n");
     return 0;
   }
   std::string text = fmt::format(

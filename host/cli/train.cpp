@@ -71,7 +71,7 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
   if (args.json) {
     result["folder"] = folder;
     result["seconds"] = outcome.seconds;
-    write_text("-", result.dump() + "\n");
+    write_table("-", result.dump() + "\n");
   } else {
     write_text("-", fmt::format("\nthe model: {}/best.safetensors\n", folder));
   }

@@ -1,7 +1,9 @@
 // host/distill/nam_file.h -- a student as a .nam file, which NeuralAmpModeler and the hosts that play its models read.
 //
 //   JSON      version "0.5.4": the lowest that holds both kinds; architecture "LSTM" or "WaveNet", config, weights,
-//             sample_rate (Hz), metadata: name, training.validation_esr where it was measured, and under "cafx" the version,
+//             sample_rate (Hz), metadata: name, loudness and gain as that project's trainer
+//             measures them (host/export/nam_loudness.h), input_level_dbu and output_level_dbu where they are known: the
+//             analogue levels in dBu that 0 dB of full scale stand for; training.validation_esr where it was measured, and under "cafx" the version,
 //             the kind and the quality (host/distill/quality.h)
 //   Weights   LSTM: of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
 //             WaveNet: of each array rechannel; of each layer convolution [out][in][tap], its bias, input mixer, 1x1, its
@@ -19,9 +21,12 @@
 namespace cafx {
 
 inline constexpr const char* kNamVersion = "0.5.4";
+// Of a student's metadata, as text.
+inline constexpr const char* kNamInputLevel = "input_level_dbu";
+inline constexpr const char* kNamOutputLevel = "output_level_dbu";
 inline constexpr int kNamRate = 48000;  // Hz: what hosts run at where they do not resample
 
-std::vector<float> nam_weights(const Student&);
+std::vector<float> nam_weights(const Model&);
 std::string nam_text(const StudentFile&, const std::string& name);
 void save_nam(const std::filesystem::path&, const StudentFile&, const std::string& name);
 

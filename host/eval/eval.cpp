@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/render/render.h"
+#include "kernels/base/csv.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -31,7 +32,7 @@ nlohmann::ordered_json json_of(const Metrics& metrics) {
 
 }  // namespace
 
-Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& data, const std::vector<int>& which,
+Evaluation evaluate(Model& model, const Context& context, const Dataset& data, const std::vector<int>& which,
                     const std::string& part, int hop) {
   return evaluate([&](const std::vector<float>& x) { return render_signal(model, context, x.data(), x.size(), hop); },
                   model.geometry().sample_rate, context, data, which, part, hop);
@@ -95,17 +96,17 @@ std::string to_text(const Evaluation& e) {
 }
 
 std::string to_csv(const Evaluation& e) {
-  std::string text = "note,seconds";
+  std::vector<std::string> cells{"note", "seconds"};
   for (const char* prefix : {"", "dry_"}) {
-    for (const MetricName& metric : kMetricNames) text += fmt::format(",{}{}", prefix, metric.key);
+    for (const MetricName& metric : kMetricNames) cells.push_back(std::string(prefix) + metric.key);
   }
-  text += "\n";
+  std::string text = csv_line(cells);
   for (const NoteResult& r : e.notes) {
-    text += fmt::format("{},{}", r.note, r.seconds);
+    cells = {r.note, fmt::format("{}", r.seconds)};
     for (const Metrics* m : {&r.model, &r.dry}) {
-      for (const MetricName& metric : kMetricNames) text += fmt::format(",{}", m->*metric.value);
+      for (const MetricName& metric : kMetricNames) cells.push_back(fmt::format("{}", m->*metric.value));
     }
-    text += "\n";
+    text += csv_line(cells);
   }
   return text;
 }

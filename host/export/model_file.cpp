@@ -1,8 +1,11 @@
 #include "host/export/model_file.h"
 
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "host/export/foreign.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
@@ -37,6 +40,32 @@ void take_all(const Safetensors& file, CafxModel& model, const std::string& wher
   }
 }
 
+std::int64_t n_numbers(const Safetensors& file) {
+  std::int64_t n = 0;
+  for (const auto& [name, tensor] : file.tensors) n += static_cast<std::int64_t>(tensor.bytes.size() / sizeof(float));
+  return n;
+}
+
+// The first line of a run's config names the run.
+void check_own_weights(const std::filesystem::path& folder, const std::map<std::string, std::string>& metadata,
+                       const std::filesystem::path& weights) {
+  std::ifstream in(folder / "config.toml");
+  std::string line;
+  if (!std::getline(in, line) || line.rfind("# cafx ", 0) != 0) return;
+  std::istringstream words(line);
+  std::string run;
+  for (std::string word; words >> word && run.empty();) {
+    if (word == "run") words >> run;
+  }
+  const auto stated = metadata.find("run_hash");
+  if (run.empty() || (stated != metadata.end() && stated->second == run)) return;
+  throw Error(
+      "{}: is of another run ({}) than the folder that it lies in ({}); put the folder's own weights back ('cafx "
+      "resume' "
+      "writes them), or give this file under a path outside of a run",
+      weights.string(), stated == metadata.end() ? "none" : stated->second, run);
+}
+
 Safetensors read_weights(const std::filesystem::path& path) {
   Safetensors file = read_safetensors(path);
   const auto format = file.metadata.find("format");
@@ -65,12 +94,12 @@ std::map<std::string, std::string> model_metadata(const CafxModel& model, std::m
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
   extra["model"] = "cafx";
-  extra["form"] = model.form() == CafxForm::kSupervised ? "supervised" : "pretrain";
+  extra["form"] = model.form();
   extra["config"] = to_json(describe(config)).dump();
   extra["sample_rate"] = std::to_string(g.sample_rate);
   extra["frame"] = std::to_string(g.frame);
   extra["hop"] = std::to_string(g.hop);
-  extra["latency"] = std::to_string(g.latency);
+  extra["latency"] = std::to_string(g.frame);
   extra["version"] = kVersion;
   return extra;
 }
@@ -101,6 +130,8 @@ ModelFile load_model(const std::filesystem::path& given) {
   if (form != "supervised" && form != "pretrain") {
     throw Error("{}: its form is '{}', expected supervised or pretrain", path.string(), form);
   }
+  if (path != given) check_own_weights(given, file.metadata, path);
+  const ParamsLimit limit(n_numbers(file), path.string());
   ModelFile result;
   result.model =
       std::make_unique<CafxModel>(config, form == "supervised" ? CafxForm::kSupervised : CafxForm::kPretrain);
@@ -109,10 +140,22 @@ ModelFile load_model(const std::filesystem::path& given) {
   return result;
 }
 
-ModelFile import_model(const std::filesystem::path& path, const CafxConfig& config) {
+std::string config_in_file(const std::filesystem::path& path) {
   const Safetensors file = read_safetensors(path);
+  const auto format = file.metadata.find("format"), config = file.metadata.find("config");
+  const bool own = format != file.metadata.end() && format->second == kFormat && config != file.metadata.end();
+  return own ? config->second : "";
+}
+
+ModelFile import_model(const std::filesystem::path& path, const CafxConfig& config, std::vector<std::string>& notes) {
+  Safetensors file = read_safetensors(path);
+  convert_to_float32(file, notes);
+  const ParamsLimit limit(n_numbers(file), path.string());
   ModelFile result;
   result.model = std::make_unique<CafxModel>(config);
+  std::vector<std::string> names;
+  for (const ParamSpec& p : result.model->params()) names.push_back(p.name);
+  take_off_prefix(file, names, notes);
   take_all(file, *result.model, path.string());
   for (const auto& [key, value] : file.metadata) {
     if (key != "format") result.metadata[key] = value;

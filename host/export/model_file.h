@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "models/cafx/cafx.h"
 
@@ -23,12 +24,16 @@ struct ModelFile {
   std::unique_ptr<CafxModel> model;
   std::map<std::string, std::string> metadata;
 };
-// A weights file, or the folder of a run (its best.safetensors).
+// A weights file, or the folder of a run: its best.safetensors, which must be of that run (run_hash and config.toml). No
+// more memory is taken for parameters than the file has bytes, whatever its config describes.
 ModelFile load_model(const std::filesystem::path&);
 
 // Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README of
-// python/), with any metadata or none; `config` says the rest. Error as above.
-ModelFile import_model(const std::filesystem::path&, const CafxConfig& config);
+// python/), in F32, F16, BF16 or F64, maybe behind a wrapper's prefix, with any metadata or none; `config` says the rest.
+// `notes`: what was converted or taken off. Error as above.
+ModelFile import_model(const std::filesystem::path&, const CafxConfig& config, std::vector<std::string>& notes);
+// The config that cafx wrote into the metadata of a weights file, as JSON; empty where there is none.
+std::string config_in_file(const std::filesystem::path&);
 
 // What a weights file is, wherever it lies: "identity" of its metadata, which weights of a finished training have (the
 // run's hash decides their bits), else the hash of its tensors.

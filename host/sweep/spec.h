@@ -92,6 +92,9 @@ struct Spec {
   std::vector<Setting> pretrain;
 };
 
+// What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with each of an evaluation.
+const std::vector<std::string>& objective_names();
+
 Spec read_spec(const std::filesystem::path&);
 Spec parse_spec(const std::string& text, const std::filesystem::path&);
 

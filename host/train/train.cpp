@@ -7,6 +7,7 @@
 
 #include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
+#include "host/train/checkpoint_files.h"
 #include "host/train/frames.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
@@ -75,10 +76,10 @@ class Session {
   }
 
   void restore() {
-    const auto path = folder_.file("checkpoint.safetensors");
+    const auto path = folder_.file(kCheckpointFile);
     checkpoint_ = read_checkpoint_head(path);
     make_model();
-    checkpoint_ = read_checkpoint(path, model_->params(), model_->n_floats());
+    checkpoint_ = read_checkpoint(path, model_->params().specs(), model_->n_floats());
     std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), model_->data());
     if (checkpoint_.isa != processor()) {
       log_.say(fmt::format("the checkpoint was made on {}, this process uses {}: the bits will differ", checkpoint_.isa,
@@ -168,7 +169,7 @@ class Session {
         fail_at_nan(
             folder_,
             fmt::format("{}, epoch {}, step {}", stage_name(), counters().epoch + 1, counters().step_in_epoch + 1),
-            r.loss, model_->params(), stepper_->gradient_of(counters().step_in_epoch));
+            r.loss, model_->params().specs(), stepper_->gradient_of(counters().step_in_epoch));
       }
       const long frames =
           std::min<long>(config_.train.batch, n_frames_of_stage() - c.step_in_epoch * config_.train.batch);
@@ -218,7 +219,9 @@ class Session {
     const std::size_t most = frames_at_a_time();
     for (std::size_t i = 0; i < set.size(); i += most) {
       const auto n = std::min(most, set.size() - i);
-      total += model_->loss(context_, set.batch(i, static_cast<int>(n))) * static_cast<double>(n);
+      const Batch batch = set.batch(i, static_cast<int>(n), config_.model.frame);
+      model_->gradient(context_, nullptr, batch, Loss());
+      total += model_->mean_loss(context_, batch) * static_cast<double>(n);
     }
     const double mean = total / static_cast<double>(set.size());
     if (!std::isfinite(mean)) {
@@ -309,7 +312,8 @@ class Session {
       std::vector<FrameRef> frames;  // spread over all notes
       for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
       const DeviceFrames chosen(context_, training_.dry, training_.wet, frames);
-      peak = std::max(peak, model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count))));
+      peak = std::max(peak,
+                      model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count), config_.model.frame)));
     }
     return peak;
   }
@@ -373,7 +377,9 @@ class Session {
     if (log_.has_events()) checkpoint_.events = log_.sync_events();
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) write_best(folder_, config_, checkpoint_);
-    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params());
+    keep_previous_checkpoint(folder_.path());
+    write_checkpoint(folder_.file(kCheckpointFile), checkpoint_, model_->params().specs());
+    if (counters().finished) drop_previous_checkpoint(folder_.path());
     last_save_ = Clock::now();
   }
 
@@ -432,7 +438,7 @@ RunConfig read_run_config(const std::filesystem::path& folder) {
 TrainOutcome train(const RunConfig& config, const Dataset& data, const Split& split, const TrainOptions& options) {
   check(config, "config");
   RunFolder folder(options.folder);
-  if (std::filesystem::exists(folder.file("checkpoint.safetensors"))) {
+  if (std::filesystem::exists(folder.file(kCheckpointFile))) {
     throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
                 options.folder.string(), options.folder.string());
   }
@@ -457,7 +463,13 @@ TrainOutcome resume(const TrainOptions& options) {
   }
   const RunConfig config = read_run_config(options.folder);
   RunFolder folder(options.folder);
-  const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  Checkpoint head;
+  read_last_whole_checkpoint(
+      folder.path(), [&](const std::filesystem::path& path) { head = read_checkpoint_head(path); },
+      [&](const std::string& line) {
+        folder.log(line);
+        if (options.observer) options.observer->message(line);
+      });
   const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
   if (precision != head.precision) {
     throw Error(

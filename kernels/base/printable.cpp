@@ -11,7 +11,10 @@ std::size_t character(const std::string& s, std::size_t i) {
   const auto byte = [&](std::size_t k) { return static_cast<unsigned>(static_cast<unsigned char>(s[k])); };
   const unsigned first = byte(i);
   if (first < 0x80) return first >= 32 && first != 127 ? 1 : 0;
-  const std::size_t n = first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+  const std::size_t n = first >= 0xc2 && first < 0xe0   ? 2
+                        : first >= 0xe0 && first < 0xf0 ? 3
+                        : first >= 0xf0 && first < 0xf5 ? 4
+                                                        : 0;
   if (n == 0 || i + n > s.size()) return 0;
   unsigned code = first & (0xffu >> (n + 1));
   for (std::size_t k = 1; k < n; ++k) {
