@@ -11,6 +11,7 @@ namespace cafx {
 
 namespace {
 
+constexpr double kMuchWander = 12.0;
 constexpr double kWander = 3.0;  // samples: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
@@ -223,10 +224,13 @@ class Planner {
       }
     }
     if (lag.n_windows >= 8 && lag.wander > kWander) {
-      say(Severity::kWarning, "wander", file,
+      // A modulating effect moves by little over a whole second; much more is a clock.
+      const bool much = lag.wander > kMuchWander;
+      say(much ? Severity::kRefuse : Severity::kWarning, "wander", file,
           fmt::format("its lag moves to and fro by {:.1f} samples (median of {} windows)", lag.wander, lag.n_windows),
-          "an effect that modulates time (vibrato, chorus, tape), or a clock that is not steady (wireless, USB)",
-          "where it is not the effect, record it again through a cable");
+          "a clock that is not steady (wireless, USB, tape), or an effect that modulates time (vibrato, chorus)",
+          much ? "record it again through a cable; where it is the effect, --set data.allow=wander"
+               : "where it is not the effect, record it again through a cable");
     }
   }
 

@@ -40,6 +40,10 @@ Json data_json(const Dataset& data) {
   for (const Finding& f : shorten(data.findings)) {
     if (f.severity != Severity::kInfo) json["findings"].push_back(finding_json(f));
   }
+  for (const Finding& f : data.findings) {  // of a part, why its error is no result
+    if (f.code == "judge")
+      json["cannot_judge"][f.file.find("test") == std::string::npos ? "validation" : "test"] = f.text;
+  }
   json["left_out"] = Json::array();
   for (const auto* list : {&data.unpaired, &data.unreadable}) {
     for (const std::string& line : *list) json["left_out"].push_back(printable(line));

@@ -12,14 +12,6 @@
 
 namespace cafx {
 
-double Lag::at(double t, double rate) const {
-  double at = lag + 1e-6 * ppm * t;
-  for (const Step& s : steps) {
-    if (s.seconds * rate <= t) at += s.samples;
-  }
-  return at;
-}
-
 namespace {
 
 // Signs of a drift below these are the phases of notes, not a clock.
@@ -96,8 +88,6 @@ bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& a
   return true;
 }
 
-double rounded_median(std::vector<double> v) { return median(std::move(v)); }
-
 }  // namespace
 
 Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
@@ -119,7 +109,7 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   } else {
     line = fit(w, n_segments, false);
   }
-  std::vector<double> distance, near;
+  std::vector<double> distance;
   double on = 0.0, all = 0.0;
   for (const WindowLag& x : w) {
     const double d = std::abs(x.lag - line.base[static_cast<std::size_t>(x.segment)] - line.slope * x.t);
@@ -127,7 +117,7 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
     all += x.weight;
     if (d <= kNear) on += x.weight;
   }
-  found.wander = rounded_median(distance);
+  found.wander = median(distance);
   found.lag = line.base.front();
   found.ppm = 1e6 * line.slope;
   for (std::size_t i = 0; i < windows.breaks.size(); ++i) {

@@ -35,11 +35,9 @@ struct Lag {
   int n_windows = 0;    // that could be judged
   double match = 0.0;   // correlation, whitened to the power 0.5: of the same take .4 and more
   bool sure_of_steps = true, sure_of_drift = true;
-
-  double at(double t, double rate) const;  // of dry, in samples
 };
 
-// A long recording on its own. Never moves anything by itself. n_most bounds the number of windows.
+// A long recording on its own. Never moves anything by itself.
 Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
 
 // The whitened cross-spectrum of a note or window: correlations at any lag come from it.

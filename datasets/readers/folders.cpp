@@ -12,29 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Words that tell the sides apart in file names, dry then wet; a name loses one at its beginning or its end.
-constexpr std::pair<const char*, const char*> kWords[] = {{"dry", "wet"},
-                                                          {"input", "output"},
-                                                          {"in", "out"},
-                                                          {"input", "target"},
-                                                          {"clean", "fx"},
-                                                          {"clean", "dist"},
-                                                          {"clean", "amp"},
-                                                          {"clean", "wet"},
-                                                          {"clean", "effect"},
-                                                          {"clean", "distorted"},
-                                                          {"di", "amp"},
-                                                          {"di", "reamp"},
-                                                          {"di", "mic"},
-                                                          {"di", "wet"},
-                                                          {"source", "target"},
-                                                          {"x", "y"},
-                                                          {"original", "processed"},
-                                                          {"before", "after"},
-                                                          {"send", "return"},
-                                                          {"raw", "processed"},
-                                                          {"unprocessed", "processed"}};
-
 // Names of one side's files, without ending, relative to the folder.
 struct Side {
   std::string folder;
@@ -61,27 +38,6 @@ std::optional<std::string> match(const std::string& name, const std::string& pat
   return text.substr(head.size(), text.size() - head.size() - tail.size());
 }
 
-// The name without `word` where that is its first or last part, between separators.
-std::optional<std::string> without(const std::string& name, const std::string& word) {
-  const std::string text = lower_case(name);
-  const std::size_t slash = text.rfind('/'), from = slash == std::string::npos ? 0 : slash + 1;
-  const std::string folder = text.substr(0, from), stem = text.substr(from);
-  const auto separator = [](char c) { return c == '_' || c == '-' || c == ' ' || c == '.'; };
-  const auto bare = [&](std::string rest) -> std::optional<std::string> {
-    while (!rest.empty() && separator(rest.back())) rest.pop_back();
-    while (!rest.empty() && separator(rest.front())) rest.erase(0, 1);
-    return folder + rest;
-  };
-  const std::size_t n = word.size();
-  if (stem == word) return folder;
-  if (stem.size() <= n) return std::nullopt;
-  if (stem.compare(stem.size() - n, n, word) == 0 && separator(stem[stem.size() - n - 1])) {
-    return bare(stem.substr(0, stem.size() - n));
-  }
-  if (stem.compare(0, n, word) == 0 && separator(stem[n])) return bare(stem.substr(n));
-  return std::nullopt;
-}
-
 class Pairing {
  public:
   Pairing(const DataConfig& config, Side dry, Side wet) : config_(config), dry_(std::move(dry)), wet_(std::move(wet)) {}
@@ -102,6 +58,7 @@ class Pairing {
       pair_by_words();
       if (one_folder) forget_the_other_side();
     }
+    tell_swapped(dry_.folder, wet_.folder, sources_.findings);
     leave_out_rest();
     std::sort(sources_.pairs.begin(), sources_.pairs.end(),
               [](const Source& a, const Source& b) { return a.dry < b.dry; });
@@ -145,29 +102,16 @@ class Pairing {
   }
 
   void pair_by_words() {
-    for (const auto& [d, w] : kWords) {
+    for (const auto& [d, w] : side_words()) {
       const std::string dry_word = d, wet_word = w;
-      const std::size_t n = pair_by([&](const std::string& s) { return without(s, dry_word); },
-                                    [&](const std::string& s) { return without(s, wet_word); });
+      const std::size_t n = pair_by([&](const std::string& s) { return without_word(s, dry_word); },
+                                    [&](const std::string& s) { return without_word(s, wet_word); });
       if (n > 0) {
         sources_.findings.push_back({Severity::kInfo, "names", dry_.folder, -1.0,
                                      fmt::format("{} {} paired by names that differ in \"{}\" and \"{}\"", n,
                                                  n == 1 ? "file is" : "files are", dry_word, wet_word),
                                      "dry and wet files have no equal names",
                                      "nothing need be done; data.dry_pattern and data.wet_pattern choose"});
-      }
-    }
-    // The other way round: the folder given as dry holds the files called wet.
-    for (const auto& [d, w] : kWords) {
-      const auto calls = [](const Side& side, const char* word) {
-        return std::any_of(side.files.begin(), side.files.end(),
-                           [&](const auto& f) { return without(f.first, word).has_value(); });
-      };
-      if (calls(dry_, w) && calls(wet_, d)) {
-        sources_.findings.push_back({Severity::kWarning, "swapped", dry_.folder, -1.0,
-                                     fmt::format("is given as the dry side, but its files are called \"{}\"", w),
-                                     "dry and wet were given in the other order", "give the dry folder first"});
-        return;
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <utility>
 
 #include "kernels/base/error.h"
 
@@ -69,19 +70,80 @@ std::vector<fs::path> find_audio_files(const fs::path& folder) {
     const fs::path at = folders.back();
     folders.pop_back();
     if (!first_time(at)) continue;
+    std::vector<fs::directory_entry> entries;
     auto it = fs::directory_iterator(at, fs::directory_options::skip_permission_denied, error);
-    for (; !error && it != fs::directory_iterator(); it.increment(error)) {
-      if (it->path().filename().string().front() == '.') continue;  // what some systems leave beside every file
-      if (it->is_symlink()) {
-        links.push_back(it->path());
+    for (; !error && it != fs::directory_iterator(); it.increment(error)) entries.push_back(*it);
+    std::sort(entries.begin(), entries.end());  // of two hard links the same one is taken everywhere
+    for (const fs::directory_entry& entry : entries) {
+      if (entry.path().filename().string().front() == '.') continue;  // what some systems leave beside every file
+      std::error_code unreadable;
+      if (entry.is_symlink(unreadable)) {
+        links.push_back(entry.path());
       } else {
-        visit(it->path());
+        visit(entry.path());
       }
     }
     if (error) throw Error("{}: cannot be listed: {}", at.string(), error.message());
   }
   std::sort(files.begin(), files.end());
   return files;
+}
+
+const std::vector<std::pair<const char*, const char*>>& side_words() {
+  static const std::vector<std::pair<const char*, const char*>> words = {{"dry", "wet"},
+                                                                         {"input", "output"},
+                                                                         {"in", "out"},
+                                                                         {"input", "target"},
+                                                                         {"clean", "fx"},
+                                                                         {"clean", "dist"},
+                                                                         {"clean", "amp"},
+                                                                         {"clean", "wet"},
+                                                                         {"clean", "effect"},
+                                                                         {"clean", "distorted"},
+                                                                         {"di", "amp"},
+                                                                         {"di", "reamp"},
+                                                                         {"di", "mic"},
+                                                                         {"di", "wet"},
+                                                                         {"source", "target"},
+                                                                         {"x", "y"},
+                                                                         {"before", "after"},
+                                                                         {"send", "return"},
+                                                                         {"original", "processed"},
+                                                                         {"raw", "processed"},
+                                                                         {"unprocessed", "processed"}};
+  return words;
+}
+
+std::optional<std::string> without_word(const std::string& name, const std::string& word) {
+  const std::string text = lower_case(name);
+  const std::size_t slash = text.rfind('/'), from = slash == std::string::npos ? 0 : slash + 1;
+  const std::string folder = text.substr(0, from), stem = text.substr(from);
+  const auto separator = [](char c) { return c == '_' || c == '-' || c == ' ' || c == '.'; };
+  const auto bare = [&](std::string rest) {
+    while (!rest.empty() && separator(rest.back())) rest.pop_back();
+    while (!rest.empty() && separator(rest.front())) rest.erase(0, 1);
+    return folder + rest;
+  };
+  const std::size_t n = word.size();
+  if (stem == word) return folder;
+  if (stem.size() <= n) return std::nullopt;
+  if (stem.compare(stem.size() - n, n, word) == 0 && separator(stem[stem.size() - n - 1])) {
+    return bare(stem.substr(0, stem.size() - n));
+  }
+  if (stem.compare(0, n, word) == 0 && separator(stem[n])) return bare(stem.substr(n));
+  return std::nullopt;
+}
+
+void tell_swapped(const fs::path& dry, const fs::path& wet, std::vector<Finding>& findings) {
+  const auto last = [](const fs::path& p) { return (p.has_filename() ? p : p.parent_path()).stem().string(); };
+  for (const auto& [d, w] : side_words()) {
+    if (!without_word(last(dry), w) || !without_word(last(wet), d)) continue;
+    findings.push_back({Severity::kWarning, "swapped", printable(dry.string()), -1.0,
+                        fmt::format("is given as the dry side, but is called \"{}\"", w),
+                        "dry and wet were given in the other order",
+                        "give dry first; nothing need be done where it is"});
+    return;
+  }
 }
 
 }  // namespace cafx

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "datasets/config.h"
@@ -42,5 +44,12 @@ std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path&
 bool is_audio_ending(const std::string& lower_case);
 
 std::string lower_case(std::string);
+
+// Words that tell the sides apart in names, dry then wet.
+const std::vector<std::pair<const char*, const char*>>& side_words();
+// The name in lower case without `word`, where that is its first or last part between separators, or all of it.
+std::optional<std::string> without_word(const std::string& name, const std::string& word);
+// A warning where the names of two files or folders say that they were given in the other order.
+void tell_swapped(const std::filesystem::path& dry, const std::filesystem::path& wet, std::vector<Finding>&);
 
 }  // namespace cafx

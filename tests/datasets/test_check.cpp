@@ -1,7 +1,6 @@
 // The doctor: silent about the shipped notes, and finds every defect that is planted in them.
 #include "datasets/find/find.h"
 
-
 #include <gtest/gtest.h>
 #include <unistd.h>
 
