@@ -17,9 +17,10 @@ namespace {
 
 constexpr double kMatchLow = 0.33, kMatchRatio = 1.25, kNothing = 0.1;
 constexpr std::size_t kMostOthers = 64;  // notes that a suspicious pair is compared with
-constexpr std::size_t kMostRates = 16;   // pairs whose rates are doubted
-constexpr double kElsewhere = 0.5;       // a note whose correlation at the common lag is under this, of its peak
-constexpr double kByHand = 0.2;          // of the notes lie elsewhere
+constexpr std::size_t kMostAsWhole = 1 << 21;
+constexpr std::size_t kMostRates = 16;  // pairs whose rates are doubted
+constexpr double kElsewhere = 0.5;      // a note whose correlation at the common lag is under this, of its peak
+constexpr double kByHand = 0.2;         // of the notes lie elsewhere
 
 class Search {
  public:
@@ -51,6 +52,17 @@ class Search {
       lag_of(i).asked_long = true;
       lag_of(i).alone = true;
     });
+    // A long silence with a note or two in it holds too few windows: it is correlated as a whole.
+    if (short_.empty()) {
+      std::erase_if(long_, [&](std::size_t i) {
+        const bool few =
+            lag_of(i).lag.n_windows < 4 && pairs_[i].dry.size() <= kMostAsWhole && pairs_[i].wet.size() <= kMostAsWhole;
+        if (!few) return false;
+        short_.push_back(i);
+        lag_of(i).asked_long = lag_of(i).alone = false;
+        return true;
+      });
+    }
     if (by_chain()) return;
     std::vector<std::size_t> suspects;
     for (const std::size_t i : long_) {

@@ -19,6 +19,7 @@ namespace cafx {
 
 namespace fs = std::filesystem;
 using Signal = std::vector<float>;
+using Channels = std::vector<Signal>;
 
 constexpr int kFileRate = 48000, kRate = 16000;
 
@@ -126,7 +127,7 @@ struct Recordings : testing::Test {
     write(config.wet, wet);
     return inspect_dataset(config, kRate);
   }
-  Dataset look(const Signal& dry, const Signal& wet) { return look(std::vector{dry}, std::vector{wet}); }
+  Dataset look(const Signal& dry, const Signal& wet) { return look(Channels{dry}, Channels{wet}); }
 
   // All pieces behind one another.
   static Signal whole(const Dataset& data, bool wet) {

@@ -22,8 +22,8 @@ TEST_F(Recordings, OneEmptyChannelOfTwo) {
     for (const bool wet : {false, true}) {
       for (const bool right : {false, true}) {
         const Signal& x = wet ? w : d;
-        const std::vector<Signal> two = right ? std::vector{other, x} : std::vector{x, other};
-        const Dataset data = look(wet ? std::vector{d} : two, wet ? two : std::vector{w});
+        const std::vector<Signal> two = right ? Channels{other, x} : Channels{x, other};
+        const Dataset data = look(wet ? Channels{d} : two, wet ? two : Channels{w});
         ASSERT_EQ(of(data, "channels").size(), 1u) << all(data);
         EXPECT_NE(of(data, "channels")[0].text.find(right ? "right is used" : "left is used"), std::string::npos);
         ASSERT_EQ(done(data, "channel").size(), 1u);
@@ -33,7 +33,7 @@ TEST_F(Recordings, OneEmptyChannelOfTwo) {
       }
     }
   }
-  const Dataset twice = look({d, d}, std::vector{w});
+  const Dataset twice = look({d, d}, Channels{w});
   EXPECT_TRUE(of(twice, "channels").empty()) << all(twice);
 }
 
