@@ -69,7 +69,7 @@ struct Audio {
   int file_rate = 0, file_channels = 0, file_bits = 0;  // bits: of integer formats; 0: float or unknown
   Clipping clipping;                                    // of the channel with the most
   bool file_float = false;
-  std::vector<std::string> notes;                       // what is wrong with its header, nothing being lost
+  std::vector<std::string> notes;  // what is wrong with its header, nothing being lost
 };
 
 // sample_rate 0 keeps the file's.

@@ -263,7 +263,7 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
     data.file_rate = std::max({data.file_rate, p.dry_file.rate, p.wet_file.rate});
   }
   const Seen seen = examine(data.pairs, config, sample_rate);
-  const Plan plan = make_plan(data.pairs, seen, config, sample_rate);
+  const RepairPlan plan = make_plan(data.pairs, seen, config, sample_rate);
   repair(data.pairs, plan, sample_rate);
   data.repairs = plan.repairs;
   for (const std::vector<Finding>* found : {&seen.findings, &plan.findings}) {

@@ -28,7 +28,7 @@ class Planner {
     plan_.pairs.resize(pairs.size());
   }
 
-  Plan run() {
+  RepairPlan run() {
     for (const bool wet : {false, true}) {
       tell_channels(wet);
       plan_scale(wet);
@@ -298,12 +298,12 @@ class Planner {
   const Seen& seen_;
   const DataConfig& config_;
   const int rate_;
-  Plan plan_;
+  RepairPlan plan_;
 };
 
 }  // namespace
 
-Plan make_plan(const std::vector<Pair>& pairs, const Seen& seen, const DataConfig& config, int rate) {
+RepairPlan make_plan(const std::vector<Pair>& pairs, const Seen& seen, const DataConfig& config, int rate) {
   return Planner(pairs, seen, config, rate).run();
 }
 

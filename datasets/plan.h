@@ -35,13 +35,13 @@ struct PairPlan {
   std::vector<Step> steps;  // the pair is cut there
 };
 
-struct Plan {
+struct RepairPlan {
   std::vector<PairPlan> pairs;
   std::vector<Repair> repairs;
   std::vector<Finding> findings;  // about what is done, and what is not and should be
 };
 
-Plan make_plan(const std::vector<Pair>&, const Seen&, const DataConfig&, int sample_rate);
+RepairPlan make_plan(const std::vector<Pair>&, const Seen&, const DataConfig&, int sample_rate);
 
 std::string format_plan(const std::vector<Repair>&);  // for people; empty where nothing is done
 nlohmann::ordered_json plan_json(const std::vector<Repair>&);

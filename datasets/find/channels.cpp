@@ -89,13 +89,13 @@ Scan read_all(const std::filesystem::path& path) {
 
 // Cross-spectra of two channels, summed over the windows.
 struct Cross {
-  Spectrum ab;
+  Bins ab;
   std::vector<double> aa, bb;
 };
 
 Cross cross_of(const Scan& scan, std::size_t a, std::size_t b) {
   const std::size_t channels = scan.sums.size(), bins = kWindow + 1;
-  Cross cross{Spectrum(bins), std::vector<double>(bins), std::vector<double>(bins)};
+  Cross cross{Bins(bins), std::vector<double>(bins), std::vector<double>(bins)};
   for (const auto& window : scan.windows) {
     std::vector<float> x, y;
     for (std::size_t i = 0; i < window.size() / channels; ++i) {
@@ -104,7 +104,7 @@ Cross cross_of(const Scan& scan, std::size_t a, std::size_t b) {
       x.push_back(taper * window[i * channels + a]);
       y.push_back(taper * window[i * channels + b]);
     }
-    const Spectrum sa = spectrum(x.data(), x.size(), 2 * kWindow), sb = spectrum(y.data(), y.size(), 2 * kWindow);
+    const Bins sa = spectrum(x.data(), x.size(), 2 * kWindow), sb = spectrum(y.data(), y.size(), 2 * kWindow);
     for (std::size_t k = 0; k < bins; ++k) {
       cross.ab[k] += std::conj(sa[k]) * sb[k];
       cross.aa[k] += std::norm(sa[k]);
@@ -140,7 +140,7 @@ double least_of_octaves(const Cross& c) {
 
 // Lag of b behind a, and how much of it is at that lag alone.
 std::pair<long, double> image_lag(const Cross& c, int rate) {
-  Spectrum g(c.ab.size());
+  Bins g(c.ab.size());
   double total = 0.0, loudest = 0.0;
   for (std::size_t k = 1; k < g.size(); ++k) loudest = std::max(loudest, std::sqrt(c.aa[k] * c.bb[k]));
   for (std::size_t k = 1; k < g.size(); ++k) {

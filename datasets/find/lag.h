@@ -42,7 +42,7 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
 
 // The whitened cross-spectrum of a note or window: correlations at any lag come from it.
 struct Take {
-  Spectrum cross;  // magnitudes sum to 1 over both halves
+  Bins cross;  // magnitudes sum to 1 over both halves
 };
 Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_t n_wet, std::size_t size);
 // |r| <= 1 at lags from .. to.

@@ -234,7 +234,7 @@ double find_break(const Job& job, double from, double to, double lag_before, dou
     const auto score = [&](double lag) {
       const long w = at + std::lround(lag) - 16, span = kFrame + 32;
       if (w < 0 || w + span > static_cast<long>(job.wet.size())) return 0.0;
-      const Spectrum a = spectrum(job.dry.data() + at, kFrame, 2048), b = spectrum(job.wet.data() + w, span, 2048);
+      const Bins a = spectrum(job.dry.data() + at, kFrame, 2048), b = spectrum(job.wet.data() + w, span, 2048);
       const auto r = correlate(a, b, kMatchWhitening, 12, 20);
       return static_cast<double>(std::abs(r[strongest(r)]));
     };

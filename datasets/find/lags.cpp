@@ -217,7 +217,7 @@ class Search {
     const std::size_t n_others = std::min(n, kMostOthers);
     std::size_t n_suspects = 0;
     while (n_suspects < n_others && notes[worst[n_suspects]].match < kMatchLow) ++n_suspects;
-    std::vector<Spectrum> others(n_suspects > 0 ? n_others : 0);
+    std::vector<Bins> others(n_suspects > 0 ? n_others : 0);
     pool_.run(static_cast<int>(others.size()), [&](int k, int) {
       others[static_cast<std::size_t>(k)] = notes.dry_spectrum(worst[static_cast<std::size_t>(k)]);
     });

@@ -9,7 +9,7 @@ namespace cafx {
 
 namespace {
 
-constexpr double kClearPeak = 0.3, kClearAgreement = 0.4;
+constexpr double kClearPeak = 0.3, kClearAgreement = 0.4, kLeastPeak = 0.14;
 constexpr long kAgree = 3;              // samples
 constexpr std::size_t kMostTakes = 64;  // of which the response is found
 constexpr std::size_t kBatch = 64;
@@ -58,8 +58,8 @@ NotesLag::NotesLag(const std::vector<const Pair*>& notes, int rate, ThreadPool& 
     const auto i = static_cast<std::size_t>(task);
     NoteCorrelation& c = correlations_[i];
     const Pair& p = *notes_[i];
-    const Spectrum dry = spectrum(p.dry.data(), p.dry.size(), transform_);
-    const Spectrum wet = spectrum(p.wet.data(), p.wet.size(), transform_);
+    const Bins dry = spectrum(p.dry.data(), p.dry.size(), transform_);
+    const Bins wet = spectrum(p.wet.data(), p.wet.size(), transform_);
     const auto r = correlate(dry, wet, kLatencyWhitening, -most_, most_);
     const std::size_t peak = strongest(r);
     c.peak = static_cast<int>(peak);
@@ -75,12 +75,12 @@ NotesLag::NotesLag(const std::vector<const Pair*>& notes, int rate, ThreadPool& 
   });
 }
 
-Spectrum NotesLag::dry_spectrum(std::size_t i) const {
+Bins NotesLag::dry_spectrum(std::size_t i) const {
   return spectrum(notes_[i]->dry.data(), notes_[i]->dry.size(), transform_);
 }
 
-double NotesLag::match_with(const Spectrum& dry, std::size_t i) const {
-  const Spectrum wet = spectrum(notes_[i]->wet.data(), notes_[i]->wet.size(), transform_);
+double NotesLag::match_with(const Bins& dry, std::size_t i) const {
+  const Bins wet = spectrum(notes_[i]->wet.data(), notes_[i]->wet.size(), transform_);
   const auto r = correlate(dry, wet, kMatchWhitening, -most_, most_);
   return std::abs(r[strongest(r)]);
 }
@@ -109,7 +109,8 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
   }
   // Few notes may agree by chance, and a single bass note with itself moved by a period.
   standing_out = cafx::standing_out(together, peak);
-  clear = standing_out >= kClearPeak || (n_agree >= 3 && n_agree >= kClearAgreement * n_asked);
+  clear = standing_out >= kClearPeak ||
+          (standing_out >= kLeastPeak && n_agree >= 3 && n_agree >= kClearAgreement * n_asked);
 }
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {

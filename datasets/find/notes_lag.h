@@ -27,8 +27,8 @@ class NotesLag {
 
   std::size_t size() const { return notes_.size(); }
   const NoteCorrelation& operator[](std::size_t i) const { return correlations_[i]; }
-  double match_with(const Spectrum& dry, std::size_t i) const;  // of this note's wet with another's dry
-  Spectrum dry_spectrum(std::size_t i) const;
+  double match_with(const Bins& dry, std::size_t i) const;  // of this note's wet with another's dry
+  Bins dry_spectrum(std::size_t i) const;
 
   // Over the notes that `counts` takes: the common lag, how far it stands out, how many lie on it.
   void find_common(const std::vector<bool>& counts);

@@ -25,7 +25,7 @@ Fingerprint fingerprint(const std::vector<float>& x, int rate) {
   const std::size_t stride = std::max<std::size_t>(1, frames / 16);
   for (std::size_t f = 0; f < frames; f += stride) {
     const std::size_t at = f * kFrame, n = std::min(kFrame, x.size() - at);
-    const Spectrum s = spectrum(x.data() + at, n, kFrame);
+    const Bins s = spectrum(x.data() + at, n, kFrame);
     for (std::size_t k = 0; k < power.size(); ++k) power[k] += static_cast<double>(std::norm(s[k]));
   }
   Fingerprint bands{};
@@ -55,7 +55,7 @@ double distance(const Fingerprint& a, const Fingerprint& b) {
 std::vector<float> evened(const std::vector<float>& x, int rate, std::size_t size) {
   std::vector<float> d(x.size(), 0.0f);
   for (std::size_t i = 1; i < x.size(); ++i) d[i] = x[i] - x[i - 1];
-  Spectrum s = spectrum(d.data(), d.size(), size);
+  Bins s = spectrum(d.data(), d.size(), size);
   const auto low = static_cast<std::size_t>(100.0 * static_cast<double>(size) / rate);
   const auto high = static_cast<std::size_t>(3000.0 * static_cast<double>(size) / rate);
   for (std::size_t k = 0; k < s.size(); ++k) {
@@ -77,8 +77,8 @@ std::vector<double> energies(const std::vector<float>& x) {
 double likeness(const std::vector<float>& a, const std::vector<float>& b, int rate) {
   const std::size_t size = fft_size(a.size() + b.size());
   const std::vector<float> x = evened(a, rate, size), y = evened(b, rate, size);
-  const Spectrum sx = spectrum(x.data(), x.size(), size), sy = spectrum(y.data(), y.size(), size);
-  Spectrum g(sx.size());
+  const Bins sx = spectrum(x.data(), x.size(), size), sy = spectrum(y.data(), y.size(), size);
+  Bins g(sx.size());
   for (std::size_t k = 0; k < g.size(); ++k) g[k] = std::conj(sx[k]) * sy[k] / static_cast<float>(size);
   const std::vector<float> r = inverse(g);
   const std::vector<double> ex = energies(x), ey = energies(y);

@@ -44,24 +44,23 @@ std::size_t fft_size(std::size_t n) {
   return size;
 }
 
-Spectrum spectrum(const float* x, std::size_t n, std::size_t size) {
+Bins spectrum(const float* x, std::size_t n, std::size_t size) {
   CAFX_CHECK(n <= size, n, size);
   std::vector<float> padded(size, 0.0f);
   std::copy_n(x, n, padded.begin());
-  Spectrum s(size / 2 + 1);
+  Bins s(size / 2 + 1);
   kiss_fftr(plan(size, 0), padded.data(), reinterpret_cast<kiss_fft_cpx*>(s.data()));
   return s;
 }
 
-std::vector<float> inverse(const Spectrum& s) {
+std::vector<float> inverse(const Bins& s) {
   const std::size_t n = 2 * (s.size() - 1);
   std::vector<float> x(n);
   kiss_fftri(plan(n, 1), reinterpret_cast<const kiss_fft_cpx*>(s.data()), x.data());
   return x;
 }
 
-std::vector<float> correlate(const Spectrum& a, const Spectrum& b, double whitening, long from, long to,
-                             double cutoff) {
+std::vector<float> correlate(const Bins& a, const Bins& b, double whitening, long from, long to, double cutoff) {
   CAFX_CHECK(a.size() == b.size() && from <= to, a.size(), b.size(), from, to);
   const std::size_t most = std::min(a.size(), static_cast<std::size_t>(cutoff * static_cast<double>(a.size() - 1)) + 1);
   float loudest_a = 0.0f, loudest_b = 0.0f;
@@ -69,7 +68,7 @@ std::vector<float> correlate(const Spectrum& a, const Spectrum& b, double whiten
     loudest_a = std::max(loudest_a, magnitude(a[i]));
     loudest_b = std::max(loudest_b, magnitude(b[i]));
   }
-  Spectrum g(a.size());
+  Bins g(a.size());
   double total = 0.0;
   for (std::size_t i = 0; i < most; ++i) {
     const float ma = magnitude(a[i]), mb = magnitude(b[i]);

@@ -7,7 +7,7 @@
 namespace cafx {
 
 Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_t n_wet, std::size_t size) {
-  const Spectrum a = spectrum(dry, n_dry, size), b = spectrum(wet, n_wet, size);
+  const Bins a = spectrum(dry, n_dry, size), b = spectrum(wet, n_wet, size);
   float loudest_a = 0.0f, loudest_b = 0.0f;
   for (std::size_t i = 0; i < a.size(); ++i) {
     loudest_a = std::max(loudest_a, magnitude(a[i]));
@@ -62,10 +62,10 @@ std::vector<float> Template::match(const Take& take, long from, long to) const {
     taps[static_cast<std::size_t>((k + static_cast<long>(size)) % static_cast<long>(size))] =
         taps_[static_cast<std::size_t>(k + kReach)];
   }
-  const Spectrum h = spectrum(taps.data(), size, size);
+  const Bins h = spectrum(taps.data(), size, size);
   float loudest = 0.0f;
   for (const auto& z : h) loudest = std::max(loudest, magnitude(z));
-  Spectrum g(take.cross.size());
+  Bins g(take.cross.size());
   if (loudest > 0.0f) {
     for (std::size_t i = 0; i < g.size(); ++i) {
       g[i] = take.cross[i] * std::conj(h[i]) / std::max(magnitude(h[i]), 0.1f * loudest);

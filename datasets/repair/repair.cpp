@@ -60,7 +60,7 @@ void align(Pair& p, long lag) {
 
 }  // namespace
 
-void repair(std::vector<Pair>& pairs, const Plan& plan, int rate) {
+void repair(std::vector<Pair>& pairs, const RepairPlan& plan, int rate) {
   CAFX_CHECK(plan.pairs.size() == pairs.size(), plan.pairs.size(), pairs.size());
   std::vector<Pair> repaired;
   for (std::size_t i = 0; i < pairs.size(); ++i) {

@@ -16,6 +16,6 @@ namespace cafx {
 
 inline constexpr double kStepMargin = 0.1;  // seconds
 
-void repair(std::vector<Pair>&, const Plan&, int sample_rate);
+void repair(std::vector<Pair>&, const RepairPlan&, int sample_rate);
 
 }  // namespace cafx

@@ -118,10 +118,10 @@ class Study {
  private:
   double uniform(double lo, double hi) { return std::uniform_real_distribution<double>(lo, hi)(random_); }
 
-  static std::pair<Plan, Seen> look(const std::vector<Pair>& pairs) {
+  static std::pair<RepairPlan, Seen> look(const std::vector<Pair>& pairs) {
     const DataConfig config;
     Seen seen = examine(pairs, config, kRate);
-    Plan plan = make_plan(pairs, seen, config, kRate);
+    RepairPlan plan = make_plan(pairs, seen, config, kRate);
     return {std::move(plan), std::move(seen)};
   }
 

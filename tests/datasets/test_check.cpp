@@ -87,7 +87,7 @@ void shift_late(std::vector<float>& x, int n) {
 // Found, planned and repaired, as a data set is loaded.
 std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& config, int rate) {
   const Seen seen = examine(pairs, config, rate);
-  const Plan plan = make_plan(pairs, seen, config, rate);
+  const RepairPlan plan = make_plan(pairs, seen, config, rate);
   repair(pairs, plan, rate);
   std::vector<Finding> all = seen.findings;
   all.insert(all.end(), plan.findings.begin(), plan.findings.end());
