@@ -1,7 +1,7 @@
 # scripts/packages.sh -- the Debian packages that cafx needs, and their installation. Sourced by the other scripts.
 
 build_packages="g++ cmake ninja-build pkg-config libsndfile1-dev libsoxr-dev libsox-dev libcli11-dev libtomlplusplus-dev
-  nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev libkissfft-dev libsqlite3-dev"
+  nlohmann-json3-dev libfmt-dev libxxhash-dev libkissfft-dev libsqlite3-dev"
 test_packages="libgtest-dev sox python3 python3-numpy python3-venv libonnx-dev libprotobuf-dev lv2-dev liblilv-dev lilv-utils sordi"
 plugin_host_packages="jalv jackd2"  # that the plugin is tried in, on a JACK server without a sound card; skipped without
 slow_packages="slurm-wlm munge procps ardour"  # for tests labelled slow, which are skipped without

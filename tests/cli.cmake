@@ -21,6 +21,3 @@ if(CAFX_HAS_ONNX)
   set_tests_properties(python.onnx PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)
 endif()
 set_tests_properties(cli.kill_resume_many PROPERTIES LABELS slow TIMEOUT 3600)
-# With a page opened in Chromium, where there is one. Half a minute.
-add_test(NAME cli.reproduce COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/reproduce.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
-set_tests_properties(cli.reproduce PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)

@@ -7,9 +7,9 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "host/report/style.h"
-#include "host/report/svg.h"
-#include "host/report/wav.h"
+#include "host/draw/style.h"
+#include "host/draw/svg.h"
+#include "host/draw/wav.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "host/report/events.h"
 #include "host/train/checkpoint.h"
 #include "host/train/config.h"
+#include "host/train/events.h"
 #include "host/train/observer.h"
 #include "host/train/run_folder.h"
 #include "host/train/schedule.h"
