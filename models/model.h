@@ -48,12 +48,14 @@ struct LayerRow {
 
 // Something that a model tells about itself beside its loss: metrics, TensorBoard, result.json and pages print what there is.
 struct Fact {
-  enum class Kind { kNumber, kDistribution, kCurves };
+  enum class Kind { kNumber, kDistribution, kCurves, kFilters };
   std::string name;  // "saaf/penalty": a group and a name
   std::string help;  // one line, with the unit
   Kind kind = Kind::kNumber;
   double number = 0.0;
-  std::vector<float> values = {};  // a distribution's; of curves y, one curve after the other, each on all of x
+  // Of a distribution all; of curves and filters y, one after the other, each on all of x. Curves lie in one picture; a filter
+  // is an impulse response over x in samples, in a picture of its own.
+  std::vector<float> values = {};
   std::vector<float> x = {};
 };
 

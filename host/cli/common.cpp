@@ -91,12 +91,10 @@ void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
   app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16");
 }
 
-void refuse_gpu(DeviceOptions& options, const std::string& what) {
-  if (options.device != "auto" && options.device != "cpu") {
-    throw Error("--device {}: {} are trained and played on the CPU; leave --device out, or give cpu", options.device,
-                what);
-  }
-  options.device = "cpu";
+void refuse_hop(const Model& model, const std::string& name, bool asked) {
+  if (!asked || model.geometry().frame > 0) return;
+  throw Error("{}: is a model of type {}, which plays sample by sample: --hop and --stream are for models of frames",
+              name, model.config().type());
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {

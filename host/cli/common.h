@@ -11,6 +11,7 @@
 #include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/device/context.h"
+#include "models/model.h"
 
 namespace cafx {
 
@@ -62,8 +63,8 @@ struct DeviceOptions {
   void add_precision_to(CLI::App&, const std::string& help);
 };
 
-// Students have CPU kernels alone: `auto` means the CPU, a GPU that was asked for is refused.
-void refuse_gpu(DeviceOptions&, const std::string& what);
+// Error where a model that plays sample by sample is asked for frames.
+void refuse_hop(const Model&, const std::string& name, bool asked);
 
 // A context with threads of its own.
 struct OwnedContext {

@@ -2,9 +2,9 @@
 
 #include "host/cli/common.h"
 #include "host/distill/nam_file.h"
-#include "host/distill/quality.h"
 #include "host/export/model_file.h"
 #include "host/export/onnx_file.h"
+#include "host/train/quality.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -22,34 +22,35 @@ std::string format_of(const ExportArguments& args) {
   return ending == ".onnx" ? "onnx" : ending == ".nam" ? "nam" : "safetensors";
 }
 
-int export_student(const ExportArguments& args) {
-  StudentFile file = load_student(args.model);
-  if (!args.licence.empty()) file.metadata["licence"] = args.licence;
-  const StudentConfig c = student_config(file.student->config());
+int export_stream(const ExportArguments& args, const ModelFile& file) {
+  const char* type = file.model->config().type();
+  const int rate = file.model->geometry().sample_rate;
   const std::string format = format_of(args);
   if (format == "onnx") {
-    throw Error("{}: is a student ({}), which --format onnx does not write; nam and safetensors do", args.model,
-                c.kind);
+    throw Error(
+        "{}: is a small model that plays sample by sample ({}), which --format onnx does not write; nam and "
+        "safetensors do",
+        args.model, type);
   }
   if (format == "nam") {
     const auto given = std::filesystem::absolute(args.model).lexically_normal();
     const std::string stem = (given.has_filename() ? given : given.parent_path()).stem().string();
     save_nam(args.out, file, args.name.empty() ? stem : args.name);
   } else {
-    save_student(args.out, *file.student, file.metadata);
+    save_model(args.out, *file.model, file.metadata);
   }
   std::string text =
-      fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, c.kind, file.student->n_parameters(), c.sample_rate);
+      fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, type, file.model->params().n_parameters(), rate);
   const auto quality = file.metadata.find("quality");
   text += quality_text(quality == file.metadata.end() ? "" : quality->second);
   write_text("-", text);
-  if (format == "nam" && c.sample_rate != kNamRate) {
+  if (format == "nam" && rate != kNamRate) {
     std::fprintf(
         stderr,
         "cafx: warning: this student works at %d Hz, and most NAM hosts run a model at their own rate, often %d "
         "Hz, where it would sound wrong unless they resample by the file's sample_rate; 'cafx distill --rate %d' "
         "makes one for %d Hz\n",
-        c.sample_rate, kNamRate, kNamRate, kNamRate);
+        rate, kNamRate, kNamRate, kNamRate);
   }
   return 0;
 }
@@ -72,7 +73,6 @@ void add_export(CLI::App& app, Run& run) {
       "           cafx export runs/ds1-student --format nam -o ds1.nam");
   c->callback([args, &run] {
     run = [args] {
-      if (is_student(args->model)) return export_student(*args);
       ModelFile file = load_model(args->model);
       if (file.model->form() != kSupervised) {
         throw Error(
@@ -80,6 +80,7 @@ void add_export(CLI::App& app, Run& run) {
             args->model);
       }
       if (!args->licence.empty()) file.metadata["licence"] = args->licence;
+      if (file.model->geometry().frame == 0) return export_stream(*args, file);
       const std::string format = format_of(*args);
       if (format == "nam") {
         throw Error(
@@ -88,14 +89,14 @@ void add_export(CLI::App& app, Run& run) {
             args->model, args->model);
       }
       if (format == "onnx") {
-        save_onnx(args->out, *file.model, file.metadata);
+        save_onnx(args->out, dynamic_cast<CafxModel&>(*file.model), file.metadata);
         write_text("-", fmt::format("{}: {} parameters, ONNX opset {}, frames of {} samples at {} Hz\n", args->out,
-                                    file.model->n_parameters(), kOnnxOpset, file.model->config().frame,
-                                    file.model->config().sample_rate));
+                                    file.model->params().n_parameters(), kOnnxOpset, file.model->geometry().frame,
+                                    file.model->geometry().sample_rate));
         return 0;
       }
       save_model(args->out, *file.model, file.metadata);
-      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->n_parameters()));
+      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->params().n_parameters()));
       return 0;
     };
   });
@@ -117,9 +118,9 @@ void add_import(CLI::App& app, Run& run) {
       "Example:  cafx import weights.safetensors --preset paper --set model.unpool=hold -o model.safetensors");
   c->callback([args, &run] {
     run = [args] {
-      const ModelFile file = import_model(args->weights, args->config.resolve().model);
+      const ModelFile file = import_model(args->weights, *args->config.resolve().model);
       save_model(args->out, *file.model, file.metadata);
-      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->n_parameters()));
+      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->params().n_parameters()));
       return 0;
     };
   });

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "host/distill/student_file.h"
+#include "host/export/model_file.h"
 
 namespace cafx {
 
@@ -22,7 +22,7 @@ inline constexpr const char* kNamVersion = "0.5.4";
 inline constexpr int kNamRate = 48000;  // Hz: what hosts run at where they do not resample
 
 std::vector<float> nam_weights(const Model&);
-std::string nam_text(const StudentFile&, const std::string& name);
-void save_nam(const std::filesystem::path&, const StudentFile&, const std::string& name);
+std::string nam_text(const ModelFile&, const std::string& name);
+void save_nam(const std::filesystem::path&, const ModelFile&, const std::string& name);
 
 }  // namespace cafx

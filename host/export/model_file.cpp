@@ -1,5 +1,6 @@
 #include "host/export/model_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +8,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -28,8 +30,8 @@ void take(const Safetensors& file, const ParamSpec& p, float* block, const std::
 }
 
 // Every tensor of the model and no other.
-void take_all(const Safetensors& file, CafxModel& model, const std::string& where) {
-  for (const ParamSpec& p : model.params()) take(file, p, model.data(), where);
+void take_all(const Safetensors& file, Model& model, const std::string& where) {
+  for (const ParamSpec& p : model.params()) take(file, p, model.params().data(), where);
   for (const auto& [name, tensor] : file.tensors) {
     bool known = false;
     for (const ParamSpec& p : model.params()) known = known || p.name == name;
@@ -46,10 +48,6 @@ Safetensors read_weights(const std::filesystem::path& path) {
         "training wrote, or make one of weights trained elsewhere by 'cafx import'",
         path.string(), format == file.metadata.end() ? "none" : format->second);
   }
-  if (file.metadata["model"] == "student") {
-    throw Error("{}: is a student ({}), where a CAFx model is wanted; render, eval and export take students",
-                path.string(), file.metadata["kind"]);
-  }
   if (file.metadata["format_version"] != kFormatVersion) {
     throw Error("{}: model format {} is not known, this cafx {} reads {}; use a newer cafx", path.string(),
                 file.metadata["format_version"], kVersion, kFormatVersion);
@@ -59,31 +57,59 @@ Safetensors read_weights(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::map<std::string, std::string> model_metadata(const CafxModel& model, std::map<std::string, std::string> extra) {
-  CafxConfig config = model.config();
+std::map<std::string, std::string> model_metadata(const Model& model, std::map<std::string, std::string> extra) {
+  const std::unique_ptr<ModelConfig> config = model.config().clone();
   const Geometry g = model.geometry();
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
-  extra["model"] = "cafx";
+  extra["model"] = config->type();
   extra["form"] = model.form();
-  extra["config"] = to_json(describe(config)).dump();
+  extra["config"] = to_json(config->fields()).dump();
   extra["sample_rate"] = std::to_string(g.sample_rate);
-  extra["frame"] = std::to_string(g.frame);
-  extra["hop"] = std::to_string(g.hop);
+  if (g.frame > 0) extra["frame"] = std::to_string(g.frame);
+  if (g.frame > 0) extra["hop"] = std::to_string(g.hop);
   extra["latency"] = std::to_string(g.frame);
   extra["version"] = kVersion;
   return extra;
 }
 
-void save_model(const std::filesystem::path& path, const CafxModel& model,
+void save_model(const std::filesystem::path& path, const Model& model,
                 const std::map<std::string, std::string>& extra) {
   Safetensors file;
   file.metadata = model_metadata(model, extra);
   for (const ParamSpec& p : model.params()) {
-    file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
+    file.tensors[p.name] = Safetensors::from_floats(model.params().data() + p.offset, p.shape);
   }
   write_safetensors(path, file);
 }
+
+namespace {
+
+// The config in a file's metadata; small models were of the type "student" with a kind once.
+AnyConfig config_of(std::map<std::string, std::string>& metadata, const std::string& where) {
+  auto json = nlohmann::json::parse(metadata["config"], nullptr, false);
+  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged", where);
+  std::string name = metadata["model"];
+  if (name == "student") {
+    name = metadata["kind"];
+    metadata["form"] = kSupervised;
+    nlohmann::json own = nlohmann::json::object();
+    for (const auto& [key, value] : json.items()) {
+      const std::size_t dot = key.find('.');
+      if (key != "kind" && (dot == std::string::npos || key.substr(0, dot) == name)) {
+        own[key.substr(dot == std::string::npos ? 0 : dot + 1)] = value;
+      }
+    }
+    json = own;
+  }
+  const ModelType& type = model_type(name);
+  AnyConfig config(type.preset(type.presets().front()));
+  Fields fields = config->fields();
+  set_fields(fields, json, where);
+  return config;
+}
+
+}  // namespace
 
 ModelFile load_model(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
@@ -92,27 +118,23 @@ ModelFile load_model(const std::filesystem::path& given) {
                 path == given ? "file" : "file; is it the folder of a run that has finished its first epochs?");
   }
   Safetensors file = read_weights(path);
-  CafxConfig config;
-  Fields fields = describe(config);
-  const auto json = nlohmann::json::parse(file.metadata["config"], nullptr, false);
-  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged", path.string());
-  set_fields(fields, json, path.string());
+  const AnyConfig config = config_of(file.metadata, path.string());
   const std::string form = file.metadata["form"];
-  if (form != "supervised" && form != "pretrain") {
-    throw Error("{}: its form is '{}', expected supervised or pretrain", path.string(), form);
+  const std::vector<std::string>& forms = model_type(config->type()).forms;
+  if (std::find(forms.begin(), forms.end(), form) == forms.end()) {
+    throw Error("{}: its form is '{}', which a model of type {} does not have", path.string(), form, config->type());
   }
   ModelFile result;
-  result.model =
-      std::make_unique<CafxModel>(config, form == "supervised" ? CafxForm::kSupervised : CafxForm::kPretrain);
+  result.model = make_model(*config, form);
   take_all(file, *result.model, path.string());
   result.metadata = std::move(file.metadata);
   return result;
 }
 
-ModelFile import_model(const std::filesystem::path& path, const CafxConfig& config) {
+ModelFile import_model(const std::filesystem::path& path, const ModelConfig& config) {
   const Safetensors file = read_safetensors(path);
   ModelFile result;
-  result.model = std::make_unique<CafxModel>(config);
+  result.model = make_model(config);
   take_all(file, *result.model, path.string());
   for (const auto& [key, value] : file.metadata) {
     if (key != "format") result.metadata[key] = value;
@@ -133,12 +155,12 @@ std::string weights_identity(const std::filesystem::path& path) {
   return hasher.hex();
 }
 
-void load_tensors_by_name(const std::filesystem::path& path, CafxModel& model) {
+void load_tensors_by_name(const std::filesystem::path& path, Model& model) {
   const Safetensors file = read_weights(path);
   int n_taken = 0;
   for (const ParamSpec& p : model.params()) {
     if (!file.tensors.count(p.name)) continue;
-    take(file, p, model.data(), path.string());
+    take(file, p, model.params().data(), path.string());
     ++n_taken;
   }
   if (n_taken == 0) throw Error("{}: has no tensor that the model has", path.string());

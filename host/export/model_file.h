@@ -12,29 +12,39 @@
 #include <memory>
 #include <string>
 
-#include "models/cafx/cafx.h"
+#include "kernels/base/error.h"
+#include "models/model.h"
 
 namespace cafx {
 
-std::map<std::string, std::string> model_metadata(const CafxModel&, std::map<std::string, std::string> extra);
-void save_model(const std::filesystem::path&, const CafxModel&, const std::map<std::string, std::string>& extra);
+std::map<std::string, std::string> model_metadata(const Model&, std::map<std::string, std::string> extra);
+void save_model(const std::filesystem::path&, const Model&, const std::map<std::string, std::string>& extra);
 
 struct ModelFile {
-  std::unique_ptr<CafxModel> model;
+  std::unique_ptr<Model> model;
   std::map<std::string, std::string> metadata;
 };
 // A weights file, or the folder of a run (its best.safetensors).
 ModelFile load_model(const std::filesystem::path&);
 
+// The same where only CAFx will do; Error otherwise.
+template <class Special>
+std::unique_ptr<Special> special(ModelFile file, const std::string& where) {
+  auto* found = dynamic_cast<Special*>(file.model.get());
+  if (!found) throw Error("{}: is a model of type {}, which this does not take", where, file.model->config().type());
+  static_cast<void>(file.model.release());
+  return std::unique_ptr<Special>(found);
+}
+
 // Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README of
 // python/), with any metadata or none; `config` says the rest. Error as above.
-ModelFile import_model(const std::filesystem::path&, const CafxConfig& config);
+ModelFile import_model(const std::filesystem::path&, const ModelConfig& config);
 
 // What a weights file is, wherever it lies: "identity" of its metadata, which weights of a finished training have (the
 // run's hash decides their bits), else the hash of its tensors.
 std::string weights_identity(const std::filesystem::path&);
 
 // Takes over the tensors of a weights file that `model` has too, by name; Error where shapes differ or none fits.
-void load_tensors_by_name(const std::filesystem::path&, CafxModel& model);
+void load_tensors_by_name(const std::filesystem::path&, Model& model);
 
 }  // namespace cafx

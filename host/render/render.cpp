@@ -275,7 +275,20 @@ class BlockRenderer {
 
 }  // namespace
 
+std::unique_ptr<Player> stream_of(const Model& model, const Context& context) {
+  Context cpu = context;
+  cpu.device = Device::kCpu;
+  std::unique_ptr<Player> player = model.stream(cpu);
+  CAFX_CHECK(player, model.config().type());
+  return player;
+}
+
 std::vector<float> render_signal(Model& model, const Context& context, const float* x, std::size_t n, int hop) {
+  if (model.geometry().frame == 0) {
+    std::vector<float> y(n);
+    stream_of(model, context)->process(y.data(), x, n);
+    return y;
+  }
   Renderer renderer(model, context, hop);
   std::vector<float> out;
   out.reserve(n);
@@ -375,6 +388,7 @@ RenderStats render_file(Model& model, const Context& context, const std::filesys
                         const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
                         int stream_block) {
   const int rate = model.geometry().sample_rate;
+  if (model.geometry().frame == 0) return render_file(*stream_of(model, context), rate, in, out, progress);
   if (stream_block > 0) {
     BlockRenderer blocks(model, context, hop, stream_block);
     RenderStats stats = play_file(

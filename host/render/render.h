@@ -50,6 +50,10 @@ class Renderer {
   std::int64_t input_start_, out_start_ = 0, n_in_ = 0, next_frame_ = 0;
 };
 
+// How a model of streams plays, from rest; on the CPU wherever the context computes.
+std::unique_ptr<Player> stream_of(const Model&, const Context&);
+
+// The signal from silence; a model of streams needs no hop.
 std::vector<float> render_signal(Model&, const Context&, const float* x, std::size_t n, int hop);
 
 struct RenderStats {

@@ -90,7 +90,7 @@ Fields describe(TrainConfig& c) {
       late(field("segment_seconds", c.segment_seconds, 1e-3, 60, "streams: length of a segment")),
       late(field("block", c.block, 0, 1 << 24,
                  "streams: samples between two updates of the weights, and the reach of back-propagation; 0: the "
-                 "segment")),
+                 "model's own, or the segment")),
       late(field("burn_in", c.burn_in, 0, 1 << 24,
                  "streams: samples heard before a segment without being learned from, to bring the state up to it")),
       stop_on_field(c.stop_on),
@@ -226,10 +226,9 @@ void check(const RunConfig& c, const std::string& where) {
     throw Error("{}: train.hop = {} is over the frame of {} samples; part of the audio would never be heard", where,
                 t.hop, g.frame);
   }
-  if (g.frame == 0 && t.accumulate > 1 && t.block > 0) {
-    throw Error(
-        "{}: train.accumulate = {} takes a batch in parts, which needs segments in one block; set train.block = 0",
-        where, t.accumulate);
+  if (g.frame == 0 && t.accumulate > 1 && (t.block > 0 || g.block > 0)) {
+    throw Error("{}: train.accumulate = {} takes a batch in parts, which needs segments of one block; set it to 1",
+                where, t.accumulate);
   }
   static_cast<void>(Loss(t.loss));  // refuses weights that are all 0
 }

@@ -50,7 +50,7 @@ struct TrainConfig {
   std::string gpus;  // not in the run's hash: another number changes the rounding alone
   // Of a stream, which learns from segments instead of frames.
   double segment_seconds = 0.5;
-  int block = 0;    // samples between two updates, and the reach of back-propagation; 0: the segment
+  int block = 0;    // samples between two updates, and the reach of back-propagation; 0: the model's, or the segment
   int burn_in = 0;  // samples heard before a segment; the model's own warm-up where that is more
   LossConfig loss;
   std::string stop_on = "loss";

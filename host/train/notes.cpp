@@ -39,26 +39,6 @@ std::vector<WholeNote> whole_notes(const Corpus& corpus) {
   return notes;
 }
 
-namespace {
-
-// Streams play on a CPU wherever they train.
-std::unique_ptr<Player> player_of(const Model& model, const Context& context) {
-  Context cpu = context;
-  cpu.device = Device::kCpu;
-  std::unique_ptr<Player> player = model.stream(cpu);
-  CAFX_CHECK(player, model.config().type());
-  return player;
-}
-
-}  // namespace
-
-std::vector<float> play_signal(Model& model, const Context& context, const std::vector<float>& x, int hop) {
-  if (model.geometry().frame > 0) return render_signal(model, context, x.data(), x.size(), hop);
-  std::vector<float> y(x.size());
-  player_of(model, context)->process(y.data(), x.data(), x.size());
-  return y;
-}
-
 void play_notes(Model& model, const Context& context, const std::vector<WholeNote>& notes,
                 const std::function<void(std::size_t, const std::vector<float>&)>& visit) {
   const Geometry g = model.geometry();
@@ -68,7 +48,7 @@ void play_notes(Model& model, const Context& context, const std::vector<WholeNot
     }
     return;
   }
-  const std::unique_ptr<Player> at_rest = player_of(model, context);
+  const std::unique_ptr<Player> at_rest = stream_of(model, context);
   Context cpu = context;
   cpu.device = Device::kCpu;
   over_tasks(cpu, static_cast<int>(notes.size()), [&](const Context&, int i) {

@@ -21,9 +21,6 @@ struct WholeNote {
 };
 std::vector<WholeNote> whole_notes(const Corpus&);
 
-// A whole signal from silence, by frames `hop` apart where the model has frames.
-std::vector<float> play_signal(Model&, const Context&, const std::vector<float>& x, int hop);
-
 // visit(i, output) for every note, n samples each; calls for different notes may overlap.
 void play_notes(Model&, const Context&, const std::vector<WholeNote>&,
                 const std::function<void(std::size_t i, const std::vector<float>& output)>& visit);

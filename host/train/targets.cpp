@@ -4,7 +4,6 @@
 
 #include "host/export/model_file.h"
 #include "host/render/render.h"
-#include "host/train/notes.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -59,7 +58,7 @@ std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& whi
   for (const int i : which) {
     Pair& pair = data.pairs[static_cast<std::size_t>(i)];
     const std::vector<float> x = rate == g.sample_rate ? pair.dry : resample(pair.dry, rate, g.sample_rate);
-    std::vector<float> y = play_signal(teacher, context, x, hop);
+    std::vector<float> y = render_signal(teacher, context, x.data(), x.size(), hop);
     if (rate != g.sample_rate) y = resample(y, g.sample_rate, rate);
     y.resize(pair.dry.size(), 0.0f);
     const auto at = std::find(kept.begin(), kept.end(), i);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "host/train/notes.h"
+#include "host/render/render.h"
 #include "kernels/base/error.h"
 #include "kernels/device/memory.h"
 
@@ -162,7 +162,7 @@ void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Conte
   std::copy(best.begin(), best.end(), params.data());
   params.upload(context);
   for (const Note& note : notes_) {
-    const auto rendered = play_signal(model, context, note.dry, model.geometry().hop);
+    const auto rendered = render_signal(model, context, note.dry.data(), note.dry.size(), model.geometry().hop);
     const std::string tag = "audio/" + note.name + "/";
     if (!told) {
       events_.audio(tag + "dry", c.total_steps, note.dry, rate, note.gain);

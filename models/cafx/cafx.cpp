@@ -528,7 +528,11 @@ void CafxModel::curve(int channel, float* y, const float* x, int n) const {
 
 std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
   const CafxConfig& c = state_->config;
-  if (!state_->supervised() || !c.saaf) return {};
+  Fact filters{"conv1d/filters", "filters of Conv1D", Fact::Kind::kFilters};
+  for (int k = 0; k < c.taps; ++k) filters.x.push_back(static_cast<float>(k));
+  const float* conv = params_.tensor("conv1d.weight");
+  filters.values.assign(conv, conv + static_cast<long>(c.filters) * c.taps);
+  if (!state_->supervised() || !c.saaf) return {filters};
   std::vector<Fact> facts{{"saaf/penalty", "saaf.l2 times the sum of squares of the SAAF's weights"},
                           {"saaf/lipschitz", "largest slope of all curves"}};
   facts[0].number = penalty();
@@ -553,7 +557,7 @@ std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
   }
   Fact values{"saaf/values", "output of the curves at the ends of their segments", Fact::Kind::kDistribution};
   values.values = curves.values;
-  for (Fact* f : {&values, &slopes, &curves}) facts.push_back(std::move(*f));
+  for (Fact* f : {&values, &slopes, &curves, &filters}) facts.push_back(std::move(*f));
   return facts;
 }
 

@@ -320,7 +320,7 @@ std::vector<std::pair<std::string, std::string>> lstm_training(const std::string
           {"burn_in", "1024"},        {"epochs", "300"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "1e-2"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
-          {"loss.mae", "0"},          {"loss.esr", "1"}};
+          {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
 }
 
 std::unique_ptr<Model> make_lstm(const ModelConfig& config, const std::string& form) {

@@ -461,7 +461,7 @@ std::vector<std::pair<std::string, std::string>> wavenet_training(const std::str
           {"burn_in", "1024"},        {"epochs", "100"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "5e-3"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
-          {"loss.mae", "0"},          {"loss.esr", "1"}};
+          {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
 }
 
 std::unique_ptr<Model> make_wavenet(const ModelConfig& config, const std::string& form) {
