@@ -6,6 +6,7 @@
 #include "host/export/onnx_file.h"
 #include "host/train/quality.h"
 #include "kernels/base/error.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 
