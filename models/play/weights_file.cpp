@@ -1,12 +1,16 @@
-#include "host/export/model_file.h"
+#include "models/play/weights_file.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/version.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -28,12 +32,10 @@ void take(const Safetensors& file, const ParamSpec& p, float* block, const std::
 }
 
 // Every tensor of the model and no other.
-void take_all(const Safetensors& file, CafxModel& model, const std::string& where) {
+void take_all(const Safetensors& file, Model& model, const std::string& where) {
   for (const ParamSpec& p : model.params()) take(file, p, model.data(), where);
   for (const auto& [name, tensor] : file.tensors) {
-    bool known = false;
-    for (const ParamSpec& p : model.params()) known = known || p.name == name;
-    if (!known) throw Error("{}: holds a tensor '{}' that its config does not have", where, name);
+    if (!model.params().find(name)) throw Error("{}: holds a tensor '{}' that its config does not have", where, name);
   }
 }
 
@@ -46,10 +48,6 @@ Safetensors read_weights(const std::filesystem::path& path) {
         "training wrote, or make one of weights trained elsewhere by 'cafx import'",
         path.string(), format == file.metadata.end() ? "none" : format->second);
   }
-  if (file.metadata["model"] == "student") {
-    throw Error("{}: is a student ({}), where a CAFx model is wanted; render, eval and export take students",
-                path.string(), file.metadata["kind"]);
-  }
   if (file.metadata["format_version"] != kFormatVersion) {
     throw Error("{}: model format {} is not known, this cafx {} reads {}; use a newer cafx", path.string(),
                 file.metadata["format_version"], kVersion, kFormatVersion);
@@ -57,62 +55,94 @@ Safetensors read_weights(const std::filesystem::path& path) {
   return file;
 }
 
+// A file of before students were models like any other: model "student", a kind, and fields under the kind's name.
+void update_student(std::map<std::string, std::string>& metadata, nlohmann::json& config) {
+  if (metadata["model"] != "student") return;
+  const std::string kind = metadata["kind"], prefix = kind + ".";
+  nlohmann::json fields = nlohmann::json::object();
+  for (const auto& [name, value] : config.items()) {
+    if (name == "sample_rate") fields[name] = value;
+    if (name.starts_with(prefix)) fields[name.substr(prefix.size())] = value;
+  }
+  config = std::move(fields);
+  metadata["model"] = kind;
+  metadata["form"] = kSupervised;
+}
+
+std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, const std::string& where) {
+  auto json = nlohmann::json::parse(metadata["config"], nullptr, false);
+  if (!json.is_object()) throw Error("{}: the config in its metadata is damaged", where);
+  update_student(metadata, json);
+  const auto& types = model_types();
+  const auto type = std::find_if(types.begin(), types.end(), [&](const ModelType& t) { return t.name == metadata["model"]; });
+  if (type == types.end()) {
+    throw Error("{}: holds a model of type '{}', which this cafx {} does not know; known are {}", where,
+                metadata["model"], kVersion, fmt::join(model_type_names(), ", "));
+  }
+  const auto config = type->preset(type->presets().front());
+  Fields fields = config->fields();
+  set_fields(fields, json, where);
+  config->check(where);
+  const std::string& form = metadata["form"];
+  if (std::find(type->forms.begin(), type->forms.end(), form) == type->forms.end()) {
+    throw Error("{}: its form is '{}', expected {}", where, form, fmt::join(type->forms, " or "));
+  }
+  return type->make(*config, form);
+}
+
 }  // namespace
 
-std::map<std::string, std::string> model_metadata(const CafxModel& model, std::map<std::string, std::string> extra) {
-  CafxConfig config = model.config();
-  const Geometry g = model.geometry();
+std::map<std::string, std::string> model_metadata(const Model& model, std::map<std::string, std::string> extra) {
+  const auto config = model.config().clone();
+  const Geometry g = config->geometry();
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
-  extra["model"] = "cafx";
+  extra["model"] = config->type();
   extra["form"] = model.form();
-  extra["config"] = to_json(describe(config)).dump();
+  extra["config"] = to_json(config->fields()).dump();
   extra["sample_rate"] = std::to_string(g.sample_rate);
-  extra["frame"] = std::to_string(g.frame);
-  extra["hop"] = std::to_string(g.hop);
+  if (g.frame > 0) {
+    extra["frame"] = std::to_string(g.frame);
+    extra["hop"] = std::to_string(g.hop);
+  }
   extra["latency"] = std::to_string(g.frame);
   extra["version"] = kVersion;
   return extra;
 }
 
-void save_model(const std::filesystem::path& path, const CafxModel& model,
+void save_model(const std::filesystem::path& path, const Model& model,
                 const std::map<std::string, std::string>& extra) {
   Safetensors file;
   file.metadata = model_metadata(model, extra);
   for (const ParamSpec& p : model.params()) {
-    file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
+    file.tensors[p.name] = Safetensors::from_floats(model.params().data() + p.offset, p.shape);
   }
   write_safetensors(path, file);
 }
 
-ModelFile load_model(const std::filesystem::path& given) {
+std::filesystem::path weights_path(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
   if (!std::filesystem::exists(path)) {
     throw Error("{}: there is no such {}", path.string(),
                 path == given ? "file" : "file; is it the folder of a run that has finished its first epochs?");
   }
+  return path;
+}
+
+ModelFile load_model(const std::filesystem::path& given) {
+  const auto path = weights_path(given);
   Safetensors file = read_weights(path);
-  CafxConfig config;
-  Fields fields = describe(config);
-  const auto json = nlohmann::json::parse(file.metadata["config"], nullptr, false);
-  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged", path.string());
-  set_fields(fields, json, path.string());
-  const std::string form = file.metadata["form"];
-  if (form != "supervised" && form != "pretrain") {
-    throw Error("{}: its form is '{}', expected supervised or pretrain", path.string(), form);
-  }
   ModelFile result;
-  result.model =
-      std::make_unique<CafxModel>(config, form == "supervised" ? CafxForm::kSupervised : CafxForm::kPretrain);
+  result.model = model_of(file.metadata, path.string());
   take_all(file, *result.model, path.string());
   result.metadata = std::move(file.metadata);
   return result;
 }
 
-ModelFile import_model(const std::filesystem::path& path, const CafxConfig& config) {
+ModelFile import_model(const std::filesystem::path& path, const ModelConfig& config) {
   const Safetensors file = read_safetensors(path);
   ModelFile result;
-  result.model = std::make_unique<CafxModel>(config);
+  result.model = make_model(config);
   take_all(file, *result.model, path.string());
   for (const auto& [key, value] : file.metadata) {
     if (key != "format") result.metadata[key] = value;
@@ -133,7 +163,7 @@ std::string weights_identity(const std::filesystem::path& path) {
   return hasher.hex();
 }
 
-void load_tensors_by_name(const std::filesystem::path& path, CafxModel& model) {
+void load_tensors_by_name(const std::filesystem::path& path, Model& model) {
   const Safetensors file = read_weights(path);
   int n_taken = 0;
   for (const ParamSpec& p : model.params()) {
