@@ -51,7 +51,7 @@ double frames_per_second(int n, double seconds, Body body) {
 // Multiply-adds of one supervised step: forward, and backward without what needs no gradient.
 double step_multiply_adds(const std::vector<LayerRow>& rows) {
   double total = 0.0;
-  for (const LayerRow& r : rows) total += static_cast<double>(r.multiply_adds) + r.backward;
+  for (const LayerRow& r : rows) total += static_cast<double>(r.forward) + r.backward;
   return total;
 }
 
@@ -85,7 +85,9 @@ void write_case(const std::string& path, const CafxModel& model, const std::vect
 
 int bench(const Arguments& args) {
   const RunConfig run = args.config.resolve();
-  check(run.model, "model");
+  const auto* config = dynamic_cast<const CafxConfig*>(&*run.model);
+  if (!config) throw Error("--preset {}: bench measures models of type cafx so far", run.preset);
+  check(*config, "model");
   const OwnedContext own(args.device);
   const Context& context = own.context;
   const int B = run.train.batch;
@@ -93,7 +95,7 @@ int bench(const Arguments& args) {
       args.seconds / (args.profile ? 2.0 : 7.0);  // peak, profile, two steps, forward, and rendering twice
 
   // Noise bursts through a curve: what is learned does not matter for the speed.
-  const int n = run.model.frame * (B + 4);
+  const int n = config->frame * (B + 4);
   std::vector<float> dry(static_cast<std::size_t>(n)), wet(dry.size());
   const Rng rng{1, 2};
   for (std::size_t i = 0; i < dry.size(); ++i) {
@@ -101,7 +103,7 @@ int bench(const Arguments& args) {
     wet[i] = std::tanh(4.0f * dry[i]);
   }
   std::vector<FrameRef> refs;
-  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * run.model.frame, 0, n});
+  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * config->frame, 0, n});
 
   const bool on_cpu = context.device == Device::kCpu;
   const std::string processor = on_cpu ? to_string(context.isa) : device_name(context);
@@ -121,14 +123,22 @@ int bench(const Arguments& args) {
     epoch[i] = refs[i % refs.size()];
   }
   const std::vector<float> rates(kSteps, 1e-6f);
+  std::vector<float> audio = dry;
+  audio.insert(audio.end(), wet.begin(), wet.end());
+  const auto signals = [&](bool reconstructs) {
+    return Signals{audio.data(), audio.size(), reconstructs ? 0 : static_cast<std::int64_t>(dry.size())};
+  };
+  StepSettings settings;
+  settings.batch = B;
+  settings.length = config->frame;
   // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the marks of
   // its profiler; on a CPU for `share` seconds, by op.
   const auto profile_steps = [&] {
-    CafxModel model(run.model);
-    model.initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-    const DeviceFrames frames(context, dry, wet, epoch);
-    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
+    CafxModel model(*config);
+    model.params().initialize(1);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+    Places places(context, signals(false), epoch);
+    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
     stepper->begin_epoch(order, rates, 0, 0);
     stepper->enqueue(1);
     stepper->collect(true);
@@ -154,13 +164,13 @@ int bench(const Arguments& args) {
     return profile;
   };
   const auto measure_step = [&](CafxForm form) {
-    CafxModel model(run.model, form);
-    model.initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-    const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, epoch);
-    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
+    CafxModel model(*config, form);
+    model.params().initialize(1);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+    Places places(context, signals(form == CafxForm::kPretrain), epoch);
+    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
     Speed speed;
-    const Batch batch = frames.batch(0, B, run.model.frame);
+    const Batch batch = places.batch(0, B, config->frame);
     model.gradient(context, nullptr, batch, Loss());
     speed.loss = model.mean_loss(context, batch);
     const long portion = on_cpu ? 1 : kSteps;
@@ -174,8 +184,8 @@ int bench(const Arguments& args) {
     return speed;
   };
   if (!args.write.empty()) {
-    CafxModel model(run.model);
-    model.initialize(1);
+    CafxModel model(*config);
+    model.params().initialize(1);
     write_case(args.write, model, dry, wet, refs);
   }
   StepProfile profile;
@@ -203,13 +213,13 @@ int bench(const Arguments& args) {
   }
   Speed train = measure_step(CafxForm::kSupervised);
   Speed pretrain = measure_step(CafxForm::kPretrain);
-  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(run.model, CafxForm::kPretrain)) * pretrain.frames_per_second;
-  const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
+  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(*config, CafxForm::kPretrain)) * pretrain.frames_per_second;
+  const auto rows = cafx_layers(*config, CafxForm::kSupervised);
   train.gflops = 2e-9 * step_multiply_adds(rows) * train.frames_per_second;
 
-  CafxModel model(run.model);
-  model.initialize(1);
-  const std::size_t samples = static_cast<std::size_t>(B) * run.model.frame;
+  CafxModel model(*config);
+  model.params().initialize(1);
+  const std::size_t samples = static_cast<std::size_t>(B) * config->frame;
   DeviceArray<float> x(context, std::vector<float>(dry.begin(), dry.begin() + static_cast<long>(samples))),
       y(context, samples);
   Speed forward;
@@ -218,9 +228,9 @@ int bench(const Arguments& args) {
     synchronize(context);
   });
   double multiply_adds = 0.0;
-  for (const LayerRow& r : rows) multiply_adds += static_cast<double>(r.multiply_adds);
+  for (const LayerRow& r : rows) multiply_adds += r.forward;
   forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
-  const double real_time = forward.frames_per_second * run.model.hop / run.model.sample_rate;
+  const double real_time = forward.frames_per_second * config->hop / config->sample_rate;
 
   std::vector<HopSpeed> rendering;
   if (on_cpu) rendering = measure_rendering(model, context, 2 * share, peak_of_one, peak);
@@ -232,7 +242,7 @@ int bench(const Arguments& args) {
                                    {"preset", run.preset},
                                    {"batch", B},
                                    {"threads", context.n_workers()},
-                                   {"hop", std::min(run.model.hop, run.model.frame / 2)},
+                                   {"hop", std::min(config->hop, config->frame / 2)},
                                    {"precision", to_string(context.precision)},
                                    {"isa", processor},
                                    {"bf16_units", bf16_units(bf16)}};
@@ -270,7 +280,7 @@ int bench(const Arguments& args) {
                                 : "",
                          train.frames_per_second, train.gflops, of_peak(train.gflops), pretrain.frames_per_second,
                          pretrain.gflops, of_peak(pretrain.gflops), forward.frames_per_second, forward.gflops,
-                         of_peak(forward.gflops), real_time, run.model.hop,
+                         of_peak(forward.gflops), real_time, config->hop,
                          on_cpu ? to_text(rendering, context.n_workers()) : ""));
   return 0;
 }

@@ -69,7 +69,7 @@ void CafxModel::curve(int channel, float* y, const float* x, int n) const {
 
 std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
   const CafxConfig& c = sizes();
-  if (!has_saaf()) return {};
+  if (!has_saaf()) return CafxNet::facts(context, batch);
   std::vector<Fact> facts{{"saaf/penalty", "saaf.l2 times the sum of squares of the SAAF's weights"},
                           {"saaf/lipschitz", "largest slope of all curves"}};
   facts[0].number = penalty();
@@ -95,6 +95,7 @@ std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
   Fact values{"saaf/values", "output of the curves at the ends of their segments", Fact::Kind::kDistribution};
   values.values = curves.values;
   for (Fact* f : {&values, &slopes, &curves}) facts.push_back(std::move(*f));
+  for (Fact& f : CafxNet::facts(context, batch)) facts.push_back(std::move(f));
   return facts;
 }
 

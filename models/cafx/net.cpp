@@ -363,6 +363,17 @@ CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& fo
 CafxNet::~CafxModel() = default;
 
 const CafxConfig& CafxNet::sizes() const { return state_->config; }
+CafxParts CafxNet::parts() const { return state_->parts; }
+
+std::vector<Fact> CafxNet::facts(const Context&, const Batch*) {
+  const CafxConfig& c = state_->config;
+  Fact filters{"conv1d/filters", "filters of Conv1D", Fact::Kind::kFilters};
+  for (int k = 0; k < c.taps; ++k) filters.x.push_back(static_cast<float>(k));
+  const float* conv = params_.tensor("conv1d.weight");
+  filters.values.assign(conv, conv + static_cast<long>(c.filters) * c.taps);
+  return {filters};
+}
+
 std::vector<LayerRow> CafxNet::layers() const { return cafx_layers(state_->config, state_->parts); }
 
 std::unique_ptr<FrameSequence> CafxNet::sequence(const Context& context, int hop) const {

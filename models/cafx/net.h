@@ -41,10 +41,13 @@ class CafxNet : public Model {
   void forward(const Context&, float* y, const float* x, int B) override;
   std::unique_ptr<FrameSequence> sequence(const Context&, int hop) const override;  // models/cafx/sequence.h
   std::vector<LayerRow> layers() const override;
+  std::vector<Fact> facts(const Context&, const Batch* = nullptr) override;  // conv1d/filters
+  bool graph(GraphBuilder&) const override;                                  // graph.cpp
 
  protected:
   CafxNet(const CafxConfig& sizes, CafxParts, const std::string& form);
   const CafxConfig& sizes() const;
+  CafxParts parts() const;
   // The largest magnitude that DNN-SAAF's last dense layer gives over the batch.
   double dnn_output_peak(const Context&, const Batch&);
 

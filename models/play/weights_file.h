@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/base/error.h"
 #include "models/model.h"
 
 namespace cafx {
@@ -27,6 +28,15 @@ struct ModelFile {
 // A weights file, or the folder of a run (its best.safetensors): where the weights lie, and the model.
 std::filesystem::path weights_path(const std::filesystem::path&);
 ModelFile load_model(const std::filesystem::path&);
+
+// The same where only one class will do; Error otherwise.
+template <class Special>
+std::unique_ptr<Special> special(ModelFile file, const std::string& where) {
+  auto* found = dynamic_cast<Special*>(file.model.get());
+  if (!found) throw Error("{}: is a model of type {}, which this does not take", where, file.model->config().type());
+  static_cast<void>(file.model.release());
+  return std::unique_ptr<Special>(found);
+}
 
 // Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README of
 // python/), with any metadata or none; `config` says the rest. Error as above.

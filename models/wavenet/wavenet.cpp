@@ -1,6 +1,6 @@
 #include "models/wavenet/wavenet.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -147,6 +147,30 @@ class WavenetModel : public Model {
       for (long k = 0; k < params_[i].size; ++k) p[k] = -p[k];
     }
     return true;
+  }
+
+  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
+  // mixer, 1x1, its bias; the array's head. Then the head's scale.
+  std::optional<NamModel> nam() const override {
+    const auto scale = static_cast<float>(config_.head_scale);
+    std::string layers;
+    std::size_t dilation = 0;
+    for (std::size_t a = 0; a < arrays_.size(); ++a) {
+      const auto first = config_.dilations.begin() + static_cast<long>(dilation);
+      dilation += arrays_[a].layers.size();
+      const std::vector<int> own(first, config_.dilations.begin() + static_cast<long>(dilation));
+      layers += fmt::format(
+          R"({}{{"input_size": {}, "condition_size": 1, "head_size": {}, "channels": {}, "kernel_size": {}, )"
+          R"("dilations": [{}], "activation": "Tanh", "gated": {}, "head_bias": {}}})",
+          a > 0 ? ", " : "", arrays_[a].inputs, arrays_[a].outputs, arrays_[a].C, config_.taps, fmt::join(own, ", "),
+          config_.gated, arrays_[a].head_bias);
+    }
+    NamModel nam{"WaveNet", fmt::format(R"({{"layers": [{}], "head": null, "head_scale": {}}})", layers, scale), {}};
+    for (const ParamSpec& p : params_) {
+      nam.weights.insert(nam.weights.end(), params_.data() + p.offset, params_.data() + p.offset + p.size);
+    }
+    nam.weights.push_back(scale);
+    return nam;
   }
 
   int context() const { return context_; }
@@ -461,7 +485,7 @@ std::vector<std::pair<std::string, std::string>> wavenet_training(const std::str
           {"burn_in", "1024"},        {"epochs", "100"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "5e-3"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
-          {"loss.mae", "0"},          {"loss.esr", "1"}};
+          {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
 }
 
 std::unique_ptr<Model> make_wavenet(const ModelConfig& config, const std::string& form) {

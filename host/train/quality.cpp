@@ -1,4 +1,4 @@
-#include "host/distill/quality.h"
+#include "host/train/quality.h"
 
 #include <fmt/format.h>
 
@@ -11,13 +11,22 @@ namespace cafx {
 
 namespace {
 
-void add(MeanError& sum, const std::vector<float>& target, const std::vector<float>& output, double n) {
-  const ErrorMetrics e = error_metrics(target.data(), output.data(), target.size());
-  sum.esr += e.esr / n;
-  sum.mae += e.mae / n;
+Errors errors_of(const float* target, const float* output, std::size_t n) {
+  const ErrorMetrics e = error_metrics(target, output, n);
+  return {e.esr, e.mae};
 }
 
-nlohmann::ordered_json json_of(const MeanError& loss) { return {{"esr", loss.esr}, {"mae", loss.mae}}; }
+Errors mean_of(const std::vector<Errors>& all) {
+  Errors mean;
+  const auto n = static_cast<double>(all.size());
+  for (const Errors& e : all) {
+    mean.esr += e.esr / n;
+    mean.mae += e.mae / n;
+  }
+  return mean;
+}
+
+nlohmann::ordered_json json_of(const Errors& e) { return {{"esr", e.esr}, {"mae", e.mae}}; }
 
 std::string line(const char* what, double esr, double mae) {
   return fmt::format("  {:<28} ESR {:.5f}   MAE {:.5f}\n", what, esr, mae);
@@ -25,34 +34,24 @@ std::string line(const char* what, double esr, double mae) {
 
 }  // namespace
 
-std::vector<std::vector<float>> play_notes(const Context& context, const Model& student,
-                                           const std::vector<MeasuredNote>& notes) {
-  std::vector<std::vector<float>> outputs(notes.size());
-  const auto at_rest = student.stream(context);
-  over_tasks(context, static_cast<int>(notes.size()), [&](const Context&, int i) {
-    const auto k = static_cast<std::size_t>(i);
-    const auto stream = at_rest->twin();
-    outputs[k].resize(notes[k].dry->size());
-    stream->process(outputs[k].data(), notes[k].dry->data(), outputs[k].size());
+Quality measure_quality(Model& model, const Context& context, const std::vector<WholeNote>& notes,
+                        const std::vector<std::vector<float>>& recorded, const std::string& part) {
+  CAFX_CHECK(!notes.empty() && (recorded.empty() || recorded.size() == notes.size()), notes.size(), recorded.size());
+  std::vector<Errors> against_target(notes.size()), against_recording(notes.size()), of_teacher(notes.size());
+  play_notes(model, context, notes, [&](std::size_t i, const std::vector<float>& output) {
+    const WholeNote& note = notes[i];
+    against_target[i] = errors_of(note.target, output.data(), note.n);
+    if (recorded.empty()) return;
+    against_recording[i] = errors_of(recorded[i].data(), output.data(), note.n);
+    of_teacher[i] = errors_of(recorded[i].data(), note.target, note.n);
   });
-  return outputs;
-}
-
-Quality measure_quality(const Context& context, const Model& student, const std::vector<MeasuredNote>& notes,
-                        const std::string& part) {
-  CAFX_CHECK(!notes.empty());
   Quality q;
   q.part = part;
   q.notes = static_cast<int>(notes.size());
-  const auto outputs = play_notes(context, student, notes);
-  const auto n = static_cast<double>(notes.size());
-  for (std::size_t i = 0; i < notes.size(); ++i) {
-    add(q.student_target, *notes[i].wet, outputs[i], n);
-    if (notes[i].taught->empty()) continue;
-    if (!q.teacher_target) q.teacher_target = q.student_teacher = MeanError();
-    add(*q.teacher_target, *notes[i].wet, *notes[i].taught, n);
-    add(*q.student_teacher, *notes[i].taught, outputs[i], n);
-  }
+  q.student_target = mean_of(recorded.empty() ? against_target : against_recording);
+  if (recorded.empty()) return q;
+  q.teacher_target = mean_of(of_teacher);
+  q.student_teacher = mean_of(against_target);
   return q;
 }
 
