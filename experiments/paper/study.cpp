@@ -380,8 +380,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
   for (std::size_t done = 0; done < open.size(); ++done) {
     const Task& t = tasks[open[done]];
     StudyRun run;
-    Fields fields = describe(run.config);
-    set_fields(fields, t.config, t.folder);
+    run.config = config_of_json(t.config, t.folder);
     DataConfig d = run.config.data;
     if (!options.data.empty() && d.reader == "idmt") d.path = options.data.string();
     Experiment key;

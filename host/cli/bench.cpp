@@ -51,7 +51,7 @@ double frames_per_second(int n, double seconds, Body body) {
 // Multiply-adds of one supervised step: forward, and backward without what needs no gradient.
 double step_multiply_adds(const std::vector<LayerRow>& rows) {
   double total = 0.0;
-  for (const LayerRow& r : rows) total += static_cast<double>(r.forward) + r.backward;
+  for (const LayerRow& r : rows) total += static_cast<double>(r.multiply_adds) + r.backward;
   return total;
 }
 
@@ -228,7 +228,7 @@ int bench(const Arguments& args) {
     synchronize(context);
   });
   double multiply_adds = 0.0;
-  for (const LayerRow& r : rows) multiply_adds += r.forward;
+  for (const LayerRow& r : rows) multiply_adds += r.multiply_adds;
   forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
   const double real_time = forward.frames_per_second * config->hop / config->sample_rate;
 

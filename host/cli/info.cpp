@@ -17,14 +17,13 @@ constexpr int kAnyRate = 16000;  // Hz, of a config that leaves the rate to the 
 std::string table_text(const std::vector<LayerRow>& rows, bool frames) {
   std::string text =
       fmt::format("{:<18} {:<14} {:>10} {:>14}  {}\n", "layer", "output", "parameters", "multiply-adds", "");
-  long parameters = 0;
-  double multiply_adds = 0.0;
+  long parameters = 0, multiply_adds = 0;
   for (const LayerRow& r : rows) {
-    text += fmt::format("{:<18} {:<14} {:>10} {:>14.0f}  {}\n", r.name, r.output, r.parameters, r.forward, r.detail);
+    text += fmt::format("{:<18} {:<14} {:>10} {:>14}  {}\n", r.name, r.output, r.parameters, r.multiply_adds, r.detail);
     parameters += r.parameters;
-    multiply_adds += r.forward;
+    multiply_adds += r.multiply_adds;
   }
-  return text + fmt::format("{:<18} {:<14} {:>10} {:>14.0f}  a {}, forward\n", "total", "", parameters, multiply_adds,
+  return text + fmt::format("{:<18} {:<14} {:>10} {:>14}  a {}, forward\n", "total", "", parameters, multiply_adds,
                             frames ? "frame" : "sample");
 }
 
@@ -125,19 +124,18 @@ void add_info(CLI::App& app, Run& run) {
         nlohmann::ordered_json json;
         json["type"] = model->config().type();
         json["config"] = to_json(config.model->fields());
-        long parameters = 0;
-        double multiply_adds = 0.0;
+        long parameters = 0, multiply_adds = 0;
         for (const LayerRow& r : rows) {
           json["layers"].push_back({{"name", r.name},
                                     {"output", r.output},
                                     {"detail", r.detail},
                                     {"parameters", r.parameters},
-                                    {"multiply_adds", static_cast<long>(r.forward)}});
+                                    {"multiply_adds", r.multiply_adds}});
           parameters += r.parameters;
-          multiply_adds += r.forward;
+          multiply_adds += r.multiply_adds;
         }
         json["parameters"] = parameters;
-        json["multiply_adds"] = static_cast<long>(multiply_adds);
+        json["multiply_adds"] = multiply_adds;
         if (!metadata.empty()) json["metadata"] = metadata;
         write_text("-", json.dump(2) + "\n");
         return 0;

@@ -294,17 +294,16 @@ std::string layers_section(const Model& model) {
   std::string html =
       "<h2>The layers</h2><div class=\"scroll\"><table><tr><th>layer</th><th>output</th><th>parameters</th>"
       "<th>multiply-adds</th><th class=\"words\">what it is</th></tr>";
-  const auto layer = [&](const std::string& name, const std::string& output, long parameters, double multiply_adds,
+  const auto layer = [&](const std::string& name, const std::string& output, long parameters, long multiply_adds,
                          const std::string& detail, const char* css) {
-    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{:.0f}</td><td class=\"words\">{}</td></tr>", css,
+    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", css,
                         escape(name), escape(output), parameters, multiply_adds, escape(detail));
   };
-  long parameters = 0;
-  double multiply_adds = 0.0;
+  long parameters = 0, multiply_adds = 0;
   for (const LayerRow& r : model.layers()) {
-    layer(r.name, r.output, r.parameters, r.forward, r.detail, "");
+    layer(r.name, r.output, r.parameters, r.multiply_adds, r.detail, "");
     parameters += r.parameters;
-    multiply_adds += r.forward;
+    multiply_adds += r.multiply_adds;
   }
   layer("sum", "", parameters, multiply_adds, "", " class=\"sum\"");
   return html + fmt::format("</table></div><p class=\"quiet\">Multiply-adds of one {}, forward.</p>",

@@ -51,7 +51,7 @@ Speed measure(const Context& context, const RunConfig& config, int batch, const 
   StepSettings settings;
   settings.batch = batch;
   settings.length = length;
-  settings.block = model->geometry().frame > 0 ? 0 : config.train.block;
+  settings.block = block_samples(config);
   settings.loss = Loss(config.train.loss, 1.0);
   const auto stepper = make_stepper(context, *model, places, settings, zeros, zeros);
   std::vector<std::uint32_t> order(static_cast<std::size_t>(batch));
@@ -76,7 +76,7 @@ Speed measure(const Context& context, const RunConfig& config, int batch, const 
 // Of a place: a frame, or a segment.
 double multiply_adds(const RunConfig& config, const std::string& form) {
   double total = 0.0;
-  for (const LayerRow& r : make_model(*config.model, form)->layers()) total += r.forward;
+  for (const LayerRow& r : make_model(*config.model, form)->layers()) total += static_cast<double>(r.multiply_adds);
   return config.model->geometry().frame > 0 ? total : total * place_samples(config);
 }
 
@@ -122,8 +122,11 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
       continue;
     const RunConfig c = config_of(t);
     Speed& s = speeds[model_key(t, c)];
-    s.frames_per_second =
-        static_cast<double>(usage.value("trained_steps", 0L)) * c.train.batch / usage.value("training_seconds", 1.0);
+    StepSettings settings;
+    settings.length = place_samples(c);
+    settings.block = block_samples(c);
+    s.frames_per_second = static_cast<double>(usage.value("trained_steps", 0L)) / settings.updates() * c.train.batch /
+                          usage.value("training_seconds", 1.0);
     ++n_recorded;
     if (cpu && usage.value("device", "") == "cpu" && usage.value("peak_bytes", 0L) > 0) {
       std::size_t& most = bytes[model_key(t, c)];

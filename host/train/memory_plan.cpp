@@ -20,6 +20,12 @@ int samples_between_places(const RunConfig& config) {
   return config.train.hop > 0 ? config.train.hop : g.hop;
 }
 
+int block_samples(const RunConfig& config) {
+  const Geometry g = config.model->geometry();
+  if (g.frame > 0) return 0;
+  return config.train.block > 0 ? config.train.block : g.block;
+}
+
 RunSize size_of_run(const RunConfig& config, const Dataset& data, const Split& split) {
   const Geometry g = config.model->geometry();
   RunSize size;

@@ -22,6 +22,8 @@ struct MemoryPlan {
 // Samples of a frame, or of a segment as it is asked for; and from one to the next in an epoch, on average.
 int place_samples(const RunConfig&);
 int samples_between_places(const RunConfig&);
+// Samples between two updates of the weights within a segment; 0: all of it, and for frames.
+int block_samples(const RunConfig&);
 // What a run goes through: samples of dry and wet audio, and places of an epoch.
 struct RunSize {
   std::size_t samples = 0, places = 0;

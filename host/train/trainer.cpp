@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/targets.h"
 #include "host/version.h"
@@ -89,7 +90,7 @@ void Trainer::choose_places() {
     validation_refs_ = grid_of(validation_, g.frame, t.validation_hop > 0 ? t.validation_hop : g.hop, t.silence_db);
   } else {
     sampler_ = Sampler(training_, t.segment_seconds, g.sample_rate, t.silence_db, static_cast<std::uint64_t>(t.seed));
-    validation_refs_ = segments_in_a_row(validation_, sampler_.length());
+    if (sampler_.size() > 0) validation_refs_ = segments_in_a_row(validation_, sampler_.length());
   }
   if (sampler_.size() > 0) return;
   throw Error("no training {} is louder than train.silence_db = {}; lower it", g.frame > 0 ? "frame" : "note",
@@ -119,7 +120,7 @@ StepSettings Trainer::step_settings() const {
   StepSettings s;
   s.batch = t.batch;
   s.length = sampler_.length();
-  s.block = g.frame > 0 ? 0 : t.block > 0 ? t.block : g.block;
+  s.block = cafx::block_samples(config_);
   s.warm_up = g.frame > 0 ? 0 : std::max(t.burn_in, g.warm_up);
   s.accumulate = t.accumulate;
   s.clip_norm = t.clip_norm;
@@ -293,9 +294,22 @@ double Trainer::validate() {
       stage().name, value, counters().epoch + 1, config_.train.lr);
 }
 
-// The mean loss over all validation places; over training places where no note is kept for validation.
+// The places of the validation; those of the training where no note is kept for validation.
+const Places& Trainer::validation_set() {
+  if (validation_refs_.empty()) {
+    if (!places_) places_ = std::make_unique<Places>(context_, signals(false), sampler_.draw(1));
+    return *places_;
+  }
+  if (!validation_places_) {
+    const Signals signals{validation_.audio.data(), validation_.audio.size(), validation_.half()};
+    validation_places_ = std::make_unique<Places>(context_, signals, validation_refs_);
+  }
+  return *validation_places_;
+}
+
+// The mean loss over them.
 double Trainer::validation_loss() {
-  const Places& set = validation_refs_.empty() ? *places_ : *validation_places_;
+  const Places& set = validation_set();
   const StepSettings settings = step_settings();
   double total = 0.0;
   const std::size_t most = places_at_a_time();

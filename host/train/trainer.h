@@ -50,6 +50,7 @@ class Trainer {
   void end_epoch();
   void keep_best(double validation);
   double validate();
+  const Places& validation_set();
   double validation_loss();
 
   // Stages.

@@ -109,9 +109,6 @@ void Trainer::make_stepper_of_stage() {
     for (std::size_t i = 0, n = refs.size(); i < n; ++i) {
       refs.push_back({refs[i].start + half, refs[i].begin + half, refs[i].end + half});
     }
-  } else if (!stops_on_notes(config_.train)) {
-    const Signals validation{validation_.audio.data(), validation_.audio.size(), validation_.half()};
-    validation_places_ = std::make_unique<Places>(context_, validation, validation_refs_);
   }
   places_ = std::make_unique<Places>(context_, signals(stage().reconstructs), std::move(refs));
   const StepSettings settings = step_settings();
@@ -155,7 +152,7 @@ void Trainer::mend_polarity() {
     const Params& params = model_->params();
     checkpoint_.best.assign(params.data(), params.data() + params.n_floats());
     model_->params().upload(context_);
-    if (stepper_ || stops_on_notes(config_.train)) counters().best = validate();
+    counters().best = validate();
     log_.say(
         fmt::format("the model came out inverted, as its loss does not see the sign: the sign of its last layer is "
                     "turned, the validation is now {:.6g}",

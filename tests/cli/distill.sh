@@ -90,6 +90,15 @@ P
 "$cafx" export "$work/fast" -o "$work/fast.nam" >/dev/null 2>"$work/err" || fail "export at 48 kHz"
 [ -s "$work/err" ] && fail "a warning at 48 kHz: $(cat "$work/err")"
 
+# The page of a run, and its layers.
+"$cafx" report "$work/student1" >/dev/null || fail "the page of a student"
+grep -q "sample by sample" "$work/student1/report.html" || fail "the page does not say how it plays"
+"$cafx" info "$work/student1" >"$work/out" || fail "info"
+grep -q "head" "$work/out" || fail "info lists no layers: $(cat "$work/out")"
+"$cafx" import "$work/student.safetensors" --preset lstm-nano --set model.hidden=6 --set model.sample_rate=16000 -o "$work/imported.safetensors" >/dev/null ||
+  fail "import"
+"$cafx" render "$work/imported.safetensors" "$note" "$work/c.wav" --quiet && cmp "$work/a.wav" "$work/c.wav" || fail "the imported model plays as the run"
+
 # Refused, each in one line.
 refuses "CAFx as .nam" "cafx distill" "$cafx" export "$work/teacher" -o "$work/no.nam"
 refuses "a student as ONNX" "student" "$cafx" export "$work/student1" -o "$work/no.onnx"
@@ -102,7 +111,6 @@ refuses "no loss" "both 0" "$cafx" distill "$work/teacher" --set train.loss.esr=
 refuses "a stage that it does not have" "no form to pretrain" "$cafx" distill "$work/teacher" --set train.pretrain_epochs=3 --out "$work/no"
 refuses "a folder in use" "holds a run already" "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/student1"
 refuses "a weights file without notes" "\-\-data" "$cafx" distill "$work/teacher/best.safetensors" --out "$work/no"
-refuses "the page of a student" "is a student" "$cafx" report "$work/student1"
 refuses "no such teacher" "no such file" "$cafx" distill "$work/nowhere" --out "$work/no"
 head -c -40 "$work/student.safetensors" >"$work/cut.safetensors"
 refuses "a file cut off" "cut.safetensors" "$cafx" render "$work/cut.safetensors" "$note" "$work/no.wav"

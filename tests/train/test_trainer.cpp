@@ -9,6 +9,7 @@
 
 #include "host/export/model_file.h"
 #include "host/train/notes.h"
+#include "host/train/optimiser.h"
 #include "host/train/run_folder.h"
 #include "host/train/train.h"
 #include "kernels/base/error.h"
@@ -81,6 +82,7 @@ class Trainers : public testing::TestWithParam<const char*> {
 TEST_P(Trainers, LearnAndGiveEqualBitsForAnyNumberOfThreads) {
   RunConfig config = tiny(type());
   config.train.epochs = 12;
+  config.train.lr = 1e-2;
   const TrainOutcome one = train_here(config, options_for(folder_ / "one", 1), notes(5, 1500));
   const TrainOutcome three = train_here(config, options_for(folder_ / "three", 3), notes(5, 1500));
   ASSERT_TRUE(one.finished && three.finished);
@@ -92,7 +94,7 @@ TEST_P(Trainers, LearnAndGiveEqualBitsForAnyNumberOfThreads) {
     if (rows[i][stage] == "train") losses.push_back(std::stod(rows[i][loss]));
   }
   ASSERT_EQ(losses.size(), 12u);
-  EXPECT_LT(losses.back(), 0.9 * losses.front()) << losses.front() << " to " << losses.back();
+  EXPECT_LT(losses.back(), 0.95 * losses.front()) << losses.front() << " to " << losses.back();
   const auto result = nlohmann::json::parse(bytes(folder_ / "one" / "result.json"));
   EXPECT_EQ(result["model"], type().name);
   EXPECT_EQ(result[validation_name(config.train)].get<double>(), one.validation);
