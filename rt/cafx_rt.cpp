@@ -158,8 +158,7 @@ cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_option
     if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
     const int block = std::max(1, o.block_length);
     const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
-    return new cafx_rt_stream(make_player(*model->model, play),
-                              {model_hz, hz, player_hop(*model->model, play), block});
+    return new cafx_rt_stream(make_player(*model->model, play), {model_hz, hz, player_hop(*model->model, play), block});
   });
 }
 
@@ -207,8 +206,7 @@ double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
     do {
       const auto before = Clock::now();
       stream->effect->process(y.data(), x.data(), n);
-      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * hop /
-                     static_cast<double>(n));
+      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * hop / static_cast<double>(n));
     } while (each.size() < 5 ||
              (each.size() < 10000 && std::chrono::duration<double>(Clock::now() - started).count() < budget));
     std::nth_element(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(each.size() / 2), each.end());

@@ -53,9 +53,7 @@ void add_export(CLI::App& app, Run& run) {
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"
       "           cafx export runs/ds1-student --format nam -o ds1.nam");
-  c->callback([args, &run] {
-    run = [args] { return export_model(*args); };
-  });
+  c->callback([args, &run] { run = [args] { return export_model(*args); }; });
 }
 
 void add_import(CLI::App& app, Run& run) {

@@ -27,7 +27,8 @@ std::string nam_remark(const Model& model) {
   const int rate = model.geometry().sample_rate;
   if (rate == kNamRate) return "";
   return fmt::format(
-      "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound wrong unless "
+      "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound wrong "
+      "unless "
       "they resample by the file's sample_rate; one of {1} Hz is made by --set model.sample_rate={1}, or 'cafx distill "
       "--rate {1}'",
       rate, kNamRate);

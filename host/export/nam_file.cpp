@@ -21,7 +21,8 @@ double shortest(float x) { return std::stod(fmt::format("{}", x)); }
 std::string why_not_nam(const Model& model) {
   if (model.nam()) return "";
   return fmt::format(
-      "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is measured: "
+      "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
+      "measured: "
       "cafx distill RUN --out STUDENT",
       model.config().type());
 }

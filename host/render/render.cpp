@@ -175,7 +175,8 @@ void BlockRenderer::run(std::vector<float>& out) {
     const std::size_t dropped = std::min(to_drop_, block_);
     to_drop_ -= dropped;
     const std::size_t wanted = std::min(block_ - dropped, n_in_ - n_out_);
-    out.insert(out.end(), out_.begin() + static_cast<long>(dropped), out_.begin() + static_cast<long>(dropped + wanted));
+    out.insert(out.end(), out_.begin() + static_cast<long>(dropped),
+               out_.begin() + static_cast<long>(dropped + wanted));
     n_out_ += wanted;
   }
   in_.erase(in_.begin(), in_.begin() + static_cast<long>(at));

@@ -151,7 +151,8 @@ RenderStats render_file(Model& model, const Context& context, const std::filesys
   const int rate = model.geometry().sample_rate;
   const auto through = [&](auto& renderer) {
     return play_file(
-        in, out, rate, [&](const std::vector<float>& x, std::vector<float>& y) { renderer.push(x.data(), x.size(), y); },
+        in, out, rate,
+        [&](const std::vector<float>& x, std::vector<float>& y) { renderer.push(x.data(), x.size(), y); },
         [&](std::vector<float>& y) { renderer.finish(y); }, progress);
   };
   if (stream_block == 0) {

@@ -19,7 +19,8 @@ CafxParts parts_of(CafxForm form) {
 }  // namespace
 
 CafxModel::CafxModel(const CafxConfig& config, CafxForm form)
-    : CafxNet((config.check("model"), config), parts_of(form), form == CafxForm::kSupervised ? kSupervised : kPretrain) {}
+    : CafxNet((config.check("model"), config), parts_of(form),
+              form == CafxForm::kSupervised ? kSupervised : kPretrain) {}
 
 bool CafxModel::has_saaf() const { return form() == kSupervised && sizes().saaf; }
 

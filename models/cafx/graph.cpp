@@ -135,9 +135,10 @@ bool CafxNet::graph(GraphBuilder& g) const {
     Ints every;
     for (std::int64_t r = 0; r < P; ++r) every.push_back(r);
     g.int64s("pool.positions", every);
-    g.add("Reshape", "windows", {"local_conv", "shape.windows"});                                   // (B,C,N,P)
-    g.add("ArgMax", "positions", {"windows"}, {GraphBuilder::one("axis", 3), GraphBuilder::one("keepdims", 1)});  // (B,C,N,1)
-    g.add("Equal", "is_position", {"positions", "pool.positions"});                                 // (B,C,N,P)
+    g.add("Reshape", "windows", {"local_conv", "shape.windows"});  // (B,C,N,P)
+    g.add("ArgMax", "positions", {"windows"},
+          {GraphBuilder::one("axis", 3), GraphBuilder::one("keepdims", 1)});  // (B,C,N,1)
+    g.add("Equal", "is_position", {"positions", "pool.positions"});           // (B,C,N,P)
     g.add("Cast", "position_mask", {"is_position"}, {GraphBuilder::one("to", GraphBuilder::kFloat)});
     up = g.add("Mul", "unpool", {up, "position_mask"});
   }

@@ -43,7 +43,7 @@ std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxParts parts) {
       in = out;
     }
     if (c.saaf) {
-      const SaafDims s = Dims::saaf_of(c, 1);
+      const SaafDims s = CafxDims::saaf_of(c, 1);
       add(Kind::kCurve, "SAAF", shape(T, C),
           fmt::format("{} segments on [{:g}, {:g}]", c.saaf_segments, c.saaf_lo, c.saaf_hi),
           C * (n_v(s) + n_curved(s)));

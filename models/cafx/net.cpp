@@ -360,7 +360,7 @@ CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& fo
   });
 }
 
-CafxNet::~CafxModel() = default;
+CafxNet::~CafxNet() = default;
 
 const CafxConfig& CafxNet::sizes() const { return state_->config; }
 CafxParts CafxNet::parts() const { return state_->parts; }

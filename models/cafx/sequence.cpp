@@ -92,9 +92,7 @@ class CafxSequence : public FrameSequence {
   void lay_out_weights(const Params& params) {
     Weights& w = *weights_;
     const auto tensor = [&](const std::string& name) { return params.tensor(name); };
-    const auto size = [&](const std::string& name) {
-      return static_cast<std::size_t>(params.find(name)->size);
-    };
+    const auto size = [&](const std::string& name) { return static_cast<std::size_t>(params.find(name)->size); };
     w.arena.build(context_, [&](Arena& a) {
       w.front = a.take<char>(front_end_packed(context_, call_.front));
       if (config_.latent_layer == "local") {

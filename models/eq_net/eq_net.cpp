@@ -76,9 +76,9 @@ std::unique_ptr<ModelConfig> eq_net_preset(const std::string& name) {
 
 std::vector<std::pair<std::string, std::string>> eq_net_training(const std::string& preset) {
   if (preset != "eq-net-small") return {};
-  return {{"batch", "16"},          {"hop", "64"},   {"pretrain_epochs", "0"}, {"epochs", "70"},
-          {"refine_epochs", "15"},  {"lr", "3e-3"},  {"schedule", "cosine"},   {"warmup_steps", "200"},
-          {"silence_db", "-60"}};
+  return {{"batch", "16"},        {"hop", "64"},           {"pretrain_epochs", "0"},
+          {"epochs", "70"},       {"refine_epochs", "15"}, {"lr", "3e-3"},
+          {"schedule", "cosine"}, {"warmup_steps", "200"}, {"silence_db", "-60"}};
 }
 
 std::unique_ptr<Model> make_eq_net(const ModelConfig& config, const std::string& form) {

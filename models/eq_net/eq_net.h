@@ -28,7 +28,7 @@ struct EqNetConfig : ModelConfig {
   int frame = 1024, hop = 64;
   int filters = 128, taps = 64, local_taps = 128;
   int pool = 16;
-  int latent = 64;                  // outputs of Dense-Local
+  int latent = 64;                   // outputs of Dense-Local
   std::string unpool = "positions";  // or "hold"
   std::string conv_init = "lecun_uniform", dense_init = "glorot_uniform";
 

@@ -110,9 +110,10 @@ class LstmModel : public Model {
 
   // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
   std::optional<NamModel> nam() const override {
-    NamModel nam{"LSTM",
-                 fmt::format(R"({{"input_size": 1, "hidden_size": {}, "num_layers": {}}})", config_.hidden, config_.layers),
-                 {}};
+    NamModel nam{
+        "LSTM",
+        fmt::format(R"({{"input_size": 1, "hidden_size": {}, "num_layers": {}}})", config_.hidden, config_.layers),
+        {}};
     const auto add = [&](std::size_t i) {
       const float* from = at(params_.data(), i);
       nam.weights.insert(nam.weights.end(), from, from + params_[i].size);

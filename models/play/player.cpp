@@ -70,9 +70,7 @@ class FramePlayer : public Player {
   }
 
   int latency() const noexcept override { return latency_; }
-  double multiply_adds() const noexcept override {
-    return sequence_->multiply_adds() * geometry_.sample_rate / hop_;
-  }
+  double multiply_adds() const noexcept override { return sequence_->multiply_adds() * geometry_.sample_rate / hop_; }
   std::unique_ptr<Player> twin() const override {
     return std::make_unique<FramePlayer>(sequence_->twin(), geometry_, hop_, multiple_);
   }
@@ -120,7 +118,8 @@ int player_hop(const Model& model, const PlayOptions& options) {
   const Geometry g = model.geometry();
   if (g.frame > 0) return checked_hop(options.hop, g.hop, g.frame);
   if (options.hop != 0) {
-    throw Error("hop = {}: a model of type {} plays sample by sample and has no hop", options.hop, model.config().type());
+    throw Error("hop = {}: a model of type {} plays sample by sample and has no hop", options.hop,
+                model.config().type());
   }
   return 1;
 }

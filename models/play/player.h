@@ -24,9 +24,10 @@
 namespace cafx {
 
 struct PlayOptions {
-  int hop = 0;       // samples between frames; 0: the model's own, or half a frame where that is less
-  int multiple = 1;  // every call of process brings a multiple of this: a host's fixed block lowers the latency. Any other call
-                     // gives zeros and does nothing else.
+  int hop = 0;  // samples between frames; 0: the model's own, or half a frame where that is less
+  int multiple =
+      1;  // every call of process brings a multiple of this: a host's fixed block lowers the latency. Any other call
+          // gives zeros and does nothing else.
   Isa isa = best_isa();
   Precision precision = Precision::kFp32;  // tf32, or bf16 without units for it, is emulated: Error, as that allocates
 };

@@ -74,7 +74,8 @@ std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, co
   if (!json.is_object()) throw Error("{}: the config in its metadata is damaged", where);
   update_student(metadata, json);
   const auto& types = model_types();
-  const auto type = std::find_if(types.begin(), types.end(), [&](const ModelType& t) { return t.name == metadata["model"]; });
+  const auto type =
+      std::find_if(types.begin(), types.end(), [&](const ModelType& t) { return t.name == metadata["model"]; });
   if (type == types.end()) {
     throw Error("{}: holds a model of type '{}', which this cafx {} does not know; known are {}", where,
                 metadata["model"], kVersion, fmt::join(model_type_names(), ", "));
