@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,7 +74,13 @@ class FrameSequence {
   virtual double multiply_adds() const = 0;
 };
 
-class GraphBuilder;
+class GraphBuilder;  // models/graph.h
+
+// What a .nam file holds of a model, which NeuralAmpModeler and the hosts that play its models read.
+struct NamModel {
+  std::string architecture, config;  // config: JSON
+  std::vector<float> weights;        // in the format's order
+};
 
 class Model {
  public:
@@ -128,6 +135,7 @@ class Model {
   virtual std::vector<Fact> facts(const Context&, const Batch* = nullptr) { return {}; }
   // The forward pass of one frame as nodes of a graph; false: there is none.
   virtual bool graph(GraphBuilder&) const { return false; }
+  virtual std::optional<NamModel> nam() const { return std::nullopt; }
   // Turns the sign of the output by that of weights on the host; false where no weights do.
   virtual bool negate_output() { return false; }
 

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/cli/bench_profile.h"
+#include "host/cli/bench_realtime.h"
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
@@ -59,8 +60,8 @@ struct Arguments {
   ConfigOptions config;
   DeviceOptions device;
   double seconds = 10.0;
-  bool json = false, profile = false;
-  std::string write;
+  bool json = false, profile = false, realtime = false;
+  std::string write, peer;
 };
 
 // Weights and the batch of frames as the measured steps have them, for a peer that is to compute the same.
@@ -81,6 +82,15 @@ void write_case(const std::string& path, const CafxModel& model, const std::vect
   file.tensors["batch.input"] = frames(input);
   file.tensors["batch.target"] = frames(target);
   write_safetensors(path, file);
+}
+
+int realtime(const Arguments& args) {
+  const OwnedContext own(args.device);
+  std::vector<std::string> presets;
+  if (!args.config.preset.empty()) presets.push_back(args.config.preset);
+  const auto all = measure_realtime(own.context, presets, args.seconds, args.peer);
+  write_text("-", args.json ? to_json(all).dump(2) + "\n" : to_text(all));
+  return 0;
 }
 
 int bench(const Arguments& args) {
@@ -297,15 +307,25 @@ void add_bench(CLI::App& app, Run& run) {
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")
       ->option_text("FILE");
+  CLI::Option* realtime = c->add_flag(
+      "--realtime", args->realtime,
+      "every preset, or the one of --preset, as a real-time effect: blocks of 64 samples at 48 kHz, one thread");
+  c->add_option(
+       "--peer", args->peer,
+       "of --realtime: a program that plays MODEL.nam for BLOCKS and writes the seconds of each, to be held beside "
+       "(tests/nam/bench.sh)")
+      ->needs(realtime)
+      ->option_text("PROGRAM");
   c->add_flag("--profile", args->profile,
               "only the supervised step: on a CPU by op, with bytes and FLOPs; on a GPU one between the marks of the "
               "profiler API");
   c->footer(
-      "Example:  cafx bench --preset paper --set model.unpool=hold --threads 2\n\n"
+      "Examples:  cafx bench --preset paper --set model.unpool=hold --threads 2\n"
+      "           cafx bench --realtime --seconds 20\n\n"
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
       "multiply-adds,\n"
       "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
-  c->callback([args, &run] { run = [args] { return bench(*args); }; });
+  c->callback([args, &run] { run = [args] { return args->realtime ? realtime(*args) : bench(*args); }; });
 }
 
 }  // namespace cafx

@@ -93,7 +93,7 @@ void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
 
 void refuse_hop(const Model& model, const std::string& name, bool asked) {
   if (!asked || model.geometry().frame > 0) return;
-  throw Error("{}: is a model of type {}, which plays sample by sample: --hop and --stream are for models of frames",
+  throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames",
               name, model.config().type());
 }
 

@@ -1,4 +1,4 @@
-#include "host/render/render.h"
+#include "host/render/render_file.h"
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
@@ -35,7 +35,7 @@ void add_render(CLI::App& app, Run& run) {
   c->callback([args, &run] {
     run = [args] {
       const ModelFile file = load_model(args->model);
-      refuse_hop(*file.model, args->model, args->stream || args->hop > 0);
+      refuse_hop(*file.model, args->model, args->hop > 0);
       const OwnedContext own(args->device);
       ProgressLine line(args->quiet);
       const auto progress = [&](double done) { line.show(done, args->out); };
@@ -46,8 +46,9 @@ void add_render(CLI::App& app, Run& run) {
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
       const RenderStats s =
           render_file(*file.model, own.context, args->in, args->out, hop, progress, args->stream ? args->block : 0);
-      line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time, hop {}", args->out,
-                            s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds, hop));
+      line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time{}", args->out,
+                            s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds,
+                            hop > 0 ? fmt::format(", hop {}", hop) : ""));
       if (args->stream) {
         const double rate = file.model->geometry().sample_rate;
         line.line(fmt::format(

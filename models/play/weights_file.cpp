@@ -1,13 +1,15 @@
-#include "host/export/model_file.h"
+#include "models/play/weights_file.h"
+
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/version.h"
 #include "models/registry.h"
 
 namespace cafx {
@@ -31,11 +33,9 @@ void take(const Safetensors& file, const ParamSpec& p, float* block, const std::
 
 // Every tensor of the model and no other.
 void take_all(const Safetensors& file, Model& model, const std::string& where) {
-  for (const ParamSpec& p : model.params()) take(file, p, model.params().data(), where);
+  for (const ParamSpec& p : model.params()) take(file, p, model.data(), where);
   for (const auto& [name, tensor] : file.tensors) {
-    bool known = false;
-    for (const ParamSpec& p : model.params()) known = known || p.name == name;
-    if (!known) throw Error("{}: holds a tensor '{}' that its config does not have", where, name);
+    if (!model.params().find(name)) throw Error("{}: holds a tensor '{}' that its config does not have", where, name);
   }
 }
 
@@ -55,19 +55,57 @@ Safetensors read_weights(const std::filesystem::path& path) {
   return file;
 }
 
+// A file of before students were models like any other: model "student", a kind, and fields under the kind's name.
+void update_student(std::map<std::string, std::string>& metadata, nlohmann::json& config) {
+  if (metadata["model"] != "student") return;
+  const std::string kind = metadata["kind"], prefix = kind + ".";
+  nlohmann::json fields = nlohmann::json::object();
+  for (const auto& [name, value] : config.items()) {
+    if (name == "sample_rate") fields[name] = value;
+    if (name.starts_with(prefix)) fields[name.substr(prefix.size())] = value;
+  }
+  config = std::move(fields);
+  metadata["model"] = kind;
+  metadata["form"] = kSupervised;
+}
+
+std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, const std::string& where) {
+  auto json = nlohmann::json::parse(metadata["config"], nullptr, false);
+  if (!json.is_object()) throw Error("{}: the config in its metadata is damaged", where);
+  update_student(metadata, json);
+  const auto& types = model_types();
+  const auto type =
+      std::find_if(types.begin(), types.end(), [&](const ModelType& t) { return t.name == metadata["model"]; });
+  if (type == types.end()) {
+    throw Error("{}: holds a model of type '{}', which this cafx {} does not know; known are {}", where,
+                metadata["model"], kVersion, fmt::join(model_type_names(), ", "));
+  }
+  const auto config = type->preset(type->presets().front());
+  Fields fields = config->fields();
+  set_fields(fields, json, where);
+  config->check(where);
+  const std::string& form = metadata["form"];
+  if (std::find(type->forms.begin(), type->forms.end(), form) == type->forms.end()) {
+    throw Error("{}: its form is '{}', expected {}", where, form, fmt::join(type->forms, " or "));
+  }
+  return type->make(*config, form);
+}
+
 }  // namespace
 
 std::map<std::string, std::string> model_metadata(const Model& model, std::map<std::string, std::string> extra) {
-  const std::unique_ptr<ModelConfig> config = model.config().clone();
-  const Geometry g = model.geometry();
+  const auto config = model.config().clone();
+  const Geometry g = config->geometry();
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
   extra["model"] = config->type();
   extra["form"] = model.form();
   extra["config"] = to_json(config->fields()).dump();
   extra["sample_rate"] = std::to_string(g.sample_rate);
-  if (g.frame > 0) extra["frame"] = std::to_string(g.frame);
-  if (g.frame > 0) extra["hop"] = std::to_string(g.hop);
+  if (g.frame > 0) {
+    extra["frame"] = std::to_string(g.frame);
+    extra["hop"] = std::to_string(g.hop);
+  }
   extra["latency"] = std::to_string(g.frame);
   extra["version"] = kVersion;
   return extra;
@@ -83,49 +121,20 @@ void save_model(const std::filesystem::path& path, const Model& model,
   write_safetensors(path, file);
 }
 
-namespace {
-
-// The config in a file's metadata; small models were of the type "student" with a kind once.
-AnyConfig config_of(std::map<std::string, std::string>& metadata, const std::string& where) {
-  auto json = nlohmann::json::parse(metadata["config"], nullptr, false);
-  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged", where);
-  std::string name = metadata["model"];
-  if (name == "student") {
-    name = metadata["kind"];
-    metadata["form"] = kSupervised;
-    nlohmann::json own = nlohmann::json::object();
-    for (const auto& [key, value] : json.items()) {
-      const std::size_t dot = key.find('.');
-      if (key != "kind" && (dot == std::string::npos || key.substr(0, dot) == name)) {
-        own[key.substr(dot == std::string::npos ? 0 : dot + 1)] = value;
-      }
-    }
-    json = own;
-  }
-  const ModelType& type = model_type(name);
-  AnyConfig config(type.preset(type.presets().front()));
-  Fields fields = config->fields();
-  set_fields(fields, json, where);
-  return config;
-}
-
-}  // namespace
-
-ModelFile load_model(const std::filesystem::path& given) {
+std::filesystem::path weights_path(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
   if (!std::filesystem::exists(path)) {
     throw Error("{}: there is no such {}", path.string(),
                 path == given ? "file" : "file; is it the folder of a run that has finished its first epochs?");
   }
+  return path;
+}
+
+ModelFile load_model(const std::filesystem::path& given) {
+  const auto path = weights_path(given);
   Safetensors file = read_weights(path);
-  const AnyConfig config = config_of(file.metadata, path.string());
-  const std::string form = file.metadata["form"];
-  const std::vector<std::string>& forms = model_type(config->type()).forms;
-  if (std::find(forms.begin(), forms.end(), form) == forms.end()) {
-    throw Error("{}: its form is '{}', which a model of type {} does not have", path.string(), form, config->type());
-  }
   ModelFile result;
-  result.model = make_model(*config, form);
+  result.model = model_of(file.metadata, path.string());
   take_all(file, *result.model, path.string());
   result.metadata = std::move(file.metadata);
   return result;
@@ -160,7 +169,7 @@ void load_tensors_by_name(const std::filesystem::path& path, Model& model) {
   int n_taken = 0;
   for (const ParamSpec& p : model.params()) {
     if (!file.tensors.count(p.name)) continue;
-    take(file, p, model.params().data(), path.string());
+    take(file, p, model.data(), path.string());
     ++n_taken;
   }
   if (n_taken == 0) throw Error("{}: has no tensor that the model has", path.string());

@@ -1,9 +1,10 @@
-// The whole of CAFx and its pretraining form: against PyTorch, and at further sizes against the oracle.
+// The whole of CAFx, its pretrained form, and EQ net: against PyTorch, and at further sizes against the oracle.
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "kernels/optimizer/optimizer.h"
 #include "models/cafx/cafx.h"
+#include "models/eq_net/eq_net.h"
 #include "tests/ops/golden.h"
 #include "tests/reference/reference_cafx.h"
 
@@ -15,7 +16,8 @@ using reference::Tensors;
 
 // A chain of a dozen ops in float.
 constexpr Tolerance kChain{2e-6, 2e-5};
-constexpr const char* kCases[] = {"paper", "journal", "odd", "default", "plain", "dense"};
+constexpr const char* kCases[] = {"cafx_paper", "cafx_journal", "cafx_odd", "cafx_default",
+                                  "cafx_plain", "cafx_dense",   "eq_net"};
 
 CafxConfig config_of(const Golden& golden) {
   const auto j = nlohmann::json::parse(golden.metadata("config"));
@@ -81,8 +83,23 @@ Frames golden_frames(const Golden& golden, const Form& form, int frame) {
   return Frames(both, both, frame);
 }
 
+// Without layers after unpooling it is EQ net.
+std::unique_ptr<Model> model_of(const CafxConfig& c, const Form& form) {
+  if (!c.dnn.empty()) return std::make_unique<CafxModel>(c, form.form);
+  EqNetConfig e;
+  e.frame = c.frame;
+  e.hop = c.hop;
+  e.filters = c.filters;
+  e.taps = c.taps;
+  e.local_taps = c.local_taps;
+  e.pool = c.pool;
+  e.latent = c.latent;
+  e.unpool = c.unpool;
+  return make_eq_net(e, form.name);
+}
+
 template <class Values>
-void load(CafxModel& model, Values values) {
+void load(Model& model, Values values) {
   for (const ParamSpec& p : model.params()) {
     const Vec v = values(p.name);
     ASSERT_EQ(v.size(), static_cast<std::size_t>(p.size)) << p.name;
@@ -92,12 +109,13 @@ void load(CafxModel& model, Values values) {
 
 TEST(GoldenModel, ForwardAndEveryGradientArePytorchs) {
   for (const char* name : kCases) {
-    const Golden golden(std::string("cafx_") + name + ".safetensors");
+    const Golden golden(std::string(name) + ".safetensors");
     const CafxConfig config = config_of(golden);
     for (const Form& form : kForms) {
       for (const Context& context : contexts()) {
         SCOPED_TRACE(fmt::format("{} {} {}", name, form.name, label(context)));
-        CafxModel model(config, form.form);
+        const auto of_case = model_of(config, form);
+        Model& model = *of_case;
         load(model, [&](const std::string& tensor) { return golden.values("param." + tensor); });
         Frames frames = golden_frames(golden, form, config.frame);
         Floats y(frames.input.size(), kNan);
@@ -127,12 +145,13 @@ TEST(GoldenModel, ForwardAndEveryGradientArePytorchs) {
 
 TEST(GoldenModel, TenAdamStepsLosePytorchsLosses) {
   for (const char* name : kCases) {
-    const Golden golden(std::string("cafx_") + name + ".safetensors");
+    const Golden golden(std::string(name) + ".safetensors");
     const CafxConfig config = config_of(golden);
     for (const Form& form : kForms) {
       for (const Context& context : contexts()) {
         SCOPED_TRACE(fmt::format("{} {} {}", name, form.name, label(context)));
-        CafxModel model(config, form.form);
+        const auto of_case = model_of(config, form);
+        Model& model = *of_case;
         load(model, [&](const std::string& tensor) { return golden.values("param." + tensor); });
         Frames frames = golden_frames(golden, form, config.frame);
         const std::size_t n = static_cast<std::size_t>(model.n_floats());
@@ -320,6 +339,7 @@ TEST(CafxModel, PresetsCountThePublishedParameters) {
     return n;
   };
   EXPECT_EQ(count("journal"), 604545);
+  EXPECT_EQ(make_eq_net(EqNetConfig(), kSupervised)->n_parameters(), 561473);
   const CafxConfig paper = cafx_preset("paper");
   const SaafDims curve{1, 1, 128, paper.saaf_segments, -1, 1, 1, paper.saaf_every_second, paper.saaf_has_v0};
   EXPECT_EQ(count("paper"), 8320 + 16512 + 532480 + 4160 + 37248 + 128 * (n_v(curve) + n_curved(curve)) + 1);
