@@ -202,10 +202,13 @@ bool inspect_riff(const Reader& file, Container& c) {
       s.at = at + 8;
       s.promised = size;
       s.length = {at + 4, 4};
-      if (wide && wide_at != 0 && size == 0xffffffffu) {
-        s.promised = wide_data;
+      if (wide && wide_at != 0) {
+        s.promised = size == 0xffffffffu || size == 0 ? wide_data : size;
         s.length = {wide_at + 8, 8};
         s.frames = {wide_at + 16, 8};
+        // The length of 32 bits gives way to that of 64.
+        if (size != 0xffffffffu) c.patches.push_back({at + 4, bytes_of(0xffffffffu, 4, s.big)});
+        if (size != 0xffffffffu && size != 0) patch(c, s, size, file.size());
       } else {
         // The largest lengths that there are stand for "unknown" in what is written to a pipe.
         s.unknown = size >= 0x7ff00000u && size > file.size() - s.at;

@@ -30,8 +30,8 @@ thread_local ParamsLimit* limit = nullptr;
 
 }  // namespace
 
-ParamsLimit::ParamsLimit(std::int64_t n_parameters, std::string file)
-    : most_(n_parameters), file_(std::move(file)), before_(limit) {
+ParamsLimit::ParamsLimit(std::int64_t n_in_file, std::string file)
+    : n_in_file_(n_in_file), file_(std::move(file)), before_(limit) {
   limit = this;
 }
 ParamsLimit::~ParamsLimit() { limit = before_; }
@@ -43,12 +43,12 @@ std::size_t Params::add(ParamSpec p) {
   bool fits = true;
   for (const auto n : p.shape) fits = !__builtin_mul_overflow(p.size, static_cast<long>(n), &p.size) && fits;
   CAFX_CHECK(fits, p.name);
-  if (limit && p.size > limit->most_ - n_parameters_) {
+  if (limit && p.size > limit->n_in_file_ + ParamsLimit::kSlack - n_parameters_) {
     throw Error(
-        "{}: its config describes a model of more than {} parameters, which is what its tensors hold; it is damaged, "
-        "or "
-        "its config is that of another file",
-        limit->file_, limit->most_);
+        "{}: its config describes a model of {} parameters and more, its tensors hold {}; it is damaged, or its config "
+        "is "
+        "that of another file",
+        limit->file_, n_parameters_ + p.size, limit->n_in_file_);
   }
   n_floats_ += (p.size + kBorder - 1) / kBorder * kBorder;
   n_parameters_ += p.size;

@@ -33,18 +33,21 @@ struct ParamSpec {
       false;  // its gradient is summed over the batch by one op: no gradient slots. Such tensors are last.
 };
 
-// While one lives, models made by this thread take no more than so many parameters: what the config of a file describes is
-// held against what the file holds before memory is taken for it. Error names the file.
+// While one lives, models made by this thread take at most kSlack parameters more than a file holds: what its config
+// describes is held against it before memory is taken. A model within the slack is made, and its tensors compared by name.
+// Error names the file.
 class ParamsLimit {
  public:
-  ParamsLimit(std::int64_t n_parameters, std::string file);
+  static constexpr std::int64_t kSlack = std::int64_t{1} << 22;  // 16 MiB
+
+  ParamsLimit(std::int64_t n_in_file, std::string file);
   ~ParamsLimit();
   ParamsLimit(const ParamsLimit&) = delete;
   ParamsLimit& operator=(const ParamsLimit&) = delete;
 
  private:
   friend class Params;
-  std::int64_t most_;
+  std::int64_t n_in_file_;
   std::string file_;
   ParamsLimit* before_;
 };

@@ -1,16 +1,16 @@
 #include <cstdio>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "host/cli/common.h"
-#include "host/distill/nam_file.h"
-#include "host/distill/quality.h"
-#include "host/export/foreign.h"
-#include "host/export/model_file.h"
-#include "host/export/onnx_file.h"
+#include "host/export/format.h"
+#include "host/export/nam_file.h"
+#include "host/train/quality.h"
 #include "kernels/base/error.h"
 #include "kernels/base/printable.h"
+#include "models/cafx/cafx.h"
+#include "models/play/foreign.h"
 
 namespace cafx {
 
@@ -21,51 +21,30 @@ struct ExportArguments {
   std::optional<double> input_dbu, output_dbu;
 };
 
-// What of a file's metadata is handed on: not where files lay on this machine.
-std::map<std::string, std::string> to_hand_on(const ExportArguments& args,
-                                              std::map<std::string, std::string> metadata) {
-  if (!args.licence.empty()) metadata["licence"] = args.licence;
-  if (args.input_dbu) metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
-  if (args.output_dbu) metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
-  return without_paths(std::move(metadata));
-}
-
-// --format, else what the file's ending says.
-std::string format_of(const ExportArguments& args) {
-  if (!args.format.empty()) return args.format;
-  const std::string ending = std::filesystem::path(args.out).extension().string();
-  return ending == ".onnx" ? "onnx" : ending == ".nam" ? "nam" : "safetensors";
-}
-
-int export_student(const ExportArguments& args) {
-  StudentFile file = load_student(args.model);
-  file.metadata = to_hand_on(args, std::move(file.metadata));
-  const StudentConfig c = student_config(file.student->config());
-  const std::string format = format_of(args);
-  if (format == "onnx") {
-    throw Error("{}: is a student ({}), which --format onnx does not write; nam and safetensors do", args.model,
-                c.kind);
+int export_model(const ExportArguments& args) {
+  ModelFile file = load_model(args.model);
+  const Model& model = *file.model;
+  if (model.form() != kSupervised) {
+    throw Error("{}: is a pretrained front end, which renders no effect; export a model after its supervised training",
+                args.model);
   }
-  if (format == "nam") {
-    const auto given = std::filesystem::absolute(args.model).lexically_normal();
-    const std::string stem = (given.has_filename() ? given : given.parent_path()).stem().string();
-    save_nam(args.out, file, args.name.empty() ? stem : args.name);
-  } else {
-    save_student(args.out, *file.student, file.metadata);
-  }
-  std::string text =
-      fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, c.kind, file.student->n_parameters(), c.sample_rate);
+  if (!args.licence.empty()) file.metadata["licence"] = args.licence;
+  if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
+  if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
+  file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
+  const Format& format = args.format.empty() ? format_of_path(args.out) : format_of_name(args.format);
+  const std::string reason = format.why_not(model);
+  if (!reason.empty()) throw Error("{}: {}", args.model, reason);
+  const auto given = std::filesystem::absolute(args.model).lexically_normal();
+  const std::string stem = (given.has_filename() ? given : given.parent_path()).stem().string();
+  format.write(args.out, file, args.name.empty() ? stem : args.name);
+  std::string text = fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, model.config().type(),
+                                 model.params().n_parameters(), model.geometry().sample_rate);
   const auto quality = file.metadata.find("quality");
-  text += quality_text(quality == file.metadata.end() ? "" : quality->second);
+  if (quality != file.metadata.end()) text += quality_text(quality->second);
   write_text("-", text);
-  if (format == "nam" && c.sample_rate != kNamRate) {
-    std::fprintf(
-        stderr,
-        "cafx: warning: this student works at %d Hz, and most NAM hosts run a model at their own rate, often %d "
-        "Hz, where it would sound wrong unless they resample by the file's sample_rate; 'cafx distill --rate %d' "
-        "makes one for %d Hz\n",
-        c.sample_rate, kNamRate, kNamRate, kNamRate);
-  }
+  const std::string remark = format.remark(model);
+  if (!remark.empty()) std::fprintf(stderr, "cafx: %s: %s\n", args.out.c_str(), remark.c_str());
   return 0;
 }
 
@@ -74,11 +53,11 @@ int export_student(const ExportArguments& args) {
 void add_export(CLI::App& app, Run& run) {
   auto args = std::make_shared<ExportArguments>();
   CLI::App* c = app.add_subcommand(
-      "export", "write a model's weights, with its whole config, as safetensors or ONNX; a student's as .nam too");
+      "export", "write a model's weights, with its whole config, as safetensors, ONNX or .nam: what the model can be");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   c->add_option("--format", args->format, "safetensors, onnx or nam; by default what the file's ending says")
-      ->check(CLI::IsMember({"safetensors", "onnx", "nam"}))
+      ->check(CLI::IsMember(format_names()))
       ->option_text("NAME");
   c->add_option("--licence", args->licence, "noted in the file")->option_text("TEXT");
   c->add_option("--name", args->name, "nam: the model's name; that of its run by default")->option_text("TEXT");
@@ -92,58 +71,26 @@ void add_export(CLI::App& app, Run& run) {
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"
       "           cafx export runs/ds1-student --format nam -o ds1.nam");
-  c->callback([args, &run] {
-    run = [args] {
-      if (is_student(args->model)) return export_student(*args);
-      ModelFile file = load_model(args->model);
-      if (file.model->form() != kSupervised) {
-        throw Error(
-            "{}: is a pretrained front end, which renders no effect; export a model after its supervised training",
-            args->model);
-      }
-      file.metadata = to_hand_on(*args, std::move(file.metadata));
-      const std::string format = format_of(*args);
-      if (format == "nam") {
-        throw Error(
-            "{}: is a CAFx model, which the .nam format cannot express (frames, pooling, a filter of its own for each "
-            "channel); make a student of it, whose loss of quality is measured: cafx distill {} --out STUDENT",
-            args->model, args->model);
-      }
-      if (format == "onnx") {
-        save_onnx(args->out, *file.model, file.metadata);
-        write_text("-", fmt::format("{}: {} parameters, ONNX opset {}, frames of {} samples at {} Hz\n", args->out,
-                                    file.model->n_parameters(), kOnnxOpset, file.model->config().frame,
-                                    file.model->config().sample_rate));
-        return 0;
-      }
-      save_model(args->out, *file.model, file.metadata);
-      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->n_parameters()));
-      return 0;
-    };
-  });
+  c->callback([args, &run] { run = [args] { return export_model(*args); }; });
 }
 
 namespace {
 
 // That of the file, where cafx wrote it, with --set on top; without one, or with --preset or --config, that of the options.
-CafxConfig config_of_import(const std::string& weights, const ConfigOptions& options, std::vector<std::string>& notes) {
-  const std::string text = config_in_file(weights);
-  if (text.empty()) return options.resolve().model;
-  if (!options.preset.empty() || !options.file.empty()) {
+std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options,
+                                              std::vector<std::string>& notes) {
+  std::unique_ptr<ModelConfig> config = config_in_file(weights);
+  if (config && (!options.preset.empty() || !options.file.empty())) {
     notes.emplace_back("the config in it is not used, as --preset or --config was given");
-    return options.resolve().model;
+    config.reset();
   }
-  CafxConfig config;
-  Fields fields = describe(config);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) throw Error("{}: the config in its metadata is damaged; give one by --config", weights);
-  set_fields(fields, json, weights);
-  Fields named = prefixed("model", describe(config));
+  if (!config) return options.resolve().model->clone();
+  Fields fields = prefixed("model", config->fields());
   for (const std::string& setting : options.settings) {
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos)
       throw Error("--set {}: expected KEY=VALUE, such as --set model.unpool=hold", setting);
-    set_field(named, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
   }
   return config;
 }
@@ -169,19 +116,13 @@ void add_import(CLI::App& app, Run& run) {
   c->callback([args, &run] {
     run = [args] {
       std::vector<std::string> notes;
-      if (is_student(args->weights)) {
-        const StudentFile file = load_student(args->weights);
-        save_student(args->out, *file.student, file.metadata);
-        write_text("-", fmt::format("{}: {} parameters\n", args->out, file.student->n_parameters()));
-        return 0;
-      }
-      const CafxConfig config = config_of_import(args->weights, args->config, notes);
-      const ModelFile file = import_model(args->weights, config, notes);
+      const auto config = config_of_import(args->weights, args->config, notes);
+      const ModelFile file = import_model(args->weights, *config, notes);
       for (const std::string& note : notes) {
         std::fprintf(stderr, "cafx: %s\n", printable_line(args->weights + ": " + note).c_str());
       }
       save_model(args->out, *file.model, file.metadata);
-      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->n_parameters()));
+      write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->params().n_parameters()));
       return 0;
     };
   });

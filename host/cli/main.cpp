@@ -21,11 +21,14 @@ namespace {
 // One line that commands no terminal, whatever a library or a damaged file put into the message.
 void complain(const std::string& what) { std::fprintf(stderr, "cafx: %s\n", cafx::printable_line(what).c_str()); }
 
+constexpr int kNobodyReads = 128 + SIGPIPE;  // as of a program that a closed pipe ends: cafx info | head -1
+
 // What was printed must have arrived: on a full disk the last of it fails here.
 int finished(int code) {
   errno = 0;
   std::cout.flush();
   if (std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout) return code;
+  if (errno == EPIPE) return kNobodyReads;
   complain(fmt::format("standard output cannot be written: {}; free some space, or write elsewhere",
                        errno ? std::strerror(errno) : "an earlier write failed"));
   return code == 0 ? cafx::kExitError : code;
@@ -86,6 +89,10 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit shows as a failed write
   try {
     return finished(run());
+  } catch (const WriteError& e) {
+    if (e.code == EPIPE) return kNobodyReads;
+    complain(e.what());
+    return kExitError;
   } catch (const Error& e) {
     complain(e.what());
     return kExitError;

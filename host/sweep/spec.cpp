@@ -92,9 +92,9 @@ class Reader {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
         throw Error("{}: unknown key '{}'; did you mean '{}'?", line(node), key.substr(0, 100), nearest(key, known_));
       }
-      if (key == "preset") {
-        throw Error("{}: the preset cannot be an axis, since it decides all other defaults; write a sweep for each",
-                    line(node));
+      if (key == "preset" || key == "model.type") {
+        throw Error("{}: {} cannot be an axis, since it decides all other defaults; write a sweep for each", line(node),
+                    key == "preset" ? "the preset" : key);
       }
       if (std::find(axis.keys.begin(), axis.keys.end(), key) != axis.keys.end()) {
         throw Error("{}: names '{}' twice", axis.where, key);
@@ -273,7 +273,10 @@ Fields describe(SweepConfig& c) {
       choice("sampling", c.sampling, {"grid", "random", "sobol", "tpe"}, "how points are chosen from the axes"),
       field("budget", c.budget, 0, 1e7, "points to sample; grid: 0 for all, else the first of the grid"),
       field("seed", c.seed, 0, 9e15, "of the sampling"),
-      field("objective", c.objective, "what is minimised: validation_mae, training_mae, test.mae, test.esr, ..."),
+      field("objective", c.objective,
+            "what is minimised: validation_mae, training_mae, test.mae, test.esr, ...; empty: the validation that the "
+            "base "
+            "stops on"),
       field("share_pretraining", c.share_pretraining, "pretraining is a task of its own, shared by all that need it"),
       choice("prune", c.prune, {"none", "asha", "median"}, "asha: pause losers at rungs; median: stop losers"),
       field("rung_first", c.rung_first, 1, 1e6, "supervised epochs at the first rung, or before the median counts"),
@@ -326,7 +329,7 @@ namespace {
 
 // An objective that no run will have is found here, not once all of them have run.
 void check_objective(const Spec& spec, const std::string& where) {
-  const std::vector<std::string>& known = objective_names();
+  const std::vector<std::string> known = objective_names(spec);
   const std::string& objective = spec.sweep.objective;
   if (std::find(known.begin(), known.end(), objective) == known.end()) {
     throw Error("{}: sweep.objective = \"{}\": no run has such a result; did you mean '{}'?", where,
@@ -344,12 +347,24 @@ void check_objective(const Spec& spec, const std::string& where) {
 
 }  // namespace
 
-const std::vector<std::string>& objective_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all{"validation_mae", "training_mae", "steps", "parameters", "saaf_lipschitz"};
-    for (const MetricName& metric : kMetricNames) all.push_back(std::string("test.") + metric.key);
-    return all;
-  }();
+std::vector<std::string> objective_names(const Spec& spec) {
+  std::vector<std::string> names{validation_name(spec.base.train), training_name(spec.base.train)};
+  const auto add = [&](const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  const bool loss_varies = std::any_of(spec.axes.begin(), spec.axes.end(), [](const Axis& axis) {
+    return std::any_of(axis.keys.begin(), axis.keys.end(), [](const std::string& key) {
+      return key == "train.stop_on" || key.rfind("train.loss", 0) == 0;
+    });
+  });
+  if (loss_varies) {
+    for (const char* part : {"validation_", "training_"}) {
+      for (const char* name : {"mae", "loss"}) add(std::string(part) + name);
+    }
+    for (const MetricName& metric : kMetricNames) add(std::string("validation_") + metric.key);
+  }
+  for (const char* name : {"steps", "parameters", "saaf_penalty", "saaf_lipschitz", "saaf_input_peak"}) add(name);
+  for (const MetricName& metric : kMetricNames) add(std::string("test.") + metric.key);
   return names;
 }
 
@@ -359,22 +374,17 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   spec.text = text;
   spec.name = path.stem().string();
   const std::string where = path.string();
-  RunConfig probe;
-  const auto fields_of = [&](RunConfig& base) {
-    Fields fields = describe(base);
-    fields.push_back(field("name", spec.name, "of the sweep"));
-    const Fields sweep = prefixed("sweep", describe(spec.sweep));
-    fields.insert(fields.end(), sweep.begin(), sweep.end());
-    const Fields slurm = prefixed("slurm", describe(spec.slurm));
-    fields.insert(fields.end(), slurm.begin(), slurm.end());
-    return fields;
-  };
-  const std::vector<std::string> own{"axes", "pretrain"};
-  Fields first = fields_of(probe);
-  read_toml(first, text, where, own);
-  spec.base = run_preset(probe.preset);
-  Fields fields = fields_of(spec.base);
-  read_toml(fields, text, where, own);
+  ConfigSource base;
+  base.toml = text;
+  base.where = where;
+  base.others = {"axes", "pretrain", "name", "sweep", "slurm"};
+  spec.base = make_config(base);
+  Fields fields{field("name", spec.name, "of the sweep")};
+  for (const Fields& part : {prefixed("sweep", describe(spec.sweep)), prefixed("slurm", describe(spec.slurm))}) {
+    fields.insert(fields.end(), part.begin(), part.end());
+  }
+  read_toml(fields, text, where, {"axes", "pretrain", "preset", "model", "teacher", "data", "train", "log"});
+  if (spec.sweep.objective.empty()) spec.sweep.objective = validation_name(spec.base.train);
   for (const char c : spec.name) {
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') {
       throw Error("{}: name = \"{}\"; a sweep's name is letters, digits, - and _", where, spec.name.substr(0, 100));

@@ -55,7 +55,7 @@ struct SweepConfig {
   std::string sampling = "grid";
   int budget = 0;
   std::int64_t seed = 1;
-  std::string objective = "validation_mae";
+  std::string objective;  // empty: resolved when a spec is read
   bool share_pretraining = true;
   std::string prune = "none";
   int rung_first = 1, rung_factor = 3;
@@ -93,7 +93,7 @@ struct Spec {
 };
 
 // What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with each of an evaluation.
-const std::vector<std::string>& objective_names();
+std::vector<std::string> objective_names(const Spec&);
 
 Spec read_spec(const std::filesystem::path&);
 Spec parse_spec(const std::string& text, const std::filesystem::path&);

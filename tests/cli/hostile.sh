@@ -121,6 +121,12 @@ full sweep status s --store "$work/runs"
 full sweep report s --store "$work/runs"
 full doctor
 
+# Nobody reads on: the command ends without a word, and its files are written.
+(set -o pipefail; "$cafx" eval "$work/run" --part train --csv "$work/piped.csv" 2>"$work/err" | true)
+[ -s "$work/piped.csv" ] || fail "a closed pipe loses the CSV"
+"$cafx" --help 2>"$work/err" | head -1 >/dev/null
+[ ! -s "$work/err" ] || fail "a closed pipe: $(cat "$work/err")"
+
 # Control characters of names, metadata and values stay off the terminal.
 "$cafx" export "$work/run" -o "$work/e.safetensors" --licence "$(printf 'free\033[2J\302\233bold')" >/dev/null || fail "export"
 "$cafx" info "$work/e.safetensors" >"$work/out" 2>&1 || fail "info"
@@ -182,6 +188,63 @@ pid=$!
 for _ in $(seq 400); do [ -s "$work/nohup/checkpoint.safetensors" ] && break; sleep 0.02; done
 kill -HUP $pid
 wait $pid || fail "what nohup started is ended by SIGHUP"
+
+# Weights from elsewhere. An export read back is the same model: its own config counts, where no other is given.
+odd_model=(--set model.activation=relu --set model.unpool=hold)
+"$cafx" train "${short[@]}" "${odd_model[@]}" --out "$work/odd_model" >/dev/null 2>&1 || fail "another model"
+"$cafx" export "$work/odd_model" -o "$work/e.safetensors" >/dev/null || fail "export"
+"$cafx" import "$work/e.safetensors" -o "$work/i.safetensors" >"$work/out" 2>&1 || fail "import of an export: $(cat "$work/out")"
+tensors() { python3 -c "
+import json, sys, hashlib
+b = open(sys.argv[1], 'rb').read(); n = int.from_bytes(b[:8], 'little'); h = json.loads(b[8:8 + n]); m = h.pop('__metadata__')
+print(json.loads(m['config']), hashlib.sha256(b[8 + n:]).hexdigest(), sorted(h.items()))" "$1"; }
+[ "$(tensors "$work/e.safetensors")" = "$(tensors "$work/i.safetensors")" ] || fail "an export read back is another model"
+"$cafx" render "$work/odd_model" "$note" "$work/r1.wav" --quiet && "$cafx" render "$work/i.safetensors" "$note" "$work/r2.wav" --quiet
+cmp -s "$work/r1.wav" "$work/r2.wav" || fail "an export read back sounds otherwise"
+python3 - "$work" <<'P'
+import json, struct, sys
+b = open(sys.argv[1] + "/e.safetensors", "rb").read()
+n = int.from_bytes(b[:8], "little"); h = json.loads(b[8:8 + n]); data = b[8 + n:]
+about = h.pop("__metadata__")
+assert sys.argv[1] not in json.dumps(about), about
+def write(name, tensors, metadata):
+    head, body = {"__metadata__": metadata} if metadata else {}, b""
+    for k, (dtype, shape, raw) in tensors.items():
+        head[k] = {"dtype": dtype, "shape": shape, "data_offsets": [len(body), len(body) + len(raw)]}
+        body += raw
+    text = json.dumps(head).encode()
+    open(f"{sys.argv[1]}/{name}.safetensors", "wb").write(len(text).to_bytes(8, "little") + text + body)
+raw = {k: (t["dtype"], t["shape"], data[slice(*t["data_offsets"])]) for k, t in h.items()}
+def values(r): return struct.unpack(f"<{len(r) // 4}f", r)
+write("f64", {k: ("F64", s, struct.pack(f"<{len(r) // 4}d", *values(r))) for k, (d, s, r) in raw.items()}, about)
+write("f16", {k: ("F16", s, struct.pack(f"<{len(r) // 4}e", *values(r))) for k, (d, s, r) in raw.items()}, about)
+write("wrapped", {"module.model." + k: v for k, v in raw.items()}, about)
+# Some kilobytes that describe gigabytes.
+config = json.loads(about["config"]); config.update(frame=1048576, pool=1)
+write("huge", raw, {**about, "config": json.dumps(config)})
+P
+[ $? = 0 ] || fail "exported metadata holds a path of this machine"
+for kind in "f64:tensors of F64 were converted" "f16:tensors of F16 were converted" "wrapped:'module.model.'"; do
+  file=$work/${kind%%:*}.safetensors
+  "$cafx" import "$file" -o "$work/i.safetensors" >"$work/out" 2>&1 || fail "import of $kind: $(cat "$work/out")"
+  grep -q "${kind#*:}" "$work/out" || fail "import of $kind says nothing: $(cat "$work/out")"
+  [ "${kind%%:*}" = f16 ] || [ "$(tensors "$work/e.safetensors")" = "$(tensors "$work/i.safetensors")" ] || fail "$kind is another model"
+done
+(
+  ulimit -v 4000000
+  words="huge.safetensors: its config describes a model of [0-9]* parameters and more"
+  refuses "a config of gigabytes" "$words" "$cafx" info "$work/huge.safetensors"
+  refuses "a config of gigabytes" "$words" "$cafx" render "$work/huge.safetensors" "$note" "$work/o.wav" --quiet
+  refuses "a config of gigabytes" "$words" "$cafx" import "$work/huge.safetensors" -o "$work/i.safetensors"
+  [ $failures = 0 ]
+) || failures=$((failures + 1))
+printf 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 600000\n' >"$work/lfs.safetensors"
+printf '<!DOCTYPE html><html><head>' >"$work/page.safetensors"
+printf '\200\004\225aaaaaaaaaaaaaaaaaaaaaaaaa' >"$work/pickle.safetensors"
+printf '{"version": "0.5.4", "architecture": "LSTM", "weights": []}' >"$work/model.nam"
+for kind in "lfs.safetensors:Git LFS" "page.safetensors:web page" "pickle.safetensors:pickle" "model.nam:.nam file"; do
+  refuses "import of ${kind%%:*}" "${kind#*:}" "$cafx" import "$work/${kind%%:*}" -o "$work/i.safetensors"
+done
 
 # The best weights of another model in the folder of a run.
 cp -r "$work/run" "$work/swapped"

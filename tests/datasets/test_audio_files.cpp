@@ -132,6 +132,9 @@ TEST(AudioFiles, LongAndOtherContainersWhoseHeadersLieAreReadWhole) {
   expect_whole(rf64, kFrames, "", "RF64");
   expect_whole(after(rf64, "ds64", 12, little(0, 8)), kFrames, "no length", "ds64 with data of 0");
   expect_whole(after(rf64, "ds64", 4, std::string(24, '\0')), kFrames, "no length", "ds64 of zeros");
+  const std::string no_ds64 = after(rf64, "ds64", 4, std::string(24, '\0'));
+  expect_whole(after(no_ds64, "data", 0, little(0, 4)), kFrames, "no length", "ds64 of zeros and data of 0");
+  expect_whole(after(no_ds64, "data", 0, little(6 * kFrames, 4)), kFrames, "", "a length of 32 bits alone");
   std::string bw64 = rf64;
   bw64.replace(0, 4, "BW64");
   expect_whole(bw64, kFrames, "", "BW64");

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "host/export/foreign.h"
 #include "host/export/nam_loudness.h"
+#include "models/play/foreign.h"
 
 namespace cafx {
 namespace {
