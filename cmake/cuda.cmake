@@ -1,11 +1,19 @@
 # Finds out whether the CUDA backend can be built, and says so in one line. Sets CAFX_HAS_CUDA and CAFX_HAS_NCCL.
 #
-#   CAFX_CUDA=AUTO  where nvcc (CUDA 12 or newer) and cuDNN 9 are there      ON  or fail      OFF  never
+#   CAFX_CUDA=AUTO  where nvcc (CUDA 12 or newer), cuDNN 9 and a GPU are there: ten minutes of compiling for a GPU that is
+#                   elsewhere are asked for, not guessed
+#             ON    or fail, with a GPU or without (a login node, a container's build)
+#             OFF   never
 #   Without CMAKE_CUDA_ARCHITECTURES: the GPU of this machine; where there is none, PTX of 8.0, which newer GPUs compile
 #   when the program starts.
 #   With it: those that the toolkit offers.
 set(CAFX_HAS_CUDA OFF)
 set(why "")
+execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET RESULT_VARIABLE no_gpu)
+set(has_gpu OFF)
+if(gpus MATCHES "GPU 0" AND NOT no_gpu)
+  set(has_gpu ON)
+endif()
 if(CAFX_CUDA STREQUAL "OFF")
   set(why "CAFX_CUDA=OFF")
 else()
@@ -29,6 +37,8 @@ else()
       file(STRINGS "${CAFX_CUDNN_INCLUDE}/cudnn_version.h" cudnn_major REGEX "#define CUDNN_MAJOR")
       if(NOT cudnn_major MATCHES "9")
         set(why "cuDNN 9 is needed, ${CAFX_CUDNN_INCLUDE} has another")
+      elseif(CAFX_CUDA STREQUAL "AUTO" AND NOT has_gpu)
+        set(why "nvcc and cuDNN are there, but no GPU: nvidia-smi lists none; -DCAFX_CUDA=ON builds it for elsewhere")
       endif()
     endif()
   endif()
@@ -37,8 +47,7 @@ endif()
 if(NOT why)
   set(CMAKE_CUDA_COMPILER "${CAFX_NVCC}")
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    execute_process(COMMAND nvidia-smi -L OUTPUT_VARIABLE gpus ERROR_QUIET RESULT_VARIABLE no_gpu)
-    if(gpus MATCHES "GPU 0" AND NOT no_gpu)
+    if(has_gpu)
       set(CMAKE_CUDA_ARCHITECTURES native)
     else()
       set(CMAKE_CUDA_ARCHITECTURES 80-virtual)

@@ -252,9 +252,9 @@ Fields describe(DataConfig& c) {
   return {
       choice("reader", c.reader, {"idmt", "folders", "files"},
              "how dry and wet are found: IDMT folder, two folders, two files"),
-      field("path", c.path, "idmt: folder of the data set, searched recursively"),
-      field("dry", c.dry, "folders, files: folder of the dry files, or the dry file"),
-      field("wet", c.wet, "folders, files: folder of the wet files with the same names, or the wet file"),
+      path("path", c.path, "idmt: folder of the data set, searched recursively"),
+      path("dry", c.dry, "folders, files: folder of the dry files, or the dry file"),
+      path("wet", c.wet, "folders, files: folder of the wet files with the same names, or the wet file"),
       choice("instrument", c.instrument, {"guitar", "bass", "polyphonic", "all"}, "idmt: which notes"),
       field("effect", c.effect, "idmt: Distortion, Overdrive, EQ, FxChain, Chorus, ..."),
       field("setting", c.setting, 0, 9, "idmt: setting of the effect; 0: all"),

@@ -1,8 +1,9 @@
 add_executable(test_host
+  host/test_baseline.cpp
+  host/test_figure.cpp
   host/test_metrics.cpp
   host/test_metrics_golden.cpp
   host/test_model_file.cpp
-  host/test_paper.cpp
   host/test_render.cpp
 )
 target_link_libraries(test_host PRIVATE cafx_host GTest::gtest_main)

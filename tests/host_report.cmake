@@ -6,6 +6,3 @@ gtest_discover_tests(test_report DISCOVERY_MODE PRE_TEST PROPERTIES LABELS host)
 add_test(NAME python.tensorboard COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/python/tensorboard.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
                                          ${CMAKE_BINARY_DIR}/venv-tensorboard)
 set_tests_properties(python.tensorboard PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)
-# Its comparisons, from runs that were trained in another place. 40 s.
-add_test(NAME cli.reproduce_tables COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/reproduce_tables.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
-set_tests_properties(cli.reproduce_tables PROPERTIES LABELS cli TIMEOUT 600)

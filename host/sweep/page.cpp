@@ -9,8 +9,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "host/report/style.h"
-#include "host/report/svg.h"
+#include "host/draw/style.h"
+#include "host/draw/svg.h"
 #include "host/sweep/importance.h"
 #include "host/version.h"
 #include "kernels/base/error.h"

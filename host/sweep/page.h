@@ -29,7 +29,7 @@ struct SweepPage {
 // parallel coordinates. Nothing is loaded from elsewhere.
 std::string sweep_html(const SweepPage&);
 
-// The script of the page, and the style that it needs beside report/style.h.
+// The script of the page, and the style that it needs beside draw/style.h.
 const char* sweep_script();
 const char* sweep_style();
 

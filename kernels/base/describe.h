@@ -14,6 +14,7 @@
 #include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,8 +24,13 @@ struct Field {
   std::string name;
   std::variant<int*, std::int64_t*, double*, bool*, std::string*, std::vector<int>*, std::vector<std::string>*> value;
   double lo = -std::numeric_limits<double>::infinity(), hi = std::numeric_limits<double>::infinity();
-  std::vector<std::string> choices;  // for strings; empty: any text
-  std::string help;                  // one line, with the unit
+  std::vector<std::string> choices;     // for strings; empty: any text
+  std::string help;                     // one line, with the unit
+  bool is_path = false;                 // of a file or folder: where it lies decides no result
+  bool late = false;                    // came after the first release: left out of a run's hash at its default
+  std::vector<std::string> forms = {};  // of the model that read it; empty: all of them
+  // The comment that a run's hash covers, where help or choices have changed since; empty: those.
+  std::string hashed = {};
 };
 using Fields = std::vector<Field>;
 
@@ -48,6 +54,25 @@ inline Field choice(std::string name, std::string& value, std::vector<std::strin
   f.help = std::move(help);
   return f;
 }
+inline Field path(std::string name, std::string& value, std::string help) {
+  Field f = field(std::move(name), value, std::move(help));
+  f.is_path = true;
+  return f;
+}
+inline Field late(Field f) {
+  f.late = true;
+  return f;
+}
+inline Field read_by(std::vector<std::string> forms, Field f) {
+  f.forms = std::move(forms);
+  return f;
+}
+// Makes the paths that are set absolute, so that a run can be resumed from anywhere.
+void make_paths_absolute(Fields& fields);
+// The TOML text that a run's hash covers: late fields at the value that they have in `defaults` (the same fields of a
+// fresh config) are left out, comments are as they were when the field came.
+std::string hashed_text(Fields fields, const Fields& defaults);
+
 // The same fields under a table: prefixed("model", describe(config.model)) names "model.frame".
 Fields prefixed(const std::string& table, Fields fields);
 
@@ -62,6 +87,12 @@ nlohmann::json to_json(const Fields& fields);
 void read_toml(Fields& fields, const std::string& text, const std::string& where,
                const std::vector<std::string>& others = {});
 std::string to_toml(const Fields& fields);
+// The text at a dotted key of TOML, whatever else is there; empty where there is none.
+std::string toml_string(const std::string& text, const std::string& where, const std::string& key);
+// All of it as a flat JSON object, tables as dotted keys, unknown to any field.
+nlohmann::json flat_toml(const std::string& text, const std::string& where);
+// A setting of a command line, "KEY=VALUE"; Error names it as --set.
+std::pair<std::string, std::string> split_setting(const std::string& setting);
 // For --help: name, type, default, range or choices, help; one line each.
 std::string help_text(const Fields& fields);
 // The known name nearest to `name` (edit distance), for "did you mean".

@@ -1,4 +1,4 @@
-#include "host/report/events.h"
+#include "host/train/events.h"
 
 #include <gtest/gtest.h>
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "host/draw/svg.h"
+#include "host/draw/wav.h"
 #include "host/report/report.h"
-#include "host/report/svg.h"
-#include "host/report/wav.h"
 
 namespace cafx {
 namespace {

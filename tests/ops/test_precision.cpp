@@ -520,7 +520,8 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
     const auto more = [&](Precision p) {  // for 256 frames more
       Context context = cuda_context();
       context.precision = p;
-      return model.training_memory(context, 512) - model.training_memory(context, 256);
+      return model.training_bytes(context, 512, config.frame, Loss()) -
+             model.training_bytes(context, 256, config.frame, Loss());
     };
     EXPECT_EQ(more(Precision::kTf32) - more(Precision::kBf16), 256 * 4 * half);
     EXPECT_LT(more(Precision::kBf16), 256 * 6 * half) << "the four tensors and little beside";
@@ -528,7 +529,9 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
   const CafxModel pretrain(config, CafxForm::kPretrain);
   Context fp32 = cuda_context(), bf16 = fp32;
   bf16.precision = Precision::kBf16;
-  EXPECT_EQ(pretrain.training_memory(fp32, 32) - pretrain.training_memory(bf16, 32), 32 * 4 * half);
+  EXPECT_EQ(
+      pretrain.training_bytes(fp32, 32, config.frame, Loss()) - pretrain.training_bytes(bf16, 32, config.frame, Loss()),
+      32 * 4 * half);
 }
 
 struct Trained {
@@ -539,12 +542,12 @@ Trained ten_steps(const Context& context, CafxForm form) {
   CafxConfig config;
   config.frame = 256, config.hop = 128, config.filters = 16, config.taps = 32, config.local_taps = 48;
   config.latent = 12, config.dnn = {16, 16};
-  std::vector<float> dry, wet;
+  std::vector<float> audio;  // dry, then targets
   const int n = 4000;
   for (int i = 0; i < n; ++i) {
-    dry.push_back(static_cast<float>(0.2 * Rng{5, 6}.normal(static_cast<std::uint64_t>(i))));
-    wet.push_back(std::tanh(3.0f * dry.back()));
+    audio.push_back(static_cast<float>(0.2 * Rng{5, 6}.normal(static_cast<std::uint64_t>(i))));
   }
+  for (std::size_t i = 0; i < n; ++i) audio.push_back(std::tanh(3.0f * audio[i]));
   std::vector<FrameRef> refs;
   std::vector<std::uint32_t> order;
   for (std::uint32_t i = 0; i < 80; ++i) {
@@ -552,17 +555,21 @@ Trained ten_steps(const Context& context, CafxForm form) {
     order.push_back(i * 7 % 80);
   }
   CafxModel model(config, form);
-  model.initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-  const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, refs);
-  const auto stepper = make_stepper(context, model, frames, {8, {}, 1.0}, zeros, zeros, zeros);
+  model.params().initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  Places places(context, {audio.data(), audio.size(), form == CafxForm::kPretrain ? 0 : n}, refs);
+  StepSettings settings;
+  settings.batch = 8;
+  settings.length = config.frame;
+  settings.clip_norm = 1.0;
+  const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
   stepper->begin_epoch(order, std::vector<float>(10, 1e-3f), 0, 0);
   stepper->enqueue(10);
   Trained t;
   for (const StepRecord& r : stepper->collect(true)) t.losses.push_back(r.loss);
   std::vector<float> m, v;
   stepper->fetch(m, v);
-  t.weights.assign(model.data(), model.data() + model.n_floats());
+  t.weights.assign(model.params().data(), model.params().data() + model.params().n_floats());
   return t;
 }
 
