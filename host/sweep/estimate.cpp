@@ -1,4 +1,4 @@
-// How long tasks take and how much memory, from what was recorded or measured.
+// Time and memory of tasks, from records of earlier runs or from measurements.
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Bytes of this process in the CPU's memory; 0 where the system does not tell.
+// Bytes of this process in the CPU's memory; 0 if unknown.
 std::size_t resident() {
   std::ifstream in("/proc/self/statm");
   std::size_t pages = 0, now = 0;
@@ -29,10 +29,10 @@ std::size_t resident() {
 
 struct Speed {
   double frames_per_second = 0.0;
-  std::size_t bytes = 0;  // that training took of the device's memory
+  std::size_t bytes = 0;  // of the device's memory, used by training
 };
 
-// Training steps on noise; what is learned does not matter for the speed.
+// Training steps on noise; the data has no influence on the speed.
 Speed measure(const Context& context, const CafxConfig& config, int batch, CafxForm form) {
   const bool cpu = context.device == Device::kCpu;
   const std::size_t before = cpu ? resident() : free_memory(context);
@@ -49,7 +49,7 @@ Speed measure(const Context& context, const CafxConfig& config, int batch, CafxF
   const auto stepper = make_stepper(context, model, frames, {batch, {}, 0.0}, zeros, zeros, zeros);
   std::vector<std::uint32_t> order(static_cast<std::size_t>(batch));
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
-  long steps = -1;  // the first one makes plans and is not counted
+  long steps = -1;  // the first step makes plans and is not timed
   auto start = Clock::now();
   double seconds = 0.0;
   while (seconds < 0.3 || steps < 2) {
@@ -78,8 +78,8 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
   std::map<std::string, Speed> speeds;
   std::map<std::string, std::size_t> bytes;  // a process with such a run
   const bool cpu = context.device == Device::kCpu;
-  // What a worker has before it trains: as much as this process, which has read the same recordings. A CUDA context cannot
-  // be measured from within; it is left to the tenth of a GPU's memory that is not given to runs.
+  // What a worker has before it trains: as much as this process, which has read the same recordings. A CUDA context
+  // cannot be measured from within; it is left to the tenth of a GPU's memory that is not given to runs.
   const std::size_t process = cpu ? resident() : 0;
   int n_peaks = 0, n_recorded = 0, n_measured = 0, n_scaled = 0;
   const auto model_key = [](const Task& t, const RunConfig& c) {
@@ -92,7 +92,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     set_fields(fields, t.config, "plan");
     return c;
   };
-  // Recorded first: of any run of the store with the same model and batch.
+  // Records first: of any run in the store with the same model and batch.
   for (const Task& t : plan.tasks) {
     const Json usage = Store::read_json(store.run(t) / "usage.json");
     if (!usage.is_object() || usage.value("training_seconds", 0.0) <= 0.0 || usage.value("trained_steps", 0L) <= 0)
@@ -123,7 +123,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
         reference_work = s.frames_per_second * work;
         ++n_measured;
       } else {
-        constexpr double kGuess = 5e9;  // multiply-adds a second, where nothing at all was measured
+        constexpr double kGuess = 5e9;  // multiply-adds a second, if nothing was measured
         s.frames_per_second = (reference_work > 0.0 ? reference_work : kGuess) / std::max(1.0, work);
         ++n_scaled;
       }
@@ -139,7 +139,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
           plan_memory(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate,
                       static_cast<std::size_t>(frames) * static_cast<std::size_t>(c.model.hop) * 4,
                       static_cast<std::size_t>(frames) * 2);
-      // Checkpoints and the table of results are put together beside that. Peaks of 18 runs on a CPU with 8, 32 and 128
+      // Checkpoints and tables of results need memory in addition. Peaks of 18 runs on a CPU with 8, 32 and 128
       // filters, batches of 2, 8 and 32: 10 MB and 60 (training) to 89 (pretraining) bytes for each parameter more than
       // plan and process; plan.weights is 20 bytes for each.
       const std::size_t beside = cpu ? (10u << 20) + plan_of_run.weights / 2 * 9 : 0;
