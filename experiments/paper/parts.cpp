@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <sstream>
 
 #include "experiments/paper/reproduce.h"
 #include "experiments/paper/specs.h"
+#include "experiments/sweep_text.h"
 #include "host/sweep/spec.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
@@ -12,48 +12,6 @@ namespace cafx {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string toml_text(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "\"";
-}
-
-// A value in TOML: numbers, lists and booleans unchanged, all else as a string.
-std::string toml_value(const std::string& text) {
-  const bool bare = text == "true" || text == "false" || (!text.empty() && (text[0] == '[' || text[0] == '"'));
-  char* end = nullptr;
-  std::strtod(text.c_str(), &end);
-  return bare || (!text.empty() && *end == '\0') ? text : toml_text(text);
-}
-
-// The spec with a setting of its base replaced; `key` is "data.path", `value` is TOML.
-std::string with_value(const std::string& spec, const std::string& key, const std::string& value) {
-  const std::size_t dot = key.find('.');
-  const std::string table = "[" + key.substr(0, dot) + "]", name = key.substr(dot + 1), line = name + " = " + value;
-  std::istringstream in(spec);
-  std::string out, text;
-  bool inside = false, done = false;
-  while (std::getline(in, text)) {
-    const bool opens = !text.empty() && text[0] == '[';
-    if (opens) inside = text.rfind(table, 0) == 0;
-    if (inside && (text.rfind(name + " =", 0) == 0 || text.rfind(name + "=", 0) == 0)) continue;
-    if (opens && !inside && !done && text.rfind("[axes]", 0) == 0) {
-      out += table + "\n" + line + "\n\n";
-      done = true;
-    }
-    out += text + "\n";
-    if (opens && inside && !done) {
-      out += line + "\n";
-      done = true;
-    }
-  }
-  if (!done) out += "\n" + table + "\n" + line + "\n";
-  return out;
-}
 
 // The sweep file with another preset, and named after it.
 std::string with_preset(std::string spec, const std::string& preset) {

@@ -5,7 +5,8 @@
 #include "experiments/paper/description.h"
 #include "experiments/paper/figures.h"
 #include "experiments/paper/page.h"
-#include "experiments/paper/specs.h"
+#include "experiments/reproduce.h"
+#include "experiments/sweep_text.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
@@ -23,14 +24,6 @@ namespace fs = std::filesystem;
 constexpr int kPlanLines = 40;
 constexpr std::size_t kOnOnePage = 12;  // most experiments whose sounds go on one page: 8 MB
 
-// Looks in the current folder, then in the source folder of the build.
-fs::path source_file(const std::string& name, const std::string& cure) {
-  for (const fs::path& root : {fs::path("."), fs::path(kSourceFolder)}) {
-    if (fs::exists(root / name)) return fs::absolute(root / name).lexically_normal();
-  }
-  throw Error("{} is not here; call cafx in its source folder, or {}", name, cure);
-}
-
 std::string shell_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -39,7 +32,7 @@ std::string shell_quoted(const std::string& text) {
 
 // Makes OUT/notes from Debian packages; existing files are kept.
 fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
-  const fs::path script = source_file("datasets/generate/make_notes.py", "give --data FOLDER");
+  const fs::path script = find_source("datasets/generate/make_notes.py", "give --data FOLDER");
   const fs::path folder = fs::absolute(out / "notes").lexically_normal();
   const int jobs = args.threads > 0 ? args.threads : available_threads();
   const int rc = std::system(fmt::format("{} {} --notes {} --jobs {} >&2", shell_quoted(script.string()),
@@ -52,7 +45,7 @@ fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
 
 fs::path data_folder(const ReproduceArguments& args, const fs::path& out) {
   if (args.data == "notes") return make_notes(args, out);
-  if (args.data.empty()) return source_file("datasets/notes", "give --data FOLDER");
+  if (args.data.empty()) return find_source("datasets/notes", "give --data FOLDER");
   if (!fs::is_directory(args.data))
     throw Error(
         "--data {}: is no folder; give the folder of IDMT-SMT-Audio-Effects, or the word notes to have a set made",
@@ -199,12 +192,9 @@ int reproduce(const ReproduceArguments& args) {
 
 }  // namespace
 
-void add_reproduce(CLI::App& app, Run& run) {
+void add_reproduce_paper(CLI::App& top, Run& run) {
   auto args = std::make_shared<ReproduceArguments>();
-  CLI::App* top = app.add_subcommand(
-      "reproduce", "the paper's experiments: trained, measured, drawn, on a page to look at and hear");
-  top->require_subcommand(1);
-  CLI::App* c = top->add_subcommand("paper", "CAFx, ICASSP 2019");
+  CLI::App* c = top.add_subcommand("paper", "CAFx, ICASSP 2019");
   c->add_flag("--quick", args->quick, "four experiments in minutes on a CPU, with the notes that ship");
   c->add_option(
        "--data", args->data,
@@ -246,7 +236,6 @@ void add_reproduce(CLI::App& app, Run& run) {
   c->footer(
       "Example:  cafx reproduce paper --quick\n          cafx reproduce paper --data IDMT-SMT-Audio-Effects "
       "--plan\nKilled anywhere, the same command goes on where it was left.");
-  top->footer("Example:  cafx reproduce paper --quick");
   c->callback([args, &run] { run = [args] { return reproduce(*args); }; });
 }
 
