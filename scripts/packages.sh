@@ -4,8 +4,9 @@
 
 build_packages="g++ cmake ninja-build pkg-config libsndfile1-dev libsoxr-dev libsox-dev libcli11-dev libtomlplusplus-dev
   nlohmann-json3-dev libfmt-dev libxxhash-dev libkissfft-dev libsqlite3-dev libonnx-dev libprotobuf-dev"
-test_packages="libgtest-dev sox python3 python3-numpy python3-venv lv2-dev liblilv-dev lilv-utils sordi"
+test_packages="libgtest-dev sox python3 python3-numpy python3-pytest python3-venv lv2-dev liblilv-dev lilv-utils sordi"
 plugin_host_packages="jalv jackd2"  # that the plugin is tried in, on a JACK server without a sound card; skipped without
+notebook_packages="python3-nbclient python3-ipykernel python3-matplotlib python3-pandas"  # for the notebook of python/examples; skipped without
 slow_packages="slurm-wlm munge procps ardour"  # for tests labelled slow, which are skipped without
 
 cafx_apt_log=
@@ -56,7 +57,7 @@ install_packages() {
   echo "installing: ${missing[*]}"
   apt_get update || return
   for name in "${missing[@]}"; do
-    apt-cache policy "$name" 2>/dev/null | grep -q 'Candidate: [0-9]' || unknown+=("$name")
+    [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[0-9]* ]] || unknown+=("$name")
   done
   if [ ${#unknown[@]} -gt 0 ]; then
     echo "this system's package lists have no ${unknown[*]}; the names are those of Debian 12, 13 and Ubuntu 24.04 (there with" \

@@ -40,7 +40,8 @@ double squared_norm_block(const float* x, long n) {
 void reduce_block(float* total, float* const* slots, int n_slots, long at, long n) {
   for_vectors(n, [&](long i, int k) {
     vf part[kGradientSlots];
-    for (int s = 0; s < n_slots; ++s) part[s] = load_m(slots[s] + at + i, k);
+    part[0] = load_m(slots[0] + at + i, k);  // there is one at least
+    for (int s = 1; s < n_slots; ++s) part[s] = load_m(slots[s] + at + i, k);
     for (int count = n_slots; count > 1; count = (count + 1) / 2) {
       for (int s = 0; s < count / 2; ++s) part[s] = part[2 * s] + part[2 * s + 1];
       if (count % 2) part[count / 2] = part[count - 1];
