@@ -10,9 +10,9 @@
 #include "datasets/dataset.h"
 #include "datasets/effects.h"
 #include "datasets/idmt.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -45,9 +45,7 @@ void add_errors(LearnedFilter& f) {
 }
 
 LearnedFilter measure(const Task& task, const Store& store, const Context& context) {
-  RunConfig config;
-  Fields fields = describe(config);
-  set_fields(fields, task.config, task.folder);
+  const RunConfig config = config_of_json(task.config, task.folder);
   const ModelFile file = load_model(store.run(task));
   LearnedFilter f;
   f.chain = config.data.chain;

@@ -7,7 +7,7 @@
 #include "experiments/sweep_text.h"
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
-#include "host/export/model_file.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

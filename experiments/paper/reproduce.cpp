@@ -10,10 +10,10 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
-#include "host/export/model_file.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/device/memory.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -150,7 +150,8 @@ int report(const std::vector<Part>& parts, const fs::path& data, const fs::path&
   const StudyRun& first = experiments[0].runs[0];
   std::unique_ptr<CafxModel> pretrained;
   if (!first.pretraining.empty())
-    pretrained = load_model(store.root() / first.pretraining / "pretrained.safetensors").model;
+    pretrained =
+        special<CafxModel>(load_model(store.root() / first.pretraining / "pretrained.safetensors"), first.pretraining);
   page.figures = learned_figures(experiments, models, pretrained.get(), first.own.notes[0].input, own.context);
   for (const Figure& f : page.figures) all.push_back(f);
   write_report(page, all, out, line);

@@ -11,13 +11,13 @@
 #include "datasets/idmt.h"
 #include "experiments/paper/cache.h"
 #include "host/eval/baseline.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "host/sweep/plan.h"
 #include "host/train/run_folder.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -410,8 +410,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
   for (std::size_t done = 0; done < finished.size(); ++done) {
     const Task& t = tasks[finished[done]];
     StudyRun run;
-    Fields fields = describe(run.config);
-    set_fields(fields, t.config, t.folder);
+    run.config = config_of_json(t.config, t.folder);
     DataConfig d = run.config.data;
     if (!options.data.empty() && d.reader == "idmt") d.path = options.data.string();
     Experiment key;
@@ -427,8 +426,8 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     const bool first = at == all.end();
     if (first) at = all.insert(all.end(), key);
 
-    ModelFile file = load_model(store.run(t));
-    CafxModel& model = *file.model;
+    auto loaded = special<CafxModel>(load_model(store.run(t)), t.folder);
+    CafxModel& model = *loaded;
     run.folder = t.folder;
     if (t.parent >= 0) run.pretraining = tasks[static_cast<std::size_t>(t.parent)].folder;
     const auto own = measurer.measure(model, d, d, "test", store.run(t));
@@ -442,7 +441,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     read_training(run, store.run(t));
     if (first) {
       describe_device(*at, *own, measurer, model);
-      models.push_back(std::move(file.model));
+      models.push_back(std::move(loaded));
     } else {
       for (NoteResult& r : run.own.notes) r.input = r.target = r.output = {};
     }
