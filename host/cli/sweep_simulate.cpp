@@ -56,8 +56,8 @@ class Scratch {
   fs::path path_;
 };
 
-// Tasks of a real sweep, with durations from what was recorded or measured; of none, a hundredth of pretrainings and the
-// runs behind them, from 5 minutes to 2 hours and from 2 to 16 GB, evenly in the logarithm.
+// Tasks of a real sweep, with durations from what was recorded or measured; of none, a hundredth of pretrainings and
+// the runs behind them, from 5 minutes to 2 hours and from 2 to 16 GB, evenly in the logarithm.
 std::vector<Task> tasks_of(const SimulateArguments& args, std::vector<std::string>& sources) {
   if (args.file.empty()) {
     const int n_pretrain = std::max(1, args.runs / 100);
