@@ -217,6 +217,22 @@ Judgement judge_split(const Dataset& data, const Split& split) {
           cannot_judge(data, split, split.test, "test", repeats_of(data, split, split.test))};
 }
 
+std::vector<Finding> check_loudness(const Dataset& data, const Split& split, double silence_db) {
+  float dry = 0.0f, wet = 0.0f;
+  for (const int i : split.train) {
+    dry = std::max(dry, peak_of(at(data, i).dry));
+    wet = std::max(wet, peak_of(at(data, i).wet));
+  }
+  const auto db = [](float peak) { return 20.0 * std::log10(std::max(static_cast<double>(peak), 1e-10)); };
+  if (std::max(db(dry), db(wet)) >= silence_db) return {};
+  return {{Severity::kRefuse, "silence", "the training part", -1.0,
+           fmt::format("peaks at {:.1f} dB (dry) and {:.1f} dB (wet), so train.silence_db = {} leaves out all of it",
+                       db(dry), db(wet), silence_db),
+           "it was recorded at too low a level",
+           fmt::format("record it louder, or raise it, as --set data.dry_gain_db={:.0f} --set data.wet_gain_db={:.0f}",
+                       -6.0 - db(dry), -6.0 - db(wet))}};
+}
+
 std::vector<Finding> check_split(const Dataset& data, const Split& split, const DataConfig& config) {
   std::map<std::string, const Pair*> seen;
   const auto hash_of = [](const Pair& p) {

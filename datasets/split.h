@@ -34,6 +34,10 @@ struct Judgement {
 };
 Judgement judge_split(const Dataset&, const Split&);
 
+// Whether anything of the training part is as loud as `silence_db` (of full scale), under which training leaves frames
+// out: refused, with the gain that mends it, where nothing is.
+std::vector<Finding> check_loudness(const Dataset&, const Split&, double silence_db);
+
 // The same audio or note on both sides (refused where the samples are equal), prefixes that take several notes, parts that
 // cannot judge.
 std::vector<Finding> check_split(const Dataset&, const Split&, const DataConfig&);

@@ -4,6 +4,7 @@
 
 #include "datasets/dataset.h"
 #include "host/cli/common.h"
+#include "host/train/targets.h"
 
 namespace cafx {
 
@@ -27,8 +28,11 @@ void add_data(CLI::App& app, Run& run) {
       "           cafx data check dry.wav wet.wav --write repaired");
   c->callback([args, &run] {
     run = [args] {
-      const RunConfig config = args->config.resolve();
-      const Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      RunConfig config = args->config.resolve();
+      choose_rate(config);
+      Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      const auto quiet = check_loudness(found, split_dataset(found, config.data), config.train.silence_db);
+      found.findings.insert(found.findings.end(), quiet.begin(), quiet.end());
       bool refused = false;
       std::set<std::string> allowed;  // what would stop training if data.allow did not name it
       for (const Finding& f : found.findings) {

@@ -1,4 +1,4 @@
-// cafx: one binary for all that the project does. A command is a file of its own beside this one.
+// cafx: one program for the whole project; each command is a file beside this one.
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
@@ -18,7 +18,7 @@
 
 namespace {
 
-// One line that commands no terminal, whatever a library or a damaged file put into the message.
+// One line without terminal control characters, whatever a library or a damaged file put into the message.
 void complain(const std::string& what) { std::fprintf(stderr, "cafx: %s\n", cafx::printable_line(what).c_str()); }
 
 constexpr int kNobodyReads = 128 + SIGPIPE;  // as of a program that a closed pipe ends: cafx info | head -1
@@ -34,7 +34,7 @@ int finished(int code) {
   return code == 0 ? cafx::kExitError : code;
 }
 
-// A word that is no command is named before anything else is complained of, with the command that it is nearest to.
+// Reports an unknown command before any other error, with the nearest known one.
 void check_command(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return;
   std::vector<std::string> names;

@@ -150,8 +150,8 @@ class WavenetModel : public Model {
     return true;
   }
 
-  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
-  // mixer, 1x1, its bias; the array's head. Then the head's scale.
+  // Tensors are in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
+  // input mixer, 1x1, its bias; the array's head. Then the head's scale.
   std::optional<NamModel> nam() const override {
     const auto scale = static_cast<float>(config_.head_scale);
     std::string layers;
@@ -334,7 +334,7 @@ class WavenetModel : public Model {
   std::vector<double> losses_;
 };
 
-// Each layer's input stands behind the samples of it that it still needs: what the future hears of the past.
+// Each layer's input follows the past samples that it still needs.
 class WavenetPlayer : public Player {
  public:
   WavenetPlayer(const Context& context, std::shared_ptr<const WavenetModel> model, std::vector<std::vector<float>> rest)
@@ -410,7 +410,7 @@ class WavenetPlayer : public Player {
   }
 
   long stride(std::size_t layer) const { return past_[layer] + kRoom; }
-  // What the future hears of the past, back to the rows' beginnings.
+  // Moves the past samples that later blocks need to the rows' beginnings.
   void rewind() noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       for (float* row = inputs_[i].data(); row < inputs_[i].data() + inputs_[i].size(); row += stride(i)) {

@@ -280,6 +280,9 @@ TEST_F(Recordings, LevelsOutOfRange) {
   const Dataset quiet = look(times(2e-3, d), times(2e-3, w));
   ASSERT_EQ(of(quiet, "gain").size(), 2u) << all(quiet);
   EXPECT_NE(of(quiet, "gain")[0].cure.find("data.dry_gain_db="), std::string::npos);
+  const Split split = split_dataset(quiet, config);
+  ASSERT_EQ(check_loudness(quiet, split, -40.0).size(), 1u) << "what training leaves out is refused here already";
+  EXPECT_TRUE(check_loudness(quiet, split, -120.0).empty());
   write(config.dry, {times(1.0 / 256, d)}, kFileRate, SF_FORMAT_WAV | SF_FORMAT_PCM_32);
   const Dataset justified = inspect_dataset(config, kRate);
   ASSERT_FALSE(of(justified, "gain").empty());
