@@ -342,11 +342,13 @@ std::string recordings_section(const std::string& data_json) {
         "above it, at most.",
         0.001 * data.value("bandwidth_hz", 0.0), data.value("file_rate", 0), data.value("wet_energy_above_db", 0.0)));
   }
-  for (const auto& r : data.value("repairs", nlohmann::json::array())) {
+  const auto repairs = data.value("repairs", nlohmann::json::array());
+  const auto reasons = data.value("cannot_judge", nlohmann::json::object());
+  for (const auto& r : repairs) {
     item(fmt::format("{}: {} (sure by {:.0f} %)", r.value("file", ""), r.value("text", ""),
                      100.0 * r.value("confidence", 0.0)));
   }
-  for (const auto& [part, reason] : data.value("cannot_judge", nlohmann::json::object()).items()) {
+  for (const auto& [part, reason] : reasons.items()) {
     if (reason.is_string())
       item(fmt::format("Numbers of the {} part are no result: it {}.", part, reason.get<std::string>()));
   }
