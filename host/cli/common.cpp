@@ -171,6 +171,20 @@ void set_data_fields(Fields fields, const std::vector<std::string>& settings) {
   }
 }
 
+// Numbers of a run are of the audio that it was trained on: where that has changed since, they are of something else.
+void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
+                          const std::vector<std::string>& settings) {
+  if (!settings.empty()) return;  // other recordings were asked for
+  const std::string text = RunFolder::read(run / "config.toml"), head = text.substr(0, text.find('\n'));
+  const std::size_t at = head.find("   data ");
+  if (at == std::string::npos) return;
+  const std::string then = head.substr(at + 8), now = content_hash(data);
+  if (then == now) return;
+  std::fprintf(stderr,
+               "cafx: warning: the recordings have changed since %s was trained on them (data %.12s, now %.12s)\n",
+               printable(run.string()).c_str(), then.c_str(), now.c_str());
+}
+
 }  // namespace
 
 RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
@@ -178,6 +192,7 @@ RunData load_run_data(const std::filesystem::path& run, const std::vector<std::s
   r.config = read_run_config(run);
   set_data_fields(describe(r.config), settings);
   r.data = load_dataset(r.config.data, r.config.model->sample_rate);
+  warn_of_changed_data(run, r.data, settings);
   r.split = split_dataset(r.data, r.config.data);
   return r;
 }
@@ -188,6 +203,7 @@ Recordings load_recordings(const std::filesystem::path& run, const std::vector<s
   set_data_fields(prefixed("data", describe(config)), settings);
   Recordings r;
   r.data = load_dataset(config, sample_rate);
+  warn_of_changed_data(run, r.data, settings);
   r.split = split_dataset(r.data, config);
   return r;
 }
