@@ -5,6 +5,7 @@
 #include <set>
 
 #include "host/sweep/slurm_commands.h"
+#include "host/sweep/slurm_program.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
@@ -14,20 +15,6 @@ namespace cafx {
 namespace {
 
 namespace fs = std::filesystem;
-
-// For a shell, whatever the text holds.
-std::string quoted(const std::string& text) {
-  std::string q = "'";
-  for (const char c : text) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return q + "'";
-}
-
-std::string read_all(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in || bytes.empty()) throw Error("{}: cannot be read", path.string());
-  return bytes;
-}
 
 std::string hash_of(const std::string& text) {
   Hasher hasher;
@@ -44,8 +31,8 @@ std::string head(const Spec& spec, const fs::path& folder, const std::string& na
   std::string text = "#!/bin/bash\n";
   const auto option = [&](const std::string& words) { text += "#SBATCH " + words + "\n"; };
   option("--job-name=" + spec.name + "." + name);
-  option("--comment=" + quoted((folder / (name + ".list")).string()));
-  option("--output=" + quoted((folder / "logs" / (name + (run ? "-%A_%a.txt" : "-%j.txt"))).string()));
+  option("--comment=" + shell_quoted((folder / (name + ".list")).string()));
+  option("--output=" + shell_quoted((folder / "logs" / (name + (run ? "-%A_%a.txt" : "-%j.txt"))).string()));
   option("--open-mode=append");
   option("--requeue");
   option("--kill-on-invalid-dep=yes");
@@ -147,6 +134,7 @@ void check_for_slurm(const Spec& spec) {
       throw Error("{}: slurm.options: \"{}\": expected options such as --exclude=node7", where, o);
   }
   for (const std::string& line : c.setup) plain("setup", line);
+  plain("container", c.container);
   const long seconds = slurm_seconds(c.time);
   if (seconds < 0) {
     throw Error("{}: slurm.time = \"{}\": expected minutes, H:M:S or D-H:M:S, as sbatch takes them", where, c.time);
@@ -223,10 +211,9 @@ std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& sto
   }
   const auto arrays = slurm_arrays(rows, queue, code == 0 ? max_array_size() : kSlurmArraySize);
 
-  const std::string binary_bytes = read_all("/proc/self/exe");
-  const fs::path binary = fs::absolute(store.root()).lexically_normal() / ".pinned" / hash_of(binary_bytes) / "cafx";
+  const PinnedProgram program(store.root());
   // The folder's name covers all that is in it: what runs, on what, and how.
-  std::string content = binary.string() + "\n" + spec.text + "\n" + s.device + "\n" + s.isa + "\n";
+  std::string content = program.path.string() + "\n" + spec.text + "\n" + s.device + "\n" + s.isa + "\n";
   std::vector<std::string> lists;
   for (const SlurmArray& a : arrays) {
     std::string list;
@@ -242,14 +229,14 @@ std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& sto
     text += fmt::format("#SBATCH --array=0-{}{}\n", a.tasks.size() - 1,
                         spec.slurm.parallel > 0 ? fmt::format("%{}", spec.slurm.parallel) : "");
     text += setup(spec);
-    text += "exec " + quoted(binary.string()) + " sweep slurm-task " + quoted((folder / (a.name + ".list")).string());
-    if (!s.device.empty()) text += " --device " + quoted(s.device);
-    if (!s.isa.empty()) text += " --isa " + quoted(s.isa);
-    scripts.push_back({a.name, text + "\n", lists[k]});
+    std::string words = "sweep slurm-task " + shell_quoted((folder / (a.name + ".list")).string());
+    if (!s.device.empty()) words += " --device " + shell_quoted(s.device);
+    if (!s.isa.empty()) words += " --isa " + shell_quoted(s.isa);
+    scripts.push_back({a.name, text + slurm_start(spec.slurm, program.path, words), lists[k]});
   }
   scripts.push_back({"report",
-                     head(spec, folder, "report", false) + setup(spec) + "exec " + quoted(binary.string()) +
-                         " sweep report " + quoted(s.sweep.string()) + "\n",
+                     head(spec, folder, "report", false) + setup(spec) +
+                         slurm_start(spec.slurm, program.path, "sweep report " + shell_quoted(s.sweep.string())),
                      ""});
 
   if (s.dry) {
@@ -273,12 +260,7 @@ std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& sto
     return text;
   }
 
-  if (!fs::exists(binary)) {
-    fs::create_directories(binary.parent_path());
-    write_file_atomically(binary, binary_bytes.data(), binary_bytes.size());
-    fs::permissions(binary, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
-                                fs::perms::others_read | fs::perms::others_exec);
-  }
+  if (spec.slurm.container.empty()) program.copy();
   fs::create_directories(folder / "logs");
   write_file_atomically(folder / "sweep.toml", spec.text.data(), spec.text.size());
   for (const Script& script : scripts) {
