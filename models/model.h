@@ -1,4 +1,8 @@
-// models/model.h -- what every model of an audio effect states about itself, whatever is inside.
+// models/model.h -- what trainer, player, exporter and commands know of a model, whatever is inside.
+//
+//   A model is a folder here with a line in models/registry.h. It holds its parameters (models/params.h), learns from places in
+//   concatenated audio, and plays: a frame at a time (forward, sequence) or as a stream, by geometry().frame. What it does not
+//   have keeps the default below.
 #pragma once
 
 #include <cstdint>
@@ -7,36 +11,50 @@
 #include <vector>
 
 #include "kernels/device/context.h"
+#include "kernels/frames/frames.h"
+#include "models/config.h"
+#include "models/loss.h"
+#include "models/params.h"
+#include "models/player.h"
 
 namespace cafx {
 
-// Sampler, loss and renderer read this and know no model. All in samples at the model's rate.
-struct Geometry {
-  int frame;           // samples in and out of one forward pass
-  int hop;             // between frames, in training and, unless another is asked for, in rendering
-  int context_before;  // samples before the frame that the model also reads (0: none)
-  int context_after;
-  int latency;      // least delay of a streaming renderer: a frame must have arrived
-  int sample_rate;  // in Hz
-};
+inline constexpr const char* kSupervised = "supervised";
+inline constexpr const char* kPretrain = "pretrain";
 
-enum class Init { kZero, kLecunUniform, kGlorotUniform, kFanInUniform, kNormal, kIdentityCurve };
-
-// One tensor of a model. The shape is PyTorch's: out before in, cross-correlation.
-struct ParamSpec {
-  std::string name;
-  std::vector<std::int64_t> shape;
-  long offset = 0;  // in the flat block of parameters, in floats, a multiple of 16
-  long size = 0;    // product of shape
-  Init init = Init::kZero;
-  double init_scale = 1.0;
-  bool decay = false;  // weight decay applies
+// B places in concatenated audio, where the context computes; what lies outside of a place's note is silence.
+//   Frames   samples [start, start + T) of each ref; T is the model's frame, t0 = 0.
+//   Streams  a ref's start is that of a segment; the batch is samples [start + t0, start + t0 + T), which follow the former
+//            block's. The warm-up lies before the start.
+struct Batch {
+  const float* input;
+  const float* target;
+  const FrameRef* refs;  // (B)
+  int B, T;
+  int t0 = 0;
+  int warm_up = 0;               // of a stream: samples heard before the start; the geometry's where that is more
+  const float* knobs = nullptr;  // (B, geometry().knobs)
 };
 
 // One line of `cafx info`.
 struct LayerRow {
-  std::string name, output, detail;
-  long parameters, multiply_adds;  // of one frame, forward
+  enum class Kind { kInput, kConvolution, kLocalConvolution, kDense, kRecurrent, kCurve, kElementwise, kDeconvolution };
+  Kind kind;
+  std::string name = {}, output = {}, detail = {};
+  long parameters = 0;
+  long multiply_adds = 0;  // of one frame, of a stream's sample, forward
+  double backward = 0.0;   // the same of its gradient; what needs none is left out
+};
+
+// Something that a model tells about itself beside its loss: metrics, TensorBoard, result.json and pages print what there is.
+struct Fact {
+  enum class Kind { kNumber, kDistribution, kCurves };
+  std::string name;  // "saaf/penalty": a group and a name
+  std::string help;  // one line, with the unit
+  Kind kind = Kind::kNumber;
+  double number = 0.0;
+  std::vector<float> values = {};  // a distribution's; of curves y, one curve after the other, each on all of x
+  std::vector<float> x = {};
 };
 
 // Frames of one signal, one after another, `hop` apart: what neighbours have in common is computed once. One thread; what
@@ -45,7 +63,7 @@ class FrameSequence {
  public:
   virtual ~FrameSequence() = default;
   // y (frame) of the frame x (frame), which begins at sample `at` of the signal. It costs least where `at` is the former
-  // call's plus hop; any other value begins anew. The bits are those of FrameModel::forward, whatever came before.
+  // call's plus hop; any other value begins anew. The bits are those of Model::forward, whatever came before.
   virtual void next(float* y, const float* x, std::int64_t at) noexcept = 0;
   // Another one with a state of its own on the same copy of the weights, for another thread.
   virtual std::unique_ptr<FrameSequence> twin() const = 0;
@@ -53,15 +71,70 @@ class FrameSequence {
   virtual double multiply_adds() const = 0;
 };
 
-// A trained model that turns frames into frames.
-class FrameModel {
+class GraphBuilder;
+
+class Model {
  public:
-  virtual ~FrameModel() = default;
-  virtual Geometry geometry() const = 0;
-  // y (B,frame) from x (B,frame), both contiguous. Uses the context's threads; safe for one caller at a time.
-  virtual void forward(const Context&, float* y, const float* x, int B) = 0;
-  // On the CPU, with a copy of the weights as they are now; null where there is only `forward`.
+  virtual ~Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+
+  virtual const ModelConfig& config() const = 0;
+  const std::string& form() const { return form_; }  // kSupervised, or another that the type lists
+  Geometry geometry() const { return config().geometry(); }
+  Params& params() { return params_; }
+  const Params& params() const { return params_; }
+  // Short for those of params().
+  float* data() { return params_.data(); }
+  const float* data() const { return params_.data(); }
+  long n_floats() const { return params_.n_floats(); }
+  long n_parameters() const { return params_.n_parameters(); }
+  void initialize(std::uint64_t seed) { params_.initialize(seed); }
+  float* weights(const Context& context) { return params_.on(context); }
+  void upload(const Context& context) { params_.upload(context); }
+  void download(const Context& context) { params_.download(context); }
+
+  // Training. Pointers are where the context computes.
+  // Bytes of activations and workspace for B places of T samples, and those that libraries ask for beside.
+  virtual std::size_t training_bytes(const Context&, int B, int T, const Loss&) const = 0;
+  virtual std::size_t library_bytes(const Context&, int /* B */, int /* T */) const { return 0; }
+  // For batches of up to B places of T samples. Afterwards nothing is allocated and nothing waits, so that a CUDA graph can
+  // hold what follows.
+  virtual void reserve(const Context&, int B, int T, const Loss&) = 0;
+  // Of a stream, new segments: hears their warm-up, and asks the loss for what it holds their blocks against. T is the whole
+  // segment's length.
+  virtual void begin(const Context&, const Batch&, const Loss&) {}
+  // Writes the gradient of the mean loss over the batch, plus the model's own penalty, to g (params().n_floats()); equal bits for
+  // every number of threads. g null: the losses alone, and on a stream the state goes on.
+  virtual void gradient(const Context&, float* g, const Batch&, const Loss&) = 0;
+  // (B) of the batch that gradient() saw last, where the context computes: T times each place's loss.
+  virtual const double* losses() const = 0;
+  // The mean over the batch; waits for the device.
+  double mean_loss(const Context&, const Batch&) const;
+  // Puts the weights back into what the model allows. To be called after each step.
+  virtual void project(const Context&) {}
+
+  // Playing, on frames: y (B,frame) from x (B,frame), both contiguous, where the context computes. One caller at a time.
+  virtual void forward(const Context&, float* y, const float* x, int B);
+  // With a copy of the weights as they are now, on the CPU; null where the model, its form or the context has none.
   virtual std::unique_ptr<FrameSequence> sequence(const Context&, int /* hop */) const { return nullptr; }
+  virtual std::unique_ptr<Player> stream(const Context&) const { return nullptr; }
+
+  // Telling.
+  virtual std::vector<LayerRow> layers() const = 0;
+  // Of the weights on the host; with a batch also what it takes one to know.
+  virtual std::vector<Fact> facts(const Context&, const Batch* = nullptr) { return {}; }
+  // The forward pass of one frame as nodes of a graph; false: there is none.
+  virtual bool graph(GraphBuilder&) const { return false; }
+  // Turns the sign of the output by that of weights on the host; false where no weights do.
+  virtual bool negate_output() { return false; }
+
+ protected:
+  explicit Model(std::string form = kSupervised) : form_(std::move(form)) {}
+  Params params_;
+
+ private:
+  std::string form_;
 };
 
 }  // namespace cafx

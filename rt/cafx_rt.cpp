@@ -119,7 +119,7 @@ cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
   return guarded(error, error_size, [&] {
     if (!path) throw Error("path is NULL");
     auto model = load_model(path).model;
-    if (model->form() != CafxForm::kSupervised) {
+    if (model->form() != kSupervised) {
       throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
                   path);
     }

@@ -48,17 +48,10 @@ double frames_per_second(int n, double seconds, Body body) {
   return parts[5];
 }
 
-// Multiply-adds of one supervised step: forward, and backward without what needs no gradient. Conv1D-Local's backward
-// touches one sample in `pool`; Conv1D has no input gradient.
-double step_multiply_adds(const CafxConfig& c, const std::vector<LayerRow>& rows) {
+// Multiply-adds of one supervised step: forward, and backward without what needs no gradient.
+double step_multiply_adds(const std::vector<LayerRow>& rows) {
   double total = 0.0;
-  for (const LayerRow& r : rows) {
-    const auto n = static_cast<double>(r.multiply_adds);
-    double backward = 2.0 * n;
-    if (r.name == "Conv1D") backward = n;
-    if (r.name == "Conv1D-Local") backward = 2.0 * n / c.pool;
-    total += n + backward;
-  }
+  for (const LayerRow& r : rows) total += static_cast<double>(r.multiply_adds) + r.backward;
   return total;
 }
 
@@ -167,7 +160,9 @@ int bench(const Arguments& args) {
     const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, epoch);
     const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
     Speed speed;
-    speed.loss = model.loss(context, frames.batch(0, B));
+    const Batch batch = frames.batch(0, B, run.model.frame);
+    model.gradient(context, nullptr, batch, Loss());
+    speed.loss = model.mean_loss(context, batch);
     const long portion = on_cpu ? 1 : kSteps;
     long next = kSteps;
     speed.frames_per_second = frames_per_second(B * static_cast<int>(portion), share, [&] {
@@ -208,10 +203,9 @@ int bench(const Arguments& args) {
   }
   Speed train = measure_step(CafxForm::kSupervised);
   Speed pretrain = measure_step(CafxForm::kPretrain);
-  pretrain.gflops =
-      2e-9 * step_multiply_adds(run.model, cafx_layers(run.model, CafxForm::kPretrain)) * pretrain.frames_per_second;
+  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(run.model, CafxForm::kPretrain)) * pretrain.frames_per_second;
   const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
-  train.gflops = 2e-9 * step_multiply_adds(run.model, rows) * train.frames_per_second;
+  train.gflops = 2e-9 * step_multiply_adds(rows) * train.frames_per_second;
 
   CafxModel model(run.model);
   model.initialize(1);

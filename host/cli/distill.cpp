@@ -136,7 +136,7 @@ int distill_command(Arguments args) {
   refuse_gpu(args.device, "students");
   DistillConfig config = resolve(args);
   check(config, args.file.empty() ? "config" : args.file);
-  if (!config.teacher.model.empty() && load_model(config.teacher.model).model->form() != CafxForm::kSupervised) {
+  if (!config.teacher.model.empty() && load_model(config.teacher.model).model->form() != kSupervised) {
     throw Error(
         "{}: is a pretrained front end, which renders no effect; a teacher has gone through its supervised training",
         config.teacher.model);

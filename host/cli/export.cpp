@@ -25,7 +25,7 @@ std::string format_of(const ExportArguments& args) {
 int export_student(const ExportArguments& args) {
   StudentFile file = load_student(args.model);
   if (!args.licence.empty()) file.metadata["licence"] = args.licence;
-  const StudentConfig& c = file.student->config();
+  const StudentConfig c = student_config(file.student->config());
   const std::string format = format_of(args);
   if (format == "onnx") {
     throw Error("{}: is a student ({}), which --format onnx does not write; nam and safetensors do", args.model,
@@ -74,7 +74,7 @@ void add_export(CLI::App& app, Run& run) {
     run = [args] {
       if (is_student(args->model)) return export_student(*args);
       ModelFile file = load_model(args->model);
-      if (file.model->form() != CafxForm::kSupervised) {
+      if (file.model->form() != kSupervised) {
         throw Error(
             "{}: is a pretrained front end, which renders no effect; export a model after its supervised training",
             args->model);

@@ -112,7 +112,7 @@ void add_info(CLI::App& app, Run& run) {
       } else {
         ModelFile file = load_model(args->model);
         config = file.model->config();
-        form = file.model->form();
+        form = file.model->form() == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
         metadata = std::move(file.metadata);
       }
       const auto rows = cafx_layers(config, form);

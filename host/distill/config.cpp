@@ -1,9 +1,91 @@
 #include "host/distill/config.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "models/lstm/lstm.h"
+#include "models/registry.h"
+#include "models/wavenet/wavenet.h"
 
 namespace cafx {
+
+Fields describe(StudentConfig& c) {
+  return {
+      choice("kind", c.kind, {"lstm", "wavenet"}, "recurrent, or dilated convolutions"),
+      field("sample_rate", c.sample_rate, 0, 384000,
+            "rate the student works at, in Hz; 0: the teacher's, or that of the recordings"),
+      field("lstm.hidden", c.hidden, 1, 1024, "hidden units of a layer"),
+      field("lstm.layers", c.layers, 1, 16, "layers"),
+      field("wavenet.channels", c.channels, "channels of each array of layers"),
+      field("wavenet.layers", c.array_layers, "layers of each array"),
+      field("wavenet.dilations", c.dilations, "dilation of every layer, all arrays one after the other"),
+      field("wavenet.taps", c.taps, 1, 64, "taps of every dilated convolution"),
+      field("wavenet.gated", c.gated, "tanh times sigmoid instead of tanh"),
+      field("wavenet.head_scale", c.head_scale, 1e-6, 1e6, "factor on the output"),
+  };
+}
+
+StudentConfig student_config(const ModelConfig& model) {
+  StudentConfig c;
+  c.kind = model.type();
+  c.sample_rate = model.sample_rate;
+  if (const auto* m = dynamic_cast<const LstmConfig*>(&model)) {
+    c.hidden = m->hidden;
+    c.layers = m->layers;
+  }
+  if (const auto* m = dynamic_cast<const WavenetConfig*>(&model)) {
+    c.channels = m->channels;
+    c.array_layers = m->layers;
+    c.dilations = m->dilations;
+    c.taps = m->taps;
+    c.gated = m->gated;
+    c.head_scale = m->head_scale;
+  }
+  return c;
+}
+
+std::unique_ptr<ModelConfig> model_config(const StudentConfig& c) {
+  if (c.kind == "lstm") {
+    auto m = std::make_unique<LstmConfig>();
+    m->sample_rate = c.sample_rate;
+    m->hidden = c.hidden;
+    m->layers = c.layers;
+    return m;
+  }
+  auto m = std::make_unique<WavenetConfig>();
+  m->sample_rate = c.sample_rate;
+  m->channels = c.channels;
+  m->layers = c.array_layers;
+  m->dilations = c.dilations;
+  m->taps = c.taps;
+  m->gated = c.gated;
+  m->head_scale = c.head_scale;
+  return m;
+}
+
+std::vector<std::string> student_presets() {
+  std::vector<std::string> all = lstm_presets();
+  for (const std::string& name : wavenet_presets()) all.push_back(name);
+  return all;
+}
+
+StudentConfig student_preset(const std::string& name) {
+  const auto all = student_presets();
+  if (std::find(all.begin(), all.end(), name) == all.end()) {
+    throw Error("unknown student '{}'; did you mean '{}'? Known are {}", name, nearest(name, all),
+                fmt::join(all, ", "));
+  }
+  return student_config(*type_of_preset(name).preset(name));
+}
+
+void check(const StudentConfig& c, const std::string& where) {
+  StudentConfig with_rate = c;
+  if (c.sample_rate == 0) with_rate.sample_rate = 1;  // not chosen yet
+  model_config(with_rate)->check(where);
+}
 
 Fields describe(TeacherConfig& c) {
   return {
@@ -66,6 +148,9 @@ void check(const DistillConfig& c, const std::string& where) {
   check(c.student, where + ": [student]");
   if (c.train.esr == 0.0 && c.train.mae == 0.0) {
     throw Error("{}: train.esr and train.mae are both 0; there is nothing to learn from", where);
+  }
+  if (c.train.esr > 0.0 && c.train.mae > 0.0) {
+    throw Error("{}: train.esr = {}, train.mae = {}: give one of them", where, c.train.esr, c.train.mae);
   }
 }
 

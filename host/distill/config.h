@@ -6,9 +6,27 @@
 
 #include "datasets/dataset.h"
 #include "kernels/base/describe.h"
-#include "models/student/config.h"
+#include "models/model.h"
 
 namespace cafx {
+
+// A student as its config names it: [student] kind, sample_rate, and the sizes of each kind under its name.
+struct StudentConfig {
+  std::string kind = "lstm";  // or "wavenet"
+  int sample_rate = 0;        // 0: the teacher's, or that of the recordings
+  int hidden = 24, layers = 1;
+  std::vector<int> channels = {16, 8}, array_layers = {10, 10};
+  std::vector<int> dilations = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+  int taps = 3;
+  bool gated = false;
+  double head_scale = 0.02;
+};
+Fields describe(StudentConfig&);
+StudentConfig student_config(const ModelConfig&);
+std::unique_ptr<ModelConfig> model_config(const StudentConfig&);
+std::vector<std::string> student_presets();
+StudentConfig student_preset(const std::string& name);
+void check(const StudentConfig&, const std::string& where);
 
 struct TeacherConfig {
   std::string model;  // folder of a run, or a weights file; empty: the recordings teach

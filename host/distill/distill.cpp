@@ -15,6 +15,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "kernels/optimizer/optimizer.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -48,7 +49,7 @@ class Session {
     context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
     context_.pool = &pool_;
     if (training_.empty()) throw Error("no note is left for training; lower data.validation or data.test");
-    student_ = make_student(config.student);
+    student_ = make_model(*model_config(config.student));
     teach();
     count_segments();
   }
@@ -69,7 +70,8 @@ class Session {
   }
 
   void restore() {
-    checkpoint_ = read_checkpoint(folder_.file("checkpoint.safetensors"), student_->params(), student_->n_floats());
+    checkpoint_ =
+        read_checkpoint(folder_.file("checkpoint.safetensors"), student_->params().specs(), student_->n_floats());
     std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), student_->data());
     if (checkpoint_.isa != to_string(context_.isa)) {
       say(fmt::format("the checkpoint was made on {}, this process uses {}: the bits will differ", checkpoint_.isa,
@@ -146,17 +148,16 @@ class Session {
     const double wanted = config_.train.segment_seconds * config_.student.sample_rate;
     length_ = static_cast<int>(std::clamp<double>(wanted, 1.0, static_cast<double>(shortest)));
     block_ = config_.train.block > 0 ? std::min(config_.train.block, length_) : length_;
-    double energy = 0.0, magnitude = 0.0, n = 0.0;
+    double energy = 0.0, n = 0.0;
     for (const int i : training_) {
       n_segments_ += segments_of(i);
       const std::vector<float>& y = target(i);
       energy += energy_of(y.data(), static_cast<int>(y.size()));
-      for (const float v : y) magnitude += std::abs(static_cast<double>(v));
       n += static_cast<double>(y.size());
     }
     if (energy == 0.0) throw Error("all that the student should learn is silence; is the wet audio what it should be?");
-    mean_energy_ = energy / n * length_;
-    mean_magnitude_ = magnitude / n * length_;
+    const StudentTraining& t = config_.train;
+    loss_ = Loss({t.mae, t.esr, t.pre_emphasis, t.energy_floor}, energy / n);
   }
   long size_of(int note) const { return static_cast<long>(data_.pairs[static_cast<std::size_t>(note)].dry.size()); }
   long segments_of(int note) const { return std::max(1L, size_of(note) / length_); }
@@ -191,45 +192,43 @@ class Session {
     return shuffled;
   }
 
-  // The segments of one group: what they hear, what they should say, and what their errors are relative to.
+  // The segments of one group, each behind its warm-up; where the note begins later, silence stands before it.
   void gather(const Place* first, int B) {
-    const int context = segments_.context;
-    const auto row = static_cast<std::size_t>(context + length_);
-    x_.assign(row * static_cast<std::size_t>(B), 0.0f);
-    y_.resize(static_cast<std::size_t>(length_) * static_cast<std::size_t>(B));
-    esr_scale_.resize(static_cast<std::size_t>(B));
-    mae_scale_.resize(static_cast<std::size_t>(B));
+    const int warm_up = std::max(student_->geometry().warm_up, config_.train.burn_in);
+    input_.clear();
+    wanted_.clear();
+    refs_.clear();
     for (int b = 0; b < B; ++b) {
       const auto [note, start] = first[b];
       const std::vector<float>& dry = data_.pairs[static_cast<std::size_t>(note)].dry;
-      const long from = std::max(0L, start - context);
-      std::copy(dry.begin() + from, dry.begin() + start + length_,
-                x_.begin() + static_cast<long>(b) * static_cast<long>(row) + (from - (start - context)));
-      const float* y = target(note).data() + start;
-      std::copy_n(y, length_, y_.begin() + static_cast<long>(b) * length_);
-      double magnitude = 0.0;
-      for (int t = 0; t < length_; ++t) magnitude += std::abs(static_cast<double>(y[t]));
-      const StudentTraining& t = config_.train;
-      const auto k = static_cast<std::size_t>(b);
-      esr_scale_[k] = static_cast<float>(t.esr / (energy_of(y, length_) + (t.energy_floor + 1e-6) * mean_energy_));
-      mae_scale_[k] = static_cast<float>(t.mae / (magnitude + (t.energy_floor + 1e-6) * mean_magnitude_));
+      const long from = std::max(0L, start - warm_up);
+      const auto begin = static_cast<std::int64_t>(input_.size());
+      input_.insert(input_.end(), dry.begin() + from, dry.begin() + start + length_);
+      wanted_.insert(wanted_.end(), target(note).begin() + from, target(note).begin() + start + length_);
+      refs_.push_back({begin + start - from, begin, static_cast<std::int64_t>(input_.size())});
     }
-    segments_ = {x_.data(), y_.data(), nullptr, nullptr,
-                 B,         context,   length_, static_cast<float>(config_.train.pre_emphasis)};
+  }
+  Batch samples(int t0, int T) const {
+    const bool recurrent = config_.student.kind == "lstm";
+    return {input_.data(),
+            wanted_.data(),
+            refs_.data(),
+            static_cast<int>(refs_.size()),
+            T,
+            t0,
+            recurrent ? config_.train.burn_in : 0};
   }
 
   // One epoch, from the group where the counters stand. False: asked to stop.
   bool run_epoch() {
     Counters& c = counters();
     const std::vector<Place> places = this->places(c.epoch + 1);
-    segments_.context =
-        std::max(student_->receptive_context(), config_.student.kind == "lstm" ? config_.train.burn_in : 0);
     const int batch = config_.train.batch;
     while (c.step_in_epoch < groups_per_epoch()) {
       const auto first = static_cast<std::size_t>(c.step_in_epoch) * static_cast<std::size_t>(batch);
       const int B = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(batch), places.size() - first));
       gather(places.data() + first, B);
-      student_->begin(context_, segments_);
+      student_->begin(context_, samples(0, length_), loss_);
       for (int t0 = 0; t0 < length_; t0 += block_) step(t0, std::min(block_, length_ - t0), B);
       ++c.step_in_epoch;
       heard_ += static_cast<double>(B) * length_;
@@ -244,19 +243,13 @@ class Session {
 
   void step(int t0, int T, int B) {
     Counters& c = counters();
-    // The scales make a block's loss the mean over segments of what a whole segment as bad as it would have.
-    const float scale = static_cast<float>(static_cast<double>(length_) / T / B);
-    scaled_esr_ = esr_scale_;
-    scaled_mae_ = mae_scale_;
-    for (float& s : scaled_esr_) s *= scale;
-    for (float& s : scaled_mae_) s *= scale;
-    segments_.esr_scale = scaled_esr_.data();
-    segments_.mae_scale = scaled_mae_.data();
-    const double loss = student_->gradient(context_, gradient_.data(), segments_, t0, T);
+    const Batch block = samples(t0, T);
+    student_->gradient(context_, gradient_.data(), block, loss_);
+    const double loss = student_->mean_loss(context_, block);
     const double norm = std::sqrt(squared_norm(context_, gradient_.data(), student_->n_floats()));
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       fail_at_nan(folder_, fmt::format("epoch {}, step {}", counters().epoch + 1, counters().step + 1), loss,
-                  student_->params(), gradient_);
+                  student_->params().specs(), gradient_);
     }
     const StudentTraining& t = config_.train;
     AdamStep adam;
@@ -356,10 +349,10 @@ class Session {
   void save() {
     checkpoint_.model.assign(student_->data(), student_->data() + student_->n_floats());
     folder_.write("metrics.csv", checkpoint_.metrics);
-    const auto best = make_student(config_.student);
+    const auto best = make_model(*model_config(config_.student));
     std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), best->data());
     save_student(folder_.file("best.safetensors"), *best, lineage());
-    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, student_->params());
+    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, student_->params().specs());
     last_save_ = Clock::now();
   }
 
@@ -436,12 +429,13 @@ class Session {
   const Dataset& data_;
   std::vector<int> training_, validation_;
   std::vector<std::vector<float>> taught_;  // of each note; empty where the recording teaches
-  std::unique_ptr<Student> student_;
+  std::unique_ptr<Model> student_;
   int length_ = 0, block_ = 0;
   long n_segments_ = 0;
-  double mean_energy_ = 0.0, mean_magnitude_ = 0.0;  // of a segment
-  StudentSegments segments_{};
-  std::vector<float> x_, y_, esr_scale_, mae_scale_, scaled_esr_, scaled_mae_, gradient_, decay_mask_;
+  Loss loss_;
+  std::vector<float> input_, wanted_;  // of the segments of a group, a note's border around each
+  std::vector<FrameRef> refs_;
+  std::vector<float> gradient_, decay_mask_;
   Checkpoint checkpoint_;
   Quality quality_;
   double validation_now_ = std::numeric_limits<double>::quiet_NaN(), heard_ = 0.0;  // samples, in this process

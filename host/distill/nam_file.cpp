@@ -6,6 +6,7 @@
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "models/lstm/lstm.h"
 
 namespace cafx {
 
@@ -41,13 +42,12 @@ Json config_of(const StudentConfig& c) {
 
 }  // namespace
 
-std::vector<float> nam_weights(const Student& student) {
-  const StudentConfig& c = student.config();
+std::vector<float> nam_weights(const Model& student) {
+  const StudentConfig c = student_config(student.config());
   std::vector<float> all;
   const auto add = [&](const std::string& name) {
-    for (const ParamSpec& p : student.params()) {
-      if (p.name == name) all.insert(all.end(), student.data() + p.offset, student.data() + p.offset + p.size);
-    }
+    const ParamSpec* p = student.params().find(name);
+    all.insert(all.end(), student.data() + p->offset, student.data() + p->offset + p->size);
   };
   if (c.kind == "wavenet") {  // tensors stand in the format's order
     for (const ParamSpec& p : student.params()) add(p.name);
@@ -69,18 +69,19 @@ std::vector<float> nam_weights(const Student& student) {
 }
 
 std::string nam_text(const StudentFile& file, const std::string& name) {
-  const Student& student = *file.student;
+  const Model& student = *file.student;
   Json json;
   json["version"] = kNamVersion;
-  json["architecture"] = student.config().kind == "lstm" ? "LSTM" : "WaveNet";
-  json["config"] = config_of(student.config());
+  const StudentConfig config = student_config(student.config());
+  json["architecture"] = config.kind == "lstm" ? "LSTM" : "WaveNet";
+  json["config"] = config_of(config);
   json["weights"] = Json::array();
   for (const float w : nam_weights(student)) json["weights"].push_back(shortest(w));
-  json["sample_rate"] = student.config().sample_rate;
+  json["sample_rate"] = config.sample_rate;
   Json metadata, ours;
   metadata["name"] = name;
   ours["version"] = kVersion;
-  ours["kind"] = student.config().kind;
+  ours["kind"] = config.kind;
   const auto quality = file.metadata.find("quality");
   if (quality != file.metadata.end()) {
     const Json measured = Json::parse(quality->second, nullptr, false);

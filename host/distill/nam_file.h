@@ -21,7 +21,7 @@ namespace cafx {
 inline constexpr const char* kNamVersion = "0.5.4";
 inline constexpr int kNamRate = 48000;  // Hz: what hosts run at where they do not resample
 
-std::vector<float> nam_weights(const Student&);
+std::vector<float> nam_weights(const Model&);
 std::string nam_text(const StudentFile&, const std::string& name);
 void save_nam(const std::filesystem::path&, const StudentFile&, const std::string& name);
 

@@ -11,13 +11,13 @@ namespace cafx {
 
 namespace {
 
-void add(Loss& sum, const std::vector<float>& target, const std::vector<float>& output, double n) {
+void add(MeanError& sum, const std::vector<float>& target, const std::vector<float>& output, double n) {
   const ErrorMetrics e = error_metrics(target.data(), output.data(), target.size());
   sum.esr += e.esr / n;
   sum.mae += e.mae / n;
 }
 
-nlohmann::ordered_json json_of(const Loss& loss) { return {{"esr", loss.esr}, {"mae", loss.mae}}; }
+nlohmann::ordered_json json_of(const MeanError& loss) { return {{"esr", loss.esr}, {"mae", loss.mae}}; }
 
 std::string line(const char* what, double esr, double mae) {
   return fmt::format("  {:<28} ESR {:.5f}   MAE {:.5f}\n", what, esr, mae);
@@ -25,7 +25,7 @@ std::string line(const char* what, double esr, double mae) {
 
 }  // namespace
 
-std::vector<std::vector<float>> play_notes(const Context& context, const Student& student,
+std::vector<std::vector<float>> play_notes(const Context& context, const Model& student,
                                            const std::vector<MeasuredNote>& notes) {
   std::vector<std::vector<float>> outputs(notes.size());
   const auto at_rest = student.stream(context);
@@ -33,12 +33,12 @@ std::vector<std::vector<float>> play_notes(const Context& context, const Student
     const auto k = static_cast<std::size_t>(i);
     const auto stream = at_rest->twin();
     outputs[k].resize(notes[k].dry->size());
-    stream->process(outputs[k].data(), notes[k].dry->data(), static_cast<long>(outputs[k].size()));
+    stream->process(outputs[k].data(), notes[k].dry->data(), outputs[k].size());
   });
   return outputs;
 }
 
-Quality measure_quality(const Context& context, const Student& student, const std::vector<MeasuredNote>& notes,
+Quality measure_quality(const Context& context, const Model& student, const std::vector<MeasuredNote>& notes,
                         const std::string& part) {
   CAFX_CHECK(!notes.empty());
   Quality q;
@@ -49,7 +49,7 @@ Quality measure_quality(const Context& context, const Student& student, const st
   for (std::size_t i = 0; i < notes.size(); ++i) {
     add(q.student_target, *notes[i].wet, outputs[i], n);
     if (notes[i].taught->empty()) continue;
-    if (!q.teacher_target) q.teacher_target = q.student_teacher = Loss();
+    if (!q.teacher_target) q.teacher_target = q.student_teacher = MeanError();
     add(*q.teacher_target, *notes[i].wet, *notes[i].taught, n);
     add(*q.student_teacher, *notes[i].taught, outputs[i], n);
   }

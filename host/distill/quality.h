@@ -12,18 +12,18 @@
 #include <vector>
 
 #include "kernels/device/context.h"
-#include "models/student/student.h"
+#include "models/model.h"
 
 namespace cafx {
 
-struct Loss {
+struct MeanError {
   double esr = 0.0, mae = 0.0;
 };
 struct Quality {
   std::string part;  // "validation" or "train"
   int notes = 0;
-  Loss student_target;
-  std::optional<Loss> teacher_target, student_teacher;
+  MeanError student_target;
+  std::optional<MeanError> teacher_target, student_teacher;
 };
 
 // Signals of one note; `taught` is empty without a teacher.
@@ -33,8 +33,8 @@ struct MeasuredNote {
 };
 
 // One signal after silence. Notes in parallel; each from rest.
-std::vector<std::vector<float>> play_notes(const Context&, const Student&, const std::vector<MeasuredNote>&);
-Quality measure_quality(const Context&, const Student&, const std::vector<MeasuredNote>&, const std::string& part);
+std::vector<std::vector<float>> play_notes(const Context&, const Model&, const std::vector<MeasuredNote>&);
+Quality measure_quality(const Context&, const Model&, const std::vector<MeasuredNote>&, const std::string& part);
 std::string to_json(const Quality&);
 std::string to_text(const Quality&);
 // The text for a file's metadata; says so where nothing was measured.

@@ -7,6 +7,7 @@
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -21,8 +22,8 @@ std::filesystem::path weights_of(const std::filesystem::path& given) {
 
 }  // namespace
 
-void save_student(const std::filesystem::path& path, const Student& student, std::map<std::string, std::string> extra) {
-  StudentConfig config = student.config();
+void save_student(const std::filesystem::path& path, const Model& student, std::map<std::string, std::string> extra) {
+  StudentConfig config = student_config(student.config());
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
   extra["model"] = "student";
@@ -64,7 +65,7 @@ StudentFile load_student(const std::filesystem::path& given) {
   if (config.sample_rate < 1)
     throw Error("{}: its sample_rate is {}; a student's is 1 Hz or more", where, config.sample_rate);
   StudentFile result;
-  result.student = make_student(config);
+  result.student = make_model(*model_config(config));
   std::size_t n_known = 0;
   for (const ParamSpec& p : result.student->params()) {
     const float* data = file.floats(p.name, p.shape, where);

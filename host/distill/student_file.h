@@ -11,16 +11,16 @@
 #include <memory>
 #include <string>
 
-#include "models/student/student.h"
+#include "host/distill/config.h"
 
 namespace cafx {
 
 struct StudentFile {
-  std::unique_ptr<Student> student;
+  std::unique_ptr<Model> student;
   std::map<std::string, std::string> metadata;
 };
 
-void save_student(const std::filesystem::path&, const Student&, std::map<std::string, std::string> extra);
+void save_student(const std::filesystem::path&, const Model&, std::map<std::string, std::string> extra);
 // A weights file, or the folder of a run (its best.safetensors).
 StudentFile load_student(const std::filesystem::path&);
 // Whether that file, or the weights in that folder, are a student's; false where there are none to be read.

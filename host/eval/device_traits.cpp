@@ -89,9 +89,9 @@ DeviceTraits measure_device(SignalFunction device, void* what, int rate, const s
   return t;
 }
 
-DeviceTraits measure_device(FrameModel& model, const Context& context, int hop, const std::vector<double>& levels_db) {
+DeviceTraits measure_device(Model& model, const Context& context, int hop, const std::vector<double>& levels_db) {
   struct Of {
-    FrameModel& model;
+    Model& model;
     const Context& context;
     int hop;
   } of{model, context, hop};

@@ -32,7 +32,7 @@ struct DeviceTraits {
   std::vector<double> curve_in, curve_out;       // for the highest level
 };
 
-DeviceTraits measure_device(FrameModel&, const Context&, int hop, const std::vector<double>& levels_db);
+DeviceTraits measure_device(Model&, const Context&, int hop, const std::vector<double>& levels_db);
 // The same of any function from signal to signal at a rate.
 using SignalFunction = std::vector<float> (*)(const std::vector<float>&, void*);
 DeviceTraits measure_device(SignalFunction, void* what, int sample_rate, const std::vector<double>& levels_db);

@@ -31,7 +31,7 @@ nlohmann::ordered_json json_of(const Metrics& metrics) {
 
 }  // namespace
 
-Evaluation evaluate(FrameModel& model, const Context& context, const Dataset& data, const std::vector<int>& which,
+Evaluation evaluate(Model& model, const Context& context, const Dataset& data, const std::vector<int>& which,
                     const std::string& part, int hop) {
   return evaluate([&](const std::vector<float>& x) { return render_signal(model, context, x.data(), x.size(), hop); },
                   model.geometry().sample_rate, context, data, which, part, hop);

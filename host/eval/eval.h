@@ -30,7 +30,7 @@ struct Evaluation {
 using Play = std::function<std::vector<float>(const std::vector<float>&)>;
 Evaluation evaluate(const Play& play, int sample_rate, const Context&, const Dataset&, const std::vector<int>& which,
                     const std::string& part, int hop);
-Evaluation evaluate(FrameModel&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
+Evaluation evaluate(Model&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
                     int hop);
 
 std::string to_text(const Evaluation&);

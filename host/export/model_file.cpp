@@ -65,12 +65,12 @@ std::map<std::string, std::string> model_metadata(const CafxModel& model, std::m
   extra["format"] = kFormat;
   extra["format_version"] = kFormatVersion;
   extra["model"] = "cafx";
-  extra["form"] = model.form() == CafxForm::kSupervised ? "supervised" : "pretrain";
+  extra["form"] = model.form();
   extra["config"] = to_json(describe(config)).dump();
   extra["sample_rate"] = std::to_string(g.sample_rate);
   extra["frame"] = std::to_string(g.frame);
   extra["hop"] = std::to_string(g.hop);
-  extra["latency"] = std::to_string(g.latency);
+  extra["latency"] = std::to_string(g.frame);
   extra["version"] = kVersion;
   return extra;
 }

@@ -289,7 +289,7 @@ std::vector<float> selftest_frame(const CafxConfig& c) {
 }  // namespace
 
 void save_onnx(const std::filesystem::path& path, CafxModel& model, const std::map<std::string, std::string>& extra) {
-  if (model.form() != CafxForm::kSupervised) {
+  if (model.form() != kSupervised) {
     throw Error("{}: a pretrained front end cannot be written as ONNX; export a model after its supervised training",
                 path.string());
   }

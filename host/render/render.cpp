@@ -94,7 +94,7 @@ struct Renderer::OnDevice {
 
 Renderer::~Renderer() = default;
 
-Renderer::Renderer(FrameModel& model, const Context& context, int hop)
+Renderer::Renderer(Model& model, const Context& context, int hop)
     : model_(model), context_(context), frame_(model.geometry().frame), hop_(hop) {
   if (hop < 1 || hop > frame_ / 2) {
     throw Error("hop = {} is not possible with frames of {} samples: overlap-add needs 1 to {}", hop, frame_,
@@ -223,7 +223,7 @@ namespace {
 // The push and finish of Renderer over a StreamRenderer, in blocks of one length; its delay is taken out.
 class BlockRenderer {
  public:
-  BlockRenderer(const FrameModel& model, const Context& context, int hop, int block)
+  BlockRenderer(const Model& model, const Context& context, int hop, int block)
       : stream_(model, {hop, block, context.isa, context.precision}),
         block_(static_cast<std::size_t>(block)),
         out_(block_) {
@@ -275,7 +275,7 @@ class BlockRenderer {
 
 }  // namespace
 
-std::vector<float> render_signal(FrameModel& model, const Context& context, const float* x, std::size_t n, int hop) {
+std::vector<float> render_signal(Model& model, const Context& context, const float* x, std::size_t n, int hop) {
   Renderer renderer(model, context, hop);
   std::vector<float> out;
   out.reserve(n);
@@ -371,7 +371,7 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
 
 }  // namespace
 
-RenderStats render_file(FrameModel& model, const Context& context, const std::filesystem::path& in,
+RenderStats render_file(Model& model, const Context& context, const std::filesystem::path& in,
                         const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
                         int stream_block) {
   const int rate = model.geometry().sample_rate;
@@ -389,7 +389,7 @@ RenderStats render_file(FrameModel& model, const Context& context, const std::fi
       [&](std::vector<float>& y) { whole.finish(y); }, progress);
 }
 
-RenderStats render_file(StudentStream& stream, int rate, const std::filesystem::path& in,
+RenderStats render_file(Player& stream, int rate, const std::filesystem::path& in,
                         const std::filesystem::path& out, const std::function<void(double)>& progress) {
   stream.reset();
   return play_file(
@@ -397,7 +397,7 @@ RenderStats render_file(StudentStream& stream, int rate, const std::filesystem::
       [&](const std::vector<float>& x, std::vector<float>& y) {
         const std::size_t at = y.size();
         y.resize(at + x.size());
-        stream.process(y.data() + at, x.data(), static_cast<long>(x.size()));
+        stream.process(y.data() + at, x.data(), x.size());
       },
       [](std::vector<float>&) {}, progress);
 }

@@ -4,7 +4,7 @@
 //   that a model that gives back its input renders as its input, at every length and every hop <= frame / 2.
 //   Time-aligned: output sample n belongs to input sample n.
 //   On a CPU each thread renders runs of consecutive frames, which share what neighbours have in common
-//   (FrameModel::sequence); windowed frames are added one after another.
+//   (Model::sequence); windowed frames are added one after another.
 // Bits     on a CPU the same for every number of threads and every division into pieces.
 // Errors   hop over half a frame or below 1: Error. Files: as datasets/audio_file.h.
 #pragma once
@@ -17,14 +17,13 @@
 
 #include "kernels/device/context.h"
 #include "models/model.h"
-#include "models/student/student.h"
 
 namespace cafx {
 
 // Takes samples in pieces of any length and gives back finished ones in order; bounded memory.
 class Renderer {
  public:
-  Renderer(FrameModel&, const Context&, int hop);
+  Renderer(Model&, const Context&, int hop);
   ~Renderer();
 
   // Appends to `out` what is final after these samples; after `finish` everything, as many as were put in.
@@ -37,7 +36,7 @@ class Renderer {
   void render_sequences(const float* input, std::int64_t first, int B);
   int batch() const;
 
-  FrameModel& model_;
+  Model& model_;
   const Context& context_;
   int frame_, hop_;
   std::vector<float> window_;
@@ -51,7 +50,7 @@ class Renderer {
   std::int64_t input_start_, out_start_ = 0, n_in_ = 0, next_frame_ = 0;
 };
 
-std::vector<float> render_signal(FrameModel&, const Context&, const float* x, std::size_t n, int hop);
+std::vector<float> render_signal(Model&, const Context&, const float* x, std::size_t n, int hop);
 
 struct RenderStats {
   double seconds_of_audio = 0.0, seconds = 0.0;
@@ -64,10 +63,10 @@ struct RenderStats {
 // Any rate, length and format; the output has the input's rate and length, one channel, and the format of its name's
 // ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1]. With stream_block the
 // model runs as a real-time effect does (host/render/stream.h), in blocks of that many samples of its own rate: to the same bits.
-RenderStats render_file(FrameModel&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
+RenderStats render_file(Model&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
                         int hop, const std::function<void(double)>& progress, int stream_block = 0);
-// The same of a student, from rest, at its rate.
-RenderStats render_file(StudentStream&, int rate, const std::filesystem::path& in, const std::filesystem::path& out,
+// The same of a stream, from rest, at its rate.
+RenderStats render_file(Player&, int rate, const std::filesystem::path& in, const std::filesystem::path& out,
                         const std::function<void(double)>& progress);
 
 }  // namespace cafx

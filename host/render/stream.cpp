@@ -94,7 +94,7 @@ struct StreamRenderer::State {
   int phase = 0;  // samples of the next hop that have come
 };
 
-StreamRenderer::StreamRenderer(const FrameModel& model, const StreamOptions& options) {
+StreamRenderer::StreamRenderer(const Model& model, const StreamOptions& options) {
   const Geometry g = model.geometry();
   const int hop = options.hop > 0 ? options.hop : options.hop == 0 ? std::min(g.hop, g.frame / 2) : 0;
   if (hop < 1 || hop > g.frame / 2) {
@@ -140,7 +140,9 @@ double StreamRenderer::multiply_adds() const noexcept { return state_->multiply_
 
 StreamRenderer StreamRenderer::twin() const {
   const State& s = *state_;
-  const Geometry g{s.frame, s.hop, 0, 0, s.frame, s.sample_rate};
+  Geometry g{s.sample_rate};
+  g.frame = s.frame;
+  g.hop = s.hop;
   return StreamRenderer(std::make_unique<State>(s.sequence->twin(), g, s.hop, s.multiple));
 }
 

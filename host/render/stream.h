@@ -35,7 +35,7 @@ struct StreamOptions {
 
 class StreamRenderer {
  public:
-  explicit StreamRenderer(const FrameModel&, const StreamOptions& = {});  // copies the weights; the model may go
+  explicit StreamRenderer(const Model&, const StreamOptions& = {});  // copies the weights; the model may go
   ~StreamRenderer();
   StreamRenderer(StreamRenderer&&) noexcept;
   StreamRenderer& operator=(StreamRenderer&&) noexcept;

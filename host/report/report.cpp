@@ -274,7 +274,7 @@ std::string report_html(const ReportInput& in) {
       "effect</p><h1>{0}</h1>"
       "<p class=\"quiet\">CAFx{2} with {3} filters and {4} parameters at {5} Hz, frames of {6} samples. Heard on {7} "
       "{8} of the part \u201c{9}\u201d, rendered at a hop of {10} samples. cafx {11}.</p>",
-      escape(in.title), page_style(), model.form() == CafxForm::kPretrain ? " (its pretrained form)" : "", c.filters,
+      escape(in.title), page_style(), model.form() == kPretrain ? " (its pretrained form)" : "", c.filters,
       model.n_parameters(), c.sample_rate, c.frame, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
       escape(e.part), e.hop, kVersion);
   if (e.notes.empty()) {
@@ -301,7 +301,7 @@ std::string report_html(const ReportInput& in) {
     for (const NoteResult& r : e.notes) html += note_section(r, c.sample_rate);
   }
   html += learning_curve(in.metrics_csv);
-  if (model.form() == CafxForm::kSupervised && c.saaf) html += curves(model);
+  if (model.form() == kSupervised && c.saaf) html += curves(model);
   html += filters(model);
 
   html +=
@@ -312,12 +312,12 @@ std::string report_html(const ReportInput& in) {
     html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", css,
                         escape(r.name), escape(r.output), r.parameters, r.multiply_adds, escape(r.detail));
   };
-  for (const LayerRow& r : cafx_layers(c, model.form())) {
+  for (const LayerRow& r : model.layers()) {
     layer(r, "");
     parameters += r.parameters;
     multiply_adds += r.multiply_adds;
   }
-  layer({"sum", "", "", parameters, multiply_adds}, " class=\"sum\"");
+  layer({LayerRow::Kind::kElementwise, "sum", "", "", parameters, multiply_adds, 0.0}, " class=\"sum\"");
   html += "</table></div><p class=\"quiet\">Multiply-adds of one frame, forward.</p><h2>Make it again</h2><pre>" +
           escape(in.command) + "</pre>";
   if (!in.config_toml.empty())

@@ -43,7 +43,8 @@ class CudaStepper : public Stepper {
         shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(frames.size()))),
         exchange_scratch_(context, exchange ? exchange_scratch(model.n_floats(), ranks_) : 1) {
     model_.upload(context_);
-    model_.reserve(context_, frames_at_once(settings_.batch, settings_.accumulate, ranks_));
+    model_.reserve(context_, frames_at_once(settings_.batch, settings_.accumulate, ranks_), model.geometry().frame,
+                   Loss());
   }
 
   void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
@@ -192,7 +193,9 @@ class CudaStepper : public Stepper {
   std::size_t n_steps() const {
     return (frames_.size() + static_cast<std::size_t>(settings_.batch) - 1) / static_cast<std::size_t>(settings_.batch);
   }
-  CafxBatch batch(int from, int to) { return {frames_.input(), frames_.target(), refs_.data() + from, to - from}; }
+  Batch batch(int from, int to) {
+    return {frames_.input(), frames_.target(), refs_.data() + from, to - from, model_.geometry().frame};
+  }
 
   // The frames of a batch of B that rank r takes: [first_of(r), first_of(r + 1)).
   int first_of(int B, int r) const { return static_cast<int>(static_cast<long>(r) * B / ranks_); }
@@ -213,13 +216,13 @@ class CudaStepper : public Stepper {
       return;
     }
     if (settings_.accumulate == 1) {
-      model_.enqueue_gradient(context_, gradient_.data(), batch(0, n));
+      model_.gradient(context_, gradient_.data(), batch(0, n), Loss());
       sum_losses(context_, loss_.data(), model_.losses(), n, false);
       return;
     }
     gradient_.fill_zero();
     over_parts(n, settings_.accumulate, [&](int part, int from, int to) {
-      model_.enqueue_gradient(context_, part_.data(), batch(from, to));
+      model_.gradient(context_, part_.data(), batch(from, to), Loss());
       sum_losses(context_, loss_.data(), model_.losses(), to - from, part > 0);
       add_scaled(context_, gradient_.data(), static_cast<float>(to - from) / static_cast<float>(n), part_.data(),
                  model_.n_floats());

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "datasets/dataset.h"
-#include "models/cafx/cafx.h"
+#include "kernels/frames/frames.h"
 
 namespace cafx {
 

@@ -13,8 +13,8 @@ MemoryPlan plan_memory(const Context& context, const CafxConfig& config, int bat
   MemoryPlan plan;
   if (gpus > 1) plan.exchange = exchange_scratch(model.n_floats(), gpus);
   plan.weights = 5 * sizeof(float) * static_cast<std::size_t>(model.n_floats());
-  plan.activations = model.training_memory(context, batch);
-  plan.workspace = model.convolution_workspace(context, batch);
+  plan.activations = model.training_bytes(context, batch, config.frame, Loss());
+  plan.workspace = model.library_bytes(context, batch, config.frame);
   plan.audio = sizeof(float) * n_samples + n_frames * (sizeof(FrameRef) + sizeof(std::uint32_t));
   plan.free = free_memory(context);
   return plan;

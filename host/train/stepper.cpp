@@ -67,8 +67,9 @@ class CpuStepper : public Stepper {
     const long first = step * settings_.batch, n = frames_of_step(step, order_.size(), settings_.batch);
     for (long i = first; i < first + n; ++i) refs_.push_back(frames_.refs()[order_[static_cast<std::size_t>(i)]]);
     const auto part = [&](float* gradient, int from, int to) {
-      return model_.loss_and_gradient(context_, gradient,
-                                      {frames_.input(), frames_.target(), refs_.data() + from, to - from});
+      const Batch batch{frames_.input(), frames_.target(), refs_.data() + from, to - from, model_.geometry().frame};
+      model_.gradient(context_, gradient, batch, Loss());
+      return model_.mean_loss(context_, batch);
     };
     if (settings_.accumulate == 1) return part(gradient_.data(), 0, static_cast<int>(n));
     double loss = 0.0;

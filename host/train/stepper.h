@@ -28,7 +28,7 @@ class DeviceFrames {
   DeviceFrames(const Context&, const std::vector<float>& input, const std::vector<float>& target,
                const std::vector<FrameRef>& refs);
   DeviceFrames on(const Context& other) const { return {other, *host_input_, *host_target_, *host_refs_}; }
-  CafxBatch batch(std::size_t first, int B) const { return {input_, target_, refs_ + first, B}; }
+  Batch batch(std::size_t first, int B, int T) const { return {input_, target_, refs_ + first, B, T}; }
   const float* input() const { return input_; }
   const float* target() const { return target_; }
   const FrameRef* refs() const { return refs_; }

@@ -20,7 +20,8 @@ class TeamStepper : public Stepper {
     team_.run([&](int r) {
       Rank& rank = at(r);
       if (r > 0) {
-        rank.model = std::make_unique<CafxModel>(model.config(), model.form());
+        rank.model = std::make_unique<CafxModel>(
+            model.config(), model.form() == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised);
         std::copy_n(model.data(), model.n_floats(), rank.model->data());
         rank.frames = std::make_unique<DeviceFrames>(frames.on(team_.context(r)));
       }

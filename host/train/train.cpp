@@ -78,7 +78,7 @@ class Session {
     const auto path = folder_.file("checkpoint.safetensors");
     checkpoint_ = read_checkpoint_head(path);
     make_model();
-    checkpoint_ = read_checkpoint(path, model_->params(), model_->n_floats());
+    checkpoint_ = read_checkpoint(path, model_->params().specs(), model_->n_floats());
     std::copy(checkpoint_.model.begin(), checkpoint_.model.end(), model_->data());
     if (checkpoint_.isa != processor()) {
       log_.say(fmt::format("the checkpoint was made on {}, this process uses {}: the bits will differ", checkpoint_.isa,
@@ -168,7 +168,7 @@ class Session {
         fail_at_nan(
             folder_,
             fmt::format("{}, epoch {}, step {}", stage_name(), counters().epoch + 1, counters().step_in_epoch + 1),
-            r.loss, model_->params(), stepper_->gradient_of(counters().step_in_epoch));
+            r.loss, model_->params().specs(), stepper_->gradient_of(counters().step_in_epoch));
       }
       const long frames =
           std::min<long>(config_.train.batch, n_frames_of_stage() - c.step_in_epoch * config_.train.batch);
@@ -218,7 +218,9 @@ class Session {
     const std::size_t most = frames_at_a_time();
     for (std::size_t i = 0; i < set.size(); i += most) {
       const auto n = std::min(most, set.size() - i);
-      total += model_->loss(context_, set.batch(i, static_cast<int>(n))) * static_cast<double>(n);
+      const Batch batch = set.batch(i, static_cast<int>(n), config_.model.frame);
+      model_->gradient(context_, nullptr, batch, Loss());
+      total += model_->mean_loss(context_, batch) * static_cast<double>(n);
     }
     const double mean = total / static_cast<double>(set.size());
     if (!std::isfinite(mean)) {
@@ -309,7 +311,8 @@ class Session {
       std::vector<FrameRef> frames;  // spread over all notes
       for (std::size_t k = i; k < i + count; ++k) frames.push_back(training_.refs[k * training_.refs.size() / n]);
       const DeviceFrames chosen(context_, training_.dry, training_.wet, frames);
-      peak = std::max(peak, model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count))));
+      peak = std::max(peak,
+                      model_->saaf_input_peak(context_, chosen.batch(0, static_cast<int>(count), config_.model.frame)));
     }
     return peak;
   }
@@ -373,7 +376,7 @@ class Session {
     if (log_.has_events()) checkpoint_.events = log_.sync_events();
     folder_.write("metrics.csv", checkpoint_.metrics);
     if (!pretraining()) write_best(folder_, config_, checkpoint_);
-    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params());
+    write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, model_->params().specs());
     last_save_ = Clock::now();
   }
 

@@ -38,40 +38,63 @@ struct Tensors {
   float *local_dense_w, *local_dense_b, *latent_w, *latent_b;
 };
 
-// Names every tensor of a form with its shape, initialisation and place: the one table that allocation, initialisation,
-// checkpoints, export and tests are made from. Dense-Local is last: its gradient needs no slots (see State).
+// How a tensor starts, and what applies to it.
+struct Kind {
+  Init init = Init::kZero;
+  double fan_in = 1, fan_out = 1, scale = 0.0;
+  bool decay = false, penalised = false, whole_batch = false;
+};
+
+// Names every tensor of a form with its shape, kind and place: the one table that allocation, initialisation, checkpoints,
+// export and tests are made from. Dense-Local is last: its gradient is summed over the whole batch.
 template <class Visit>
 void visit(const CafxConfig& c, CafxForm form, Visit f) {
   const std::int64_t C = c.filters, pooled = c.frame / c.pool, latent = c.latent;
   const Init conv = parse_init(c.conv_init), dense = parse_init(c.dense_init);
-  f("conv1d.weight", {C, 1, c.taps}, conv, 1.0, true, &Tensors::conv_w);
-  f("conv1d.bias", {C}, Init::kZero, 0.0, false, &Tensors::conv_b);
-  f("local_conv.weight", {C, 1, c.local_taps}, conv, 1.0, true, &Tensors::local_w);
-  f("local_conv.bias", {C}, Init::kZero, 0.0, false, &Tensors::local_b);
-  f("deconv.bias", {1}, Init::kZero, 0.0, false, &Tensors::deconv_b);
+  const auto weights = [](Init init, double fan_in, double fan_out) {
+    Kind k{init, fan_in, fan_out};
+    k.decay = true;
+    return k;
+  };
+  const Kind zero;
+  const double taps = c.taps, local_taps = c.local_taps;
+  f("conv1d.weight", {C, 1, c.taps}, weights(conv, taps, taps * c.filters), &Tensors::conv_w);
+  f("conv1d.bias", {C}, zero, &Tensors::conv_b);
+  f("local_conv.weight", {C, 1, c.local_taps}, weights(conv, local_taps, local_taps), &Tensors::local_w);
+  f("local_conv.bias", {C}, zero, &Tensors::local_b);
+  f("deconv.bias", {1}, zero, &Tensors::deconv_b);
   if (form == CafxForm::kPretrain) return;
+  const auto of_dense = [&](std::int64_t out, std::int64_t in) {
+    return weights(dense, static_cast<double>(in), static_cast<double>(out));
+  };
   if (c.latent_layer == "dense") {
-    f("latent_dense.weight", {latent, pooled}, dense, 1.0, true, &Tensors::latent_w);
-    f("latent_dense.bias", {latent}, Init::kZero, 0.0, false, &Tensors::latent_b);
+    f("latent_dense.weight", {latent, pooled}, of_dense(latent, pooled), &Tensors::latent_w);
+    f("latent_dense.bias", {latent}, zero, &Tensors::latent_b);
   }
-  f("dense.weight", {pooled, latent}, dense, 1.0, true, &Tensors::dense_w);
-  f("dense.bias", {pooled}, Init::kZero, 0.0, false, &Tensors::dense_b);
+  f("dense.weight", {pooled, latent}, of_dense(pooled, latent), &Tensors::dense_w);
+  f("dense.bias", {pooled}, zero, &Tensors::dense_b);
   std::int64_t in = C;
   for (std::size_t l = 0; l < c.dnn.size(); ++l) {
     const std::string name = "dnn." + std::to_string(l);
-    f(name + ".weight", {c.dnn[l], in}, dense, 1.0, true, [l](Tensors& t) -> float*& { return t.dnn_w[l]; });
-    f(name + ".bias", {c.dnn[l]}, Init::kZero, 0.0, false, [l](Tensors& t) -> float*& { return t.dnn_b[l]; });
+    f(name + ".weight", {c.dnn[l], in}, of_dense(c.dnn[l], in), [l](Tensors& t) -> float*& { return t.dnn_w[l]; });
+    f(name + ".bias", {c.dnn[l]}, zero, [l](Tensors& t) -> float*& { return t.dnn_b[l]; });
     in = c.dnn[l];
   }
   if (c.saaf) {
     const SaafDims s = Dims::saaf_of(c, 1);
-    const bool identity = c.saaf_init == "identity";
-    f("saaf.v", {n_v(s), C}, identity ? Init::kIdentityCurve : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_v);
-    f("saaf.w", {n_curved(s), C}, identity ? Init::kZero : Init::kNormal, c.saaf_init_std, false, &Tensors::saaf_w);
+    Kind curve{c.saaf_init == "identity" ? Init::kZero : Init::kNormal};
+    curve.scale = c.saaf_init_std;
+    curve.penalised = true;
+    Kind straight = curve;
+    if (c.saaf_init == "identity") straight.init = Init::kIdentityCurve;
+    f("saaf.v", {n_v(s), C}, straight, &Tensors::saaf_v);
+    f("saaf.w", {n_curved(s), C}, curve, &Tensors::saaf_w);
   }
   if (c.latent_layer == "dense") return;
-  f("local_dense.weight", {C, latent, pooled}, dense, 1.0, true, &Tensors::local_dense_w);
-  f("local_dense.bias", {C, latent}, Init::kZero, 0.0, false, &Tensors::local_dense_b);
+  Kind local = of_dense(latent, pooled), local_bias;
+  local.whole_batch = local_bias.whole_batch = true;
+  f("local_dense.weight", {C, latent, pooled}, local, &Tensors::local_dense_w);
+  f("local_dense.bias", {C, latent}, local_bias, &Tensors::local_dense_b);
 }
 
 float*& member(Tensors& t, float* Tensors::*m) { return t.*m; }
@@ -80,45 +103,28 @@ float*& member(Tensors& t, Get get) {
   return get(t);
 }
 
-constexpr long aligned(long n) { return (n + 15) / 16 * 16; }
-
 }  // namespace
-
-std::vector<ParamSpec> cafx_params(const CafxConfig& config, CafxForm form) {
-  std::vector<ParamSpec> table;
-  long offset = 0;
-  visit(config, form,
-        [&](const std::string& name, std::vector<std::int64_t> shape, Init init, double scale, bool decay, auto) {
-          ParamSpec p{name, std::move(shape), offset, 1, init, scale, decay};
-          for (const auto n : p.shape) p.size *= static_cast<long>(n);
-          offset += aligned(p.size);
-          table.push_back(std::move(p));
-        });
-  return table;
-}
 
 // What one context needs to run: activations of the whole batch, a workspace for each worker, gradients of each slot.
 struct CafxModel::State {
   CafxConfig config;
   CafxForm form;
-  std::vector<ParamSpec> params;
-  long n_floats = 0, n_parameters = 0;
-  long n_slot = 0;  // floats of a gradient slot: all tensors but Dense-Local's, whose gradient is summed over the batch
-                    // channel by channel and so needs no slots
-  std::vector<float> block;      // the parameters, on the host
-  DeviceArray<float> on_device;  // and where a GPU trains them
+  Params* params;
+
+  State(const CafxConfig& c, CafxForm f, Params* p) : config(c), form(f), params(p) {}
 
   struct Worker {  // of the frames of one call
     Stored *u, *du;
     float *y, *dy_padded;
-    void *saved, *scratch;
+    void *saved, *scratch, *loss_scratch;
   };
   Arena arena;
   int B = 0, n_workers = 0;  // what the arena was laid out for
   Device device = Device::kCpu;
   bool training = false;
+  Loss loss;
   float *x_padded = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
-  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr;
   Stored *x1 = nullptr, *dx1 = nullptr;
   std::size_t stored_size = 0;  // bytes of a number of theirs
   std::int32_t* positions = nullptr;
@@ -130,16 +136,12 @@ struct CafxModel::State {
   Tensors tensors(float* base) const {
     Tensors t{};
     std::size_t i = 0;
-    visit(config, form, [&](const std::string&, std::vector<std::int64_t>, Init, double, bool, auto m) {
-      member(t, m) = base + params[i++].offset;
+    visit(config, form, [&](const std::string&, std::vector<std::int64_t>, const Kind&, auto m) {
+      member(t, m) = base + (*params)[i++].offset;
     });
     return t;
   }
-  float* weights(const Context& context) {
-    if (context.device == Device::kCpu) return block.data();
-    if (on_device.size() != block.size()) on_device = DeviceArray<float>(context, block);
-    return on_device.data();
-  }
+  float* weights(const Context& context) { return params->on(context); }
 
   bool supervised() const { return form == CafxForm::kSupervised; }
   bool local_latent() const { return supervised() && config.latent_layer == "local"; }
@@ -167,6 +169,7 @@ struct CafxModel::State {
     }
     if (training) {
       target = a.take<float>(frames * T);
+      reference = a.take<float>(loss.relative() ? frames * Loss::kReferences : 0);
       dz = a.take<float>(frames * pooled * C);
       dx1 = take_stored(frames * T * C);
       if (supervised()) {
@@ -174,7 +177,7 @@ struct CafxModel::State {
         dzhat = a.take<float>(frames * pooled * C);
       }
       slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
-      for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(n_slot));
+      for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
     }
     workers.assign(static_cast<std::size_t>(n_workers), {});
     for (Worker& w : workers) {
@@ -190,18 +193,22 @@ struct CafxModel::State {
       if (training) {
         w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
+        w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
         if (supervised()) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
       }
     }
   }
 
-  void reserve(const Context& context, int frames, bool train) {
+  // For forward alone where no loss is given.
+  void reserve(const Context& context, int frames, const Loss* wanted) {
     const bool same_device = context.device == device && stored_bytes(context) == stored_size;
-    if (frames <= B && context.n_workers() == n_workers && (training || !train) && same_device) return;
+    const bool same_loss = !wanted || (training && wanted->config() == loss.config());
+    if (wanted) loss = *wanted;
+    if (frames <= B && context.n_workers() == n_workers && same_loss && same_device) return;
     device = context.device;
     B = std::max(B, frames);
     n_workers = context.n_workers();
-    training = training || train;
+    training = training || wanted;
     arena.build(context, [&](Arena& a) { lay_out(context, a); });
   }
 
@@ -312,7 +319,7 @@ struct CafxModel::State {
   }
 
   // Input and target of the batch into x_padded and target, then encode.
-  void encode(const Context& context, const CafxBatch& batch) {
+  void encode(const Context& context, const Batch& batch) {
     const CafxConfig& c = config;
     encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
       gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
@@ -320,113 +327,49 @@ struct CafxModel::State {
     });
   }
 
-  void error(const Context& inner, int b, const Frame& f, float gradient_scale, const Dims& call) {
-    const Worker& w = worker(inner);
-    mae_forward_backward(inner, losses + b, w.dy_padded, w.y, f.target, gradient_scale,
-                         {call.front.B, config.frame, config.taps, deconv1d_pad(call.deconv), config.frame});
+  Loss::Shape loss_shape(const Dims& call) const {
+    return {call.front.B, config.frame, config.frame, config.taps, deconv1d_pad(call.deconv)};
   }
 
-  double mean_loss(const Context& context, int frames) const {
-    std::vector<double> sums(static_cast<std::size_t>(frames));
-    copy(context, sums.data(), losses, sizeof(double) * sums.size());
-    double total = 0.0;
-    for (const double s : sums) total += s;
-    return total / (static_cast<double>(frames) * config.frame);
+  void error(const Context& inner, int b, const Frame& f, float scale, const Dims& call) {
+    const Worker& w = worker(inner);
+    float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
+    if (loss.relative()) loss.reference(inner, r, f.target, loss_shape(call));
+    loss(inner, losses + b, w.dy_padded, w.y, f.target, r, scale, loss_shape(call), w.loss_scratch);
   }
 };
 
-CafxModel::CafxModel(const CafxConfig& config, CafxForm form) : state_(std::make_unique<State>()) {
-  check(config, "model");
-  State& s = *state_;
-  s.config = config;
-  s.form = form;
-  s.params = cafx_params(config, form);
-  s.n_floats = aligned(s.params.back().offset + s.params.back().size);
-  s.n_slot = s.n_floats;
-  for (const ParamSpec& p : s.params) {
-    s.n_parameters += p.size;
-    if (p.name == "local_dense.weight") s.n_slot = p.offset;
-  }
-  s.block.assign(static_cast<std::size_t>(s.n_floats), 0.0f);
+CafxModel::CafxModel(const CafxConfig& config, CafxForm form)
+    : Model(form == CafxForm::kSupervised ? kSupervised : kPretrain) {
+  config.check("model");
+  state_ = std::make_unique<State>(config, form, &params_);
+  visit(config, form, [&](const std::string& name, std::vector<std::int64_t> shape, const Kind& k, auto) {
+    ParamSpec p{name, std::move(shape)};
+    p.init = k.init;
+    p.init_scale = k.scale;
+    p.fan_in = k.fan_in;
+    p.fan_out = k.fan_out;
+    p.decay = k.decay;
+    p.penalised = k.penalised;
+    p.whole_batch = k.whole_batch;
+    params_.add(std::move(p));
+  });
 }
 
 CafxModel::~CafxModel() = default;
 
 const CafxConfig& CafxModel::config() const { return state_->config; }
-CafxForm CafxModel::form() const { return state_->form; }
-const std::vector<ParamSpec>& CafxModel::params() const { return state_->params; }
-long CafxModel::n_floats() const { return state_->n_floats; }
-long CafxModel::n_parameters() const { return state_->n_parameters; }
-float* CafxModel::data() { return state_->block.data(); }
-const float* CafxModel::data() const { return state_->block.data(); }
-
-void CafxModel::initialize(std::uint64_t seed) {
-  State& s = *state_;
-  std::fill(s.block.begin(), s.block.end(), 0.0f);
-  for (std::size_t i = 0; i < s.params.size(); ++i) {
-    const ParamSpec& p = s.params[i];
-    // A stream from the name: a tensor starts the same in every form and config that has it with that shape.
-    std::uint64_t stream = 1469598103934665603ull;
-    for (const char c : p.name) stream = (stream ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    const Rng rng{seed, stream};
-    float* out = s.block.data() + p.offset;
-    double fan_in = 1.0, fan_out = static_cast<double>(p.shape[0]);
-    for (std::size_t j = 1; j < p.shape.size(); ++j) fan_in *= static_cast<double>(p.shape[j]);
-    if (p.name == "local_dense.weight") {  // (C, out, in): one layer for each channel
-      fan_in = static_cast<double>(p.shape[2]);
-      fan_out = static_cast<double>(p.shape[1]);
-    } else if (p.name == "local_conv.weight" || p.name == "conv1d.weight") {
-      fan_in = static_cast<double>(p.shape[2]);
-      fan_out = fan_in * (p.name == "conv1d.weight" ? fan_out : 1.0);
-    }
-    double limit = 0.0;
-    if (p.init == Init::kLecunUniform) limit = std::sqrt(3.0 / fan_in);
-    if (p.init == Init::kGlorotUniform) limit = std::sqrt(6.0 / (fan_in + fan_out));
-    if (p.init == Init::kFanInUniform) limit = 1.0 / std::sqrt(fan_in);
-    for (long j = 0; j < p.size; ++j) {
-      const auto index = static_cast<std::uint64_t>(j);
-      if (limit > 0.0) out[j] = static_cast<float>(limit * (2.0 * rng.uniform(index) - 1.0));
-      if (p.init == Init::kNormal) out[j] = static_cast<float>(p.init_scale * rng.normal(index));
-    }
-    if (p.init == Init::kIdentityCurve) {  // v1 = 1: the last row
-      std::fill(out + (p.shape[0] - 1) * p.shape[1], out + p.size, 1.0f);
-    }
-  }
-}
-
 std::unique_ptr<FrameSequence> CafxModel::sequence(const Context& context, int hop) const {
-  if (context.device != Device::kCpu || form() != CafxForm::kSupervised) return nullptr;
+  if (context.device != Device::kCpu || !state_->supervised()) return nullptr;
   return make_cafx_sequence(*this, context, hop);
 }
 
-Geometry CafxModel::geometry() const {
-  const CafxConfig& c = state_->config;
-  return {c.frame, c.hop, 0, 0, c.frame, c.sample_rate};
-}
-
-float* CafxModel::weights(const Context& context) { return state_->weights(context); }
-
-void CafxModel::upload(const Context& context) {
-  State& s = *state_;
-  if (context.device == Device::kCpu) return;
-  copy(context, s.weights(context), s.block.data(), sizeof(float) * s.block.size());
-}
-
-void CafxModel::download(const Context& context) {
-  State& s = *state_;
-  if (context.device == Device::kCpu) return;
-  copy(context, s.block.data(), s.weights(context), sizeof(float) * s.block.size());
-}
-
-std::size_t CafxModel::training_memory(const Context& context, int B) const {
-  State plan;
-  plan.config = state_->config;
-  plan.form = state_->form;
-  plan.params = state_->params;
-  plan.n_slot = state_->n_slot;
+std::size_t CafxModel::training_bytes(const Context& context, int B, int, const Loss& loss) const {
+  State plan(state_->config, state_->form, state_->params);
   plan.B = B;
   plan.n_workers = context.n_workers();
   plan.training = true;
+  plan.loss = loss;
   Arena arena;
   plan.lay_out(context, arena);
   return arena.used();
@@ -435,13 +378,13 @@ std::size_t CafxModel::training_memory(const Context& context, int B) const {
 static Conv1dDims convolutions_of(const CafxConfig& c, int B) { return {B, c.frame, c.filters, c.taps}; }
 static bool is_flipped(const CafxConfig& c) { return Dims(c, 1).deconv.form == Deconv::kCorrelate; }
 
-std::size_t CafxModel::convolution_workspace(const Context& context, int B) const {
+std::size_t CafxModel::library_bytes(const Context& context, int B, int) const {
   const CafxConfig& c = state_->config;
   return cafx::convolution_workspace(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
 }
 
-void CafxModel::reserve(const Context& context, int B) {
-  state_->reserve(context, B, true);
+void CafxModel::reserve(const Context& context, int B, int, const Loss& loss) {
+  state_->reserve(context, B, &loss);
   const CafxConfig& c = state_->config;
   reserve_convolutions(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
 }
@@ -452,7 +395,7 @@ void CafxModel::forward(const Context& context, float* y, const float* x, int B)
   CAFX_CHECK(B >= 1, B);
   State& s = *state_;
   const CafxConfig& c = s.config;
-  s.reserve(context, B, false);
+  s.reserve(context, B, nullptr);
   s.prepare(context);
   const Tensors t = s.tensors(s.weights(context));
   const Dims call(c, frames_per_call(context, B));
@@ -465,31 +408,21 @@ void CafxModel::forward(const Context& context, float* y, const float* x, int B)
   });
 }
 
-double CafxModel::loss(const Context& context, const CafxBatch& batch) {
-  CAFX_CHECK(batch.B >= 1, batch.B);
+void CafxModel::gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) {
   State& s = *state_;
-  s.reserve(context, batch.B, true);
+  CAFX_CHECK(batch.B >= 1 && batch.T == s.config.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
+  s.reserve(context, batch.B, &loss);
   s.prepare(context);
-  const Tensors t = s.tensors(s.weights(context));
-  const Dims call(s.config, frames_per_call(context, batch.B));
-  s.encode(context, batch);
-  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-    s.decode(mb.context, s.worker(mb.context).y, f, t, call, false);
-    s.error(mb.context, b, f, 0.0f, call);
-  });
-  return s.mean_loss(context, batch.B);
-}
-
-double CafxModel::loss_and_gradient(const Context& context, float* gradient, const CafxBatch& batch) {
-  enqueue_gradient(context, gradient, batch);
-  return state_->mean_loss(context, batch.B);
-}
-
-void CafxModel::enqueue_gradient(const Context& context, float* gradient, const CafxBatch& batch) {
-  CAFX_CHECK(batch.B >= 1, batch.B);
-  State& s = *state_;
-  s.reserve(context, batch.B, true);
-  s.prepare(context);
+  if (!gradient) {
+    const Tensors t = s.tensors(s.weights(context));
+    const Dims call(s.config, frames_per_call(context, batch.B));
+    s.encode(context, batch);
+    s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+      s.decode(mb.context, s.worker(mb.context).y, f, t, call, false);
+      s.error(mb.context, b, f, 0.0f, call);
+    });
+    return;
+  }
   const CafxConfig& c = s.config;
   const Tensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
   const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
@@ -499,7 +432,7 @@ void CafxModel::enqueue_gradient(const Context& context, float* gradient, const 
 
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
-    fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(s.n_slot));
+    fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
     const Tensors g = s.tensors(slot);
     for (int b = mb.b0; b < mb.b1; b += mb.n) {
       const State::Frame f = s.frame(b);
@@ -510,7 +443,8 @@ void CafxModel::enqueue_gradient(const Context& context, float* gradient, const 
   });
 
   if (s.local_latent()) {
-    fill_zero(context, gradient + s.n_slot, sizeof(float) * static_cast<std::size_t>(s.n_floats - s.n_slot));
+    fill_zero(context, gradient + params_.n_slot(),
+              sizeof(float) * static_cast<std::size_t>(params_.n_floats() - params_.n_slot()));
     local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
                          s.local_dense_scratch, all.local_dense);
   }
@@ -520,27 +454,24 @@ void CafxModel::enqueue_gradient(const Context& context, float* gradient, const 
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
                        f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
   });
-  reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), s.n_slot);
+  reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
 
-  if (s.supervised() && c.saaf) {
-    for (const ParamSpec& p : s.params) {
-      if (p.name != "saaf.v" && p.name != "saaf.w") continue;
-      add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), s.weights(context) + p.offset,
-                 p.size);
-    }
+  for (const ParamSpec& p : params_) {
+    if (!p.penalised) continue;
+    add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), s.weights(context) + p.offset,
+               p.size);
   }
 }
 
 double CafxModel::penalty() const {
-  const State& s = *state_;
   double total = 0.0;
-  for (const ParamSpec& p : s.params) {
-    if (p.name != "saaf.v" && p.name != "saaf.w") continue;
+  for (const ParamSpec& p : params_) {
+    if (!p.penalised) continue;
     for (long i = p.offset; i < p.offset + p.size; ++i) {
-      total += static_cast<double>(s.block[static_cast<std::size_t>(i)]) * s.block[static_cast<std::size_t>(i)];
+      total += static_cast<double>(params_.data()[i]) * params_.data()[i];
     }
   }
-  return s.config.saaf_l2 * total;
+  return state_->config.saaf_l2 * total;
 }
 
 void CafxModel::project(const Context& context) {
@@ -551,18 +482,18 @@ void CafxModel::project(const Context& context) {
 }
 
 double CafxModel::lipschitz() const {
-  State& s = *state_;
+  const State& s = *state_;
   if (!s.supervised() || !s.config.saaf) return 0.0;
-  const Tensors t = s.tensors(s.block.data());
+  const Tensors t = s.tensors(s.params->data());
   std::vector<float> constant(static_cast<std::size_t>(s.config.filters));
   saaf_lipschitz(constant.data(), t.saaf_v, t.saaf_w, Dims::saaf_of(s.config, 1));
   return *std::max_element(constant.begin(), constant.end());
 }
 
-double CafxModel::saaf_input_peak(const Context& context, const CafxBatch& batch) {
+double CafxModel::saaf_input_peak(const Context& context, const Batch& batch) {
   State& s = *state_;
   if (!s.supervised() || !s.config.saaf) return 0.0;
-  s.reserve(context, batch.B, true);
+  s.reserve(context, batch.B, &s.loss);
   s.prepare(context);
   const Tensors t = s.tensors(s.weights(context));
   Dims call(s.config, frames_per_call(context, batch.B));
@@ -582,7 +513,7 @@ double CafxModel::saaf_input_peak(const Context& context, const CafxBatch& batch
 void CafxModel::curve(int channel, float* y, const float* x, int n) const {
   State& s = *state_;
   CAFX_CHECK(s.supervised() && s.config.saaf && channel >= 0 && channel < s.config.filters, channel);
-  const Tensors t = s.tensors(s.block.data());
+  const Tensors t = s.tensors(s.params->data());
   const int C = s.config.filters;
   SaafDims d = Dims::saaf_of(s.config, 1);
   d.C = 1;
@@ -595,44 +526,107 @@ void CafxModel::curve(int channel, float* y, const float* x, int n) const {
   saaf_forward(context, y, x, v.data(), w.data(), scratch.data(), d);
 }
 
+std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
+  const CafxConfig& c = state_->config;
+  if (!state_->supervised() || !c.saaf) return {};
+  std::vector<Fact> facts{{"saaf/penalty", "saaf.l2 times the sum of squares of the SAAF's weights"},
+                          {"saaf/lipschitz", "largest slope of all curves"}};
+  facts[0].number = penalty();
+  facts[1].number = lipschitz();
+  if (batch) {
+    facts.push_back(
+        {"saaf/input_peak",
+         fmt::format("largest magnitude that reaches the SAAF, whose domain is [{:g}, {:g}]", c.saaf_lo, c.saaf_hi)});
+    facts.back().number = saaf_input_peak(context, *batch);
+  }
+  // What the curves give at their segments' ends, and their mean slope in each segment.
+  const int n = c.saaf_segments + 1;
+  const double width = (c.saaf_hi - c.saaf_lo) / c.saaf_segments;
+  Fact curves{"saaf/curves", "output of each channel's curve at the ends of its segments", Fact::Kind::kCurves};
+  for (int i = 0; i < n; ++i) curves.x.push_back(static_cast<float>(c.saaf_lo + i * width));
+  Fact slopes{"saaf/slopes", "mean slope of each curve in each segment", Fact::Kind::kDistribution};
+  std::vector<float> y(curves.x.size());
+  for (int channel = 0; channel < c.filters; ++channel) {
+    curve(channel, y.data(), curves.x.data(), n);
+    curves.values.insert(curves.values.end(), y.begin(), y.end());
+    for (std::size_t i = 1; i < y.size(); ++i) slopes.values.push_back((y[i] - y[i - 1]) / static_cast<float>(width));
+  }
+  Fact values{"saaf/values", "output of the curves at the ends of their segments", Fact::Kind::kDistribution};
+  values.values = curves.values;
+  for (Fact* f : {&values, &slopes, &curves}) facts.push_back(std::move(*f));
+  return facts;
+}
+
+// The last layer before the tied deconvolution, which itself has no sign of its own: its weights are Conv1D's.
+bool CafxModel::negate_output() {
+  if (!state_->supervised()) return false;
+  const CafxConfig& c = state_->config;
+  const std::string last = "dnn." + std::to_string(c.dnn.size() - 1);
+  const std::vector<std::string> names = c.saaf ? std::vector<std::string>{"saaf.v", "saaf.w"}
+                                                : std::vector<std::string>{last + ".weight", last + ".bias"};
+  const auto negate = [&](const std::string& name) {
+    const ParamSpec* p = params_.find(name);
+    for (long i = p->offset; i < p->offset + p->size; ++i) params_.data()[i] = -params_.data()[i];
+  };
+  for (const std::string& name : names) negate(name);
+  negate("deconv.bias");
+  return true;
+}
+
+std::unique_ptr<Model> make_cafx(const ModelConfig& config, const std::string& form) {
+  return std::make_unique<CafxModel>(dynamic_cast<const CafxConfig&>(config),
+                                     form == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised);
+}
+
+std::vector<LayerRow> CafxModel::layers() const { return cafx_layers(state_->config, state_->form); }
+
 std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxForm form) {
+  using Kind = LayerRow::Kind;
   const long T = c.frame, C = c.filters, pooled = T / c.pool, latent = c.latent;
   const auto shape = [](long t, long channels) { return fmt::format("({}, {})", t, channels); };
   std::vector<LayerRow> rows;
+  const auto add = [&](Kind kind, const std::string& name, const std::string& output, const std::string& detail,
+                       long parameters = 0, long multiply_adds = 0) -> LayerRow& {
+    rows.push_back({kind, name, output, detail, parameters, multiply_adds, 2.0 * static_cast<double>(multiply_adds)});
+    return rows.back();
+  };
   const bool supervised = form == CafxForm::kSupervised;
-  rows.push_back({"input", shape(T, 1), fmt::format("{} Hz", c.sample_rate), 0, 0});
-  rows.push_back(
-      {"Conv1D", shape(T, C), fmt::format("{} filters of {} taps = X1", C, c.taps), C * c.taps + C, T * C * c.taps});
-  rows.push_back({"abs", shape(T, C), "", 0, 0});
-  rows.push_back({"Conv1D-Local", shape(T, C), fmt::format("{} taps per channel, softplus", c.local_taps),
-                  C * c.local_taps + C, T * C * c.local_taps});
-  rows.push_back({"max pool", shape(pooled, C), fmt::format("{}, positions kept = Z", c.pool), 0, 0});
+  add(Kind::kInput, "input", shape(T, 1), fmt::format("{} Hz", c.sample_rate));
+  LayerRow& conv = add(Kind::kConvolution, "Conv1D", shape(T, C), fmt::format("{} filters of {} taps = X1", C, c.taps),
+                       C * c.taps + C, T * C * c.taps);
+  conv.backward /= 2.0;  // the input needs no gradient
+  add(Kind::kElementwise, "abs", shape(T, C), "");
+  LayerRow& local_conv =
+      add(Kind::kLocalConvolution, "Conv1D-Local", shape(T, C),
+          fmt::format("{} taps per channel, softplus", c.local_taps), C * c.local_taps + C, T * C * c.local_taps);
+  local_conv.backward /= c.pool;  // one sample of each window has a gradient
+  add(Kind::kElementwise, "max pool", shape(pooled, C), fmt::format("{}, positions kept = Z", c.pool));
   if (supervised) {
     const bool local = c.latent_layer == "local";
-    rows.push_back({local ? "Dense-Local" : "Dense", shape(latent, C),
-                    local ? "own layer per channel, softplus" : "one layer for all channels, softplus",
-                    (local ? C : 1) * (latent * pooled + latent), C * latent * pooled});
-    rows.push_back({"Dense", shape(pooled, C), "one layer for all channels, softplus", pooled * latent + pooled,
-                    C * pooled * latent});
+    add(Kind::kDense, local ? "Dense-Local" : "Dense", shape(latent, C),
+        local ? "own layer per channel, softplus" : "one layer for all channels, softplus",
+        (local ? C : 1) * (latent * pooled + latent), C * latent * pooled);
+    add(Kind::kDense, "Dense", shape(pooled, C), "one layer for all channels, softplus", pooled * latent + pooled,
+        C * pooled * latent);
   }
-  rows.push_back({"unpool", shape(T, C), supervised ? c.unpool : "positions", 0, 0});
-  rows.push_back({"multiply", shape(T, C), "by X1", 0, 0});
+  add(Kind::kElementwise, "unpool", shape(T, C), supervised ? c.unpool : "positions");
+  add(Kind::kElementwise, "multiply", shape(T, C), "by X1");
   if (supervised) {
     long in = C;
     for (std::size_t l = 0; l < c.dnn.size(); ++l) {
       const long out = c.dnn[l];
-      rows.push_back({fmt::format("DNN-SAAF dense {}", l + 1), shape(T, out),
-                      l + 1 < c.dnn.size() ? c.activation : "linear", out * in + out, T * out * in});
+      add(Kind::kDense, fmt::format("DNN-SAAF dense {}", l + 1), shape(T, out),
+          l + 1 < c.dnn.size() ? c.activation : "linear", out * in + out, T * out * in);
       in = out;
     }
     if (c.saaf) {
       const SaafDims s = Dims::saaf_of(c, 1);
-      rows.push_back({"SAAF", shape(T, C),
-                      fmt::format("{} segments on [{:g}, {:g}]", c.saaf_segments, c.saaf_lo, c.saaf_hi),
-                      C * (n_v(s) + n_curved(s)), 0});
+      add(Kind::kCurve, "SAAF", shape(T, C),
+          fmt::format("{} segments on [{:g}, {:g}]", c.saaf_segments, c.saaf_lo, c.saaf_hi),
+          C * (n_v(s) + n_curved(s)));
     }
   }
-  rows.push_back({"deConv1D", shape(T, 1), "weights of Conv1D, " + c.deconv, 1, T * C * c.taps});
+  add(Kind::kDeconvolution, "deConv1D", shape(T, 1), "weights of Conv1D, " + c.deconv, 1, T * C * c.taps);
   return rows;
 }
 

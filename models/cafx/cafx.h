@@ -17,8 +17,6 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/device/context.h"
-#include "kernels/frames/frames.h"
 #include "models/cafx/config.h"
 #include "models/model.h"
 
@@ -26,65 +24,37 @@ namespace cafx {
 
 enum class CafxForm { kSupervised, kPretrain };
 
-// Every tensor of a form with its shape, in the order in which it lies in the flat block.
-std::vector<ParamSpec> cafx_params(const CafxConfig&, CafxForm);
 // The layer table of `cafx info`.
 std::vector<LayerRow> cafx_layers(const CafxConfig&, CafxForm);
 
-// Frames of one step: frame i is input[refs[i]] and target[refs[i]], zero outside its note.
-struct CafxBatch {
-  const float* input;
-  const float* target;
-  const FrameRef* refs;
-  int B;
-};
-
-class CafxModel : public FrameModel {
+class CafxModel : public Model {
  public:
   explicit CafxModel(const CafxConfig&, CafxForm = CafxForm::kSupervised);
   ~CafxModel() override;
 
-  const CafxConfig& config() const;
-  CafxForm form() const;
-  const std::vector<ParamSpec>& params() const;
-  long n_floats() const;      // of the flat block, gaps between tensors included (always 0 there)
-  long n_parameters() const;  // that are learned
-  float* data();              // the flat block on the host: tensor i at params()[i].offset
-  const float* data() const;
-  // The same block where the context computes: data() itself on the CPU. On a GPU it is a copy, made by the first use;
-  // upload and download bring one up to date with the other.
-  float* weights(const Context&);
-  void upload(const Context&);
-  void download(const Context&);
+  const CafxConfig& config() const override;
 
-  void initialize(std::uint64_t seed);
+  std::size_t training_bytes(const Context&, int B, int T, const Loss&) const override;
+  std::size_t library_bytes(const Context&, int B, int T) const override;  // kernels/conv1d/conv1d.h
+  void reserve(const Context&, int B, int T, const Loss&) override;
+  // The penalty is saaf.l2 times the sum of squares of the SAAF's weights.
+  void gradient(const Context&, float* g, const Batch&, const Loss&) override;
+  const double* losses() const override;
+  // Keeps every slope within saaf.lipschitz, where that is set.
+  void project(const Context&) override;
 
-  Geometry geometry() const override;
   void forward(const Context&, float* y, const float* x, int B) override;  // supervised and pretrained form alike
   std::unique_ptr<FrameSequence> sequence(const Context&, int hop) const override;  // models/cafx/sequence.h
 
-  // All pointers of a batch, and y, x and the gradient, are where the context computes.
-  // Mean absolute error of the batch, the SAAF's penalty left out; gradient of error plus penalty (n_floats()) written.
-  // Equal bits for every number of threads of the context.
-  double loss_and_gradient(const Context&, float* gradient, const CafxBatch&);
-  // The same without waiting: sums of absolute errors are then in losses() (B), on the device. With memory reserved
-  // before, nothing is allocated, so that a CUDA graph can hold it.
-  void enqueue_gradient(const Context&, float* gradient, const CafxBatch&);
-  const double* losses() const;
-  void reserve(const Context&, int B);
-  std::size_t training_memory(const Context&, int B) const;  // bytes of activations and workspace
-  // Bytes that the convolutions' library asks for beside, and `reserve` allocates: kernels/conv1d/conv1d.h.
-  std::size_t convolution_workspace(const Context&, int B) const;
-  // Mean absolute error of the batch alone.
-  double loss(const Context&, const CafxBatch&);
-  // saaf.l2 times the sum of squares of the SAAF's weights.
+  std::vector<LayerRow> layers() const override;
+  // Of the supervised form with a SAAF: saaf/penalty, saaf/lipschitz (the largest constant of all channels' curves),
+  // saaf/values and saaf/slopes, saaf/curves; with a batch saaf/input_peak, the largest magnitude that reaches the SAAF.
+  std::vector<Fact> facts(const Context&, const Batch* = nullptr) override;
+  bool negate_output() override;
+
   double penalty() const;
-  // Keeps every slope within saaf.lipschitz, where that is set. To be called after each step.
-  void project(const Context&);
-  // The largest Lipschitz constant of all channels' curves; 0 without SAAF.
-  double lipschitz() const;
-  // The largest magnitude that reaches the SAAF over the batch, to hold against its domain; 0 without SAAF.
-  double saaf_input_peak(const Context&, const CafxBatch&);
+  double lipschitz() const;                              // 0 without SAAF
+  double saaf_input_peak(const Context&, const Batch&);  // 0 without SAAF
   // Curve of one channel at n points.
   void curve(int channel, float* y, const float* x, int n) const;
 
@@ -92,5 +62,7 @@ class CafxModel : public FrameModel {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+std::unique_ptr<Model> make_cafx(const ModelConfig&, const std::string& form);
 
 }  // namespace cafx

@@ -7,7 +7,8 @@
 
 namespace cafx {
 
-Fields describe(CafxConfig& c) {
+Fields CafxConfig::fields() {
+  CafxConfig& c = *this;
   const double inf = 1e30;
   return {
       field("sample_rate", c.sample_rate, 1000, 384000, "rate the model works at, in Hz"),
@@ -82,7 +83,24 @@ CafxConfig cafx_preset(const std::string& name) {
   throw Error("unknown preset '{}'; known are {}", name, fmt::join(cafx_presets(), ", "));
 }
 
-void check(const CafxConfig& c, const std::string& where) {
+// Of the default preset what learned best on the shipped notes: README.md has the table.
+std::vector<std::pair<std::string, std::string>> cafx_training(const std::string& preset) {
+  if (preset != "default") return {};
+  return {{"batch", "16"},      {"hop", "64"},           {"pretrain_epochs", "15"},
+          {"epochs", "70"},     {"refine_epochs", "15"}, {"pretrain_lr", "1e-3"},
+          {"lr", "3e-3"},       {"schedule", "cosine"},  {"warmup_steps", "200"},
+          {"silence_db", "-60"}};
+}
+
+Geometry CafxConfig::geometry() const {
+  Geometry g{sample_rate};
+  g.frame = frame;
+  g.hop = hop;
+  return g;
+}
+
+void CafxConfig::check(const std::string& where) const {
+  const CafxConfig& c = *this;
   if (c.frame % c.pool != 0) {
     throw Error("{}: frame = {} is not divisible by pool = {}; choose a frame that is a multiple of the pool", where,
                 c.frame, c.pool);

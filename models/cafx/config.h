@@ -1,15 +1,17 @@
 // models/cafx/config.h -- every size and choice of CAFx, and the presets.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "kernels/base/describe.h"
+#include "models/config.h"
 
 namespace cafx {
 
-struct CafxConfig {
-  int sample_rate = 16000;
+struct CafxConfig : ModelConfig {
+  CafxConfig() { sample_rate = 16000; }
+
   int frame = 1024, hop = 512;
   int filters = 32, taps = 64, local_taps = 128;
   int pool = 16;
@@ -30,15 +32,19 @@ struct CafxConfig {
   double saaf_init_std = 0.05;
   double saaf_l2 = 1e-6;        // loss += l2 * (sum w^2 + sum v^2)
   double saaf_lipschitz = 0.0;  // every slope within this after each step; 0: not bounded
-};
 
-Fields describe(CafxConfig&);
+  const char* type() const override { return "cafx"; }
+  Fields fields() override;
+  // Refused: frame not divisible by pool, dnn not ending in filters, ...
+  void check(const std::string& where) const override;
+  std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<CafxConfig>(*this); }
+  Geometry geometry() const override;
+};
 
 // "default" (what learned best on the shipped notes), "paper", "journal". Error lists them.
 CafxConfig cafx_preset(const std::string& name);
 std::vector<std::string> cafx_presets();
-
-// Error that names the field, the value and what would do: frame not divisible by pool, dnn not ending in filters, ...
-void check(const CafxConfig&, const std::string& where);
+inline std::unique_ptr<ModelConfig> cafx_model_preset(const std::string& name) { return cafx_preset(name).clone(); }
+std::vector<std::pair<std::string, std::string>> cafx_training(const std::string& preset);
 
 }  // namespace cafx

@@ -63,8 +63,9 @@ class CafxSequence : public FrameSequence {
     double total = 0.0;
     for (const LayerRow& row : cafx_layers(config_, CafxForm::kSupervised)) {
       auto n = static_cast<double>(row.multiply_adds);
-      if (shared_ && row.name == "Conv1D") n *= static_cast<double>(hop_ + left1_ + right1_) / config_.frame;
-      if (shared_ && row.name == "Conv1D-Local") {
+      if (shared_ && row.kind == LayerRow::Kind::kConvolution)
+        n *= static_cast<double>(hop_ + left1_ + right1_) / config_.frame;
+      if (shared_ && row.kind == LayerRow::Kind::kLocalConvolution) {
         n *= static_cast<double>(hop_ + (n_left_ + n_right_) * config_.pool) / config_.frame;
       }
       total += n;
@@ -85,18 +86,9 @@ class CafxSequence : public FrameSequence {
 
   void lay_out_weights(const CafxModel& model) {
     Weights& w = *weights_;
-    const auto tensor = [&](const std::string& name) {
-      for (const ParamSpec& p : model.params()) {
-        if (p.name == name) return model.data() + p.offset;
-      }
-      CAFX_CHECK(false, name);
-      return model.data();
-    };
+    const auto tensor = [&](const std::string& name) { return model.params().tensor(name); };
     const auto size = [&](const std::string& name) {
-      for (const ParamSpec& p : model.params()) {
-        if (p.name == name) return static_cast<std::size_t>(p.size);
-      }
-      return std::size_t{0};
+      return static_cast<std::size_t>(model.params().find(name)->size);
     };
     w.arena.build(context_, [&](Arena& a) {
       w.front = a.take<char>(front_end_packed(context_, call_.front));

@@ -86,7 +86,7 @@ refuses "a student as a teacher" "run of a student" "$cafx" distill "$work/stude
 refuses "nothing to learn from" "nothing to learn from" "$cafx" distill --out "$work/no"
 refuses "an unknown student" "lstm-nano" "$cafx" distill "$work/teacher" --preset lstm-nan --out "$work/no"
 refuses "an unknown setting" "student.lstm.hidden" "$cafx" distill "$work/teacher" --set student.lstm.hiden=3 --out "$work/no"
-refuses "layers that do not fit" "wavenet.dilations" "$cafx" distill "$work/teacher" --preset wavenet --set student.wavenet.layers=[3,3] --out "$work/no"
+refuses "layers that do not fit" "dilations" "$cafx" distill "$work/teacher" --preset wavenet --set student.wavenet.layers=[3,3] --out "$work/no"
 refuses "no loss" "both 0" "$cafx" distill "$work/teacher" --set train.esr=0 --out "$work/no"
 refuses "a folder in use" "holds a run already" "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/student1"
 refuses "a weights file without notes" "\-\-data" "$cafx" distill "$work/teacher/best.safetensors" --out "$work/no"

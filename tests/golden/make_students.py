@@ -13,11 +13,18 @@ import torch.nn.functional as F
 from make_golden import Random, write_safetensors
 
 
-def relative_error(y, target, esr, mae, pre_emphasis):
-    """Sum over t of p^2 esr + |e| mae, over all segments."""
-    e = y - target
-    p = e - pre_emphasis * F.pad(e, (1, 0))[:, :-1]
-    return (p ** 2 * esr[:, None]).sum() + (e.abs() * mae[:, None]).sum()
+PRE_EMPHASIS, ENERGY_FLOOR, MEAN_ENERGY = 0.85, 0.1, 0.7
+LOSS = dict(pre_emphasis=PRE_EMPHASIS, energy_floor=ENERGY_FLOOR, mean_energy=MEAN_ENERGY)
+
+
+def emphasised(x):
+    return x - PRE_EMPHASIS * F.pad(x, (1, 0))[:, :-1]
+
+
+def relative_error(y, block, target):
+    """Mean of p^2 over a block, each segment's relative to the mean energy of its whole target."""
+    energy = (emphasised(target) ** 2).mean(dim=1) + (ENERGY_FLOOR + 1e-6) * MEAN_ENERGY
+    return (emphasised(y - block) ** 2 / energy[:, None]).mean()
 
 
 def make_lstm(out, hidden, layers, seed):
@@ -31,7 +38,6 @@ def make_lstm(out, hidden, layers, seed):
         p["lstm.%d.bias" % layer] = r(4 * hidden, scale=hidden ** -0.5)
     p["head.weight"], p["head.bias"] = r(1, hidden, scale=hidden ** -0.5), r(1, scale=0.5)
     x, target = r(B, context + 2 * block).detach(), r(B, 2 * block).detach()
-    esr, mae = r(B, scale=0.4, offset=0.5).detach(), r(B, scale=0.4, offset=0.5).detach()
 
     def run(signal, state):
         flat = []
@@ -41,7 +47,7 @@ def make_lstm(out, hidden, layers, seed):
         h, hn, cn = torch._VF.lstm(signal[:, :, None], state, flat, True, layers, 0.0, False, False, True)
         return F.linear(h, p["head.weight"], p["head.bias"])[:, :, 0], (hn.detach(), cn.detach())
 
-    for key, value in list(p.items()) + [("x", x), ("target", target), ("esr_scale", esr), ("mae_scale", mae)]:
+    for key, value in list(p.items()) + [("x", x), ("target", target)]:
         out[prefix + key] = value.detach().clone()
     zero = torch.zeros(layers, B, hidden, dtype=torch.float64)
     with torch.no_grad():
@@ -49,11 +55,11 @@ def make_lstm(out, hidden, layers, seed):
     for k in range(2):
         at = context + k * block
         y, state = run(x[:, at:at + block], state)
-        loss = relative_error(y, target[:, k * block:(k + 1) * block], esr, mae, 0.85)
+        loss = relative_error(y, target[:, k * block:(k + 1) * block], target)
         out[prefix + "loss.%d" % k] = loss.detach().reshape(1)
         for value, key in zip(torch.autograd.grad(loss, list(p.values())), p):
             out[prefix + "grad.%d.%s" % (k, key)] = value
-    return {"hidden": hidden, "layers": layers, "context": context, "block": block, "pre_emphasis": 0.85}
+    return {"hidden": hidden, "layers": layers, "context": context, "block": block, **LOSS}
 
 
 def make_wavenet(out, name, c, seed):
@@ -74,8 +80,7 @@ def make_wavenet(out, name, c, seed):
         p[of_array + "head.weight"] = r(after, C)
     p["arrays.%d.head.bias" % (n - 1)] = r(1)
     x, target = r(B, context + 2 * block).detach(), r(B, 2 * block).detach()
-    esr, mae = r(B, scale=0.4, offset=0.5).detach(), r(B, scale=0.4, offset=0.5).detach()
-    for key, value in list(p.items()) + [("x", x), ("target", target), ("esr_scale", esr), ("mae_scale", mae)]:
+    for key, value in list(p.items()) + [("x", x), ("target", target)]:
         out[prefix + key] = value.detach().clone()
 
     def run(signal):
@@ -98,12 +103,12 @@ def make_wavenet(out, name, c, seed):
 
     for k in range(2):
         y = run(x[:, k * block:context + (k + 1) * block])
-        loss = relative_error(y, target[:, k * block:(k + 1) * block], esr, mae, 0.85)
+        loss = relative_error(y, target[:, k * block:(k + 1) * block], target)
         out[prefix + "loss.%d" % k] = loss.detach().reshape(1)
         for value, key in zip(torch.autograd.grad(loss, list(p.values()), allow_unused=True), p):
             # The last layer's 1x1 leads nowhere.
             out[prefix + "grad.%d.%s" % (k, key)] = torch.zeros_like(p[key]) if value is None else value
-    return dict(c, context=context, block=block, pre_emphasis=0.85)
+    return dict(c, context=context, block=block, **LOSS)
 
 
 WAVENET = dict(channels=[16, 8], layers=[3, 3], dilations=[1, 2, 4, 1, 8, 16], taps=3, gated=False, head_scale=0.5)

@@ -14,18 +14,27 @@
 namespace cafx {
 namespace {
 
-class Identity : public FrameModel {
+class Identity : public Model {
  public:
-  Identity(int frame, int rate) : geometry_{frame, frame / 2, 0, 0, frame, rate} {}
-  Geometry geometry() const override { return geometry_; }
+  Identity(int frame, int rate) {
+    config_.frame = frame;
+    config_.hop = frame / 2;
+    config_.sample_rate = rate;
+  }
+  const ModelConfig& config() const override { return config_; }
   void forward(const Context&, float* y, const float* x, int B) override {
-    std::copy(x, x + static_cast<long>(B) * geometry_.frame, y);
+    std::copy(x, x + static_cast<long>(B) * config_.frame, y);
     largest_batch = std::max(largest_batch, B);
   }
+  std::size_t training_bytes(const Context&, int, int, const Loss&) const override { return 0; }
+  void reserve(const Context&, int, int, const Loss&) override {}
+  void gradient(const Context&, float*, const Batch&, const Loss&) override {}
+  const double* losses() const override { return nullptr; }
+  std::vector<LayerRow> layers() const override { return {}; }
   int largest_batch = 0;
 
  private:
-  Geometry geometry_;
+  CafxConfig config_;
 };
 
 std::vector<float> noise(std::size_t n) {

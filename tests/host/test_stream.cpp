@@ -63,8 +63,8 @@ CafxConfig small() {
   return config;
 }
 
-struct Model : CafxModel {
-  explicit Model(const CafxConfig& config) : CafxModel(config) {
+struct SmallModel : CafxModel {
+  explicit SmallModel(const CafxConfig& config) : CafxModel(config) {
     initialize(4);
     for (long i = 0; i < n_floats(); ++i) {  // biases too: what is silent must not be zero
       if (data()[i] == 0.0f) data()[i] = 0.01f;
@@ -92,7 +92,7 @@ std::vector<Isa> isas() {
 }
 
 void expect_sequence_is_forward(const CafxConfig& config, int hop, int n_frames, Isa isa) {
-  Model model(config);
+  SmallModel model(config);
   Context context;
   context.isa = isa;
   const auto T = static_cast<std::size_t>(config.frame);
@@ -155,7 +155,7 @@ TEST(Sequence, SharingSavesWhatItCounts) {
 // The stream's output against the offline one, `latency` samples later.
 void expect_stream_is_render(const CafxConfig& config, const StreamOptions& options,
                              const std::vector<std::size_t>& blocks) {
-  Model model(config);
+  SmallModel model(config);
   const Context context = [&] {
     Context c;
     c.isa = options.isa;
@@ -196,7 +196,7 @@ TEST(Stream, HasTheBitsOfTheOfflineRender) {
 }
 
 TEST(Stream, LatencyIsTheLeastThereIs) {
-  Model model(small());
+  SmallModel model(small());
   EXPECT_EQ(StreamRenderer(model, {64, 1, best_isa()}).latency(), 255);
   EXPECT_EQ(StreamRenderer(model, {64, 64, best_isa()}).latency(), 192);
   EXPECT_EQ(StreamRenderer(model, {64, 128, best_isa()}).latency(), 192);
@@ -209,7 +209,7 @@ TEST(Stream, LatencyIsTheLeastThereIs) {
 }
 
 TEST(Stream, Refuses) {
-  Model model(small());
+  SmallModel model(small());
   EXPECT_THROW(StreamRenderer(model, {129, 1, best_isa()}), Error);
   EXPECT_THROW(StreamRenderer(model, {-1, 1, best_isa()}), Error);
   EXPECT_THROW(StreamRenderer(model, {64, 0, best_isa()}), Error);
@@ -222,7 +222,7 @@ TEST(Stream, ProcessNeitherAllocatesNorFrees) {
   GTEST_SKIP() << "the sanitizer's own malloc cannot be counted";
 #endif
   const auto count = [](const CafxConfig& config, const StreamOptions& options) {
-    Model model(config);
+    SmallModel model(config);
     StreamRenderer stream(model, options), second = stream.twin();
     std::vector<float> x = noise(4096);
     const long before = n_allocations;
@@ -242,7 +242,7 @@ TEST(Stream, ProcessNeitherAllocatesNorFrees) {
 }
 
 TEST(Stream, DenormalsCountAsZeroInsideAndTheCallersModeComesBack) {
-  Model model(small());
+  SmallModel model(small());
   StreamRenderer a(model), b(model);
   std::vector<float> x(1024, 0.0f), denormal(1024, 1e-40f), y(1024), z(1024);
   a.process(x.data(), y.data(), x.size());
@@ -253,7 +253,7 @@ TEST(Stream, DenormalsCountAsZeroInsideAndTheCallersModeComesBack) {
 }
 
 TEST(Stream, WhatIsNotFinitePasses) {
-  Model model(small());
+  SmallModel model(small());
   StreamRenderer stream(model, {64, 64, best_isa()}), clean(model, {64, 64, best_isa()});
   std::vector<float> x = noise(4096), broken = x, y(4096), z(4096);
   broken[1000] = std::numeric_limits<float>::quiet_NaN();

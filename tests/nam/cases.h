@@ -6,6 +6,7 @@
 
 #include "host/distill/nam_file.h"
 #include "kernels/base/rng.h"
+#include "models/registry.h"
 
 namespace cafx::nam_test {
 
@@ -32,7 +33,7 @@ inline std::vector<Case> cases() {
 // Weights larger than a training's first ones, so that the activations bend.
 inline StudentFile student_of(const Case& c) {
   StudentFile file;
-  file.student = make_student(c.config);
+  file.student = make_model(*model_config(c.config));
   file.student->initialize(5);
   for (long i = 0; i < file.student->n_floats(); ++i) file.student->data()[i] *= 1.7f;
   for (const ParamSpec& p : file.student->params()) {

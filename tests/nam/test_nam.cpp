@@ -141,7 +141,7 @@ TEST_P(Nam, AStudentPlaysWhatCorePlays) {
     Context context;
     context.isa = isa;
     std::vector<float> y(x.size());
-    file.student->stream(context)->process(y.data(), x.data(), static_cast<long>(x.size()));
+    file.student->stream(context)->process(y.data(), x.data(), x.size());
     expect_golden(y, c.name);
   }
 }

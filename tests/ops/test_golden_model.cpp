@@ -46,18 +46,25 @@ CafxConfig config_of(const Golden& golden) {
 
 // Frames that stand one after another, each a note of its own.
 struct Frames {
-  Frames(const Vec& x, const Vec& y, int frame) : input(x), target(y), refs(refs_of(x, frame)) {}
+  Frames(const Vec& x, const Vec& y, int frame) : input(x), target(y), refs(refs_of(x, frame)), T(frame) {}
   static std::vector<FrameRef> refs_of(const Vec& x, int frame) {
     std::vector<FrameRef> refs;
     for (std::int64_t at = 0; at < static_cast<std::int64_t>(x.size()); at += frame)
       refs.push_back({at, at, at + frame});
     return refs;
   }
-  CafxBatch batch() { return {input, target, refs, B()}; }
+  Batch batch() { return {input, target, refs, B(), T}; }
   int B() const { return static_cast<int>(refs.size()); }
   Floats input, target;
   Items<FrameRef> refs;
+  int T;
 };
+
+// g null: the loss alone.
+double loss_and_gradient(Model& model, const Context& context, float* g, const Batch& batch) {
+  model.gradient(context, g, batch, Loss());
+  return model.mean_loss(context, batch);
+}
 
 struct Form {
   CafxForm form;
@@ -98,10 +105,10 @@ TEST(GoldenModel, ForwardAndEveryGradientArePytorchs) {
         expect_near(y, golden.values(form.name + ".y"), "y", 0, kChain);
 
         Floats gradient(static_cast<std::size_t>(model.n_floats()), kNan);
-        const double loss = model.loss_and_gradient(context, gradient, frames.batch());
+        const double loss = loss_and_gradient(model, context, gradient, frames.batch());
         const double want = golden.values(form.name + ".losses")[0];
         EXPECT_NEAR(loss, want, (on_cuda() ? 1e-5 : 1e-6) * want);
-        EXPECT_EQ(model.loss(context, frames.batch()), loss);
+        EXPECT_EQ(loss_and_gradient(model, context, nullptr, frames.batch()), loss);
         std::size_t compared = 0;
         for (const ParamSpec& p : model.params()) {
           const float* g = gradient.data() + p.offset;
@@ -135,12 +142,12 @@ TEST(GoldenModel, TenAdamStepsLosePytorchsLosses) {
         AdamStep step;
         step.lr = 1e-3f;
         for (step.step = 1; step.step <= 10; ++step.step) {
-          const double loss = model.loss_and_gradient(context, gradient, frames.batch());
+          const double loss = loss_and_gradient(model, context, gradient, frames.batch());
           const double want = losses[static_cast<std::size_t>(step.step - 1)];
           EXPECT_TRUE(std::abs(loss - want) <= 1e-5 * want) << "step " << step.step << ": " << loss << ", not " << want;
           adam_step(context, model.weights(context), m, v, gradient, nullptr, static_cast<long>(n), step);
         }
-        EXPECT_NEAR(model.loss(context, frames.batch()), losses[10], 1e-5 * losses[10]);
+        EXPECT_NEAR(loss_and_gradient(model, context, nullptr, frames.batch()), losses[10], 1e-5 * losses[10]);
         EXPECT_LT(losses[10], losses[0]);
       }
     }
@@ -192,7 +199,7 @@ void expect_oracle(const std::string& latent_layer) {
       model.forward(context, y, frames.input, B);
       expect_near(y, want.y, "y", 0, kChain);
       Floats gradient(static_cast<std::size_t>(model.n_floats()), kNan);
-      EXPECT_NEAR(model.loss_and_gradient(context, gradient, frames.batch()), loss.mae,
+      EXPECT_NEAR(loss_and_gradient(model, context, gradient, frames.batch()), loss.mae,
                   (on_cuda() ? 1e-5 : 1e-6) * loss.mae);
       EXPECT_NEAR(model.penalty(), loss.l2, 1e-5 * loss.l2);
       std::vector<bool> used(gradient.size(), false);
@@ -232,7 +239,7 @@ TEST(CafxModel, SameBitsForAnyNumberOfThreadsAndAnyHistory) {
         CafxModel first(config, form.form);
         first.initialize(7);
         Floats gradient(static_cast<std::size_t>(first.n_floats()), kNan);
-        const double loss = first.loss_and_gradient(context, gradient, frames.batch());
+        const double loss = loss_and_gradient(first, context, gradient, frames.batch());
         Floats y(x.size(), kNan);
         first.forward(context, y, frames.input, B);
         for (const int threads : {1, 2, 5}) {
@@ -241,10 +248,10 @@ TEST(CafxModel, SameBitsForAnyNumberOfThreadsAndAnyHistory) {
           CafxModel model(config, form.form);
           model.initialize(7);
           Floats again(gradient.size(), kNan);
-          CafxBatch one = frames.batch();
+          Batch one = frames.batch();
           one.B = 1;
-          model.loss_and_gradient(context, again, one);
-          EXPECT_EQ(model.loss_and_gradient(context, again, frames.batch()), loss) << threads << " threads";
+          loss_and_gradient(model, context, again, one);
+          EXPECT_EQ(loss_and_gradient(model, context, again, frames.batch()), loss) << threads << " threads";
           expect_same_bits(again.data(), gradient.data(), gradient.size(),
                            fmt::format("gradient, {} threads", threads));
           Floats y_again(x.size(), kNan);
@@ -309,8 +316,7 @@ TEST(CafxModel, ProjectionKeepsEverySlopeWithinL) {
 // Presets' sizes, from the published tables.
 TEST(CafxModel, PresetsCountThePublishedParameters) {
   const auto count = [](const char* preset) {
-    long n = 0;
-    for (const ParamSpec& p : cafx_params(cafx_preset(preset), CafxForm::kSupervised)) n += p.size;
+    const long n = CafxModel(cafx_preset(preset)).n_parameters();
     return n;
   };
   EXPECT_EQ(count("journal"), 604545);

@@ -520,7 +520,8 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
     const auto more = [&](Precision p) {  // for 256 frames more
       Context context = cuda_context();
       context.precision = p;
-      return model.training_memory(context, 512) - model.training_memory(context, 256);
+      return model.training_bytes(context, 512, config.frame, Loss()) -
+             model.training_bytes(context, 256, config.frame, Loss());
     };
     EXPECT_EQ(more(Precision::kTf32) - more(Precision::kBf16), 256 * 4 * half);
     EXPECT_LT(more(Precision::kBf16), 256 * 6 * half) << "the four tensors and little beside";
@@ -528,7 +529,9 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
   const CafxModel pretrain(config, CafxForm::kPretrain);
   Context fp32 = cuda_context(), bf16 = fp32;
   bf16.precision = Precision::kBf16;
-  EXPECT_EQ(pretrain.training_memory(fp32, 32) - pretrain.training_memory(bf16, 32), 32 * 4 * half);
+  EXPECT_EQ(
+      pretrain.training_bytes(fp32, 32, config.frame, Loss()) - pretrain.training_bytes(bf16, 32, config.frame, Loss()),
+      32 * 4 * half);
 }
 
 struct Trained {

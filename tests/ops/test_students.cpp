@@ -1,8 +1,9 @@
-// Whole students against PyTorch, with gradients of every tensor; and their bits.
-#include "models/student/student.h"
-
+// The models of streams against PyTorch, with gradients of every tensor; and their bits.
 #include <nlohmann/json.hpp>
 
+#include "models/lstm/lstm.h"
+#include "models/registry.h"
+#include "models/wavenet/wavenet.h"
 #include "tests/ops/golden.h"
 
 namespace cafx {
@@ -13,62 +14,68 @@ using namespace op_test;
 // Gradients over many samples, stored as float32.
 constexpr Tolerance kTolerance{1e-5, 1e-4};
 
-// Segments with everything that StudentSegments points at.
-struct Segments {
-  Vec x, target, esr, mae;
-  int B, context, length;
-  float pre_emphasis;
-};
-
-class Held {
+// Segments of `length` samples behind `context` others, one note each.
+class Segments {
  public:
-  explicit Held(const Segments& s)
-      : x_(s.x.begin(), s.x.end()),
-        target_(s.target.begin(), s.target.end()),
-        esr_(s.esr.begin(), s.esr.end()),
-        mae_(s.mae.begin(), s.mae.end()),
-        segments_{x_.data(), target_.data(), esr_.data(), mae_.data(), s.B, s.context, s.length, s.pre_emphasis} {}
-  const StudentSegments& get() const { return segments_; }
+  Segments(const Vec& x, const Vec& target, int B, int context, int length)
+      : x_(x.begin(), x.end()), length_(length), context_(context) {
+    const std::int64_t row = context + length;
+    for (std::int64_t b = 0; b < B; ++b) {
+      target_.insert(target_.end(), static_cast<std::size_t>(context), 0.0f);
+      target_.insert(target_.end(), target.begin() + b * length, target.begin() + (b + 1) * length);
+      refs_.push_back({b * row + context, b * row, (b + 1) * row});
+    }
+  }
+  Batch batch(int t0, int T) const {
+    return {x_.data(), target_.data(), refs_.data(), static_cast<int>(refs_.size()), T, t0, context_};
+  }
+  Batch whole() const { return batch(0, length_); }
 
  private:
-  std::vector<float> x_, target_, esr_, mae_;
-  StudentSegments segments_;
+  std::vector<float> x_, target_;
+  std::vector<FrameRef> refs_;
+  int length_, context_;
 };
 
-void expect_golden(const std::string& name, const StudentConfig& config, int n_blocks) {
+void expect_golden(const std::string& name, const ModelConfig& config, int n_blocks) {
   const Golden golden("students.safetensors");
   const auto json = nlohmann::json::parse(golden.metadata("config"))[name];
   const std::string prefix = name + ".";
   const int block = json["block"], context = json["context"];
   const std::vector<int> shape = golden.shape(prefix + "target");
-  const Held held({golden.values(prefix + "x"), golden.values(prefix + "target"), golden.values(prefix + "esr_scale"),
-                   golden.values(prefix + "mae_scale"), shape[0], context, shape[1],
-                   json["pre_emphasis"].get<float>()});
-  const auto student = make_student(config);
-  for (const ParamSpec& p : student->params()) {
+  const Segments segments(golden.values(prefix + "x"), golden.values(prefix + "target"), shape[0], context, shape[1]);
+  const Loss loss({0.0, 1.0, json["pre_emphasis"], json["energy_floor"]}, json["mean_energy"]);
+  const auto model = make_model(config);
+  for (const ParamSpec& p : model->params()) {
     const Vec values = golden.values(prefix + p.name);
     ASSERT_EQ(static_cast<long>(values.size()), p.size) << p.name;
-    std::copy(values.begin(), values.end(), student->data() + p.offset);
+    std::copy(values.begin(), values.end(), model->data() + p.offset);
   }
   for (const Context& device : contexts()) {
     SCOPED_TRACE(name + ", " + label(device));
-    std::vector<float> gradient(static_cast<std::size_t>(student->n_floats()), kNan);
-    student->begin(device, held.get());
+    std::vector<float> gradient(static_cast<std::size_t>(model->n_floats()), kNan);
+    model->begin(device, segments.whole(), loss);
     for (int k = 0; k < n_blocks; ++k) {
-      const double loss = student->gradient(device, gradient.data(), held.get(), k * block, block);
+      const Batch batch = segments.batch(k * block, block);
+      model->gradient(device, gradient.data(), batch, loss);
       const double want = golden.values(prefix + "loss." + std::to_string(k))[0];
-      EXPECT_NEAR(loss, want, 1e-5 * want);
-      for (const ParamSpec& p : student->params()) {
+      EXPECT_NEAR(model->mean_loss(device, batch), want, 1e-5 * want);
+      for (const ParamSpec& p : model->params()) {
         Floats got(Vec(gradient.begin() + p.offset, gradient.begin() + p.offset + p.size));
         expect_near(got, golden.values(fmt::format("{}grad.{}.{}", prefix, k, p.name)),
                     fmt::format("block {}, gradient of {}", k, p.name), 0, kTolerance);
       }
     }
+    // Without a gradient: the same losses.
+    model->begin(device, segments.whole(), loss);
+    model->gradient(device, nullptr, segments.batch(0, block), loss);
+    const double want = golden.values(prefix + "loss.0")[0];
+    EXPECT_NEAR(model->mean_loss(device, segments.batch(0, block)), want, 1e-5 * want);
   }
 }
 
 TEST(StudentGolden, Lstm) {
-  StudentConfig c = student_preset("lstm");
+  LstmConfig c;
   c.sample_rate = 16000;
   expect_golden("lstm1", c, 2);
   c.hidden = 7;
@@ -80,15 +87,15 @@ TEST(StudentGolden, Wavenet) {
   const auto configs = nlohmann::json::parse(Golden("students.safetensors").metadata("config"));
   for (const char* name : {"wavenet", "gated"}) {
     const auto& json = configs[name];
-    StudentConfig c = student_preset("wavenet");
+    WavenetConfig c;
     c.sample_rate = 16000;
     json["channels"].get_to(c.channels);
-    json["layers"].get_to(c.array_layers);
+    json["layers"].get_to(c.layers);
     json["dilations"].get_to(c.dilations);
     json["taps"].get_to(c.taps);
     json["gated"].get_to(c.gated);
     json["head_scale"].get_to(c.head_scale);
-    EXPECT_EQ(make_student(c)->receptive_context(), json["context"].get<int>());
+    EXPECT_EQ(c.geometry().warm_up, json["context"].get<int>());
     expect_golden(name, c, 2);
   }
 }
@@ -96,29 +103,29 @@ TEST(StudentGolden, Wavenet) {
 class Students : public ::testing::TestWithParam<std::string> {
  protected:
   Students() {
-    config_ = student_preset(GetParam());
-    config_.sample_rate = 8000;
-    student_ = make_student(config_);
+    const auto config = type_of_preset(GetParam()).preset(GetParam());
+    config->sample_rate = 8000;
+    student_ = make_model(*config);
     student_->initialize(3);
   }
-  StudentConfig config_;
-  std::unique_ptr<Student> student_;
+  std::unique_ptr<Model> student_;
 };
 
 TEST_P(Students, SameBitsForAnyNumberOfThreads) {
-  const int context = std::max(33, student_->receptive_context()), length = 150, B = 37;
-  const Held held(
-      {random(B * (context + length), 1), random(B * length, 2), Vec(B, 0.3), Vec(B, 0.1), B, context, length, 0.5f});
+  const int context = std::max(33, student_->geometry().warm_up), length = 150, B = 37;
+  const Segments segments(random(B * (context + length), 1), random(B * length, 2), B, context, length);
+  const Loss loss({0.0, 1.0, 0.5, 0.1}, 0.3);
   Context device;
   device.isa = best_isa();
   const auto run = [&](ThreadPool* pool) {
     device.pool = pool;
     std::vector<float> all;
-    student_->begin(device, held.get());
+    student_->begin(device, segments.whole(), loss);
     for (const int t0 : {0, 100}) {
       std::vector<float> gradient(static_cast<std::size_t>(student_->n_floats()), kNan);
-      all.push_back(
-          static_cast<float>(student_->gradient(device, gradient.data(), held.get(), t0, t0 == 0 ? 100 : 50)));
+      const Batch batch = segments.batch(t0, t0 == 0 ? 100 : 50);
+      student_->gradient(device, gradient.data(), batch, loss);
+      all.push_back(static_cast<float>(student_->mean_loss(device, batch)));
       all.insert(all.end(), gradient.begin(), gradient.end());
     }
     return all;
@@ -139,15 +146,15 @@ TEST_P(Students, StreamsAreDividedAnywhere) {
   const auto stream = student_->stream(device);
   std::vector<float> whole(x.size()), pieces(x.size()), again(x.size());
   const auto n = static_cast<long>(x.size());
-  stream->process(whole.data(), x.data(), n);
+  stream->process(whole.data(), x.data(), x.size());
   const auto twin = stream->twin();
   stream->reset();
   for (long at = 0, k = 0; at < n; ++k) {
     const long size = std::min(n - at, std::vector<long>{1, 64, 3, 700, 17, 1025}[static_cast<std::size_t>(k % 6)]);
-    stream->process(pieces.data() + at, x.data() + at, size);
+    stream->process(pieces.data() + at, x.data() + at, static_cast<std::size_t>(size));
     at += size;
   }
-  twin->process(again.data(), x.data(), n);
+  twin->process(again.data(), x.data(), x.size());
   expect_same_bits(pieces.data(), whole.data(), x.size(), "in pieces");
   expect_same_bits(again.data(), whole.data(), x.size(), "a twin");
   EXPECT_NE(whole[0], whole[4999]);

@@ -1,0 +1,56 @@
+// models/config.h -- the config of a model of any type: its sizes and choices, as described fields.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/base/describe.h"
+#include "models/geometry.h"
+
+namespace cafx {
+
+class ModelConfig {
+ public:
+  int sample_rate = 0;  // the rate that the model works at, in Hz; 0: not chosen yet, which check() refuses
+
+  virtual ~ModelConfig() = default;
+  virtual const char* type() const = 0;  // "cafx": [model] type of a config, `model` in the metadata of a file
+  // The fields of this object, for [model] of a config and the metadata of a file; sample_rate is one of them.
+  virtual Fields fields() = 0;
+  // Error that names the field, the value and what would do.
+  virtual void check(const std::string& where) const = 0;
+  virtual std::unique_ptr<ModelConfig> clone() const = 0;
+  virtual Geometry geometry() const = 0;
+
+ protected:
+  ModelConfig() = default;
+  ModelConfig(const ModelConfig&) = default;
+  ModelConfig& operator=(const ModelConfig&) = default;
+};
+
+inline Fields describe(ModelConfig& c) { return c.fields(); }
+inline void check(const ModelConfig& c, const std::string& where) { c.check(where); }
+
+// A config of any type, as a value: a copy is one of its own.
+class AnyConfig {
+ public:
+  AnyConfig();  // the default preset of the first type: models/registry.h
+  AnyConfig(const ModelConfig& c) : config_(c.clone()) {}
+  AnyConfig(std::unique_ptr<ModelConfig> c) : config_(std::move(c)) {}
+  AnyConfig(const AnyConfig& other) : config_(other->clone()) {}
+  AnyConfig(AnyConfig&&) noexcept = default;
+  AnyConfig& operator=(AnyConfig other) noexcept {
+    config_ = std::move(other.config_);
+    return *this;
+  }
+
+  ModelConfig& operator*() { return *config_; }
+  const ModelConfig& operator*() const { return *config_; }
+  ModelConfig* operator->() { return config_.get(); }
+  const ModelConfig* operator->() const { return config_.get(); }
+
+ private:
+  std::unique_ptr<ModelConfig> config_;
+};
+
+}  // namespace cafx

@@ -1,0 +1,39 @@
+// models/lstm/lstm.h -- LSTM layers over x[t], one after the other, and a dense head on the last one's h: y[t] = head h[t].
+//
+//   What NeuralAmpModeler (NAM) calls an LSTM, to the order of its weights. It hears no future sample: its latency is 0.
+//
+// Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is carried from
+//           block to block, gradients are not (truncated back-propagation).
+// Silence   Before the first sample a stream has heard kRestSamples of silence, as NAM's trainer takes them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+
+namespace cafx {
+
+struct LstmConfig : ModelConfig {
+  int hidden = 24, layers = 1;
+
+  const char* type() const override { return "lstm"; }
+  Fields fields() override;
+  void check(const std::string& where) const override;
+  std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<LstmConfig>(*this); }
+  Geometry geometry() const override;
+};
+
+inline constexpr long kRestSamples = 48000;
+
+// "lstm", "lstm-lite", "lstm-feather", "lstm-nano": NAM's sizes.
+std::vector<std::string> lstm_presets();
+std::unique_ptr<ModelConfig> lstm_preset(const std::string& name);
+std::vector<std::pair<std::string, std::string>> lstm_training(const std::string& preset);
+std::unique_ptr<Model> make_lstm(const ModelConfig&, const std::string& form);
+
+// The state after a long silence: h and c of each layer, (layers, 2, H).
+std::vector<float> lstm_rest(const Context&, const Model&);
+
+}  // namespace cafx

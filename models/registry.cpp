@@ -1,0 +1,62 @@
+#include "models/registry.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "kernels/base/error.h"
+#include "models/cafx/cafx.h"
+#include "models/lstm/lstm.h"
+#include "models/wavenet/wavenet.h"
+
+namespace cafx {
+
+const std::vector<ModelType>& model_types() {
+  static const std::vector<ModelType> types{
+      {"cafx", {kSupervised, kPretrain}, cafx_presets, cafx_model_preset, cafx_training, make_cafx},
+      {"lstm", {kSupervised}, lstm_presets, lstm_preset, lstm_training, make_lstm},
+      {"wavenet", {kSupervised}, wavenet_presets, wavenet_preset, wavenet_training, make_wavenet},
+  };
+  return types;
+}
+
+std::vector<std::string> model_type_names() {
+  std::vector<std::string> names;
+  for (const ModelType& t : model_types()) names.push_back(t.name);
+  return names;
+}
+
+const ModelType& model_type(const std::string& name) {
+  for (const ModelType& t : model_types()) {
+    if (name == t.name) return t;
+  }
+  const auto names = model_type_names();
+  throw Error("unknown type of model '{}'; did you mean '{}'? Known are {}", name, nearest(name, names),
+              fmt::join(names, ", "));
+}
+
+std::vector<std::string> model_presets() {
+  std::vector<std::string> all;
+  for (const ModelType& t : model_types()) {
+    for (const std::string& name : t.presets()) all.push_back(name);
+  }
+  return all;
+}
+
+const ModelType& type_of_preset(const std::string& preset) {
+  for (const ModelType& t : model_types()) {
+    const auto names = t.presets();
+    if (std::find(names.begin(), names.end(), preset) != names.end()) return t;
+  }
+  const auto names = model_presets();
+  throw Error("unknown preset '{}'; did you mean '{}'? Known are {}", preset, nearest(preset, names),
+              fmt::join(names, ", "));
+}
+
+std::unique_ptr<Model> make_model(const ModelConfig& config, const std::string& form) {
+  return model_type(config.type()).make(config, form);
+}
+
+AnyConfig::AnyConfig() : config_(model_types().front().preset(model_types().front().presets().front())) {}
+
+}  // namespace cafx
