@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "host/train/config.h"
-#include "models/cafx/config.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -29,7 +29,7 @@ std::vector<std::string> words_for(const std::string& name) {
   if (name == "--device") return {"auto", "cpu", "cuda"};
   if (name == "--part") return {"test", "validation", "train"};
   if (name == "--launcher") return {"local", "slurm"};
-  if (name == "--preset") return cafx_presets();
+  if (name == "--preset") return model_presets();
   if (name == "--set") {
     RunConfig defaults = run_preset("default");
     std::vector<std::string> keys;

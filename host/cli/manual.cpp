@@ -50,7 +50,8 @@ std::string page(const Command& c, const std::vector<Command>& all) {
       fmt::format(".TH {} 1 \"\" \"cafx {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B {}\n",
                   troff(upper), kVersion, troff(page_name(c.path)), troff(c.help), troff(c.path));
   for (const Command::Option& o : c.positionals) {
-    text += fmt::format(o.required ? "\\fI{}\\fR\n" : "[\\fI{}\\fR]\n", troff(o.names[0]));
+    const std::string name = "\\fI" + troff(o.names[0]) + "\\fR";
+    text += o.required ? name + "\n" : "[" + name + "]\n";
   }
   if (!c.options.empty()) text += "[\\fIoptions\\fR]\n";
   if (!c.commands.empty()) text += "\\fIcommand\\fR ...\n";
