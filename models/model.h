@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,12 +49,14 @@ struct LayerRow {
 
 // Something that a model tells about itself beside its loss: metrics, TensorBoard, result.json and pages print what there is.
 struct Fact {
-  enum class Kind { kNumber, kDistribution, kCurves };
+  enum class Kind { kNumber, kDistribution, kCurves, kFilters };
   std::string name;  // "saaf/penalty": a group and a name
   std::string help;  // one line, with the unit
   Kind kind = Kind::kNumber;
   double number = 0.0;
-  std::vector<float> values = {};  // a distribution's; of curves y, one curve after the other, each on all of x
+  // Of a distribution all; of curves and filters y, one after the other, each on all of x. Curves lie in one picture; a filter
+  // is an impulse response over x in samples, in a picture of its own.
+  std::vector<float> values = {};
   std::vector<float> x = {};
 };
 
@@ -71,7 +74,13 @@ class FrameSequence {
   virtual double multiply_adds() const = 0;
 };
 
-class GraphBuilder;
+class GraphBuilder;  // models/graph.h
+
+// What a .nam file holds of a model, which NeuralAmpModeler and the hosts that play its models read.
+struct NamModel {
+  std::string architecture, config;  // config: JSON
+  std::vector<float> weights;        // in the format's order
+};
 
 class Model {
  public:
@@ -126,6 +135,7 @@ class Model {
   virtual std::vector<Fact> facts(const Context&, const Batch* = nullptr) { return {}; }
   // The forward pass of one frame as nodes of a graph; false: there is none.
   virtual bool graph(GraphBuilder&) const { return false; }
+  virtual std::optional<NamModel> nam() const { return std::nullopt; }
   // Turns the sign of the output by that of weights on the host; false where no weights do.
   virtual bool negate_output() { return false; }
 

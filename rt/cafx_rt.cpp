@@ -12,15 +12,15 @@
 #include <string>
 #include <vector>
 
-#include "host/export/model_file.h"
-#include "host/render/stream.h"
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
 #include "kernels/base/rng.h"
+#include "models/play/player.h"
+#include "models/play/weights_file.h"
 #include "rt/resampler.h"
 
 struct cafx_rt_model {
-  std::unique_ptr<cafx::CafxModel> model;
+  std::unique_ptr<cafx::Model> model;
 };
 
 namespace {
@@ -28,6 +28,7 @@ namespace {
 using namespace cafx;
 
 constexpr int kPiece = 256;  // host samples worked on at a time where rates differ
+constexpr int kBlock = 64;   // samples that a player without frames is measured with
 constexpr int kLowestHz = 4000, kHighestHz = 768000;
 
 void say(char* error, std::size_t size, const char* text) {
@@ -73,17 +74,20 @@ struct Rates {
 }  // namespace
 
 struct cafx_rt_stream {
-  StreamRenderer effect;
-  int host_hz, block_length;
+  struct Setting {
+    int model_hz, host_hz, hop, block_length;
+  };
+  std::unique_ptr<Player> effect;
+  Setting setting;
   std::optional<Rates> rates;  // where the host's rate is not the model's
 
-  cafx_rt_stream(StreamRenderer e, int hz, int block) : effect(std::move(e)), host_hz(hz), block_length(block) {
-    if (hz != effect.sample_rate()) rates.emplace(hz, effect.sample_rate(), effect.latency());
+  cafx_rt_stream(std::unique_ptr<Player> e, const Setting& s) : effect(std::move(e)), setting(s) {
+    if (s.host_hz != s.model_hz) rates.emplace(s.host_hz, s.model_hz, effect->latency());
   }
 
   void process(const float* in, float* out, std::size_t n) noexcept {
     if (!rates) {
-      effect.process(in, out, n);
+      effect->process(out, in, n);
       return;
     }
     const FlushDenormals scope;
@@ -93,7 +97,7 @@ struct cafx_rt_stream {
       const std::size_t m = std::min<std::size_t>(n, kPiece);
       r.in->feed(in, m);
       const std::size_t k = r.in->make(x, r.model_samples.size());
-      effect.process(x, x, k);
+      effect->process(x, x, k);
       r.out->feed(x, k);
       const std::size_t made = r.out->make(out, m);
       std::fill(out + made, out + m, 0.0f);  // never: the latency says so
@@ -104,7 +108,7 @@ struct cafx_rt_stream {
   }
 
   void reset() noexcept {
-    effect.reset();
+    effect->reset();
     if (!rates) return;
     rates->in->reset();
     rates->out->reset();
@@ -118,7 +122,7 @@ uint32_t cafx_rt_version(void) { return CAFX_RT_VERSION; }
 cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
   return guarded(error, error_size, [&] {
     if (!path) throw Error("path is NULL");
-    auto model = load_model(path).model;
+    auto model = cafx::special<cafx::CafxModel>(cafx::load_model(path), path);
     if (model->form() != kSupervised) {
       throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
                   path);
@@ -131,8 +135,8 @@ cafx_rt_status cafx_rt_describe(const cafx_rt_model* model, cafx_rt_info* info) 
   if (!model || !info || info->size < sizeof(cafx_rt_info)) return CAFX_RT_ERROR_ARGUMENT;
   const Geometry g = model->model->geometry();
   info->sample_rate = g.sample_rate;
-  info->frame = g.frame;
-  info->hop = g.hop;
+  info->frame = std::max(1, g.frame);
+  info->hop = std::max(1, g.hop);
   info->parameters = model->model->n_parameters();
   return CAFX_RT_OK;
 }
@@ -153,22 +157,22 @@ cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_option
     const int hz = static_cast<int>(std::lround(rate));
     if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
     const int block = std::max(1, o.block_length);
-    return new cafx_rt_stream(StreamRenderer(*model->model, {o.hop, hz == model_hz ? block : 1, best_isa()}), hz,
-                              block);
+    const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
+    return new cafx_rt_stream(make_player(*model->model, play), {model_hz, hz, player_hop(*model->model, play), block});
   });
 }
 
 cafx_rt_stream* cafx_rt_twin(const cafx_rt_stream* stream) {
   return guarded(nullptr, 0, [&]() -> cafx_rt_stream* {
     if (!stream) return nullptr;
-    return new cafx_rt_stream(stream->effect.twin(), stream->host_hz, stream->block_length);
+    return new cafx_rt_stream(stream->effect->twin(), stream->setting);
   });
 }
 
 void cafx_rt_free(cafx_rt_stream* stream) { delete stream; }
 
 cafx_rt_status cafx_rt_process(cafx_rt_stream* stream, const float* in, float* out, size_t n) {
-  if (!stream || !in || !out || n % static_cast<size_t>(stream->block_length) != 0) {
+  if (!stream || !in || !out || n % static_cast<size_t>(stream->setting.block_length) != 0) {
     if (out) std::fill_n(out, n, 0.0f);
     return CAFX_RT_ERROR_ARGUMENT;
   }
@@ -182,17 +186,18 @@ void cafx_rt_reset(cafx_rt_stream* stream) {
 
 size_t cafx_rt_latency(const cafx_rt_stream* stream) {
   if (!stream) return 0;
-  return static_cast<size_t>(stream->rates ? stream->rates->latency : stream->effect.latency());
+  return static_cast<size_t>(stream->rates ? stream->rates->latency : stream->effect->latency());
 }
 
-int32_t cafx_rt_hop(const cafx_rt_stream* stream) { return stream ? stream->effect.hop() : 0; }
+int32_t cafx_rt_hop(const cafx_rt_stream* stream) { return stream ? stream->setting.hop : 0; }
 
 double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
   if (!stream || !(budget >= 0.0)) return -1.0;
   try {
     using Clock = std::chrono::steady_clock;
-    StreamRenderer& effect = stream->effect;
-    const auto n = static_cast<std::size_t>(std::lcm(effect.hop(), stream->rates ? 1 : stream->block_length));
+    const int hop = stream->setting.hop, whole = std::lcm(hop, stream->rates ? 1 : stream->setting.block_length);
+    // Of what plays sample by sample as many as a host's block has: a clock cannot see one.
+    const auto n = static_cast<std::size_t>(hop > 1 ? whole : (kBlock + whole - 1) / whole * whole);
     const Rng rng{1, 2};
     std::vector<float> x(n), y(n);
     for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(0.05 * rng.normal(i));
@@ -200,9 +205,8 @@ double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
     const auto started = Clock::now();
     do {
       const auto before = Clock::now();
-      effect.process(x.data(), y.data(), n);
-      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * effect.hop() /
-                     static_cast<double>(n));
+      stream->effect->process(y.data(), x.data(), n);
+      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * hop / static_cast<double>(n));
     } while (each.size() < 5 ||
              (each.size() < 10000 && std::chrono::duration<double>(Clock::now() - started).count() < budget));
     std::nth_element(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(each.size() / 2), each.end());

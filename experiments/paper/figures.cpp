@@ -392,7 +392,7 @@ std::vector<Figure> note_figures(const Experiment& x) {
   std::vector<Figure> all;
   const NoteResult& r = x.runs[0].own.notes[0];
   if (r.target.empty()) return all;
-  const int rate = x.runs[0].config.model.sample_rate;
+  const int rate = x.runs[0].config.model->sample_rate;
   std::vector<float> difference(r.target.size());
   for (std::size_t k = 0; k < difference.size(); ++k) difference[k] = r.output[k] - r.target[k];
   struct Signal {

@@ -200,7 +200,7 @@ std::string section(const PageInput& in, const Experiment& x) {
       x.id(), escape(x.title()), escape(x.preset), x.variant.empty() ? "" : ", " + escape(x.variant),
       r.config.train.seed);
   for (std::size_t i = 0; i < r.own.notes.size() && !r.own.notes[i].target.empty(); ++i)
-    html += note_html(x, i, r.config.model.sample_rate);
+    html += note_html(x, i, r.config.model->sample_rate);
   const auto found = in.figures_of.find(x.id());
   if (found != in.figures_of.end()) {
     html += "<h4>As a device</h4><div class=\"two\">";

@@ -246,7 +246,8 @@ int reproduce(const Arguments& args) {
   std::unique_ptr<CafxModel> pretrained;
   const StudyRun& first = experiments[0].runs[0];
   if (!first.pretraining.empty())
-    pretrained = load_model(store.root() / first.pretraining / "pretrained.safetensors").model;
+    pretrained =
+        special<CafxModel>(load_model(store.root() / first.pretraining / "pretrained.safetensors"), first.pretraining);
   PageInput page;
   page.title = args.quick ? "CAFx, a quick look" : "CAFx, the experiments of the paper";
   std::size_t n_runs = 0;

@@ -380,8 +380,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
   for (std::size_t done = 0; done < open.size(); ++done) {
     const Task& t = tasks[open[done]];
     StudyRun run;
-    Fields fields = describe(run.config);
-    set_fields(fields, t.config, t.folder);
+    run.config = config_of_json(t.config, t.folder);
     DataConfig d = run.config.data;
     if (!options.data.empty() && d.reader == "idmt") d.path = options.data.string();
     Experiment key;
@@ -398,8 +397,8 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     if (first) at = all.insert(all.end(), key);
     Experiment& x = *at;
 
-    ModelFile file = load_model(store.run(t));
-    CafxModel& model = *file.model;
+    auto loaded = special<CafxModel>(load_model(store.run(t)), t.folder);
+    CafxModel& model = *loaded;
     run.folder = t.folder;
     if (t.parent >= 0) run.pretraining = tasks[static_cast<std::size_t>(t.parent)].folder;
     auto own = surveyor.measure(model, d, d, "test", store.run(t));
@@ -451,7 +450,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
       for (NoteResult& r : run.own.notes) r.input = r.target = r.output = {};
     }
     x.runs.push_back(std::move(run));
-    if (first) models.push_back(std::move(file.model));
+    if (first) models.push_back(std::move(loaded));
   }
   return all;
 }

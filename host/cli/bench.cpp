@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/cli/bench_profile.h"
+#include "host/cli/bench_realtime.h"
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
@@ -59,8 +60,8 @@ struct Arguments {
   ConfigOptions config;
   DeviceOptions device;
   double seconds = 10.0;
-  bool json = false, profile = false;
-  std::string write;
+  bool json = false, profile = false, realtime = false;
+  std::string write, peer;
 };
 
 // Weights and the batch of frames as the measured steps have them, for a peer that is to compute the same.
@@ -83,9 +84,20 @@ void write_case(const std::string& path, const CafxModel& model, const std::vect
   write_safetensors(path, file);
 }
 
+int realtime(const Arguments& args) {
+  const OwnedContext own(args.device);
+  std::vector<std::string> presets;
+  if (!args.config.preset.empty()) presets.push_back(args.config.preset);
+  const auto all = measure_realtime(own.context, presets, args.seconds, args.peer);
+  write_text("-", args.json ? to_json(all).dump(2) + "\n" : to_text(all));
+  return 0;
+}
+
 int bench(const Arguments& args) {
   const RunConfig run = args.config.resolve();
-  check(run.model, "model");
+  const auto* config = dynamic_cast<const CafxConfig*>(&*run.model);
+  if (!config) throw Error("--preset {}: bench measures models of type cafx so far", run.preset);
+  check(*config, "model");
   const OwnedContext own(args.device);
   const Context& context = own.context;
   const int B = run.train.batch;
@@ -93,7 +105,7 @@ int bench(const Arguments& args) {
       args.seconds / (args.profile ? 2.0 : 7.0);  // peak, profile, two steps, forward, and rendering twice
 
   // Noise bursts through a curve: what is learned does not matter for the speed.
-  const int n = run.model.frame * (B + 4);
+  const int n = config->frame * (B + 4);
   std::vector<float> dry(static_cast<std::size_t>(n)), wet(dry.size());
   const Rng rng{1, 2};
   for (std::size_t i = 0; i < dry.size(); ++i) {
@@ -101,7 +113,7 @@ int bench(const Arguments& args) {
     wet[i] = std::tanh(4.0f * dry[i]);
   }
   std::vector<FrameRef> refs;
-  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * run.model.frame, 0, n});
+  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * config->frame, 0, n});
 
   const bool on_cpu = context.device == Device::kCpu;
   const std::string processor = on_cpu ? to_string(context.isa) : device_name(context);
@@ -121,14 +133,22 @@ int bench(const Arguments& args) {
     epoch[i] = refs[i % refs.size()];
   }
   const std::vector<float> rates(kSteps, 1e-6f);
+  std::vector<float> audio = dry;
+  audio.insert(audio.end(), wet.begin(), wet.end());
+  const auto signals = [&](bool reconstructs) {
+    return Signals{audio.data(), audio.size(), reconstructs ? 0 : static_cast<std::int64_t>(dry.size())};
+  };
+  StepSettings settings;
+  settings.batch = B;
+  settings.length = config->frame;
   // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the marks of
   // its profiler; on a CPU for `share` seconds, by op.
   const auto profile_steps = [&] {
-    CafxModel model(run.model);
-    model.initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-    const DeviceFrames frames(context, dry, wet, epoch);
-    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
+    CafxModel model(*config);
+    model.params().initialize(1);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+    Places places(context, signals(false), epoch);
+    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
     stepper->begin_epoch(order, rates, 0, 0);
     stepper->enqueue(1);
     stepper->collect(true);
@@ -154,13 +174,13 @@ int bench(const Arguments& args) {
     return profile;
   };
   const auto measure_step = [&](CafxForm form) {
-    CafxModel model(run.model, form);
-    model.initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-    const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, epoch);
-    const auto stepper = make_stepper(context, model, frames, {B, {}, 0.0}, zeros, zeros, zeros);
+    CafxModel model(*config, form);
+    model.params().initialize(1);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+    Places places(context, signals(form == CafxForm::kPretrain), epoch);
+    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
     Speed speed;
-    const Batch batch = frames.batch(0, B, run.model.frame);
+    const Batch batch = places.batch(0, B, config->frame);
     model.gradient(context, nullptr, batch, Loss());
     speed.loss = model.mean_loss(context, batch);
     const long portion = on_cpu ? 1 : kSteps;
@@ -174,8 +194,8 @@ int bench(const Arguments& args) {
     return speed;
   };
   if (!args.write.empty()) {
-    CafxModel model(run.model);
-    model.initialize(1);
+    CafxModel model(*config);
+    model.params().initialize(1);
     write_case(args.write, model, dry, wet, refs);
   }
   StepProfile profile;
@@ -203,13 +223,13 @@ int bench(const Arguments& args) {
   }
   Speed train = measure_step(CafxForm::kSupervised);
   Speed pretrain = measure_step(CafxForm::kPretrain);
-  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(run.model, CafxForm::kPretrain)) * pretrain.frames_per_second;
-  const auto rows = cafx_layers(run.model, CafxForm::kSupervised);
+  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(*config, CafxForm::kPretrain)) * pretrain.frames_per_second;
+  const auto rows = cafx_layers(*config, CafxForm::kSupervised);
   train.gflops = 2e-9 * step_multiply_adds(rows) * train.frames_per_second;
 
-  CafxModel model(run.model);
-  model.initialize(1);
-  const std::size_t samples = static_cast<std::size_t>(B) * run.model.frame;
+  CafxModel model(*config);
+  model.params().initialize(1);
+  const std::size_t samples = static_cast<std::size_t>(B) * config->frame;
   DeviceArray<float> x(context, std::vector<float>(dry.begin(), dry.begin() + static_cast<long>(samples))),
       y(context, samples);
   Speed forward;
@@ -218,9 +238,9 @@ int bench(const Arguments& args) {
     synchronize(context);
   });
   double multiply_adds = 0.0;
-  for (const LayerRow& r : rows) multiply_adds += static_cast<double>(r.multiply_adds);
+  for (const LayerRow& r : rows) multiply_adds += r.multiply_adds;
   forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
-  const double real_time = forward.frames_per_second * run.model.hop / run.model.sample_rate;
+  const double real_time = forward.frames_per_second * config->hop / config->sample_rate;
 
   std::vector<HopSpeed> rendering;
   if (on_cpu) rendering = measure_rendering(model, context, 2 * share, peak_of_one, peak);
@@ -232,7 +252,7 @@ int bench(const Arguments& args) {
                                    {"preset", run.preset},
                                    {"batch", B},
                                    {"threads", context.n_workers()},
-                                   {"hop", std::min(run.model.hop, run.model.frame / 2)},
+                                   {"hop", std::min(config->hop, config->frame / 2)},
                                    {"precision", to_string(context.precision)},
                                    {"isa", processor},
                                    {"bf16_units", bf16_units(bf16)}};
@@ -270,7 +290,7 @@ int bench(const Arguments& args) {
                                 : "",
                          train.frames_per_second, train.gflops, of_peak(train.gflops), pretrain.frames_per_second,
                          pretrain.gflops, of_peak(pretrain.gflops), forward.frames_per_second, forward.gflops,
-                         of_peak(forward.gflops), real_time, run.model.hop,
+                         of_peak(forward.gflops), real_time, config->hop,
                          on_cpu ? to_text(rendering, context.n_workers()) : ""));
   return 0;
 }
@@ -287,15 +307,25 @@ void add_bench(CLI::App& app, Run& run) {
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")
       ->option_text("FILE");
+  CLI::Option* realtime = c->add_flag(
+      "--realtime", args->realtime,
+      "every preset, or the one of --preset, as a real-time effect: blocks of 64 samples at 48 kHz, one thread");
+  c->add_option(
+       "--peer", args->peer,
+       "of --realtime: a program that plays MODEL.nam for BLOCKS and writes the seconds of each, to be held beside "
+       "(tests/nam/bench.sh)")
+      ->needs(realtime)
+      ->option_text("PROGRAM");
   c->add_flag("--profile", args->profile,
               "only the supervised step: on a CPU by op, with bytes and FLOPs; on a GPU one between the marks of the "
               "profiler API");
   c->footer(
-      "Example:  cafx bench --preset paper --set model.unpool=hold --threads 2\n\n"
+      "Examples:  cafx bench --preset paper --set model.unpool=hold --threads 2\n"
+      "           cafx bench --realtime --seconds 20\n\n"
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
       "multiply-adds,\n"
       "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
-  c->callback([args, &run] { run = [args] { return bench(*args); }; });
+  c->callback([args, &run] { run = [args] { return args->realtime ? realtime(*args) : bench(*args); }; });
 }
 
 }  // namespace cafx

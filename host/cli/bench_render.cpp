@@ -7,7 +7,6 @@
 #include <set>
 
 #include "host/render/render.h"
-#include "host/render/stream.h"
 #include "kernels/base/rng.h"
 
 namespace cafx {
@@ -26,7 +25,7 @@ std::vector<float> noise(std::size_t n) {
 }
 
 // Frames per second of a Renderer in its stride, median of the passes that fit in the time.
-double offline(CafxModel& model, const Context& context, int hop, double seconds) {
+double offline(Model& model, const Context& context, int hop, double seconds) {
   Renderer renderer(model, context, hop);
   const auto frames = static_cast<std::size_t>(64 * context.n_workers());
   const auto x = noise(frames * static_cast<std::size_t>(hop));
@@ -44,9 +43,9 @@ double offline(CafxModel& model, const Context& context, int hop, double seconds
   return rates[rates.size() / 2];
 }
 
-void stream(HopSpeed& speed, CafxModel& model, const Context& context, double seconds) {
+void stream(HopSpeed& speed, Model& model, const Context& context, double seconds) {
   if (emulated_precision(context) != Precision::kFp32) return;  // no stream is offered
-  StreamRenderer effect(model, {speed.hop, speed.hop, context.isa, context.precision});
+  const auto effect = make_player(model, {speed.hop, speed.hop, context.isa, context.precision});
   const auto n = static_cast<std::size_t>(speed.hop);
   const auto x = noise(64 * n);
   std::vector<float> y(n);
@@ -54,22 +53,22 @@ void stream(HopSpeed& speed, CafxModel& model, const Context& context, double se
   const auto started = Clock::now();
   for (std::size_t i = 0; seconds_since(started) < seconds || ms.size() < 100; ++i) {
     const auto start = Clock::now();
-    effect.process(x.data() + i % 64 * n, y.data(), n);
+    effect->process(y.data(), x.data() + i % 64 * n, n);
     ms.push_back(1e3 * seconds_since(start));
   }
   std::sort(ms.begin(), ms.end());
-  speed.latency = effect.latency();
+  speed.latency = effect->latency();
   speed.median_ms = ms[ms.size() / 2];
   speed.p99_ms = ms[ms.size() * 99 / 100];
   speed.worst_ms = ms.back();
-  speed.block_ms = 1e3 * speed.hop / effect.sample_rate();
+  speed.block_ms = 1e3 * speed.hop / model.geometry().sample_rate;
 }
 
 }  // namespace
 
-std::vector<HopSpeed> measure_rendering(CafxModel& model, const Context& context, double seconds, double peak_of_one,
+std::vector<HopSpeed> measure_rendering(Model& model, const Context& context, double seconds, double peak_of_one,
                                         double peak_of_all) {
-  const CafxConfig& c = model.config();
+  const Geometry c = model.geometry();
   std::set<int> hops{std::min(c.hop, c.frame / 2)};
   for (int hop = 64; hop <= c.frame / 2; hop *= 2) hops.insert(hop);
   Context alone = context;

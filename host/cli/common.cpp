@@ -6,13 +6,12 @@
 #include <cstdlib>
 
 #include "datasets/check.h"
-#include "host/distill/distill.h"
-#include "host/distill/student_file.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 #include "kernels/exchange/exchange.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -30,9 +29,10 @@ std::atomic<bool>* stop_when_asked() {
 }
 
 void ConfigOptions::add_to(CLI::App& app) {
-  app.add_option("--preset", preset, "default, paper or journal: what model and training start from")
+  app.add_option("--preset", preset,
+                 fmt::format("what model and training start from: {}", fmt::join(model_presets(), ", ")))
       ->option_text("NAME");
-  app.add_option("--config", file, "TOML file with [model], [data], [train]")->option_text("FILE");
+  app.add_option("--config", file, "TOML file with [model], [teacher], [data], [train]")->option_text("FILE");
   app.add_option("--set", settings, "one setting, such as model.filters=64 or data.setting=2; may be repeated")
       ->option_text("KEY=VALUE");
 }
@@ -63,26 +63,18 @@ void set_recordings(DataConfig& data, const std::string& dry, const std::string&
 }
 
 RunConfig ConfigOptions::resolve() const {
-  std::string name = preset, text;
-  if (!file.empty()) {
-    text = RunFolder::read(file);
-    RunConfig probe;
-    Fields fields = describe(probe);
-    read_toml(fields, text, file);
-    if (name.empty()) name = probe.preset;
-  }
-  if (name.empty()) name = "default";
-  RunConfig config = run_preset(name);
-  Fields fields = describe(config);
-  if (!file.empty()) read_toml(fields, text, file);
-  config.preset = name;
+  ConfigSource source;
+  source.preset = preset;
+  if (!file.empty()) source.toml = RunFolder::read(file);
+  source.where = file;
+  source.settings = settings;
+  RunConfig config = make_config(source);
+  if (dry.empty()) return config;
   set_recordings(config.data, dry, wet);
+  Fields fields = describe(config);  // settings win over the recordings of the command line
   for (const std::string& setting : settings) {
-    const std::size_t equals = setting.find('=');
-    if (equals == std::string::npos) {
-      throw Error("--set {}: expected KEY=VALUE, such as --set model.filters=64", setting);
-    }
-    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+    const auto [key, value] = split_setting(setting);
+    if (key.rfind("data.", 0) == 0) set_field(fields, key, value, "--set");
   }
   return config;
 }
@@ -99,12 +91,10 @@ void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
   app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16");
 }
 
-void refuse_gpu(DeviceOptions& options, const std::string& what) {
-  if (options.device != "auto" && options.device != "cpu") {
-    throw Error("--device {}: {} are trained and played on the CPU; leave --device out, or give cpu", options.device,
-                what);
-  }
-  options.device = "cpu";
+void refuse_hop(const Model& model, const std::string& name, bool asked) {
+  if (!asked || model.geometry().frame > 0) return;
+  throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames",
+              name, model.config().type());
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {
@@ -149,11 +139,11 @@ namespace {
 
 void set_data_fields(Fields fields, const std::vector<std::string>& settings) {
   for (const std::string& setting : settings) {
-    const std::size_t equals = setting.find('=');
-    if (equals == std::string::npos || setting.rfind("data.", 0) != 0) {
+    const auto [key, value] = split_setting(setting);
+    if (key.rfind("data.", 0) != 0) {
       throw Error("--set {}: expected a setting of the data, such as --set data.setting=2", setting);
     }
-    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+    set_field(fields, key, value, "--set");
   }
 }
 
@@ -163,14 +153,14 @@ RunData load_run_data(const std::filesystem::path& run, const std::vector<std::s
   RunData r;
   r.config = read_run_config(run);
   set_data_fields(describe(r.config), settings);
-  r.data = load_dataset(r.config.data, r.config.model.sample_rate);
+  r.data = load_dataset(r.config.data, r.config.model->sample_rate);
   r.split = split_dataset(r.data, r.config.data);
   return r;
 }
 
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings,
                            int sample_rate) {
-  DataConfig config = is_student_run(run) ? read_distill_config(run).data : read_run_config(run).data;
+  DataConfig config = read_run_config(run).data;
   set_data_fields(prefixed("data", describe(config)), settings);
   Recordings r;
   r.data = load_dataset(config, sample_rate);

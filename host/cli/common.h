@@ -11,6 +11,7 @@
 #include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/device/context.h"
+#include "models/model.h"
 
 namespace cafx {
 
@@ -64,8 +65,8 @@ struct DeviceOptions {
   void add_precision_to(CLI::App&, const std::string& help);
 };
 
-// Students have CPU kernels alone: `auto` means the CPU, a GPU that was asked for is refused.
-void refuse_gpu(DeviceOptions&, const std::string& what);
+// Error where a model that plays sample by sample is asked for frames.
+void refuse_hop(const Model&, const std::string& name, bool asked);
 
 // A context with threads of its own.
 struct OwnedContext {
@@ -77,8 +78,14 @@ struct OwnedContext {
 // CAFX_CHECKPOINT_SECONDS: time between checkpoints; 0 saves at every step, as the tests do.
 double checkpoint_seconds();
 
-// `cafx resume` on the run of a student.
-int resume_student(const std::string& folder, const DeviceOptions&, bool json, bool quiet);
+// What `cafx train` does with its config and options; `cafx distill` is a short form of it.
+struct TrainArguments {
+  ConfigOptions config;
+  DeviceOptions device;
+  std::string out, batch, gpus;
+  bool json = false, quiet = false;
+};
+int train_run(RunConfig, const TrainArguments&);
 
 struct DeviceInfo;
 std::string text_of(const DeviceInfo&);  // a line, ended
@@ -94,7 +101,7 @@ struct RunData {
   Split split;
 };
 RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings);
-// The recordings of a run of a model or of a student, at any rate.
+// The recordings of a run, at any rate.
 struct Recordings {
   Dataset data;
   Split split;

@@ -7,6 +7,7 @@
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/memory.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 
@@ -81,10 +82,10 @@ std::string text_of(const CudaInfo& info, const Probe& probe) {
 Probe probe_convolutions(Context& context, const RunConfig& config) {
   Probe probe;
   probe.preset = config.preset;
-  probe.frames = frames_at_once(config.train.batch, config.train.accumulate, 1);
+  probe.frames = places_at_once(config.train.batch, config.train.accumulate, 1);
   context.use_cudnn = true;
   use_precision(context, config.train.precision);
-  const CafxConfig& c = config.model;
+  const auto& c = dynamic_cast<const CafxConfig&>(*config.model);
   const Conv1dDims d{probe.frames, c.frame, c.filters, c.taps};
   const Deconv1dDims back{d.B, d.T, d.C, d.K, c.deconv == "correlate" ? Deconv::kCorrelate : Deconv::kAdjoint};
   const std::size_t channels = static_cast<std::size_t>(d.B) * d.T * d.C,

@@ -1,7 +1,6 @@
 #include "host/eval/eval.h"
 
 #include "host/cli/common.h"
-#include "host/distill/student_file.h"
 #include "host/export/model_file.h"
 #include "kernels/base/error.h"
 
@@ -19,31 +18,11 @@ struct Arguments {
 // `source`: the run whose recordings and split are used.
 Evaluation evaluate_model(const Arguments& args, const std::string& source) {
   const ModelFile file = load_model(args.model);
+  refuse_hop(*file.model, args.model, args.hop > 0);
   const Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
   const OwnedContext own(args.device);
   return evaluate(*file.model, own.context, r.data, part_of(r.split, args.part), args.part,
                   args.hop > 0 ? args.hop : file.model->geometry().hop);
-}
-
-Evaluation evaluate_student(const Arguments& args, const std::string& source) {
-  if (args.hop > 0) throw Error("{}: is a student, which plays sample by sample: --hop is for CAFx models", args.model);
-  if (!args.device.precision.empty() && args.device.precision != "fp32") {
-    throw Error("--precision {}: students are played in fp32", args.device.precision);
-  }
-  DeviceOptions device = args.device;
-  refuse_gpu(device, "students");
-  const StudentFile file = load_student(args.model);
-  const Recordings r = load_recordings(source, args.settings, file.student->config().sample_rate);
-  const OwnedContext own(device);
-  const auto stream = file.student->stream(own.context);
-  const Play play = [&](const std::vector<float>& x) {
-    std::vector<float> y(x.size());
-    stream->reset();
-    stream->process(y.data(), x.data(), static_cast<long>(x.size()));
-    return y;
-  };
-  return evaluate(play, file.student->config().sample_rate, own.context, r.data, part_of(r.split, args.part), args.part,
-                  0);
 }
 
 }  // namespace
@@ -67,12 +46,11 @@ void add_eval(CLI::App& app, Run& run) {
   c->footer("Example:  cafx eval runs/ds1 --hop 64 --csv ds1.csv");
   c->callback([args, &run] {
     run = [args] {
-      const bool student = is_student(args->model);
       const std::string source = args->data_run.empty() ? args->model : args->data_run;
       if (!std::filesystem::is_directory(source)) {
         throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
       }
-      const Evaluation e = student ? evaluate_student(*args, source) : evaluate_model(*args, source);
+      const Evaluation e = evaluate_model(*args, source);
       if (args->json != "-" && args->csv != "-") write_text("-", to_text(e));
       if (!args->json.empty()) write_text(args->json, to_json(e));
       if (!args->csv.empty()) write_text(args->csv, to_csv(e));

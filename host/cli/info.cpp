@@ -6,12 +6,15 @@
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "kernels/device/memory.h"
+#include "models/registry.h"
 
 namespace cafx {
 
 namespace {
 
-std::string table_text(const std::vector<LayerRow>& rows) {
+constexpr int kAnyRate = 16000;  // Hz, of a config that leaves the rate to the recordings
+
+std::string table_text(const std::vector<LayerRow>& rows, bool frames) {
   std::string text =
       fmt::format("{:<18} {:<14} {:>10} {:>14}  {}\n", "layer", "output", "parameters", "multiply-adds", "");
   long parameters = 0, multiply_adds = 0;
@@ -20,33 +23,35 @@ std::string table_text(const std::vector<LayerRow>& rows) {
     parameters += r.parameters;
     multiply_adds += r.multiply_adds;
   }
-  return text + fmt::format("{:<18} {:<14} {:>10} {:>14}  a frame, forward\n", "total", "", parameters, multiply_adds);
+  return text + fmt::format("{:<18} {:<14} {:>10} {:>14}  a {}, forward\n", "total", "", parameters, multiply_adds,
+                            frames ? "frame" : "sample");
 }
 
 double mib(std::size_t bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 // Of training on one device, without the audio, whose size the data decides. `batch`: of all GPUs together.
-std::string memory_text(const std::string& device, const std::string& precision, const CafxConfig& config, int batch,
+std::string memory_text(const std::string& device, const std::string& precision, const RunConfig& config, int batch,
                         int gpus) {
   DeviceOptions options;
   options.device = device;
   options.precision = precision;
   const OwnedContext own(options);
-  const MemoryPlan plan = plan_memory(own.context, config, frames_at_once(batch, 1, gpus), 0, 0, gpus);
+  const MemoryPlan plan =
+      plan_memory(own.context, config, places_at_once(batch, 1, gpus), place_samples(config), {}, gpus);
   return fmt::format(
       "training with {} frames at a time on {} in {}: {:.1f} MiB (weights, gradient and moments {:.1f}, activations "
       "{:.1f}{}{}), "
       "beside the audio, 8 bytes a sample; {:.1f} MiB are free; the largest batch that fits is "
       "{}\n",
-      frames_at_once(batch, 1, gpus), device_name(own.context), precision_text(own.context), mib(plan.total()),
+      places_at_once(batch, 1, gpus), device_name(own.context), precision_text(own.context), mib(plan.total()),
       mib(plan.weights), mib(plan.activations),
       plan.workspace > 0 ? fmt::format(", workspace of cuDNN's convolutions {:.1f}", mib(plan.workspace)) : "",
       gpus > 1 ? fmt::format(", parts of gradients from the others {:.1f}", mib(plan.exchange)) : "", mib(plan.free),
-      gpus * largest_batch(own.context, config, 0, std::size_t{1} << 20, gpus));
+      gpus * largest_batch(own.context, config, place_samples(config), {0, std::size_t{1} << 20}, gpus));
 }
 
 std::string memory_text(const std::string& device, const std::string& gpus, const std::string& precision,
-                        const CafxConfig& config, int batch) {
+                        const RunConfig& config, int batch) {
   const std::vector<int> all = choose_gpus(device, gpus, true);
   if (all.size() < 2) {
     return memory_text(all.empty() ? device : fmt::format("cuda:{}", all[0]), precision, config, batch, 1);
@@ -55,7 +60,7 @@ std::string memory_text(const std::string& device, const std::string& gpus, cons
   std::string text = fmt::format("a batch of {} frames is shared by {} GPUs:\n", batch, n);
   for (const int gpu : all)
     text += fmt::format("GPU {}: {}", gpu, memory_text(fmt::format("cuda:{}", gpu), precision, config, batch, n));
-  const std::size_t bytes = exchange_bytes(CafxModel(config).n_floats(), n);
+  const std::size_t bytes = exchange_bytes(make_model(*config.model)->params().n_floats(), n);
   return text + fmt::format("each GPU sends {:.3f} MiB a step and receives as much; NCCL's own buffers come on top\n",
                             mib(bytes));
 }
@@ -98,27 +103,27 @@ void add_info(CLI::App& app, Run& run) {
     run = [args, list] {
       if (list) return list_gpus();
       if (!args->gpus.empty() && args->device.empty()) args->device = "cuda";
-      CafxConfig config;
-      int batch = 0;
-      std::string precision;  // of the config; a model's weights are fp32
-      CafxForm form = args->pretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
+      RunConfig config;
+      std::string form = args->pretrain ? kPretrain : kSupervised;
       std::map<std::string, std::string> metadata;
       if (args->model.empty()) {
-        const RunConfig resolved = args->config.resolve();
-        check(resolved.model, "model");
-        config = resolved.model;
-        batch = resolved.train.batch;
-        precision = resolved.train.precision;
+        config = args->config.resolve();
+        if (config.model->sample_rate == 0) config.model->sample_rate = kAnyRate;
+        check(*config.model, "model");
       } else {
         ModelFile file = load_model(args->model);
-        config = file.model->config();
-        form = file.model->form() == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
+        config.model = AnyConfig(file.model->config());
+        config.train.precision.clear();  // a model's weights are fp32
+        form = file.model->form();
         metadata = std::move(file.metadata);
       }
-      const auto rows = cafx_layers(config, form);
+      const std::unique_ptr<Model> model = make_model(*config.model, form);
+      const auto rows = model->layers();
+      const Geometry g = model->geometry();
       if (args->json) {
         nlohmann::ordered_json json;
-        json["config"] = to_json(describe(config));
+        json["type"] = model->config().type();
+        json["config"] = to_json(config.model->fields());
         long parameters = 0, multiply_adds = 0;
         for (const LayerRow& r : rows) {
           json["layers"].push_back({{"name", r.name},
@@ -135,12 +140,14 @@ void add_info(CLI::App& app, Run& run) {
         write_text("-", json.dump(2) + "\n");
         return 0;
       }
-      std::string text = table_text(rows);
-      text +=
-          fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n", config.frame,
-                      1e3 * config.frame / config.sample_rate, config.hop, config.sample_rate, config.frame);
-      if (!args->device.empty())
-        text += memory_text(args->device, args->gpus, precision, config, batch > 0 ? batch : 32);
+      std::string text = table_text(rows, g.frame > 0);
+      text += g.frame > 0
+                  ? fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n",
+                                g.frame, 1e3 * g.frame / g.sample_rate, g.hop, g.sample_rate, g.frame)
+                  : fmt::format("\nplays sample by sample, {} Hz, no latency\n", g.sample_rate);
+      if (!args->device.empty()) {
+        text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
+      }
       for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
         if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);
       }

@@ -1,8 +1,7 @@
-#include "host/render/render.h"
+#include "host/render/render_file.h"
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
-#include "host/distill/student_file.h"
 #include "host/export/model_file.h"
 
 namespace cafx {
@@ -35,12 +34,8 @@ void add_render(CLI::App& app, Run& run) {
       "          cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 64 --stream --block 64");
   c->callback([args, &run] {
     run = [args] {
-      const bool student = is_student(args->model);
-      if (student && (args->stream || args->hop > 0)) {
-        throw Error("{}: is a student, which plays sample by sample: --hop and --stream are for CAFx models",
-                    args->model);
-      }
-      if (student) refuse_gpu(args->device, "students");
+      const ModelFile file = load_model(args->model);
+      refuse_hop(*file.model, args->model, args->hop > 0);
       const OwnedContext own(args->device);
       ProgressLine line(args->quiet);
       const auto progress = [&](double done) { line.show(done, args->out); };
@@ -48,21 +43,12 @@ void add_render(CLI::App& app, Run& run) {
         if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
         if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
       };
-      if (student) {
-        const StudentFile file = load_student(args->model);
-        const RenderStats s = render_file(*file.student->stream(own.context), file.student->config().sample_rate,
-                                          args->in, args->out, progress);
-        line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time", args->out,
-                              s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds));
-        report(s);
-        return 0;
-      }
-      const ModelFile file = load_model(args->model);
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
       const RenderStats s =
           render_file(*file.model, own.context, args->in, args->out, hop, progress, args->stream ? args->block : 0);
-      line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time, hop {}", args->out,
-                            s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds, hop));
+      line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time{}", args->out,
+                            s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds,
+                            hop > 0 ? fmt::format(", hop {}", hop) : ""));
       if (args->stream) {
         const double rate = file.model->geometry().sample_rate;
         line.line(fmt::format(

@@ -1,27 +1,22 @@
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
-#include "host/distill/student_file.h"
 #include "host/eval/eval.h"
 #include "host/export/model_file.h"
-#include "host/train/frames.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
+#include "host/train/quality.h"
 #include "host/train/run_folder.h"
+#include "host/train/targets.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/registry.h"
 
 namespace cafx {
 
 namespace {
-
-struct TrainArguments {
-  ConfigOptions config;
-  DeviceOptions device;
-  std::string out, batch, gpus;
-  bool json = false, quiet = false;
-};
 
 // --batch N, or auto: the largest that fits the GPU; on a CPU the preset's, since a larger one is not faster there.
 void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& data, const Split& split) {
@@ -30,20 +25,58 @@ void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& dat
   if (args.batch != "auto") return set_field(fields, "train.batch", args.batch, "--batch");
   const std::vector<int> gpus =
       choose_gpus(args.device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
-  const int hop = config.train.hop > 0 ? config.train.hop : config.model.hop;
   const auto n_gpus = static_cast<int>(std::max<std::size_t>(1, gpus.size()));
+  const RunSize size = size_of_run(config, data, split);
   int most = 0;
   for (int i = 0; i < n_gpus; ++i) {  // the GPU with the least memory decides
     DeviceOptions device = args.device;
     if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[static_cast<std::size_t>(i)]);
     const OwnedContext own(device);
     if (own.context.device == Device::kCpu) return;
-    const FrameSet frames = make_frames(data, split.train, config.model.frame, hop, config.train.silence_db);
-    const int here = largest_batch(own.context, config.model, 4 * frames.dry.size(), 2 * frames.refs.size(), n_gpus);
+    const int here = largest_batch(own.context, config, place_samples(config), size, n_gpus);
     most = i == 0 ? here : std::min(most, here);
   }
   if (most == 0) throw Error("--batch auto: not even one frame fits into the GPU's free memory; use --device cpu");
   config.train.batch = most * n_gpus;
+}
+
+std::string sizes_of_other_types() {
+  std::string text;
+  for (const ModelType& type : model_types()) {
+    if (&type == &model_types().front()) continue;
+    text += fmt::format("\nSizes of the type {} (of its preset '{}'):\n", type.name, type.presets().front());
+    text += help_text(prefixed("model", type.preset(type.presets().front())->fields()));
+  }
+  return text;
+}
+
+TrainOptions options_of(const TrainArguments& args, const std::string& folder, TrainObserver& observer) {
+  TrainOptions options;
+  options.folder = folder;
+  options.threads = args.device.threads;
+  options.isa = args.device.isa;
+  options.device = args.device.device;
+  options.gpus = args.gpus;
+  options.stop = stop_when_asked();
+  options.observer = &observer;
+  options.checkpoint_seconds = checkpoint_seconds();
+  return options;
+}
+
+// The test notes, where there are any, played by the model that came out.
+std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, const RunConfig& config,
+                                        const Dataset& data, const Split& split, const TrainArguments& args) {
+  if (config.train.epochs == 0 || split.test.empty()) return {};
+  const ModelFile file = load_model(folder);
+  DeviceOptions device = args.device;
+  const std::vector<int> gpus =
+      choose_gpus(device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
+  if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[0]);
+  device.precision.clear();  // the weights are fp32's, and so is what is made of them
+  const OwnedContext own(device);
+  const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", file.model->geometry().hop);
+  write_text((folder / "eval.json").string(), to_json(e));
+  return e;
 }
 
 // After training: the test notes, where there are any, and the closing words.
@@ -55,87 +88,31 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
     return kExitStopped;
   }
   auto result = nlohmann::ordered_json::parse(RunFolder::read(outcome.folder / "result.json"));
-  if (config.train.epochs > 0 && !split.test.empty()) {
-    const ModelFile file = load_model(outcome.folder);
-    DeviceOptions device = args.device;
-    const std::vector<int> gpus =
-        choose_gpus(device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
-    if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[0]);
-    device.precision.clear();  // the weights are fp32's, and so is what is made of them
-    const OwnedContext own(device);
-    const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", config.model.hop);
-    write_text((outcome.folder / "eval.json").string(), to_json(e));
-    result["test"] = nlohmann::ordered_json::parse(to_json(e));
-    if (!args.json) write_text("-", to_text(e));
-  }
+  const std::optional<Evaluation> test = evaluate_test(outcome.folder, config, data, split, args);
   if (args.json) {
+    if (test) result["test"] = nlohmann::ordered_json::parse(to_json(*test));
     result["folder"] = folder;
     result["seconds"] = outcome.seconds;
     write_text("-", result.dump() + "\n");
-  } else {
-    write_text("-", fmt::format("\nthe model: {}/best.safetensors\n", folder));
+    return 0;
   }
+  if (test) write_text("-", to_text(*test));
+  if (result.contains("quality")) {
+    write_text("-", fmt::format("{} epochs in {}; what was lost on the way:\n{}", outcome.epochs,
+                                time_text(outcome.seconds), quality_text(result["quality"].dump())));
+  }
+  write_text("-", fmt::format("\nthe model: {}/best.safetensors\n", folder));
   return 0;
 }
 
-int train_command(const TrainArguments& args) {
-  RunConfig config = args.config.resolve();
-  if (!args.gpus.empty()) config.train.gpus = args.gpus;
-  if (!args.device.precision.empty()) {
-    Fields fields = describe(config);
-    set_field(fields, "train.precision", args.device.precision, "--precision");
-  }
-  check(config, args.config.file.empty() ? "config" : args.config.file);
-  choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
-  // The folder may be resumed from anywhere.
-  for (std::string* path : {&config.data.path, &config.data.dry, &config.data.wet, &config.train.init_from}) {
-    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal().string();
-  }
-  const Dataset data = load_dataset(config.data, config.model.sample_rate);
-  const Split split = split_dataset(data, config.data);
-  set_batch(config, args, data, split);
-  TrainDisplay display(args.quiet);
-  tell([&](const std::string& line) { display.message(line); }, data, split);
-  const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
-  TrainOptions options;
-  options.folder = !args.out.empty()
-                       ? args.out
-                       : fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data), init));
-  options.threads = args.device.threads;
-  options.isa = args.device.isa;
-  options.device = args.device.device;
-  options.gpus = args.gpus;
-  options.stop = stop_when_asked();
-  options.observer = &display;
-  options.checkpoint_seconds = checkpoint_seconds();
-  return finish(train(config, data, split, options), config, data, split, args);
-}
-
 int resume_command(const TrainArguments& args) {
-  if (is_student_run(args.out)) {
-    DeviceOptions device = args.device;
-    refuse_gpu(device, "students");
-    if (!args.gpus.empty()) throw Error("--gpus {}: students are trained on the CPU", args.gpus);
-    if (!device.precision.empty() && device.precision != "fp32") {
-      throw Error("--precision {}: students are trained in fp32", device.precision);
-    }
-    return resume_student(args.out, device, args.json, args.quiet);
-  }
-  TrainDisplay display(args.quiet);
-  TrainOptions options;
-  options.folder = args.out;
-  options.precision = args.device.precision;
-  options.threads = args.device.threads;
-  options.isa = args.device.isa;
-  options.device = args.device.device;
-  options.gpus = args.gpus;
-  options.stop = stop_when_asked();
-  options.observer = &display;
-  options.checkpoint_seconds = checkpoint_seconds();
-  const TrainOutcome outcome = resume(options);
   const RunConfig config = read_run_config(args.out);
-  const Dataset data = load_dataset(config.data, config.model.sample_rate);
-  return finish(outcome, config, data, split_dataset(data, config.data), args);
+  TrainDisplay display(args.quiet);
+  Dataset data = load_dataset(config.data, config.model->sample_rate);
+  const Split split = split_dataset(data, config.data);
+  TrainOptions options = options_of(args, args.out, display);
+  options.precision = args.device.precision;
+  return finish(resume(config, data, split, options), config, data, split, args);
 }
 
 void add_common(CLI::App& app, TrainArguments& args) {
@@ -148,13 +125,38 @@ void add_common(CLI::App& app, TrainArguments& args) {
 
 }  // namespace
 
+int train_run(RunConfig config, const TrainArguments& args) {
+  if (!args.gpus.empty()) config.train.gpus = args.gpus;
+  Fields fields = describe(config);
+  if (!args.device.precision.empty()) set_field(fields, "train.precision", args.device.precision, "--precision");
+  make_paths_absolute(fields);  // the folder may be resumed from anywhere
+  check_teacher(config);
+  choose_rate(config);
+  check(config, args.config.file.empty() ? "config" : args.config.file);
+  choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
+  Dataset data = load_dataset(config.data, config.model->sample_rate);
+  const Split split = split_dataset(data, config.data);
+  set_batch(config, args, data, split);
+  TrainDisplay display(args.quiet);
+  tell([&](const std::string& line) { display.message(line); }, data, split);
+  std::string folder = args.out;
+  if (folder.empty()) {
+    const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from),
+                      teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
+    folder = fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data), init, teacher));
+  }
+  const TrainOptions options = options_of(args, folder, display);
+  return finish(train(config, data, split, options), config, data, split, args);
+}
+
 void add_train(CLI::App& app, Run& run) {
   auto args = std::make_shared<TrainArguments>();
   CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   add_common(*c, *args);
-  c->add_option("--batch", args->batch, "frames a step, as train.batch; auto: the most that the GPU's memory holds")
+  c->add_option("--batch", args->batch,
+                "frames or segments a step, as train.batch; auto: the most that the GPU's memory holds")
       ->option_text("N|auto");
   args->device.add_precision_to(
       *c, "of the products' operands, as train.precision; a CPU without such units emulates it, slowly");
@@ -165,10 +167,11 @@ void add_train(CLI::App& app, Run& run) {
       "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
       "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
       "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
-      "           cafx train dry.wav wet.wav --precision tf32\n\n"
+      "           cafx train dry.wav wet.wav --precision tf32\n"
+      "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n\n"
       "Settings (of the preset 'default'):\n" +
-      help_text(describe(defaults)));
-  c->callback([args, &run] { run = [args] { return train_command(*args); }; });
+      help_text(describe(defaults)) + sizes_of_other_types());
+  c->callback([args, &run] { run = [args] { return train_run(args->config.resolve(), *args); }; });
 }
 
 void add_resume(CLI::App& app, Run& run) {

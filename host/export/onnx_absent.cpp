@@ -4,9 +4,12 @@
 
 namespace cafx {
 
-void save_onnx(const std::filesystem::path& path, CafxModel&, const std::map<std::string, std::string>&) {
-  throw Error("{}: this cafx was built without ONNX; install libonnx-dev and libprotobuf-dev and build it again",
-              path.string());
+std::string why_not_onnx(const Model&) {
+  return "this cafx was built without ONNX; install libonnx-dev and libprotobuf-dev and build it again";
+}
+
+void save_onnx(const std::filesystem::path& path, Model& model, const std::map<std::string, std::string>&) {
+  throw Error("{}: {}", path.string(), why_not_onnx(model));
 }
 
 }  // namespace cafx

@@ -7,10 +7,10 @@
 //              uses conv1d.weight itself, so the tie survives a further training
 //   SAAF       the closed form of kernels/saaf/saaf_math.h: the segment of each sample, then its polynomial from a table
 //              (Gather); O(1) a sample, the largest tensor stays (B, filters, frame)
-//   metadata   as of the safetensors file (host/export/model_file.h), and "window" (how frames become a signal),
+//   metadata   as of the safetensors file (models/play/weights_file.h), and "window" (how frames become a signal),
 //              "opset", "selftest.input" and "selftest.output": one frame and what this model makes of it, base64 of
 //              little-endian floats
-//   Precision  within 1e-5 per sample of `CafxModel::forward` in onnxruntime. With unpool = positions, two samples of a
+//   Precision  within 1e-5 per sample of `Model::forward` in onnxruntime. With unpool = positions, two samples of a
 //              pooling window that are equal but for rounding may be told apart differently by another library.
 //   Errors     Error: built without libonnx; pretrained form; over 2 GB, which the format cannot hold.
 #pragma once
@@ -19,12 +19,14 @@
 #include <map>
 #include <string>
 
-#include "models/cafx/cafx.h"
+#include "models/model.h"
 
 namespace cafx {
 
 inline constexpr int kOnnxOpset = 13;
 
-void save_onnx(const std::filesystem::path&, CafxModel&, const std::map<std::string, std::string>& extra);
+// Empty: it can be written; else why not.
+std::string why_not_onnx(const Model&);
+void save_onnx(const std::filesystem::path&, Model&, const std::map<std::string, std::string>& extra);
 
 }  // namespace cafx

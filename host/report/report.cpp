@@ -54,15 +54,25 @@ std::string learning_curve(const std::string& csv) {
   std::string line;
   std::getline(in, line);
   const auto header = split_line(line);
-  const auto column = [&](const char* name) {
-    return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
+  // Columns are named after what they hold: training_mae and validation_mae, training_loss and validation_esr, ...
+  const auto column = [&](const std::string& beginning) {
+    return static_cast<std::size_t>(
+        std::find_if(header.begin(), header.end(), [&](const std::string& h) { return h.rfind(beginning, 0) == 0; }) -
+        header.begin());
   };
-  const std::size_t stage = column("stage"), training_mae = column("training_mae"), val_mae = column("validation_mae");
+  const std::size_t stage = column("stage"), training = column("training_"), validation = column("validation_");
+  const auto quantity = [&](std::size_t at) {
+    const std::string name = at < header.size() ? header[at].substr(header[at].find('_') + 1) : "";
+    return name == "mae" ? std::string("mean absolute error") : name;
+  };
+  const std::string what = quantity(training) == quantity(validation)
+                               ? quantity(training)
+                               : quantity(training) + " and " + quantity(validation);
   std::vector<Series> all{{"training", "", {}, {}}, {"validation", "b", {}, {}}};
   Axes axes;
-  axes.title = "mean absolute error of training and validation over the epochs";
+  axes.title = fmt::format("{} of training and validation over the epochs", what);
   axes.x_label = "epoch, all stages in a row";
-  axes.y_label = "mean absolute error";
+  axes.y_label = what;
   axes.log_y = true;
   axes.height = 260;
   std::string before;
@@ -81,71 +91,91 @@ std::string learning_curve(const std::string& csv) {
     }
     before = cell(stage);
     all[0].x.push_back(epoch);
-    all[0].y.push_back(number(cell(training_mae)));
+    all[0].y.push_back(number(cell(training)));
     all[1].x.push_back(epoch);
-    all[1].y.push_back(number(cell(val_mae)));
+    all[1].y.push_back(number(cell(validation)));
   }
   if (epoch == 0.0) return "";
   axes.x = {0.5, epoch + 0.5};
   return "<h2>How it learned</h2><figure>" + chart(all, axes) + legend(all) +
-         "<figcaption>Mean absolute error of each epoch, full scale = 1. Dashed lines: a stage begins. Pretraining "
+         fmt::format("<figcaption>Training: {}, validation: {} of each epoch. ", escape(quantity(training)),
+                     escape(quantity(validation))) +
+         "Dashed lines: a stage begins. Pretraining "
          "learns to give back its own input, without validation; its error is no measure of the effect.</figcaption>"
          "</figure>";
 }
 
-std::string curves(const CafxModel& model) {
-  const CafxConfig& c = model.config();
-  const int n = 121;
-  std::vector<float> x(n), y(n);
-  for (int i = 0; i < n; ++i)
-    x[static_cast<std::size_t>(i)] = static_cast<float>(c.saaf_lo + (c.saaf_hi - c.saaf_lo) * i / (n - 1));
+// Values of one curve or filter after the other, each on all of x.
+std::vector<std::vector<double>> rows_of(const Fact& f) {
+  std::vector<std::vector<double>> rows;
+  for (std::size_t i = 0; i + f.x.size() <= f.values.size() && !f.x.empty(); i += f.x.size()) {
+    const auto first = f.values.begin() + static_cast<std::ptrdiff_t>(i);
+    rows.emplace_back(first, first + static_cast<std::ptrdiff_t>(f.x.size()));
+  }
+  return rows;
+}
+
+// Curves of a model as they are, and how far each bends away from y = x.
+std::string curves(const Fact& f) {
+  const std::vector<double> x(f.x.begin(), f.x.end());
   std::vector<Series> all, bend;
   const char* const css[] = {"thin", "thin b", "thin c", "thin d"};
-  for (int channel = 0; channel < c.filters; ++channel) {
-    model.curve(channel, y.data(), x.data(), n);
-    all.push_back({fmt::format("channel {}", channel), css[channel % 4], {x.begin(), x.end()}, {y.begin(), y.end()}});
+  const auto rows = rows_of(f);
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    all.push_back({fmt::format("channel {}", k), css[k % 4], x, rows[k]});
     bend.push_back(all.back());
-    for (std::size_t i = 0; i < bend.back().y.size(); ++i) bend.back().y[i] -= bend.back().x[i];
+    for (std::size_t i = 0; i < x.size(); ++i) bend.back().y[i] -= x[i];
   }
-  all.push_back({"identity", "dash", {c.saaf_lo, c.saaf_hi}, {c.saaf_lo, c.saaf_hi}});
-  bend.push_back({"identity", "dash", {c.saaf_lo, c.saaf_hi}, {0.0, 0.0}});
+  all.push_back({"identity", "dash", {x.front(), x.back()}, {x.front(), x.back()}});
+  bend.push_back({"identity", "dash", {x.front(), x.back()}, {0.0, 0.0}});
   Axes axes;
   axes.title = "the curves of all channels";
-  axes.x_label = "into the SAAF";
-  axes.y_label = "out of it";
+  axes.x_label = "in";
+  axes.y_label = "out";
   axes.height = 300;
   Axes bent = axes;
   bent.title = "the curves of all channels less the identity";
-  bent.y_label = "out of it, less what went in";
+  bent.y_label = "out, less what went in";
   return "<h2>The learned curves</h2><div class=\"two\"><figure>" + chart(all, axes) + "</figure><figure>" +
          chart(bend, bent) +
          fmt::format(
-             "</figure></div><p class=\"quiet\">The smooth adaptive activation function (SAAF) of each of the {} "
-             "channels on its domain {:g} to {:g}; colours only tell neighbours apart. Dashed: the identity, which "
-             "leaves a signal as it is. Second picture: how far each curve bends away from it. Steepest slope: {}.</p>",
-             c.filters, c.saaf_lo, c.saaf_hi, figure(model.lipschitz()));
+             "</figure></div><p class=\"quiet\">{} curves on {:g} to {:g}: {}. Colours only tell neighbours apart. "
+             "Dashed: the identity, which leaves a signal as it is. Second picture: how far each curve bends away from "
+             "it.</p>",
+             rows.size(), x.front(), x.back(), escape(f.help));
 }
 
-std::string filters(const CafxModel& model) {
-  const CafxConfig& c = model.config();
-  const auto& params = model.params();
-  const auto conv = std::find_if(params.begin(), params.end(), [](const auto& p) { return p.name == "conv1d.weight"; });
-  CAFX_CHECK(conv != params.end() && conv->size == static_cast<long>(c.filters) * c.taps, c.filters, c.taps);
-  const int n = std::min(c.filters, 32);
+std::string filters(const Fact& f, int sample_rate) {
+  constexpr std::size_t kMost = 32;
+  auto rows = rows_of(f);
+  const std::size_t all = rows.size(), n = std::min(all, kMost);
   std::string html = "<h2>The learned filters</h2><div class=\"filters\">";
-  for (int f = 0; f < n; ++f) {
-    const float* w = model.data() + conv->offset + static_cast<long>(f) * c.taps;
-    std::vector<double> y(w, w + c.taps);
+  for (std::size_t k = 0; k < n; ++k) {
     double most = 0.0;
-    for (const double v : y) most = std::max(most, std::abs(v));  // a NaN loses every comparison
-    for (double& v : y) v = most > 0.0 ? v / most : 0.0;
+    for (const double v : rows[k]) most = std::max(most, std::abs(v));  // a NaN loses every comparison
+    for (double& v : rows[k]) v = most > 0.0 ? v / most : 0.0;
     html += fmt::format("<figure>{}<figcaption>{}, \u00b1{:.2g}</figcaption></figure>",
-                        sparkline(y, fmt::format("filter {}", f)), f, most);
+                        sparkline(rows[k], fmt::format("filter {}", k)), k, most);
   }
   return html + fmt::format(
-                    "</div><p class=\"quiet\">Conv1D: {} of {} filters of {} taps ({:.1f} ms), each to its own scale, "
-                    "which stands after its number.</p>",
-                    n, c.filters, c.taps, 1e3 * c.taps / c.sample_rate);
+                    "</div><p class=\"quiet\">{}: {} of {}, {} taps ({:.1f} ms), each to its own scale, which stands "
+                    "after its number.</p>",
+                    escape(f.help), n, all, f.x.size(), 1e3 * static_cast<double>(f.x.size()) / sample_rate);
+}
+
+// What the model tells of itself: numbers as a table, curves and filters as pictures.
+std::string facts_section(const std::vector<Fact>& facts, int sample_rate) {
+  std::string pictures, numbers;
+  for (const Fact& f : facts) {
+    if (f.kind == Fact::Kind::kCurves && !f.x.empty()) pictures += curves(f);
+    if (f.kind == Fact::Kind::kFilters && !f.x.empty()) pictures += filters(f, sample_rate);
+    if (f.kind == Fact::Kind::kNumber) {
+      numbers += fmt::format("<tr><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", escape(f.name),
+                             figure(f.number), escape(f.help));
+    }
+  }
+  if (numbers.empty()) return pictures;
+  return pictures + "<h2>The model in numbers</h2><div class=\"scroll\"><table>" + numbers + "</table></div>";
 }
 
 std::string note_section(const NoteResult& r, int rate) {
@@ -260,66 +290,74 @@ std::string key_figures(const Evaluation& e) {
          "is perfect, 1 is as bad as silence.</p>";
 }
 
+std::string layers_section(const Model& model) {
+  std::string html =
+      "<h2>The layers</h2><div class=\"scroll\"><table><tr><th>layer</th><th>output</th><th>parameters</th>"
+      "<th>multiply-adds</th><th class=\"words\">what it is</th></tr>";
+  const auto layer = [&](const std::string& name, const std::string& output, long parameters, long multiply_adds,
+                         const std::string& detail, const char* css) {
+    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", css,
+                        escape(name), escape(output), parameters, multiply_adds, escape(detail));
+  };
+  long parameters = 0, multiply_adds = 0;
+  for (const LayerRow& r : model.layers()) {
+    layer(r.name, r.output, r.parameters, r.multiply_adds, r.detail, "");
+    parameters += r.parameters;
+    multiply_adds += r.multiply_adds;
+  }
+  layer("sum", "", parameters, multiply_adds, "", " class=\"sum\"");
+  return html + fmt::format("</table></div><p class=\"quiet\">Multiply-adds of one {}, forward.</p>",
+                            model.geometry().frame > 0 ? "frame" : "sample");
+}
+
+// Each note, and over all of them.
+std::string notes_section(const Evaluation& e, int sample_rate) {
+  if (e.notes.empty()) return "<p>No notes were evaluated.</p>";
+  std::string html = key_figures(e) +
+                     "<h2>The notes in numbers</h2><div class=\"scroll\"><table><tr><th>note</th><th>MAE</th><th>MAE, "
+                     "level-matched</th><th>ESR</th><th>ESR, pre-emphasis</th><th>ESR of the dry signal</th></tr>";
+  const auto row = [&](const std::string& name, const ErrorMetrics& m, const std::string& dry, const char* css) {
+    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", css,
+                        escape(name), figure(m.mae), figure(m.mae_matched), figure(m.esr), figure(m.esr_emphasis), dry);
+  };
+  for (const NoteResult& r : e.notes) row(r.note, r.model, figure(r.dry.esr), "");
+  if (e.notes.size() > 1) {
+    row("mean", e.mean, "", " class=\"sum\"");
+    row("standard deviation", e.spread, "", "");
+  }
+  html +=
+      "</table></div><p class=\"quiet\">MAE: mean absolute error, full scale = 1; level-matched: after the output is "
+      "brought to the target's mean level. Pre-emphasis: y[n] - 0.95 y[n-1], which weighs high frequencies "
+      "more. The dry signal is the baseline: what doing nothing would score.</p><h2>The notes to hear</h2>";
+  for (const NoteResult& r : e.notes) html += note_section(r, sample_rate);
+  return html;
+}
+
 }  // namespace
 
 std::string report_html(const ReportInput& in) {
   CAFX_CHECK(in.model != nullptr && in.evaluation != nullptr, in.title);
-  const CafxModel& model = *in.model;
+  Model& model = *in.model;
   const Evaluation& e = *in.evaluation;
-  const CafxConfig& c = model.config();
+  const Geometry g = model.geometry();
+  const std::string playing = g.frame > 0
+                                  ? fmt::format("in frames of {} samples, rendered at a hop of {}", g.frame, e.hop)
+                                  : "sample by sample";
   std::string html = fmt::format(
       "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
       "content=\"width=device-width,initial-scale=1\">"
       "<title>cafx: {0}</title><style>{1}</style></head><body><main><p class=\"eyebrow\">A model of an audio "
       "effect</p><h1>{0}</h1>"
-      "<p class=\"quiet\">CAFx{2} with {3} filters and {4} parameters at {5} Hz, frames of {6} samples. Heard on {7} "
-      "{8} of the part \u201c{9}\u201d, rendered at a hop of {10} samples. cafx {11}.</p>",
-      escape(in.title), page_style(), model.form() == kPretrain ? " (its pretrained form)" : "", c.filters,
-      model.n_parameters(), c.sample_rate, c.frame, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
-      escape(e.part), e.hop, kVersion);
-  if (e.notes.empty()) {
-    html += "<p>No notes were evaluated.</p>";
-  } else {
-    html += key_figures(e);
-    html +=
-        "<h2>The notes in numbers</h2><div class=\"scroll\"><table><tr><th>note</th><th>MAE</th><th>MAE, "
-        "level-matched</th><th>ESR</th><th>ESR, pre-emphasis</th><th>ESR of the dry signal</th></tr>";
-    const auto row = [&](const std::string& name, const ErrorMetrics& m, const std::string& dry, const char* css) {
-      html +=
-          fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", css,
-                      escape(name), figure(m.mae), figure(m.mae_matched), figure(m.esr), figure(m.esr_emphasis), dry);
-    };
-    for (const NoteResult& r : e.notes) row(r.note, r.model, figure(r.dry.esr), "");
-    if (e.notes.size() > 1) {
-      row("mean", e.mean, "", " class=\"sum\"");
-      row("standard deviation", e.spread, "", "");
-    }
-    html +=
-        "</table></div><p class=\"quiet\">MAE: mean absolute error, full scale = 1; level-matched: after the output is "
-        "brought to the target's mean level. Pre-emphasis: y[n] - 0.95 y[n-1], which weighs high frequencies "
-        "more. The dry signal is the baseline: what doing nothing would score.</p><h2>The notes to hear</h2>";
-    for (const NoteResult& r : e.notes) html += note_section(r, c.sample_rate);
-  }
+      "<p class=\"quiet\">A model of type {2}{3} with {4} parameters at {5} Hz, {6}. Heard on {7} {8} of the part "
+      "\u201c{9}\u201d. cafx {10}.</p>",
+      escape(in.title), page_style(), model.config().type(),
+      model.form() == kSupervised ? "" : fmt::format(" (its form \u201c{}\u201d)", model.form()),
+      model.params().n_parameters(), g.sample_rate, playing, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
+      escape(e.part), kVersion);
+  html += notes_section(e, g.sample_rate);
   html += learning_curve(in.metrics_csv);
-  if (model.form() == kSupervised && c.saaf) html += curves(model);
-  html += filters(model);
-
-  html +=
-      "<h2>The layers</h2><div class=\"scroll\"><table><tr><th>layer</th><th>output</th><th>parameters</th>"
-      "<th>multiply-adds</th><th class=\"words\">what it is</th></tr>";
-  long parameters = 0, multiply_adds = 0;
-  const auto layer = [&](const LayerRow& r, const char* css) {
-    html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", css,
-                        escape(r.name), escape(r.output), r.parameters, r.multiply_adds, escape(r.detail));
-  };
-  for (const LayerRow& r : model.layers()) {
-    layer(r, "");
-    parameters += r.parameters;
-    multiply_adds += r.multiply_adds;
-  }
-  layer({LayerRow::Kind::kElementwise, "sum", "", "", parameters, multiply_adds, 0.0}, " class=\"sum\"");
-  html += "</table></div><p class=\"quiet\">Multiply-adds of one frame, forward.</p><h2>Make it again</h2><pre>" +
-          escape(in.command) + "</pre>";
+  html += facts_section(model.facts(Context()), g.sample_rate) + layers_section(model);
+  html += "<h2>Make it again</h2><pre>" + escape(in.command) + "</pre>";
   if (!in.config_toml.empty())
     html += "<details><summary>The whole config</summary><pre>" + escape(in.config_toml) + "</pre></details>";
   if (!in.result_json.empty())

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "host/eval/eval.h"
-#include "models/cafx/cafx.h"
+#include "models/model.h"
 
 namespace cafx {
 
@@ -14,7 +14,7 @@ struct ReportInput {
   std::string config_toml;  // resolved
   std::string metrics_csv;  // of the run; empty: no learning curve
   std::string result_json;  // of the run; may be empty
-  const CafxModel* model = nullptr;
+  Model* model = nullptr;
   const Evaluation* evaluation = nullptr;
 };
 

@@ -8,10 +8,12 @@
 
 #include "host/sweep/plan.h"
 #include "host/train/memory_plan.h"
+#include "host/train/schedule.h"
 #include "host/train/stepper.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "kernels/device/memory.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -33,27 +35,33 @@ struct Speed {
 };
 
 // Training steps on noise; what is learned does not matter for the speed.
-Speed measure(const Context& context, const CafxConfig& config, int batch, CafxForm form) {
+Speed measure(const Context& context, const RunConfig& config, int batch, const std::string& form) {
   const bool cpu = context.device == Device::kCpu;
   const std::size_t before = cpu ? resident() : free_memory(context);
-  CafxModel model(config, form);
-  model.initialize(1);
-  const int n = config.frame * (batch + 1);
-  std::vector<float> dry(static_cast<std::size_t>(n));
+  const std::unique_ptr<Model> model = make_model(*config.model, form);
+  model->params().initialize(1);
+  const int length = place_samples(config), n = length * (batch + 1);
+  std::vector<float> audio(static_cast<std::size_t>(n));
   const Rng rng{1, 2};
-  for (std::size_t i = 0; i < dry.size(); ++i) dry[i] = static_cast<float>(0.05 * rng.normal(i));
+  for (std::size_t i = 0; i < audio.size(); ++i) audio[i] = static_cast<float>(0.05 * rng.normal(i));
   std::vector<FrameRef> refs;
-  for (int b = 0; b < batch; ++b) refs.push_back({static_cast<std::int64_t>(b) * config.frame, 0, n});
-  const DeviceFrames frames(context, dry, dry, refs);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-  const auto stepper = make_stepper(context, model, frames, {batch, {}, 0.0}, zeros, zeros, zeros);
+  for (int b = 0; b < batch; ++b) refs.push_back({static_cast<std::int64_t>(b) * length, 0, n});
+  Places places(context, {audio.data(), audio.size(), 0}, refs);
+  const std::vector<float> zeros(static_cast<std::size_t>(model->params().n_floats()), 0.0f);
+  StepSettings settings;
+  settings.batch = batch;
+  settings.length = length;
+  settings.block = block_samples(config);
+  settings.loss = Loss(config.train.loss, 1.0);
+  const auto stepper = make_stepper(context, *model, places, settings, zeros, zeros);
   std::vector<std::uint32_t> order(static_cast<std::size_t>(batch));
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
+  const std::vector<float> rates(static_cast<std::size_t>(settings.updates()), 1e-6f);
   long steps = -1;  // the first one makes plans and is not counted
   auto start = Clock::now();
   double seconds = 0.0;
   while (seconds < 0.3 || steps < 2) {
-    stepper->begin_epoch(order, {1e-6f}, 0, 0);
+    stepper->begin_epoch(order, rates, 0, 0);
     stepper->enqueue(1);
     stepper->collect(true);
     if (++steps == 0) start = Clock::now();
@@ -65,10 +73,28 @@ Speed measure(const Context& context, const CafxConfig& config, int batch, CafxF
   return {static_cast<double>(steps) * batch / seconds, high > low ? high - low : 0};
 }
 
-double multiply_adds(const CafxConfig& config, CafxForm form) {
+// Of a place: a frame, or a segment.
+double multiply_adds(const RunConfig& config, const std::string& form) {
   double total = 0.0;
-  for (const LayerRow& r : cafx_layers(config, form)) total += static_cast<double>(r.multiply_adds);
-  return total;
+  for (const LayerRow& r : make_model(*config.model, form)->layers()) total += static_cast<double>(r.multiply_adds);
+  return config.model->geometry().frame > 0 ? total : total * place_samples(config);
+}
+
+// What a process takes beside what it held before it trained.
+std::size_t bytes_beside(const Context& context, const RunConfig& c, double frames_of_all_epochs,
+                         std::size_t measured) {
+  double epochs = 0.0;
+  for (const Stage& s : stages_of(c)) epochs += s.id == Stage::kRefine ? 0.0 : (s.reconstructs ? 2.0 : 1.0) * s.epochs;
+  const double places = frames_of_all_epochs / std::max(1.0, epochs);
+  const RunSize size{static_cast<std::size_t>(places) * static_cast<std::size_t>(samples_between_places(c)) * 2,
+                     static_cast<std::size_t>(places) * 2};
+  const MemoryPlan plan =
+      plan_memory(context, c, places_at_once(c.train.batch, c.train.accumulate, 1), place_samples(c), size);
+  // Checkpoints and the table of results are put together beside that. Peaks of 18 runs on a CPU with 8, 32 and 128
+  // filters, batches of 2, 8 and 32: 10 MB and 60 (training) to 89 (pretraining) bytes for each parameter more than
+  // plan and process; plan.weights is 20 bytes for each.
+  const std::size_t beside = context.device == Device::kCpu ? (10u << 20) + plan.weights / 2 * 9 : 0;
+  return beside + plan.audio + std::max(plan.weights + plan.activations, measured);
 }
 
 }  // namespace
@@ -83,15 +109,12 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
   const std::size_t process = cpu ? resident() : 0;
   int n_peaks = 0, n_recorded = 0, n_measured = 0, n_scaled = 0;
   const auto model_key = [](const Task& t, const RunConfig& c) {
-    CafxConfig m = c.model;
-    return std::string(to_string(t.kind)) + to_json(describe(m)).dump() + std::to_string(c.train.batch);
+    AnyConfig m = c.model;
+    std::string key = std::string(to_string(t.kind)) + m->type() + to_json(m->fields()).dump();
+    if (m->geometry().frame == 0) key += fmt::format(" {} {}", c.train.segment_seconds, c.train.block);
+    return key + std::to_string(c.train.batch);
   };
-  const auto config_of = [](const Task& t) {
-    RunConfig c;
-    Fields fields = describe(c);
-    set_fields(fields, t.config, "plan");
-    return c;
-  };
+  const auto config_of = [](const Task& t) { return config_of_json(t.config, "plan"); };
   // Recorded first: of any run of the store with the same model and batch.
   for (const Task& t : plan.tasks) {
     const Json usage = Store::read_json(store.run(t) / "usage.json");
@@ -99,8 +122,11 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
       continue;
     const RunConfig c = config_of(t);
     Speed& s = speeds[model_key(t, c)];
-    s.frames_per_second =
-        static_cast<double>(usage.value("trained_steps", 0L)) * c.train.batch / usage.value("training_seconds", 1.0);
+    StepSettings settings;
+    settings.length = place_samples(c);
+    settings.block = block_samples(c);
+    s.frames_per_second = static_cast<double>(usage.value("trained_steps", 0L)) / settings.updates() * c.train.batch /
+                          usage.value("training_seconds", 1.0);
     ++n_recorded;
     if (cpu && usage.value("device", "") == "cpu" && usage.value("peak_bytes", 0L) > 0) {
       std::size_t& most = bytes[model_key(t, c)];
@@ -113,13 +139,13 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
   for (Task& t : plan.tasks) {
     const RunConfig c = config_of(t);
     const std::string key = model_key(t, c);
-    const CafxForm form = t.kind == TaskKind::kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised;
-    const double work = multiply_adds(c.model, form);
+    const std::string form = t.kind == TaskKind::kPretrain ? kPretrain : kSupervised;
+    const double work = multiply_adds(c, form);
     auto found = speeds.find(key);
     if (found == speeds.end()) {
       Speed s;
       if (may_measure && n_measured < kMostMeasured) {
-        s = measure(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate, form);
+        s = measure(context, c, places_at_once(c.train.batch, c.train.accumulate, 1), form);
         reference_work = s.frames_per_second * work;
         ++n_measured;
       } else {
@@ -134,17 +160,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     if (known != bytes.end()) {
       t.bytes = known->second;
     } else {
-      const double frames = t.frames / std::max(1, 2 * c.train.pretrain_epochs + c.train.epochs);
-      const MemoryPlan plan_of_run =
-          plan_memory(context, c.model, (c.train.batch + c.train.accumulate - 1) / c.train.accumulate,
-                      static_cast<std::size_t>(frames) * static_cast<std::size_t>(c.model.hop) * 4,
-                      static_cast<std::size_t>(frames) * 2);
-      // Checkpoints and the table of results are put together beside that. Peaks of 18 runs on a CPU with 8, 32 and 128
-      // filters, batches of 2, 8 and 32: 10 MB and 60 (training) to 89 (pretraining) bytes for each parameter more than
-      // plan and process; plan.weights is 20 bytes for each.
-      const std::size_t beside = cpu ? (10u << 20) + plan_of_run.weights / 2 * 9 : 0;
-      t.bytes = process + beside + plan_of_run.audio +
-                std::max(plan_of_run.weights + plan_of_run.activations, found->second.bytes);
+      t.bytes = process + bytes_beside(context, c, t.frames, found->second.bytes);
       bytes[key] = t.bytes;
     }
   }

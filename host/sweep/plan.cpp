@@ -8,9 +8,13 @@
 
 #include "datasets/idmt.h"
 #include "host/export/model_file.h"
+#include "host/train/memory_plan.h"
+#include "host/train/schedule.h"
+#include "host/train/targets.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -19,9 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 void make_absolute(RunConfig& c) {
-  for (std::string* path : {&c.data.path, &c.data.dry, &c.data.wet, &c.train.init_from}) {
-    if (!path->empty()) *path = fs::absolute(*path).lexically_normal().string();
-  }
+  Fields fields = describe(c);
+  make_paths_absolute(fields);
 }
 
 Json flat(RunConfig c) { return to_json(describe(c)); }
@@ -83,44 +86,54 @@ const DataFacts& DataCatalogue::facts(const DataConfig& config, int sample_rate)
   return known_.emplace(exact, facts).first->second;
 }
 
+int DataCatalogue::rate(RunConfig config) {
+  if (config.model->sample_rate > 0) return config.model->sample_rate;
+  const std::string key = to_toml(describe(config.data)) + config.teacher.model;
+  const auto found = rates_.find(key);
+  if (found != rates_.end()) return found->second;
+  choose_rate(config);
+  return rates_.emplace(key, config.model->sample_rate).first->second;
+}
+
+namespace {
+
+// Puts every field that `form` does not read back to what it is in `fresh`, the same fields of a fresh config.
+void forget_unread(Fields fields, const Fields& fresh, const std::string& form) {
+  const Json defaults = to_json(fresh);
+  Json unread = Json::object();
+  for (const Field& f : fields) {
+    const bool reads = f.forms.empty() || std::find(f.forms.begin(), f.forms.end(), form) != f.forms.end();
+    if (!reads) unread[f.name] = defaults.at(f.name);
+  }
+  set_fields(fields, unread, "pretraining");
+}
+
+}  // namespace
+
 RunConfig pretraining_of(const RunConfig& config, const std::vector<Setting>& pretrain) {
   RunConfig c = with_settings(config, pretrain, "[pretrain]");
-  const RunConfig defaults;
+  RunConfig defaults;
   c.preset = defaults.preset;
-  c.model.dnn = {c.model.filters};
-  c.model.activation = defaults.model.activation;
-  c.model.latent = defaults.model.latent;
-  c.model.latent_layer = defaults.model.latent_layer;
-  c.model.unpool = defaults.model.unpool;
-  c.model.dense_init = defaults.model.dense_init;
-  c.model.saaf = defaults.model.saaf;
-  c.model.saaf_segments = defaults.model.saaf_segments;
-  c.model.saaf_order = defaults.model.saaf_order;
-  c.model.saaf_lo = defaults.model.saaf_lo;
-  c.model.saaf_hi = defaults.model.saaf_hi;
-  c.model.saaf_every_second = defaults.model.saaf_every_second;
-  c.model.saaf_has_v0 = defaults.model.saaf_has_v0;
-  c.model.saaf_scale = defaults.model.saaf_scale;
-  c.model.saaf_init = defaults.model.saaf_init;
-  c.model.saaf_init_std = defaults.model.saaf_init_std;
-  c.model.saaf_l2 = defaults.model.saaf_l2;
-  c.model.saaf_lipschitz = defaults.model.saaf_lipschitz;
-  c.train.validation_hop = 0;
+  forget_unread(describe(c.train), describe(defaults.train), kPretrain);
   c.train.epochs = c.train.refine_epochs = 0;
-  c.train.lr = defaults.train.lr;
-  c.train.refine_factor = defaults.train.refine_factor;
+  const ModelType& type = model_type(c.model->type());
+  const std::unique_ptr<ModelConfig> fresh = type.preset(type.presets().front());
+  forget_unread(c.model->fields(), fresh->fields(), kPretrain);
+  c.model->fit(kPretrain);
   return c;
 }
 
 int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
-  RunConfig config = with_settings(spec.base, point, spec.path.string() + ": " + label(point));
-  check(config, spec.path.string() + ": " + label(point));
+  const std::string where = spec.path.string() + ": " + label(point);
+  RunConfig config = with_settings(spec.base, point, where);
   make_absolute(config);
+  config.model->sample_rate = data.rate(config);
+  check(config, where);
   ++n_points;
   const auto frames_of = [](const RunConfig& c, const DataFacts& f) {
-    const int hop = c.train.hop > 0 ? c.train.hop : c.model.hop;
-    const double frames = f.samples * f.training / hop;
-    return frames * (2.0 * c.train.pretrain_epochs + c.train.epochs + (c.train.epochs > 0 ? c.train.refine_epochs : 0));
+    double frames = 0.0;
+    for (const Stage& s : stages_of(c)) frames += (s.reconstructs ? 2.0 : 1.0) * s.epochs;
+    return frames * f.samples * f.training / samples_between_places(c);
   };
   const auto put = [&](Task task, const RunConfig& c) {
     const auto [at, is_new] = by_key_.emplace(task.key, static_cast<int>(tasks.size()));
@@ -132,13 +145,14 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
     return at->second;
   };
   std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
+  const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
   int parent = -1;
   if (spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
     const RunConfig first = pretraining_of(config, spec.pretrain);
-    const DataFacts& facts = data.facts(first.data, first.model.sample_rate);
+    const DataFacts& facts = data.facts(first.data, first.model->sample_rate);
     Task task;
     task.kind = TaskKind::kPretrain;
-    task.key = run_hash(first, facts.hash, init);
+    task.key = run_hash(first, facts.hash, init, teacher);
     task.folder = "pretrain-" + task.key;
     task.frames = frames_of(first, facts);
     parent = put(std::move(task), first);
@@ -148,9 +162,9 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
         fs::absolute(fs::path(spec.sweep.store) / p.folder / "pretrained.safetensors").lexically_normal().string();
     init = p.key + "/pretrained";
   }
-  const DataFacts& facts = data.facts(config.data, config.model.sample_rate);
+  const DataFacts& facts = data.facts(config.data, config.model->sample_rate);
   Task task;
-  task.key = run_hash(config, facts.hash, init);
+  task.key = run_hash(config, facts.hash, init, teacher);
   task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;
   task.folder = (config.train.epochs > 0 ? config.preset : std::string("pretrain")) + "-" + task.key;
   task.parent = parent;

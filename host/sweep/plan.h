@@ -22,10 +22,12 @@ class DataCatalogue {
  public:
   explicit DataCatalogue(std::filesystem::path store) : store_(std::move(store)) {}
   const DataFacts& facts(const DataConfig&, int sample_rate);
+  int rate(RunConfig);  // that the model works at; where none is asked for, that of the teacher or the recordings
 
  private:
   std::filesystem::path store_;
   std::map<std::string, DataFacts> known_;
+  std::map<std::string, int> rates_;
 };
 
 struct Plan {

@@ -90,9 +90,9 @@ class Reader {
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
         throw Error("{}: unknown key '{}'; did you mean '{}'?", line(node), key.substr(0, 100), nearest(key, known_));
       }
-      if (key == "preset") {
-        throw Error("{}: the preset cannot be an axis, since it decides all other defaults; write a sweep for each",
-                    line(node));
+      if (key == "preset" || key == "model.type") {
+        throw Error("{}: {} cannot be an axis, since it decides all other defaults; write a sweep for each", line(node),
+                    key == "preset" ? "the preset" : key);
       }
       axis.keys.push_back(key);
       at = plus + 1;
@@ -240,7 +240,10 @@ Fields describe(SweepConfig& c) {
       choice("sampling", c.sampling, {"grid", "random", "sobol", "tpe"}, "how points are chosen from the axes"),
       field("budget", c.budget, 0, 1e7, "points to sample; grid: 0 for all, else the first of the grid"),
       field("seed", c.seed, 0, 9e15, "of the sampling"),
-      field("objective", c.objective, "what is minimised: validation_mae, training_mae, test.mae, test.esr, ..."),
+      field("objective", c.objective,
+            "what is minimised: validation_mae, training_mae, test.mae, test.esr, ...; empty: the validation that the "
+            "base "
+            "stops on"),
       field("share_pretraining", c.share_pretraining, "pretraining is a task of its own, shared by all that need it"),
       choice("prune", c.prune, {"none", "asha", "median"}, "asha: pause losers at rungs; median: stop losers"),
       field("rung_first", c.rung_first, 1, 1e6, "supervised epochs at the first rung, or before the median counts"),
@@ -297,22 +300,17 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   spec.text = text;
   spec.name = path.stem().string();
   const std::string where = path.string();
-  RunConfig probe;
-  const auto fields_of = [&](RunConfig& base) {
-    Fields fields = describe(base);
-    fields.push_back(field("name", spec.name, "of the sweep"));
-    const Fields sweep = prefixed("sweep", describe(spec.sweep));
-    fields.insert(fields.end(), sweep.begin(), sweep.end());
-    const Fields slurm = prefixed("slurm", describe(spec.slurm));
-    fields.insert(fields.end(), slurm.begin(), slurm.end());
-    return fields;
-  };
-  const std::vector<std::string> own{"axes", "pretrain"};
-  Fields first = fields_of(probe);
-  read_toml(first, text, where, own);
-  spec.base = run_preset(probe.preset);
-  Fields fields = fields_of(spec.base);
-  read_toml(fields, text, where, own);
+  ConfigSource base;
+  base.toml = text;
+  base.where = where;
+  base.others = {"axes", "pretrain", "name", "sweep", "slurm"};
+  spec.base = make_config(base);
+  Fields fields{field("name", spec.name, "of the sweep")};
+  for (const Fields& part : {prefixed("sweep", describe(spec.sweep)), prefixed("slurm", describe(spec.slurm))}) {
+    fields.insert(fields.end(), part.begin(), part.end());
+  }
+  read_toml(fields, text, where, {"axes", "pretrain", "preset", "model", "teacher", "data", "train", "log"});
+  if (spec.sweep.objective.empty()) spec.sweep.objective = validation_name(spec.base.train);
   for (const char c : spec.name) {
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '_') {
       throw Error("{}: name = \"{}\"; a sweep's name is letters, digits, - and _", where, spec.name.substr(0, 100));

@@ -55,7 +55,7 @@ struct SweepConfig {
   std::string sampling = "grid";
   int budget = 0;
   std::int64_t seed = 1;
-  std::string objective = "validation_mae";
+  std::string objective;  // empty: resolved when a spec is read
   bool share_pretraining = true;
   std::string prune = "none";
   int rung_first = 1, rung_factor = 3;

@@ -17,6 +17,7 @@
 #include "host/sweep/lease.h"
 #include "host/sweep/task.h"
 #include "host/train/run_folder.h"
+#include "host/train/targets.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 
@@ -147,26 +148,28 @@ class Work {
  private:
   int attempt() {
     const Json task = Store::read_json(options_.run / "task.json");
-    RunConfig config;
-    Fields fields = describe(config);
-    set_fields(fields, task.at("config"), (options_.run / "task.json").string());
+    const RunConfig config = config_of_json(task.at("config"), (options_.run / "task.json").string());
     const std::string key = task.at("key");
     if (!folder_is_free()) {
       lease_.give_back();
       return kExitBusy;
     }
     Watch watch(options_, lease_);
-    const Dataset data = load_dataset(config.data, config.model.sample_rate);
+    Dataset data = load_dataset(config.data, config.model->sample_rate);
     const Split split = split_dataset(data, config.data);
     watch.sign();
-    std::string init;
+    std::string init, teacher;
     const bool begun = fs::exists(options_.run / "checkpoint.safetensors");
     if (!config.train.init_from.empty()) {
       init = weights_identity(begun ? options_.run / "init.safetensors" : fs::path(config.train.init_from));
     }
-    if (run_hash(config, content_hash(data), init) != key) {
+    if (!config.teacher.model.empty()) {
+      teacher = weights_identity(begun ? options_.run / kTeacherFile : weights_of_teacher(config));
+    }
+    if (run_hash(config, content_hash(data), init, teacher) != key) {
       throw Error(
-          "the audio under '{}' or the weights to start from have changed since the sweep was planned; plan it again",
+          "the audio under '{}' or the weights to start or learn from have changed since the sweep was planned; plan "
+          "it again",
           config.data.path);
     }
     TrainOptions options;
@@ -179,7 +182,7 @@ class Work {
     options.observer = &watch;
     options.checkpoint_seconds = options_.checkpoint_seconds;
     options.before_write = [this] { lease_.check(); };
-    const TrainOutcome trained = begun ? resume(options) : train(config, data, split, options);
+    const TrainOutcome trained = begun ? resume(config, data, split, options) : train(config, data, split, options);
     add_usage(trained);
     if (!trained.finished) return stopped(watch);
     Json metrics = metrics_of_training(config);
@@ -191,7 +194,7 @@ class Work {
       context.pool = &pool;
       use_device(context, options_.device);
       if (!split.test.empty()) {
-        const Evaluation e = evaluate(*file.model, context, data, split.test, "test", config.model.hop);
+        const Evaluation e = evaluate(*file.model, context, data, split.test, "test", config.model->geometry().hop);
         lease_.check();
         const std::string text = to_json(e);
         write_file_atomically(options_.run / "eval.json", text.data(), text.size());
@@ -210,12 +213,14 @@ class Work {
   Json metrics_of_training(const RunConfig& config) const {
     const Json result = Store::read_json(options_.run / "result.json");
     Json metrics = Json::object();
-    for (const char* name : {"validation_mae", "training_mae", "steps", "parameters", "saaf_lipschitz"}) {
-      if (result.is_object() && result.contains(name) && result[name].is_number()) metrics[name] = result[name];
+    if (!result.is_object()) return metrics;
+    for (const auto& [name, value] : result.items()) {  // what decides the run, not how well it went, is left out
+      if (value.is_number() && name != "seed" && name != "sample_rate" && name != "epochs") metrics[name] = value;
     }
     if (config.train.epochs == 0) {
       const Json about = load_model(options_.run / "pretrained.safetensors").metadata;
-      metrics["training_mae"] = std::strtod(about.value("training_mae", "nan").c_str(), nullptr);
+      const std::string name = training_name(config.train);
+      metrics[name] = std::strtod(about.value(name, "nan").c_str(), nullptr);
     }
     return metrics;
   }

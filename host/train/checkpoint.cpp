@@ -38,7 +38,7 @@ void parse(double& x, const std::string& text) { x = std::strtod(text.c_str(), n
 void parse(bool& x, const std::string& text) { x = text == "true"; }
 
 template <class Visit>
-void over_blocks(const std::vector<ParamSpec>& params, Visit visit_block) {
+void over_blocks(const Params& params, Visit visit_block) {
   for (const char* block : {"model", "best", "adam_m", "adam_v"}) {
     for (const ParamSpec& p : params) visit_block(std::string(block), p);
   }
@@ -82,8 +82,7 @@ Checkpoint head_of(const Safetensors& file, const std::string& where) {
 
 }  // namespace
 
-void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint,
-                      const std::vector<ParamSpec>& params) {
+void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint, const Params& params) {
   Checkpoint c = checkpoint;
   nlohmann::json counters;
   visit(c.counters, [&](const char* name, auto& value) { counters[name] = fmt::format("{}", value); });
@@ -102,10 +101,12 @@ Checkpoint read_checkpoint_head(const std::filesystem::path& path) {
   return head_of(read_safetensors(path), path.string());
 }
 
-Checkpoint read_checkpoint(const std::filesystem::path& path, const std::vector<ParamSpec>& params, long n_floats) {
+Checkpoint read_checkpoint(const std::filesystem::path& path, const Params& params) {
   const Safetensors file = read_safetensors(path);
   Checkpoint c = head_of(file, path.string());
-  for (auto* block : {&c.model, &c.best, &c.m, &c.v}) block->assign(static_cast<std::size_t>(n_floats), 0.0f);
+  for (auto* block : {&c.model, &c.best, &c.m, &c.v}) {
+    block->assign(static_cast<std::size_t>(params.n_floats()), 0.0f);
+  }
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
     const float* data = file.floats(block + "/" + p.name, p.shape, path.string());
     std::copy(data, data + p.size, block_of(c, block).begin() + p.offset);

@@ -10,17 +10,17 @@
 #include <string>
 #include <vector>
 
-#include "models/cafx/cafx.h"
+#include "models/params.h"
 
 namespace cafx {
 
 struct Counters {
-  int stage = 0;               // 0 pretrain, 1 train, 2 refine
+  int stage = 0;               // Stage::Id: 0 pretrain, 1 train, 2 refine
   int epoch = 0;               // epochs finished in this stage
   long step_in_epoch = 0;      // steps done in the epoch under way
-  long step = 0;               // steps of the optimiser in this stage
-  long total_steps = 0;        // of all stages
-  double loss_sum = 0.0;       // over the frames of the epoch under way
+  long step = 0;               // updates of the weights in this stage
+  long total_steps = 0;        // updates of all stages
+  double loss_sum = 0.0;       // over the places of the epoch under way
   double gradient_norm = 0.0;  // of the last step
   double best = std::numeric_limits<double>::infinity();
   double last_training = std::numeric_limits<double>::quiet_NaN();
@@ -38,10 +38,10 @@ struct Checkpoint {
   std::vector<float> model, best, m, v;  // flat blocks of the stage's form
 };
 
-void write_checkpoint(const std::filesystem::path&, const Checkpoint&, const std::vector<ParamSpec>&);
+void write_checkpoint(const std::filesystem::path&, const Checkpoint&, const Params&);
 // Only the counters and texts: which form the blocks have depends on the stage.
 Checkpoint read_checkpoint_head(const std::filesystem::path&);
 // All. Error where a tensor is missing or of another shape, or the file is damaged.
-Checkpoint read_checkpoint(const std::filesystem::path&, const std::vector<ParamSpec>&, long n_floats);
+Checkpoint read_checkpoint(const std::filesystem::path&, const Params&);
 
 }  // namespace cafx

@@ -1,32 +1,74 @@
 #include "host/train/config.h"
 
+#include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
+#include "host/metrics/metrics.h"
+#include "host/train/optimiser.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "models/registry.h"
 
 namespace cafx {
 
-Fields describe(TrainConfig& c) {
+namespace {
+
+const std::string kForm = kSupervised;  // fields that a pretraining does not read
+
+Fields losses_of(LossConfig& c) {
+  Fields fields = prefixed("loss", describe(c));
+  for (Field& f : fields) f.late = true;
+  return fields;
+}
+
+std::vector<std::string> stop_choices() {
+  std::vector<std::string> names{"loss"};
+  for (const MetricName& m : kMetricNames) names.emplace_back(m.key);
+  return names;
+}
+
+Field stop_on_field(std::string& value) {
+  Field f =
+      choice("stop_on", value, stop_choices(),
+             "quantity of the validation that ends a stage and chooses the best weights: the loss, or a metric of "
+             "whole notes as they play");
+  f.hashed = "stop_on";
+  return late(read_by({kForm}, std::move(f)));
+}
+
+}  // namespace
+
+Fields describe(TeacherConfig& c) {
   return {
+      late(path("model", c.model,
+                "trained model that makes the targets from the dry notes: a run's folder or a weights file; empty: the "
+                "recordings are the targets")),
+      late(field("hop", c.hop, 0, 1 << 19, "samples between the frames of the teacher; 0: an eighth of its frame")),
+  };
+}
+
+Fields describe(TrainConfig& c) {
+  Fields fields = {
       field("seed", c.seed, 0, 9e15, "of initial weights and of the order of frames"),
       field("batch", c.batch, 1, 1 << 16, "frames in one step"),
       field("hop", c.hop, 0, 1 << 20, "samples between training frames; 0: model.hop"),
-      field("validation_hop", c.validation_hop, 0, 1 << 20, "samples between validation frames; 0: model.hop"),
+      read_by({kForm},
+              field("validation_hop", c.validation_hop, 0, 1 << 20, "samples between validation frames; 0: model.hop")),
       field("pretrain_epochs", c.pretrain_epochs, 0, 1e6, "at most, unsupervised; 0: no pretraining"),
       field("epochs", c.epochs, 0, 1e6, "at most, supervised"),
       field("refine_epochs", c.refine_epochs, 0, 1e6, "at most, from the best weights at lr x refine_factor; 0: none"),
       field("patience", c.patience, 1, 1e6, "epochs without a better loss that end a stage"),
       field("pretrain_lr", c.pretrain_lr, 0, 10, "learning rate of the unsupervised step"),
-      field("lr", c.lr, 0, 10, "learning rate of the supervised step"),
-      field("refine_factor", c.refine_factor, 0, 1, "factor on the rate of the last stage"),
+      read_by({kForm}, field("lr", c.lr, 0, 10, "learning rate of the supervised step")),
+      read_by({kForm}, field("refine_factor", c.refine_factor, 0, 1, "factor on the rate of the last stage")),
       choice("schedule", c.schedule, {"constant", "cosine", "plateau"}, "learning rate over a stage"),
       field("warmup_steps", c.warmup_steps, 0, 1e9, "steps over which the rate of a stage rises from 0"),
       field("final_factor", c.final_factor, 0, 1, "cosine: factor on the rate at the stage's last step"),
       field("plateau_patience", c.plateau_patience, 1, 1e6,
             "plateau: epochs without a better loss that lower the rate"),
       field("plateau_factor", c.plateau_factor, 0, 1, "plateau: factor on the rate"),
-      choice("optimizer", c.optimizer, {"adam", "lamb"},
+      choice("optimizer", c.optimizer, optimiser_names(),
              "lamb: each tensor's step in proportion to its size, for large batches"),
       field("accumulate", c.accumulate, 1, 1 << 16,
             "parts that a batch is worked through in; the memory of one, the step of all"),
@@ -42,10 +84,19 @@ Fields describe(TrainConfig& c) {
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
       choice("precision", c.precision, {"fp32", "tf32", "bf16"},
              "of the products' operands; sums and weights stay fp32; a CPU without such units emulates it, slowly"),
-      field("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
+      path("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
       field("gpus", c.gpus,
             "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one"),
+      late(field("segment_seconds", c.segment_seconds, 1e-3, 60, "streams: length of a segment")),
+      late(field("block", c.block, 0, 1 << 24,
+                 "streams: samples between two updates of the weights, and the reach of back-propagation; 0: the "
+                 "model's own, or the segment")),
+      late(field("burn_in", c.burn_in, 0, 1 << 24,
+                 "streams: samples heard before a segment without being learned from, to bring the state up to it")),
+      stop_on_field(c.stop_on),
   };
+  for (Field& f : losses_of(c.loss)) fields.push_back(std::move(f));
+  return fields;
 }
 
 double rate_scale(const TrainConfig& c) {
@@ -66,10 +117,14 @@ Fields describe(RunConfig& c) {
 }
 
 Fields describe_result(RunConfig& c) {
+  c.type = c.model->type();
   Fields all;
-  all.push_back(choice("preset", c.preset, cafx_presets(), "that model and training started from"));
-  for (auto& part : {prefixed("model", describe(c.model)), prefixed("data", describe(c.data)),
-                     prefixed("train", describe(c.train))}) {
+  all.push_back(choice("preset", c.preset, model_presets(), "that model and training started from"));
+  all.back().hashed = "that model and training started from (default, paper, journal)";
+  all.push_back(choice("model.type", c.type, model_type_names(), "of the model; a preset belongs to one"));
+  all.back().hashed = "of the model";
+  for (auto& part : {prefixed("model", c.model->fields()), prefixed("teacher", describe(c.teacher)),
+                     prefixed("data", describe(c.data)), prefixed("train", describe(c.train))}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;
@@ -77,51 +132,137 @@ Fields describe_result(RunConfig& c) {
 
 RunConfig run_preset(const std::string& name) {
   RunConfig c;
+  const ModelType& type = type_of_preset(name);
   c.preset = name;
-  c.model = cafx_preset(name);
-  if (name == "default") {
-    // What learned best on the shipped notes: models/cafx/README.md has the table.
-    c.train.batch = 16;
-    c.train.hop = 64;
-    c.train.pretrain_epochs = 15;
-    c.train.epochs = 70;
-    c.train.refine_epochs = 15;
-    c.train.pretrain_lr = 1e-3;
-    c.train.lr = 3e-3;
-    c.train.schedule = "cosine";
-    c.train.warmup_steps = 200;
-    c.train.silence_db = -60.0;
-  }
+  c.model = AnyConfig(type.preset(name));
+  Fields fields = describe(c.train);
+  for (const auto& [key, value] : type.training(name)) set_field(fields, key, value, "preset " + name);
   return c;
 }
 
-void check(const RunConfig& c, const std::string& where) {
-  check(c.model, where + ": [model]");
-  if (c.train.epochs == 0 && c.train.pretrain_epochs == 0) {
+namespace {
+
+// The preset to start from, where `preset` and `type` may each be empty.
+RunConfig base_of(const std::string& preset, const std::string& type, const std::string& where) {
+  if (preset.empty()) return run_preset(type.empty() ? RunConfig().preset : model_type(type).presets().front());
+  const std::string of_preset = type_of_preset(preset).name;
+  if (!type.empty() && type != of_preset) {
+    throw Error(
+        "{}: model.type = \"{}\", but preset \"{}\" is of type {}; leave one of them out, or choose a preset of "
+        "the type, such as {}",
+        where, type, preset, of_preset, model_type(type).presets().front());
+  }
+  return run_preset(preset);
+}
+
+}  // namespace
+
+RunConfig make_config(const ConfigSource& source) {
+  std::string preset, type, where = source.where.empty() ? "--set" : source.where;
+  if (!source.toml.empty()) {
+    preset = toml_string(source.toml, source.where, "preset");
+    type = toml_string(source.toml, source.where, "model.type");
+  }
+  if (!source.preset.empty()) preset = source.preset;
+  for (const std::string& setting : source.settings) {
+    const auto [key, value] = split_setting(setting);
+    if (key == "preset") preset = value;
+    if (key == "model.type") type = value;
+  }
+  RunConfig config = base_of(preset, type, where);
+  if (source.data) config.data = *source.data;
+  const std::string name = config.preset;
+  Fields fields = describe(config);
+  if (!source.toml.empty()) read_toml(fields, source.toml, source.where, source.others);
+  for (const std::string& setting : source.settings) {
+    const auto [key, value] = split_setting(setting);
+    set_field(fields, key, value, "--set");
+  }
+  config.preset = name;
+  return config;
+}
+
+RunConfig config_of_json(const nlohmann::json& flat, const std::string& where) {
+  const auto text = [&](const char* key) {
+    return flat.is_object() && flat.contains(key) && flat[key].is_string() ? flat[key].get<std::string>()
+                                                                           : std::string();
+  };
+  RunConfig config = base_of(text("preset"), text("model.type"), where);
+  Fields fields = describe(config);
+  set_fields(fields, flat, where);
+  return config;
+}
+
+namespace {
+
+void check_stages(const RunConfig& c, const std::string& where) {
+  const TrainConfig& t = c.train;
+  const std::vector<std::string>& forms = model_type(c.model->type()).forms;
+  if (t.pretrain_epochs > 0 && std::find(forms.begin(), forms.end(), kPretrain) == forms.end()) {
+    throw Error("{}: train.pretrain_epochs = {}, but a model of type {} has no form to pretrain; set it to 0", where,
+                t.pretrain_epochs, c.model->type());
+  }
+  if (t.epochs == 0 && t.pretrain_epochs == 0) {
     throw Error("{}: train.epochs and train.pretrain_epochs are both 0; there is nothing to do", where);
-  }
-  if (c.train.accumulate > c.train.batch) {
-    throw Error("{}: train.accumulate = {} is over train.batch = {}; a part needs a frame", where, c.train.accumulate,
-                c.train.batch);
-  }
-  if (c.train.hop > c.model.frame) {
-    throw Error("{}: train.hop = {} is over the frame of {} samples; part of the audio would never be heard", where,
-                c.train.hop, c.model.frame);
   }
 }
 
-std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init) {
+}  // namespace
+
+void check(const RunConfig& c, const std::string& where) {
+  check(*c.model, where + ": [model]");
+  if (c.type != c.model->type()) {
+    throw Error("{}: model.type = \"{}\" does not fit preset \"{}\", which is of type {}", where, c.type, c.preset,
+                c.model->type());
+  }
+  const TrainConfig& t = c.train;
+  const Geometry g = c.model->geometry();
+  check_stages(c, where);
+  if (t.accumulate > t.batch) {
+    throw Error("{}: train.accumulate = {} is over train.batch = {}; a part needs a frame", where, t.accumulate,
+                t.batch);
+  }
+  if (g.frame > 0 && t.hop > g.frame) {
+    throw Error("{}: train.hop = {} is over the frame of {} samples; part of the audio would never be heard", where,
+                t.hop, g.frame);
+  }
+  if (g.frame == 0 && t.accumulate > 1 && (t.block > 0 || g.block > 0)) {
+    throw Error("{}: train.accumulate = {} takes a batch in parts, which needs segments of one block; set it to 1",
+                where, t.accumulate);
+  }
+  static_cast<void>(Loss(t.loss));  // refuses weights that are all 0
+}
+
+std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init, const std::string& teacher) {
   // Where the data lies does not decide the result; what it holds does. Neither does the number of GPUs, but for rounding.
-  c.data.path.clear();
-  c.data.dry.clear();
-  c.data.wet.clear();
-  c.train.init_from = init;
-  Hasher hasher;
   Fields fields = describe_result(c);
-  std::erase_if(fields, [](const Field& f) { return f.name == "train.gpus"; });
-  hasher.add(to_toml(fields));
+  for (Field& f : fields) {
+    if (f.is_path) std::get<std::string*>(f.value)->clear();
+  }
+  c.train.init_from = init;
+  c.teacher.model = teacher;
+  const std::string first_type = model_types().front().name;
+  std::erase_if(fields, [&](const Field& f) {
+    return f.name == "train.gpus" || (f.name == "model.type" && c.type == first_type);
+  });
+  RunConfig defaults;
+  defaults.model = AnyConfig(model_type(c.type).preset(model_type(c.type).presets().front()));
+  Fields fresh = describe_result(defaults);
+  std::erase_if(fresh, [](const Field& f) { return f.name == "model.type"; });
+  Hasher hasher;
+  hasher.add(hashed_text(fields, fresh));
   hasher.add(data_hash);
   return hasher.hex().substr(0, 12);
+}
+
+std::string training_name(const TrainConfig& c) {
+  LossConfig loss = c.loss, mae;
+  return to_json(describe(loss)) == to_json(describe(mae)) ? "training_mae" : "training_loss";
+}
+
+std::string validation_name(const TrainConfig& c) {
+  if (stops_on_notes(c)) return "validation_" + c.stop_on;
+  return training_name(c) == "training_mae" ? "validation_mae" : "validation_loss";
 }
 
 }  // namespace cafx

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 
 #include "host/export/model_file.h"
+#include "host/train/targets.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -21,48 +23,70 @@ About lineage(const RunFolder& folder, RunConfig config, const Checkpoint& check
               {"train_config", to_json(describe_result(config)).dump()},
               {"total_steps", std::to_string(checkpoint.counters.total_steps)}};
   if (!config.train.init_from.empty()) about["init"] = weights_identity(folder.file(kInitFile));
+  if (!config.teacher.model.empty()) about["teacher"] = weights_identity(folder.file(kTeacherFile));
   return about;
 }
 
-void write_weights(const std::filesystem::path& path, const CafxConfig& config, CafxForm form,
+void write_weights(const std::filesystem::path& path, const ModelConfig& config, const char* form,
                    const std::vector<float>& weights, const About& about) {
-  CafxModel model(config, form);
-  std::copy(weights.begin(), weights.end(), model.data());
-  save_model(path, model, about);
+  const std::unique_ptr<Model> model = make_model(config, form);
+  std::copy(weights.begin(), weights.end(), model->params().data());
+  save_model(path, *model, about);
 }
 
 }  // namespace
 
-void write_best(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint) {
+int epochs_of(const Checkpoint& checkpoint) {
+  const auto lines = std::count(checkpoint.metrics.begin(), checkpoint.metrics.end(), '\n');
+  return static_cast<int>(std::max<std::ptrdiff_t>(0, lines - 1));
+}
+
+void write_best(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint,
+                const std::optional<Quality>& quality) {
   About about = lineage(folder, config, checkpoint);
-  about["validation_mae"] = fmt::format("{}", checkpoint.counters.best);
+  about[validation_name(config.train)] = fmt::format("{}", checkpoint.counters.best);
   if (checkpoint.counters.finished) about["identity"] = checkpoint.run_hash + "/best";
-  write_weights(folder.file("best.safetensors"), config.model, CafxForm::kSupervised, checkpoint.best, about);
+  if (quality) about["quality"] = to_json(*quality);
+  write_weights(folder.file("best.safetensors"), *config.model, kSupervised, checkpoint.best, about);
 }
 
 void write_pretrained(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint) {
   About about = lineage(folder, config, checkpoint);
-  about["training_mae"] = fmt::format("{}", checkpoint.counters.best);
+  about[training_name(config.train)] = fmt::format("{}", checkpoint.counters.best);
   about["identity"] = checkpoint.run_hash + "/pretrained";
-  write_weights(folder.file("pretrained.safetensors"), config.model, CafxForm::kPretrain, checkpoint.best, about);
+  write_weights(folder.file("pretrained.safetensors"), *config.model, kPretrain, checkpoint.best, about);
 }
 
-void write_result(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint,
-                  const CafxModel& model, double saaf_input_peak) {
+void write_result(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint, const Model& model,
+                  const std::vector<Fact>& facts, const std::optional<Quality>& quality) {
   const Counters& c = checkpoint.counters;
-  const nlohmann::json result = {{"status", "finished"},
-                                 {"run_hash", checkpoint.run_hash},
-                                 {"validation_mae", c.best},
-                                 {"training_mae", c.last_training},
-                                 {"steps", c.total_steps},
-                                 {"parameters", model.n_parameters()},
-                                 {"saaf_lipschitz", model.lipschitz()},
-                                 {"saaf_input_peak", saaf_input_peak},
-                                 {"seed", config.train.seed},
-                                 {"precision", config.train.precision},
-                                 {"isa", checkpoint.isa},
-                                 {"version", kVersion}};
+  nlohmann::json result = {{"status", "finished"},
+                           {"run_hash", checkpoint.run_hash},
+                           {"model", config.model->type()},
+                           {"sample_rate", config.model->sample_rate},
+                           {validation_name(config.train), c.best},
+                           {training_name(config.train), c.last_training},
+                           {"epochs", epochs_of(checkpoint)},
+                           {"steps", c.total_steps},
+                           {"parameters", model.params().n_parameters()},
+                           {"seed", config.train.seed},
+                           {"precision", config.train.precision},
+                           {"isa", checkpoint.isa},
+                           {"version", kVersion}};
+  for (const auto& [name, number] : fact_numbers(facts)) result[name] = number;
+  if (quality) result["quality"] = nlohmann::json::parse(to_json(*quality));
   folder.write("result.json", result.dump(2) + "\n");
+}
+
+std::vector<std::pair<std::string, double>> fact_numbers(const std::vector<Fact>& facts) {
+  std::vector<std::pair<std::string, double>> numbers;
+  for (const Fact& f : facts) {
+    if (f.kind != Fact::Kind::kNumber) continue;
+    std::string name = f.name;
+    std::replace(name.begin(), name.end(), '/', '_');
+    numbers.emplace_back(std::move(name), f.number);
+  }
+  return numbers;
 }
 
 }  // namespace cafx

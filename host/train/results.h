@@ -1,20 +1,29 @@
 // host/train/results.h -- what a run leaves behind: best.safetensors, pretrained.safetensors, result.json.
 #pragma once
 
+#include <optional>
+
 #include "host/train/checkpoint.h"
 #include "host/train/config.h"
+#include "host/train/quality.h"
 #include "host/train/run_folder.h"
-#include "models/cafx/cafx.h"
+#include "models/model.h"
 
 namespace cafx {
 
 inline constexpr const char* kInitFile = "init.safetensors";  // a copy of train.init_from
 
-// The checkpoint's best weights, as `cafx export` writes them, with all that they come from.
-void write_best(const RunFolder&, const RunConfig&, const Checkpoint&);
+// The checkpoint's best weights, as `cafx export` writes them, with all that they come from. `quality` once it is measured.
+void write_best(const RunFolder&, const RunConfig&, const Checkpoint&, const std::optional<Quality>& quality);
 void write_pretrained(const RunFolder&, const RunConfig&, const Checkpoint&);
-// `model` holds the best weights.
-void write_result(const RunFolder&, const RunConfig&, const Checkpoint&, const CafxModel& model,
-                  double saaf_input_peak);
+// `model` holds the best weights; `facts` are its own.
+void write_result(const RunFolder&, const RunConfig&, const Checkpoint&, const Model& model,
+                  const std::vector<Fact>& facts, const std::optional<Quality>& quality);
+
+// Epochs of all stages so far.
+int epochs_of(const Checkpoint&);
+
+// The numbers among facts under the names of columns and keys: "saaf/penalty" as "saaf_penalty".
+std::vector<std::pair<std::string, double>> fact_numbers(const std::vector<Fact>&);
 
 }  // namespace cafx

@@ -77,7 +77,7 @@ std::string RunFolder::read(const std::filesystem::path& path) {
   return text.str();
 }
 
-void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const std::vector<ParamSpec>& params,
+void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const Params& params,
                  const std::vector<float>& gradient) {
   std::string first = "the loss alone";
   for (const ParamSpec& p : params) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "models/model.h"
+#include "models/params.h"
 
 namespace cafx {
 
@@ -30,9 +30,9 @@ class RunFolder {
   int lock_ = -1;
 };
 
-// Loss or gradient stopped being numbers: logs and throws an Error that names the place ("supervised, epoch 3, step 5"), the first
-// tensor whose gradient is none (params' offsets are into `gradient`), and the cure.
-[[noreturn]] void fail_at_nan(const RunFolder&, const std::string& place, double loss,
-                              const std::vector<ParamSpec>& params, const std::vector<float>& gradient);
+// Loss or gradient stopped being numbers: logs and throws an Error that names the place ("train, epoch 3, step 5"), the
+// first tensor whose gradient is not finite (`gradient` is laid out as the parameters are), and the cure.
+[[noreturn]] void fail_at_nan(const RunFolder&, const std::string& place, double loss, const Params& params,
+                              const std::vector<float>& gradient);
 
 }  // namespace cafx

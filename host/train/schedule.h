@@ -1,29 +1,54 @@
-// host/train/schedule.h -- the stages of a run: their epochs and steps, and the learning rate of every step.
+// host/train/schedule.h -- the stages of a run: their epochs, steps and updates, and the learning rate of every update.
+//
+//   pretrain   the form kPretrain of a model that has it: it learns to give back its input, dry notes and targets alike
+//   train      the model itself, from the pretrained tensors of the same names where there are some
+//   refine     from the best weights of `train`, at a fraction of its rate
+//
+//   A stage's id is what checkpoints keep and what the order of its places is drawn with.
 #pragma once
+
+#include <string>
+#include <vector>
 
 #include "host/train/config.h"
 
 namespace cafx {
 
+struct Stage {
+  enum Id { kPretrain = 0, kTrain = 1, kRefine = 2 };
+  Id id;
+  const char* name;
+  const char* form;  // of the model
+  int epochs;        // at most; 0: the stage is passed over
+  double lr;
+  bool reconstructs;  // learns to give back its input, without validation
+};
+// Those that a model of the config's type has, in their order.
+std::vector<Stage> stages_of(const RunConfig&);
+
 class Schedule {
  public:
-  static constexpr int kStages = 3;
   Schedule() = default;
-  Schedule(const TrainConfig& config, std::size_t training_frames)
-      : config_(config), n_frames_(static_cast<long>(training_frames)) {}
+  // `places` of an epoch of `train`, `updates` of the weights in each step.
+  Schedule(const RunConfig&, std::size_t places, int updates);
 
-  static const char* name(int stage);
-  int epochs(int stage) const;
-  // Pretraining learns to give back what it hears, dry and wet alike: twice as many frames.
-  long frames(int stage) const { return stage == 0 ? 2 * n_frames_ : n_frames_; }
-  long steps(int stage) const { return (frames(stage) + config_.batch - 1) / config_.batch; }  // of an epoch
-  long all_steps(int stage) const { return steps(stage) * epochs(stage); }  // were the stage not to end early
-  // `step` counts from 0 over the stage; `plateau_scale` is what schedule "plateau" has made of the rate so far.
-  double learning_rate(int stage, long step, double plateau_scale) const;
+  const std::vector<Stage>& stages() const { return stages_; }
+  const Stage& stage(int id) const;
+  bool is_last(int id) const { return stages_.back().id == id; }
+  const Stage& after(int id) const;
+  // A reconstructing stage learns from dry notes and targets: twice as many.
+  long places(const Stage& s) const { return s.reconstructs ? 2 * n_places_ : n_places_; }
+  long steps(const Stage& s) const { return (places(s) + config_.batch - 1) / config_.batch; }  // of an epoch
+  int updates() const { return updates_; }                                                      // of a step
+  long all_steps(const Stage& s) const { return steps(s) * s.epochs; }  // were the stage not to end early
+  // `update` counts from 0 over the stage; `plateau_scale` is what schedule "plateau" has made of the rate so far.
+  double learning_rate(const Stage&, long update, double plateau_scale) const;
 
  private:
   TrainConfig config_;
-  long n_frames_ = 0;
+  std::vector<Stage> stages_;
+  long n_places_ = 0;
+  int updates_ = 1;
 };
 
 }  // namespace cafx

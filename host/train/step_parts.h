@@ -1,19 +1,18 @@
-// host/train/step_parts.h -- which frames a step takes, and in which parts.
+// host/train/step_parts.h -- which places a step takes, and in which parts.
 #pragma once
 
 #include <algorithm>
 #include <vector>
 
-#include "kernels/optimizer/optimizer.h"
-#include "models/cafx/cafx.h"
+#include "host/train/stepper.h"
 
 namespace cafx {
 
-inline int frames_of_step(long step, std::size_t n_frames, int batch) {
-  return static_cast<int>(std::min<long>(batch, static_cast<long>(n_frames) - step * batch));
+inline int places_of_step(long step, std::size_t n_places, int batch) {
+  return static_cast<int>(std::min<long>(batch, static_cast<long>(n_places) - step * batch));
 }
 
-// Frames [first, last) of a batch of n, for each part of it; parts differ by one frame at most.
+// Places [first, last) of a batch of n, for each part of it; parts differ by one place at most.
 template <class Body>
 void over_parts(int n, int parts, Body body) {
   parts = std::min(parts, n);
@@ -23,10 +22,19 @@ void over_parts(int n, int parts, Body body) {
   }
 }
 
-inline std::vector<TensorSpan> spans_of(const CafxModel& model) {
+inline std::vector<TensorSpan> spans_of(const Model& model) {
   std::vector<TensorSpan> spans;
   for (const ParamSpec& p : model.params()) spans.push_back({p.offset, p.size});
   return spans;
+}
+
+// Block k of the places `refs` of a step.
+inline Batch block_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n, int k) {
+  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up};
+}
+// The places as a whole, for Model::begin.
+inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n) {
+  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up};
 }
 
 }  // namespace cafx

@@ -5,29 +5,28 @@
 
 #include "host/train/cuda_stepper.h"
 #include "kernels/base/error.h"
+#include "models/registry.h"
 
 namespace cafx {
 
 namespace {
 
-// Several GPUs, each a CudaStepper in its own thread. What is rehearsed ends on all before the next thing begins: loading
-// a kernel may wait for the device, and must not while another rank waits for this one inside NCCL.
+// Several GPUs, each a CudaStepper in its own thread. Every rank finishes a rehearsal before any starts the next: loading a
+// kernel may wait for the device, and must not while another rank waits for this one inside NCCL.
 class TeamStepper : public Stepper {
  public:
-  TeamStepper(GpuTeam& team, CafxModel& model, const DeviceFrames& frames, const StepSettings& settings,
-              const std::vector<float>& decay_mask, const std::vector<float>& m, const std::vector<float>& v)
+  TeamStepper(GpuTeam& team, Model& model, Places& places, const StepSettings& settings, const std::vector<float>& m,
+              const std::vector<float>& v)
       : team_(team), ranks_(static_cast<std::size_t>(team.size())) {
     team_.run([&](int r) {
       Rank& rank = at(r);
       if (r > 0) {
-        rank.model = std::make_unique<CafxModel>(
-            model.config(), model.form() == kPretrain ? CafxForm::kPretrain : CafxForm::kSupervised);
-        std::copy_n(model.data(), model.n_floats(), rank.model->data());
-        rank.frames = std::make_unique<DeviceFrames>(frames.on(team_.context(r)));
+        rank.model = make_model(model.config(), model.form());
+        std::copy_n(model.params().data(), model.params().n_floats(), rank.model->params().data());
+        rank.places = std::make_unique<Places>(places.on(team_.context(r)));
       }
-      rank.stepper =
-          std::make_unique<CudaStepper>(team_.context(r), r > 0 ? *rank.model : model, r > 0 ? *rank.frames : frames,
-                                        settings, decay_mask, m, v, &team_.exchange(r));
+      rank.stepper = std::make_unique<CudaStepper>(team_.context(r), r > 0 ? *rank.model : model,
+                                                   r > 0 ? *rank.places : places, settings, m, v, &team_.exchange(r));
       rank.stepper->rehearse_update();
     });
   }
@@ -39,17 +38,21 @@ class TeamStepper : public Stepper {
       // After a failure no thread is left to free it in; the process ends.
       for (Rank& r : ranks_)
         static_cast<void>(r.stepper.release()), static_cast<void>(r.model.release()),
-            static_cast<void>(r.frames.release());
+            static_cast<void>(r.places.release());
     }
   }
 
-  void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long steps_before,
+  void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long updates_before,
                    long first) override {
-    team_.run([&](int r) { at(r).stepper->begin_epoch(order, rates, steps_before, first); });
+    team_.run([&](int r) { at(r).stepper->begin_epoch(order, rates, updates_before, first); });
   }
 
-  void begin_epoch(Rng rng, const std::vector<float>& rates, long steps_before, long first) override {
-    team_.run([&](int r) { at(r).stepper->begin_epoch(rng, rates, steps_before, first); });
+  void begin_epoch(Rng rng, const std::vector<float>& rates, long updates_before, long first) override {
+    team_.run([&](int r) { at(r).stepper->begin_epoch(rng, rates, updates_before, first); });
+  }
+
+  void set_places(const std::vector<FrameRef>& refs) override {
+    team_.run([&](int r) { at(r).stepper->set_places(refs); });
   }
 
   void enqueue(long steps) override {
@@ -90,10 +93,10 @@ class TeamStepper : public Stepper {
     return all;
   }
 
-  std::vector<float> gradient_of(long step) override {
+  std::vector<float> gradient_of(long update) override {
     std::vector<float> gradient;
     team_.run([&](int r) {
-      std::vector<float> mine = at(r).stepper->gradient_of(step);
+      std::vector<float> mine = at(r).stepper->gradient_of(update);
       if (r == 0) gradient = std::move(mine);
     });
     return gradient;
@@ -101,8 +104,8 @@ class TeamStepper : public Stepper {
 
  private:
   struct Rank {
-    std::unique_ptr<CafxModel> model;
-    std::unique_ptr<DeviceFrames> frames;
+    std::unique_ptr<Model> model;
+    std::unique_ptr<Places> places;
     std::unique_ptr<CudaStepper> stepper;  // first to go: it uses the others
   };
   Rank& at(int r) { return ranks_[static_cast<std::size_t>(r)]; }
@@ -136,10 +139,9 @@ class TeamStepper : public Stepper {
 
 }  // namespace
 
-std::unique_ptr<Stepper> make_stepper(GpuTeam& team, CafxModel& model, const DeviceFrames& frames,
-                                      const StepSettings& settings, const std::vector<float>& decay_mask,
+std::unique_ptr<Stepper> make_stepper(GpuTeam& team, Model& model, Places& places, const StepSettings& settings,
                                       const std::vector<float>& m, const std::vector<float>& v) {
-  return std::make_unique<TeamStepper>(team, model, frames, settings, decay_mask, m, v);
+  return std::make_unique<TeamStepper>(team, model, places, settings, m, v);
 }
 
 }  // namespace cafx

@@ -1,4 +1,5 @@
-// host/train/train.h -- trains CAFx in a run folder; what it writes there is enough to go on from, to the same bits.
+// host/train/train.h -- trains a model of any type in a run folder; what it writes there is enough to go on from, to the
+// same bits.
 //
 //   config.toml              resolved config, with hashes, device and version as comments
 //   split.json               which note is in training, validation, test
@@ -6,10 +7,11 @@
 //   events.out.tfevents      the same and more for TensorBoard, unless log.events = "off" (host/train/events.h)
 //   checkpoint.safetensors   weights, best weights, moments, counters: all that a resume needs
 //   init.safetensors         a copy of train.init_from, where that is set: the folder is complete without it
-//   pretrained.safetensors   the convolutions after the first stage
+//   teacher.safetensors      a copy of the teacher's weights, where one makes the targets
+//   pretrained.safetensors   the form that was pretrained, after the first stage
 //   best.safetensors         the best weights so far, as `cafx export` writes them
 //   result.json              once finished
-//   log.txt                  what was said, with times
+//   log.txt                  every message, with its time
 //   run.lock                 held while a process works in the folder
 //
 // Bits     same config, data and instruction set: same weights, for any number of threads and however often it was
@@ -46,15 +48,20 @@ struct TrainOptions {
 struct TrainOutcome {
   bool finished = false;  // false: stopped by request, to be resumed
   std::filesystem::path folder;
-  double validation = 0.0;  // best mean absolute error over validation frames
-  double training = 0.0;    // mean absolute error of the last epoch
-  long steps = 0;
-  double seconds = 0.0;  // of this process
+  double validation = 0.0;  // best so far of what train.stop_on names, over the validation
+  double training = 0.0;    // mean loss of the last epoch
+  int epochs = 0;           // of all stages
+  long steps = 0;           // updates of the weights, of all stages
+  double seconds = 0.0;     // of this process
 };
 
-// Starts a run. `data` must be what config.data describes. Error if the folder already holds a run.
-TrainOutcome train(const RunConfig&, const Dataset&, const Split&, const TrainOptions&);
-// Goes on with the run in options.folder; a finished run is only reported.
+// Starts a run. `data` must be what config.data describes, at the model's rate; the audio of the training and validation notes is
+// taken out of it, so that it is held once, that of the test notes stays. Error if the folder already holds a run.
+TrainOutcome train(const RunConfig&, Dataset& data, const Split&, const TrainOptions&);
+// Goes on with the run in options.folder, whose config and data these are; a finished run is only reported. Error where they
+// are not those that it began with.
+TrainOutcome resume(const RunConfig&, Dataset& data, const Split&, const TrainOptions&);
+// The same, reading what config.toml in the folder says.
 TrainOutcome resume(const TrainOptions&);
 
 // The resolved config of the run in a folder.

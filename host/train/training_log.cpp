@@ -24,10 +24,8 @@ double since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 TrainingLog::TrainingLog(const RunConfig& config, const RunFolder& folder, TrainObserver* observer,
-                         std::function<void()> before_write, const Dataset& data, const std::vector<int>& validation)
-    : config_(config), folder_(folder), observer_(observer), before_write_(std::move(before_write)) {
-  if (config.log.events == "all") choose_notes(data, validation);
-}
+                         std::function<void()> before_write)
+    : config_(config), folder_(folder), observer_(observer), before_write_(std::move(before_write)) {}
 
 void TrainingLog::say(const std::string& line) {
   folder_.log(line);
@@ -69,9 +67,9 @@ std::uint64_t TrainingLog::sync_events() {
 void TrainingLog::begin() { started_ = last_shown_ = Clock::now(); }
 double TrainingLog::seconds() const { return since(started_); }
 
-void TrainingLog::step(long frames) {
+void TrainingLog::step(long places) {
   ++steps_;
-  frames_ += frames;
+  places_ += places;
 }
 
 void TrainingLog::progress(const Counters& counters, const Schedule& schedule) {
@@ -81,50 +79,50 @@ void TrainingLog::progress(const Counters& counters, const Schedule& schedule) {
 }
 
 TrainProgress TrainingLog::progress_of(const Counters& c, const Schedule& schedule, bool end_of_epoch) const {
+  const Stage& stage = schedule.stage(c.stage);
   TrainProgress p;
-  p.stage = Schedule::name(c.stage);
-  p.epochs = schedule.epochs(c.stage);
-  p.steps = schedule.steps(c.stage);
+  p.stage = stage.name;
+  p.epochs = stage.epochs;
+  p.steps = schedule.steps(stage);
   p.epoch = end_of_epoch ? c.epoch : c.epoch + 1;
   p.step = end_of_epoch ? p.steps : c.step_in_epoch;
-  const long frames = std::min<long>(c.step_in_epoch * config_.train.batch, schedule.frames(c.stage));
-  p.loss = end_of_epoch ? c.last_training : frames > 0 ? c.loss_sum / static_cast<double>(frames) : 0.0;
+  const long places = std::min<long>(c.step_in_epoch * config_.train.batch, schedule.places(stage));
+  p.loss = end_of_epoch ? c.last_training : places > 0 ? c.loss_sum / static_cast<double>(places) : 0.0;
   p.validation = validation_;
   p.best = std::isfinite(c.best) ? c.best : std::numeric_limits<double>::quiet_NaN();
   const double seconds = std::max(1e-9, this->seconds());
-  p.frames_per_second = static_cast<double>(frames_) / seconds;
+  p.frames_per_second = static_cast<double>(places_) / seconds;
   long all = 0, done = c.epoch * p.steps + c.step_in_epoch;
-  for (int s = 0; s < Schedule::kStages; ++s) {
+  for (const Stage& s : schedule.stages()) {
     all += schedule.all_steps(s);
-    if (s < c.stage) done += schedule.all_steps(s);
+    if (s.id < c.stage) done += schedule.all_steps(s);
   }
   p.fraction = all > 0 ? static_cast<double>(done) / static_cast<double>(all) : 1.0;
   p.seconds_left = steps_ > 0 ? seconds / static_cast<double>(steps_) * static_cast<double>(all - done) : 0.0;
   return p;
 }
 
-void TrainingLog::epoch(const Counters& c, const Schedule& schedule, const CafxModel& model, double rate,
+void TrainingLog::epoch(const Counters& c, const Schedule& schedule, const std::vector<Fact>& facts, double rate,
                         double training, double validation) {
-  if (has_events()) scalars(c, model, rate, training, validation);
+  if (has_events()) scalars(c, schedule.stage(c.stage), facts, rate, training, validation);
   validation_ = validation;
   last_shown_ = Clock::now();
   if (observer_) observer_->epoch(progress_of(c, schedule, true));
 }
 
-void TrainingLog::scalars(const Counters& c, const CafxModel& model, double rate, double training, double validation) {
+void TrainingLog::scalars(const Counters& c, const Stage& stage, const std::vector<Fact>& facts, double rate,
+                          double training, double validation) {
   const long step = c.total_steps;
-  const bool pretraining = c.stage == 0;
-  events_.scalar(pretraining ? "loss/pretraining" : "loss/training", step, training);
-  if (!pretraining) {
+  events_.scalar(stage.reconstructs ? "loss/pretraining" : "loss/training", step, training);
+  if (!stage.reconstructs) {
     events_.scalar("loss/validation", step, validation);
     events_.scalar("loss/best", step, c.best);
   }
   events_.scalar("optimizer/learning_rate", step, rate);
   events_.scalar("optimizer/gradient_norm", step, c.gradient_norm);
-  if (!pretraining && config_.model.saaf) {
-    events_.scalar("saaf/penalty", step, model.penalty());
-    events_.scalar("saaf/lipschitz", step, model.lipschitz());
-    if (config_.log.events == "all") curves(model, step);
+  for (const Fact& f : facts) {
+    if (f.kind == Fact::Kind::kNumber) events_.scalar(f.name, step, f.number);
+    if (f.kind == Fact::Kind::kDistribution && config_.log.events == "all") events_.histogram(f.name, step, f.values);
   }
   if (since(last_events_) < kEventSeconds) return;
   if (before_write_) before_write_();
@@ -132,24 +130,9 @@ void TrainingLog::scalars(const Counters& c, const CafxModel& model, double rate
   last_events_ = Clock::now();
 }
 
-// Over all channels: what the curves give at their segments' ends, and their mean slope in each segment.
-void TrainingLog::curves(const CafxModel& model, long step) {
-  const CafxConfig& m = config_.model;
-  const int n = m.saaf_segments + 1;
-  std::vector<float> x, y(static_cast<std::size_t>(n)), values, slopes;
-  const double width = (m.saaf_hi - m.saaf_lo) / m.saaf_segments;
-  for (int i = 0; i < n; ++i) x.push_back(static_cast<float>(m.saaf_lo + i * width));
-  for (int channel = 0; channel < m.filters; ++channel) {
-    model.curve(channel, y.data(), x.data(), n);
-    values.insert(values.end(), y.begin(), y.end());
-    for (std::size_t i = 1; i < y.size(); ++i) slopes.push_back((y[i] - y[i - 1]) / static_cast<float>(width));
-  }
-  events_.histogram("saaf/values", step, values);
-  events_.histogram("saaf/slopes", step, slopes);
-}
-
 void TrainingLog::choose_notes(const Dataset& data, const std::vector<int>& validation) {
-  const auto most = static_cast<std::size_t>(kNoteSeconds * config_.model.sample_rate);
+  if (config_.log.events != "all") return;
+  const auto most = static_cast<std::size_t>(kNoteSeconds * config_.model->sample_rate);
   for (const int i : validation) {
     const Pair& p = data.pairs[static_cast<std::size_t>(i)];
     const auto same = [&](const Note& note) { return note.name == p.name; };  // at another setting
@@ -167,27 +150,29 @@ void TrainingLog::choose_notes(const Dataset& data, const std::vector<int>& vali
   }
 }
 
-void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Context& context, CafxModel& model,
+void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Context& context, Model& model,
                         const std::vector<float>& best) {
   if (notes_.empty()) return;
   bool told = false;  // dry notes and targets: a stage with epochs came before this one
-  for (int s = 0; s < c.stage; ++s) told = told || schedule.epochs(s) > 0;
-  const int rate = config_.model.sample_rate;
+  for (const Stage& s : schedule.stages()) told = told || (s.id < c.stage && s.epochs > 0);
+  const int rate = config_.model->sample_rate;
   // In the model that is there, so that a GPU needs no memory for another.
-  const std::vector<float> last(model.data(), model.data() + model.n_floats());
-  std::copy(best.begin(), best.end(), model.data());
-  model.upload(context);
+  Params& params = model.params();
+  const std::vector<float> last(params.data(), params.data() + params.n_floats());
+  std::copy(best.begin(), best.end(), params.data());
+  params.upload(context);
   for (const Note& note : notes_) {
-    const auto rendered = render_signal(model, context, note.dry.data(), note.dry.size(), config_.model.hop);
+    const auto rendered = render_signal(model, context, note.dry.data(), note.dry.size(), model.geometry().hop);
     const std::string tag = "audio/" + note.name + "/";
     if (!told) {
       events_.audio(tag + "dry", c.total_steps, note.dry, rate, note.gain);
       events_.audio(tag + "target", c.total_steps, note.wet, rate, note.gain);
     }
-    events_.audio(tag + (c.stage == 0 ? "pretrained" : "model"), c.total_steps, rendered, rate, note.gain);
+    events_.audio(tag + (schedule.stage(c.stage).reconstructs ? "pretrained" : "model"), c.total_steps, rendered, rate,
+                  note.gain);
   }
-  std::copy(last.begin(), last.end(), model.data());
-  model.upload(context);
+  std::copy(last.begin(), last.end(), params.data());
+  params.upload(context);
 }
 
 }  // namespace cafx

@@ -15,16 +15,17 @@
 #include "host/train/observer.h"
 #include "host/train/run_folder.h"
 #include "host/train/schedule.h"
-#include "models/cafx/cafx.h"
+#include "models/model.h"
 
 namespace cafx {
 
 class TrainingLog {
  public:
-  // Chooses the validation notes that will be heard, unless log.events leaves them out. `observer` may be null.
-  // `before_write`, where set, is called before the event file grows.
-  TrainingLog(const RunConfig&, const RunFolder&, TrainObserver* observer, std::function<void()> before_write,
-              const Dataset&, const std::vector<int>& validation);
+  // `observer` may be null. `before_write`, where set, is called before the event file grows.
+  TrainingLog(const RunConfig&, const RunFolder&, TrainObserver* observer, std::function<void()> before_write);
+
+  // Chooses and copies the validation notes that will be heard, unless log.events leaves them out.
+  void choose_notes(const Dataset&, const std::vector<int>& validation);
 
   void say(const std::string& line);
 
@@ -39,13 +40,14 @@ class TrainingLog {
 
   void begin();                                     // training, in this process
   double seconds() const;                           // since then
-  void step(long frames);                           // one was taken
+  void step(long places);                           // one was taken
   void progress(const Counters&, const Schedule&);  // to the observer, a few times a second at most
 
   // At the end of an epoch, with the counters already on the next.
-  void epoch(const Counters&, const Schedule&, const CafxModel&, double rate, double training, double validation);
+  void epoch(const Counters&, const Schedule&, const std::vector<Fact>&, double rate, double training,
+             double validation);
   // At the end of a stage: what its best weights make of the notes, and once what they hear and what they should say.
-  void notes(const Counters&, const Schedule&, const Context&, CafxModel&, const std::vector<float>& best);
+  void notes(const Counters&, const Schedule&, const Context&, Model&, const std::vector<float>& best);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -54,9 +56,8 @@ class TrainingLog {
     std::vector<float> dry, wet;
     double gain;  // for the ear
   };
-  void choose_notes(const Dataset&, const std::vector<int>& validation);
-  void scalars(const Counters&, const CafxModel&, double rate, double training, double validation);
-  void curves(const CafxModel&, long step);
+  void scalars(const Counters&, const Stage&, const std::vector<Fact>&, double rate, double training,
+               double validation);
   TrainProgress progress_of(const Counters&, const Schedule&, bool end_of_epoch) const;
 
   const RunConfig& config_;
@@ -67,7 +68,7 @@ class TrainingLog {
   EventFile events_;
   std::vector<Note> notes_;
   double validation_ = std::numeric_limits<double>::quiet_NaN();
-  long steps_ = 0, frames_ = 0;  // of this process
+  long steps_ = 0, places_ = 0;  // of this process
   Clock::time_point started_, last_shown_, last_events_;
 };
 

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "kernels/base/error.h"
 
@@ -259,22 +258,58 @@ Json to_json(const Fields& fields) {
   return flat;
 }
 
-void read_toml(Fields& fields, const std::string& text, const std::string& where,
-               const std::vector<std::string>& others) {
+namespace {
+
+toml::table parse_toml(const std::string& text, const std::string& where) {
   // toml++ ends a table within a table by recursion; without a limit, "a.a.a. ..." would exhaust the stack.
   const auto n_dots = static_cast<std::size_t>(std::count(text.begin(), text.end(), '.'));
   if (text.size() > kMaxBytes || n_dots > kMaxDots) {
     throw Error("{}: is not a config: {} bytes with {} dots, expected at most {} with {}", where, text.size(), n_dots,
                 kMaxBytes, kMaxDots);
   }
-  std::optional<toml::table> table;
   try {
-    table = toml::parse(text, where);
+    return toml::parse(text, where);
   } catch (const toml::parse_error& e) {
     throw Error("{}:{}: is not TOML: {}", where, e.source().begin.line, e.description());
   }
-  for (const std::string& key : others) table->erase(key);
-  read_table(fields, *table, "", where);
+}
+
+}  // namespace
+
+void read_toml(Fields& fields, const std::string& text, const std::string& where,
+               const std::vector<std::string>& others) {
+  toml::table table = parse_toml(text, where);
+  for (const std::string& key : others) table.erase(key);
+  read_table(fields, table, "", where);
+}
+
+std::string toml_string(const std::string& text, const std::string& where, const std::string& key) {
+  const toml::table table = parse_toml(text, where);
+  return table.at_path(key).value_or(std::string());
+}
+
+nlohmann::json flat_toml(const std::string& text, const std::string& where) {
+  Json flat = Json::object();
+  const auto walk = [&flat](const auto& self, const toml::table& table, const std::string& prefix) -> void {
+    for (const auto& [key, node] : table) {
+      const std::string name = prefix + std::string(key.str());
+      if (const auto* inner = node.as_table()) {
+        self(self, *inner, name + ".");
+      } else {
+        flat[name] = to_json_value(node);
+      }
+    }
+  };
+  walk(walk, parse_toml(text, where), "");
+  return flat;
+}
+
+std::pair<std::string, std::string> split_setting(const std::string& setting) {
+  const std::size_t equals = setting.find('=');
+  if (equals == std::string::npos) {
+    throw Error("--set {}: expected KEY=VALUE, such as --set train.epochs=50", setting);
+  }
+  return {setting.substr(0, equals), setting.substr(equals + 1)};
 }
 
 std::string to_toml(const Fields& fields) {

@@ -14,6 +14,7 @@
 #include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -86,6 +87,12 @@ nlohmann::json to_json(const Fields& fields);
 void read_toml(Fields& fields, const std::string& text, const std::string& where,
                const std::vector<std::string>& others = {});
 std::string to_toml(const Fields& fields);
+// The text at a dotted key of TOML, whatever else is there; empty where there is none.
+std::string toml_string(const std::string& text, const std::string& where, const std::string& key);
+// All of it as a flat JSON object, tables as dotted keys, unknown to any field.
+nlohmann::json flat_toml(const std::string& text, const std::string& where);
+// A setting of a command line, "KEY=VALUE"; Error names it as --set.
+std::pair<std::string, std::string> split_setting(const std::string& setting);
 // For --help: name, type, default, range or choices, help; one line each.
 std::string help_text(const Fields& fields);
 // The known name nearest to `name` (edit distance), for "did you mean".

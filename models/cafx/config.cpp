@@ -4,12 +4,14 @@
 
 #include "kernels/base/error.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
+#include "models/model.h"
 
 namespace cafx {
 
 Fields CafxConfig::fields() {
   CafxConfig& c = *this;
   const double inf = 1e30;
+  const auto whole = [](Field f) { return read_by({kSupervised}, std::move(f)); };  // not read by the pretrained form
   return {
       field("sample_rate", c.sample_rate, 1000, 384000, "rate the model works at, in Hz"),
       field("frame", c.frame, 2, 1 << 20, "samples in and out of one forward pass"),
@@ -18,31 +20,33 @@ Fields CafxConfig::fields() {
       field("taps", c.taps, 1, 1 << 16, "taps of Conv1D and of the tied deconvolution"),
       field("local_taps", c.local_taps, 1, 1 << 16, "taps of Conv1D-Local"),
       field("pool", c.pool, 1, 1 << 16, "window of the max pooling; divides frame"),
-      field("latent", c.latent, 1, 1 << 16, "outputs of Dense-Local"),
-      choice("latent_layer", c.latent_layer, {"local", "dense"},
-             "local: Dense-Local, an own layer for each channel; dense: one for all channels in its place"),
-      field("dnn", c.dnn, "outputs of the dense layers of DNN-SAAF; the last equals filters"),
-      choice("activation", c.activation, {"softplus", "relu", "tanh", "identity"}, "between the layers of DNN-SAAF"),
-      choice("unpool", c.unpool, {"hold", "positions"},
-             "hold: repeat the value; positions: only where the maximum was"),
+      whole(field("latent", c.latent, 1, 1 << 16, "outputs of Dense-Local")),
+      whole(choice("latent_layer", c.latent_layer, {"local", "dense"},
+                   "local: Dense-Local, an own layer for each channel; dense: one for all channels in its place")),
+      whole(field("dnn", c.dnn, "outputs of the dense layers of DNN-SAAF; the last equals filters")),
+      whole(choice("activation", c.activation, {"softplus", "relu", "tanh", "identity"},
+                   "between the layers of DNN-SAAF")),
+      whole(choice("unpool", c.unpool, {"hold", "positions"},
+                   "hold: repeat the value; positions: only where the maximum was")),
       choice("deconv", c.deconv, {"adjoint", "correlate"},
              "deconvolution: true transpose, or the journal's correlation"),
       choice("conv_init", c.conv_init, {"lecun_uniform", "glorot_uniform", "fan_in_uniform"},
              "initial weights of the convolutions"),
-      choice("dense_init", c.dense_init, {"glorot_uniform", "lecun_uniform", "fan_in_uniform"},
-             "initial weights of the dense layers"),
-      field("saaf.enabled", c.saaf, "false: DNN-SAAF ends with its last dense layer"),
-      field("saaf.segments", c.saaf_segments, 1, 4096, "equal segments of the SAAF's domain"),
-      field("saaf.order", c.saaf_order, 1, 2, "1: piecewise linear; 2: piecewise quadratic"),
-      field("saaf.lo", c.saaf_lo, -inf, inf, "lower end of the SAAF's domain"),
-      field("saaf.hi", c.saaf_hi, -inf, inf, "upper end of the SAAF's domain"),
-      field("saaf.every_second", c.saaf_every_second, "only segments 0, 2, 4, ... are curved"),
-      field("saaf.v0", c.saaf_has_v0, "the curve has an offset of its own"),
-      field("saaf.scale", c.saaf_scale, 1e-6, 1e6, "factor on the basis functions"),
-      choice("saaf.init", c.saaf_init, {"identity", "normal"}, "initial curves: y = x, or all weights normal"),
-      field("saaf.init_std", c.saaf_init_std, 0, 10, "standard deviation for saaf.init = normal"),
-      field("saaf.l2", c.saaf_l2, 0, 1e3, "added to the loss: l2 times the sum of squares of the SAAF's weights"),
-      field("saaf.lipschitz", c.saaf_lipschitz, 0, 1e6, "bound kept on every slope after each step; 0: none"),
+      whole(choice("dense_init", c.dense_init, {"glorot_uniform", "lecun_uniform", "fan_in_uniform"},
+                   "initial weights of the dense layers")),
+      whole(field("saaf.enabled", c.saaf, "false: DNN-SAAF ends with its last dense layer")),
+      whole(field("saaf.segments", c.saaf_segments, 1, 4096, "equal segments of the SAAF's domain")),
+      whole(field("saaf.order", c.saaf_order, 1, 2, "1: piecewise linear; 2: piecewise quadratic")),
+      whole(field("saaf.lo", c.saaf_lo, -inf, inf, "lower end of the SAAF's domain")),
+      whole(field("saaf.hi", c.saaf_hi, -inf, inf, "upper end of the SAAF's domain")),
+      whole(field("saaf.every_second", c.saaf_every_second, "only segments 0, 2, 4, ... are curved")),
+      whole(field("saaf.v0", c.saaf_has_v0, "the curve has an offset of its own")),
+      whole(field("saaf.scale", c.saaf_scale, 1e-6, 1e6, "factor on the basis functions")),
+      whole(choice("saaf.init", c.saaf_init, {"identity", "normal"}, "initial curves: y = x, or all weights normal")),
+      whole(field("saaf.init_std", c.saaf_init_std, 0, 10, "standard deviation for saaf.init = normal")),
+      whole(
+          field("saaf.l2", c.saaf_l2, 0, 1e3, "added to the loss: l2 times the sum of squares of the SAAF's weights")),
+      whole(field("saaf.lipschitz", c.saaf_lipschitz, 0, 1e6, "bound kept on every slope after each step; 0: none")),
   };
 }
 
@@ -97,6 +101,10 @@ Geometry CafxConfig::geometry() const {
   g.frame = frame;
   g.hop = hop;
   return g;
+}
+
+void CafxConfig::fit(const std::string& form) {
+  if (form == kPretrain) dnn = {filters};  // it has no DNN-SAAF, whose last layer must end in the filters all the same
 }
 
 void CafxConfig::check(const std::string& where) const {

@@ -39,6 +39,7 @@ struct CafxConfig : ModelConfig {
   void check(const std::string& where) const override;
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<CafxConfig>(*this); }
   Geometry geometry() const override;
+  void fit(const std::string& form) override;
 };
 
 // "default" (what learned best on the shipped notes), "paper", "journal". Error lists them.

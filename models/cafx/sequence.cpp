@@ -25,13 +25,13 @@ struct Weights {
 
 class CafxSequence : public FrameSequence {
  public:
-  CafxSequence(const CafxModel& model, const Context& context, int hop)
-      : config_(model.config()), call_(config_, 1), hop_(hop), weights_(std::make_shared<Weights>()) {
+  CafxSequence(const Params& params, const CafxConfig& config, CafxParts parts, const Context& context, int hop)
+      : config_(config), parts_(parts), call_(config_, 1), hop_(hop), weights_(std::make_shared<Weights>()) {
     CAFX_CHECK(hop >= 1, hop);
     context_.isa = context.isa;
     context_.precision = context.precision;
     context_.use_bf16_units = context.use_bf16_units;
-    lay_out_weights(model);
+    lay_out_weights(params);
     start();
   }
 
@@ -55,13 +55,17 @@ class CafxSequence : public FrameSequence {
       local_dense_forward_packed(context_, h_, z_ + window, w.local_dense, call_.local_dense);
     }
     dense_time_forward(context_, zhat_, h_, w.dense_w, w.dense_b, scratch_, call_.dense);
-    dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, w.dnn, scratch_, call_.dnn);
+    if (parts_.dnn) {
+      dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, w.dnn, scratch_, call_.dnn);
+    } else {
+      unpool_multiply_forward(context_, u_, zhat_, x1, positions_ + window, call_.pool, call_.dnn.unpool);
+    }
     deconv1d_forward(context_, y, u_, w.conv_w, w.deconv_b, scratch_, call_.deconv);
   }
 
   double multiply_adds() const override {
     double total = 0.0;
-    for (const LayerRow& row : cafx_layers(config_, CafxForm::kSupervised)) {
+    for (const LayerRow& row : cafx_layers(config_, parts_)) {
       auto n = static_cast<double>(row.multiply_adds);
       if (shared_ && row.kind == LayerRow::Kind::kConvolution)
         n *= static_cast<double>(hop_ + left1_ + right1_) / config_.frame;
@@ -77,6 +81,7 @@ class CafxSequence : public FrameSequence {
   CafxSequence(const CafxSequence& other)
       : FrameSequence(),
         config_(other.config_),
+        parts_(other.parts_),
         call_(other.call_),
         hop_(other.hop_),
         context_(other.context_),
@@ -84,12 +89,10 @@ class CafxSequence : public FrameSequence {
     start();
   }
 
-  void lay_out_weights(const CafxModel& model) {
+  void lay_out_weights(const Params& params) {
     Weights& w = *weights_;
-    const auto tensor = [&](const std::string& name) { return model.params().tensor(name); };
-    const auto size = [&](const std::string& name) {
-      return static_cast<std::size_t>(model.params().find(name)->size);
-    };
+    const auto tensor = [&](const std::string& name) { return params.tensor(name); };
+    const auto size = [&](const std::string& name) { return static_cast<std::size_t>(params.find(name)->size); };
     w.arena.build(context_, [&](Arena& a) {
       w.front = a.take<char>(front_end_packed(context_, call_.front));
       if (config_.latent_layer == "local") {
@@ -98,7 +101,7 @@ class CafxSequence : public FrameSequence {
         w.latent_w = a.take<float>(size("latent_dense.weight"));
         w.latent_b = a.take<float>(size("latent_dense.bias"));
       }
-      w.dnn = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
+      if (parts_.dnn) w.dnn = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
       w.dense_w = a.take<float>(size("dense.weight"));
       w.dense_b = a.take<float>(size("dense.bias"));
       w.conv_w = a.take<float>(size("conv1d.weight"));
@@ -118,6 +121,7 @@ class CafxSequence : public FrameSequence {
       local_dense_prepare(context_, w.local_dense, tensor("local_dense.weight"), tensor("local_dense.bias"),
                           call_.local_dense);
     }
+    if (!parts_.dnn) return;
     DnnSaafWeights dnn{};
     for (int l = 0; l < call_.dnn.L; ++l) {
       dnn.w[l] = tensor("dnn." + std::to_string(l) + ".weight");
@@ -146,7 +150,7 @@ class CafxSequence : public FrameSequence {
     const std::size_t T = c.frame, C = c.filters, K = c.taps, rows = n_rows_;
     std::size_t scratch = std::max(front_end_scratch(context_, call_.front), deconv1d_scratch(context_, call_.deconv));
     scratch = std::max({scratch, dense_time_scratch(context_, call_.dense), dense_time_scratch(context_, call_.latent),
-                        dnn_saaf_scratch(context_, call_.dnn)});
+                        parts_.dnn ? dnn_saaf_scratch(context_, call_.dnn) : 0});
     arena_.build(context_, [&](Arena& a) {
       padded_ = a.take<float>(T + K - 1);
       x1_ = a.take<float>(rows * C);
@@ -230,6 +234,7 @@ class CafxSequence : public FrameSequence {
   }
 
   CafxConfig config_;
+  CafxParts parts_;
   CafxDims call_;  // of one frame
   int hop_;
   Context context_;
@@ -247,8 +252,9 @@ class CafxSequence : public FrameSequence {
 
 }  // namespace
 
-std::unique_ptr<FrameSequence> make_cafx_sequence(const CafxModel& model, const Context& context, int hop) {
-  return std::make_unique<CafxSequence>(model, context, hop);
+std::unique_ptr<FrameSequence> make_cafx_sequence(const Params& params, const CafxConfig& config, CafxParts parts,
+                                                  const Context& context, int hop) {
+  return std::make_unique<CafxSequence>(params, config, parts, context, hop);
 }
 
 }  // namespace cafx

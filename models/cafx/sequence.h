@@ -12,14 +12,14 @@
 //   Dense-Local, Dense, DNN-SAAF and the deconvolution differ from frame to frame (they see zhat) and share nothing.
 //
 // Shared   where pool divides hop and a frame has inner windows; otherwise every frame is computed whole, to the same bits.
-// Bits     those of CafxModel::forward of the frame: every sum runs in the same order. Only denormal numbers (below 1.2e-38)
+// Bits     those of CafxNet::forward of the frame: every sum runs in the same order. Only denormal numbers (below 1.2e-38)
 //          count as zero here.
 #pragma once
 
-#include "models/cafx/cafx.h"
+#include "models/cafx/net.h"
 
 namespace cafx {
 
-std::unique_ptr<FrameSequence> make_cafx_sequence(const CafxModel&, const Context&, int hop);
+std::unique_ptr<FrameSequence> make_cafx_sequence(const Params&, const CafxConfig&, CafxParts, const Context&, int hop);
 
 }  // namespace cafx

@@ -108,6 +108,30 @@ class LstmModel : public Model {
     return true;
   }
 
+  // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
+  std::optional<NamModel> nam() const override {
+    NamModel nam{
+        "LSTM",
+        fmt::format(R"({{"input_size": 1, "hidden_size": {}, "num_layers": {}}})", config_.hidden, config_.layers),
+        {}};
+    const auto add = [&](std::size_t i) {
+      const float* from = at(params_.data(), i);
+      nam.weights.insert(nam.weights.end(), from, from + params_[i].size);
+    };
+    Context context;
+    context.isa = best_isa();
+    const std::vector<float> rest = lstm_rest(context, *this);
+    for (int l = 0; l < config_.layers; ++l) {
+      add(weight(l));
+      add(weight(l) + 1);
+      nam.weights.insert(nam.weights.end(), rest.begin() + 2L * l * config_.hidden,
+                         rest.begin() + 2L * (l + 1) * config_.hidden);
+    }
+    add(head());
+    add(head() + 1);
+    return nam;
+  }
+
   // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from `state`
   // before and put there afterwards.
   void layers_forward(const Context& context, const float* weights, float* state, float* const* h, float* const* c,
@@ -320,7 +344,7 @@ std::vector<std::pair<std::string, std::string>> lstm_training(const std::string
           {"burn_in", "1024"},        {"epochs", "300"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "1e-2"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
-          {"loss.mae", "0"},          {"loss.esr", "1"}};
+          {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
 }
 
 std::unique_ptr<Model> make_lstm(const ModelConfig& config, const std::string& form) {

@@ -1,6 +1,6 @@
 #include "models/wavenet/wavenet.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,7 +17,8 @@ namespace cafx {
 
 namespace {
 
-constexpr int kChunk = 512;  // samples played at a time
+constexpr int kChunk = 512;   // samples played at a time
+constexpr long kRoom = 1024;  // behind a layer's past: it is moved back once in so many samples, less a chunk
 
 struct Layer {
   int dilation;
@@ -147,6 +148,30 @@ class WavenetModel : public Model {
       for (long k = 0; k < params_[i].size; ++k) p[k] = -p[k];
     }
     return true;
+  }
+
+  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
+  // mixer, 1x1, its bias; the array's head. Then the head's scale.
+  std::optional<NamModel> nam() const override {
+    const auto scale = static_cast<float>(config_.head_scale);
+    std::string layers;
+    std::size_t dilation = 0;
+    for (std::size_t a = 0; a < arrays_.size(); ++a) {
+      const auto first = config_.dilations.begin() + static_cast<long>(dilation);
+      dilation += arrays_[a].layers.size();
+      const std::vector<int> own(first, config_.dilations.begin() + static_cast<long>(dilation));
+      layers += fmt::format(
+          R"({}{{"input_size": {}, "condition_size": 1, "head_size": {}, "channels": {}, "kernel_size": {}, )"
+          R"("dilations": [{}], "activation": "Tanh", "gated": {}, "head_bias": {}}})",
+          a > 0 ? ", " : "", arrays_[a].inputs, arrays_[a].outputs, arrays_[a].C, config_.taps, fmt::join(own, ", "),
+          config_.gated, arrays_[a].head_bias);
+    }
+    NamModel nam{"WaveNet", fmt::format(R"({{"layers": [{}], "head": null, "head_scale": {}}})", layers, scale), {}};
+    for (const ParamSpec& p : params_) {
+      nam.weights.insert(nam.weights.end(), params_.data() + p.offset, params_.data() + p.offset + p.size);
+    }
+    nam.weights.push_back(scale);
+    return nam;
   }
 
   int context() const { return context_; }
@@ -324,9 +349,9 @@ class WavenetPlayer : public Player {
       for (const Layer& l : a.layers) {
         const long past = static_cast<long>(c.taps - 1) * l.dilation;
         past_.push_back(past);
-        inputs_.emplace_back(static_cast<std::size_t>(a.C * (past + kChunk)), 0.0f);
+        inputs_.emplace_back(static_cast<std::size_t>(a.C * (past + kRoom)), 0.0f);
         scratch = std::max(scratch, wavenet_layer_forward_scratch(
-                                        context_, model_->dims(a, l, kChunk, kChunk, past + kChunk, kChunk)));
+                                        context_, model_->dims(a, l, kChunk, kChunk, past + kRoom, kChunk)));
       }
     }
     parts_ = memory_.lay_out(
@@ -335,6 +360,7 @@ class WavenetPlayer : public Player {
       const std::vector<float> silence(static_cast<std::size_t>(model_->context()) + 1, 0.0f);
       std::vector<float> y(silence.size());
       process(y.data(), silence.data(), y.size());
+      rewind();
       rest_ = inputs_;
     }
     inputs_ = rest_;
@@ -348,6 +374,7 @@ class WavenetPlayer : public Player {
   }
   void reset() noexcept override {
     for (std::size_t i = 0; i < rest_.size(); ++i) std::copy(rest_[i].begin(), rest_[i].end(), inputs_[i].begin());
+    at_ = 0;
   }
   int latency() const noexcept override { return 0; }
   double multiply_adds() const noexcept override { return model_->multiply_adds() * model_->config().sample_rate; }
@@ -357,10 +384,10 @@ class WavenetPlayer : public Player {
   void chunk(float* y, const float* x, int n) {
     float *head = parts_[0], *out = parts_[1], *between = parts_[2], *scratch = parts_[3];
     std::size_t l = 0;  // over all arrays
-    const auto stride = [&](std::size_t i) { return past_[i] + kChunk; };
+    const auto input = [&](std::size_t i) { return inputs_[i].data() + at_; };
     for (std::size_t a = 0; a < model_->arrays().size(); ++a) {
       const Array& array = model_->arrays()[a];
-      conv1x1_forward(context_, inputs_[l].data() + past_[l], a == 0 ? x : between, model_->tensor_at(array.rechannel),
+      conv1x1_forward(context_, input(l) + past_[l], a == 0 ? x : between, model_->tensor_at(array.rechannel),
                       nullptr, {array.inputs, array.C, n, n, stride(l)});
       if (a == 0) {
         std::fill_n(head, static_cast<long>(array.C) * n, 0.0f);
@@ -369,8 +396,8 @@ class WavenetPlayer : public Player {
       }
       for (std::size_t i = 0; i < array.layers.size(); ++i, ++l) {
         const bool last = i + 1 == array.layers.size(), wanted = !last || a + 1 < model_->arrays().size();
-        float* to = !wanted ? nullptr : last ? between : inputs_[l + 1].data() + past_[l + 1];
-        wavenet_layer_forward(context_, to, head, nullptr, inputs_[l].data(), x, model_->tensors(array.layers[i]),
+        float* to = !wanted ? nullptr : last ? between : input(l + 1) + past_[l + 1];
+        wavenet_layer_forward(context_, to, head, nullptr, input(l), x, model_->tensors(array.layers[i]),
                               scratch, model_->dims(array, array.layers[i], n, n, stride(l), last ? n : stride(l + 1)));
       }
       conv1x1_forward(context_, out, head, model_->tensor_at(array.head),
@@ -378,17 +405,26 @@ class WavenetPlayer : public Player {
     }
     const auto scale = static_cast<float>(model_->config().head_scale);
     for (int t = 0; t < n; ++t) y[t] = scale * out[t];
+    at_ += n;
+    if (at_ + kChunk > kRoom) rewind();
+  }
+
+  long stride(std::size_t layer) const { return past_[layer] + kRoom; }
+  // What the future hears of the past, back to the rows' beginnings.
+  void rewind() noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       for (float* row = inputs_[i].data(); row < inputs_[i].data() + inputs_[i].size(); row += stride(i)) {
-        std::memmove(row, row + n, sizeof(float) * static_cast<std::size_t>(past_[i]));
+        std::memmove(row, row + at_, sizeof(float) * static_cast<std::size_t>(past_[i]));
       }
     }
+    at_ = 0;
   }
 
   Context context_;
   std::shared_ptr<const WavenetModel> model_;
   std::vector<long> past_;                         // [layer]: samples of its input before the chunk
-  std::vector<std::vector<float>> inputs_, rest_;  // [layer]: (C, past + chunk)
+  std::vector<std::vector<float>> inputs_, rest_;  // [layer]: (C, past + room)
+  long at_ = 0;                                    // where the past begins in each row
   StreamMemory memory_;
   std::vector<float*> parts_;
 };
@@ -461,7 +497,7 @@ std::vector<std::pair<std::string, std::string>> wavenet_training(const std::str
           {"burn_in", "1024"},        {"epochs", "100"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "5e-3"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
-          {"loss.mae", "0"},          {"loss.esr", "1"}};
+          {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
 }
 
 std::unique_ptr<Model> make_wavenet(const ModelConfig& config, const std::string& form) {

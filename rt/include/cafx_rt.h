@@ -55,15 +55,16 @@ typedef enum cafx_rt_status { CAFX_RT_OK = 0, CAFX_RT_ERROR_ARGUMENT = 1 } cafx_
 typedef struct cafx_rt_info {
   uint32_t size;       /* sizeof(cafx_rt_info), set by the caller */
   int32_t sample_rate; /* Hz */
-  int32_t frame;       /* samples at sample_rate */
-  int32_t hop;         /* that the model was made for, samples at sample_rate */
+  int32_t frame;       /* samples at sample_rate; 1: the model plays sample by sample, without delay of its own */
+  int32_t hop;         /* that the model was made for, samples at sample_rate; 1 likewise */
   int64_t parameters;
 } cafx_rt_info;
 
 typedef struct cafx_rt_options {
   uint32_t size;        /* sizeof(cafx_rt_options); CAFX_RT_OPTIONS_INIT sets it */
   int32_t hop;          /* samples at the model's rate between frames, 1 to half a frame; 0: the model's own, or half a
-                           frame where that is less. Smaller is smoother and dearer. */
+                           frame where that is less. Smaller is smoother and dearer. 0 for a model that plays
+                           sample by sample. */
   double host_rate;     /* Hz; 0: the model's */
   int32_t block_length; /* samples at the host's rate: every block is a multiple of this, which lowers the latency where
                            host_rate is the model's; 0 or 1: blocks of any length */
@@ -96,8 +97,8 @@ CAFX_RT_API void cafx_rt_reset(cafx_rt_stream*);
 CAFX_RT_API size_t cafx_rt_latency(const cafx_rt_stream*); /* samples at the host's rate */
 CAFX_RT_API int32_t cafx_rt_hop(const cafx_rt_stream*);    /* samples at the model's rate */
 
-/* Seconds that one frame takes here, the median of some frames of noise measured for about `budget` seconds; the stream is
- * reset. It keeps up on the whole where this is less than hop / sample_rate, and within every block where this is also less
+/* Seconds that one frame takes here (one sample of a model that plays sample by sample), the median of some of noise measured for
+ * about `budget` seconds; the stream is reset. It keeps up on the whole where this is less than hop / sample_rate, and within every block where this is also less
  * than what a block lasts. Negative: an argument is wrong. */
 CAFX_RT_API double cafx_rt_frame_seconds(cafx_rt_stream*, double budget);
 

@@ -158,14 +158,17 @@ struct Plugin {
     e->hop_asked = wanted_hop;
     std::snprintf(e->path, sizeof e->path, "%s", model_path.c_str());
     int largest = 0;  // that the frame allows
-    for (int h = 64; h <= 2048 && e->fitting_hop == 0; h *= 2) {
+    const bool by_frames = cafx_rt_hop(e->stream) > 1;
+    for (int h = 64; by_frames && h <= 2048 && e->fitting_hop == 0; h *= 2) {
       const double l = load_at(h, 0.03, nullptr);
       if (l < 0.0) break;
       largest = h;
       if (l < kFits) e->fitting_hop = h;
     }
     if (e->load >= kFits) {
-      if (e->fitting_hop > 0) {
+      if (!by_frames) {
+        lv2_log_warning(&logger, "cafx: this model takes %.0f %% of this processor's time\n", 100.0 * e->load);
+      } else if (e->fitting_hop > 0) {
         lv2_log_warning(&logger, "cafx: hop %d takes %.0f %% of this processor's time; hop %d fits, set Hop to it\n",
                         cafx_rt_hop(e->stream), 100.0 * e->load, e->fitting_hop);
       } else {

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # kill -9 at random moments, many times, then resume: the bits of an undisturbed run. The same for 1, 2 and 5 threads,
-# and for Ctrl-C.   $3: number of kills.
+# and for Ctrl-C.   $3: number of kills   $4: a preset, of a small model that learns from segments; a tiny CAFx without it
 . "$(dirname "$0")/common.sh"
 kills=${3:-12}
-run=("${small[@]}" --set train.epochs=40 --set train.patience=1000 --set train.clip_norm=1)
+if [ -z "${4:-}" ]; then
+  run=("${small[@]}" --set train.epochs=40 --set train.patience=1000 --set train.clip_norm=1)
+else
+  run=("${small[@]:0:6}" --preset "$4" --set train.epochs=6 --set train.refine_epochs=2 --set train.segment_seconds=0.2 --quiet)
+fi
 
 "$cafx" train "${run[@]}" --threads 1 --out "$work/whole" >/dev/null || fail "the undisturbed run"
 same() {

@@ -71,11 +71,11 @@ TEST(Gpus, AGradientIsThatOfTheWholeBatch) {
     const Context& context = team ? team->context(0) : cuda_context();
     make_current(context);
     CafxModel model(s.config);
-    model.initialize(1);
-    const DeviceFrames frames(context, s.dry, s.wet, s.refs);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-    const auto stepper = team ? make_stepper(*team, model, frames, s.settings, zeros, zeros, zeros)
-                              : make_stepper(context, model, frames, s.settings, zeros, zeros, zeros);
+    model.params().initialize(1);
+    Places places(context, s.signals(), s.refs);
+    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+    const auto stepper = team ? make_stepper(*team, model, places, s.settings, zeros, zeros)
+                              : make_stepper(context, model, places, s.settings, zeros, zeros);
     for (const long step : {0L, 1L}) {
       const std::vector<float> got = gradient_of_step(*stepper, s, step);
       auto& one = want[static_cast<std::size_t>(step)];
@@ -121,7 +121,7 @@ TEST(Gpus, TwoRunsGiveEqualBits) {
   NEEDS_GPUS(2);
   Task s(8 * 3 + 3);
   s.settings.accumulate = 2;
-  s.settings.lamb = true;
+  s.settings.optimiser = &optimiser("lamb");
   for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
     GpuTeam team(Context(), first_gpus(2));
     const Result a = train(team, s, form, 1, 1), b = train(team, s, form, 1, 4);
@@ -141,10 +141,10 @@ TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
   GpuTeam team(Context(), first_gpus(kGpus));
   make_current(team.context(0));
   CafxModel model(s.config);
-  model.initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-  const DeviceFrames frames(team.context(0), s.dry, s.wet, s.refs);
-  const auto stepper = make_stepper(team, model, frames, s.settings, zeros, zeros, zeros);
+  model.params().initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  Places places(team.context(0), s.signals(), s.refs);
+  const auto stepper = make_stepper(team, model, places, s.settings, zeros, zeros);
   stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
   stepper->enqueue(3);
   stepper->collect(true);

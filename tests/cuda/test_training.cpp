@@ -76,7 +76,8 @@ TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
   Task s(8 * 4);
   Result before = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
   // The third step hears a NaN: its frames only.
-  s.wet[static_cast<std::size_t>(std::max<std::int64_t>(0, s.refs[s.order[16]].start)) + 150] = kNan;
+  s.audio[s.audio.size() / 2 + static_cast<std::size_t>(std::max<std::int64_t>(0, s.refs[s.order[16]].start)) + 150] =
+      kNan;
   const Result r = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
   ASSERT_EQ(r.records.size(), 4u);
   EXPECT_TRUE(std::isfinite(r.records[1].loss));
@@ -92,16 +93,16 @@ TEST(CudaTraining, SlopesAreProjectedInsideTheStep) {
                got = train(cuda_context(), s, CafxForm::kSupervised, 1, 1, 0.9);
   CafxConfig config = s.config;
   CafxModel model(config);
-  std::copy(got.weights.begin(), got.weights.end(), model.data());
+  std::copy(got.weights.begin(), got.weights.end(), model.params().data());
   EXPECT_LE(model.lipschitz(), 0.9);
   EXPECT_GT(model.lipschitz(), 0.8);
 }
 
 // A batch in three parts is the batch at once but for rounding, with Adam and with LAMB, on either device.
 TEST(CudaTraining, PartsOfABatchAddUpToIt) {
-  for (const bool lamb : {false, true}) {
+  for (const char* name : {"adam", "lamb"}) {
     Task whole(8 * 6 + 3), parts = whole;
-    whole.settings.lamb = parts.settings.lamb = lamb;
+    whole.settings.optimiser = parts.settings.optimiser = &optimiser(name);
     parts.settings.accumulate = 3;
     Context cpu;
     cpu.isa = best_isa();
@@ -137,10 +138,10 @@ TEST(CudaTraining, AStepInTheSteadyStateIsOneCall) {
   if (!get || get("total.api_calls") < 0) GTEST_SKIP() << "needs the virtual GPU with VGPU_PROFILE set";
   const Task s(8 * 20);
   CafxModel model(s.config);
-  model.initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-  const DeviceFrames frames(cuda_context(), s.dry, s.wet, s.refs);
-  const auto stepper = make_stepper(cuda_context(), model, frames, s.settings, zeros, zeros, zeros);
+  model.params().initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  Places places(cuda_context(), s.signals(), s.refs);
+  const auto stepper = make_stepper(cuda_context(), model, places, s.settings, zeros, zeros);
   stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
   stepper->enqueue(3);
   stepper->collect(true);

@@ -22,11 +22,11 @@ inline int fuzz_safetensors(const std::uint8_t* data, std::size_t size) {
 }
 
 inline int fuzz_toml(const std::uint8_t* data, std::size_t size) {
-  RunConfig config;
-  Fields fields = describe(config);
+  ConfigSource source;
+  source.toml = std::string(reinterpret_cast<const char*>(data), size);
+  source.where = "input";
   try {
-    read_toml(fields, std::string(reinterpret_cast<const char*>(data), size), "input");
-    check(config, "input");
+    check(make_config(source), "input");
     return 1;
   } catch (const Error&) {
     return 0;

@@ -176,6 +176,7 @@ ODD = dict(PAPER, frame=15, filters=3, taps=5, local_taps=7, pool=5, latent=4, d
 DEFAULT = dict(PAPER, filters=17, dnn=[18, 9, 33, 17], activation="relu", unpool="hold", saaf_segments=24)
 DENSE = dict(DEFAULT, filters=5, dnn=[6, 5], latent_layer="dense")
 PLAIN = dict(PAPER, unpool="hold", activation="relu", dnn=[6], saaf=False)
+EQ_NET = dict(PAPER, filters=5, dnn=[], saaf=False)  # CAFx without DNN-SAAF
 
 
 def make_params(c, seed):
@@ -261,16 +262,17 @@ def make_model(name, c, seed):
             optimizer.step()
         trace.append(losses()[1].item())
         out[form + ".losses"] = np.array(trace)
-    write_safetensors("cafx_%s.safetensors" % name, out, {
+    write_safetensors("%s.safetensors" % name, out, {
         "config": json.dumps(c, sort_keys=True), "precision": "float64, stored as float32", "torch": torch.__version__})
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     make_ops()
-    make_model("paper", PAPER, 10)
-    make_model("journal", JOURNAL, 21)
-    make_model("odd", ODD, 30)
-    make_model("default", DEFAULT, 40)
-    make_model("plain", PLAIN, 50)
-    make_model("dense", DENSE, 60)
+    make_model("cafx_paper", PAPER, 10)
+    make_model("cafx_journal", JOURNAL, 21)
+    make_model("cafx_odd", ODD, 30)
+    make_model("cafx_default", DEFAULT, 40)
+    make_model("cafx_plain", PLAIN, 50)
+    make_model("cafx_dense", DENSE, 60)
+    make_model("eq_net", EQ_NET, 70)

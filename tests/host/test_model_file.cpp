@@ -4,7 +4,8 @@
 #include <fstream>
 #include <limits>
 
-#include "host/export/model_file.h"
+#include "models/cafx/cafx.h"
+#include "models/play/weights_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 #include "tests/temporary_folder.h"

@@ -6,6 +6,7 @@
 
 #include "datasets/audio_file.h"
 #include "host/render/render.h"
+#include "host/render/render_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "models/cafx/cafx.h"
@@ -92,7 +93,7 @@ TEST(Render, RefusesHopsOverHalfAFrame) {
   Identity model(64, 16000);
   const Context context;
   EXPECT_THROW(render_signal(model, context, nullptr, 0, 33), Error);
-  EXPECT_THROW(render_signal(model, context, nullptr, 0, 0), Error);
+  EXPECT_THROW(render_signal(model, context, nullptr, 0, -1), Error);
 }
 
 TEST(Render, FileKeepsRateLengthAndTime) {

@@ -1,5 +1,3 @@
-#include "host/render/stream.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,6 +10,7 @@
 #include "kernels/base/flush_denormals.h"
 #include "kernels/base/rng.h"
 #include "models/cafx/cafx.h"
+#include "models/play/player.h"
 
 namespace {
 // Every allocation of this program goes through here: new in all its forms calls these two, unless aligned.
@@ -153,7 +152,7 @@ TEST(Sequence, SharingSavesWhatItCounts) {
 }
 
 // The stream's output against the offline one, `latency` samples later.
-void expect_stream_is_render(const CafxConfig& config, const StreamOptions& options,
+void expect_stream_is_render(const CafxConfig& config, const PlayOptions& options,
                              const std::vector<std::size_t>& blocks) {
   SmallModel model(config);
   const Context context = [&] {
@@ -161,25 +160,26 @@ void expect_stream_is_render(const CafxConfig& config, const StreamOptions& opti
     c.isa = options.isa;
     return c;
   }();
-  StreamRenderer stream(model, options);
+  const auto stream = make_player(model, options);
+  const int hop = player_hop(model, options);
   const auto n = static_cast<std::size_t>(6 * config.frame + 5 * options.multiple);
   auto x = noise(n);
-  const auto whole = render_signal(model, context, x.data(), n, stream.hop());
-  const auto latency = static_cast<std::size_t>(stream.latency());
+  const auto whole = render_signal(model, context, x.data(), n, hop);
+  const auto latency = static_cast<std::size_t>(stream->latency());
   x.resize(n + latency + 4096, 0.0f);
   for (int pass = 0; pass < 2; ++pass) {  // the second after a reset
     std::vector<float> y(x);              // in place
     std::size_t at = 0;
     for (std::size_t i = 0; at < n + latency; ++i) {
       const std::size_t m = blocks[i % blocks.size()];
-      ASSERT_TRUE(stream.process(y.data() + at, y.data() + at, m));
+      stream->process(y.data() + at, y.data() + at, m);
       at += m;
     }
     for (std::size_t i = 0; i < latency; ++i) ASSERT_EQ(y[i], 0.0f) << i;
     for (std::size_t i = 0; i < n; ++i) {
-      ASSERT_EQ(y[latency + i], whole[i]) << "hop " << stream.hop() << ", pass " << pass << ", sample " << i;
+      ASSERT_EQ(y[latency + i], whole[i]) << "hop " << hop << ", pass " << pass << ", sample " << i;
     }
-    stream.reset();
+    stream->reset();
   }
 }
 
@@ -197,39 +197,39 @@ TEST(Stream, HasTheBitsOfTheOfflineRender) {
 
 TEST(Stream, LatencyIsTheLeastThereIs) {
   SmallModel model(small());
-  EXPECT_EQ(StreamRenderer(model, {64, 1, best_isa()}).latency(), 255);
-  EXPECT_EQ(StreamRenderer(model, {64, 64, best_isa()}).latency(), 192);
-  EXPECT_EQ(StreamRenderer(model, {64, 128, best_isa()}).latency(), 192);
-  EXPECT_EQ(StreamRenderer(model, {64, 48, best_isa()}).latency(), 240);
-  EXPECT_EQ(StreamRenderer(model, {}).hop(), 64);
-  StreamRenderer stream(model, {64, 48, best_isa()});
+  EXPECT_EQ(make_player(model, {64, 1, best_isa()})->latency(), 255);
+  EXPECT_EQ(make_player(model, {64, 64, best_isa()})->latency(), 192);
+  EXPECT_EQ(make_player(model, {64, 128, best_isa()})->latency(), 192);
+  EXPECT_EQ(make_player(model, {64, 48, best_isa()})->latency(), 240);
+  EXPECT_EQ(player_hop(model), 64);
+  const auto stream = make_player(model, {64, 48, best_isa()});
   std::vector<float> block(64, 1.0f);
-  EXPECT_FALSE(stream.process(block.data(), block.data(), 64));  // no multiple
+  stream->process(block.data(), block.data(), 64);  // no multiple
   for (const float v : block) EXPECT_EQ(v, 0.0f);
 }
 
 TEST(Stream, Refuses) {
   SmallModel model(small());
-  EXPECT_THROW(StreamRenderer(model, {129, 1, best_isa()}), Error);
-  EXPECT_THROW(StreamRenderer(model, {-1, 1, best_isa()}), Error);
-  EXPECT_THROW(StreamRenderer(model, {64, 0, best_isa()}), Error);
+  EXPECT_THROW(make_player(model, {129, 1, best_isa()}), Error);
+  EXPECT_THROW(make_player(model, {-1, 1, best_isa()}), Error);
+  EXPECT_THROW(make_player(model, {64, 0, best_isa()}), Error);
   CafxModel pretrained(small(), CafxForm::kPretrain);
-  EXPECT_THROW(StreamRenderer{pretrained}, Error);
+  EXPECT_THROW(make_player(pretrained), Error);
 }
 
 TEST(Stream, ProcessNeitherAllocatesNorFrees) {
 #ifndef CAFX_COUNTS_ALLOCATIONS
   GTEST_SKIP() << "the sanitizer's own malloc cannot be counted";
 #endif
-  const auto count = [](const CafxConfig& config, const StreamOptions& options) {
+  const auto count = [](const CafxConfig& config, const PlayOptions& options) {
     SmallModel model(config);
-    StreamRenderer stream(model, options), second = stream.twin();
+    const auto stream = make_player(model, options), second = stream->twin();
     std::vector<float> x = noise(4096);
     const long before = n_allocations;
     for (int i = 0; i < 3; ++i) {
-      stream.process(x.data(), x.data(), 4096);
-      for (std::size_t at = 0, n = 0; at + n <= x.size(); at += n++) second.process(x.data() + at, x.data() + at, n);
-      stream.reset();
+      stream->process(x.data(), x.data(), 4096);
+      for (std::size_t at = 0, n = 0; at + n <= x.size(); at += n++) second->process(x.data() + at, x.data() + at, n);
+      stream->reset();
     }
     return n_allocations - before;
   };
@@ -243,10 +243,10 @@ TEST(Stream, ProcessNeitherAllocatesNorFrees) {
 
 TEST(Stream, DenormalsCountAsZeroInsideAndTheCallersModeComesBack) {
   SmallModel model(small());
-  StreamRenderer a(model), b(model);
+  const auto a = make_player(model), b = make_player(model);
   std::vector<float> x(1024, 0.0f), denormal(1024, 1e-40f), y(1024), z(1024);
-  a.process(x.data(), y.data(), x.size());
-  b.process(denormal.data(), z.data(), x.size());
+  a->process(y.data(), x.data(), x.size());
+  b->process(z.data(), denormal.data(), x.size());
   for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(y[i], z[i]) << i;
   volatile float tiny = 1e-38f;
   EXPECT_GT(tiny * 0.1f, 0.0f);
@@ -254,11 +254,11 @@ TEST(Stream, DenormalsCountAsZeroInsideAndTheCallersModeComesBack) {
 
 TEST(Stream, WhatIsNotFinitePasses) {
   SmallModel model(small());
-  StreamRenderer stream(model, {64, 64, best_isa()}), clean(model, {64, 64, best_isa()});
+  const auto stream = make_player(model, {64, 64, best_isa()}), clean = make_player(model, {64, 64, best_isa()});
   std::vector<float> x = noise(4096), broken = x, y(4096), z(4096);
   broken[1000] = std::numeric_limits<float>::quiet_NaN();
-  stream.process(broken.data(), y.data(), x.size());
-  clean.process(x.data(), z.data(), x.size());
+  stream->process(y.data(), broken.data(), x.size());
+  clean->process(z.data(), x.data(), x.size());
   // Frames that hold it begin from 744 to 960 and end before 1216; the output is `latency` later.
   for (std::size_t i = 1216 + 192; i < x.size(); ++i) ASSERT_EQ(y[i], z[i]) << i;
 }

@@ -4,41 +4,44 @@
 #include <string>
 #include <vector>
 
-#include "host/distill/nam_file.h"
+#include "host/export/nam_file.h"
 #include "kernels/base/rng.h"
 #include "models/registry.h"
+#include "models/wavenet/wavenet.h"
 
 namespace cafx::nam_test {
 
 struct Case {
   std::string name;
-  StudentConfig config;
+  AnyConfig config;
 };
 
 inline std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const std::string& name : student_presets()) all.push_back({name, student_preset(name)});
-  StudentConfig odd = student_preset("wavenet");  // gates, three arrays, two taps
+  for (const char* type : {"lstm", "wavenet"}) {
+    for (const std::string& name : model_type(type).presets()) all.push_back({name, model_type(type).preset(name)});
+  }
+  WavenetConfig odd;  // gates, three arrays, two taps
   odd.channels = {5, 3, 2};
-  odd.array_layers = {2, 3, 1};
+  odd.layers = {2, 3, 1};
   odd.dilations = {1, 7, 3, 1, 40, 300};
   odd.taps = 2;
   odd.gated = true;
   odd.head_scale = 0.3;
   all.push_back({"wavenet-odd", odd});
-  for (Case& c : all) c.config.sample_rate = 16000;
+  for (Case& c : all) c.config->sample_rate = 16000;
   return all;
 }
 
 // Weights larger than a training's first ones, so that the activations bend.
-inline StudentFile student_of(const Case& c) {
-  StudentFile file;
-  file.student = make_model(*model_config(c.config));
-  file.student->initialize(5);
-  for (long i = 0; i < file.student->n_floats(); ++i) file.student->data()[i] *= 1.7f;
-  for (const ParamSpec& p : file.student->params()) {
+inline ModelFile student_of(const Case& c) {
+  ModelFile file;
+  file.model = make_model(*c.config);
+  file.model->initialize(5);
+  for (long i = 0; i < file.model->n_floats(); ++i) file.model->data()[i] *= 1.7f;
+  for (const ParamSpec& p : file.model->params()) {
     for (long i = 0; i < p.size && p.init == Init::kZero; ++i) {
-      file.student->data()[p.offset + i] =
+      file.model->data()[p.offset + i] =
           0.1f * static_cast<float>(Rng{6, 1}.uniform(static_cast<std::uint64_t>(p.offset + i)));
     }
   }

@@ -135,13 +135,13 @@ class Nam : public ::testing::TestWithParam<int> {
 TEST_P(Nam, AStudentPlaysWhatCorePlays) {
   const Case c = of_test();
   const std::vector<float> x = nam_test::signal();
-  const StudentFile file = nam_test::student_of(c);
+  const ModelFile file = nam_test::student_of(c);
   for (const Isa isa : {Isa::kPortable, best_isa()}) {
     SCOPED_TRACE(to_string(isa));
     Context context;
     context.isa = isa;
     std::vector<float> y(x.size());
-    file.student->stream(context)->process(y.data(), x.data(), x.size());
+    file.model->stream(context)->process(y.data(), x.data(), x.size());
     expect_golden(y, c.name);
   }
 }
@@ -153,9 +153,9 @@ TEST_P(Nam, AFileHoldsWhatCorePlays) {
   EXPECT_EQ(file["version"], "0.5.4");
   EXPECT_EQ(file["sample_rate"], 16000);
   EXPECT_EQ(file["metadata"]["name"], "a name");
-  EXPECT_EQ(file["architecture"], c.config.kind == "lstm" ? "LSTM" : "WaveNet");
+  EXPECT_EQ(file["architecture"], std::string(c.config->type()) == "lstm" ? "LSTM" : "WaveNet");
   const Vec signal(x.begin(), x.end());
-  expect_golden(c.config.kind == "lstm" ? play_lstm(file, signal) : play_wavenet(file, signal), c.name);
+  expect_golden(std::string(c.config->type()) == "lstm" ? play_lstm(file, signal) : play_wavenet(file, signal), c.name);
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Nam, ::testing::Range(0, static_cast<int>(nam_test::cases().size())),
@@ -167,7 +167,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Nam, ::testing::Range(0, static_cast<int>(nam_te
 
 // The measured loss of quality goes along.
 TEST(NamFile, CarriesTheQuality) {
-  StudentFile file = nam_test::student_of(nam_test::cases()[0]);
+  ModelFile file = nam_test::student_of(nam_test::cases()[0]);
   EXPECT_FALSE(json::parse(nam_text(file, "x"))["metadata"].contains("training"));
   file.metadata["quality"] = R"({"part":"validation","notes":1,"student_target":{"esr":0.25,"mae":0.5}})";
   file.metadata["run_hash"] = "abc";
@@ -177,19 +177,39 @@ TEST(NamFile, CarriesTheQuality) {
   EXPECT_EQ(read["metadata"]["cafx"]["run_hash"], "abc");
 }
 
-TEST(StudentFile, ComesBackToTheBit) {
+TEST(NamFile, SaysWhatTheFormatCannotExpress) {
+  EXPECT_EQ(why_not_nam(*nam_test::student_of(nam_test::cases()[0]).model), "");
+  ModelFile file;
+  file.model = make_model(*AnyConfig());
+  EXPECT_NE(why_not_nam(*file.model).find("cafx distill"), std::string::npos);
+  EXPECT_THROW(nam_text(file, "x"), Error);
+}
+
+// Before students were models like any other their files said so: model "student", the fields under the kind's name.
+TEST(WeightsFile, AFileOfAStudentIsReadAsAModelOfItsKind) {
   const TemporaryFolder folder;
+  const auto path = folder.path() / "s.safetensors";
   for (const Case& c : nam_test::cases()) {
-    const StudentFile file = nam_test::student_of(c);
-    save_student(folder.path() / "s.safetensors", *file.student, {{"licence", "free"}});
-    EXPECT_TRUE(is_student(folder.path() / "s.safetensors"));
-    const StudentFile back = load_student(folder.path() / "s.safetensors");
+    const ModelFile file = nam_test::student_of(c);
+    save_model(path, *file.model, {{"licence", "free"}});
+    Safetensors old = read_safetensors(path);
+    const std::string kind = c.config->type();
+    json fields = json::parse(old.metadata["config"]), before = {{"kind", kind}};
+    for (const auto& [key, value] : fields.items()) {
+      before[key == "sample_rate" ? key : kind + "." + key] = value;
+    }
+    before[kind == "lstm" ? "wavenet.taps" : "lstm.hidden"] = 3;  // of the other kind
+    old.metadata["config"] = before.dump();
+    old.metadata["model"] = "student";
+    old.metadata["kind"] = kind;
+    old.metadata.erase("form");
+    write_safetensors(path, old);
+    const ModelFile back = load_model(path);
     EXPECT_EQ(back.metadata.at("licence"), "free");
-    ASSERT_EQ(back.student->n_floats(), file.student->n_floats());
-    for (long i = 0; i < file.student->n_floats(); ++i) ASSERT_EQ(back.student->data()[i], file.student->data()[i]);
+    EXPECT_EQ(back.model->config().type(), kind);
+    ASSERT_EQ(back.model->n_floats(), file.model->n_floats());
+    for (long i = 0; i < back.model->n_floats(); ++i) ASSERT_EQ(back.model->data()[i], file.model->data()[i]);
   }
-  EXPECT_FALSE(is_student(folder.path() / "none.safetensors"));
-  EXPECT_THROW(load_student(folder.path() / "none.safetensors"), Error);
 }
 
 }  // namespace

@@ -542,12 +542,12 @@ Trained ten_steps(const Context& context, CafxForm form) {
   CafxConfig config;
   config.frame = 256, config.hop = 128, config.filters = 16, config.taps = 32, config.local_taps = 48;
   config.latent = 12, config.dnn = {16, 16};
-  std::vector<float> dry, wet;
+  std::vector<float> audio;  // dry, then targets
   const int n = 4000;
   for (int i = 0; i < n; ++i) {
-    dry.push_back(static_cast<float>(0.2 * Rng{5, 6}.normal(static_cast<std::uint64_t>(i))));
-    wet.push_back(std::tanh(3.0f * dry.back()));
+    audio.push_back(static_cast<float>(0.2 * Rng{5, 6}.normal(static_cast<std::uint64_t>(i))));
   }
+  for (std::size_t i = 0; i < n; ++i) audio.push_back(std::tanh(3.0f * audio[i]));
   std::vector<FrameRef> refs;
   std::vector<std::uint32_t> order;
   for (std::uint32_t i = 0; i < 80; ++i) {
@@ -555,17 +555,21 @@ Trained ten_steps(const Context& context, CafxForm form) {
     order.push_back(i * 7 % 80);
   }
   CafxModel model(config, form);
-  model.initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.n_floats()), 0.0f);
-  const DeviceFrames frames(context, dry, form == CafxForm::kPretrain ? dry : wet, refs);
-  const auto stepper = make_stepper(context, model, frames, {8, {}, 1.0}, zeros, zeros, zeros);
+  model.params().initialize(1);
+  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  Places places(context, {audio.data(), audio.size(), form == CafxForm::kPretrain ? 0 : n}, refs);
+  StepSettings settings;
+  settings.batch = 8;
+  settings.length = config.frame;
+  settings.clip_norm = 1.0;
+  const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
   stepper->begin_epoch(order, std::vector<float>(10, 1e-3f), 0, 0);
   stepper->enqueue(10);
   Trained t;
   for (const StepRecord& r : stepper->collect(true)) t.losses.push_back(r.loss);
   std::vector<float> m, v;
   stepper->fetch(m, v);
-  t.weights.assign(model.data(), model.data() + model.n_floats());
+  t.weights.assign(model.params().data(), model.params().data() + model.params().n_floats());
   return t;
 }
 

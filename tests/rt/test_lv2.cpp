@@ -29,9 +29,10 @@
 #include <utility>
 #include <vector>
 
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "kernels/base/rng.h"
+#include "models/cafx/cafx.h"
+#include "models/play/weights_file.h"
 #include "tests/rt/count_calls.h"
 #include "tests/temporary_folder.h"
 

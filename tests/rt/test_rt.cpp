@@ -9,10 +9,12 @@
 #include <numbers>
 
 #include "datasets/audio_file.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "kernels/base/rng.h"
+#include "models/cafx/cafx.h"
+#include "models/play/weights_file.h"
 #include "rt/resampler.h"
+#include "tests/models/tiny.h"
 #include "tests/rt/count_calls.h"
 #include "tests/temporary_folder.h"
 
@@ -242,6 +244,44 @@ TEST_F(Rt, DenormalsCountAsZeroAndTheCallersModeComesBack) {
               through(b.get(), std::vector<float>(3000), {64}));
     volatile float tiny = 1e-38f;
     EXPECT_GT(tiny * 0.1f, 0.0f);
+  }
+}
+
+// Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays sample by
+// sample has no delay but that of the resampling.
+TEST_F(Rt, PlaysEveryTypeOfModel) {
+  for (const std::string& type : model_type_names()) {
+    SCOPED_TRACE(type);
+    const auto model = tiny::model(type);
+    const auto path = (folder_ / (type + ".safetensors")).string();
+    save_model(path, *model, {});
+    model_.reset(cafx_rt_load(path.c_str(), why_, sizeof why_));
+    ASSERT_TRUE(model_) << why_;
+    cafx_rt_info info{};
+    info.size = sizeof info;
+    ASSERT_EQ(cafx_rt_describe(model_.get(), &info), CAFX_RT_OK);
+    const bool stream = model->geometry().frame == 0;
+    EXPECT_EQ(info.frame, stream ? 1 : model->geometry().frame);
+    const RtStream own = prepare(0), other = prepare(48000);
+    EXPECT_EQ(cafx_rt_latency(own.get()), stream ? 0u : static_cast<std::size_t>(info.frame - 1));
+    EXPECT_EQ(cafx_rt_hop(own.get()), info.hop);
+    EXPECT_GT(cafx_rt_frame_seconds(own.get(), 0.01), 0.0);
+    EXPECT_GT(cafx_rt_frame_seconds(other.get(), 0.01), 0.0);
+    std::vector<float> x = noise(3000);
+    const auto whole = render_signal(*model, context(), x.data(), x.size(), 0);
+    EXPECT_EQ(through(own.get(), x, {64, 1, 700, 13}), whole);
+    cafx_rt_reset(own.get());
+    EXPECT_EQ(through(own.get(), x, {128}), whole);
+    // At another rate the resamplers' delay is all that comes on top.
+    const auto above = static_cast<double>(cafx_rt_latency(other.get())) / 48000.0;
+    EXPECT_LT(above - (stream ? 0.0 : (info.frame - 1) / 8000.0), 0.012);
+#ifdef CAFX_COUNTS
+    const long allocations = n_allocations, locks = n_locks;
+    cafx_rt_process(own.get(), x.data(), x.data(), x.size());
+    cafx_rt_process(other.get(), x.data(), x.data(), x.size());
+    EXPECT_EQ(n_allocations, allocations);
+    EXPECT_EQ(n_locks, locks);
+#endif
   }
 }
 

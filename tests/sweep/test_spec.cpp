@@ -134,9 +134,7 @@ TEST(Plan, PretrainingDependsOnWhatItNeedsAlone) {
   RunConfig a = run_preset("default"), b = a;
   b.train.lr *= 2.0;
   b.train.epochs += 5;
-  b.model.dnn = {16, 32};
-  b.model.saaf_segments += 1;
-  b.model.activation = "tanh";
+  b = with_settings(b, {{"model.dnn", {16, 32}}, {"model.saaf.segments", 25}, {"model.activation", "tanh"}}, "test");
   EXPECT_EQ(run_hash(pretraining_of(a, {}), "x"), run_hash(pretraining_of(b, {}), "x"));
   for (const auto& change : std::vector<Setting>{{"train.pretrain_lr", 1e-5},
                                                  {"train.seed", 2},
@@ -150,6 +148,8 @@ TEST(Plan, PretrainingDependsOnWhatItNeedsAlone) {
         << change.first;
   }
   EXPECT_NE(run_hash(pretraining_of(a, {}), "x"), run_hash(pretraining_of(a, {}), "y"));
+  // As former versions hashed it: pretrainings in stores are found again.
+  EXPECT_EQ(run_hash(pretraining_of(run_preset("paper"), {}), "0123"), "e1b9553b5655");
   // [pretrain] makes what would differ the same.
   b.train.seed = 7;
   EXPECT_EQ(run_hash(pretraining_of(a, {{"train.seed", 1}}), "x"),

@@ -1,0 +1,68 @@
+#include "host/export/format.h"
+
+#include <algorithm>
+
+#include "host/export/nam_file.h"
+#include "host/export/onnx_file.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+std::string nothing(const Model&) { return ""; }
+
+void write_safetensors_file(const std::filesystem::path& path, const ModelFile& file, const std::string&) {
+  save_model(path, *file.model, file.metadata);
+}
+void write_onnx(const std::filesystem::path& path, const ModelFile& file, const std::string&) {
+  save_onnx(path, *file.model, file.metadata);
+}
+
+std::string onnx_remark(const Model& model) {
+  const Geometry g = model.geometry();
+  return fmt::format("ONNX opset {}, frames of {} samples at {} Hz", kOnnxOpset, g.frame, g.sample_rate);
+}
+std::string nam_remark(const Model& model) {
+  const int rate = model.geometry().sample_rate;
+  if (rate == kNamRate) return "";
+  return fmt::format(
+      "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound wrong "
+      "unless "
+      "they resample by the file's sample_rate; one of {1} Hz is made by --set model.sample_rate={1}, or 'cafx distill "
+      "--rate {1}'",
+      rate, kNamRate);
+}
+
+}  // namespace
+
+const std::vector<Format>& formats() {
+  static const std::vector<Format> all{
+      {"safetensors", ".safetensors", nothing, write_safetensors_file, nothing},
+      {"onnx", ".onnx", why_not_onnx, write_onnx, onnx_remark},
+      {"nam", ".nam", why_not_nam, save_nam, nam_remark},
+  };
+  return all;
+}
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const Format& f : formats()) names.push_back(f.name);
+  return names;
+}
+
+const Format& format_of_name(const std::string& name) {
+  for (const Format& f : formats()) {
+    if (name == f.name) return f;
+  }
+  throw Error("unknown format '{}'; did you mean '{}'?", name, nearest(name, format_names()));
+}
+
+const Format& format_of_path(const std::filesystem::path& path) {
+  for (const Format& f : formats()) {
+    if (path.extension() == f.ending) return f;
+  }
+  return formats().front();
+}
+
+}  // namespace cafx

@@ -1,0 +1,27 @@
+// host/export/format.h -- the files that a model can be written as: one line for each.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/play/weights_file.h"
+
+namespace cafx {
+
+struct Format {
+  const char *name, *ending;
+  // Empty: it can be written; else why not, to be put behind the model's name.
+  std::string (*why_not)(const Model&);
+  // `name`: of the model, where the format has a place for it.
+  void (*write)(const std::filesystem::path&, const ModelFile&, const std::string& name);
+  // What there is to say of the file beside its size; may be empty.
+  std::string (*remark)(const Model&);
+};
+const std::vector<Format>& formats();
+std::vector<std::string> format_names();
+const Format& format_of_name(const std::string& name);
+// That of the file's ending; the first where none fits.
+const Format& format_of_path(const std::filesystem::path&);
+
+}  // namespace cafx

@@ -1,0 +1,69 @@
+#include "host/export/nam_file.h"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// The shortest text that gives the same float back.
+double shortest(float x) { return std::stod(fmt::format("{}", x)); }
+
+}  // namespace
+
+std::string why_not_nam(const Model& model) {
+  if (model.nam()) return "";
+  return fmt::format(
+      "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
+      "measured: "
+      "cafx distill RUN --out STUDENT",
+      model.config().type());
+}
+
+std::string nam_text(const ModelFile& file, const std::string& name) {
+  const Model& model = *file.model;
+  const std::optional<NamModel> nam = model.nam();
+  if (!nam) throw Error("{}", why_not_nam(model));
+  Json json;
+  json["version"] = kNamVersion;
+  json["architecture"] = nam->architecture;
+  json["config"] = Json::parse(nam->config);
+  json["weights"] = Json::array();
+  for (const float w : nam->weights) json["weights"].push_back(shortest(w));
+  json["sample_rate"] = model.config().sample_rate;
+  Json metadata, ours;
+  metadata["name"] = name;
+  ours["version"] = kVersion;
+  ours["kind"] = model.config().type();
+  const auto quality = file.metadata.find("quality");
+  if (quality != file.metadata.end()) {
+    const Json measured = Json::parse(quality->second, nullptr, false);
+    if (measured.is_object()) {
+      ours["quality"] = measured;
+      if (measured.contains("student_target") && measured["student_target"].contains("esr")) {
+        metadata["training"]["validation_esr"] = measured["student_target"]["esr"];
+      }
+    }
+  }
+  for (const char* key : {"run_hash", "teacher", "licence"}) {
+    const auto found = file.metadata.find(key);
+    if (found != file.metadata.end()) ours[key] = found->second;
+  }
+  metadata["cafx"] = ours;
+  json["metadata"] = metadata;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void save_nam(const std::filesystem::path& path, const ModelFile& file, const std::string& name) {
+  const std::string text = nam_text(file, name);
+  write_file_atomically(path, text.data(), text.size());
+}
+
+}  // namespace cafx

@@ -1,0 +1,26 @@
+// host/export/nam_file.h -- a model as a .nam file, which NeuralAmpModeler and the hosts that play its models read.
+//
+//   JSON      version "0.5.4": the lowest that holds all that models/ has of it; architecture "LSTM" or "WaveNet", config, weights,
+//             sample_rate (Hz), metadata: name, training.validation_esr where it was measured, and under "cafx" the version,
+//             the kind and the quality (host/train/quality.h)
+//   Weights   and config as the model tells them: Model::nam
+//   Bytes     equal models give equal bytes: no date is written.
+//   Errors    Error naming what the format cannot express. Nothing is approximated.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "models/play/weights_file.h"
+
+namespace cafx {
+
+inline constexpr const char* kNamVersion = "0.5.4";
+inline constexpr int kNamRate = 48000;  // Hz: what hosts run at where they do not resample
+
+// Empty: it can be written; else why not.
+std::string why_not_nam(const Model&);
+std::string nam_text(const ModelFile&, const std::string& name);
+void save_nam(const std::filesystem::path&, const ModelFile&, const std::string& name);
+
+}  // namespace cafx

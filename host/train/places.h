@@ -1,0 +1,48 @@
+// host/train/places.h -- the places of an epoch where a model computes: on the CPU views of the caller's memory, on a GPU
+// copies.
+#pragma once
+
+#include <vector>
+
+#include "kernels/device/memory.h"
+#include "kernels/frames/frames.h"
+#include "models/model.h"
+
+namespace cafx {
+
+// Audio on the host: what sample i should become stands at i + target.
+struct Signals {
+  const float* data = nullptr;
+  std::size_t size = 0;
+  std::int64_t target = 0;  // 0: a model that learns to give back its input
+};
+
+class Places {
+ public:
+  // The signals must stay; the refs, all within the samples that have a target, must not.
+  Places(const Context& context, const Signals& signals, std::vector<FrameRef> refs);
+  // Other places in the same audio, which must not outlive this.
+  Places share(const Context& context, std::vector<FrameRef> refs) const { return {context, *this, std::move(refs)}; }
+  Places on(const Context& other) const { return {other, signals_, refs_}; }
+  // Those of another epoch, as many. Nothing that reads the former ones may be under way.
+  void set(const std::vector<FrameRef>& refs);
+
+  const float* input() const { return audio_; }
+  const float* target() const { return audio_ + signals_.target; }
+  const FrameRef* refs() const { return on_device_.size() > 0 ? on_device_.data() : refs_.data(); }
+  const std::vector<FrameRef>& host_refs() const { return refs_; }
+  std::size_t size() const { return refs_.size(); }
+  // B of them from the first on, of T samples each.
+  Batch batch(std::size_t first, int B, int T) const { return {input(), target(), refs() + first, B, T}; }
+
+ private:
+  Places(const Context& context, const Places& audio, std::vector<FrameRef> refs);
+
+  Signals signals_;
+  std::vector<FrameRef> refs_;
+  DeviceArray<float> own_audio_;
+  DeviceArray<FrameRef> on_device_;
+  const float* audio_;
+};
+
+}  // namespace cafx

@@ -1,0 +1,502 @@
+#include "models/cafx/net.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d.h"
+#include "kernels/dense/dense.h"
+#include "kernels/device/arena.h"
+#include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/front_end/front_end.h"
+#include "kernels/local_dense/local_dense.h"
+#include "kernels/loss/loss.h"
+#include "kernels/optimizer/optimizer.h"
+#include "kernels/pointwise/pointwise.h"
+#include "kernels/pool/pool.h"
+#include "models/cafx/dims.h"
+#include "models/cafx/sequence.h"
+
+namespace cafx {
+
+namespace {
+
+using Dims = CafxDims;
+
+Init parse_init(const std::string& name) {
+  if (name == "lecun_uniform") return Init::kLecunUniform;
+  if (name == "glorot_uniform") return Init::kGlorotUniform;
+  return Init::kFanInUniform;
+}
+
+// Pointers into a flat block of parameters or gradients, one for each tensor.
+struct Tensors {
+  float *conv_w, *conv_b, *local_w, *local_b, *deconv_b;
+  float *dense_w, *dense_b, *dnn_w[kMaxDnnLayers], *dnn_b[kMaxDnnLayers], *saaf_v, *saaf_w;
+  float *local_dense_w, *local_dense_b, *latent_w, *latent_b;
+};
+
+// How a tensor starts, and what applies to it.
+struct Kind {
+  Init init = Init::kZero;
+  double fan_in = 1, fan_out = 1, scale = 0.0;
+  bool decay = false, penalised = false, whole_batch = false;
+};
+
+// Names every tensor of a form with its shape, kind and place: the one table that allocation, initialisation, checkpoints,
+// export and tests are made from. Dense-Local is last: its gradient is summed over the whole batch.
+template <class Visit>
+void visit(const CafxConfig& c, CafxParts parts, Visit f) {
+  const std::int64_t C = c.filters, pooled = c.frame / c.pool, latent = c.latent;
+  const Init conv = parse_init(c.conv_init), dense = parse_init(c.dense_init);
+  const auto weights = [](Init init, double fan_in, double fan_out) {
+    Kind k{init, fan_in, fan_out};
+    k.decay = true;
+    return k;
+  };
+  const Kind zero;
+  const double taps = c.taps, local_taps = c.local_taps;
+  f("conv1d.weight", {C, 1, c.taps}, weights(conv, taps, taps * c.filters), &Tensors::conv_w);
+  f("conv1d.bias", {C}, zero, &Tensors::conv_b);
+  f("local_conv.weight", {C, 1, c.local_taps}, weights(conv, local_taps, local_taps), &Tensors::local_w);
+  f("local_conv.bias", {C}, zero, &Tensors::local_b);
+  f("deconv.bias", {1}, zero, &Tensors::deconv_b);
+  if (!parts.latent) return;
+  const auto of_dense = [&](std::int64_t out, std::int64_t in) {
+    return weights(dense, static_cast<double>(in), static_cast<double>(out));
+  };
+  if (c.latent_layer == "dense") {
+    f("latent_dense.weight", {latent, pooled}, of_dense(latent, pooled), &Tensors::latent_w);
+    f("latent_dense.bias", {latent}, zero, &Tensors::latent_b);
+  }
+  f("dense.weight", {pooled, latent}, of_dense(pooled, latent), &Tensors::dense_w);
+  f("dense.bias", {pooled}, zero, &Tensors::dense_b);
+  std::int64_t in = C;
+  for (std::size_t l = 0; parts.dnn && l < c.dnn.size(); ++l) {
+    const std::string name = "dnn." + std::to_string(l);
+    f(name + ".weight", {c.dnn[l], in}, of_dense(c.dnn[l], in), [l](Tensors& t) -> float*& { return t.dnn_w[l]; });
+    f(name + ".bias", {c.dnn[l]}, zero, [l](Tensors& t) -> float*& { return t.dnn_b[l]; });
+    in = c.dnn[l];
+  }
+  if (parts.dnn && c.saaf) {
+    const SaafDims s = Dims::saaf_of(c, 1);
+    Kind curve{c.saaf_init == "identity" ? Init::kZero : Init::kNormal};
+    curve.scale = c.saaf_init_std;
+    curve.penalised = true;
+    Kind straight = curve;
+    if (c.saaf_init == "identity") straight.init = Init::kIdentityCurve;
+    f("saaf.v", {n_v(s), C}, straight, &Tensors::saaf_v);
+    f("saaf.w", {n_curved(s), C}, curve, &Tensors::saaf_w);
+  }
+  if (c.latent_layer == "dense") return;
+  Kind local = of_dense(latent, pooled), local_bias;
+  local.whole_batch = local_bias.whole_batch = true;
+  f("local_dense.weight", {C, latent, pooled}, local, &Tensors::local_dense_w);
+  f("local_dense.bias", {C, latent}, local_bias, &Tensors::local_dense_b);
+}
+
+float*& member(Tensors& t, float* Tensors::*m) { return t.*m; }
+template <class Get>
+float*& member(Tensors& t, Get get) {
+  return get(t);
+}
+
+}  // namespace
+
+// What one context needs to run: activations of the whole batch, a workspace for each worker, gradients of each slot.
+struct CafxNet::State {
+  CafxConfig config;
+  CafxParts parts;
+  Params* params;
+
+  State(const CafxConfig& c, CafxParts f, Params* p) : config(c), parts(f), params(p) {}
+
+  struct Worker {  // of the frames of one call
+    Stored *u, *du;
+    float *y, *dy_padded;
+    void *saved, *scratch, *loss_scratch;
+  };
+  Arena arena;
+  int B = 0, n_workers = 0;  // what the arena was laid out for
+  Device device = Device::kCpu;
+  bool training = false;
+  Loss loss;
+  float *x_padded = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr;
+  Stored *x1 = nullptr, *dx1 = nullptr;
+  std::size_t stored_size = 0;  // bytes of a number of theirs
+  std::int32_t* positions = nullptr;
+  void *front_packed = nullptr, *dnn_packed = nullptr, *local_dense_scratch = nullptr;
+  double* losses = nullptr;
+  std::vector<Worker> workers;
+  std::vector<float*> slots;
+
+  Tensors tensors(float* base) const {
+    Tensors t{};
+    std::size_t i = 0;
+    visit(config, parts, [&](const std::string&, std::vector<std::int64_t>, const Kind&, auto m) {
+      member(t, m) = base + (*params)[i++].offset;
+    });
+    return t;
+  }
+  float* weights(const Context& context) { return params->on(context); }
+
+  bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
+
+  void lay_out(const Context& context, Arena& a) {
+    const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
+    const Dims d(config, B), call(config, static_cast<int>(n));
+    const auto take_stored = [&](std::size_t values) -> Stored* {
+      return a.take<char>(stored_bytes(context) * values);
+    };
+    stored_size = stored_bytes(context);
+    const std::size_t frames = static_cast<std::size_t>(B), T = config.frame, C = config.filters, K = config.taps,
+                      pooled = T / config.pool, latent = config.latent;
+    x_padded = a.take<float>(frames * (T + K - 1));
+    x1 = take_stored(frames * T * C);
+    z = a.take<float>(frames * pooled * C);
+    positions = a.take<std::int32_t>(frames * pooled * C);
+    losses = a.take<double>(frames);
+    front_packed = a.take<char>(front_end_packed(context, d.front));
+    if (parts.dnn) dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
+    if (parts.latent) {
+      h = a.take<float>(frames * latent * C);
+      zhat = a.take<float>(frames * pooled * C);
+      if (local_latent()) local_dense_scratch = a.take<char>(cafx::local_dense_scratch(context, d.local_dense));
+    }
+    if (training) {
+      target = a.take<float>(frames * T);
+      reference = a.take<float>(loss.relative() ? frames * Loss::kReferences : 0);
+      dz = a.take<float>(frames * pooled * C);
+      dx1 = take_stored(frames * T * C);
+      if (parts.latent) {
+        dh = a.take<float>(frames * latent * C);
+        dzhat = a.take<float>(frames * pooled * C);
+      }
+      slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
+      for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
+    }
+    workers.assign(static_cast<std::size_t>(n_workers), {});
+    for (Worker& w : workers) {
+      w.u = take_stored(n * T * C);
+      w.y = a.take<float>(n * T);
+      std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
+      if (parts.latent) {
+        scratch = std::max(scratch, dense_time_scratch(context, call.dense));
+        if (!local_latent()) scratch = std::max(scratch, dense_time_scratch(context, call.latent));
+      }
+      if (parts.dnn) scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
+      w.scratch = a.take<char>(scratch);
+      if (training) {
+        w.du = take_stored(n * T * C);
+        w.dy_padded = a.take<float>(n * (T + K - 1));
+        w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
+        if (parts.dnn) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
+      }
+    }
+  }
+
+  // For forward alone where no loss is given.
+  void reserve(const Context& context, int frames, const Loss* wanted) {
+    const bool same_device = context.device == device && stored_bytes(context) == stored_size;
+    const bool same_loss = !wanted || (training && wanted->config() == loss.config());
+    if (wanted) loss = *wanted;
+    if (frames <= B && context.n_workers() == n_workers && same_loss && same_device) return;
+    device = context.device;
+    B = std::max(B, frames);
+    n_workers = context.n_workers();
+    training = training || wanted;
+    arena.build(context, [&](Arena& a) { lay_out(context, a); });
+  }
+
+  DnnSaafWeights dnn_weights(const Tensors& t) const {
+    DnnSaafWeights w{};
+    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
+    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
+    w.saaf_v = t.saaf_v;
+    w.saaf_w = t.saaf_w;
+    return w;
+  }
+  DnnSaafGrads dnn_grads(const Tensors& t) const {
+    DnnSaafGrads g{};
+    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, g.dw);
+    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, g.dbias);
+    g.dsaaf_v = t.saaf_v;
+    g.dsaaf_w = t.saaf_w;
+    return g;
+  }
+
+  // Pointers to what belongs to frame b.
+  struct Frame {
+    float *x_padded, *z, *h, *zhat, *dz, *dh, *dzhat, *target;
+    Stored *x1, *dx1;
+    std::int32_t* positions;
+  };
+  Frame frame(int b) const {
+    const long i = b, T = config.frame, C = config.filters, pooled = T / config.pool, latent = config.latent;
+    const auto at = [](float* p, long offset) { return p ? p + offset : nullptr; };
+    const auto stored_at = [&](Stored* p) -> Stored* {
+      return p ? static_cast<char*>(p) + stored_size * static_cast<std::size_t>(i * T * C) : nullptr;
+    };
+    return {at(x_padded, i * (T + config.taps - 1)),
+            at(z, i * pooled * C),
+            at(h, i * latent * C),
+            at(zhat, i * pooled * C),
+            at(dz, i * pooled * C),
+            at(dh, i * latent * C),
+            at(dzhat, i * pooled * C),
+            at(target, i * T),
+            stored_at(x1),
+            stored_at(dx1),
+            positions + i * pooled * C};
+  }
+  const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
+
+  // Weights laid out for the fused ops: once a step, after the weights have changed.
+  void prepare(const Context& context) {
+    const Tensors t = tensors(weights(context));
+    const Dims d(config, 1);
+    front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
+    if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
+  }
+
+  // body(frames b .. b + n of the batch, where they lie), for each call of the micro-batch.
+  template <class Body>
+  void over_calls(const Context& context, int frames, Body body) {
+    over_frames(context, frames, [&](const MicroBatch& mb) {
+      for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
+    });
+  }
+
+  // x_padded -> x1, z, positions -> h. Dense-Local runs over all channels of the whole batch, so its weights, the
+  // largest of the model, are read once a step and not once a frame.
+  template <class Load>
+  void encode(const Context& context, int frames, Load load) {
+    const Dims call(config, frames_per_call(context, frames)), all(config, frames);
+    over_calls(context, frames, [&](const MicroBatch& mb, int b, const Frame& f) {
+      load(mb, b, f);
+      front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
+                        call.front);
+    });
+    const Tensors t = tensors(weights(context));
+    if (local_latent()) {
+      local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
+    }
+  }
+
+  // The frames of one call: h (made of z here, where one layer serves all channels) -> zhat -> u -> y. Without the latent layers
+  // z stands for zhat; without DNN-SAAF u is what unpooling and the residual give.
+  void decode(const Context& inner, float* y, const Frame& f, const Tensors& t, const Dims& call, bool save) {
+    const Worker& w = worker(inner);
+    if (parts.latent) {
+      if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
+      dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
+    }
+    if (parts.dnn) {
+      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch,
+                       call.dnn);
+    } else {
+      unpool_multiply_forward(inner, w.u, parts.latent ? f.zhat : f.z, f.x1, f.positions, call.pool, unpool(call));
+    }
+    deconv1d_forward(inner, y, w.u, t.conv_w, t.deconv_b, w.scratch, call.deconv);
+  }
+  // What the pretrained form has kept of a window is where its maximum was.
+  Unpool unpool(const Dims& call) const { return parts.latent ? call.dnn.unpool : Unpool::kPositions; }
+  static long n_values(const Dims& call) { return static_cast<long>(call.front.B) * call.front.T * call.front.C; }
+
+  // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
+  void decode_backward(const Context& inner, const Frame& f, const Tensors& t, const Tensors& g, const Dims& call) {
+    const Worker& w = worker(inner);
+    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
+    if (parts.dnn) {
+      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads(g), w.du, w.saved, f.x1, f.zhat, f.positions, dnn_weights(t),
+                        dnn_packed, w.scratch, call.dnn);
+    } else {
+      unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
+                               f.positions, call.pool, unpool(call));
+    }
+    if (!parts.latent) return;
+    dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, call.dense);
+    if (!local_latent()) {
+      dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
+    }
+  }
+
+  // Input and target of the batch into x_padded and target, then encode.
+  void encode(const Context& context, const Batch& batch) {
+    const CafxConfig& c = config;
+    encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
+      gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
+      gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
+    });
+  }
+
+  Loss::Shape loss_shape(const Dims& call) const {
+    return {call.front.B, config.frame, config.frame, config.taps, deconv1d_pad(call.deconv)};
+  }
+
+  void error(const Context& inner, int b, const Frame& f, float scale, const Dims& call) {
+    const Worker& w = worker(inner);
+    float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
+    if (loss.relative()) loss.reference(inner, r, f.target, loss_shape(call));
+    loss(inner, losses + b, w.dy_padded, w.y, f.target, r, scale, loss_shape(call), w.loss_scratch);
+  }
+};
+
+CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& form)
+    : Model(form), state_(std::make_unique<State>(sizes, parts, &params_)) {
+  visit(sizes, parts, [&](const std::string& name, std::vector<std::int64_t> shape, const Kind& k, auto) {
+    ParamSpec p{name, std::move(shape)};
+    p.init = k.init;
+    p.init_scale = k.scale;
+    p.fan_in = k.fan_in;
+    p.fan_out = k.fan_out;
+    p.decay = k.decay;
+    p.penalised = k.penalised;
+    p.whole_batch = k.whole_batch;
+    params_.add(std::move(p));
+  });
+}
+
+CafxNet::~CafxNet() = default;
+
+const CafxConfig& CafxNet::sizes() const { return state_->config; }
+CafxParts CafxNet::parts() const { return state_->parts; }
+
+std::vector<Fact> CafxNet::facts(const Context&, const Batch*) {
+  const CafxConfig& c = state_->config;
+  Fact filters{"conv1d/filters", "filters of Conv1D", Fact::Kind::kFilters};
+  for (int k = 0; k < c.taps; ++k) filters.x.push_back(static_cast<float>(k));
+  const float* conv = params_.tensor("conv1d.weight");
+  filters.values.assign(conv, conv + static_cast<long>(c.filters) * c.taps);
+  return {filters};
+}
+
+std::vector<LayerRow> CafxNet::layers() const { return cafx_layers(state_->config, state_->parts); }
+
+std::unique_ptr<FrameSequence> CafxNet::sequence(const Context& context, int hop) const {
+  if (context.device != Device::kCpu || !state_->parts.latent) return nullptr;
+  return make_cafx_sequence(params_, state_->config, state_->parts, context, hop);
+}
+
+std::size_t CafxNet::training_bytes(const Context& context, int B, int, const Loss& loss) const {
+  State plan(state_->config, state_->parts, state_->params);
+  plan.B = B;
+  plan.n_workers = context.n_workers();
+  plan.training = true;
+  plan.loss = loss;
+  Arena arena;
+  plan.lay_out(context, arena);
+  return arena.used();
+}
+
+static Conv1dDims convolutions_of(const CafxConfig& c, int B) { return {B, c.frame, c.filters, c.taps}; }
+static bool is_flipped(const CafxConfig& c) { return Dims(c, 1).deconv.form == Deconv::kCorrelate; }
+
+std::size_t CafxNet::library_bytes(const Context& context, int B, int) const {
+  const CafxConfig& c = state_->config;
+  return cafx::convolution_workspace(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
+}
+
+void CafxNet::reserve(const Context& context, int B, int, const Loss& loss) {
+  state_->reserve(context, B, &loss);
+  const CafxConfig& c = state_->config;
+  reserve_convolutions(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
+}
+
+const double* CafxNet::losses() const { return state_->losses; }
+
+void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
+  CAFX_CHECK(B >= 1, B);
+  State& s = *state_;
+  const CafxConfig& c = s.config;
+  s.reserve(context, B, nullptr);
+  s.prepare(context);
+  const Tensors t = s.tensors(s.weights(context));
+  const Dims call(c, frames_per_call(context, B));
+  const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
+  s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
+  });
+  s.over_calls(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    s.decode(mb.context, y + at(b), f, t, call, false);
+  });
+}
+
+void CafxNet::gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) {
+  State& s = *state_;
+  CAFX_CHECK(batch.B >= 1 && batch.T == s.config.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
+  s.reserve(context, batch.B, &loss);
+  s.prepare(context);
+  if (!gradient) {
+    const Tensors t = s.tensors(s.weights(context));
+    const Dims call(s.config, frames_per_call(context, batch.B));
+    s.encode(context, batch);
+    s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+      s.decode(mb.context, s.worker(mb.context).y, f, t, call, false);
+      s.error(mb.context, b, f, 0.0f, call);
+    });
+    return;
+  }
+  const CafxConfig& c = s.config;
+  const Tensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
+  const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
+  const auto scale = static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
+
+  s.encode(context, batch);
+
+  over_frames(context, batch.B, [&](const MicroBatch& mb) {
+    float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
+    fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
+    const Tensors g = s.tensors(slot);
+    for (int b = mb.b0; b < mb.b1; b += mb.n) {
+      const State::Frame f = s.frame(b);
+      s.decode(mb.context, s.worker(mb.context).y, f, t, call, true);
+      s.error(mb.context, b, f, scale, call);
+      s.decode_backward(mb.context, f, t, g, call);
+    }
+  });
+
+  if (s.local_latent()) {
+    fill_zero(context, gradient + params_.n_slot(),
+              sizeof(float) * static_cast<std::size_t>(params_.n_floats() - params_.n_slot()));
+    local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
+                         s.local_dense_scratch, all.local_dense);
+  }
+
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
+    const Tensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
+    front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
+                       f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
+  });
+  reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
+
+  for (const ParamSpec& p : params_) {
+    if (!p.penalised) continue;
+    add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), s.weights(context) + p.offset,
+               p.size);
+  }
+}
+
+double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
+  State& s = *state_;
+  s.reserve(context, batch.B, &s.loss);
+  s.prepare(context);
+  const Tensors t = s.tensors(s.weights(context));
+  Dims call(s.config, frames_per_call(context, batch.B));
+  call.dnn.use_saaf = false;  // u is then what the last dense layer gives
+  s.encode(context, batch);
+  const std::size_t n = static_cast<std::size_t>(State::n_values(call));
+  std::vector<float> peaks(static_cast<std::size_t>(batch.B), 0.0f);
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    const State::Worker& w = s.worker(mb.context);
+    s.decode(mb.context, w.y, f, t, call, false);
+    float& peak = peaks[static_cast<std::size_t>(b)];
+    for (const float x : stored_values(mb.context, w.u, n)) peak = std::max(peak, std::abs(x));
+  });
+  return *std::max_element(peaks.begin(), peaks.end());
+}
+
+}  // namespace cafx

@@ -1,0 +1,39 @@
+// models/graph.h -- the forward pass of one frame as nodes of a graph, told by a model beside its ops. Who builds the graph knows the
+// file's format and no model; the model knows the operators and no format.
+//
+//   Operators  the standard ones of ONNX, opset 13. The input is "x" (B, frame), the output "y" (B, frame); B is free.
+//   Names      a node is named after the layer that it belongs to; initializers as the tensors in params(), with their values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cafx {
+
+class GraphBuilder {
+ public:
+  using Ints = std::vector<std::int64_t>;
+  struct Attribute {
+    const char* name;
+    Ints ints;
+    bool single = false;
+  };
+  static Attribute one(const char* name, std::int64_t value) { return {name, {value}, true}; }
+  static constexpr std::int64_t kFloat = 1, kInt32 = 6;  // types of a Cast, as ONNX counts them
+
+  virtual ~GraphBuilder() = default;
+  // A node of one output, whose name this is and is given back.
+  virtual std::string add(const char* op, const std::string& output, std::vector<std::string> inputs,
+                          const std::vector<Attribute>& attributes = {}) = 0;
+  // Constants.
+  virtual std::string floats(const std::string& name, const float* data, const Ints& shape) = 0;
+  virtual std::string int64s(const std::string& name, const Ints& data) = 0;
+  virtual std::string int32s(const std::string& name, const std::vector<std::int32_t>& data, const Ints& shape) = 0;
+  std::string scalar(const std::string& name, double value) {
+    const auto x = static_cast<float>(value);
+    return floats(name, &x, {});
+  }
+};
+
+}  // namespace cafx

@@ -1,0 +1,133 @@
+// Every type of the registry as it plays. A program of its own: it counts every call of malloc and every lock.
+#include <gtest/gtest.h>
+
+#include "host/render/render.h"
+#include "kernels/base/error.h"
+#include "kernels/base/rng.h"
+#include "models/play/player.h"
+#include "tests/models/tiny.h"
+#include "tests/rt/count_calls.h"
+
+namespace cafx {
+namespace {
+
+std::vector<float> noise(std::size_t n, std::uint64_t seed = 3) {
+  std::vector<float> x(n);
+  const Rng rng{seed, 5};
+  for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(0.3 * rng.normal(i));
+  return x;
+}
+
+class Players : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Model> model_ = tiny::model(GetParam());
+  static Context context() {
+    Context c;
+    c.isa = best_isa();
+    return c;
+  }
+};
+
+std::vector<float> played(Player& player, const std::vector<float>& x, const std::vector<std::size_t>& blocks) {
+  std::vector<float> y(x.size());
+  for (std::size_t at = 0, k = 0; at < x.size(); ++k) {
+    const std::size_t n = std::min(blocks[k % blocks.size()], x.size() - at);
+    player.process(y.data() + at, x.data() + at, n);
+    at += n;
+  }
+  return y;
+}
+
+// Whatever the blocks are: the bits of the whole signal's rendering, `latency` samples later. After reset it begins anew, and a
+// twin hears nothing of the other.
+TEST_P(Players, BlocksOfEveryLengthGiveTheBitsOfTheWhole) {
+  const std::vector<float> x = noise(3000);
+  const std::vector<float> whole = render_signal(*model_, context(), x.data(), x.size(), 0);
+  const auto player = make_player(*model_);
+  const auto latency = static_cast<std::size_t>(player->latency());
+  const auto expect = [&](const std::vector<float>& y, const char* what) {
+    for (std::size_t i = 0; i < latency; ++i) ASSERT_EQ(y[i], 0.0f) << what << " sample " << i;
+    for (std::size_t i = latency; i < y.size(); ++i) ASSERT_EQ(y[i], whole[i - latency]) << what << " sample " << i;
+  };
+  EXPECT_NE(whole[2000], whole[2001]);
+  expect(played(*player, x, {3000}), "at once");
+  const auto twin = player->twin();
+  player->reset();
+  expect(played(*player, x, {1, 64, 3, 700, 17, 1025, 512}), "in pieces");
+  player->reset();
+  expect(played(*player, x, {64}), "in blocks of 64");
+  expect(played(*twin, x, {1}), "a twin, sample by sample");
+  std::vector<float> y = x;
+  player->reset();
+  player->process(y.data(), y.data(), y.size());
+  expect(y, "in place");
+}
+
+TEST_P(Players, AStreamHasNoLatency) {
+  const Geometry g = model_->geometry();
+  const auto player = make_player(*model_);
+  if (g.frame == 0) {
+    EXPECT_EQ(player->latency(), 0);
+    EXPECT_EQ(player_hop(*model_), 1);
+    EXPECT_THROW(make_player(*model_, {64}), Error);
+  } else {
+    EXPECT_EQ(player->latency(), g.frame - 1);
+    EXPECT_EQ(make_player(*model_, {g.hop, g.hop})->latency(), g.frame - g.hop);
+    EXPECT_EQ(player_hop(*model_), g.hop);
+    EXPECT_THROW(make_player(*model_, {g.frame}), Error);
+  }
+  EXPECT_THROW(make_player(*model_, {0, 0}), Error);
+  EXPECT_GT(player->multiply_adds(), 0.0);
+}
+
+// The weights are copied: the model may change and go.
+TEST_P(Players, KeepsTheWeightsThatItWasMadeWith) {
+  const std::vector<float> x = noise(500);
+  const auto player = make_player(*model_);
+  const std::vector<float> y = played(*player, x, {500});
+  player->reset();
+  std::fill_n(model_->data(), model_->n_floats(), 0.0f);
+  model_.reset();
+  EXPECT_EQ(played(*player, x, {500}), y);
+}
+
+TEST_P(Players, ProcessTakesNoMemoryAndNoLock) {
+#if !defined(CAFX_COUNTS)
+  GTEST_SKIP() << "the sanitizer has the allocator";
+#endif
+  const auto player = make_player(*model_);
+  const std::vector<float> x = noise(4096);
+  std::vector<float> y(x.size());
+  const auto twin = player->twin();
+  const long allocations = n_allocations, locks = n_locks;
+  for (Player* p : {player.get(), twin.get()}) {
+    p->process(y.data(), x.data(), 1);
+    p->process(y.data(), x.data(), 4096);
+    p->process(y.data(), x.data(), 64);
+    p->set(0, 0.5f);
+    p->reset();
+    p->process(y.data(), x.data(), 777);
+  }
+  EXPECT_EQ(n_allocations, allocations);
+  EXPECT_EQ(n_locks, locks);
+}
+
+// Turned to the bit, or left alone.
+TEST_P(Players, NegatedWeightsNegateTheOutput) {
+  const std::vector<float> x = noise(1000);
+  const std::vector<float> y = render_signal(*model_, context(), x.data(), x.size(), 0);
+  const bool turned = model_->negate_output();
+  const std::vector<float> now = render_signal(*model_, context(), x.data(), x.size(), 0);
+  for (std::size_t i = 0; i < y.size(); ++i) ASSERT_EQ(now[i], turned ? -y[i] : y[i]) << i;
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, Players, ::testing::ValuesIn(model_type_names()),
+                         [](const auto& type) { return type.param; });
+
+TEST(Players, AFormThatIsNoEffectIsRefused) {
+  const auto pretrained = tiny::model("cafx", kPretrain);
+  EXPECT_THROW(make_player(*pretrained), Error);
+}
+
+}  // namespace
+}  // namespace cafx

@@ -1,0 +1,80 @@
+// tests/models/tiny.h -- the smallest model of every type that still has all of its parts: odd sizes, none a whole number of
+// vectors. A new type adds its line here and is then held by every test of tests/models.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/registry.h"
+
+namespace cafx::tiny {
+
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+inline const std::map<std::string, Settings>& settings() {
+  static const std::map<std::string, Settings> all{
+      {"cafx",
+       {{"frame", "48"},
+        {"hop", "12"},
+        {"filters", "5"},
+        {"taps", "9"},
+        {"local_taps", "12"},
+        {"pool", "4"},
+        {"latent", "7"},
+        {"dnn", "[6, 9, 5]"},
+        {"activation", "tanh"},
+        {"saaf.l2", "0.003"}}},
+      {"eq_net",
+       {{"frame", "48"},
+        {"hop", "12"},
+        {"filters", "5"},
+        {"taps", "9"},
+        {"local_taps", "12"},
+        {"pool", "4"},
+        {"latent", "7"}}},
+      {"lstm", {{"hidden", "5"}, {"layers", "2"}}},
+      {"wavenet", {{"channels", "[5, 3]"}, {"layers", "[2, 2]"}, {"dilations", "[1, 3, 2, 7]"}, {"head_scale", "0.3"}}},
+  };
+  return all;
+}
+
+// At 8 kHz. Error where the type has no line above.
+inline std::unique_ptr<ModelConfig> config(const std::string& type) {
+  const auto found = settings().find(type);
+  if (found == settings().end()) throw Error("tests/models/tiny.h has no line for the type '{}'", type);
+  auto config = model_type(type).preset(model_type(type).presets().front());
+  Fields fields = config->fields();
+  for (const auto& [name, value] : found->second) set_field(fields, name, value, "tiny " + type);
+  config->sample_rate = 8000;
+  return config;
+}
+
+// Weights that are not at their start: biases too, and large enough to bend.
+inline std::unique_ptr<Model> model(const std::string& type, const std::string& form = kSupervised,
+                                    std::uint64_t seed = 4) {
+  auto model = make_model(*config(type), form);
+  model->initialize(seed);
+  const Rng rng{seed, 77};
+  for (const ParamSpec& p : model->params()) {
+    for (long i = p.offset; i < p.offset + p.size; ++i) {
+      model->data()[i] += static_cast<float>(0.1 * (rng.uniform(static_cast<std::uint64_t>(i)) - 0.5));
+    }
+  }
+  return model;
+}
+
+struct Case {
+  std::string type, form;
+  std::string name() const { return type + "_" + form; }
+};
+inline std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const ModelType& t : model_types()) {
+    for (const std::string& form : t.forms) all.push_back({t.name, form});
+  }
+  return all;
+}
+
+}  // namespace cafx::tiny
