@@ -2,7 +2,7 @@
 //
 //   y[o,t] = bias[o] + sum_i w[o,i] x[i,t]
 //
-// Shapes   of one segment, time contiguous:   x, dx (I,T), rows x_stride apart   y, dy (O,T), rows y_stride apart
+// Shapes   of B segments, time contiguous:   x, dx (B,I,T), rows x_stride apart   y, dy (B,O,T), rows y_stride apart
 //          w, dw (O,I)   bias, dbias (O), may be null: none
 // Grads    dx = (may be null)   dw +=   dbias +=
 // Scratch  conv1x1_backward_scratch bytes.   In place: no.
@@ -19,6 +19,7 @@ namespace cafx {
 struct Conv1x1Dims {
   int I, O, T;
   long x_stride, y_stride;
+  int B = 1;
 };
 
 void conv1x1_forward(const Context&, float* y, const float* x, const float* w, const float* bias, Conv1x1Dims);

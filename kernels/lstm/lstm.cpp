@@ -11,30 +11,43 @@ CAFX_BACKENDS(void, lstm_backward,
               (float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h, const float* c,
                const float* gates, const float* w, void* scratch, LstmDims d));
 
+CAFX_CUDA(void, lstm_forward,
+          (const Context&, float* h, float* c, float* gates, const float* x, const float* w, const float* bias,
+           void* scratch, LstmDims d));
+CAFX_CUDA(void, lstm_backward,
+          (const Context&, float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h,
+           const float* c, const float* gates, const float* w, void* scratch, LstmDims d));
+CAFX_CUDA(std::size_t, lstm_forward_scratch, (const Context&, LstmDims));
+CAFX_CUDA(std::size_t, lstm_backward_scratch, (const Context&, LstmDims));
+
 static void check(LstmDims d) { CAFX_CHECK(d.T >= 1 && d.B >= 1 && d.I >= 1 && d.H >= 1, d.T, d.B, d.I, d.H); }
 static std::size_t size(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
 // w transposed (I+H,4H); gates of one sample, for a caller that keeps none.
-std::size_t lstm_forward_scratch(const Context&, LstmDims d) {
+std::size_t lstm_forward_scratch(const Context& context, LstmDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, lstm_forward_scratch, d);
   return sizeof(float) * (size(d.I + d.H, 4 * d.H) + size(d.B, 4 * d.H));
 }
 
 void lstm_forward(const Context& context, float* h, float* c, float* gates, const float* x, const float* w,
                   const float* bias, void* scratch, LstmDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, lstm_forward, h, c, gates, x, w, bias, scratch, d);
   CAFX_CALL(context, lstm_forward, h, c, gates, x, w, bias, scratch, d);
 }
 
 // dw transposed (I+H,4H); the gradient of z over a chunk; those of h and c at one sample.
-std::size_t lstm_backward_scratch(const Context&, LstmDims d) {
+std::size_t lstm_backward_scratch(const Context& context, LstmDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, lstm_backward_scratch, d);
   return sizeof(float) * (size(d.I + d.H, 4 * d.H) + size(kLstmChunk * d.B, 4 * d.H) + 2 * size(d.B, d.H));
 }
 
 void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dh, const float* x,
                    const float* h, const float* c, const float* gates, const float* w, void* scratch, LstmDims d) {
   check(d);
+  CAFX_CUDA_CALL(context, lstm_backward, dx, dw, dbias, dh, x, h, c, gates, w, scratch, d);
   CAFX_CALL(context, lstm_backward, dx, dw, dbias, dh, x, h, c, gates, w, scratch, d);
 }
 

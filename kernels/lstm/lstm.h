@@ -11,9 +11,12 @@
 //          Time is outermost: a step of the recurrence reads one row of every stream.
 // Grads    dx = (may be null)   dw +=   dbias +=      None for the state before the block: back-propagation ends there.
 // Saved    x, h, c, gates.
+// GPU      Own kernels: a block of threads goes through all samples of one stream with the weights of h in its registers (H <= 64),
+//          so a call is a handful of launches, whatever T. cuDNN's RNN wants weights packed in its layout at every step, both
+//          biases, and promises equal bits of its gradients of no version; hidden layers this small leave it nothing to win.
 // Scratch  lstm_forward_scratch and lstm_backward_scratch bytes.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
-// Bits     same input, same device and instruction set: same bits, however a block is divided into calls of forward.
+// Bits     same input, same device and instruction set: same bits, however a block is divided into calls of forward. No atomics.
 #pragma once
 
 #include <cstddef>

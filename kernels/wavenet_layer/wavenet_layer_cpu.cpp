@@ -6,9 +6,11 @@
 
 namespace cafx::CAFX_ISA_NS {
 
+namespace {
+
 // Tile after tile through the whole layer. Channels are rows, so a tap is a product with the input some samples further on.
-void wavenet_layer_forward(float* y, float* head, float* saved, const float* x, const float* condition,
-                           const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
+void forward_place(float* y, float* head, float* saved, const float* x, const float* condition,
+                   const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
   const int C = d.C, Z = n_z(d), K = d.K;
   const long residual = static_cast<long>(K - 1) * d.dilation;
   float* own = static_cast<float*>(scratch);                   // (Z,tile)
@@ -62,20 +64,28 @@ void wavenet_layer_forward(float* y, float* head, float* saved, const float* x, 
   }
 }
 
-void wavenet_layer_backward(float* dx, const WavenetLayerTensors<float*>& g, const float* dy, const float* dhead,
-                            const float* x, const float* condition, const float* saved,
-                            const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
+// Sums over time as vectors, for all places; `tiles` is what one tile needs.
+struct Sums {
+  float *w, *w1, *bias, *mixer, *bias1, *end;
+  Sums(float* base, const WavenetLayerDims& d) {
+    const long Z = n_z(d), C = d.C;
+    w = base;
+    w1 = w + Z * C * d.K * kW;
+    bias = w1 + C * C * kW;
+    mixer = bias + Z * kW;
+    bias1 = mixer + Z * kW;
+    end = bias1 + C * kW;
+  }
+};
+
+void backward_place(float* dx, const Sums& sums, const float* dy, const float* dhead, const float* x,
+                    const float* condition, const float* saved, const WavenetLayerTensors<const float*>& p,
+                    float* tiles, WavenetLayerDims d) {
   const int C = d.C, Z = n_z(d), K = d.K;
   const long tile = kWavenetTile, residual = static_cast<long>(K - 1) * d.dilation;
-  float* a = static_cast<float*>(scratch);  // (C,tile)
-  float* da = a + C * tile;                 // (C,tile)
-  float* dz = da + C * tile;                // (Z,tile)
-  float* sums_w = dz + Z * tile;
-  float* sums_w1 = sums_w + static_cast<long>(Z) * C * K * kW;
-  float* sums_bias = sums_w1 + static_cast<long>(C) * C * kW;
-  float* sums_mixer = sums_bias + static_cast<long>(Z) * kW;
-  float* sums_bias1 = sums_mixer + static_cast<long>(Z) * kW;
-  for (float* s = sums_w; s < sums_bias1 + static_cast<long>(C) * kW; ++s) *s = 0.0f;
+  float* a = tiles;           // (C,tile)
+  float* da = a + C * tile;   // (C,tile)
+  float* dz = da + C * tile;  // (Z,tile)
   for (int i = 0; i < C; ++i) {
     float* row = dx + i * d.x_stride;
     for (long t = 0; t < residual; ++t) row[t] = 0.0f;
@@ -113,22 +123,46 @@ void wavenet_layer_backward(float* dx, const WavenetLayerTensors<float*>& g, con
       });
     }
     if (dy) {
-      add_dots(sums_w1, C, 1, dy + t0, d.y_stride, C, a, tile, C, n);
-      add_row_sums(sums_bias1, dy + t0, d.y_stride, C, n);
+      add_dots(sums.w1, C, 1, dy + t0, d.y_stride, C, a, tile, C, n);
+      add_row_sums(sums.bias1, dy + t0, d.y_stride, C, n);
     }
-    add_row_sums(sums_bias, dz, tile, Z, n);
-    add_dots(sums_mixer, 1, 1, dz, tile, Z, condition + t0, n, 1, n);
+    add_row_sums(sums.bias, dz, tile, Z, n);
+    add_dots(sums.mixer, 1, 1, dz, tile, Z, condition + t0, n, 1, n);
     for (int k = 0; k < K; ++k) {
       const long at = t0 + static_cast<long>(k) * d.dilation;
-      add_dots(sums_w + static_cast<long>(k) * kW, static_cast<long>(C) * K, K, dz, tile, Z, x + at, d.x_stride, C, n);
+      add_dots(sums.w + static_cast<long>(k) * kW, static_cast<long>(C) * K, K, dz, tile, Z, x + at, d.x_stride, C, n);
       gemm(C, n, Z, p.w + k, K, static_cast<long>(C) * K, dz, tile, dx + at, d.x_stride, GemmInit::kAdd);
     }
   }
-  finish_sums(g.w, sums_w, static_cast<long>(Z) * C * K);
-  finish_sums(g.w1, sums_w1, static_cast<long>(C) * C);
-  finish_sums(g.bias, sums_bias, Z);
-  finish_sums(g.mixer, sums_mixer, Z);
-  finish_sums(g.bias1, sums_bias1, C);
+}
+
+}  // namespace
+
+void wavenet_layer_forward(float* y, float* head, float* saved, const float* x, const float* condition,
+                           const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
+  for (long b = 0; b < d.B; ++b) {
+    forward_place(y ? y + b * d.C * d.y_stride : nullptr, head + b * d.C * d.head_stride,
+                  saved ? saved + b * n_z(d) * d.T : nullptr, x + b * d.C * d.x_stride,
+                  condition + b * d.condition_stride, p, scratch, d);
+  }
+}
+
+void wavenet_layer_backward(float* dx, const WavenetLayerTensors<float*>& g, const float* dy, const float* dhead,
+                            const float* x, const float* condition, const float* saved,
+                            const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
+  const int C = d.C, Z = n_z(d), K = d.K;
+  float* tiles = static_cast<float*>(scratch);
+  const Sums sums(tiles + static_cast<long>(2 * C + Z) * kWavenetTile, d);
+  for (float* s = sums.w; s < sums.end; ++s) *s = 0.0f;
+  for (long b = 0; b < d.B; ++b) {
+    backward_place(dx + b * C * d.x_stride, sums, dy ? dy + b * C * d.y_stride : nullptr, dhead + b * C * d.head_stride,
+                   x + b * C * d.x_stride, condition + b * d.condition_stride, saved + b * Z * d.T, p, tiles, d);
+  }
+  finish_sums(g.w, sums.w, static_cast<long>(Z) * C * K);
+  finish_sums(g.w1, sums.w1, static_cast<long>(C) * C);
+  finish_sums(g.bias, sums.bias, Z);
+  finish_sums(g.mixer, sums.mixer, Z);
+  finish_sums(g.bias1, sums.bias1, C);
 }
 
 }  // namespace cafx::CAFX_ISA_NS

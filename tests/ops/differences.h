@@ -11,19 +11,18 @@ inline double dot(const Vec& a, const Vec& b) {
   return s;
 }
 
-// Compares `gradient` with the differences of f() in each number of x.
+// Compares `gradient` with the differences of f() in each number of x, `step` to both sides.
 template <class F>
-void expect_gradient(const std::string& what, Vec& x, const Vec& gradient, F f) {
+void expect_gradient(const std::string& what, Vec& x, const Vec& gradient, F f, double step = 1e-5) {
   ASSERT_EQ(x.size(), gradient.size()) << what;
-  constexpr double kStep = 1e-5;
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double before = x[i];
-    x[i] = before + kStep;
+    x[i] = before + step;
     const double above = f();
-    x[i] = before - kStep;
+    x[i] = before - step;
     const double below = f();
     x[i] = before;
-    const double difference = (above - below) / (2 * kStep), err = std::abs(gradient[i] - difference);
+    const double difference = (above - below) / (2 * step), err = std::abs(gradient[i] - difference);
     EXPECT_TRUE(err <= 1e-7 + 1e-6 * std::abs(difference))
         << what << "[" << i << "] is " << gradient[i] << ", differences give " << difference;
   }

@@ -73,6 +73,12 @@ inline Vec random(long n, std::uint64_t seed, double lo = -1.0, double hi = 1.0)
   return x;
 }
 
+// What an op gets to see of results in double.
+inline Vec as_floats(Vec x) {
+  for (double& value : x) value = static_cast<float>(value);
+  return x;
+}
+
 // A block of bytes with watched borders.
 class Bytes {
  public:

@@ -1,6 +1,6 @@
 #include "kernels/local_conv/local_conv.h"
 
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -14,32 +14,29 @@ TEST(LocalConv, IsTheOracles) {
   for (const LocalConvDims d : kSizes) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
     const Vec x = random(n, 1), w = random(d.C * d.K, 2), bias = random(d.C, 3), dy = random(n, 4);
-    const Vec want = reference::local_conv_forward(x, w, bias, d);
-    Vec dw(w.size()), dbias(d.C);
+    Vec dw(w.size()), dbias(bias.size());
     const Vec dx = reference::local_conv_backward(dw, dbias, dy, x, w, d);
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(fmt::format("{} B={} T={} C={} K={}", label(context), d.B, d.T, d.C, d.K));
-      Floats fx(x), fw(w), fbias(bias), fdy(dy), y(x.size(), kNan);
-      local_conv_forward(context, y, fx, fw, fbias, d);
-      expect_near(y, want, "y");
-      for (const float start : kStarts) {
-        Floats got_x(x.size(), kNan), got_w(w.size(), start), got_bias(d.C, start);
-        local_conv_backward(context, got_x, got_w, got_bias, fdy, fx, fw, d);
-        expect_near(got_x, dx, "dx");
-        expect_near(got_w, dw, "dw", start);
-        expect_near(got_bias, dbias, "dbias", start);
-      }
-    }
+    const std::string sizes = fmt::format("B={} T={} C={} K={}", d.B, d.T, d.C, d.K);
+    check_op(
+        {sizes,
+         {{"x", x}, {"w", w}, {"bias", bias}},
+         {sets("y", reference::local_conv_forward(x, w, bias, d))},
+         [=](const Context& c, const Buffers& b) { local_conv_forward(c, b["y"], b["x"], b["w"], b["bias"], d); }});
+    check_op({sizes,
+              {{"dy", dy}, {"x", x}, {"w", w}},
+              {sets("dx", dx), adds("dw", dw), adds("dbias", dbias)},
+              [=](const Context& c, const Buffers& b) {
+                local_conv_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["x"], b["w"], d);
+              }});
   }
 }
 
 TEST(LocalConv, RefusesSizesBelowOne) {
-  Floats one(1, 0.0f);
-  for (const LocalConvDims d :
-       {LocalConvDims{0, 1, 1, 1}, LocalConvDims{1, 0, 1, 1}, LocalConvDims{1, 1, 0, 1}, LocalConvDims{1, 1, 1, 0}}) {
-    EXPECT_THROW(local_conv_forward({}, one, one, one, one, d), CheckError);
-    EXPECT_THROW(local_conv_backward({}, one, one, one, one, one, one, d), CheckError);
-  }
+  const Pointer p = nowhere();
+  expect_refused(
+      {LocalConvDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
+      [&](LocalConvDims d) { local_conv_forward({}, p, p, p, p, d); },
+      [&](LocalConvDims d) { local_conv_backward({}, p, p, p, p, p, p, d); });
 }
 
 }  // namespace

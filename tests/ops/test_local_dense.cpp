@@ -1,6 +1,6 @@
 #include "kernels/local_dense/local_dense.h"
 
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -14,76 +14,44 @@ TEST(LocalDense, IsTheOracles) {
                            {1, 4, 4, 16},
                            {2, 7, 9, 33},
                            {19, 5, 6, 18},
+                           {5, 9, 7, 37},
                            {3, 33, 35, 20},
                            {2, 64, 64, 128}}) {
     for (const Activation a : {Activation::kIdentity, Activation::kRelu, Activation::kTanh, Activation::kSoftplus}) {
       d.activation = a;
       const double range = std::sqrt(3.0 / d.I);  // sums of about 1, so that tanh is not flat
       const Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 2, -range, range),
-                bias = random(d.C * d.O, 3);
-      const Vec dy = random(d.B * d.O * d.C, 4), want = reference::local_dense_forward(x, w, bias, d);
-      for (const Context& context : contexts()) {
-        SCOPED_TRACE(fmt::format("{} B={} I={} O={} C={} {}", label(context), d.B, d.I, d.O, d.C, to_string(a)));
-        Floats fx(x), fw(w), fbias(bias), fdy(dy), y(want.size(), kNan);
-        {
-          Bytes scratch(local_dense_scratch(context, d));
-          local_dense_forward(context, y, fx, fw, fbias, scratch.get(), d);
-        }
-        expect_near(y, want, "y");
-        Vec dw(w.size()), dbias(bias.size());
-        const Vec dx = reference::local_dense_backward(dw, dbias, dy, y.values(), x, w, d);
-        for (const float start : kStarts) {
-          Floats got_x(x.size(), kNan), got_w(w.size(), start), got_bias(bias.size(), start);
-          Bytes scratch(local_dense_scratch(context, d));
-          local_dense_backward(context, got_x, got_w, got_bias, fdy, y, fx, fw, scratch.get(), d);
-          expect_near(got_x, dx, "dx");
-          expect_near(got_w, dw, "dw", start);
-          expect_near(got_bias, dbias, "dbias", start);
-        }
-      }
-    }
-  }
-}
-
-// "The bits do not depend on the number of threads": with a pool and without.
-TEST(LocalDense, SameBitsForAnyNumberOfThreads) {
-  const LocalDenseDims d{5, 9, 7, 37};
-  const Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 2), bias = random(d.C * d.O, 3);
-  const Vec dy = random(d.B * d.O * d.C, 4);
-  for (Context context : contexts()) {
-    Floats fx(x), fw(w), fbias(bias), fdy(dy);
-    Floats y1(dy.size(), kNan), dx1(x.size(), kNan), dw1(w.size(), 0.0f), dbias1(bias.size(), 0.0f);
-    for (const int threads : {0, 1, 2, 5}) {
-      ThreadPool pool(threads > 0 ? threads : 1);
-      context.pool = threads > 0 ? &pool : nullptr;
-      Floats y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-      Bytes scratch(local_dense_scratch(context, d));
-      local_dense_forward(context, y, fx, fw, fbias, scratch.get(), d);
-      local_dense_backward(context, dx, dw, dbias, fdy, y, fx, fw, scratch.get(), d);
-      if (threads == 0) {
-        std::copy(y.data(), y.data() + y.size(), y1.data());
-        std::copy(dx.data(), dx.data() + dx.size(), dx1.data());
-        std::copy(dw.data(), dw.data() + dw.size(), dw1.data());
-        std::copy(dbias.data(), dbias.data() + dbias.size(), dbias1.data());
-        continue;
-      }
-      SCOPED_TRACE(fmt::format("{} {} threads", label(context), threads));
-      expect_same_bits(y1, y, y.size(), "y");
-      expect_same_bits(dx1, dx, dx.size(), "dx");
-      expect_same_bits(dw1, dw, dw.size(), "dw");
-      expect_same_bits(dbias1, dbias, dbias.size(), "dbias");
+                bias = random(d.C * d.O, 3), dy = random(d.B * d.O * d.C, 4),
+                want = reference::local_dense_forward(x, w, bias, d), y = as_floats(want);
+      Vec dw(w.size()), dbias(bias.size());
+      const Vec dx = reference::local_dense_backward(dw, dbias, dy, y, x, w, d);
+      const std::string sizes = fmt::format("B={} I={} O={} C={} {}", d.B, d.I, d.O, d.C, to_string(a));
+      const auto scratch = [=](const Context& c) { return local_dense_scratch(c, d); };
+      check_op({sizes,
+                {{"x", x}, {"w", w}, {"bias", bias}},
+                {sets("y", want)},
+                [=](const Context& c, const Buffers& b) {
+                  local_dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
+                },
+                scratch});
+      check_op({sizes,
+                {{"dy", dy}, {"y", y}, {"x", x}, {"w", w}},
+                {sets("dx", dx), adds("dw", dw), adds("dbias", dbias)},
+                [=](const Context& c, const Buffers& b) {
+                  local_dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
+                },
+                scratch});
     }
   }
 }
 
 TEST(LocalDense, RefusesSizesBelowOne) {
-  Floats one(1, 0.0f);
-  for (const LocalDenseDims d : {LocalDenseDims{0, 1, 1, 1}, LocalDenseDims{1, 0, 1, 1}, LocalDenseDims{1, 1, 0, 1},
-                                 LocalDenseDims{1, 1, 1, 0}}) {
-    EXPECT_THROW(local_dense_forward({}, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(local_dense_backward({}, one, one, one, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(local_dense_scratch({}, d), CheckError);
-  }
+  const Pointer p = nowhere();
+  expect_refused(
+      {LocalDenseDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
+      [&](LocalDenseDims d) { local_dense_forward({}, p, p, p, p, p, d); },
+      [&](LocalDenseDims d) { local_dense_backward({}, p, p, p, p, p, p, p, p, d); },
+      [&](LocalDenseDims d) { local_dense_scratch({}, d); });
 }
 
 // "The same to the bit", with the weights laid out for a few frames.

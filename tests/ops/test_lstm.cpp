@@ -1,6 +1,7 @@
 #include "kernels/lstm/lstm.h"
 
 #include "tests/ops/differences.h"
+#include "tests/ops/harness.h"
 #include "tests/reference/reference_student.h"
 
 namespace cafx {
@@ -51,40 +52,31 @@ TEST(Lstm, IsTheOracles) {
                            {kLstmChunk + 1, 5, 1, 12},
                            {3 * kLstmChunk, 1, 9, 17},
                            {150, 8, 24, 24},
-                           {256, 8, 1, 40}}) {
+                           {256, 8, 1, 40},
+                           {5, 2, 3, 70},
+                           {3, 1, 2, 260}}) {
     const Case k(d);
     const reference::Lstm want = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d);
     Vec dw(k.w.size()), dbias(k.bias.size());
     const Vec dx = reference::lstm_backward(dw, dbias, k.dh, want, k.x, k.w, d);
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(fmt::format("{} T={} B={} I={} H={}", label(context), d.T, d.B, d.I, d.H));
-      Floats x(k.x), w(k.w), bias(k.bias), dh(k.dh), h(Case::rows(k.h0, d.T)), c(Case::rows(k.c0, d.T));
-      Floats gates(want.gates.size(), kNan);
-      {
-        Bytes scratch(lstm_forward_scratch(context, d));
-        lstm_forward(context, h, c, gates, x, w, bias, scratch.get(), d);
-      }
-      expect_near(h, want.h, "h", 0, {2e-6, 1e-5});
-      expect_near(c, want.c, "c", 0, {2e-6, 1e-5});
-      expect_near(gates, want.gates, "gates", 0, {2e-6, 1e-5});
-      Floats h_alone(Case::rows(k.h0, d.T)), c_alone(Case::rows(k.c0, d.T));
-      {
-        Bytes scratch(lstm_forward_scratch(context, d));
-        lstm_forward(context, h_alone, c_alone, nullptr, x, w, bias, scratch.get(), d);
-      }
-      expect_same_bits(h_alone, h, h.size(), "h without gates");
-      for (const float start : kStarts) {
-        Floats got_x(k.x.size(), kNan), got_w(k.w.size(), start), got_bias(k.bias.size(), start);
-        Bytes scratch(lstm_backward_scratch(context, d));
-        lstm_backward(context, got_x, got_w, got_bias, dh, x, h, c, gates, w, scratch.get(), d);
-        expect_near(got_x, dx, "dx", 0, {1e-5, 1e-4});
-        expect_near(got_w, dw, "dw", start, {1e-5, 1e-4});
-        expect_near(got_bias, dbias, "dbias", start, {1e-5, 1e-4});
-        Floats without(k.w.size(), start);
-        lstm_backward(context, nullptr, without, got_bias, dh, x, h, c, gates, w, scratch.get(), d);
-        expect_same_bits(without, got_w, k.w.size(), "dw without dx");
-      }
-    }
+    const std::string sizes = fmt::format("T={} B={} I={} H={}", d.T, d.B, d.I, d.H);
+    const Tolerance forward{2e-6, 1e-5}, backward{1e-5, 1e-4};
+    check_op({sizes,
+              {{"x", k.x}, {"w", k.w}, {"bias", k.bias}},
+              {updates("h", Case::rows(k.h0, d.T), want.h, forward),
+               updates("c", Case::rows(k.c0, d.T), want.c, forward), optional(sets("gates", want.gates, forward))},
+              [=](const Context& c, const Buffers& b) {
+                lstm_forward(c, b["h"], b["c"], b["gates"], b["x"], b["w"], b["bias"], b.scratch, d);
+              },
+              [=](const Context& c) { return lstm_forward_scratch(c, d); }});
+    check_op({sizes,
+              {{"dh", k.dh}, {"x", k.x}, {"h", want.h}, {"c", want.c}, {"gates", want.gates}, {"w", k.w}},
+              {optional(sets("dx", dx, backward)), adds("dw", dw, backward), adds("dbias", dbias, backward)},
+              [=](const Context& c, const Buffers& b) {
+                lstm_backward(c, b["dx"], b["dw"], b["dbias"], b["dh"], b["x"], b["h"], b["c"], b["gates"], b["w"],
+                              b.scratch, d);
+              },
+              [=](const Context& c) { return lstm_backward_scratch(c, d); }});
   }
 }
 
@@ -108,13 +100,12 @@ TEST(Lstm, SameBitsHoweverABlockIsDivided) {
 }
 
 TEST(Lstm, RefusesSizesBelowOne) {
-  Floats one(64, 0.0f);
-  for (const LstmDims d : {LstmDims{0, 1, 1, 1}, LstmDims{1, 0, 1, 1}, LstmDims{1, 1, 0, 1}, LstmDims{1, 1, 1, 0}}) {
-    EXPECT_THROW(lstm_forward({}, one, one, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(lstm_backward({}, one, one, one, one, one, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(lstm_forward_scratch({}, d), CheckError);
-    EXPECT_THROW(lstm_backward_scratch({}, d), CheckError);
-  }
+  const Pointer p = nowhere();
+  expect_refused(
+      {LstmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
+      [&](LstmDims d) { lstm_forward({}, p, p, p, p, p, p, p, d); },
+      [&](LstmDims d) { lstm_backward({}, p, p, p, p, p, p, p, p, p, p, d); },
+      [&](LstmDims d) { lstm_forward_scratch({}, d); }, [&](LstmDims d) { lstm_backward_scratch({}, d); });
 }
 
 }  // namespace

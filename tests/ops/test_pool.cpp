@@ -1,6 +1,6 @@
 #include "kernels/pool/pool.h"
 
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -20,23 +20,26 @@ TEST(Pool, IsTheOracles) {
     const Vec dz = random(static_cast<long>(d.B) * (d.T / d.P) * d.C, 2), dy = random(x.size(), 3);
     Positions positions;
     const Vec want = reference::max_pool_forward(positions, x, d);
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(fmt::format("{} B={} T={} C={} P={}", label(context), d.B, d.T, d.C, d.P));
-      Floats fx(x), z(want.size(), kNan), fdz(dz), fdy(dy), dx(x.size(), kNan);
-      Ints at(want.size());
-      max_pool_forward(context, z, at, fx, d);
-      expect_near(z, want, "z", 0, kExact);
-      EXPECT_EQ(at.values(), positions);
-      max_pool_backward(context, dx, fdz, at, d);
-      expect_near(dx, reference::max_pool_backward(dz, positions, d), "dx", 0, kExact);
-      for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
-        Floats y(x.size(), kNan), got(dz.size(), kNan);
-        unpool_forward(context, y, z, form == Unpool::kHold ? nullptr : at.data(), d, form);
-        expect_near(y, reference::unpool_forward(want, positions, d, form), "unpool y", 0, kExact);
-        unpool_backward(context, got, fdy, form == Unpool::kHold ? nullptr : at.data(), d, form);
-        expect_near(got, reference::unpool_backward(dy, positions, d, form), "unpool dz", 0,
-                    form == Unpool::kHold ? Tolerance{} : kExact);
-      }
+    const std::string sizes = fmt::format("B={} T={} C={} P={}", d.B, d.T, d.C, d.P);
+    check_op({sizes,
+              {{"x", x}},
+              {sets("z", want, kExact), sets_ints("at", positions)},
+              [=](const Context& c, const Buffers& b) { max_pool_forward(c, b["z"], b["at"], b["x"], d); }});
+    check_op({sizes,
+              {{"dz", dz}, ints("at", positions)},
+              {sets("dx", reference::max_pool_backward(dz, positions, d), kExact)},
+              [=](const Context& c, const Buffers& b) { max_pool_backward(c, b["dx"], b["dz"], b["at"], d); }});
+    for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
+      const Input at = ints("at", form == Unpool::kHold ? Positions() : positions);
+      check_op({sizes,
+                {{"z", want}, at},
+                {sets("y", reference::unpool_forward(want, positions, d, form), kExact)},
+                [=](const Context& c, const Buffers& b) { unpool_forward(c, b["y"], b["z"], b["at"], d, form); }});
+      check_op({sizes,
+                {{"dy", dy}, at},
+                {sets("dz", reference::unpool_backward(dy, positions, d, form),
+                      form == Unpool::kHold ? Tolerance{} : kExact)},
+                [=](const Context& c, const Buffers& b) { unpool_backward(c, b["dz"], b["dy"], b["at"], d, form); }});
     }
   }
 }
@@ -57,17 +60,15 @@ TEST(Pool, ANanIsAMaximumOnlyWhereItIsFirst) {
 }
 
 TEST(Pool, RefusesAPoolThatDoesNotDivide) {
-  Floats one(64, 0.0f);
-  Ints at(64);
-  for (const PoolDims d : {PoolDims{1, 10, 1, 4}, PoolDims{0, 4, 1, 4}, PoolDims{1, 4, 0, 4}, PoolDims{1, 4, 1, 0}}) {
-    EXPECT_THROW(max_pool_forward({}, one, at, one, d), CheckError);
-    EXPECT_THROW(max_pool_backward({}, one, one, at, d), CheckError);
-    EXPECT_THROW(unpool_forward({}, one, one, at, d, Unpool::kHold), CheckError);
-    EXPECT_THROW(unpool_backward({}, one, one, at, d, Unpool::kHold), CheckError);
-  }
-  const PoolDims good{1, 8, 1, 4};
-  EXPECT_THROW(unpool_forward({}, one, one, nullptr, good, Unpool::kPositions), CheckError);
-  EXPECT_THROW(unpool_backward({}, one, one, nullptr, good, Unpool::kPositions), CheckError);
+  const Pointer p = nowhere();
+  expect_refused(
+      {PoolDims{1, 10, 1, 4}, {0, 4, 1, 4}, {1, 4, 0, 4}, {1, 4, 1, 0}},
+      [&](PoolDims d) { max_pool_forward({}, p, p, p, d); }, [&](PoolDims d) { max_pool_backward({}, p, p, p, d); },
+      [&](PoolDims d) { unpool_forward({}, p, p, p, d, Unpool::kHold); },
+      [&](PoolDims d) { unpool_backward({}, p, p, p, d, Unpool::kHold); });
+  expect_refused(
+      {PoolDims{1, 8, 1, 4}}, [&](PoolDims d) { unpool_forward({}, p, p, nullptr, d, Unpool::kPositions); },
+      [&](PoolDims d) { unpool_backward({}, p, p, nullptr, d, Unpool::kPositions); });
 }
 
 }  // namespace

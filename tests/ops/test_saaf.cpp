@@ -1,6 +1,6 @@
 #include "kernels/saaf/saaf.h"
 
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -34,29 +34,21 @@ void expect_oracle(SaafDims d) {
   const Vec want = reference::saaf_forward(x, v, w, d);
   Vec dv(v.size()), dw(w.size());
   const Vec dx = reference::saaf_backward(dv, dw, dy, x, v, w, d);
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(fmt::format("{} B={} T={} C={} S={} [{}, {}] every_second={} has_v0={} order={}", label(context), d.B,
-                             d.T, d.C, d.S, d.lo, d.hi, d.every_second, d.has_v0, d.order));
-    Floats fx(x), fv(v), fw(w), fdy(dy), y(x.size(), kNan), in_place(x);
-    {
-      Bytes scratch(saaf_scratch(context, d));
-      saaf_forward(context, y, fx, fv, fw, scratch.get(), d);
-    }
-    expect_near(y, want, "y");
-    {
-      Bytes scratch(saaf_scratch(context, d));
-      saaf_forward(context, in_place, in_place, fv, fw, scratch.get(), d);
-    }
-    expect_same_bits(in_place, y, x.size(), "y in place");
-    for (const float start : kStarts) {
-      Floats got_x(x.size(), kNan), got_v(v.size(), start), got_w(w.size(), start);
-      Bytes scratch(saaf_scratch(context, d));
-      saaf_backward(context, got_x, got_v, got_w, fdy, fx, fv, fw, scratch.get(), d);
-      expect_near(got_x, dx, "dx");
-      expect_near(got_v, dv, "dv", start);
-      expect_near(got_w, dw, "dw", start);
-    }
-  }
+  const std::string sizes = fmt::format("B={} T={} C={} S={} [{}, {}] every_second={} has_v0={} order={}", d.B, d.T,
+                                        d.C, d.S, d.lo, d.hi, d.every_second, d.has_v0, d.order);
+  const auto scratch = [=](const Context& c) { return saaf_scratch(c, d); };
+  check_op({sizes,
+            {{"x", x}, {"v", v}, {"w", w}},
+            {in_place("x", sets("y", want))},
+            [=](const Context& c, const Buffers& b) { saaf_forward(c, b["y"], b["x"], b["v"], b["w"], b.scratch, d); },
+            scratch});
+  check_op({sizes,
+            {{"dy", dy}, {"x", x}, {"v", v}, {"w", w}},
+            {sets("dx", dx), adds("dv", dv), adds("dw", dw)},
+            [=](const Context& c, const Buffers& b) {
+              saaf_backward(c, b["dx"], b["dv"], b["dw"], b["dy"], b["x"], b["v"], b["w"], b.scratch, d);
+            },
+            scratch});
 }
 
 TEST(Saaf, EverySettingIsTheOracles) {
@@ -151,24 +143,20 @@ TEST(SaafProject, SlopesAreTheGivenOnesClamped) {
 }
 
 TEST(Saaf, RefusesWhatItsContractExcludes) {
-  Floats one(64, 0.0f);
+  const Pointer p = nowhere();
   const SaafDims good{1, 1, 1, 1, -1, 1, 1, false, true, 2};
-  SaafDims bad[] = {good, good, good, good, good, good, good};
-  bad[0].S = 0;
-  bad[1].hi = bad[1].lo;
-  bad[2].order = 3;
-  bad[3].B = 0;
-  bad[4].T = 0;
-  bad[5].C = 0;
-  bad[6].lo = kNan;
-  for (const SaafDims& d : bad) {
-    EXPECT_THROW(saaf_forward({}, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(saaf_backward({}, one, one, one, one, one, one, one, one.data(), d), CheckError);
-    EXPECT_THROW(saaf_scratch({}, d), CheckError);
-    EXPECT_THROW(saaf_lipschitz(one, one, one, d), CheckError);
-    EXPECT_THROW(saaf_project({}, one, one, 1.0f, d), CheckError);
-  }
-  EXPECT_THROW(saaf_project({}, one, one, 0.0f, good), CheckError);
+  expect_refused(
+      {SaafDims{1, 1, 1, 0, -1, 1, 1, false, true, 2},
+       {1, 1, 1, 1, -1, -1, 1, false, true, 2},
+       {1, 1, 1, 1, -1, 1, 1, false, true, 3},
+       {0, 1, 1, 1, -1, 1, 1, false, true, 2},
+       {1, 0, 1, 1, -1, 1, 1, false, true, 2},
+       {1, 1, 0, 1, -1, 1, 1, false, true, 2},
+       {1, 1, 1, 1, kNan, 1, 1, false, true, 2}},
+      [&](SaafDims d) { saaf_forward({}, p, p, p, p, p, d); },
+      [&](SaafDims d) { saaf_backward({}, p, p, p, p, p, p, p, p, d); }, [&](SaafDims d) { saaf_scratch({}, d); },
+      [&](SaafDims d) { saaf_lipschitz(p, p, p, d); }, [&](SaafDims d) { saaf_project({}, p, p, 1.0f, d); });
+  EXPECT_THROW(saaf_project({}, p, p, 0.0f, good), CheckError);
 }
 
 }  // namespace

@@ -101,7 +101,29 @@ Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scal
   return dy;
 }
 
+namespace {
+
+// Of B tensors behind one another the b-th; empty stays empty.
+Vec place(const Vec& all, long b, long B) {
+  const auto n = static_cast<long>(all.size()) / B;
+  return Vec(all.begin() + b * n, all.begin() + (b + 1) * n);
+}
+void append(Vec& all, const Vec& more) { all.insert(all.end(), more.begin(), more.end()); }
+
+template <class Dims>
+Dims of_one_place(Dims d) {
+  d.B = 1;
+  return d;
+}
+
+}  // namespace
+
 Vec conv1x1_forward(const Vec& x, const Vec& w, const Vec& bias, Conv1x1Dims d) {
+  if (d.B > 1) {
+    Vec y;
+    for (long b = 0; b < d.B; ++b) append(y, conv1x1_forward(place(x, b, d.B), w, bias, of_one_place(d)));
+    return y;
+  }
   Vec y(static_cast<std::size_t>(d.O * d.y_stride), NAN);
   for (long o = 0; o < d.O; ++o) {
     for (long t = 0; t < d.T; ++t) {
@@ -114,6 +136,13 @@ Vec conv1x1_forward(const Vec& x, const Vec& w, const Vec& bias, Conv1x1Dims d) 
 }
 
 Vec conv1x1_backward(Vec& dw, Vec& dbias, const Vec& dy, const Vec& x, const Vec& w, Conv1x1Dims d) {
+  if (d.B > 1) {
+    Vec dx;
+    for (long b = 0; b < d.B; ++b) {
+      append(dx, conv1x1_backward(dw, dbias, place(dy, b, d.B), place(x, b, d.B), w, of_one_place(d)));
+    }
+    return dx;
+  }
   Vec dx(x.size(), NAN);
   for (long i = 0; i < d.I; ++i) {
     for (long t = 0; t < d.T; ++t) {
@@ -132,6 +161,18 @@ Vec conv1x1_backward(Vec& dw, Vec& dbias, const Vec& dy, const Vec& x, const Vec
 
 Vec wavenet_layer_forward(Vec& head, Vec& saved, const Vec& x, const Vec& condition, const WavenetLayer& p,
                           WavenetLayerDims d) {
+  if (d.B > 1) {
+    Vec all_y, all_saved, all_head;
+    for (long b = 0; b < d.B; ++b) {
+      Vec h = place(head, b, d.B), kept;
+      append(all_y, wavenet_layer_forward(h, kept, place(x, b, d.B), place(condition, b, d.B), p, of_one_place(d)));
+      append(all_saved, kept);
+      append(all_head, h);
+    }
+    saved = all_saved;
+    head = all_head;
+    return all_y;
+  }
   const long C = d.C, Z = n_z(d), K = d.K, T = d.T;
   Vec y(static_cast<std::size_t>(C * d.y_stride), NAN);
   saved.assign(static_cast<std::size_t>(Z * T), 0);
@@ -156,6 +197,14 @@ Vec wavenet_layer_forward(Vec& head, Vec& saved, const Vec& x, const Vec& condit
 
 Vec wavenet_layer_backward(WavenetLayer& g, const Vec& dy, const Vec& dhead, const Vec& saved, const Vec& x,
                            const Vec& condition, const WavenetLayer& p, WavenetLayerDims d) {
+  if (d.B > 1) {
+    Vec dx;
+    for (long b = 0; b < d.B; ++b) {
+      append(dx, wavenet_layer_backward(g, place(dy, b, d.B), place(dhead, b, d.B), place(saved, b, d.B),
+                                        place(x, b, d.B), place(condition, b, d.B), p, of_one_place(d)));
+    }
+    return dx;
+  }
   const long C = d.C, Z = n_z(d), K = d.K, T = d.T;
   Vec dx(x.size(), NAN);
   for (long i = 0; i < C; ++i) {

@@ -1,0 +1,37 @@
+#include "kernels/device/cuda.h"
+#include "kernels/transpose/transpose.h"
+
+namespace cafx::cuda {
+
+namespace {
+
+constexpr int kTile = 32, kRows = 8;
+
+// A tile of a matrix through shared memory, so that both reads and writes are along rows.
+__global__ void transpose_kernel(float* y, const float* x, TransposeDims d, int row_tiles, int column_tiles) {
+  __shared__ float tile[kTile][kTile + 1];
+  const long n = static_cast<long>(d.R) * d.C, b = blockIdx.x / (row_tiles * column_tiles);
+  const int in_matrix = static_cast<int>(blockIdx.x % (row_tiles * column_tiles));
+  const int r0 = in_matrix / column_tiles * kTile, c0 = in_matrix % column_tiles * kTile;
+  x += b * n;
+  y += b * n;
+  for (int i = threadIdx.y; i < kTile; i += kRows) {
+    const int r = r0 + i, c = c0 + static_cast<int>(threadIdx.x);
+    if (r < d.R && c < d.C) tile[i][threadIdx.x] = x[static_cast<long>(r) * d.C + c];
+  }
+  __syncthreads();
+  for (int i = threadIdx.y; i < kTile; i += kRows) {
+    const int c = c0 + i, r = r0 + static_cast<int>(threadIdx.x);
+    if (r < d.R && c < d.C) y[static_cast<long>(c) * d.R + r] = tile[threadIdx.x][i];
+  }
+}
+
+}  // namespace
+
+void transpose_each(const Context& context, float* y, const float* x, TransposeDims d) {
+  const int row_tiles = static_cast<int>(ceil_div(d.R, kTile)), column_tiles = static_cast<int>(ceil_div(d.C, kTile));
+  launch(context, transpose_kernel, static_cast<unsigned>(d.B * row_tiles * column_tiles), dim3(kTile, kRows), 0, y, x,
+         d, row_tiles, column_tiles);
+}
+
+}  // namespace cafx::cuda
