@@ -7,6 +7,7 @@
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/memory.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 

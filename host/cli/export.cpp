@@ -4,6 +4,7 @@
 #include "host/export/format.h"
 #include "host/train/quality.h"
 #include "kernels/base/error.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 
