@@ -325,7 +325,7 @@ void add_bench(CLI::App& app, Run& run) {
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
       "multiply-adds,\n"
       "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
-  c->callback([args, &run] { run = [args] { return args->realtime ? realtime(*args) : bench(*args); }; });
+  c->callback([args, &run] { run = [args] { return args->realtime ? cafx::realtime(*args) : bench(*args); }; });
 }
 
 }  // namespace cafx

@@ -93,7 +93,7 @@ struct Example {
         c.row = static_cast<std::size_t>(i);
         for (int e = 1; e <= 40; ++e) {
           c.epoch.push_back(e);
-          c.validation_mae.push_back(v * (1.0 + 20.0 / e / e));
+          c.validation.push_back(v * (1.0 + 20.0 / e / e));
         }
         if (i < 60) curves.push_back(c);
       }
