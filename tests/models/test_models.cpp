@@ -101,7 +101,7 @@ class Models : public ::testing::TestWithParam<tiny::Case> {
 };
 
 // Each tensor's gradient along a direction of its own against central differences of the loss.
-TEST_P(Models, TheGradientIsThatOfDifferences) {
+TEST_P(Models, GradientMatchesDifferences) {
   for (const Context& context : contexts()) {
     const auto of_test = model();
     Model& m = *of_test;

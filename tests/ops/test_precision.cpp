@@ -125,7 +125,7 @@ Vec absolute(Vec x) {
   return x;
 }
 
-TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
+TEST(Precision, DenseMatchesReferenceOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuBLAS rounds in its own way, and the virtual one not at all";
   for (const DenseDims d : {DenseDims{17, 3, 5}, {64, 40, 24}, {130, 67, 33}}) {
     const Vec x = random(d.N * d.I, 1), w = random(d.O * d.I, 2), bias = random(d.O, 3), dy = random(d.N * d.O, 4);
@@ -157,7 +157,7 @@ TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
 }
 
 // Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no units.
-TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
+TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuDNN rounds in its own way, and the virtual one not at all";
   for (const Conv1dDims d : {Conv1dDims{2, 37, 19, 16}, {1, 150, 40, 33}, {2, 5, 3, 8}}) {
     const Vec x = random(d.B * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
@@ -337,7 +337,7 @@ double rms(const Vec& a, const Vec& b) {
 
 // Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what one
 // rounding is, none by more, and all of them together by far less than the rounding itself makes.
-TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
+TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   for (const Dnn& dnn : kDnns) {
     const auto exact = dnn.run(Precision::kFp32);
     for (const Precision p : kRounded) {
@@ -365,7 +365,7 @@ TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
 }
 
 // One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y = x.
-TEST(Precision, Bf16UnitsAreTheirEmulation) {
+TEST(Precision, Bf16UnitsMatchTheirEmulation) {
   bool any = false;
   for (const auto& [T, P, C] : {std::array{48, 8, 24}, {15, 5, 3}, {80, 16, 64}, {67, 1, 33}}) {
     Dnn dnn(dnn_dims(2, T, C, P, {C}, Activation::kSoftplus));

@@ -8,7 +8,7 @@ namespace {
 
 using namespace op_test;
 
-TEST(RelativeError, OraclesGradientIsThatOfDifferences) {
+TEST(RelativeError, ReferenceGradientMatchesDifferences) {
   for (const float pre_emphasis : {0.0f, 0.85f}) {
     const RelativeErrorDims d{2, 9, 11, pre_emphasis};
     Vec y = random(d.B * d.T, 1);
@@ -20,7 +20,7 @@ TEST(RelativeError, OraclesGradientIsThatOfDifferences) {
   }
 }
 
-TEST(RelativeError, IsTheOracles) {
+TEST(RelativeError, MatchesReference) {
   for (RelativeErrorDims d : {RelativeErrorDims{2, 17, 17}, {1, 1, 1}, {3, 5, 9}, {2, 1024, 8000}}) {
     for (const float pre_emphasis : {0.0f, 0.85f, 1.0f}) {
       d.pre_emphasis = pre_emphasis;
