@@ -28,7 +28,8 @@ std::vector<float> wet_audio(const std::vector<float>& x) {
   return y;
 }
 
-// B places of a model in the audio of two notes, where the context computes: some begin before their note, some end behind.
+// B places of a model in the audio of two notes, where the context computes: some begin before their note, some end
+// behind.
 class Places {
  public:
   Places(const Context& context, const Model& model, int B) : B_(B) {

@@ -105,7 +105,8 @@ void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, const Ve
   }
   EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
 }
-// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the neighbour.
+// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
+// neighbour.
 void expect_stored(const Vec& got, const Vec& want, const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   const double u = unit_of(Precision::kBf16), fp32 = on_cuda() ? 1e-5 : 1e-6;
@@ -156,7 +157,8 @@ TEST(Precision, DenseMatchesReferenceOfRoundedOperands) {
   }
 }
 
-// Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no units.
+// Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no
+// units.
 TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuDNN rounds in its own way, and the virtual one not at all";
   for (const Conv1dDims d : {Conv1dDims{2, 37, 19, 16}, {1, 150, 40, 33}, {2, 5, 3, 8}}) {
@@ -335,8 +337,8 @@ double rms(const Vec& a, const Vec& b) {
   return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
-// Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what one
-// rounding is, none by more, and all of them together by far less than the rounding itself makes.
+// Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what
+// one rounding is, none by more, and all of them together by far less than the rounding itself makes.
 TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   for (const Dnn& dnn : kDnns) {
     const auto exact = dnn.run(Precision::kFp32);
@@ -364,7 +366,8 @@ TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   }
 }
 
-// One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y = x.
+// One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y =
+// x.
 TEST(Precision, Bf16UnitsMatchTheirEmulation) {
   bool any = false;
   for (const auto& [T, P, C] : {std::array{48, 8, 24}, {15, 5, 3}, {80, 16, 64}, {67, 1, 33}}) {
@@ -397,8 +400,8 @@ TEST(Precision, Bf16UnitsMatchTheirEmulation) {
   if (!any) GTEST_SKIP() << "no processor of ours multiplies bf16 here";
 }
 
-// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual GPU
-// watches to the byte. Convolutions compute in fp32 from what is stored, and results are rounded once.
+// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual
+// GPU watches to the byte. Convolutions compute in fp32 from what is stored, and results are rounded once.
 TEST(Precision, TensorsBetweenOpsAreStoredInBf16) {
   if (!on_cuda()) GTEST_SKIP() << "a CPU keeps floats; ConvolutionsAreTheOracles holds their numbers";
   for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
@@ -573,8 +576,8 @@ Trained ten_steps(const Context& context, CafxForm form) {
   return t;
 }
 
-// The loss's gradient is a sign and the pool takes a maximum: a rounding may turn either, so that losses move by more than
-// the rounding. Up to 2e-3 was seen.
+// The loss's gradient is a sign and the pool takes a maximum: a rounding may turn either, so that losses move by more
+// than the rounding. Up to 2e-3 was seen.
 TEST(Precision, TenStepsAreCloseToFp32AndRepeatTheirBits) {
   for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
     for (Context context : contexts_with_emulation()) {
