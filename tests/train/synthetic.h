@@ -15,7 +15,8 @@ namespace cafx::train_test {
 
 inline constexpr int kRate = 8000;  // Hz, that of tests/models/tiny.h
 
-// Notes of noise under a decay, and what a soft clipper with a little memory makes of them: `sign` turns the effect over.
+// Notes of noise under a decay, and what a soft clipper with a little memory makes of them: `sign` turns the effect
+// over.
 inline Dataset notes(int n_notes, int samples, float sign = 1.0f) {
   Dataset data;
   for (int i = 0; i < n_notes; ++i) {

@@ -1,5 +1,5 @@
-// The trainer over every type of model in the registry: it learns, gives equal bits for any number of threads and after any stop,
-// stops on what it is asked to, learns from a teacher, and turns a model that came out inverted.
+// The trainer over every type of model in the registry: it learns, gives equal bits for any number of threads and after
+// any stop, stops on what it is asked to, learns from a teacher, and turns a model that came out inverted.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -166,7 +166,8 @@ TEST_P(Trainers, LearnFromATeacherWhereTheRecordingsOnlyMeasure) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "student" / "teacher.safetensors"));
 }
 
-// As a loss leaves a model that does not see the sign: trained, then negated, then handed to a run that changes nothing.
+// As a loss leaves a model that does not see the sign: trained, then negated, then handed to a run that changes
+// nothing.
 TEST_P(Trainers, TurnAModelThatCameOutInverted) {
   RunConfig config = tiny_run(type());
   config.train.epochs = 8;
