@@ -6,17 +6,6 @@ namespace cafx::cuda {
 
 namespace {
 
-// Adds up `value` of all threads of a block by a fixed tree; thread 0 has the sum.
-__device__ double block_sum(double value, double* shared) {
-  __syncthreads();
-  shared[threadIdx.x] = value;
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-  }
-  return shared[0];
-}
-
 // One block for each frame. The sum is a fixed tree over threads, each of which adds its own samples in order.
 __global__ void mae_kernel(double* loss, float* dy_padded, const float* y, const float* target, float scale,
                            LossDims d) {

@@ -12,6 +12,17 @@ namespace cafx::cuda {
 
 namespace {
 
+// Adds up `value` of all threads of a block by a fixed tree; thread 0 gets the sum.
+__device__ double block_sum(double value, double* shared) {
+  __syncthreads();
+  shared[threadIdx.x] = value;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] = value += shared[threadIdx.x + half];
+  }
+  return value;
+}
+
 struct StftView {
   StftResolution r;
   int T, frames, bins, pairs;
@@ -127,16 +138,8 @@ __global__ void terms_kernel(double* losses, StftGradientFactors* factors, const
     linear += fabs(static_cast<double>(d));
     if (w.stft_log != 0.0f) log += fabs(static_cast<double>(logf(r / magnitude)));
   }
-  const auto sum = [&](double value) {
-    __syncthreads();
-    shared[threadIdx.x] = value;
-    for (int half = kThreads / 2; half > 0; half /= 2) {
-      __syncthreads();
-      if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
-    }
-    return shared[0];
-  };
-  const double distance = sqrt(sum(difference)), of_target = sqrt(sum(energy)), logs = sum(log), linears = sum(linear);
+  const double distance = sqrt(block_sum(difference, shared)), of_target = sqrt(block_sum(energy, shared));
+  const double logs = block_sum(log, shared), linears = block_sum(linear, shared);
   if (threadIdx.x != 0) return;
   const double wc = static_cast<double>(w.stft_convergence), wlog = static_cast<double>(w.stft_log),
                wlin = static_cast<double>(w.stft_linear), count = static_cast<double>(n);
