@@ -280,11 +280,11 @@ class Submission {
       std::string text = head(spec_, folder_, a.name, true);
       text += fmt::format("#SBATCH --array=0-{}{}\n", a.tasks.size() - 1,
                           spec_.slurm.parallel > 0 ? fmt::format("%{}", spec_.slurm.parallel) : "");
+      text += setup(spec_);
       std::string words = "sweep slurm-task " + shell_quoted((folder_ / (a.name + ".list")).string());
       if (!s_.device.empty()) words += " --device " + shell_quoted(s_.device);
       if (!s_.isa.empty()) words += " --isa " + shell_quoted(s_.isa);
-      text += setup(spec_) + slurm_start(spec_.slurm, program_.path, words);
-      scripts_.push_back({a.name, text, lists[k]});
+      scripts_.push_back({a.name, text + slurm_start(spec_.slurm, program_.path, words), lists[k]});
     }
     scripts_.push_back({"report",
                         head(spec_, folder_, "report", false) + setup(spec_) +
