@@ -14,12 +14,11 @@
 #include <vector>
 
 #include "datasets/audio_file.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/device/context.h"
-#include "kernels/device/memory.h"
+#include "models/play/weights_file.h"
 
 #define CAFX_PLAYER_API extern "C" __attribute__((visibility("default")))
 
@@ -50,8 +49,9 @@ int without_throwing(char* why, std::size_t why_size, Body body) {
 }
 
 std::vector<float> render(OpenModel& m, const float* x, std::int64_t n, double rate, int hop) {
-  const int own_rate = m.file.model->geometry().sample_rate;
-  if (hop == 0) hop = m.file.model->config().hop;
+  const Geometry geometry = m.file.model->geometry();
+  const int own_rate = geometry.sample_rate;
+  if (hop == 0) hop = geometry.hop;  // 0 of a stream, too
   std::vector<float> in(x, x + n);
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (!std::isfinite(in[i]))
@@ -64,23 +64,18 @@ std::vector<float> render(OpenModel& m, const float* x, std::int64_t n, double r
 
 }  // namespace
 
-// A weights file or the folder of a run. device as the program's --device; threads 0: all.
-CAFX_PLAYER_API OpenModel* cafx_player_open(const char* path, const char* device, int threads, char* why,
-                                            std::size_t why_size) {
+// A weights file or the folder of a run. threads 0: all.
+CAFX_PLAYER_API OpenModel* cafx_player_open(const char* path, int threads, char* why, std::size_t why_size) {
   auto m = std::make_unique<OpenModel>();
   const int done = without_throwing(why, why_size, [&] {
     m->file = load_model(path);
     m->pool = std::make_unique<ThreadPool>(threads > 0 ? threads : available_threads());
     m->context.isa = best_isa();
     m->context.pool = m->pool.get();
-    use_device(m->context, device);
     const auto& model = *m->file.model;
-    nlohmann::json about = {{"type", "cafx"},
-                            {"sample_rate", model.geometry().sample_rate},
-                            {"frame", model.config().frame},
-                            {"hop", model.config().hop},
-                            {"parameters", model.n_parameters()},
-                            {"metadata", m->file.metadata}};
+    nlohmann::json about = {{"type", model.config().type()},      {"sample_rate", model.geometry().sample_rate},
+                            {"frame", model.geometry().frame},    {"hop", model.geometry().hop},
+                            {"parameters", model.n_parameters()}, {"metadata", m->file.metadata}};
     m->about = about.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   });
   return done ? m.release() : nullptr;

@@ -10,13 +10,13 @@ from . import _native
 from ._errors import CafxError
 
 
-def load(path, device: str = "cpu", threads: int = 0) -> "Model":
+def load(path, threads: int = 0) -> "Model":
     """A trained model: a file that `cafx export` wrote, or the folder of a run.
 
-    device   where whole signals are computed: "cpu", "cuda", "cuda:N", "auto".    threads  of the CPU; 0: all
+    threads  of the CPU, for whole signals; 0: all
     CafxError: no such file, damaged, not trained, not cafx's.
     """
-    return Model(path, device, threads)
+    return Model(path, threads)
 
 
 class Model:
@@ -26,10 +26,10 @@ class Model:
     parameters   how many                 metadata    what its file says: lineage, config, licence (dict of str)
     """
 
-    def __init__(self, path, device: str = "cpu", threads: int = 0):
+    def __init__(self, path, threads: int = 0):
         self.path = os.fspath(path)
         why = _native.Why()
-        self._handle = _native.library().cafx_player_open(os.fsencode(self.path), device.encode(), threads, why.buffer, len(why.buffer))
+        self._handle = _native.library().cafx_player_open(os.fsencode(self.path), threads, why.buffer, len(why.buffer))
         why.check(self._handle)
         self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
         about = json.loads(_native.library().cafx_player_about(self._handle).decode())

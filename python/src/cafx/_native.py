@@ -24,7 +24,7 @@ def _open():
     except OSError as e:
         raise CafxError(f"{place}: the engine cannot be loaded: {e}; install the wheel again") from None
     kinds = {
-        "cafx_player_open": (c_void_p, [c_char_p, c_char_p, c_int, c_char_p, c_size_t]),
+        "cafx_player_open": (c_void_p, [c_char_p, c_int, c_char_p, c_size_t]),
         "cafx_player_close": (None, [c_void_p]),
         "cafx_player_about": (c_char_p, [c_void_p]),
         "cafx_player_render": (c_int, [c_void_p, FLOATS, FLOATS, c_int64, c_double, c_int, c_char_p, c_size_t]),
