@@ -12,12 +12,12 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
-#include "host/export/model_file.h"
 #include "host/sweep/plan.h"
 #include "host/train/run_folder.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/device/memory.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

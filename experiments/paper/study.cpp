@@ -10,13 +10,13 @@
 
 #include "experiments/paper/cache.h"
 #include "host/eval/baseline.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "host/sweep/plan.h"
 #include "host/train/run_folder.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
