@@ -17,7 +17,7 @@ namespace cafx {
 namespace {
 
 constexpr int kSlotStreams = 8;  // places of a gradient slot: enough rows to keep a processor's adders busy
-constexpr int kChunk = 512;      // samples heard or played at a time
+constexpr int kChunk = 512;      // samples of one call
 
 class LstmModel : public Model {
  public:
@@ -259,7 +259,7 @@ class LstmModel : public Model {
     const float* top = h[L - 1] + BH;
     dense_forward(context, y, top, at(weights, head()), at(weights, head() + 1), scratch, head_dims(T * B));
 
-    // The loss goes along time.
+    // The loss runs along time.
     transpose(context, along, y, {1, T, B});
     gather(context, target, batch.target, slot, batch, batch.t0, T);
     loss(context, losses_.data() + slot.b0, dy_along, along, target, reference_.data() + slot.b0 * Loss::kReferences,
