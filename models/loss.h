@@ -3,8 +3,8 @@
 // saved in cache.
 //
 //   The relative terms, esr and dc, are held against the mean energy of a place's target plus energy_floor times that of the
-//   training set, so that quiet places count little. reference() gives it, over all of a place's samples: where a place is gone
-//   through in blocks, each block is held against the whole.
+//   training set, so that quiet places count little. reference() gives it, over all of a place's samples: where a place is
+//   processed in blocks, each block is compared with the whole.
 #pragma once
 
 #include <array>
@@ -40,7 +40,7 @@ class Loss {
 
   const LossConfig& config() const { return config_; }
   bool operator==(const Loss&) const = default;
-  // Whether reference() has to be asked before.
+  // Whether reference() must be called first.
   bool relative() const { return config_.esr > 0.0 || config_.dc > 0.0; }
   // What the relative terms are held against, (B, kReferences), of the places' targets. `floors` are floors(), where the context
   // computes.

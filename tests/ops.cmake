@@ -63,6 +63,7 @@ cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision
 cafx_ops_test(test_student_ops
   ${ops_dir}/test_conv1x1.cpp
   ${ops_dir}/test_lstm.cpp
+  ${ops_dir}/test_lstm_play.cpp
   ${ops_dir}/test_transpose.cpp
   ${ops_dir}/test_wavenet_layer.cpp
 )

@@ -2,7 +2,7 @@
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
-#include "host/export/model_file.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -1,6 +1,5 @@
 #include "host/train/train.h"
 
-#include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
 #include "host/train/results.h"
 #include "host/train/run_folder.h"
@@ -9,6 +8,7 @@
 #include "host/train/trainer.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -259,7 +259,7 @@ class LstmModel : public Model {
     const float* top = h[L - 1] + BH;
     dense_forward(context, y, top, at(weights, head()), at(weights, head() + 1), scratch, head_dims(T * B));
 
-    // The loss goes along time.
+    // The loss runs along time.
     transpose(context, along, y, {1, T, B});
     gather(context, target, batch.target, slot, batch, batch.t0, T);
     loss(context, losses_.data() + slot.b0, dy_along, along, target, reference_.data() + slot.b0 * Loss::kReferences,
@@ -287,19 +287,28 @@ class LstmModel : public Model {
   DeviceArray<double> losses_;
 };
 
+// Weights laid out for playing, shared by the twins.
+struct Packed {
+  StreamMemory memory;
+  std::vector<float*> layers;
+};
+
 class LstmPlayer : public Player {
  public:
-  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::vector<float> rest)
-      : model_(std::move(model)), rest_(std::move(rest)) {
+  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::shared_ptr<const Packed> packed,
+             std::vector<float> rest)
+      : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
     context_ = context;
+    context_.device = Device::kCpu;
     context_.pool = nullptr;
+    if (!packed_) pack();
     const LstmConfig& c = model_->config();
-    const auto L = static_cast<std::size_t>(c.layers);
-    std::vector<long> sizes(2 * L, static_cast<long>(kChunk + 1) * c.hidden);
-    sizes.push_back(model_->forward_scratch(context_, kChunk, 1));
-    parts_ = memory_.lay_out(context_, sizes);
+    std::size_t scratch = dense_scratch(context_, model_->head_dims(kChunk));
+    for (int l = 0; l < c.layers; ++l) scratch = std::max(scratch, lstm_play_scratch(context_, dims(l, kChunk)));
+    const long rows = static_cast<long>(kChunk) * c.hidden;
+    parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch)});
     if (rest_.empty()) {
-      rest_.assign(2 * L * static_cast<std::size_t>(c.hidden), 0.0f);
+      rest_.assign(static_cast<std::size_t>(2 * c.layers * c.hidden), 0.0f);
       state_ = rest_;
       std::vector<float> silence(static_cast<std::size_t>(kRestSamples), 0.0f), y(silence.size());
       process(y.data(), silence.data(), silence.size());
@@ -310,14 +319,18 @@ class LstmPlayer : public Player {
 
   void process(float* y, const float* x, std::size_t n) noexcept override {
     const FlushDenormals flush;
-    const auto L = static_cast<std::size_t>(model_->config().layers);
+    const int L = model_->config().layers, H = model_->config().hidden;
     const float* weights = model_->params().data();
+    float *h = parts_[0], *below = parts_[1];
     for (std::size_t t = 0; t < n; t += kChunk) {
       const int T = static_cast<int>(std::min<std::size_t>(kChunk, n - t));
-      model_->layers_forward(context_, weights, state_.data(), parts_.data(), parts_.data() + L, nullptr, x + t,
-                             parts_[2 * L], T, 1);
-      dense_forward(context_, y + t, parts_[L - 1] + model_->config().hidden, model_->at(weights, model_->head()),
-                    model_->at(weights, model_->head() + 1), parts_[2 * L], model_->head_dims(T));
+      for (int l = 0; l < L; ++l) {
+        lstm_play(context_, h, state_.data() + static_cast<std::ptrdiff_t>(2 * l * H), l == 0 ? x + t : below,
+                  packed_->layers[static_cast<std::size_t>(l)], parts_[2], dims(l, T));
+        std::swap(h, below);
+      }
+      dense_forward(context_, y + t, below, model_->at(weights, model_->head()),
+                    model_->at(weights, model_->head() + 1), parts_[2], model_->head_dims(T));
     }
   }
   void reset() noexcept override { std::copy(rest_.begin(), rest_.end(), state_.begin()); }
@@ -328,13 +341,32 @@ class LstmPlayer : public Player {
     for (int l = 0; l < c.layers; ++l) sum += 4.0 * c.hidden * (model_->inputs(l) + c.hidden);
     return sum * c.sample_rate;
   }
-  std::unique_ptr<Player> twin() const override { return std::make_unique<LstmPlayer>(context_, model_, rest_); }
+  std::unique_ptr<Player> twin() const override {
+    return std::make_unique<LstmPlayer>(context_, model_, packed_, rest_);
+  }
   const std::vector<float>& rest() const { return rest_; }
 
  private:
+  LstmDims dims(int layer, int T) const { return {T, 1, model_->inputs(layer), model_->config().hidden}; }
+
+  void pack() {
+    auto packed = std::make_shared<Packed>();
+    std::vector<long> sizes;
+    const int L = model_->config().layers;
+    for (int l = 0; l < L; ++l) sizes.push_back(floats_of(lstm_packed(context_, dims(l, 1))));
+    packed->layers = packed->memory.lay_out(context_, sizes);
+    const float* weights = model_->params().data();
+    for (int l = 0; l < L; ++l) {
+      lstm_prepare(context_, packed->layers[static_cast<std::size_t>(l)], model_->at(weights, LstmModel::weight(l)),
+                   model_->at(weights, LstmModel::weight(l) + 1), dims(l, 1));
+    }
+    packed_ = std::move(packed);
+  }
+
   Context context_;
   std::shared_ptr<const LstmModel> model_;
-  std::vector<float> rest_, state_;
+  std::shared_ptr<const Packed> packed_;
+  std::vector<float> rest_, state_;  // (layers, 2, H): h and c
   StreamMemory memory_;
   std::vector<float*> parts_;
 };
@@ -342,7 +374,7 @@ class LstmPlayer : public Player {
 std::unique_ptr<Player> LstmModel::stream(const Context& context) const {
   auto copy = std::make_shared<LstmModel>(config_, form());
   std::copy_n(params_.data(), params_.n_floats(), copy->params().data());
-  return std::make_unique<LstmPlayer>(context, std::move(copy), std::vector<float>());
+  return std::make_unique<LstmPlayer>(context, std::move(copy), nullptr, std::vector<float>());
 }
 
 }  // namespace

@@ -412,6 +412,7 @@ class WavenetPlayer : public Player {
   WavenetPlayer(const Context& context, std::shared_ptr<const WavenetModel> model, std::vector<std::vector<float>> rest)
       : model_(std::move(model)), rest_(std::move(rest)) {
     context_ = context;
+    context_.device = Device::kCpu;
     context_.pool = nullptr;
     const WavenetConfig& c = model_->config();
     long channels = 1;

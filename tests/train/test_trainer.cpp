@@ -7,13 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "host/export/model_file.h"
 #include "host/train/notes.h"
 #include "host/train/optimiser.h"
 #include "host/train/run_folder.h"
 #include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/weights_file.h"
 #include "tests/temporary_folder.h"
 #include "tests/train/synthetic.h"
 
