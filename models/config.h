@@ -21,7 +21,7 @@ class ModelConfig {
   virtual void check(const std::string& where) const = 0;
   virtual std::unique_ptr<ModelConfig> clone() const = 0;
   virtual Geometry geometry() const = 0;
-  // Gives the fields that `form` does not read (Field::forms), once they are back at their defaults, values that fit the rest.
+  // Fits the fields that `form` does not read (Field::forms), which are at their defaults, to the rest.
   virtual void fit(const std::string& /* form */) {}
 
  protected:

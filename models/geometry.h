@@ -1,4 +1,4 @@
-// models/geometry.h -- what a model hears and gives back at a time, whatever is inside.
+// models/geometry.h -- input and output sizes of one call of a model.
 #pragma once
 
 namespace cafx {
@@ -7,10 +7,10 @@ namespace cafx {
 struct Geometry {
   int sample_rate;  // Hz
   int frame = 0;    // samples in and out of one forward pass
-  int hop = 0;      // between frames, in training and, unless another is asked for, in rendering
-  int before = 0;   // samples beside the frame that the model also hears
+  int hop = 0;      // between frames, in training and by default in rendering
+  int before = 0;   // context: input samples before and after the frame
   int after = 0;
-  int warm_up = 0;  // of a stream: samples before a segment that it hears and is not judged by, at least
+  int warm_up = 0;  // of a stream: least warm-up before a segment, input without loss
   int block = 0;    // of a stream: samples between two steps of training, the reach of back-propagation; 0: the segment
   int knobs = 0;    // inputs that are constant over a frame
 };

@@ -1,8 +1,8 @@
-// models/graph.h -- the forward pass of one frame as nodes of a graph, told by a model beside its ops. Who builds the graph knows the
-// file's format and no model; the model knows the operators and no format.
+// models/graph.h -- the forward pass of one frame as nodes of a graph, written beside the model's ops. Who builds the
+// graph knows the file's format and no model; the model knows the operators and no format.
 //
 //   Operators  the standard ones of ONNX, opset 13. The input is "x" (B, frame), the output "y" (B, frame); B is free.
-//   Names      a node is named after the layer that it belongs to; initializers as the tensors in params(), with their values.
+//   Names      a node is named after the layer that it belongs to; initializers as the tensors in params(), with values.
 #pragma once
 
 #include <cstdint>

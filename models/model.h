@@ -1,8 +1,8 @@
-// models/model.h -- what trainer, player, exporter and commands know of a model, whatever is inside.
+// models/model.h -- the interface of a model for trainer, player, exporter and commands.
 //
-//   A model is a folder here with a line in models/registry.h. It holds its parameters (models/params.h), learns from places in
-//   concatenated audio, and plays: a frame at a time (forward, sequence) or as a stream, by geometry().frame. What it does not
-//   have keeps the default below.
+//   A model is a folder here with a line in models/registry.h. It holds its parameters (models/params.h), learns from
+//   places in concatenated audio, and plays: a frame at a time (forward, sequence) or as a stream, by geometry().frame.
+//   What it does not have keeps the default below.
 #pragma once
 
 #include <cstdint>
@@ -23,17 +23,17 @@ namespace cafx {
 inline constexpr const char* kSupervised = "supervised";
 inline constexpr const char* kPretrain = "pretrain";
 
-// B places in concatenated audio, where the context computes; what lies outside of a place's note is silence.
+// B places in concatenated audio, where the context computes; outside of a place's note there is silence.
 //   Frames   samples [start, start + T) of each ref; T is the model's frame, t0 = 0.
-//   Streams  a ref's start is that of a segment; the batch is samples [start + t0, start + t0 + T), which follow the former
-//            block's. The warm-up lies before the start.
+//   Streams  a ref's start is that of a segment; the batch is samples [start + t0, start + t0 + T), which follow the
+//            former block's. The warm-up lies before the start.
 struct Batch {
   const float* input;
   const float* target;
   const FrameRef* refs;  // (B)
   int B, T;
   int t0 = 0;
-  int warm_up = 0;               // of a stream: samples heard before the start; the geometry's where that is more
+  int warm_up = 0;               // of a stream: warm-up before the start, in samples; at least the geometry's
   const float* knobs = nullptr;  // (B, geometry().knobs)
 };
 
@@ -47,26 +47,26 @@ struct LayerRow {
   double backward = 0.0;   // the same of its gradient; what needs none is left out
 };
 
-// Something that a model tells about itself beside its loss: metrics, TensorBoard, result.json and pages print what there is.
+// A value that a model reports besides its loss; metrics, TensorBoard, result.json and pages print it.
 struct Fact {
   enum class Kind { kNumber, kDistribution, kCurves, kFilters };
   std::string name;  // "saaf/penalty": a group and a name
   std::string help;  // one line, with the unit
   Kind kind = Kind::kNumber;
   double number = 0.0;
-  // Of a distribution all; of curves and filters y, one after the other, each on all of x. Curves lie in one picture; a filter
-  // is an impulse response over x in samples, in a picture of its own.
+  // Of a distribution all; of curves and filters y, one after the other, each on all of x. Curves lie in one picture; a
+  // filter is an impulse response over x in samples, in a picture of its own.
   std::vector<float> values = {};
   std::vector<float> x = {};
 };
 
-// Frames of one signal, one after another, `hop` apart: what neighbours have in common is computed once. One thread; what
-// it needs is allocated when it is made, and nothing after that, so that a real-time effect can stand on it.
+// Frames of one signal, one after another, `hop` apart: what neighbours have in common is computed once. One thread;
+// what it needs is allocated by the constructor, nothing afterwards, so that a real-time effect can use it.
 class FrameSequence {
  public:
   virtual ~FrameSequence() = default;
-  // y (frame) of the frame x (frame), which begins at sample `at` of the signal. It costs least where `at` is the former
-  // call's plus hop; any other value begins anew. The bits are those of Model::forward, whatever came before.
+  // y (frame) of the frame x (frame), which begins at sample `at` of the signal. It costs least where `at` is the
+  // former call's plus hop; any other value starts again. The bits are those of Model::forward in every case.
   virtual void next(float* y, const float* x, std::int64_t at) noexcept = 0;
   // Another one with a state of its own on the same copy of the weights, for another thread.
   virtual std::unique_ptr<FrameSequence> twin() const = 0;
@@ -107,14 +107,14 @@ class Model {
   // Bytes of activations and workspace for B places of T samples, and those that libraries ask for beside.
   virtual std::size_t training_bytes(const Context&, int B, int T, const Loss&) const = 0;
   virtual std::size_t library_bytes(const Context&, int /* B */, int /* T */) const { return 0; }
-  // For batches of up to B places of T samples. Afterwards nothing is allocated and nothing waits, so that a CUDA graph can
-  // hold what follows.
+  // For batches of up to B places of T samples. Afterwards nothing is allocated and nothing waits, so that a CUDA graph
+  // can hold what follows.
   virtual void reserve(const Context&, int B, int T, const Loss&) = 0;
-  // Of a stream, new segments: hears their warm-up, and asks the loss for what it holds their blocks against. T is the whole
+  // Of a stream, new segments: runs their warm-up and gets the loss's references for their blocks. T is the whole
   // segment's length.
   virtual void begin(const Context&, const Batch&, const Loss&) {}
-  // Writes the gradient of the mean loss over the batch, plus the model's own penalty, to g (params().n_floats()); equal bits for
-  // every number of threads. g null: the losses alone, and on a stream the state goes on.
+  // Writes the gradient of the mean loss over the batch, plus the model's own penalty, to g (params().n_floats());
+  // equal bits for every number of threads. g null: the losses alone; a stream's state advances.
   virtual void gradient(const Context&, float* g, const Batch&, const Loss&) = 0;
   // (B) of the batch that gradient() saw last, where the context computes: T times each place's loss.
   virtual const double* losses() const = 0;
@@ -123,7 +123,7 @@ class Model {
   // Puts the weights back into what the model allows. To be called after each step.
   virtual void project(const Context&) {}
 
-  // Playing, on frames: y (B,frame) from x (B,frame), both contiguous, where the context computes. One caller at a time.
+  // Playing, on frames: y (B,frame) from x (B,frame), contiguous, where the context computes. One caller at a time.
   virtual void forward(const Context&, float* y, const float* x, int B);
   // With a copy of the weights as they are now, on the CPU; null where the model, its form or the context has none.
   virtual std::unique_ptr<FrameSequence> sequence(const Context&, int /* hop */) const { return nullptr; }
@@ -131,7 +131,7 @@ class Model {
 
   // Telling.
   virtual std::vector<LayerRow> layers() const = 0;
-  // Of the weights on the host; with a batch also what it takes one to know.
+  // Facts of the weights on the host; with a batch also those that need a signal.
   virtual std::vector<Fact> facts(const Context&, const Batch* = nullptr) { return {}; }
   // The forward pass of one frame as nodes of a graph; false: there is none.
   virtual bool graph(GraphBuilder&) const { return false; }

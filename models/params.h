@@ -1,10 +1,10 @@
 // models/params.h -- the parameters of a model: one flat block of named tensors, on the host and where a GPU computes.
 //
-//   A model adds its tensors once, in the order in which they lie; allocation, initialisation, checkpoints, files, export and
-//   tests read the table. Nobody else knows where a tensor lies: find() gives it by name.
+//   A model adds its tensors once, in their order in memory; allocation, initialisation, checkpoints, files, export and
+//   tests read the table. No one else knows a tensor's offset: find() returns it by name.
 //
-// Bits     initialize: a tensor draws from a stream made of its own name, so that it starts the same in every model that has
-//          it with that shape.
+// Bits     initialize: a tensor draws from a stream made of its own name, so that it starts the same in every model
+//          that has it with that shape.
 #pragma once
 
 #include <cstdint>
@@ -59,14 +59,14 @@ class Params {
   const float* tensor(std::string_view name) const;
   float* tensor(std::string_view name);
 
-  // The block where the context computes: data() on a CPU. On a GPU it is a copy, made by the first use; upload and download
-  // bring one up to date with the other.
+  // The block where the context computes: data() on a CPU. On a GPU it is a copy, made by the first use; upload and
+  // download bring one up to date with the other.
   float* on(const Context&);
   void upload(const Context&);
   void download(const Context&);
 
   void initialize(std::uint64_t seed);
-  // Takes over every tensor that `from` has under the same name and shape, from a block laid out as its own. How many.
+  // Copies every tensor that `from` has under the same name and shape, from a block in its layout. Returns how many.
   int take_by_name(const Params& from, const float* values);
   // 1 where weight decay applies, 0 elsewhere; n_floats() of them.
   std::vector<float> decay_mask() const;

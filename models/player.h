@@ -6,9 +6,9 @@
 
 namespace cafx {
 
-// Made outside of the audio thread; allocates nothing, locks nothing and calls nothing of the system afterwards. Samples are
-// at the model's rate. Before the first sample there is silence, as long as the model takes to come to rest. Denormal numbers
-// count as zero inside; the caller's mode is restored. One caller at a time.
+// Made outside of the audio thread; allocates nothing, locks nothing and calls nothing of the system afterwards.
+// Samples are at the model's rate. Before the first sample there is silence, as long as the model takes to come to
+// rest. Denormal numbers count as zero inside; the caller's mode is restored. One caller at a time.
 class Player {
  public:
   virtual ~Player() = default;

@@ -1,4 +1,4 @@
-// models/stream_memory.h -- what the models of streams share on a CPU: memory of one worker, and audio gathered from its place.
+// models/stream_memory.h -- shared by models of streams on a CPU: memory of one worker, audio gathered from places.
 #pragma once
 
 #include <algorithm>

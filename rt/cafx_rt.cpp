@@ -38,7 +38,7 @@ void say(char* error, std::size_t size, const char* text) {
   error[n] = 0;
 }
 
-// What `make` gives, or null and the reason: nothing thrown passes.
+// The result of `make`, or null and the reason: no exception passes.
 template <class Make>
 auto guarded(char* error, std::size_t size, Make make) noexcept -> decltype(make()) {
   try {

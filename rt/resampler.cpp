@@ -13,7 +13,7 @@ constexpr double kPass = 0.9, kAttenuation_db = 110.0;
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
 
-// Modified Bessel function of order 0, by its series; the standard library's takes twenty times as long.
+// Modified Bessel function of order 0, by its series; the standard library's is twenty times slower.
 double bessel_i0(double x) {
   double sum = 1.0, term = 1.0;
   for (int k = 1; term > 1e-17 * sum; ++k) sum += term *= 0.25 * x * x / (static_cast<double>(k) * k);

@@ -3,12 +3,12 @@
 //   y[j] = sum_i x[i] h(t - i),   t = (j M - offset) / L in input samples,   to / from = L / M in lowest terms
 //   h = windowed sinc: Kaiser, flat up to 0.9 of the lower rate's half, 110 dB down at that half
 //
-//   Why not libsoxr here: its stages take memory as they go, work in bursts and set their own delay. This one makes an
+//   Why not libsoxr here: its stages allocate while they run, work in bursts and set their own delay. This one makes an
 //   output sample as soon as the last input sample that it needs has come.
 // Phases   up to kMaxPhases every one of the L phases has its own filter; beyond that filters are interpolated linearly
 //          between kMaxPhases of them (error below -120 dB).
 // Position exact: integers, no drift.
-// Real time  feed and make take no memory and no lock. The same samples come out for every division into blocks.
+// Real time  feed and make allocate nothing and take no lock. The same samples come out for every division into blocks.
 #pragma once
 
 #include <cstddef>

@@ -14,7 +14,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 KINDS = {"train": "supervised training", "pretrain": "pretraining", "render": "rendering"}
-# What makes a peer's libraries choose other kernels or other numbers of threads than they would.
+# Variables that change the kernels or the number of threads of a peer's libraries.
 STEERS = ("OPENBLAS_", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "ATEN_", "DNNL_", "ONEDNN_", "XLA_", "JAX_", "TF_ENABLE", "TF_NUM", "TF_XLA", "TORCH_", "TORCHINDUCTOR_",
           "MALLOC_", "LD_PRELOAD")
 

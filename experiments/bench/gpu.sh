@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All that a machine with an NVIDIA GPU can tell about the CUDA backend, in one report:
+# Tests and measures the CUDA backend on a machine with an NVIDIA GPU, in one report:
 #   the GPU tests, plain and under compute-sanitizer; the time of every kernel of a step beside its floor; the training step
 #   beside PyTorch, eager and compiled, in turn; what tf32 and bf16 do to the final error.
 #
@@ -29,7 +29,7 @@ build=${CAFX_BUILD:-build/$preset} cafx=${CAFX_BUILD:-build/$preset}/host/cafx
 say() { printf '%s\n' "$@" | tee -a "$report"; }
 : >"$report" || exit 2
 failed=0
-# bad WHAT: something failed that must not.
+# bad WHAT: notes a failure that fails the report.
 bad() {
   say "FAILED: $1"
   failed=1
@@ -68,7 +68,7 @@ binaries="test_ops test_golden_ops test_golden_model test_cuda_training test_gpu
 if [ -z "${CAFX_BUILD:-}" ]; then
   "${run[@]}" ctest --preset "$preset" -L gpu ${CAFX_GPU_TESTS:+-R "$CAFX_GPU_TESTS"} 2>&1 | tail -40 | tee -a "$report" || bad "a test"
 else
-  # What only the CPU has, and what needs the virtual GPU, is left out as in tests/*.cmake.
+  # Tests of the CPU alone or of the virtual GPU are skipped, as in tests/*.cmake.
   cpu='*Refuse*:Context.*:*Thread*:*InstructionSet*:*Preset*:*Projection*:*SteadyState*:*IsLost*'
   for binary in $binaries; do
     [ -x "$build/tests/$binary" ] || { say "$binary was not built."; continue; }
@@ -93,7 +93,7 @@ by_kernel() {
     within 120 nsys profile -q -c cudaProfilerApi --capture-range-end=stop --cuda-graph-trace=node -o "$work/step" --force-overwrite true "${step[@]}" &&
       nsys stats -q -r cuda_gpu_kern_sum --format csv -o "$work/kernels" "$work/step.nsys-rep" || return 1
   else
-    # Clocks and caches as they are in a run; a graph's kernels are measured one by one.
+    # Clocks and caches as in a run; a graph's kernels are measured one by one.
     within 120 ncu --csv --profile-from-start off --clock-control none --cache-control none \
       --metrics gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread,sm__cycles_elapsed.avg,smsp__inst_executed.avg \
       "${step[@]}" >"$work/kernels.csv" ||
@@ -108,7 +108,7 @@ if [ -z "${CAFX_PROFILER:-}${VGPU:-}" ]; then
   for profiler in nsys ncu none; do command -v $profiler >/dev/null && break; done
 fi
 if [ "$profiler" != none ]; then
-  # Of few frames too, where launches and kernels of one block show.
+  # With few frames too: launches and one-block kernels show there.
   for step in "fp32 $batch" "tf32 $batch" "bf16 $batch" "fp32 $few"; do
     by_kernel $step 2>&1 | tee -a "$report"
     [ "${PIPESTATUS[0]}" = 0 ] || bad "times by kernel, $step frames"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does the cost grow as the work? Frames per second over batch, threads and notes; start-up; loading; memory of a long render.
+# How cost grows with the work: frames per second over batch, threads and notes; start-up; loading; memory of a long render.
 #   experiments/bench/scale.sh [--cafx FILE] [--seconds 4] [--notes "40 624 6240"] [--with CMD]
 #
 # The notes are the twelve shipped guitar notes and their distortion, copied under as many names as wanted (two seconds

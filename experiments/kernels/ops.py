@@ -1,4 +1,4 @@
-"""The ops of one supervised step of CAFx: what each must compute and move at the least, and how its kernels are called.
+"""The ops of one supervised step of CAFx: least FLOP and bytes of each, and the names of its kernels.
 
 FLOPs, and bytes with every operand read once and every result written once; floors are an H100's: 3.35 TB/s by its data sheet,
 67 TFLOP/s in fp32; 400 in tf32 and 800 in bf16, about what its libraries reach.
@@ -10,7 +10,7 @@ FLOPS = {"fp32": 67e12, "tf32": 400e12, "bf16": 800e12}
 
 
 def plain(name):
-    """A kernel's name as no tool writes it: without namespaces, templates of functions, spaces and const."""
+    """A kernel's normalised name: without namespaces, templates of functions, spaces and const."""
     name = re.sub(r"\((?:cafx::)?Activation\)|cafx::|cuda::|conv_fp32::|\(anonymous namespace\)::|<unnamed>::|\(Activation\)|\(bool\)|\(int\)|\bconst\b|^void ", "", name)
     return re.sub(r"\s+", "", name)
 

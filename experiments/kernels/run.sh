@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the tables of kernels/README.md: what each CUDA kernel of a supervised step must move, does move, and what the
+# Prints the tables of kernels/BENCHMARKS.md: what each CUDA kernel of a supervised step must move, does move, and what the
 # compiler made of it, in fp32 and in bf16. Needs nvcc and the virtual GPU, whose folder is given; no GPU.
 #   experiments/kernels/run.sh VGPU_FOLDER [CAFX built by the preset cuda-virtual] [BATCH]
 set -euo pipefail

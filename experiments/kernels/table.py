@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The tables of kernels/README.md: what each kernel of one supervised step must move and compute, what it does move, and
+"""The tables of kernels/BENCHMARKS.md: what each kernel of one supervised step must move and compute, what it does move, and
 what the compiler made of it; in fp32, then in bf16.
 
   table.py PROFILES BATCH1 BATCH2 RESOURCES.txt CONFIG.json BATCH

@@ -65,7 +65,7 @@ Json read(const std::filesystem::path& path) {
 void write(const std::filesystem::path& folder, const std::string& key, const Json& json) {
   if (folder.empty()) return;
   const std::vector<std::uint8_t> bytes = Json::to_cbor(json);
-  std::error_code ignored;  // only a cache: what cannot be kept is measured again
+  std::error_code ignored;  // only a cache: results that cannot be stored are measured again
   std::filesystem::create_directories(folder, ignored);
   try {
     write_file_atomically(folder / (key + ".cbor"), bytes.data(), bytes.size());
@@ -73,7 +73,7 @@ void write(const std::filesystem::path& folder, const std::string& key, const Js
   }
 }
 
-// Null where the file is missing, damaged or of another shape.
+// Null if the file is missing, damaged or of another shape.
 template <class Make>
 auto made(const std::filesystem::path& folder, const std::string& key, Make make)
     -> std::optional<decltype(make(Json()))> {

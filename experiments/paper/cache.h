@@ -1,9 +1,9 @@
-// experiments/paper/cache.h -- measurements of a model that were made before, so that a report made twice renders nothing twice.
+// experiments/paper/cache.h -- a cache of measurements of models: a second report renders nothing again.
 //
-//   FOLDER/KEY.cbor, a file for each model on each set of notes. The key covers what decides the numbers: the model's config
-//   and weights, the content of the recordings with their split, the hop, and kMeasured. The device is not in it: another
-//   one rounds differently. A file that is missing or cannot be read means measuring again; the folder may be deleted, and
-//   one that was filled on another machine serves here.
+//   FOLDER/KEY.cbor, a file for each model on each set of notes. The key covers all that determines the numbers: the
+//   model's config and weights, the content of the recordings with their split, the hop, and kMeasured; not the device,
+//   which changes the rounding only. A missing or unreadable file is measured again. The folder may be deleted, and may
+//   come from another machine.
 #pragma once
 
 #include <filesystem>
@@ -16,15 +16,15 @@
 
 namespace cafx {
 
-// Raised whenever metrics, rendering, baseline or traits give other numbers.
+// To be raised when metrics, rendering, baseline or traits change their numbers.
 inline constexpr int kMeasured = 2;
 
 // A model on a set of notes.
 struct Measured {
-  Evaluation evaluation;                            // the signals of the first notes alone: those that are shown
-  std::vector<Metrics> baseline;                    // of each note
-  std::vector<std::vector<float>> baseline_output;  // of those shown
-  std::vector<double> sample_in, sample_target, sample_out;  // some hundred samples of the sounding notes
+  Evaluation evaluation;                                     // with signals for the first notes alone, the shown ones
+  std::vector<Metrics> baseline;                             // of each note
+  std::vector<std::vector<float>> baseline_output;           // of those shown
+  std::vector<double> sample_in, sample_target, sample_out;  // some hundred samples of the loud parts of the notes
 };
 
 class MeasureCache {

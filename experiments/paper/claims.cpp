@@ -17,7 +17,8 @@ constexpr Published kPublished[] = {
     {"FxChain", "0.0060 to 0.0259", "0.0009 to 0.0055"},
 };
 
-struct Count {
+// The models that a claim is judged by.
+struct Tally {
   std::vector<Judged> models;
   void add(const Experiment& x, bool is_shown, bool is_against, double key, const std::string& text) {
     models.push_back({x.title(), x.preset + (x.variant.empty() ? "" : ", " + x.variant),
@@ -51,7 +52,7 @@ struct Count {
         text += fmt::format("{}{} {} of {}", text.empty() ? "" : ", ", preset, counted.first, counted.second);
       c.evidence += " (preset " + text + ")";
     }
-    // Best first; what is no number last.
+    // Best first, NaN last.
     std::stable_sort(models.begin(), models.end(), [](const Judged& a, const Judged& b) {
       return a.key < b.key || (std::isnan(b.key) && !std::isnan(a.key));
     });
@@ -86,15 +87,15 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
   const std::vector<const Experiment*> experiments = main_experiments(all);
   std::vector<Claim> claims;
   const auto for_effect = [&](const char* effect, const char* text) {
-    Count count;
+    Tally tally;
     for (const Experiment* one : experiments) {
       const Experiment& x = *one;
       if (x.effect.rfind(effect, 0) != 0) continue;
       const double own = x.own_mean().esr, baseline = x.mean(&StudyRun::baseline).esr, dry = x.mean(&StudyRun::dry).esr;
-      count.add(x, own < baseline && own < 0.1, !(own < dry), own,
+      tally.add(x, own < baseline && own < 0.1, !(own < dry), own,
                 fmt::format("ESR {:.4f}, baseline {:.4f}, dry {:.3f}", own, baseline, dry));
     }
-    claims.push_back(count.claim(
+    claims.push_back(tally.claim(
         text,
         "ESR on notes never heard is under 0.1 and under the fitted baseline's; against: not under the dry signal's"));
   };
@@ -103,35 +104,35 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
   for_effect("EQ", "The network models amplifier emulation and equalisation.");
   for_effect("FxChain", "The network models chains of linear and nonlinear effects.");
   const auto envelope = [&](const char* what, double Metrics::*value, const char* text) {
-    Count count;
+    Tally tally;
     for (const Experiment* one : experiments) {
       const Experiment& x = *one;
       const double own = x.own_mean().*value, baseline = x.mean(&StudyRun::baseline).*value,
                    dry = x.mean(&StudyRun::dry).*value;
-      count.add(x, own < 1.0 && own < dry, !(own < dry), own,
+      tally.add(x, own < 1.0 && own < dry, !(own < dry), own,
                 fmt::format("{:.2f} dB, baseline {:.2f}, dry {:.2f}", own, baseline, dry));
     }
-    claims.push_back(count.claim(text, fmt::format("mean error of the level in the {} is under 1 dB and under the dry "
+    claims.push_back(tally.claim(text, fmt::format("mean error of the level in the {} is under 1 dB and under the dry "
                                                    "signal's; against: not under the dry signal's",
                                                    what)));
   };
   envelope("attack", &Metrics::attack_db, "Attack is captured.");
   envelope("decay", &Metrics::decay_db, "Release is captured.");
   {
-    Count count;
+    Tally tally;
     for (const Experiment* one : experiments) {
       const Experiment& x = *one;
       if (x.effect.rfind("EQ", 0) != 0 && x.effect.rfind("FxChain", 0) != 0) continue;
       const double own = x.own_mean().mfcc_cosine, dry = x.mean(&StudyRun::dry).mfcc_cosine;
-      count.add(x, own < 0.25 * dry, !(own < dry), own / dry,
+      tally.add(x, own < 0.25 * dry, !(own < dry), own / dry,
                 fmt::format("MFCC cosine distance {:.4f}, dry {:.4f}", own, dry));
     }
-    claims.push_back(count.claim(
+    claims.push_back(tally.claim(
         "Filtering is captured.",
         "MFCC cosine distance of EQ and FxChain is under a quarter of the dry signal's; against: not under it"));
   }
   {
-    Count count;
+    Tally tally;
     for (const Experiment* one : experiments) {
       const Experiment& x = *one;
       const auto which = [](const StudyRun& r) { return r.cross ? &*r.cross : nullptr; };
@@ -139,10 +140,10 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
                    dry = mean_over(x, which, &Metrics::esr, &OnNotes::dry);
       if (!x.runs[0].cross) continue;
       const double own = x.own_mean().esr;
-      count.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry), cross,
+      tally.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry), cross,
                 fmt::format("ESR {:.4f} on its instrument, {:.4f} on the other, dry {:.3f}", own, cross, dry));
     }
-    claims.push_back(count.claim("Models generalise between guitar and bass.",
+    claims.push_back(tally.claim("Models generalise between guitar and bass.",
                                  "ESR on the other instrument is under 0.1 and under three times that on its own; "
                                  "against: not under the dry signal's"));
   }

@@ -1,4 +1,4 @@
-// experiments/paper/claims.h -- the paper's claims, each with a rule that a number decides.
+// experiments/paper/claims.h -- the paper's claims, each with a numeric rule.
 #pragma once
 
 #include <string>
@@ -11,15 +11,16 @@ namespace cafx {
 enum class Verdict { kShown, kNotShown, kContradicted, kNotTested };
 const char* to_string(Verdict);
 
-// What one model says to a claim.
+// The verdict of one model on a claim.
 struct Judged {
   std::string model, preset;  // "Distortion 1, guitar"; "default", with what varies
   Verdict verdict = Verdict::kNotTested;
-  double key = 0.0;     // the number that the rule is about; less is better
-  std::string numbers;  // it and what it is held against
+  double key = 0.0;     // the number that the rule tests; less is better
+  std::string numbers;  // it, beside the numbers of the rule
 };
 
-// Shown: by every model that tells. Contradicted: some model speaks against it and none shows it. Else not shown.
+// Shown: by every model that the rule applies to. Contradicted: some model contradicts it and none shows it. Else not
+// shown.
 struct Claim {
   std::string text;  // as the paper or the talk says it
   std::string rule;  // what decides
@@ -27,10 +28,11 @@ struct Claim {
   std::string evidence;        // "shown for 5 of 6, 1 against (preset default 3 of 3, paper 2 of 3)"
   std::vector<Judged> models;  // best first
 };
-// By the experiments that are no variant of another.
+// Judges by the main experiments, without variants.
 std::vector<Claim> judge(const std::vector<Experiment>&);
 
-// MAE and ESR, output against target, of the clips on the authors' own page, as a range; measured from 24 kbit/s copies.
+// MAE and ESR, output against target, of the clips on the authors' own page, as a range; measured from 24 kbit/s
+// copies.
 struct Published {
   const char *effect, *mae, *esr;
 };

@@ -6,9 +6,8 @@
 #include <cmath>
 
 #include "experiments/paper/tables.h"
-#include "host/draw/style.h"
+#include "host/draw/page.h"
 #include "host/draw/svg.h"
-#include "host/draw/wav.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -38,7 +37,7 @@ std::string drawn(const Figure& f) {
     if (many) html += "<div>";
     Axes axes = p.axes;
     if (p.map.rows > 0) {
-      // Rows stand from the bottom in a figure and from the top in a picture.
+      // Rows count from the bottom in a figure, from the top in a picture.
       const std::vector<double> shades = p.map.shades();
       std::vector<double> turned;
       for (int row = p.map.rows - 1; row >= 0; --row) {
@@ -71,7 +70,7 @@ double peak_of(const std::vector<float>& x) {
   return peak;
 }
 
-// What is heard and seen of one note.
+// Players and charts of one note.
 std::string note_html(const Experiment& x, std::size_t i, int rate) {
   const NoteResult& r = x.runs[0].own.notes[i];
   std::vector<float> difference(r.target.size());
@@ -83,10 +82,7 @@ std::string note_html(const Experiment& x, std::size_t i, int rate) {
       escape(r.note), r.seconds, number_text(r.model.esr), below_db(r.model.esr), number_text(r.dry.esr));
   const auto player = [&](const char* css, const std::string& name, const std::vector<float>& y, bool matched) {
     const double own = rms(y), match = matched && own > 0.0 && level > 0.0 ? level / own : 1.0;
-    html += fmt::format(
-        "<figure class=\"{}\"><figcaption>{}</figcaption><audio controls preload=\"metadata\" aria-label=\"{}, {}\" "
-        "src=\"{}\"></audio></figure>",
-        css, escape(name), escape(name), escape(x.title()), wav_data_uri(y, rate, gain * match));
+    html += player_html(css, name, name + ", " + x.title(), y, rate, gain * match);
   };
   player("i", "Input, dry", r.input, true);
   player("t", "Target", r.target, false);
@@ -192,7 +188,7 @@ std::string bars(const std::vector<const Experiment*>& experiments) {
   return html + "</div>";
 }
 
-// Everything to hear and to see of one experiment.
+// The section of one experiment: its notes and its figures as a device.
 std::string section(const PageInput& in, const Experiment& x) {
   const StudyRun& r = x.runs[0];
   std::string html = fmt::format(
@@ -208,13 +204,6 @@ std::string section(const PageInput& in, const Experiment& x) {
     html += "</div>";
   }
   return html + "</section>";
-}
-
-std::string head(const std::string& title) {
-  return fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\"><title>cafx: {}</title><style>{}</style></head><body><main>",
-      escape(title), page_style());
 }
 
 std::string result_pages_html(const PageInput& in) {
@@ -266,11 +255,11 @@ std::vector<ResultPage> result_pages(const PageInput& in) {
 }
 
 std::string experiment_html(const PageInput& in, const Experiment& x) {
-  return head(x.title()) +
+  return page_head("cafx: " + x.title()) +
          fmt::format(
              "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">One experiment of \u201c{}\u201d.</p>",
              escape(x.title()), escape(in.title)) +
-         results_table({&x}) + section(in, x) + "</main></body></html>\n";
+         results_table({&x}) + section(in, x) + kPageEnd;
 }
 
 std::string page_html(const PageInput& in) {
@@ -293,13 +282,13 @@ std::string page_html(const PageInput& in) {
     shown += c.verdict == Verdict::kShown;
     tested += c.verdict != Verdict::kNotTested;
   }
-  std::string html =
-      head(in.title) + fmt::format(
-                           "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">{}</p><nav><a "
-                           "href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#pages\">Result "
-                           "pages</a><a href=\"#hear\">Hear and "
-                           "see</a><a href=\"#learned\">What was learned</a><a href=\"#again\">Make it again</a></nav>",
-                           escape(in.title), escape(in.lead));
+  std::string html = page_head("cafx: " + in.title) +
+                     fmt::format(
+                         "<p class=\"eyebrow\">Reproduction</p><h1>{}</h1><p class=\"lead\">{}</p><nav><a "
+                         "href=\"#claims\">Claims</a><a href=\"#numbers\">Numbers</a><a href=\"#pages\">Result "
+                         "pages</a><a href=\"#hear\">Hear and "
+                         "see</a><a href=\"#learned\">What was learned</a><a href=\"#again\">Make it again</a></nav>",
+                         escape(in.title), escape(in.lead));
   html += fmt::format(
       "<div class=\"cards\"><div class=\"card\"><b>{} of {}</b>claims shown, of those that this run tests</div><div "
       "class=\"card\"><b>{}</b>{} trained, {:.0f} min of training</div>"
@@ -367,7 +356,7 @@ std::string page_html(const PageInput& in) {
           number_text(r.own.mean.esr), r.seconds);
     }
   }
-  return html + "</table></div></details></main></body></html>\n";
+  return html + "</table></div></details>" + std::string(kPageEnd);
 }
 
 std::string tables_markdown(const PageInput& in) {

@@ -1,4 +1,4 @@
-// experiments/paper/page.h -- the report of a study: one HTML page that holds all it shows and plays, and its tables as Markdown.
+// experiments/paper/page.h -- the report of a study: a self-contained HTML page, and its tables as Markdown.
 #pragma once
 
 #include <map>
@@ -12,26 +12,26 @@
 namespace cafx {
 
 struct PageInput {
-  std::string title, lead;            // lead: one paragraph that says what was run, and what it is not
-  std::vector<std::string> commands;  // that make it again
+  std::string title, lead;                                 // lead: one paragraph about what was run, and its limits
+  std::vector<std::string> commands;                       // that reproduce the report
   std::vector<std::pair<std::string, std::string>> facts;  // version, device, data, hashes: name and value
   std::string spec;                                        // the sweep file
   const std::vector<Experiment>* experiments = nullptr;
   std::vector<Claim> claims;
-  std::vector<Figure> figures;                            // of no single experiment
+  std::vector<Figure> figures;                            // of the whole study
   std::map<std::string, std::vector<Figure>> figures_of;  // by Experiment::id
   int hop = 0;
   bool apart = false;  // sounds and pictures of each experiment on a page of its own: pages/ID.html
 };
 
-// A result page of the talk: its axes, and where this report has it. The paper's own captions and numbers are not known here, so
-// its figures are told by these pages.
+// A result page of the talk: its axes, and its places in this report. The paper's captions and numbers are not
+// available here, so its figures are identified by these pages.
 struct ResultPage {
   std::string what, axes;
   struct Place {
     std::string name, link, file;  // link: in the page; file: beside Markdown, "figures/filters.svg"
   };
-  std::vector<Place> places;  // none: this run does not have it
+  std::vector<Place> places;  // none: not part of this run
 };
 std::vector<ResultPage> result_pages(const PageInput&);
 

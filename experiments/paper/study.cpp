@@ -8,15 +8,16 @@
 #include <numeric>
 #include <set>
 
+#include "datasets/idmt.h"
 #include "experiments/paper/cache.h"
 #include "host/eval/baseline.h"
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "host/sweep/plan.h"
 #include "host/train/run_folder.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -24,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kFitNotes = 24;  // that the baseline is fitted to: evenly taken from the training notes
+constexpr std::size_t kFitNotes = 24;  // for the fit of the baseline, evenly spread over the training notes
 
 struct Loaded {
   Dataset data;
@@ -32,9 +33,9 @@ struct Loaded {
   std::unique_ptr<Baseline> baseline;
 };
 
-class Shelf {
+class Recordings {
  public:
-  // Null where there is no such data.
+  // Null if the recordings cannot be read.
   const Loaded* get(const DataConfig& config, int rate) {
     DataConfig copy = config;
     const std::string key = to_toml(describe(copy)) + std::to_string(rate);
@@ -93,7 +94,7 @@ Metrics deviation_of(const std::vector<Metrics>& all) {
   return m;
 }
 
-// The run's split on disk against the one that is about to be measured: a note that was trained on is no test.
+// The test notes must be those of the run's split.json: a note of the training set is no test.
 void check_split_of_run(const fs::path& run, const Dataset& data, const Split& split) {
   const Json json = Store::read_json(run / "split.json");
   if (!json.is_object() || !json.contains("test")) return;
@@ -141,7 +142,7 @@ std::string slug(const std::string& text) {
   return out;
 }
 
-// At most `most` samples of the note's sounding second, evenly taken.
+// At most `most` samples, evenly spread over the loud eighth of the note.
 void add_samples(Measured& m, const NoteResult& r, std::size_t most) {
   double peak = 0.0;
   std::size_t start = 0;
@@ -156,14 +157,14 @@ void add_samples(Measured& m, const NoteResult& r, std::size_t most) {
   }
 }
 
-// Measures models, or takes what is known of them from the cache.
-class Surveyor {
+// Measures models, or returns cached measurements.
+class StudyMeasurer {
  public:
-  Surveyor(const Store& store, const Context& context, const StudyOptions& options)
+  StudyMeasurer(const Store& store, const Context& context, const StudyOptions& options)
       : context_(context), options_(options), catalogue_(store.root()), cache_(options.cache) {}
 
-  // Of `model` on the test notes of `notes`, or on all where `part` is "all"; the baseline is fitted to the training notes
-  // of `own`. Nothing where there are no such notes.
+  // Of `model` on the test notes of `notes`, or on all where `part` is "all"; the baseline is fitted to the training
+  // notes of `own`. Nothing if there are no such notes.
   std::optional<Measured> measure(CafxModel& model, const DataConfig& own, const DataConfig& notes,
                                   const std::string& part, const fs::path& run) {
     const int rate = model.geometry().sample_rate, hop = std::min(options_.hop, model.geometry().frame / 2);
@@ -175,7 +176,7 @@ class Surveyor {
       return std::nullopt;
     }
     if (auto known = cache_.notes(key)) return known;
-    const Loaded *data = shelf_.get(notes, rate), *fitted = shelf_.get(own, rate);
+    const Loaded *data = recordings_.get(notes, rate), *fitted = recordings_.get(own, rate);
     if (!data || !fitted) return std::nullopt;
     if (!run.empty()) check_split_of_run(run, data->data, data->split);
     std::vector<int> which = data->split.test;
@@ -185,7 +186,7 @@ class Surveyor {
     }
     Measured m;
     m.evaluation = evaluate(model, context_, data->data, which, part, hop);
-    const Baseline& baseline = shelf_.baseline(*fitted);
+    const Baseline& baseline = recordings_.baseline(*fitted);
     auto& all = m.evaluation.notes;
     m.baseline.resize(all.size());
     m.baseline_output.resize(std::min(all.size(), options_.shown));
@@ -197,7 +198,7 @@ class Surveyor {
     });
     for (std::size_t i = 0; i < all.size(); ++i) {
       NoteResult& r = all[i];
-      // Where the files lie is no part of the result.
+      // The location of the files is not part of the result.
       r.dry_file = fs::path(r.dry_file).filename().string();
       r.wet_file = fs::path(r.wet_file).filename().string();
       add_samples(m, r, 400 / all.size() + 1);
@@ -239,7 +240,7 @@ class Surveyor {
   const StudyOptions& options_;
   DataCatalogue catalogue_;
   MeasureCache cache_;
-  Shelf shelf_;
+  Recordings recordings_;
 };
 
 }  // namespace
@@ -309,76 +310,105 @@ double mean_over(const Experiment& x, const std::function<const OnNotes*(const S
   return n > 0 ? sum / n : std::nan("");
 }
 
-std::vector<std::string> variants(const std::vector<Task>& tasks) {
-  static const std::set<std::string> apart = {"preset",      "train.seed",   "train.init_from", "train.gpus",
-                                              "data.path",   "data.dry",     "data.wet",        "data.instrument",
-                                              "data.effect", "data.setting", "data.chain",      "data.split"};
-  const auto counts = [](const std::string& key) { return !apart.count(key) && key.rfind("log.", 0) != 0; };
-  // Of a run that starts from a shared pretraining, the pretraining's epochs.
-  const auto value_of = [&](const Task& t, const std::string& key) {
-    if (key == "train.pretrain_epochs" && t.parent >= 0)
-      return tasks[static_cast<std::size_t>(t.parent)].config.at(key);
-    return t.config.at(key);
-  };
-  std::map<std::string, std::map<std::string, Json>> usual;  // by preset, by key
-  std::map<std::string, std::map<std::string, std::map<std::string, int>>> seen;
-  for (const Task& t : tasks) {
-    if (t.kind != TaskKind::kTrain) continue;
-    for (const auto& [key, value] : t.config.items()) {
-      if (counts(key)) ++seen[t.config.at("preset")][key][value_of(t, key).dump()];
-    }
-  }
-  for (const auto& [preset, keys] : seen) {
-    RunConfig defaults = run_preset(preset);
-    const Json own = to_json(describe(defaults));
-    for (const auto& [key, values] : keys) {
-      int most = 0;
-      for (const auto& [value, n] : values) {
-        // Of equally many, the preset's own.
-        const bool is_own = own.contains(key) && own[key].dump() == value;
-        if (n > most || (n == most && is_own)) {
-          most = n;
-          usual[preset][key] = Json::parse(value);
-        }
-      }
-    }
-  }
-  std::vector<std::string> all;
-  for (const Task& t : tasks) {
-    std::string text;
-    if (t.kind == TaskKind::kTrain) {
-      for (const auto& [key, common] : usual[t.config.at("preset")]) {
-        if (!t.config.contains(key) || value_of(t, key) == common) continue;
-        const std::size_t dot = key.find('.');  // "model.saaf.l2": "saaf.l2"
-        text += (text.empty() ? "" : ", ") + key.substr(dot + 1) + " " + value_text(value_of(t, key));
-      }
-    }
-    all.push_back(text);
-  }
-  return all;
+namespace {
+
+constexpr const char* kInstruments[] = {"bass", "guitar"};  // of IDMT's monophonic notes
+
+// Of a note, by the name of its dry file; empty where that is not a name of IDMT.
+std::string instrument_of(const NoteResult& r) {
+  const auto name = parse_idmt_name(fs::path(r.dry_file).stem().string());
+  return !name ? "" : name->instrument == 'B' ? "bass" : name->instrument == 'G' ? "guitar" : "";
 }
+
+// The other one of kInstruments; empty where `instrument` is neither.
+std::string other_instrument(const std::string& instrument) {
+  if (instrument == kInstruments[0]) return kInstruments[1];
+  return instrument == kInstruments[1] ? kInstruments[0] : "";
+}
+
+std::vector<std::string> subfolders(const fs::path& folder) {
+  std::vector<std::string> names;
+  if (folder.empty() || !fs::is_directory(folder)) return names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Indices of the training tasks that are done, each run once: sweeps may share runs.
+std::vector<std::size_t> finished_trainings(const std::vector<Task>& tasks, const Store& store) {
+  std::vector<std::size_t> found;
+  std::set<std::string> folders;
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const Task& t = tasks[i];
+    if (t.kind == TaskKind::kTrain && store.outcome(t).state == State::kDone && folders.insert(t.folder).second)
+      found.push_back(i);
+  }
+  return found;
+}
+
+// Reads cost, device and metrics of the training from the run's folder.
+void read_training(StudyRun& run, const fs::path& folder) {
+  const Json usage = Store::read_json(folder / "usage.json"), result = Store::read_json(folder / "result.json");
+  if (usage.is_object()) run.seconds = usage.value("training_seconds", 0.0);
+  if (run.seconds > 0.0)
+    run.frames_per_second = usage.value("trained_steps", 0.0) * run.config.train.batch / run.seconds;
+  if (result.is_object()) run.device = result.value("isa", "");
+  if (usage.is_object() && usage.value("device", "") == "cpu") run.device = "CPU (" + run.device + ")";
+  run.metrics_csv = RunFolder::read(folder / "metrics.csv");
+}
+
+// Measures `run` on the notes of the other instrument, or by instrument where it was trained on both.
+void measure_instruments(StudyRun& run, const Measured& own, StudyMeasurer& measurer, CafxModel& model,
+                         const DataConfig& d) {
+  DataConfig other = d;
+  other.instrument = other_instrument(d.instrument);
+  if (!other.instrument.empty()) {
+    if (const auto m = measurer.measure(model, d, other, "test", {})) run.cross = on_notes(*m);
+  } else if (d.instrument == "all") {
+    for (const char* instrument : kInstruments) {
+      const OnNotes part = on_notes(own, [&](const NoteResult& r) { return instrument_of(r) == instrument; });
+      if (part.n > 0) run.parts[instrument] = part;
+    }
+  }
+}
+
+void measure_unheard(StudyRun& run, const fs::path& folder, StudyMeasurer& measurer, CafxModel& model,
+                     const DataConfig& d) {
+  if (d.chain.rfind("fxchain", 0) != 0) return;
+  for (const std::string& instrument : subfolders(folder)) {
+    DataConfig notes;
+    notes.reader = "folders";
+    notes.dry = (folder / instrument).string();
+    notes.chain = d.chain;
+    notes.align = false;  // a chain has no latency; an estimate from few notes could be wrong
+    if (const auto m = measurer.measure(model, d, notes, "all", {})) run.unheard[instrument] = on_notes(*m);
+  }
+}
+
+// The first seed's model as a device, beside samples of its test notes.
+void describe_device(Experiment& x, const Measured& own, StudyMeasurer& measurer, CafxModel& model) {
+  x.target_in = own.sample_in;
+  x.target_out = own.sample_target;
+  x.model_out = own.sample_out;
+  x.baseline_output = own.baseline_output;
+  double reach = x.target_in.empty() ? 1.0 : 0.0;
+  for (const double v : x.target_in) reach = std::max(reach, std::abs(v));
+  const double loudest = std::floor(20.0 * std::log10(std::max(1e-4, reach)));
+  x.traits = measurer.traits(model, {loudest - 24.0, loudest - 12.0, loudest});
+}
+
+}  // namespace
 
 std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store, const Context& context,
                               const StudyOptions& options, std::vector<std::unique_ptr<CafxModel>>& models) {
   std::vector<Experiment> all;
-  Surveyor surveyor(store, context, options);
-  std::vector<std::string> unheard;
-  if (!options.unheard.empty() && fs::is_directory(options.unheard)) {
-    for (const auto& entry : fs::directory_iterator(options.unheard)) {
-      if (entry.is_directory()) unheard.push_back(entry.path().filename().string());
-    }
-    std::sort(unheard.begin(), unheard.end());
-  }
+  StudyMeasurer measurer(store, context, options);
   const std::vector<std::string> variant = variants(tasks);
-  std::vector<std::size_t> open;
-  std::set<std::string> folders;  // sweeps may share runs
-  for (std::size_t i = 0; i < tasks.size(); ++i) {
-    const Task& t = tasks[i];
-    if (t.kind == TaskKind::kTrain && store.outcome(t).state == State::kDone && folders.insert(t.folder).second)
-      open.push_back(i);
-  }
-  for (std::size_t done = 0; done < open.size(); ++done) {
-    const Task& t = tasks[open[done]];
+  const std::vector<std::size_t> finished = finished_trainings(tasks, store);
+  for (std::size_t done = 0; done < finished.size(); ++done) {
+    const Task& t = tasks[finished[done]];
     StudyRun run;
     run.config = config_of_json(t.config, t.folder);
     DataConfig d = run.config.data;
@@ -388,69 +418,34 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     key.effect = effect_name(d);
     key.preset = run.config.preset;
     key.split = d.split;
-    key.variant = variant[open[done]];
+    key.variant = variant[finished[done]];
     if (options.progress) {
-      options.progress(static_cast<double>(done) / static_cast<double>(open.size()), "measuring " + key.title());
+      options.progress(static_cast<double>(done) / static_cast<double>(finished.size()), "measuring " + key.title());
     }
     auto at = std::find_if(all.begin(), all.end(), [&](const Experiment& x) { return x.id() == key.id(); });
     const bool first = at == all.end();
     if (first) at = all.insert(all.end(), key);
-    Experiment& x = *at;
 
     auto loaded = special<CafxModel>(load_model(store.run(t)), t.folder);
     CafxModel& model = *loaded;
     run.folder = t.folder;
     if (t.parent >= 0) run.pretraining = tasks[static_cast<std::size_t>(t.parent)].folder;
-    auto own = surveyor.measure(model, d, d, "test", store.run(t));
+    const auto own = measurer.measure(model, d, d, "test", store.run(t));
     if (!own) throw Error("{}: its recordings under '{}' cannot be read any more", t.folder, d.path);
     const OnNotes whole = on_notes(*own);
-    run.own = std::move(own->evaluation);
+    run.own = own->evaluation;
     run.dry = whole.dry;
     run.baseline = whole.baseline;
-
-    DataConfig other = d;
-    other.instrument = d.instrument == "guitar" ? "bass" : "guitar";
-    if (d.instrument == "guitar" || d.instrument == "bass") {
-      if (const auto m = surveyor.measure(model, d, other, "test", {})) run.cross = on_notes(*m);
-    } else if (d.instrument == "all") {
-      own->evaluation.notes = run.own.notes;
-      for (const auto& [name, letter] : {std::pair("bass", 'B'), std::pair("guitar", 'G')}) {
-        const OnNotes part = on_notes(*own, [&](const NoteResult& r) { return r.note[0] == letter; });
-        if (part.n > 0) run.parts[name] = part;
-      }
-    }
-    for (const std::string& instrument : unheard) {
-      if (d.chain.rfind("fxchain", 0) != 0) break;
-      DataConfig notes;
-      notes.reader = "folders";
-      notes.dry = (options.unheard / instrument).string();
-      notes.chain = d.chain;
-      notes.align = false;  // a chain has no latency, and few notes could feign one
-      if (const auto m = surveyor.measure(model, d, notes, "all", {})) run.unheard[instrument] = on_notes(*m);
-    }
-    const Json usage = Store::read_json(store.run(t) / "usage.json");
-    if (usage.is_object()) run.seconds = usage.value("training_seconds", 0.0);
-    if (run.seconds > 0.0)
-      run.frames_per_second = usage.value("trained_steps", 0.0) * run.config.train.batch / run.seconds;
-    const Json result = Store::read_json(store.run(t) / "result.json");
-    if (result.is_object()) run.device = result.value("isa", "");
-    if (usage.is_object() && usage.value("device", "") == "cpu") run.device = "CPU (" + run.device + ")";
-    run.metrics_csv = RunFolder::read(store.run(t) / "metrics.csv");
-
+    measure_instruments(run, *own, measurer, model, d);
+    measure_unheard(run, options.unheard, measurer, model, d);
+    read_training(run, store.run(t));
     if (first) {
-      x.target_in = own->sample_in;
-      x.target_out = own->sample_target;
-      x.model_out = own->sample_out;
-      x.baseline_output = own->baseline_output;
-      double reach = x.target_in.empty() ? 1.0 : 0.0;
-      for (const double v : x.target_in) reach = std::max(reach, std::abs(v));
-      const double loudest = std::floor(20.0 * std::log10(std::max(1e-4, reach)));
-      x.traits = surveyor.traits(model, {loudest - 24.0, loudest - 12.0, loudest});
+      describe_device(*at, *own, measurer, model);
+      models.push_back(std::move(loaded));
     } else {
       for (NoteResult& r : run.own.notes) r.input = r.target = r.output = {};
     }
-    x.runs.push_back(std::move(run));
-    if (first) models.push_back(std::move(loaded));
+    at->runs.push_back(std::move(run));
   }
   return all;
 }

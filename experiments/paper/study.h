@@ -1,8 +1,8 @@
-// experiments/paper/study.h -- finished sweeps of the paper's experiments, measured: every model on its test notes, on the other
-// instrument, on instruments never heard, beside its baselines.
+// experiments/paper/study.h -- measures finished sweeps of the paper's experiments: every model on its test notes, on
+// the other instrument, on instruments outside its training, beside its baselines.
 //
-//   Where the runs were trained does not matter: their folders may come from another machine, and the recordings may lie
-//   elsewhere than they did there, as long as the notes kept for the test are the same (split.json of the run).
+//   The run folders may come from another machine, and the recordings may have moved; the test notes must be the same
+//   (split.json of the run).
 #pragma once
 
 #include <filesystem>
@@ -31,14 +31,14 @@ struct StudyRun {
   std::string folder;       // in the store
   std::string pretraining;  // folder; empty without
   RunConfig config;
-  Evaluation own;                          // on the test notes; the signals only where they are shown
+  Evaluation own;                          // on the test notes; with signals for the shown ones
   Metrics baseline;                        // of the baseline on the same notes, mean (baseline.h)
   Metrics dry;                             // of the dry signal, mean
   std::optional<OnNotes> cross;            // on the other instrument's test notes
   std::map<std::string, OnNotes> parts;    // of a model for all instruments: its test notes by instrument
   std::map<std::string, OnNotes> unheard;  // FxChain alone: "piano", ... of StudyOptions::unheard
   double seconds = 0.0;                    // of its training
-  std::string device;                      // that it was trained on
+  std::string device;                      // of its training
   double frames_per_second = 0.0;          // of its training, validation and checkpoints included; 0: not recorded
   std::string metrics_csv;
 };
@@ -50,10 +50,10 @@ struct Experiment {
   std::string split;           // "note", "instrument"
   std::string variant;         // settings that differ from those of most runs of the preset; empty: none
   std::vector<StudyRun> runs;  // one for each seed
-  // Of the first seed, which is the one that is shown and measured as a device:
+  // Of the first seed, the one that is shown and measured as a device:
   std::vector<std::vector<float>> baseline_output;  // for each shown note
   DeviceTraits traits;
-  std::vector<double> target_in, target_out;  // samples of the test notes, dry and wet: what its curve stands beside
+  std::vector<double> target_in, target_out;  // samples of the test notes, dry and wet, beside its curve
   std::vector<double> model_out,
       baseline_curve;  // model's output for target_in; baseline's f at even steps of target_in
 
@@ -68,23 +68,23 @@ struct StudyOptions {
   int hop = 64;                   // of the rendering that is measured: the paper's
   int traits_hop = 0;             // of the tones; 0: half a frame
   std::size_t shown = 1;          // notes with sound
-  std::filesystem::path data;     // where the recordings lie now; empty: where they lay when the runs were planned
+  std::filesystem::path data;     // current folder of the recordings; empty: the one of the plan
   std::filesystem::path unheard;  // folder with a folder of dry notes for each instrument never heard; empty: none
   std::filesystem::path cache;    // of measurements made before (cache.h); empty: none
   std::function<void(double, const std::string&)> progress;
 };
 
-// Tasks that are done, each run once. `models` keeps the first seed's model of each experiment, in their order.
+// Measures tasks that are done, each run once. `models` gets the first seed's model of each experiment, in their order.
 std::vector<Experiment> study(const std::vector<Task>&, const Store&, const Context&, const StudyOptions&,
                               std::vector<std::unique_ptr<CafxModel>>& models);
 
-// For each task the settings in which it differs from most training runs of its preset, as text; without seeds, recordings
-// and what lies in the names of experiments. Empty: in none.
+// For each task, the settings that differ from most training runs of its preset, as text; without seeds, recordings and
+// the settings in an experiment's name. Empty: none.
 std::vector<std::string> variants(const std::vector<Task>&);
-// The experiments that are no variant of another; all, where each is one.
+// The experiments that are not variants; all, if each is one.
 std::vector<const Experiment*> main_experiments(const std::vector<Experiment>&);
 std::vector<const Experiment*> pointers(const std::vector<Experiment>&);
-// Mean over the runs of one metric of the notes that `which` gives (null: left out); NaN where no run has them.
+// Mean over the runs of one metric on the notes that `which` returns (null: skipped); NaN if no run has them.
 double mean_over(const Experiment&, const std::function<const OnNotes*(const StudyRun&)>& which, double Metrics::*value,
                  Metrics OnNotes::*whose);
 

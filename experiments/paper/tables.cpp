@@ -244,7 +244,7 @@ std::vector<Table> ablation_tables(const std::vector<Experiment>& all) {
           unheard += esr(*y, unheard_of(name));
           ++n;
         }
-        // Beside the usual with the seeds of this one, so that a lucky seed is on both sides.
+        // Compared with the usual settings at the same seeds, so that a lucky seed is on both sides.
         double same_seeds = 0.0;
         int n_same = 0;
         for (const StudyRun& r : usual ? usual->runs : std::vector<StudyRun>()) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What tf32 and bf16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
-# for the test, rendered in fp32. A CPU emulates them by rounding operands, but for bf16 where it has units; on a virtual GPU only
-# cafx's own kernels round: the table says so. Prints the table of kernels/README.md. DEVICE: cpu, cuda, cuda:1.
-# CAFX_HOP: of the rendering, 512 without it. CAFX_SEEDS: 1 and 2 without it.
+# for the test, rendered in fp32. A CPU emulates them by rounding operands, except bf16 if it has units; on a virtual GPU only
+# cafx's own kernels round, and the table notes it. Prints the table of kernels/BENCHMARKS.md. DEVICE: cpu, cuda, cuda:1.
+# CAFX_HOP: hop of the rendering (default 512). CAFX_SEEDS: default 1 and 2.
 #   experiments/precision/run.sh [CAFX] [DEVICE] [EPOCHS] [OPTION of cafx train...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."

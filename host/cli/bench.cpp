@@ -141,8 +141,8 @@ int bench(const Arguments& args) {
   StepSettings settings;
   settings.batch = B;
   settings.length = config->frame;
-  // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the marks of
-  // its profiler; on a CPU for `share` seconds, by op.
+  // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the
+  // marks of its profiler; on a CPU for `share` seconds, by op.
   const auto profile_steps = [&] {
     CafxModel model(*config);
     model.params().initialize(1);

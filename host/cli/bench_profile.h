@@ -15,8 +15,9 @@ struct StepProfile {
   int steps = 0;
 };
 
-// Per frame of the batch: microseconds of one thread, share of all threads' time, useful FLOP and how fast they went beside the
-// FMA peak of one thread's share, bytes of operands and results and how fast they went. `peak` is that of all threads.
+// Per frame of the batch: microseconds of one thread, share of all threads' time, useful FLOP and how fast they went
+// beside the FMA peak of one thread's share, bytes of operands and results and how fast they went. `peak` is that of
+// all threads.
 std::string to_text(const StepProfile& profile, int batch, int threads, double peak);
 nlohmann::ordered_json to_json(const StepProfile& profile, int batch, int threads, double peak);
 

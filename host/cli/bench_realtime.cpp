@@ -19,7 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRounds = 5;  // in which cafx and the peer take turns
+constexpr int kRounds = 5;  // in which cafx and the peer alternate
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -81,7 +81,7 @@ BlockTimes play_peer(const std::string& program, const std::filesystem::path& fi
   return times_of(std::move(seconds));
 }
 
-// A folder that goes with the object.
+// A folder that the destructor removes.
 struct Scratch {
   Scratch() {
     std::string name = (std::filesystem::temp_directory_path() / "cafx-bench-XXXXXX").string();

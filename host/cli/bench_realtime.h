@@ -24,8 +24,8 @@ struct RealtimeSpeed {
 };
 inline constexpr int kRealtimeBlock = 64, kRealtimeRate = 48000;
 
-// `peer`: a program that is called as PROGRAM MODEL.nam BLOCKS and writes the seconds of each block of noise; empty: none. It
-// plays what the .nam format holds, in runs that alternate with cafx's own. Of `presets`; empty: all.
+// `peer`: a program that is called as PROGRAM MODEL.nam BLOCKS and writes the seconds of each block of noise; empty:
+// none. It plays what the .nam format holds, in runs that alternate with cafx's own. Of `presets`; empty: all.
 std::vector<RealtimeSpeed> measure_realtime(const Context&, const std::vector<std::string>& presets, double seconds,
                                             const std::string& peer);
 std::string to_text(const std::vector<RealtimeSpeed>&);

@@ -15,8 +15,8 @@
 
 namespace cafx {
 
-// Set by SIGINT and SIGTERM once a command has called stop_when_asked: training finishes its step, saves and returns. Without
-// the call they end the process, as they do by default; a second one ends it at once.
+// Set by SIGINT and SIGTERM once a command has called stop_when_asked: training finishes its step, saves and returns.
+// Without the call they end the process, as they do by default; a second one ends it at once.
 extern std::atomic<bool> stop_requested;
 std::atomic<bool>* stop_when_asked();
 
@@ -48,8 +48,8 @@ struct ConfigOptions {
   std::vector<std::string> settings;
 
   void add_to(CLI::App&);
-  // Positional: the folder of an IDMT data set, or dry and wet as two files or two folders; short for data.reader and the
-  // paths that it needs.
+  // Positional: the folder of an IDMT data set, or dry and wet as two files or two folders; short for data.reader and
+  // the paths that it needs.
   void add_recordings_to(CLI::App&);
   RunConfig resolve() const;
 };
@@ -63,7 +63,7 @@ struct DeviceOptions {
   void add_precision_to(CLI::App&, const std::string& help);
 };
 
-// Error where a model that plays sample by sample is asked for frames.
+// Error if a model that plays sample by sample is used with frames.
 void refuse_hop(const Model&, const std::string& name, bool asked);
 
 // A context with threads of its own.
@@ -106,7 +106,7 @@ struct Recordings {
 };
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings, int sample_rate);
 const std::vector<int>& part_of(const Split&, const std::string& part);
-// What a training tells of its recordings before it begins: what was left out, what the doctor found, how they are split.
+// Prints the recordings of a training before it begins: skipped files, findings, split.
 void tell(const std::function<void(const std::string&)>& say, const Dataset&, const Split&);
 
 }  // namespace cafx

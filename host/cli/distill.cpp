@@ -17,8 +17,8 @@ struct Arguments {
   TrainArguments train;
 };
 
-// --preset, --config, --set, --rate, teacher and recordings: later ones win; the teacher's run says which recordings there
-// are and how they are split, where nothing else does.
+// --preset, --config, --set, --rate, teacher and recordings: later ones win; the teacher's run says which recordings
+// there are and how they are split, where nothing else does.
 RunConfig resolve(const Arguments& args) {
   if (!args.teacher.empty() && !std::filesystem::exists(args.teacher)) {
     throw Error("{}: no such file or folder; a teacher is a run of 'cafx train', or a weights file", args.teacher);

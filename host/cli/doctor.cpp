@@ -31,7 +31,7 @@ std::string precisions_of(const DeviceInfo& gpu) {
       is_virtual ? " (this virtual GPU's computes in fp32)" : "");
 }
 
-// What cuDNN made of the convolutions of a training, at the batch that it works on at a time.
+// The algorithms that cuDNN chose for the convolutions of a training, at the batch of one call.
 struct Probe {
   std::string preset, not_probed;  // why not
   int frames = 0;

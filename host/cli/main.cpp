@@ -1,4 +1,4 @@
-// cafx: one binary for all that the project does. A command is a file of its own beside this one.
+// cafx: one program for the whole project; each command is a file beside this one.
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// One line that commands no terminal, whatever a library or a damaged file put into the message.
+// One line without terminal control characters, whatever a library or a damaged file put into the message.
 void complain(const char* what) {
   constexpr std::size_t kMost = 8000;
   std::string line(what);
@@ -22,7 +22,7 @@ void complain(const char* what) {
   std::fprintf(stderr, "cafx: %s\n", line.c_str());
 }
 
-// A word that is no command is named before anything else is complained of, with the command that it is nearest to.
+// Reports an unknown command before any other error, with the nearest known one.
 void check_command(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return;
   std::vector<std::string> names;

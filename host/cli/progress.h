@@ -1,5 +1,5 @@
-// host/cli/progress.h -- what a person sees while something runs: one line that is rewritten on a terminal, plain lines
-// now and then elsewhere. Written to standard error.
+// host/cli/progress.h -- progress for people, on standard error: one line that is rewritten on a terminal, plain lines
+// every few seconds elsewhere.
 #pragma once
 
 #include <chrono>
@@ -17,8 +17,8 @@ class ProgressLine {
   ProgressLine& operator=(const ProgressLine&) = delete;
 
   void show(double fraction, const std::string& text);  // a bar and the text
-  void line(const std::string& text);                   // stays
-  void warning(const std::string& text);                // stays, and is told where no progress is asked for too
+  void line(const std::string& text);                   // permanent line
+  void warning(const std::string& text);                // permanent line; printed even with --quiet
   bool terminal() const { return terminal_; }
 
  private:

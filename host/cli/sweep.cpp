@@ -10,14 +10,10 @@
 #include "host/cli/progress.h"
 #include "host/cli/sweep.h"
 #include "host/cli/sweep_simulate.h"
-#include "host/sweep/index.h"
+#include "host/sweep/lease.h"
 #include "host/sweep/page.h"
-#include "host/sweep/scheduler.h"
 #include "host/sweep/slurm.h"
 #include "host/sweep/worker.h"
-#include "host/train/run_folder.h"
-#include "kernels/base/safetensors.h"
-#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -31,315 +27,70 @@ struct Arguments {
   bool json = false, quiet = false, fresh = false, no_measure = false, once = false, dry_run = false;
 };
 
-// A sweep by its file, by its folder STORE/NAME.sweep, or by its name in the store.
-struct Opened {
-  Spec spec;
-  Store store;
-  fs::path folder;
-  bool started = false;  // its folder holds a plan
-};
-
-Opened open_sweep(const Arguments& args) {
-  const fs::path given(args.sweep);
-  const fs::path root = args.store.empty() ? "runs" : args.store;
-  fs::path file;
-  if (fs::is_regular_file(given)) {
-    file = given;
-  } else if (fs::is_directory(given) && fs::exists(given / "sweep.toml")) {
-    file = given / "sweep.toml";
-  } else if (fs::exists(root / (args.sweep + ".sweep") / "sweep.toml")) {
-    file = root / (args.sweep + ".sweep") / "sweep.toml";
-  } else {
-    throw Error(
-        "{}: is no sweep: neither a TOML file nor a folder made by 'cafx sweep run', and {} holds none of that name",
-        args.sweep, root.string());
-  }
-  Spec spec = read_spec(file);
-  if (file.filename() == "sweep.toml" && file.parent_path().extension() == ".sweep") {
-    spec.name = file.parent_path().stem().string();
-    spec.sweep.store = file.parent_path().parent_path().string();
-    if (spec.sweep.store.empty()) spec.sweep.store = ".";
-  }
-  if (!args.store.empty()) spec.sweep.store = args.store;
+// The spec that the arguments name, with the settings that they override.
+Spec spec_of(const Arguments& args) {
+  Spec spec = find_sweep(args.sweep, args.store);
   if (!args.device.empty()) spec.sweep.device = args.device;
   if (args.slots > 0) spec.sweep.slots = args.slots;
   if (args.threads > 0) spec.sweep.threads = args.threads;
-  Opened o{spec, Store(spec.sweep.store), {}, false};
-  o.folder = o.store.sweep(spec.name);
-  o.started = fs::exists(o.folder / "tasks.jsonl");
-  return o;
+  return spec;
 }
 
-std::string hours(double seconds) {
-  return seconds < 360.0 ? time_text(seconds) : fmt::format("{:.1f} h", seconds / 3600.0);
-}
+// A sweep that was started: its folder holds the tasks.
+struct Started {
+  Spec spec;
+  Store store;
+  fs::path folder;
+  std::vector<Task> tasks;
 
-// Plans anew from the spec; cheap, since what the recordings hold is remembered.
-Plan plan_of(const Opened& o, DataCatalogue& data, const Arguments& args, std::vector<std::string>& sources) {
-  Plan plan = make_plan(o.spec, data);
-  Context context;
-  const auto devices = find_devices(o.spec.sweep);
-  const int per_run = std::max(1, devices[0].threads / devices[0].slots);
-  ThreadPool pool(per_run);
-  context.isa = args.isa.empty() ? best_isa() : parse_isa(args.isa);
-  context.pool = &pool;
-  use_device(context, devices[0].name);
-  estimate(plan, o.store, context, !args.no_measure, sources);
-  for (const std::string& f : o.spec.sweep.first) {
-    const bool known = std::any_of(plan.tasks.begin(), plan.tasks.end(), [&](const Task& t) {
-      return (" " + label(t.point) + " ").find(" " + f + " ") != std::string::npos;
-    });
-    if (!known && !plan.tasks.empty() && o.spec.sweep.sampling != "tpe") {
-      throw Error("{}: sweep.first: no run has '{}'; the settings of one are: {}", o.spec.path.string(), f,
-                  label(plan.tasks.back().point));
-    }
+  explicit Started(const Arguments& args)
+      : spec(spec_of(args)), store(spec.sweep.store), folder(store.sweep(spec.name)) {
+    read();
   }
-  prioritise(plan.tasks, o.spec.sweep.first);
-  return plan;
+  void read() { tasks = read_tasks(folder / "tasks.jsonl"); }
+  std::vector<Row> rows() const { return read_rows(tasks, store, spec.sweep.lease_seconds); }
+};
+
+SweepOptions options_of(const Arguments& args) {
+  SweepOptions options;
+  options.isa = args.isa;
+  options.measure = !args.no_measure;
+  options.fresh = args.fresh;
+  return options;
 }
 
 int plan_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
-  DataCatalogue data(o.store.root());
-  std::vector<std::string> sources;
-  const Plan plan = plan_of(o, data, args, sources);
-  const auto rows = read_rows(plan.tasks, o.store, o.spec.sweep.lease_seconds);
-  const auto devices = find_devices(o.spec.sweep);
-  int slots = 0;
-  for (const DeviceSlots& d : devices) slots += d.slots;
-  double all = 0.0, open = 0.0, chain = 0.0;
-  int n_pretrain = 0, n_train = 0, n_done = 0;
-  for (const Row& r : rows) {
-    (r.task->kind == TaskKind::kPretrain ? n_pretrain : n_train) += 1;
-    all += r.task->seconds;
-    const bool done = r.state == State::kDone;
-    n_done += done;
-    if (!done) open += r.task->seconds;
-    double own = done ? 0.0 : r.task->seconds;
-    if (r.task->parent >= 0) {
-      const Row& p = rows[static_cast<std::size_t>(r.task->parent)];
-      if (p.state != State::kDone) own += p.task->seconds;
-    }
-    chain = std::max(chain, own);
-  }
-  if (args.json) {
-    Json json = {{"sweep", o.spec.name},
-                 {"seconds", all},
-                 {"seconds_left", open},
-                 {"sources", sources},
-                 {"tasks", Json::array()}};
-    for (const Row& r : rows) {
-      Json settings = Json::object();
-      for (const auto& [key, value] : r.task->point) settings[key] = value;
-      json["tasks"].push_back(
-          {{"kind", to_string(r.task->kind)},
-           {"folder", r.task->folder},
-           {"settings", settings},
-           {"state", to_string(r.state)},
-           {"seconds", r.task->seconds},
-           {"bytes", r.task->bytes},
-           {"parent", r.task->parent < 0 ? "" : plan.tasks[static_cast<std::size_t>(r.task->parent)].folder}});
-    }
-    write_text("-", json.dump(2) + "\n");
-    return 0;
-  }
-  std::string text =
-      fmt::format("sweep {}: {} points are {} training runs from {} pretrainings; {} of {} are done already in {}\n",
-                  o.spec.name, plan.n_points, n_train, n_pretrain, n_done, rows.size(), o.store.root().string());
-  if (o.spec.sweep.sampling == "tpe")
-    text += fmt::format("up to {} points more are proposed while it runs\n", o.spec.sweep.budget);
-  text +=
-      fmt::format("{:<10} {:<24} {:<8} {:>10} {:>9}  {}\n", "kind", "run", "state", "at most", "memory", "settings");
-  int n = 0;
-  for (const Row& r : rows) {
-    if (++n > args.lines) {
-      text += fmt::format("... and {} more; --lines {} shows all\n", static_cast<int>(rows.size()) - args.lines,
-                          rows.size());
-      break;
-    }
-    text += fmt::format("{:<10} {:<24} {:<8} {:>10} {:>6.0f} MB  {}\n", to_string(r.task->kind), r.task->folder,
-                        to_string(r.state), hours(r.task->seconds), static_cast<double>(r.task->bytes) / 1e6,
-                        label(r.task->point));
-  }
-  std::string names;
-  for (const DeviceSlots& d : devices) names += fmt::format("{}{} x {}", names.empty() ? "" : ", ", d.slots, d.name);
-  const bool gpu = devices[0].name != "cpu";
-  text += fmt::format("at most {} {} hours to go (of {}), if no stage ends early; on {}: about {}\n",
-                      fmt::format("{:.2f}", open / 3600.0), gpu ? "GPU" : "slot", fmt::format("{:.2f}", all / 3600.0),
-                      names, hours(std::max(open / slots, chain)));
-  for (const std::string& s : sources) text += "  from " + s + "\n";
-  write_text("-", text);
+  const Spec spec = spec_of(args);
+  DataCatalogue data(spec.sweep.store);
+  const PlannedSweep planned = plan_sweep(spec, data, options_of(args));
+  write_text("-", args.json ? plan_json(spec, planned) : plan_text(spec, planned, args.lines));
   return 0;
 }
 
-void write_tables(const Opened& o, const std::vector<Row>& rows) {
-  const auto csv = results_csv(rows), json = results_json(rows, o.spec.name, o.spec.sweep.objective);
-  write_text((o.folder / "results.csv").string(), csv);
-  write_text((o.folder / "results.json").string(), json);
-}
-
-// One on each host keeps an index; a folder that another host works in is left without.
-std::unique_ptr<Index> open_index(const Opened& o) {
-  try {
-    return std::make_unique<Index>(o.folder / "index.sqlite");
-  } catch (const Error&) {
-    return nullptr;
-  }
-}
-
-// The sweep's folder, ready for its runs; --fresh puts aside what the store has of them.
-void prepare_folder(const Opened& o, const Plan& plan, const Arguments& args) {
-  std::error_code error;
-  fs::create_directories(o.folder, error);
-  if (error) throw Error("{}: cannot be made: {}; choose another --store", o.folder.string(), error.message());
-  if (args.fresh) {
-    for (const Task& t : plan.tasks) {
-      if (!fs::exists(o.store.run(t))) continue;
-      if (inspect_lease(o.store.run(t), o.spec.sweep.lease_seconds).held) {
-        throw Error("{}: is being worked on; stop that first, then --fresh can put it aside", o.store.run(t).string());
-      }
-      const auto stamp = std::chrono::system_clock::now().time_since_epoch().count();
-      fs::create_directories(o.store.root() / ".replaced");
-      fs::rename(o.store.run(t), o.store.root() / ".replaced" / fmt::format("{}-{}", t.folder, stamp));
-    }
-  }
-  write_text((o.folder / "sweep.toml").string(), o.spec.text);
-  write_tasks(o.folder / "tasks.jsonl", plan.tasks);
-  fs::remove(o.folder / "stop", error);
-}
-
-// Submits and returns: Slurm runs the sweep, and its last job writes the tables.
-int run_on_slurm(const Opened& o, const Arguments& args) {
-  check_for_slurm(o.spec);
-  // Planned without the GPUs of the nodes, and without a measurement that would tell of this machine only.
-  Opened here = o;
-  here.spec.sweep.device = "cpu";
-  Arguments how = args;
-  how.no_measure = true;
-  DataCatalogue data(o.store.root());
-  std::vector<std::string> sources;
-  const Plan plan = plan_of(here, data, how, sources);
-  if (plan.tasks.empty()) throw Error("{}: makes no runs", args.sweep);
-  SlurmSubmission s{fs::absolute(o.folder).lexically_normal(), args.device, args.isa, args.dry_run};
-  if (!s.dry) prepare_folder(o, plan, args);
-  const std::string text = submit_to_slurm(o.spec, plan, o.store, s);
-  if (s.dry || !args.quiet) write_text("-", text);
-  if (!s.dry && !args.quiet) {
-    const std::string name = o.spec.name + (args.store.empty() ? "" : " --store " + args.store);
+int run_on_slurm(const Arguments& args) {
+  const Spec spec = spec_of(args);
+  const std::string text = submit_sweep(spec, options_of(args), args.device, args.dry_run);
+  if (args.dry_run || !args.quiet) write_text("-", text);
+  if (!args.dry_run && !args.quiet) {
+    const std::string name = spec.name + (args.store.empty() ? "" : " --store " + args.store);
     write_text("-", fmt::format("look: cafx sweep status {0}    end: cafx sweep stop {0}\n", name));
   }
   return 0;
 }
 
 int run_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
-  if (args.launcher == "slurm") return run_on_slurm(o, args);
+  if (args.launcher == "slurm") return run_on_slurm(args);
   if (args.dry_run) throw Error("--dry-run goes with --launcher slurm; 'cafx sweep plan' shows what would run here");
-  const auto say_error = [](const std::string& line) { std::fprintf(stderr, "cafx: %s\n", line.c_str()); };
-  DataCatalogue data(o.store.root());
-  std::vector<std::string> sources;
-  Plan plan = plan_of(o, data, args, sources);
-  if (plan.tasks.empty() && o.spec.sweep.sampling != "tpe") throw Error("{}: makes no runs", args.sweep);
-  prepare_folder(o, plan, args);
-
-  ProgressLine line(args.quiet);
-  FolderBoard board(o.store, o.spec.sweep.lease_seconds);
-  LocalOptions local;
-  local.isa = args.isa;
-  local.stall_seconds = o.spec.sweep.stall_seconds;
-  const auto launcher = make_local_launcher(o.store, local);
-  std::unique_ptr<Pruner> pruner;
-  if (o.spec.sweep.prune == "asha") pruner = make_asha(o.spec.sweep.rung_first, o.spec.sweep.rung_factor);
-  if (o.spec.sweep.prune == "median") pruner = make_median(o.spec.sweep.rung_first, o.spec.sweep.rung_factor);
-  auto index = open_index(o);
-  if (index) index->rebuild(read_rows(plan.tasks, o.store, o.spec.sweep.lease_seconds), o.spec.sweep.objective);
-  SchedulerOptions options;
-  options.retries = o.spec.sweep.retries;
-  options.stop = stop_when_asked();
-  options.asked_to_stop = [&] { return fs::exists(o.folder / "stop"); };
-  options.say = [&](const std::string& text) {
-    line.line("cafx: " + text);
-    std::fflush(stderr);
-  };
-  Scheduler* scheduler = nullptr;
-  options.changed = [&](int task, State state) {
-    if (!index || !scheduler) return;
-    Row row;
-    row.task = &plan.tasks[static_cast<std::size_t>(task)];
-    row.state = state;
-    row.outcome = scheduler->outcome(task);
-    index->update(task, row, o.spec.sweep.objective);
-  };
-  options.tick = [&] {
-    const auto n = static_cast<int>(plan.tasks.size());
-    int done = 0, failed = 0;
-    double work = 0.0, all = 0.0;
-    for (int i = 0; i < n; ++i) {
-      const State s = scheduler->state(i);
-      const Task& t = plan.tasks[static_cast<std::size_t>(i)];
-      done += s == State::kDone || s == State::kPruned;
-      failed += s == State::kFailed || s == State::kBlocked;
-      all += t.seconds;
-      if (s == State::kRunning) {
-        const double f = Store::read_progress(o.store.run(t)).fraction;
-        if (std::isfinite(f)) work += f * t.seconds;
-      } else if (s != State::kQueued && s != State::kWaiting) {
-        work += t.seconds;
-      }
-    }
-    line.show(all > 0.0 ? work / all : 0.0,
-              fmt::format("sweep {}: {} of {} done, {} running{}", o.spec.name, done, n, scheduler->n_running(),
-                          failed ? fmt::format(", {} failed", failed) : ""));
-  };
-  std::unique_ptr<Proposer> proposer;
-  if (o.spec.sweep.sampling == "tpe") {
-    proposer =
-        make_tpe(o.spec, plan, data, o.folder / "proposals.json", [&](std::vector<Task>& tasks, std::size_t before) {
-          // Like the tasks that are there: what is new differs in a few settings.
-          for (std::size_t i = before; i < tasks.size(); ++i)
-            tasks[i].seconds = before > 0 ? tasks[before - 1].seconds : 0.0;
-          prioritise(tasks, o.spec.sweep.first);
-          write_tasks(o.folder / "tasks.jsonl", tasks);
-        });
-  }
-  write_tasks(o.folder / "tasks.jsonl", plan.tasks);  // with those proposed before
-  Scheduler s(plan.tasks, find_devices(o.spec.sweep), board, *launcher, pruner.get(), proposer.get(), options);
-  scheduler = &s;
-  const bool finished = s.run();
-  const auto rows = read_rows(plan.tasks, o.store, o.spec.sweep.lease_seconds);
-  if (index) index->rebuild(rows, o.spec.sweep.objective);
-  write_tables(o, rows);
-  if (args.json) {
-    write_text("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
-  } else if (!args.quiet) {
-    write_text("-", status_text(rows, o.spec.name, o.spec.sweep.objective, 20, 160));
-  }
-  if (!finished) {
-    say_error(fmt::format("stopped and saved; go on with: cafx sweep run {}", args.sweep));
-    return kExitStopped;
-  }
-  const Summary sum = summarise(rows, o.spec.sweep.objective);
-  const auto of = [&](State state) {
-    const auto found = sum.count.find(state);
-    return found == sum.count.end() ? 0 : found->second;
-  };
-  if (of(State::kFailed) + of(State::kBlocked) > 0) {
-    say_error(fmt::format("{} runs failed; 'cafx sweep status {}' tells why, 'cafx sweep retry {}' tries them again",
-                          of(State::kFailed) + of(State::kBlocked), args.sweep, args.sweep));
-    return kExitError;
-  }
-  return 0;
+  return run_sweep_shown(spec_of(args), options_of(args), {args.sweep, args.json, args.quiet});
 }
 
-std::vector<Task> started_tasks(const Opened& o) { return read_tasks(o.folder / "tasks.jsonl"); }
-
 int status_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
+  Started o(args);
   const bool terminal = isatty(STDOUT_FILENO) == 1 && !args.json && !args.once;
   if (terminal) stop_when_asked();
   for (;;) {
-    const auto tasks = started_tasks(o);
-    const auto rows = read_rows(tasks, o.store, o.spec.sweep.lease_seconds);
+    o.read();  // a sweep that proposes points grows
+    const auto rows = o.rows();
     if (args.json) {
       write_text("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
       return 0;
@@ -371,20 +122,22 @@ int status_command(const Arguments& args) {
 }
 
 int stop_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
-  if (!o.started) throw Error("{}: has not been started; there is nothing to stop", o.folder.string());
-  write_text((o.folder / "stop").string(), "asked to stop\n");
-  const int cancelled = cancel_in_slurm(o.folder);
+  const Spec spec = spec_of(args);
+  const fs::path folder = Store(spec.sweep.store).sweep(spec.name);
+  if (!fs::exists(folder / "tasks.jsonl"))
+    throw Error("{}: has not been started; there is nothing to stop", folder.string());
+  write_text((folder / "stop").string(), "asked to stop\n");
+  const int cancelled = cancel_in_slurm(folder);
   if (cancelled > 0) write_text("-", fmt::format("{} jobs cancelled in Slurm's queue\n", cancelled));
   write_text("-", fmt::format("asked: every run of {} saves and ends within seconds; go on with: cafx sweep run {}\n",
-                              o.spec.name, args.sweep));
+                              spec.name, args.sweep));
   return 0;
 }
 
 int retry_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
+  const Started o(args);
   int n = 0;
-  for (const Task& t : started_tasks(o)) {
+  for (const Task& t : o.tasks) {
     const auto run = o.store.run(t);
     if (Store::read_outcome(run).state != State::kFailed) continue;
     const auto lease = Lease::claim(run, o.spec.sweep.lease_seconds, Store::steps_done(run));
@@ -402,10 +155,9 @@ int retry_command(const Arguments& args) {
 }
 
 int report_command(const Arguments& args) {
-  const Opened o = open_sweep(args);
-  const auto tasks = started_tasks(o);
-  const auto rows = read_rows(tasks, o.store, o.spec.sweep.lease_seconds);
-  write_tables(o, rows);
+  const Started o(args);
+  const auto rows = o.rows();
+  write_sweep_tables(o.spec, rows);
   constexpr std::size_t kCurves = 60;
   SweepPage page{o.spec.name, o.spec.sweep.objective,
                  o.spec.text, "..",
@@ -459,18 +211,6 @@ void add_devices(CLI::App* c, Arguments& args) {
   c->add_flag("--no-measure", args.no_measure, "do not measure speeds that no finished run has recorded");
 }
 
-Arguments arguments_of(const SweepCommand& c) {
-  Arguments args;
-  args.sweep = c.file;
-  args.store = c.store;
-  args.device = c.device;
-  args.isa = c.isa;
-  args.slots = c.slots;
-  args.threads = c.threads;
-  args.quiet = c.quiet;
-  return args;
-}
-
 void add_launcher(CLI::App* c, Arguments& args) {
   c->add_option("--launcher", args.launcher, "local: processes of this host; slurm: job arrays, as [slurm] says")
       ->check(CLI::IsMember({"local", "slurm"}))
@@ -480,8 +220,36 @@ void add_launcher(CLI::App* c, Arguments& args) {
 
 }  // namespace
 
-int sweep_plan(const SweepCommand& c) { return plan_command(arguments_of(c)); }
-int sweep_run(const SweepCommand& c) { return run_command(arguments_of(c)); }
+int run_sweep_shown(const Spec& spec, SweepOptions options, const SweepDisplay& display) {
+  SweepResult result;
+  {
+    ProgressLine line(display.quiet);
+    options.catch_stop = stop_when_asked;
+    options.say = [&](const std::string& text) {
+      line.line("cafx: " + text);
+      std::fflush(stderr);
+    };
+    options.progress = [&](double fraction, const std::string& text) { line.show(fraction, text); };
+    result = run_sweep(spec, options);
+  }
+  if (display.json) {
+    write_text("-", results_json(result.rows, spec.name, spec.sweep.objective));
+  } else if (!display.quiet) {
+    write_text("-", status_text(result.rows, spec.name, spec.sweep.objective, 20, 160));
+  }
+  const char* name = display.name.c_str();
+  if (!result.finished) {
+    std::fprintf(stderr, "cafx: stopped and saved; go on with: cafx sweep run %s\n", name);
+    return kExitStopped;
+  }
+  if (result.n_failed > 0) {
+    std::fprintf(stderr,
+                 "cafx: %d runs failed; 'cafx sweep status %s' tells why, 'cafx sweep retry %s' runs them again\n",
+                 result.n_failed, name, name);
+    return kExitError;
+  }
+  return 0;
+}
 
 void add_sweep(CLI::App& app, Run& run) {
   CLI::App* sweep = app.add_subcommand("sweep", "many runs: plan them, run them on all there is, compare them");

@@ -1,17 +1,19 @@
-// host/cli/sweep.h -- `cafx sweep plan` and `cafx sweep run`, for commands that have a sweep in the middle.
+// host/cli/sweep.h -- a sweep run in front of a person: for `cafx sweep run` and for commands that train a sweep on the
+// way.
 #pragma once
 
 #include <string>
 
+#include "host/sweep/sweep.h"
+
 namespace cafx {
 
-struct SweepCommand {
-  std::string file, store;
-  std::string device, isa;     // empty: what the file says
-  int slots = 0, threads = 0;  // 0: what the file says
-  bool quiet = false;
+struct SweepDisplay {
+  std::string name;  // what `cafx sweep` finds this sweep by; named in hints
+  bool json = false, quiet = false;
 };
-int sweep_plan(const SweepCommand&);  // prints what would run and how long it would take
-int sweep_run(const SweepCommand&);   // exit code of the command: 0 done, kExitStopped to be gone on with
+// Calls run_sweep with a progress line on standard error and Ctrl-C caught, then prints the table of results. Returns
+// the exit code: 0, kExitError where runs failed, kExitStopped where it was stopped.
+int run_sweep_shown(const Spec&, SweepOptions, const SweepDisplay&);
 
 }  // namespace cafx

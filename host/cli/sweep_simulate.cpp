@@ -5,6 +5,8 @@
 
 #include <chrono>
 #include <fstream>
+#include <map>
+#include <optional>
 
 #include "host/cli/progress.h"
 #include "host/sweep/index.h"
@@ -54,8 +56,8 @@ class Scratch {
   fs::path path_;
 };
 
-// Tasks of a real sweep, with durations from what was recorded or measured; of none, a hundredth of pretrainings and the
-// runs behind them, from 5 minutes to 2 hours and from 2 to 16 GB, evenly in the logarithm.
+// Tasks of a real sweep, with durations from what was recorded or measured; of none, a hundredth of pretrainings and
+// the runs behind them, from 5 minutes to 2 hours and from 2 to 16 GB, evenly in the logarithm.
 std::vector<Task> tasks_of(const SimulateArguments& args, std::vector<std::string>& sources) {
   if (args.file.empty()) {
     const int n_pretrain = std::max(1, args.runs / 100);
@@ -79,39 +81,54 @@ std::vector<Task> tasks_of(const SimulateArguments& args, std::vector<std::strin
   return std::move(plan.tasks);
 }
 
-int simulate_command(const SimulateArguments& args) {
-  ProgressLine line(args.quiet || args.json);
-  const double empty_mb = resident_mb();
+// What the simulation and the scheduler's own parts cost.
+struct Costs {
+  double empty_mb = 0.0, plan_mb = 0.0, end_mb = 0.0, peak_mb = 0.0;
+  double plan_seconds = 0.0, write_seconds = 0.0, rebuild_seconds = 0.0;
+  double index_seconds = 0.0, schedule_seconds = 0.0;
+  double counts_ms = 0.0, best_ms = 0.0;
+  std::uintmax_t plan_bytes = 0;
+  std::size_t index_bytes = 0;
+  long updates = 0;
+
+  double us_per_update() const { return 1e6 * index_seconds / static_cast<double>(std::max(1L, updates)); }
+};
+
+// How the simulated sweep went.
+struct Course {
+  std::map<State, int> states;
+  Simulation::Counts counts;
+  double hours = 0.0, bound_hours = 0.0, slots = 0.0;
+
+  double busy() const { return counts.busy_seconds / (slots * 3600.0 * hours); }
+};
+
+// Writes the plan and an index of it into `scratch`, timed.
+void write_plan(const std::vector<Task>& tasks, const fs::path& scratch, Index& index, Costs& costs) {
   auto start = Clock::now();
-  std::vector<std::string> sources;
-  std::vector<Task> tasks = tasks_of(args, sources);
-  if (tasks.empty()) throw Error("{}: makes no runs", args.file);
-  const double plan_seconds = since(start), plan_mb = resident_mb();
+  write_tasks(scratch / "tasks.jsonl", tasks);
+  costs.write_seconds = since(start);
+  costs.plan_bytes = fs::file_size(scratch / "tasks.jsonl");
+  std::vector<Row> rows(tasks.size());
+  for (std::size_t i = 0; i < tasks.size(); ++i) rows[i].task = &tasks[i];
+  start = Clock::now();
+  index.rebuild(rows, "validation_mae");
+  costs.rebuild_seconds = since(start);
+}
+
+// Runs the scheduler; nothing where it was stopped.
+std::optional<Course> simulate(std::vector<Task>& tasks, const SimulateArguments& args, Index& index, Costs& costs,
+                               ProgressLine& line) {
   std::vector<DeviceSlots> devices;
   for (int i = 0; i < args.gpus; ++i) {
     devices.push_back(
         {fmt::format("cuda:{}", i), args.slots, args.slots, static_cast<std::size_t>(args.memory_gb * 1073741824.0)});
   }
-  const Scratch scratch;
-  start = Clock::now();
-  write_tasks(scratch.path() / "tasks.jsonl", tasks);
-  const double write_seconds = since(start);
-  const auto plan_bytes = fs::file_size(scratch.path() / "tasks.jsonl");
-
-  Index index(scratch.path() / "index.sqlite");
-  std::vector<Row> rows(tasks.size());
-  for (std::size_t i = 0; i < tasks.size(); ++i) rows[i].task = &tasks[i];
-  start = Clock::now();
-  index.rebuild(rows, "validation_mae");
-  const double rebuild_seconds = since(start);
-  rows = {};
-
   Simulation simulation(tasks, devices, args.model);
   SchedulerOptions options;
   options.stop = stop_when_asked();
   Scheduler* scheduler = nullptr;
-  long updates = 0, over = 0;
-  double index_seconds = 0.0;
+  long over = 0;
   auto shown = Clock::now();
   options.changed = [&](int task, State state) {
     over += state == State::kDone || state == State::kFailed || state == State::kBlocked;
@@ -122,8 +139,8 @@ int simulate_command(const SimulateArguments& args) {
     row.state = state;
     row.outcome = scheduler->outcome(task);
     index.update(task, row, "validation_mae");
-    index_seconds += since(began);
-    ++updates;
+    costs.index_seconds += since(began);
+    ++costs.updates;
     if (since(shown) < 0.3) return;
     shown = Clock::now();
     line.show(static_cast<double>(over) / static_cast<double>(tasks.size()),
@@ -132,82 +149,117 @@ int simulate_command(const SimulateArguments& args) {
   };
   Scheduler s(tasks, devices, simulation, simulation, nullptr, nullptr, options);
   scheduler = &s;
-  start = Clock::now();
-  if (!s.run()) return kExitStopped;
-  const double all_seconds = since(start);
-  const double schedule_seconds = all_seconds - index_seconds - simulation.counts().own_seconds;
-  const double end_mb = resident_mb();
+  const auto start = Clock::now();
+  if (!s.run()) return std::nullopt;
+  Course course;
+  course.counts = simulation.counts();
+  costs.schedule_seconds = since(start) - costs.index_seconds - course.counts.own_seconds;
+  costs.end_mb = resident_mb();
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
+  costs.peak_mb = static_cast<double>(usage.ru_maxrss) * 1024.0 / 1e6;
+  for (int i = 0; i < static_cast<int>(tasks.size()); ++i) ++course.states[s.state(i)];
+  course.hours = simulation.now() / 3600.0;
+  course.bound_hours = simulation.lower_bound() / 3600.0;
+  course.slots = static_cast<double>(args.gpus) * args.slots;
+  return course;
+}
 
-  std::map<State, int> states;
-  for (int i = 0; i < static_cast<int>(tasks.size()); ++i) ++states[s.state(i)];
-  start = Clock::now();
+// Times two questions to the index, and checks that it holds every task.
+void query_index(Index& index, std::size_t n_tasks, Costs& costs) {
+  auto start = Clock::now();
   const auto counts = index.counts();
-  const double counts_ms = 1e3 * since(start);
+  costs.counts_ms = 1e3 * since(start);
   start = Clock::now();
-  const auto best = index.best(10);
-  const double best_ms = 1e3 * since(start);
-  int indexed = 0;
-  for (const auto& [state, n] : counts) indexed += n;
-  CAFX_CHECK(indexed == static_cast<int>(tasks.size()), indexed, tasks.size());
+  index.best(10);
+  costs.best_ms = 1e3 * since(start);
+  std::size_t indexed = 0;
+  for (const auto& [state, n] : counts) indexed += static_cast<std::size_t>(n);
+  CAFX_CHECK(indexed == n_tasks, indexed, n_tasks);
+  costs.index_bytes = index.bytes();
+}
 
-  const auto n = static_cast<double>(tasks.size());
-  const Simulation::Counts& c = simulation.counts();
-  const double slots = static_cast<double>(args.gpus) * args.slots, bound = simulation.lower_bound();
-  nlohmann::ordered_json json = {
-      {"tasks", tasks.size()},
+std::string json_of(std::size_t n_tasks, const SimulateArguments& args, Course& x, const Costs& c,
+                    const std::vector<std::string>& sources) {
+  const nlohmann::ordered_json json = {
+      {"tasks", n_tasks},
       {"gpus", args.gpus},
-      {"slots", slots},
-      {"done", states[State::kDone]},
-      {"failed", states[State::kFailed]},
-      {"blocked", states[State::kBlocked]},
-      {"starts", c.starts},
-      {"worker_deaths", c.worker_deaths},
-      {"host_deaths", c.host_deaths},
-      {"killed_by_hosts", c.killed_by_hosts},
-      {"makespan_hours", simulation.now() / 3600.0},
-      {"lower_bound_hours", bound / 3600.0},
-      {"makespan_over_bound", simulation.now() / bound},
-      {"slots_busy", c.busy_seconds / (slots * simulation.now())},
-      {"lost_hours", c.lost_seconds / 3600.0},
-      {"plan_seconds", plan_seconds},
-      {"plan_file_bytes", plan_bytes},
-      {"plan_file_seconds", write_seconds},
-      {"scheduler_seconds", schedule_seconds},
-      {"scheduler_us_per_start", 1e6 * schedule_seconds / static_cast<double>(c.starts)},
-      {"index_bytes", index.bytes()},
-      {"index_rebuild_seconds", rebuild_seconds},
-      {"index_us_per_update", 1e6 * index_seconds / static_cast<double>(std::max(1L, updates))},
-      {"index_updates", updates},
-      {"index_counts_ms", counts_ms},
-      {"index_best_ms", best_ms},
-      {"memory_plan_mb", plan_mb - empty_mb},
-      {"memory_end_mb", end_mb - empty_mb},
-      {"memory_peak_mb", static_cast<double>(usage.ru_maxrss) * 1024.0 / 1e6},
+      {"slots", x.slots},
+      {"done", x.states[State::kDone]},
+      {"failed", x.states[State::kFailed]},
+      {"blocked", x.states[State::kBlocked]},
+      {"starts", x.counts.starts},
+      {"worker_deaths", x.counts.worker_deaths},
+      {"host_deaths", x.counts.host_deaths},
+      {"killed_by_hosts", x.counts.killed_by_hosts},
+      {"makespan_hours", x.hours},
+      {"lower_bound_hours", x.bound_hours},
+      {"makespan_over_bound", x.hours / x.bound_hours},
+      {"slots_busy", x.busy()},
+      {"lost_hours", x.counts.lost_seconds / 3600.0},
+      {"plan_seconds", c.plan_seconds},
+      {"plan_file_bytes", c.plan_bytes},
+      {"plan_file_seconds", c.write_seconds},
+      {"scheduler_seconds", c.schedule_seconds},
+      {"scheduler_us_per_start", 1e6 * c.schedule_seconds / static_cast<double>(x.counts.starts)},
+      {"index_bytes", c.index_bytes},
+      {"index_rebuild_seconds", c.rebuild_seconds},
+      {"index_us_per_update", c.us_per_update()},
+      {"index_updates", c.updates},
+      {"index_counts_ms", c.counts_ms},
+      {"index_best_ms", c.best_ms},
+      {"memory_plan_mb", c.plan_mb - c.empty_mb},
+      {"memory_end_mb", c.end_mb - c.empty_mb},
+      {"memory_peak_mb", c.peak_mb},
       {"sources", sources}};
-  if (args.json) {
-    write_text("-", json.dump(1) + "\n");
-    return 0;
-  }
-  std::string text = fmt::format(
-      "{} tasks on {} GPUs of {} slots: {} done, {} failed, {} blocked\n"
-      "deaths: {} workers, {} hosts with {} workers; {} starts in all; {:.1f} slot hours done again or thrown away\n"
-      "makespan {:.2f} h; no schedule ends before {:.2f} h: {:.3f} times that; slots busy {:.1f} %\n"
-      "scheduler: {:.2f} s of this machine, {:.1f} us for each start\n"
-      "index: {:.1f} MB, {:.1f} us for each of {} updates, {:.2f} s to make anew; states counted in {:.2f} ms, "
-      "the best ten in {:.2f} ms\n"
-      "plan: {:.2f} s, its file {:.1f} MB in {:.2f} s\n"
-      "memory: {:.1f} MB for the plan ({:.0f} bytes a task), {:.1f} MB at the end, {:.1f} MB at most\n",
-      tasks.size(), args.gpus, args.slots, states[State::kDone], states[State::kFailed], states[State::kBlocked],
-      c.worker_deaths, c.host_deaths, c.killed_by_hosts, c.starts, c.lost_seconds / 3600.0, simulation.now() / 3600.0,
-      bound / 3600.0, simulation.now() / bound, 100.0 * c.busy_seconds / (slots * simulation.now()), schedule_seconds,
-      1e6 * schedule_seconds / static_cast<double>(c.starts), static_cast<double>(index.bytes()) / 1e6,
-      1e6 * index_seconds / static_cast<double>(std::max(1L, updates)), updates, rebuild_seconds, counts_ms, best_ms,
-      plan_seconds, static_cast<double>(plan_bytes) / 1e6, write_seconds, plan_mb - empty_mb,
-      1e6 * (plan_mb - empty_mb) / n, end_mb - empty_mb, static_cast<double>(usage.ru_maxrss) * 1024.0 / 1e6);
+  return json.dump(1) + "\n";
+}
+
+std::string text_of(std::size_t n_tasks, const SimulateArguments& args, Course& x, const Costs& c,
+                    const std::vector<std::string>& sources) {
+  std::string text =
+      fmt::format("{} tasks on {} GPUs of {} slots: {} done, {} failed, {} blocked\n", n_tasks, args.gpus, args.slots,
+                  x.states[State::kDone], x.states[State::kFailed], x.states[State::kBlocked]);
+  text += fmt::format(
+      "deaths: {} workers, {} hosts with {} workers; {} starts in all; {:.1f} slot hours repeated or thrown away\n",
+      x.counts.worker_deaths, x.counts.host_deaths, x.counts.killed_by_hosts, x.counts.starts,
+      x.counts.lost_seconds / 3600.0);
+  text += fmt::format("makespan {:.2f} h; no schedule ends before {:.2f} h: {:.3f} times that; slots busy {:.1f} %\n",
+                      x.hours, x.bound_hours, x.hours / x.bound_hours, 100.0 * x.busy());
+  text += fmt::format("scheduler: {:.2f} s of this machine, {:.1f} us for each start\n", c.schedule_seconds,
+                      1e6 * c.schedule_seconds / static_cast<double>(x.counts.starts));
+  text += fmt::format(
+      "index: {:.1f} MB, {:.1f} us for each of {} updates, {:.2f} s to rebuild; states counted in {:.2f} ms, the best "
+      "ten in {:.2f} ms\n",
+      static_cast<double>(c.index_bytes) / 1e6, c.us_per_update(), c.updates, c.rebuild_seconds, c.counts_ms,
+      c.best_ms);
+  text += fmt::format("plan: {:.2f} s, its file {:.1f} MB in {:.2f} s\n", c.plan_seconds,
+                      static_cast<double>(c.plan_bytes) / 1e6, c.write_seconds);
+  text += fmt::format("memory: {:.1f} MB for the plan ({:.0f} bytes a task), {:.1f} MB at the end, {:.1f} MB at most\n",
+                      c.plan_mb - c.empty_mb, 1e6 * (c.plan_mb - c.empty_mb) / static_cast<double>(n_tasks),
+                      c.end_mb - c.empty_mb, c.peak_mb);
   for (const std::string& source : sources) text += "  from " + source + "\n";
-  write_text("-", text);
+  return text;
+}
+
+int simulate_command(const SimulateArguments& args) {
+  ProgressLine line(args.quiet || args.json);
+  Costs costs;
+  costs.empty_mb = resident_mb();
+  const auto start = Clock::now();
+  std::vector<std::string> sources;
+  std::vector<Task> tasks = tasks_of(args, sources);
+  if (tasks.empty()) throw Error("{}: makes no runs", args.file);
+  costs.plan_seconds = since(start);
+  costs.plan_mb = resident_mb();
+  const Scratch scratch;
+  Index index(scratch.path() / "index.sqlite");
+  write_plan(tasks, scratch.path(), index, costs);
+  std::optional<Course> course = simulate(tasks, args, index, costs, line);
+  if (!course) return kExitStopped;
+  query_index(index, tasks.size(), costs);
+  write_text("-", args.json ? json_of(tasks.size(), args, *course, costs, sources)
+                            : text_of(tasks.size(), args, *course, costs, sources));
   return 0;
 }
 

@@ -72,7 +72,7 @@ std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, con
   const std::vector<int> gpus =
       choose_gpus(device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());
   if (!gpus.empty()) device.device = fmt::format("cuda:{}", gpus[0]);
-  device.precision.clear();  // the weights are fp32's, and so is what is made of them
+  device.precision.clear();  // weights are fp32, and so are files made from them
   const OwnedContext own(device);
   const Evaluation e = evaluate(*file.model, own.context, data, split.test, "test", file.model->geometry().hop);
   write_text((folder / "eval.json").string(), to_json(e));

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 
+#include "host/draw/compact_svg.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 
@@ -17,6 +19,11 @@ namespace {
 namespace fs = std::filesystem;
 
 void write(const fs::path& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+
+std::string read(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
 
 std::string quoted(const std::string& text) {
   std::string out = "'";
@@ -52,7 +59,7 @@ std::string tsv(const Figure& f) {
         const bool shown = std::isfinite(s.x[i]) && std::isfinite(s.y[i]);
         if (shown)
           text += fmt::format("{:.9g}\t{:.9g}{}{}\n", s.x[i], s.y[i], named ? "\t" : "", named ? s.names.at(i) : "");
-        if (!shown && !gap) text += "\n";  // one empty line: the line is broken
+        if (!shown && !gap) text += "\n";  // one empty line breaks the line
         gap = !shown;
       }
       if (s.x.empty()) text += "nan\tnan\n";
@@ -64,7 +71,7 @@ std::string tsv(const Figure& f) {
 std::string style_of(const Series& s) {
   static const char* const colours[] = {"#1f6feb", "#d1495b", "#23865f", "#7a5cc9"};
   const bool dash = s.css.find("dash") != std::string::npos, thin = s.css.find("thin") != std::string::npos;
-  // The letter is a word of its own: "b", "dots c".
+  // The colour's letter is the last word: "b", "dots c".
   const std::string word = s.css.substr(s.css.find_last_of(' ') + 1);
   const char letter = word.size() == 1 ? word[0] : 'a';
   const char* colour = dash ? "#707780" : colours[letter >= 'b' && letter <= 'd' ? letter - 'a' : 0];
@@ -155,6 +162,7 @@ std::string write_figures(const std::vector<Figure>& figures, const fs::path& fo
     std::string cd;
     for (const char c : folder.string()) cd += c == '\'' ? std::string("'\\''") : std::string(1, c);
     const int rc = std::system(fmt::format("cd '{}' && gnuplot '{}.gp' >gnuplot.log 2>&1", cd, f.id).c_str());
+    if (rc == 0) write(folder / (f.id + ".svg"), compact_svg(read(folder / (f.id + ".svg"))));
     if (rc != 0 && failed.empty())
       failed = fmt::format("gnuplot could not draw {}.gp; {}/gnuplot.log says why", f.id, folder.string());
   }

@@ -1,4 +1,4 @@
-// host/draw/figure.h -- a figure: in the page as a chart that follows its colours, on disk as TSV, gnuplot script, SVG and PDF.
+// host/draw/figure.h -- a figure: in a page as a chart in the page's colours, on disk as TSV, gnuplot script, SVG, PDF.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +9,8 @@
 
 namespace cafx {
 
-// Values on an even grid that fills axes.x and axes.y, in rows from the bottom; drawn as the root of their magnitude, each map to
-// its own largest, so that weak parts show; or as they are, where they run from 0 to 1 (`plain`).
+// Values on an even grid that fills axes.x and axes.y, in rows from the bottom. Drawn as the root of the magnitude over
+// the map's largest, so that weak parts show; with `plain` as they are, from 0 to 1.
 struct HeatMap {
   int rows = 0, columns = 0;
   std::vector<double> values;
@@ -31,9 +31,9 @@ struct Figure {
   std::vector<Panel> panels;
 };
 
-// Writes FOLDER/ID.tsv and ID.gp for each, and by gnuplot ID.svg and ID.pdf. TSV: x, y and where points have names the name, a
-// block for each line, two empty lines between blocks, the line's name in front of each. Returns a line that says what was left
-// out and why; empty: nothing.
+// Writes FOLDER/ID.tsv and ID.gp for each figure, and runs gnuplot for ID.svg (compact_svg.h) and ID.pdf. TSV: x, y,
+// and the points' names if any; a block per line with its name as a comment, two empty lines between blocks. Returns
+// what was skipped and why; empty: nothing was.
 std::string write_figures(const std::vector<Figure>&, const std::filesystem::path& folder);
 
 }  // namespace cafx

@@ -17,7 +17,7 @@ namespace cafx {
 namespace {
 
 constexpr int kFft = 512, kHop = 128;
-constexpr std::size_t kMaxColumns = 640;  // of a spectrogram: more than a page shows
+constexpr std::size_t kMaxColumns = 640;  // most columns of a spectrogram: more than a page resolves
 constexpr double kPlot = 1000.0;          // width and height of the stretched inner picture, in its own units
 
 bool shown(double v, bool log) { return std::isfinite(v) && (!log || v > 0.0); }
@@ -107,7 +107,7 @@ std::string palette() {
   return p;
 }
 
-// What the data span, or what was asked for; a span of nothing is widened around its only value.
+// The given range, else the range of the data; an empty range is widened around its value.
 Range range_of(const std::vector<Series>& series, const Axes& axes, bool vertical) {
   const Range& asked = vertical ? axes.y : axes.x;
   if (asked.lo < asked.hi) return asked;
@@ -125,7 +125,7 @@ Range range_of(const std::vector<Series>& series, const Axes& axes, bool vertica
     if (r.hi < 1.5 * r.lo) r = {r.lo / 1.25, r.hi * 1.25};
     return {r.lo / 1.08, r.hi * 1.08};
   }
-  // Narrower than what doubles tell apart well: the ticks would stand still.
+  // Narrower than the resolution of doubles: the ticks would not advance.
   if (r.hi - r.lo <= 1e-9 * std::max(std::abs(r.lo), std::abs(r.hi))) {
     const double around = r.lo == 0.0 ? 1.0 : 0.5 * std::abs(r.lo);
     return {r.lo - around, r.hi + around};
@@ -208,7 +208,7 @@ std::string chart(const std::vector<Series>& series, const Axes& axes) {
     std::string points, lines;
     const auto close = [&] {
       if (points.empty()) return;
-      const bool alone = points.find(' ') == std::string::npos;  // a line of no length shows by its round ends only
+      const bool alone = points.find(' ') == std::string::npos;  // drawn by its round caps alone
       if (alone) points += " " + points;
       lines += fmt::format("<{} class=\"{} {}\" points=\"{}\"/>", s.filled ? "polygon" : "polyline",
                            s.filled ? "area"
@@ -294,7 +294,7 @@ Spectrum spectrum(const std::vector<float>& x) {
   for (std::size_t at = 0; at < x.size(); at += static_cast<std::size_t>(s.hop)) {
     for (std::size_t i = 0; i < kFft; ++i) {
       const double w = 0.5 - 0.5 * std::cos(2.0 * 3.141592653589793 * static_cast<double>(i) / kFft);
-      const std::size_t j = at + i;  // half a frame late, so that the frame's middle lies at `at`
+      const std::size_t j = at + i;  // half a frame late, so that the frame's centre is at `at`
       const float v = j >= kFft / 2 && j - kFft / 2 < x.size() ? x[j - kFft / 2] : 0.0f;
       frame[i] = std::isfinite(v) ? static_cast<float>(w * v) : 0.0f;
     }

@@ -1,7 +1,7 @@
 // host/draw/svg.h -- small charts as inline SVG, coloured by the page's CSS classes.
 //
-//   A chart is as wide as the page lets it be: its lines live in an inner <svg> that is stretched, its tick labels
-//   stand outside at percentages, so that text and strokes keep their size from phone to desktop.
+//   A chart fills the width of the page: its lines are in an inner <svg> that is stretched, its tick labels outside of
+//   it at percentages, so that text and strokes keep their size from phone to desktop.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct Series {
   std::string label, css;  // css: class of the line
   std::vector<double> x, y;
   bool filled = false;                  // a closed outline, for envelopes
-  std::vector<std::string> names = {};  // of the points, for the data on disk; empty: none
+  std::vector<std::string> names = {};  // of the points, written to the data on disk only; empty: none
 };
 
 struct Mark {
@@ -26,7 +26,7 @@ struct Range {
 };
 
 struct Axes {
-  std::string title;  // read aloud instead of the picture
+  std::string title;  // for screen readers
   std::string x_label, y_label;
   bool log_x = false, log_y = false;
   int height = 240;  // in CSS pixels
@@ -36,7 +36,7 @@ struct Axes {
 };
 
 std::string escape(const std::string& text);  // for HTML, between tags and inside quotes
-// Points that are not finite (or, on a log axis, not positive) are left out and leave a gap.
+// Points that are not finite (or, on a log axis, not positive) become gaps.
 std::string chart(const std::vector<Series>&, const Axes&);
 // Names of the lines with their colours.
 std::string legend(const std::vector<Series>&);
@@ -45,7 +45,7 @@ Series envelope(const std::vector<float>& x, int sample_rate, const std::string&
 // A few lines without axes, as in a sheet of small pictures; y within -1..1.
 std::string sparkline(const std::vector<double>& y, const std::string& title);
 
-// Magnitudes of a 512-point Hann STFT, centred: column i stands at i * hop samples.
+// Magnitudes of a 512-point Hann STFT, centred: column i is centred at sample i * hop.
 struct Spectrum {
   int hop = 0, bins = 0;
   std::vector<std::vector<float>> columns;

@@ -1,4 +1,4 @@
-// host/draw/wav.h -- audio inside a page or an event file: 16-bit mono WAV, its samples times gain, cut to full scale.
+// host/draw/wav.h -- audio for pages and event files: 16-bit mono WAV of samples times gain, clipped to full scale.
 #pragma once
 
 #include <string>

@@ -13,8 +13,8 @@ namespace {
 constexpr int kTaps = 64, kLeft = 31, kKnots = 33, kUnknowns = 2 * kTaps + kKnots, kRounds = 4;
 constexpr std::pair<int, int> kBlocks[] = {{0, kTaps}, {kTaps, kTaps + kKnots}, {kTaps + kKnots, kUnknowns}};
 constexpr std::size_t kRows = 8000;
-// Of the mean curvature, from round to round: what the notes do not tell, as taps out of their band and the curve above their
-// levels, stays near its beginning and straight. The notes that are put aside say where to stop.
+// Weights relative to the mean curvature, from round to round. Parameters that the notes do not determine (taps outside
+// their band, the curve above their levels) stay near the start and straight. The held-out notes choose where to stop.
 constexpr double kHolds[] = {1e-1, 1e-2, 1e-3, 1e-4, 1e-5};
 
 double knot(int i, double reach) {
@@ -98,14 +98,14 @@ class Fit {
   std::vector<double> theta = std::vector<double>(kUnknowns, 0.0);  // h1, points, h2
   double reach = 1.0;
 
-  // The filter that is best where the rest is the identity; of several weights on its taps the one that is best on the notes
-  // that were put aside.
+  // The filter that is best where the rest is the identity; of several weights on its taps the one that is best on the
+  // notes that were put aside.
   std::vector<double> linear() {
     std::vector<double> a(kTaps * kTaps, 0.0), b(kTaps, 0.0);
     for (const auto& note : notes_) {
       const auto padded = pad(*note.dry);
       for (std::size_t t = 0; t < note.dry->size(); t += stride_) {
-        const double* x = &padded[t + kTaps - 1];  // x[-k] is what tap k sees
+        const double* x = &padded[t + kTaps - 1];  // x[-k] is the input of tap k
         for (int i = 0; i < kTaps; ++i) {
           for (int j = 0; j <= i; ++j) a[static_cast<std::size_t>(i * kTaps + j)] += note.weight * x[-i] * x[-j];
           b[static_cast<std::size_t>(i)] += note.weight * x[-i] * (*note.wet)[t];
@@ -147,7 +147,7 @@ class Fit {
     for (int i = 0; i < kKnots; ++i) theta[static_cast<std::size_t>(kTaps + i)] = knot(i, reach);
   }
 
-  // Sum over notes of ESR, as far as the samples that are taken tell.
+  // Sum over notes of ESR, estimated from the chosen samples.
   double error(const std::vector<double>& p, bool aside = false) const {
     double sum = 0.0;
     for (const auto& note : aside ? aside_ : notes_) {
@@ -165,7 +165,7 @@ class Fit {
     return sum;
   }
 
-  // From strong holds to weak ones. The error on the notes that were put aside, of the round that is best there.
+  // From strong weights to weak ones. Returns the error on the held-out notes, of the round that is best there.
   double run() {
     const std::vector<double> start = theta;
     std::vector<double> best = theta;
@@ -213,7 +213,7 @@ class Fit {
  private:
   struct Weighed {
     const std::vector<float>*dry, *wet;
-    double weight = 1.0;  // one over the energy of wet, so that a quiet note counts as a loud one
+    double weight = 1.0;  // one over the energy of wet: quiet and loud notes weigh the same
   };
 
   void weigh(std::vector<Weighed>& notes) const {
@@ -225,7 +225,7 @@ class Fit {
       energy.push_back(sum);
       mean += sum / static_cast<double>(notes.size());
     }
-    // What is all but silent tells nothing.
+    // Nearly silent notes are skipped.
     for (std::size_t i = 0; i < notes.size(); ++i) notes[i].weight = 1.0 / std::max(energy[i], 1e-4 * mean + 1e-30);
   }
 
@@ -240,7 +240,7 @@ class Fit {
     return mean;
   }
 
-  // Where the curve bends at its knot i: points i-1, i and i+1 with these weights are zero on a straight line.
+  // Bend of the curve at knot i: points i-1, i and i+1 with these weights sum to zero on a straight line.
   void bend(int i, double w[3]) const {
     const double left = knot(i, reach) - knot(i - 1, reach), right = knot(i + 1, reach) - knot(i, reach);
     w[0] = right / (left + right);
@@ -288,7 +288,7 @@ class Fit {
     }
   }
 
-  // Towards the beginning. The curve is held by its bends, and only lightly to where it began.
+  // Towards the start. The curve is held by its bends, and only lightly to its start.
   static double pull(std::size_t block, double hold, const std::vector<double>& curvature) {
     return (block == 1 ? 1e-3 : 1.0) * hold * curvature[block];
   }
@@ -345,7 +345,7 @@ class Fit {
     }
   }
 
-  std::vector<Weighed> notes_, aside_;  // fitted to; chosen by
+  std::vector<Weighed> notes_, aside_;  // fitted to; held out, which choose
   std::size_t stride_ = 1;
 };
 

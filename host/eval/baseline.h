@@ -3,14 +3,14 @@
 //   y = h2 * f(h1 * x)     h1, h2: 64 taps each, 31 of them before the sample (the taps of Conv1D and its padding)
 //                          f: a broken line through 33 points, denser near zero, straight on outside
 //
-//   Fitted by least squares (Levenberg-Marquardt on all taps and points at once), each note's error over its own energy, so that
-//   it is the sum of the notes' ESR that is made small and a quiet note counts as a loud one. From two beginnings: filter first
-//   (h2 = 1) and waveshaper first (h1 = 1). Taps are held near their beginning and the curve is held straight, by less and less:
-//   what the notes do not tell, frequencies that they lack and levels above theirs, would else be anything, and a note that has
-//   them many times too loud. Every third note is put aside and chooses beginning, hold and round. So it contains every
-//   linear filter, every static waveshaper, and either before the other. No memory beyond the taps: no attack of a compressor,
-//   no bias that shifts.
-// Cost     about 161 unknowns; about 8,000 samples, evenly taken from the notes, make the equations.
+//   Fitted by least squares (Levenberg-Marquardt on all taps and points at once). Each note's error is divided by its
+//   energy, so the fit minimises the sum of the notes' ESR. Two starts: filter first (h2 = 1), waveshaper first (h1 =
+//   1). A penalty keeps taps near their start and the curve straight, with less and less weight: without it,
+//   frequencies and levels that the notes lack would be arbitrary, and many times too loud in a note that has them.
+//   Every third note is held out and chooses start, weight and round. The model contains every linear filter, every
+//   static waveshaper, and either before the other. It has no memory beyond the taps: it can learn neither a
+//   compressor's attack nor a bias that shifts.
+// Cost     about 161 unknowns; about 8,000 equations, from samples evenly spread over the notes.
 // Errors   no notes, or notes of unequal lengths: CheckError. Silent notes: the identity.
 #pragma once
 

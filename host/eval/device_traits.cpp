@@ -62,7 +62,7 @@ DeviceTraits measure_device(SignalFunction device, void* what, int rate, const s
       }
     }
   }
-  // Half a second, so whole even numbers of Hz; odd halves, so that aliases fall between the harmonics where they can.
+  // Half a second: frequencies are even numbers of Hz; odd halves of them put most aliases between the harmonics.
   const std::size_t half = second / 2;
   const int n_tones = 26;
   const double top = 0.45 * rate;

@@ -1,15 +1,16 @@
-// host/eval/device_traits.h -- what a trained model is as a device: its answers to sines, whatever it was trained on.
+// host/eval/device_traits.h -- a trained model measured as a device: its responses to sines, whatever it was trained
+// on.
 //
-//   Every tone lasts 1.25 s; the last second (or half) is analysed, in which it has a whole number of periods, so that nothing leaks.
-//   Levels are peaks in dB of full scale. `hop` is the rendering's.
+//   Every tone lasts 1.25 s. The last second (or half) is analysed: it holds a whole number of periods, so no bin
+//   leaks. Levels are peaks in dB of full scale. `hop` is the hop of the rendering.
 //
-//   harmonics   at each level the amplitudes of the first ten harmonics of a tone of 220 Hz, and thd = root of the sum of
-//               squares of harmonics 2 to 10 over the first
+//   harmonics   at each level the amplitudes of the first ten harmonics of a tone of 220 Hz, and thd = root of the sum
+//               of squares of harmonics 2 to 10 over the first
 //   response    output over input amplitude of the fundamental in dB, at each frequency, at three levels
-//   aliasing    energy at no multiple of the tone below half the rate, over the whole energy without the mean, in dB: aliases
-//               and whatever else the frames put there; at the highest level of `response`
-//   curve       output against input over one period of 220 Hz in the steady state: the static waveshaping curve, which is a
-//               loop where the device has memory
+//   aliasing    energy at no multiple of the tone below half the rate, over the whole energy without the mean, in dB:
+//               aliases and artefacts of the frames; at the highest level of `response`
+//   curve       output against input over one period of 220 Hz in the steady state: the static waveshaping curve, which
+//               is a loop where the device has memory
 #pragma once
 
 #include <vector>
@@ -33,7 +34,7 @@ struct DeviceTraits {
 };
 
 DeviceTraits measure_device(Model&, const Context&, int hop, const std::vector<double>& levels_db);
-// The same of any function from signal to signal at a rate.
+// The same for any function from signal to signal.
 using SignalFunction = std::vector<float> (*)(const std::vector<float>&, void*);
 DeviceTraits measure_device(SignalFunction, void* what, int sample_rate, const std::vector<double>& levels_db);
 

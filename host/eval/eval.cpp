@@ -14,7 +14,8 @@ namespace {
 
 void summarise(Evaluation& e) {
   const auto n = static_cast<double>(e.notes.size());
-  for (const auto& [key, title, unit, m] : kMetricNames) {
+  for (const MetricName& name : kMetricNames) {
+    const auto m = name.value;
     double sum = 0.0, squares = 0.0;
     for (const NoteResult& r : e.notes) sum += r.model.*m;
     e.mean.*m = sum / n;
@@ -56,7 +57,7 @@ Evaluation evaluate(const Play& play, int sample_rate, const Context& context, c
     r.output = play(pair.dry);
     e.notes.push_back(std::move(r));
   }
-  // Rendering has all threads for itself; of the metrics each note takes one.
+  // Rendering uses all threads; metrics use one thread per note.
   const auto measured = [&](int i, int) {
     NoteResult& r = e.notes[static_cast<std::size_t>(i)];
     const Measure measure(r.target, sample_rate);
@@ -74,11 +75,11 @@ Evaluation evaluate(const Play& play, int sample_rate, const Context& context, c
 }
 
 std::string to_text(const Evaluation& e) {
-  std::string text = fmt::format(
-      "{} notes of the {} part, {}\n\n{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}   "
-      "{:>9}\n",
-      e.notes.size(), e.part, e.hop > 0 ? fmt::format("rendered at hop {}", e.hop) : "played sample by sample", "note",
-      "MAE", "MAE lvl", "ESR", "ESR pre", "MFCC cos", "MS-MSE", "MR-STFT", "attack dB", "decay dB", "ESR dry");
+  std::string text =
+      fmt::format("{} notes of the {} part, {}\n\n{:<24}", e.notes.size(), e.part,
+                  e.hop > 0 ? fmt::format("rendered at hop {}", e.hop) : "played sample by sample", "note");
+  for (const MetricName& metric : kMetricNames) text += fmt::format(" {:>9}", metric.heading);
+  text += fmt::format("   {:>9}\n", "ESR dry");
   const auto line = [&](const std::string& name, const Metrics& m) {
     text += fmt::format("{:<24}", name);
     for (const MetricName& metric : kMetricNames) text += fmt::format(" {:9.5f}", m.*metric.value);

@@ -1,4 +1,4 @@
-// host/eval/eval.h -- a model on notes it never saw: whole waveforms, put together by overlap-add.
+// host/eval/eval.h -- a model measured on notes outside its training: whole waveforms, overlap-added.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace cafx {
 struct NoteResult {
   std::string note, dry_file, wet_file;
   double seconds = 0.0;
-  Metrics model, dry;                        // of the model's output, and of the dry signal as it is (the baseline)
+  Metrics model, dry;                        // of the model's output, and of the unprocessed dry signal (the baseline)
   std::vector<float> input, target, output;  // at the model's rate
 };
 
@@ -26,7 +26,7 @@ struct Evaluation {
   Metrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
 };
 
-// `play` gives as many samples as it gets, at `sample_rate`.
+// `play` returns as many samples as it is given, at `sample_rate`.
 using Play = std::function<std::vector<float>(const std::vector<float>&)>;
 Evaluation evaluate(const Play& play, int sample_rate, const Context&, const Dataset&, const std::vector<int>& which,
                     const std::string& part, int hop);

@@ -11,11 +11,11 @@ namespace cafx {
 
 struct Format {
   const char *name, *ending;
-  // Empty: it can be written; else why not, to be put behind the model's name.
+  // Empty: the format can hold the model; else the reason, to be printed after the model's name.
   std::string (*why_not)(const Model&);
   // `name`: of the model, where the format has a place for it.
   void (*write)(const std::filesystem::path&, const ModelFile&, const std::string& name);
-  // What there is to say of the file beside its size; may be empty.
+  // A remark on the file, printed after its size; may be empty.
   std::string (*remark)(const Model&);
 };
 const std::vector<Format>& formats();

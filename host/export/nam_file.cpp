@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The shortest text that gives the same float back.
+// The shortest text that parses to the same float.
 double shortest(float x) { return std::stod(fmt::format("{}", x)); }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // host/export/nam_file.h -- a model as a .nam file, which NeuralAmpModeler and the hosts that play its models read.
 //
-//   JSON      version "0.5.4": the lowest that holds all that models/ has of it; architecture "LSTM" or "WaveNet", config, weights,
-//             sample_rate (Hz), metadata: name, training.validation_esr where it was measured, and under "cafx" the version,
-//             the kind and the quality (host/train/quality.h)
-//   Weights   and config as the model tells them: Model::nam
+//   JSON      version "0.5.4": the lowest that holds all that models/ has of it; architecture "LSTM" or "WaveNet",
+//             config, weights, sample_rate (Hz), metadata: name, training.validation_esr where it was measured, and
+//             under "cafx" the version, the kind and the quality (host/train/quality.h)
+//   Weights   and config from Model::nam
 //   Bytes     equal models give equal bytes: no date is written.
 //   Errors    Error naming what the format cannot express. Nothing is approximated.
 #pragma once

@@ -90,7 +90,7 @@ std::string base64(const std::vector<float>& x) {
   return text;
 }
 
-// A plucked note with some noise: what a model of an effect hears, and loud enough to bend it.
+// A plucked note with some noise: typical input, loud enough to reach the nonlinear range.
 std::vector<float> selftest_frame(const Geometry& c) {
   const Rng rng{7, 1};
   std::vector<float> x(static_cast<std::size_t>(c.frame));

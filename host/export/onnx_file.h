@@ -1,17 +1,17 @@
 // host/export/onnx_file.h -- a trained model as ONNX: one frame in, one frame out, for any number of frames at a time.
 //
 //   input      "x" (B, frame), float      output "y" (B, frame), float      B is free
-//   operators  the standard ones of opset 13 (IR version 7): Conv, ConvTranspose, MaxPool, MatMul, Gather, ... ; checked
-//              by onnx::checker and shape inference before anything is written
+//   operators  the standard ones of opset 13 (IR version 7): Conv, ConvTranspose, MaxPool, MatMul, Gather, ... ;
+//              checked by onnx::checker and shape inference before anything is written
 //   weights    initializers named as in the safetensors file (conv1d.weight, ...), with their values; the deconvolution
 //              uses conv1d.weight itself, so the tie survives a further training
-//   SAAF       the closed form of kernels/saaf/saaf_math.h: the segment of each sample, then its polynomial from a table
-//              (Gather); O(1) a sample, the largest tensor stays (B, filters, frame)
+//   SAAF       the closed form of kernels/saaf/saaf_math.h: the segment of each sample, then its polynomial from a
+//              table (Gather); O(1) a sample, the largest tensor stays (B, filters, frame)
 //   metadata   as of the safetensors file (models/play/weights_file.h), and "window" (how frames become a signal),
 //              "opset", "selftest.input" and "selftest.output": one frame and what this model makes of it, base64 of
 //              little-endian floats
 //   Precision  within 1e-5 per sample of `Model::forward` in onnxruntime. With unpool = positions, two samples of a
-//              pooling window that are equal but for rounding may be told apart differently by another library.
+//              pooling window that differ by rounding alone may be ordered differently by another library.
 //   Errors     Error: built without libonnx; pretrained form; over 2 GB, which the format cannot hold.
 #pragma once
 

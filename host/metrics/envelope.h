@@ -1,14 +1,15 @@
-// host/metrics/envelope.h -- the error of the level where a note begins (attack) and where it dies away (decay, release).
+// host/metrics/envelope.h -- the error of the level at the start of a note (attack) and while it fades (decay,
+// release).
 //
-//   level     root mean square over 10 ms, every 2.5 ms (window centred, cut at the signal's ends), in dB relative to the
-//             target's highest; values below -60 dB count as -60 dB
+//   level     root mean square over 10 ms, every 2.5 ms (window centred, cut at the signal's ends), in dB relative to
+//             the target's highest; values below -60 dB count as -60 dB
 //   onset     the target's first level at or over -20 dB
 //   attack_db mean |level of output - level of target| from 10 ms before the onset to 100 ms after it, in dB
 //   decay_db  the same from there to the target's last level over -50 dB, in dB
 //
 // Cases     a silent target: 0 where the output is silent too, else infinite. A silent output: finite (the floor).
-//           A constant: its onset is its beginning. A note that is over within 100 ms: decay_db is 0.
-//           NaN or infinite samples: the caller looks for them (metrics.h).
+//           A constant: its onset is its first sample. A note shorter than 100 ms: decay_db is 0.
+//           NaN or infinite samples: checked by the caller (metrics.h).
 #pragma once
 
 #include <vector>

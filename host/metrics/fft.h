@@ -14,8 +14,8 @@ ComplexSignal fft(const ComplexSignal&, bool inverse = false);
 
 enum class Padding { kZero, kReflect };
 
-// Squared magnitudes of frames of `n_fft` samples: frame i is centred at sample i * hop of x, which is padded by n_fft / 2
-// on both sides. The window is a periodic Hann window of `window` samples in the middle of the frame. Frame-major,
+// Squared magnitudes of frames of `n_fft` samples: frame i is centred at sample i * hop of x, which is padded by n_fft
+// / 2 on both sides. The window is a periodic Hann window of `window` samples in the middle of the frame. Frame-major,
 // n_fft / 2 + 1 bins each, x.size() / hop + 1 frames.
 struct PowerFrames {
   int bins = 0;

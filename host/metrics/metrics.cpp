@@ -11,15 +11,15 @@
 namespace cafx {
 
 const std::vector<MetricName> kMetricNames = {
-    {"mae", "MAE", "", static_cast<double Metrics::*>(&ErrorMetrics::mae)},
-    {"mae_matched", "MAE, level-matched", "", static_cast<double Metrics::*>(&ErrorMetrics::mae_matched)},
-    {"esr", "ESR", "", static_cast<double Metrics::*>(&ErrorMetrics::esr)},
-    {"esr_emphasis", "ESR, pre-emphasis", "", static_cast<double Metrics::*>(&ErrorMetrics::esr_emphasis)},
-    {"mfcc_cosine", "MFCC cosine", "", &Metrics::mfcc_cosine},
-    {"ms_mse", "MS-MSE", "", &Metrics::ms_mse},
-    {"mr_stft", "MR-STFT", "", &Metrics::mr_stft},
-    {"attack_db", "attack", "dB", &Metrics::attack_db},
-    {"decay_db", "decay", "dB", &Metrics::decay_db},
+    {"mae", "MAE", "", "MAE", static_cast<double Metrics::*>(&ErrorMetrics::mae)},
+    {"mae_matched", "MAE, level-matched", "", "MAE lvl", static_cast<double Metrics::*>(&ErrorMetrics::mae_matched)},
+    {"esr", "ESR", "", "ESR", static_cast<double Metrics::*>(&ErrorMetrics::esr)},
+    {"esr_emphasis", "ESR, pre-emphasis", "", "ESR pre", static_cast<double Metrics::*>(&ErrorMetrics::esr_emphasis)},
+    {"mfcc_cosine", "MFCC cosine", "", "MFCC cos", &Metrics::mfcc_cosine},
+    {"ms_mse", "MS-MSE", "", "MS-MSE", &Metrics::ms_mse},
+    {"mr_stft", "MR-STFT", "", "MR-STFT", &Metrics::mr_stft},
+    {"attack_db", "attack", "dB", "attack dB", &Metrics::attack_db},
+    {"decay_db", "decay", "dB", "decay dB", &Metrics::decay_db},
 };
 
 namespace {

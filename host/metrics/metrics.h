@@ -1,4 +1,4 @@
-// host/metrics/metrics.h -- everything that is measured between a target and an output, over whole waveforms.
+// host/metrics/metrics.h -- all metrics between a target and an output, over whole waveforms.
 //
 //   error.h       mae, mae_matched (full scale = 1), esr, esr_emphasis (no unit)
 //   spectral.h    mfcc_cosine, mr_stft (no unit)
@@ -23,11 +23,12 @@ struct Metrics : ErrorMetrics {
 
 struct MetricName {
   const char *key, *title, *unit;  // unit: empty where there is none
+  const char* heading;             // of a column of nine characters, with the unit
   double Metrics::*value;
 };
 extern const std::vector<MetricName> kMetricNames;
 
-// Keeps what only the target decides, for several outputs.
+// Precomputes the part that depends on the target alone, for several outputs.
 class Measure {
  public:
   Measure(const std::vector<float>& target, int sample_rate);

@@ -1,9 +1,10 @@
 // host/render/render.h -- a model over a whole signal.
 //
-//   Time-aligned: output sample n belongs to input sample n; before the signal there is silence. A model of frames goes through
-//   a Hann window and overlap-add (models/play/overlap_add.h): the sum of windowed outputs is divided by the actual sum of
-//   windows, so that a model that gives back its input renders as its input, at every length and every hop <= frame / 2. On a
-//   CPU each thread renders runs of consecutive frames, which share what neighbours have in common (Model::sequence).
+//   Time-aligned: output sample n belongs to input sample n; before the signal there is silence. A model of frames goes
+//   through a Hann window and overlap-add (models/play/overlap_add.h): the sum of windowed outputs is divided by the
+//   actual sum of windows, so that the identity as a model renders its input unchanged, at every length and every hop
+//   <= frame / 2. On a CPU each thread renders runs of consecutive frames, which share what neighbours have in common
+//   (Model::sequence).
 // Bits     on a CPU the same for every number of threads and every division into pieces.
 // Errors   hop over half a frame or below 1, a hop for a stream: Error.
 #pragma once
@@ -17,7 +18,7 @@
 
 namespace cafx {
 
-// Takes samples in pieces of any length and gives back finished ones in order; bounded memory.
+// Takes samples in pieces of any length and returns finished ones in order; bounded memory.
 class Renderer {
  public:
   // hop 0: the model's own. Model and context must stay.

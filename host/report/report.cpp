@@ -7,9 +7,8 @@
 #include <cstdlib>
 #include <sstream>
 
-#include "host/draw/style.h"
+#include "host/draw/page.h"
 #include "host/draw/svg.h"
-#include "host/draw/wav.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 
@@ -24,7 +23,7 @@ std::vector<std::string> split_line(const std::string& line) {
   return cells;
 }
 
-// Not a number where there is none: charts leave that out.
+// NaN if the cell is not a number; charts skip NaN.
 double number(const std::string& text) {
   char* end = nullptr;
   const double v = std::strtod(text.c_str(), &end);
@@ -39,7 +38,7 @@ std::string figure(double v) {
                                                   : fmt::format("{:.{}f}", v, std::abs(v) < 0.1 ? 5 : 3);
 }
 
-// What an ESR means for the ear, roughly: how far the error lies below the signal.
+// An ESR in words: how far the error is below the signal.
 std::string reading(double esr) {
   if (std::isnan(esr)) return "not a number: input, target or output is broken";
   if (std::isinf(esr)) return "the target is silent, the output is not";
@@ -84,7 +83,7 @@ std::string learning_curve(const std::string& csv) {
     epoch += 1.0;
     if (epoch == 1.0 || cell(stage) != before) {
       axes.marks.push_back({epoch - 0.5, cell(stage)});
-      for (Series& s : all) {  // no line from one stage to the next: they may measure different things
+      for (Series& s : all) {  // a gap between stages, whose errors may differ in kind
         s.x.push_back(epoch - 0.5);
         s.y.push_back(std::nan(""));
       }
@@ -181,7 +180,7 @@ std::string facts_section(const std::vector<Fact>& facts, int sample_rate) {
 std::string note_section(const NoteResult& r, int rate) {
   const std::size_t n = std::min(r.target.size(), r.output.size());
   std::vector<float> difference(n);
-  float peak = 0.0f, peak_target = 0.0f;  // peak: of all that is played, so that one gain fits all
+  float peak = 0.0f, peak_target = 0.0f;  // peak: over all four players, so that one gain serves all
   std::size_t loudest = 0;
   for (std::size_t i = 0; i < n; ++i) {
     difference[i] = r.output[i] - r.target[i];
@@ -207,10 +206,7 @@ std::string note_section(const NoteResult& r, int rate) {
       "{}.</p><div class=\"players\">",
       escape(r.note), r.seconds, figure(r.model.esr), reading(r.model.esr), figure(r.dry.esr), reading(r.dry.esr));
   const auto player = [&](const char* css, const char* name, const std::vector<float>& x) {
-    html += fmt::format(
-        "<figure class=\"{2}\"><figcaption>{0}</figcaption><audio controls preload=\"metadata\" aria-label=\"{0}\" "
-        "src=\"{1}\"></audio></figure>",
-        name, wav_data_uri(x, rate, gain), css);
+    html += player_html(css, name, name, x, rate, gain);
   };
   player("i", "input (dry)", r.input);
   player("t", "target", r.target);
@@ -343,14 +339,12 @@ std::string report_html(const ReportInput& in) {
   const std::string playing = g.frame > 0
                                   ? fmt::format("in frames of {} samples, rendered at a hop of {}", g.frame, e.hop)
                                   : "sample by sample";
-  std::string html = fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-      "content=\"width=device-width,initial-scale=1\">"
-      "<title>cafx: {0}</title><style>{1}</style></head><body><main><p class=\"eyebrow\">A model of an audio "
-      "effect</p><h1>{0}</h1>"
-      "<p class=\"quiet\">A model of type {2}{3} with {4} parameters at {5} Hz, {6}. Heard on {7} {8} of the part "
-      "\u201c{9}\u201d. cafx {10}.</p>",
-      escape(in.title), page_style(), model.config().type(),
+  std::string html = page_head("cafx: " + in.title);
+  html += fmt::format(
+      "<p class=\"eyebrow\">A model of an audio effect</p><h1>{0}</h1>"
+      "<p class=\"quiet\">A model of type {1}{2} with {3} parameters at {4} Hz, {5}. Heard on {6} {7} of the part "
+      "\u201c{8}\u201d. cafx {9}.</p>",
+      escape(in.title), model.config().type(),
       model.form() == kSupervised ? "" : fmt::format(" (its form \u201c{}\u201d)", model.form()),
       model.params().n_parameters(), g.sample_rate, playing, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
       escape(e.part), kVersion);
@@ -362,7 +356,7 @@ std::string report_html(const ReportInput& in) {
     html += "<details><summary>The whole config</summary><pre>" + escape(in.config_toml) + "</pre></details>";
   if (!in.result_json.empty())
     html += "<details><summary>The result</summary><pre>" + escape(in.result_json) + "</pre></details>";
-  return html + "</main></body></html>\n";
+  return html + kPageEnd;
 }
 
 }  // namespace cafx

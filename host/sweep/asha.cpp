@@ -10,14 +10,14 @@ namespace cafx {
 
 namespace {
 
-// Epoch of the n-th rung; 0 where the run ends before.
+// Epoch of the n-th rung; 0 if the run ends before.
 int rung_epoch(int first, int factor, int epochs, int n) {
   long epoch = first;
   for (int i = 0; i < n && epoch < epochs; ++i) epoch *= factor;
   return epoch < epochs ? static_cast<int>(epoch) : 0;
 }
 
-// Whose k-th rung is known, by its value; NaN (a run that broke down) counts as worst.
+// Trials with a known k-th rung, sorted by value; NaN (a failed run) counts as worst.
 struct AtRung {
   double value;
   std::size_t trial;
@@ -71,12 +71,12 @@ class Asha : public Rungs {
       const auto all = at_rung(trials, k);
       const std::size_t n = all.size() / static_cast<std::size_t>(factor_);
       for (std::size_t i = 0; i < n; ++i) {
-        // Those that have gone on already are no longer at their last rung.
+        // Trials that have continued are no longer at their last rung.
         const std::size_t t = all[i].trial;
         if (trials[t].rungs.size() == k + 1 && trials[t].state == State::kPaused) verdicts[t] = Verdict::kContinue;
       }
     }
-    // Few runs fill no rung: when nothing moves and none has finished, the best goes on to the end.
+    // Too few runs fill a rung: if nothing moves and none has finished, the best one continues to the end.
     const bool all_paused = std::all_of(trials.begin(), trials.end(), [](const Trial& t) {
       return t.state == State::kPaused || t.state == State::kFailed || t.state == State::kBlocked;
     });
@@ -98,7 +98,7 @@ class Median : public Rungs {
 
  protected:
   std::vector<Verdict> judge_alike(const std::vector<Trial>& trials) const override {
-    constexpr std::size_t kEnough = 4;  // others at the rung before a median means something
+    constexpr std::size_t kEnough = 4;  // fewest other runs at the rung for a meaningful median
     std::vector<Verdict> verdicts(trials.size(), Verdict::kContinue);
     for (std::size_t i = 0; i < trials.size(); ++i) {
       if (trials[i].state != State::kPaused || trials[i].rungs.empty()) continue;

@@ -1,4 +1,4 @@
-// How long tasks take and how much memory, from what was recorded or measured.
+// Time and memory of tasks, from records of earlier runs or from measurements.
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Bytes of this process in the CPU's memory; 0 where the system does not tell.
+// Bytes of this process in the CPU's memory; 0 if unknown.
 std::size_t resident() {
   std::ifstream in("/proc/self/statm");
   std::size_t pages = 0, now = 0;
@@ -31,10 +31,10 @@ std::size_t resident() {
 
 struct Speed {
   double frames_per_second = 0.0;
-  std::size_t bytes = 0;  // that training took of the device's memory
+  std::size_t bytes = 0;  // of the device's memory, used by training
 };
 
-// Training steps on noise; what is learned does not matter for the speed.
+// Training steps on noise; the data has no influence on the speed.
 Speed measure(const Context& context, const RunConfig& config, int batch, const std::string& form) {
   const bool cpu = context.device == Device::kCpu;
   const std::size_t before = cpu ? resident() : free_memory(context);
@@ -57,7 +57,7 @@ Speed measure(const Context& context, const RunConfig& config, int batch, const 
   std::vector<std::uint32_t> order(static_cast<std::size_t>(batch));
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::uint32_t>(i);
   const std::vector<float> rates(static_cast<std::size_t>(settings.updates()), 1e-6f);
-  long steps = -1;  // the first one makes plans and is not counted
+  long steps = -1;  // the first step makes plans and is not timed
   auto start = Clock::now();
   double seconds = 0.0;
   while (seconds < 0.3 || steps < 2) {
@@ -104,8 +104,8 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
   std::map<std::string, Speed> speeds;
   std::map<std::string, std::size_t> bytes;  // a process with such a run
   const bool cpu = context.device == Device::kCpu;
-  // What a worker has before it trains: as much as this process, which has read the same recordings. A CUDA context cannot
-  // be measured from within; it is left to the tenth of a GPU's memory that is not given to runs.
+  // What a worker has before it trains: as much as this process, which has read the same recordings. A CUDA context
+  // cannot be measured from within; it is left to the tenth of a GPU's memory that is not given to runs.
   const std::size_t process = cpu ? resident() : 0;
   int n_peaks = 0, n_recorded = 0, n_measured = 0, n_scaled = 0;
   const auto model_key = [](const Task& t, const RunConfig& c) {
@@ -115,7 +115,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     return key + std::to_string(c.train.batch);
   };
   const auto config_of = [](const Task& t) { return config_of_json(t.config, "plan"); };
-  // Recorded first: of any run of the store with the same model and batch.
+  // Records first: of any run in the store with the same model and batch.
   for (const Task& t : plan.tasks) {
     const Json usage = Store::read_json(store.run(t) / "usage.json");
     if (!usage.is_object() || usage.value("training_seconds", 0.0) <= 0.0 || usage.value("trained_steps", 0L) <= 0)
@@ -149,7 +149,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
         reference_work = s.frames_per_second * work;
         ++n_measured;
       } else {
-        constexpr double kGuess = 5e9;  // multiply-adds a second, where nothing at all was measured
+        constexpr double kGuess = 5e9;  // multiply-adds a second, if nothing was measured
         s.frames_per_second = (reference_work > 0.0 ? reference_work : kGuess) / std::max(1.0, work);
         ++n_scaled;
       }

@@ -30,7 +30,7 @@ class Tree {
     grow(rows, std::vector<double>(x.size(), 0.0), std::vector<double>(x.size(), 1.0));
   }
 
-  // Variance over the unit cube, of the whole tree and of each setting's own function.
+  // Variances over the unit cube: of the whole tree, and of each setting's marginal.
   double variance() const {
     double mean = 0.0, square = 0.0;
     for (const Leaf& l : leaves_) {
@@ -57,7 +57,7 @@ class Tree {
   }
 
  private:
-  // Of the box, along all settings but one.
+  // Volume of the box along all settings but one.
   double volume(const Leaf& l, std::size_t without) const {
     double v = 1.0;
     for (std::size_t i = 0; i < x_.size(); ++i) v *= i == without ? 1.0 : l.hi[i] - l.lo[i];
@@ -191,7 +191,7 @@ std::vector<double> importance(const std::vector<std::vector<double>>& x, const 
   if (x.empty() || y.size() < kLeastRuns ||
       *std::min_element(y.begin(), y.end()) == *std::max_element(y.begin(), y.end()))
     return {};
-  if (y.size() > kMostRuns) {  // a sample of them: trees grow with the square
+  if (y.size() > kMostRuns) {  // a sample of the runs: cost grows with the square of their number
     std::vector<std::vector<double>> some(x.size());
     std::vector<double> some_y;
     const auto order = permutation(static_cast<std::uint32_t>(y.size()), Rng{seed, 0});

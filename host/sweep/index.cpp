@@ -48,7 +48,7 @@ struct Index::State {
 Index::Index(const fs::path& path) : state_(std::make_unique<State>()) {
   state_->path = path;
   if (state_->open()) return;
-  // Only a cache: what is damaged is made anew.
+  // Only a cache: a damaged file is rebuilt.
   state_->remove();
   if (!state_->open()) {
     throw Error("{}: the index cannot be made: {}; is the folder on a local disk with space?", path.string(),
@@ -58,7 +58,7 @@ Index::Index(const fs::path& path) : state_(std::make_unique<State>()) {
 
 Index::~Index() = default;
 
-// Failures to write are left alone: the folders have it all, and the next start makes the index anew.
+// Failed writes are ignored: the folders hold everything, and the next start rebuilds the index.
 void Index::begin() { state_->run("BEGIN"); }
 void Index::commit() { state_->run("COMMIT"); }
 

@@ -1,8 +1,8 @@
 // host/sweep/index.h -- STORE/NAME.sweep/index.sqlite: states and results of a sweep for quick questions.
 //
-//   A cache for one host: the run folders are the truth, and the file may be deleted at any time. SQLite with WAL is not
-//   for shared file systems; a process on another host does without it. An index that is damaged, or of another host or
-//   plan, is made anew.
+//   A cache for one host: the run folders are the truth, and the file may be deleted at any time. SQLite with WAL is
+//   not for shared file systems; a process on another host runs without it. An index that is damaged, or of another
+//   host or plan, is rebuilt.
 //
 //   table task(id, folder, kind, state, label, objective, seconds, reason)   table about(key, value)
 #pragma once

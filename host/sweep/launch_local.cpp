@@ -48,8 +48,8 @@ class LocalLauncher : public Launcher {
     const pid_t pid = fork();
     if (pid < 0) throw Error("no process can be started: {}; lower sweep.slots", std::strerror(errno));
     if (pid == 0) {
-      // Only what is safe between fork and exec. The worker hears of this process's end as of a SIGTERM. Its own group:
-      // a Ctrl-C at the terminal reaches the scheduler, which asks the workers.
+      // Only async-signal-safe calls between fork and exec. The worker gets SIGTERM when this process ends. Its own
+      // group: a Ctrl-C at the terminal reaches the scheduler, which asks the workers.
       setpgid(0, 0);
       prctl(PR_SET_PDEATHSIG, SIGTERM);
       if (getppid() != parent) _exit(130);
@@ -72,7 +72,7 @@ class LocalLauncher : public Launcher {
     for (const auto& [pid, child] : children_) {
       if (child.fd >= 0) fds.push_back({child.fd, POLLIN, 0});
     }
-    // Where the kernel has no pidfd, look again soon.
+    // Without pidfd in the kernel, poll.
     const double wait = fds.size() == children_.size() ? seconds : std::min(seconds, 0.02);
     poll(fds.data(), fds.size(), static_cast<int>(wait * 1000.0));
     std::vector<Exit> exits;

@@ -13,7 +13,7 @@ struct Job {
   int task = 0;             // index in the plan
   int device = 0;           // index in the scheduler's devices
   std::string device_name;  // "cpu", "cuda:1"
-  std::string gpus;         // "0,1": all that it trains on; empty: device_name alone
+  std::string gpus;         // "0,1": all GPUs of the run; empty: device_name alone
   int threads = 1;
   int until_epoch = 0;  // pause there; 0: to the end
 };
@@ -28,9 +28,9 @@ class Launcher {
  public:
   virtual ~Launcher() = default;
   virtual void start(const Task&, const Job&) = 0;
-  // Those that have ended; waits up to `seconds` for the first.
+  // Workers that have ended; waits up to `seconds` for the first.
   virtual std::vector<Exit> wait(double seconds) = 0;
-  // Asks all to save and end.
+  // Signals all workers to save and end.
   virtual void stop() = 0;
   // Seconds on the clock by which tasks run.
   virtual double now() const = 0;
@@ -41,7 +41,7 @@ struct LocalOptions {
   std::string isa;
   double stall_seconds = 1800.0;
 };
-// Worker processes of this host, one run each. They end when the launcher's process does: they save first.
+// Worker processes of this host, one run each. When the launcher's process ends, they save and end.
 std::unique_ptr<Launcher> make_local_launcher(const Store&, const LocalOptions&);
 
 }  // namespace cafx

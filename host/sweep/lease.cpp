@@ -25,7 +25,7 @@ std::string first_line(const char* path) {
   return line;
 }
 
-// The kernel and process namespace in which a process number means something.
+// Identifies the kernel and process namespace in which a process number is valid.
 std::string realm() {
   char buffer[128] = {};
   if (readlink("/proc/self/ns/pid", buffer, sizeof buffer - 1) < 0) buffer[0] = 0;
@@ -38,8 +38,8 @@ std::string host_name() {
   return name;
 }
 
-// Field 22 of /proc/PID/stat: a number that a later process of the same id does not have. Empty: no such process, or
-// one that has ended and waits for its parent.
+// Field 22 of /proc/PID/stat: the start time, which tells apart processes of the same id. Empty: no such process, or
+// a zombie.
 std::string start_of(long pid) {
   const std::string stat = first_line(("/proc/" + std::to_string(pid) + "/stat").c_str());
   const std::size_t name_end = stat.rfind(')');
@@ -54,7 +54,7 @@ std::string start_of(long pid) {
 fs::path lease_path(const fs::path& run, int generation) { return run / ("lease." + std::to_string(generation)); }
 
 int highest(const fs::path& run) {
-  // Leases are numbered without gaps; folders are few files, so looking one by one is as cheap as listing.
+  // Leases are numbered without gaps, and folders hold few files: probing one by one is as cheap as listing.
   int n = 0;
   while (access(lease_path(run, n + 1).c_str(), F_OK) == 0) ++n;
   return n;
@@ -130,7 +130,7 @@ int deaths_without_progress(const fs::path& run) {
 std::optional<Lease> Lease::claim(const fs::path& run, double seconds, long progress) {
   const LeaseState state = inspect_lease(run, seconds);
   if (state.held) return std::nullopt;
-  // One that is silent though it lives would hold the folder's lock: it has lost the run anyway.
+  // A process that is alive but silent still holds the folder's lock; it has lost the run anyway.
   if (state.died && state.here && state.pid > 1) {
     const Json owner = read_lease(run, state.generation);
     if (owner.is_object() && start_of(state.pid) == owner.value("start", "-")) {
@@ -159,7 +159,7 @@ std::optional<Lease> Lease::claim(const fs::path& run, double seconds, long prog
   }
   close(fd);
   const fs::path lease = lease_path(run, generation);
-  // Over NFS the answer to a link that was made may be lost; the number of names tells the truth.
+  // Over NFS the reply to a successful link may be lost; the link count decides.
   const int rc = link(own.c_str(), lease.c_str());
   const int code = errno;
   struct stat status {};

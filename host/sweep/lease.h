@@ -1,19 +1,19 @@
-// host/sweep/lease.h -- who works on a run: one process at a time, also over a shared file system, and a dead one's run
-// goes to exactly one other.
+// host/sweep/lease.h -- exclusive claims of runs: one process at a time, also over a shared file system; when it dies,
+// exactly one other takes over.
 //
 //   lease.1, lease.2, ...   in the run's folder, one for each claim, never deleted while the run is unfinished. The
-//                           highest counts. It is made by link(2), which one claimant alone can win, on NFS too, from a
-//                           file that already holds owner, process and where the run stood.
+//                           highest is valid. It is made by link(2), which succeeds for one claimant alone, on NFS too,
+//                           from a file that already holds owner, process and the step of the run.
 //   lease.N.free            the owner of N gave the run back.
 //
-//   The owner touches lease.N; its age is measured against a file touched at the same moment on the same file system, so
-//   that clocks of hosts need not agree. A lease is dead when it is silent for `seconds`, or at once when its process ran
-//   in this very kernel and process namespace and is gone.
+//   The owner touches lease.N; its age is measured against a file touched at the same moment on the same file system,
+//   so clocks of hosts need not agree. A lease is dead after `seconds` without a touch, or at once if its process ran
+//   in this kernel and process namespace and has ended.
 //
-// Fencing  `check` throws LeaseLost once lease.N+1 exists; training asks before everything it writes, and once more right
-//          before it would count as finished. On one host the lock in the run folder (run_folder.h) keeps the old process
-//          out as long as it lives. Between hosts an owner that was frozen between asking and renaming can put back an
-//          older file of the same run: the same bits follow from it, since a run is deterministic.
+// Fencing  `check` throws LeaseLost once lease.N+1 exists; training calls it before every write, and again right
+//          before the run counts as finished. On one host the lock in the run folder (run_folder.h) keeps the old
+//          process out as long as it lives. Between hosts, an owner that was frozen between check and rename can
+//          restore an older file of the same run: harmless, since a run is deterministic.
 #pragma once
 
 #include <filesystem>
@@ -32,26 +32,26 @@ class LeaseLost : public Error {
 
 struct LeaseState {
   int generation = 0;  // 0: never claimed
-  bool held = false;   // claimed, not given back, and its owner is alive as far as can be told
+  bool held = false;   // claimed, not given back, owner not known to be dead
   bool died = false;   // claimed, not given back, owner gone or silent
   std::string host;
   long pid = 0;
   bool here = false;     // its process is one of this kernel and namespace
-  double silence = 0.0;  // seconds since its last sign
+  double silence = 0.0;  // seconds since its last touch
 };
 
-// Deaths in a row after which the run stood where it had stood before.
+// Deaths in a row without progress between them.
 int deaths_without_progress(const std::filesystem::path& run);
 
 LeaseState inspect_lease(const std::filesystem::path& run, double seconds);
 
 class Lease {
  public:
-  // Nothing where another holds the run. `progress`: the step at which the run stands, for the count of deaths.
+  // Nothing if another process holds the run. `progress`: steps done so far, to count deaths without progress.
   static std::optional<Lease> claim(const std::filesystem::path& run, double seconds, long progress);
 
-  void beat() const;   // a sign of life
-  void check() const;  // LeaseLost where another has taken the run
+  void beat() const;   // renews the lease
+  void check() const;  // throws LeaseLost if another process has the run
   void give_back() const;
   int generation() const { return generation_; }
 

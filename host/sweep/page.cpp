@@ -9,7 +9,7 @@
 #include <numeric>
 #include <sstream>
 
-#include "host/draw/style.h"
+#include "host/draw/page.h"
 #include "host/draw/svg.h"
 #include "host/sweep/importance.h"
 #include "host/version.h"
@@ -33,7 +33,7 @@ double metric(const Row& r, const std::string& name) {
   return found != r.outcome.metrics.end() && found->is_number() ? found->get<double>() : std::nan("");
 }
 
-// As label(), for reading: four digits are enough there.
+// As label(), with four digits.
 std::string short_label(const Point& point) {
   std::string text;
   for (const auto& [key, value] : point) {
@@ -51,7 +51,7 @@ class Page {
     for (std::size_t i = 0; i < rows_.size(); ++i) {
       if (rows_[i].task->kind == TaskKind::kTrain) runs_.push_back(i);
     }
-    // Best first, then what has no result, in the order of the plan.
+    // Best first, then runs without a result, in the order of the plan.
     std::stable_sort(runs_.begin(), runs_.end(), [&](std::size_t a, std::size_t b) {
       const double x = value(a), y = value(b);
       return std::isfinite(x) && (!std::isfinite(y) || x < y);
@@ -63,13 +63,9 @@ class Page {
     std::string body = heading() + cards() + over_seeds() + parallel() + shares() + learning() + failures() + table();
     if (!in_.spec.empty())
       body += "<h2>The sweep's file</h2><details><summary>TOML</summary><pre>" + escape(in_.spec) + "</pre></details>";
-    return fmt::format(
-               "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
-               "content=\"width=device-width,initial-scale=1\"><title>cafx sweep: {}</title><style>{}{}</style></head>"
-               "<body><main class=\"wide\">",
-               escape(in_.name), page_style(), sweep_style()) +
-           body + "<script type=\"application/json\" id=\"data\">" + data() + "</script><script>" + sweep_script() +
-           "</script></main></body></html>\n";
+    return page_head("cafx sweep: " + in_.name, sweep_style(), true) + body +
+           "<script type=\"application/json\" id=\"data\">" + data() + "</script><script>" + sweep_script() +
+           "</script>" + kPageEnd;
   }
 
  private:
@@ -191,7 +187,7 @@ class Page {
     const auto& p = parameters();
     if (p.empty()) return "";
     std::string html = "<h2>What matters</h2>";
-    // Errors differ by factors: their logarithm is what is explained.
+    // Errors differ by factors, so the analysis explains their logarithm.
     std::vector<double> y;
     bool log = true;
     for (std::size_t i = 0; i < n_done_; ++i) log = log && value(runs_[i]) > 0.0;
@@ -384,7 +380,7 @@ class Page {
   const SweepPage& in_;
   const std::vector<Row>& rows_;
   std::vector<std::size_t> runs_;  // rows of training runs, best first
-  std::size_t n_done_ = 0;         // of runs_: those with a result, which stand first
+  std::size_t n_done_ = 0;         // of runs_: those with a result, which come first
   mutable std::vector<Parameter> parameters_;
   mutable bool known_ = false;
 };
@@ -404,7 +400,7 @@ std::vector<LearningCurve> read_learning_curves(const std::vector<Row>& rows, co
     return std::pair(rows[i].state == State::kFailed ? 0 : std::isfinite(v) ? 1 : 2, std::isfinite(v) ? v : 0.0);
   };
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return key(a) < key(b); });
-  // Failed ones are worth a look, but may not push out the good ones.
+  // Failed runs are shown too, but never in place of good ones.
   const auto first_good =
       std::find_if(order.begin(), order.end(), [&](auto i) { return rows[i].state != State::kFailed; });
   std::rotate(order.begin(), first_good - std::min<long>(first_good - order.begin(), static_cast<long>(most / 4)),

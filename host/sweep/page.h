@@ -1,5 +1,5 @@
-// host/sweep/page.h -- a sweep as one self-contained HTML page: every run in a table, parallel coordinates, which settings
-// matter, learning curves, what failed and why.
+// host/sweep/page.h -- a sweep as one self-contained HTML page: every run in a table, parallel coordinates, which
+// settings matter, learning curves, what failed and why.
 #pragma once
 
 #include <string>
@@ -21,15 +21,15 @@ std::vector<LearningCurve> read_learning_curves(const std::vector<Row>&, const S
 struct SweepPage {
   std::string name, objective;
   std::string spec;  // the TOML file
-  std::string link;  // from the page to the store, in front of a run's folder; empty: no links
+  std::string link;  // path from the page to the store; empty: no links
   const std::vector<Row>* rows = nullptr;
   std::vector<LearningCurve> curves;
 };
-// Reads without a script; with one, columns sort (page.html#sort=test.esr does it at once) and ranges are drawn on the
-// parallel coordinates. Nothing is loaded from elsewhere.
+// Readable without its script; with it, columns sort (page.html#sort=test.esr sorts on load) and ranges can be drawn on
+// the parallel coordinates. The page loads nothing from elsewhere.
 std::string sweep_html(const SweepPage&);
 
-// The script of the page, and the style that it needs beside draw/style.h.
+// The script of the page, and its style in addition to draw/page.h.
 const char* sweep_script();
 const char* sweep_style();
 

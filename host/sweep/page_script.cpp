@@ -2,8 +2,9 @@
 
 namespace cafx {
 
-const char* sweep_style() {
-  return R"(
+namespace {
+
+constexpr const char* kStyle = R"(
 main.wide{max-width:1180px}.tall{max-height:520px;overflow:auto;border:1px solid var(--rule);border-radius:10px;background:var(--card)}
 .tall thead th{position:sticky;top:0;background:var(--card);z-index:1}th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;white-space:nowrap}th button::after{content:" \2195";opacity:.4}th[aria-sort=ascending] button::after{content:" \2191";opacity:1}th[aria-sort=descending] button::after{content:" \2193";opacity:1}
 th button:focus-visible,input:focus-visible{outline:2px solid var(--a);outline-offset:2px}tbody tr:hover td{background:color-mix(in srgb,var(--a) 9%,transparent)}td a{color:var(--a);text-decoration:none}td a:hover{text-decoration:underline}td.reason,td.settings{white-space:normal;min-width:26ch;text-align:left}
@@ -14,10 +15,8 @@ th button:focus-visible,input:focus-visible{outline:2px solid var(--a);outline-o
 .key{white-space:normal}.shares{margin:0 0 14px;display:grid;grid-template-columns:minmax(90px,max-content) 1fr 4.5ch;gap:6px 12px;align-items:center;font-size:.92rem;max-width:720px;font-variant-numeric:tabular-nums}.shares span{overflow-wrap:anywhere}.shares i{display:block;height:14px;border-radius:4px;background:var(--a);min-width:2px}.shares i.rest{background:var(--rule)}.shares b{font-weight:400;text-align:right}
 .line.faint{stroke:var(--soft);stroke-width:1;opacity:.35}.key.faint::before{background:var(--soft)}
 )";
-}
 
-const char* sweep_script() {
-  return R"((function () {
+constexpr const char* kScript = R"((function () {
   'use strict';
   const root = document.documentElement;
   window.addEventListener('error', e => { root.dataset.error = e.message; });
@@ -154,6 +153,11 @@ const char* sweep_script() {
   refresh();
   root.dataset.ready = 'yes';
 })();)";
-}
+
+}  // namespace
+
+const char* sweep_style() { return kStyle; }
+
+const char* sweep_script() { return kScript; }
 
 }  // namespace cafx

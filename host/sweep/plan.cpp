@@ -181,7 +181,7 @@ Plan make_plan(const Spec& spec, DataCatalogue& data) {
 void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first) {
   constexpr double kFirst = 1e12;
   for (Task& t : tasks) t.priority = t.seconds;
-  // Children stand behind their parents.
+  // Children come after their parents.
   for (std::size_t i = tasks.size(); i-- > 0;) {
     Task& t = tasks[i];
     const std::string words = " " + label(t.point) + " ";

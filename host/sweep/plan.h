@@ -1,4 +1,4 @@
-// host/sweep/plan.h -- from a spec to tasks: configs resolved, pretraining shared, keys from content, how long it will take.
+// host/sweep/plan.h -- from a spec to tasks: resolved configs, shared pretraining, keys from content, estimates.
 #pragma once
 
 #include <map>
@@ -10,14 +10,14 @@
 
 namespace cafx {
 
-// What a data config stands for, without the samples.
+// Facts about the recordings of a data config.
 struct DataFacts {
   std::string hash;                         // content_hash
   double samples = 0;                       // of all dry notes
   double training = 1.0, validation = 0.0;  // shares of the samples
 };
 
-// Reads each set of recordings once; what it found is kept in STORE/.content, by names, sizes and times of the files.
+// Reads each set of recordings once; the facts are cached in STORE/.content, by names, sizes and times of the files.
 class DataCatalogue {
  public:
   explicit DataCatalogue(std::filesystem::path store) : store_(std::move(store)) {}
@@ -31,8 +31,8 @@ class DataCatalogue {
 };
 
 struct Plan {
-  std::vector<Task> tasks;  // a parent stands before its children
-  int n_points = 0;         // more than there are training tasks where points are the same run
+  std::vector<Task> tasks;                             // parents come before their children
+  int n_points = 0;                                    // more than training tasks if several points are the same run
   int add(const Spec&, DataCatalogue&, const Point&);  // the training task of the point, new or known
 
  private:
@@ -41,7 +41,7 @@ struct Plan {
 
 Plan make_plan(const Spec&, DataCatalogue&);
 
-// The pretraining that a config needs: what has no influence on it is put back to defaults, so that more runs share it.
+// The pretraining that a config needs: fields without influence are at their defaults, so that more runs share it.
 RunConfig pretraining_of(const RunConfig&, const std::vector<Setting>& pretrain);
 
 // Fills seconds and bytes of every task, and priorities. Speeds come from finished runs of the same model and batch in
@@ -51,7 +51,7 @@ void estimate(Plan&, const Store&, const Context&, bool measure, std::vector<std
 // Priorities from the seconds, and what `sweep.first` says.
 void prioritise(std::vector<Task>&, const std::vector<std::string>& first);
 
-// STORE/NAME.sweep/tasks.jsonl, a line for each task; one cut off by a crash is left out.
+// STORE/NAME.sweep/tasks.jsonl, a line for each task; a line cut off by a crash is skipped.
 void write_tasks(const std::filesystem::path&, const std::vector<Task>&);
 std::vector<Task> read_tasks(const std::filesystem::path&);
 

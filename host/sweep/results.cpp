@@ -28,7 +28,7 @@ std::string hours(double seconds) {
   return seconds >= 60.0 ? fmt::format("{:.0f} min", seconds / 60.0) : fmt::format("{:.0f} s", seconds);
 }
 
-// To at most so many characters, whole ones: a longer line would wrap on a terminal and push the table out of sight.
+// Cut to whole characters: a longer line would wrap on a terminal and push the table out of sight.
 std::string cut(const std::string& line, int columns) {
   int n = 0;
   for (std::size_t i = 0; i < line.size(); ++i) {

@@ -1,4 +1,4 @@
-// host/sweep/results.h -- the table at the end, and what stands meanwhile.
+// host/sweep/results.h -- the table of a sweep, finished or not.
 #pragma once
 
 #include <map>
@@ -9,12 +9,12 @@
 
 namespace cafx {
 
-// One task and what is known of it.
+// One task with its state and results.
 struct Row {
   const Task* task = nullptr;
   State state = State::kQueued;
   Outcome outcome;
-  Progress progress;  // of one that runs
+  Progress progress;  // while it runs
   double seconds = 0.0;
 };
 
@@ -26,9 +26,9 @@ double objective_of(const Row&, const std::string& objective);
 // Names of settings and of metrics that occur, in order.
 std::vector<std::string> setting_names(const std::vector<Row>&);
 std::vector<std::string> metric_names(const std::vector<Row>&);
-std::string setting_text(const Task&, const std::string& name);  // empty where the run has none of its own
+std::string setting_text(const Task&, const std::string& name);  // empty if the run has no such setting
 
-// Training runs in the order of the plan; only what config and data decide, so that equal sweeps give equal bytes.
+// Training runs in the order of the plan; only what config and data determine, so that equal sweeps give equal bytes.
 std::string results_csv(const std::vector<Row>&);
 std::string results_json(const std::vector<Row>&, const std::string& name, const std::string& objective);
 

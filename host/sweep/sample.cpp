@@ -67,7 +67,7 @@ bool same(const Json& a, const Json& b) {
   return a == b;
 }
 
-// Whether the axis counts, given what is set so far and the base.
+// Whether the axis is active, given the settings so far and the base.
 bool active(const Axis& axis, const Point& point, const Json& base) {
   return std::all_of(axis.when.begin(), axis.when.end(), [&](const Setting& s) {
     for (const Setting& set : point) {
@@ -86,7 +86,7 @@ Json flat(const RunConfig& base) {
   return to_json(describe(copy));
 }
 
-// An axis that others ask for by `when` comes before them.
+// An axis that others name in `when` comes before them.
 std::vector<const Axis*> ordered(std::vector<const Axis*> axes) {
   std::vector<const Axis*> result;
   while (!axes.empty()) {
@@ -171,7 +171,7 @@ std::vector<Point> sample_points(const Spec& spec) {
   const auto n = static_cast<int>(sampled.size());
   std::vector<Point> all;
   std::set<std::string> seen;
-  // Discrete axes repeat themselves: draw on until the budget is met or nothing new comes.
+  // Discrete axes repeat values: draw until the budget is met or no new point appears.
   for (std::uint32_t i = 0, found = 0; found < budget && i < 50 * budget + 100; ++i) {
     std::vector<double> u;
     if (spec.sweep.sampling == "sobol") {

@@ -15,8 +15,8 @@ namespace cafx {
 
 namespace {
 
-constexpr double kLookSeconds = 2.0;  // between looks at runs that other processes work on
-constexpr int kCandidates = 64;       // ready tasks looked at for one that fits beside what runs
+constexpr double kLookSeconds = 2.0;  // between checks of runs that other processes hold
+constexpr int kCandidates = 64;       // ready tasks that are tried for free memory
 
 // How many GPUs a task asks for: its config's train.gpus is a number, "all", or a list.
 int gpus_wanted(const Task& t, int n_gpus) {
@@ -191,7 +191,7 @@ int Scheduler::device_for(const Task& t) const {
     const DeviceSlots& device = devices_[static_cast<std::size_t>(d)];
     const Load& load = load_[static_cast<std::size_t>(d)];
     if (load.running >= device.slots) continue;
-    // One that fits nowhere even alone still gets its turn, alone: it may be smaller than the plan says.
+    // A task that fits nowhere still gets a device to itself: the plan may overestimate it.
     if (load.running > 0 && device.bytes > 0 && load.bytes + t.bytes > device.bytes) continue;
     if (best < 0 || load.running < load_[static_cast<std::size_t>(best)].running) best = d;
   }
@@ -203,7 +203,7 @@ int Scheduler::n_gpus() const {
                                         [](const DeviceSlots& d) { return d.name.rfind("cuda", 0) == 0; }));
 }
 
-// The devices that a task could start on now; empty: none.
+// Devices on which a task can start now; empty: none.
 std::vector<int> Scheduler::team_for(const Task& t) const {
   const auto wanted = static_cast<std::size_t>(gpus_wanted(t, n_gpus()));
   if (wanted < 2) {
@@ -226,7 +226,7 @@ void Scheduler::start(int task, std::vector<int> team) {
   Status& s = status_[static_cast<std::size_t>(task)];
   Load& load = load_[static_cast<std::size_t>(d)];
   const DeviceSlots& device = devices_[static_cast<std::size_t>(d)];
-  // Threads that are free, divided among what could still start here.
+  // Free threads, divided among the tasks that could still start here.
   const int could = std::clamp(static_cast<int>(ready_.size()), 1, device.slots - load.running);
   Job job;
   job.task = task;
@@ -320,7 +320,7 @@ void Scheduler::ended(const Exit& e) {
   queue(e.task);
 }
 
-// Runs that another process holds: done there, or left there.
+// Runs that another process holds: did it finish or abandon them?
 void Scheduler::look_elsewhere() {
   for (const int task : std::vector<int>(elsewhere_.begin(), elsewhere_.end())) {
     Status& s = status_[static_cast<std::size_t>(task)];

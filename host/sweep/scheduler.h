@@ -1,14 +1,14 @@
-// host/sweep/scheduler.h -- starts tasks in the best order on the devices there are, and deals with how they end.
+// host/sweep/scheduler.h -- starts tasks in the best order on the available devices and handles their ends.
 //
 //   A task is ready when its pretraining is done. Ready ones start by priority: the longest chain of work behind them
-//   first. One is put on a device that has a slot and memory for it; a CPU's threads are divided among what runs, so that
-//   a lone pretraining gets them all and many small runs get one each.
+//   first. A task goes to a device with a free slot and enough memory; a CPU's threads are divided among its runs, so
+//   that a lone pretraining gets them all and many small runs get one each.
 //
-//   A task whose config says `train.gpus` gets so many GPUs to itself. While it is the first in line and they are not
-//   free, nothing else is started, so that small runs cannot keep it waiting for ever.
+//   A task with `train.gpus` gets that many GPUs to itself. While it is first in line and waits for them, nothing else
+//   starts, so that small runs cannot starve it.
 //
-//   Nothing that decides is kept here: states are read from the run folders at the start, and each end of a worker is
-//   looked up there. So the process may be killed at any moment, and several may work on one sweep over a shared folder.
+//   The run folders hold the state: it is read from them at the start and after each end of a worker. So the process
+//   may be killed at any moment, and several processes may work on one sweep over a shared folder.
 #pragma once
 
 #include <atomic>
@@ -31,18 +31,18 @@ struct DeviceSlots {
   int threads = 1;        // to be divided among its runs
   std::size_t bytes = 0;  // memory for runs; 0: not limited
 };
-// What the spec's device, slots, threads and memory come to on this host. GPUs in Slurm's or the user's
-// CUDA_VISIBLE_DEVICES are those that there are.
+// Resolves the spec's device, slots, threads and memory on this host. CUDA_VISIBLE_DEVICES (Slurm's or the user's)
+// limits the GPUs.
 std::vector<DeviceSlots> find_devices(const SweepConfig&);
 
-// Where the state of tasks stands: run folders (FolderBoard), or a simulation's memory.
+// The state of tasks: run folders (FolderBoard), or a simulation's memory.
 class Board {
  public:
   virtual ~Board() = default;
   virtual Outcome outcome(const Task&) = 0;
   virtual void prepare(const Task&, const Task* parent) = 0;  // before it is started
   virtual LeaseState lease(const Task&) = 0;
-  virtual int deaths(const Task&) = 0;                                    // in a row without progress
+  virtual int deaths(const Task&) = 0;                                    // in a row, without progress between them
   virtual void close(const Task&, State, const std::string& reason) = 0;  // kFailed or kPruned
   virtual bool space() = 0;                                               // on the disk
 };
@@ -76,7 +76,7 @@ class Scheduler {
  public:
   Scheduler(std::vector<Task>& tasks, std::vector<DeviceSlots> devices, Board&, Launcher&, Pruner*, Proposer*,
             SchedulerOptions);
-  // Until nothing is left to do, or it is asked to stop. False: asked to stop.
+  // Runs until nothing is left to do. False: stopped before.
   bool run();
 
   State state(int task) const { return status_[static_cast<std::size_t>(task)].state; }
@@ -87,14 +87,14 @@ class Scheduler {
   struct Status {
     State state = State::kWaiting;
     Outcome outcome;
-    double rank = 0.0;  // under which it stands in ready_
+    double rank = 0.0;  // its key in ready_
     int until_epoch = 0;
     int device = -1;
     int threads = 0;
     bool elsewhere = false;  // another process works on it
     int epochs = 0;          // supervised, of the config
     std::string group;       // of trials that are compared (search.h)
-    std::vector<int> team;   // devices that it has to itself, the first of them `device`
+    std::vector<int> team;   // its exclusive devices, the first is `device`
     std::string last_end;
   };
   struct Load {

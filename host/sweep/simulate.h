@@ -1,9 +1,9 @@
-// host/sweep/simulate.h -- a cluster that does not exist, for the scheduler that does: the same Scheduler on another Board and
-// Launcher, whose tasks only take time by a model of durations, memory, failures and deaths.
+// host/sweep/simulate.h -- a simulated cluster: the real Scheduler on a Board and a Launcher whose tasks only take
+// time, by a model of durations, memory, failures and deaths.
 //
-//   A task takes its estimate times exp(jitter N(0,1)), and as much memory as the plan says; `failures` of them break down
-//   by themselves on the way (NaN). A worker dies by chance, and so does now and then a whole host with all that runs on it;
-//   what it did since its last checkpoint is done again. The clock jumps from one end to the next.
+//   A task takes its estimate times exp(jitter N(0,1)), and as much memory as the plan says; a share of `failures`
+//   fails on the way (NaN). Workers die at random, sometimes a whole host with all its runs; work since the last
+//   checkpoint is repeated. The clock jumps from one event to the next.
 //
 // Bits     the same tasks, model and seed: the same events, whatever the machine.
 // Errors   CheckError where the scheduler breaks a rule: more runs or memory on a device than it has, a task before its
@@ -47,12 +47,12 @@ class Simulation : public Board, public Launcher {
 
   struct Counts {
     long starts = 0, worker_deaths = 0, host_deaths = 0, killed_by_hosts = 0, failures = 0, given_up = 0, done = 0;
-    double busy_seconds = 0.0, lost_seconds = 0.0;  // of slots: all, and what was done again or thrown away
-    double own_seconds = 0.0;                       // real time spent in here, not in the scheduler
+    double busy_seconds = 0.0, lost_seconds = 0.0;  // of slots: all, and repeated or discarded work
+    double own_seconds = 0.0;                       // real time spent in the simulation itself
   };
   const Counts& counts() const { return counts_; }
-  // No schedule ends sooner: the work of all tasks that run, spread over all slots without a gap, or the longest chain of
-  // a pretraining and a run behind it; deaths and the start of processes left out.
+  // No schedule ends sooner: the work of all tasks that run, spread over all slots without a gap, or the longest chain
+  // of a pretraining and a run behind it; deaths and the start of processes left out.
   double lower_bound() const;
 
  private:
@@ -66,7 +66,7 @@ class Simulation : public Board, public Launcher {
   };
   struct Event {
     double time;
-    int task, start;  // which of its starts; an older one is no longer of interest
+    int task, start;  // which of its starts; events of older starts are ignored
     int signal;
     bool operator>(const Event& other) const { return time > other.time || (time == other.time && task > other.task); }
   };
@@ -85,8 +85,8 @@ class Simulation : public Board, public Launcher {
   Counts counts_;
 };
 
-// n_pretrain pretrainings with n_children runs each, without configs: seconds and bytes log-uniform between the bounds, for
-// each pretraining's runs the same bytes.
+// n_pretrain pretrainings with n_children runs each, without configs: seconds and bytes log-uniform between the bounds,
+// for each pretraining's runs the same bytes.
 std::vector<Task> synthetic_tasks(int n_pretrain, int n_children, double least_seconds, double most_seconds,
                                   std::size_t least_bytes, std::size_t most_bytes, std::uint64_t seed);
 

@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// For a shell, whatever the text holds.
+// Quoted for a shell.
 std::string quoted(const std::string& text) {
   std::string q = "'";
   for (const char c : text) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -98,7 +98,7 @@ long slurm_seconds(const std::string& time) {
   }
   if (parts.size() > 3) return -1;
   static constexpr long kUnit[] = {3600, 60, 1};
-  // Without days two parts are minutes and seconds, and one is minutes; with days they are hours first.
+  // Without days, two parts are minutes and seconds, one is minutes; with days, hours come first.
   const std::size_t first = dash != std::string::npos || parts.size() == 3 ? 0 : 1;
   long seconds = days * 86400;
   for (std::size_t i = 0; i < parts.size(); ++i) seconds += parts[i] * kUnit[first + i];
@@ -162,7 +162,7 @@ void check_for_slurm(const Spec& spec) {
 }
 
 std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQueue& queue, int max_size) {
-  std::map<int, std::vector<int>> groups;  // by parent; -1: those that wait for nothing
+  std::map<int, std::vector<int>> groups;  // by parent; -1: no parent to wait for
   const auto state = [&](int i) { return rows[static_cast<std::size_t>(i)].state; };
   for (int i = 0; i < static_cast<int>(rows.size()); ++i) {
     const Task& t = *rows[static_cast<std::size_t>(i)].task;
@@ -179,7 +179,7 @@ std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQu
     std::stable_sort(tasks.begin(), tasks.end(), [&](int a, int b) {
       return rows[static_cast<std::size_t>(a)].task->priority > rows[static_cast<std::size_t>(b)].task->priority;
     });
-    // Pretrainings and trainings that wait for nothing: arrays of their own, for their names in the queue.
+    // Pretrainings and trainings without a parent get separate arrays, for their names in the queue.
     for (const TaskKind kind : {TaskKind::kPretrain, TaskKind::kTrain}) {
       SlurmArray array;
       int n_pretrain = 0;
@@ -207,133 +207,166 @@ std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQu
   return arrays;
 }
 
-std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& store, const SlurmSubmission& s) {
-  const auto rows = read_rows(plan.tasks, store, spec.sweep.lease_seconds);
-  int code = 0;
-  SlurmQueue queue;
-  std::vector<std::string> waiting, held;  // jobs of this sweep that are in the queue
-  for (const auto& [folder, job] : jobs_of(s.sweep, code)) {
-    waiting.push_back(job.id);
-    if (!folder.empty()) queue[folder] = job;
-    if (job.reason == "JobHeldUser") held.push_back(job.id);
-  }
-  if (code != 0 && !s.dry) {
-    throw Error("squeue {}; --launcher slurm works where Slurm's commands do; --dry-run shows what it would submit",
-                code == 127 ? "was not found" : "failed: Slurm's controller does not answer");
-  }
-  const auto arrays = slurm_arrays(rows, queue, code == 0 ? max_array_size() : kSlurmArraySize);
+namespace {
 
-  const std::string binary_bytes = read_all("/proc/self/exe");
-  const fs::path binary = fs::absolute(store.root()).lexically_normal() / ".pinned" / hash_of(binary_bytes) / "cafx";
-  // The folder's name covers all that is in it: what runs, on what, and how.
-  std::string content = binary.string() + "\n" + spec.text + "\n" + s.device + "\n" + s.isa + "\n";
-  std::vector<std::string> lists;
-  for (const SlurmArray& a : arrays) {
-    std::string list;
-    for (const int i : a.tasks) list += plan.tasks[static_cast<std::size_t>(i)].folder + "\n";
-    content += a.name + "\n" + list;
-    lists.push_back(list);
+// One submission: its arrays, its scripts and its folder.
+class Submission {
+ public:
+  Submission(const Spec& spec, const Plan& plan, const Store& store, const SlurmSubmission& s)
+      : spec_(spec), plan_(plan), store_(store), s_(s), binary_bytes_(read_all("/proc/self/exe")) {
+    read_queue();
+    const auto rows = read_rows(plan.tasks, store, spec.sweep.lease_seconds);
+    arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize);
+    write_scripts();
   }
-  const fs::path folder = s.sweep / "slurm" / hash_of(content);
-  std::vector<Script> scripts;
-  for (std::size_t k = 0; k < arrays.size(); ++k) {
-    const SlurmArray& a = arrays[k];
-    std::string text = head(spec, folder, a.name, true);
-    text += fmt::format("#SBATCH --array=0-{}{}\n", a.tasks.size() - 1,
-                        spec.slurm.parallel > 0 ? fmt::format("%{}", spec.slurm.parallel) : "");
-    text += setup(spec);
-    text += "exec " + quoted(binary.string()) + " sweep slurm-task " + quoted((folder / (a.name + ".list")).string());
-    if (!s.device.empty()) text += " --device " + quoted(s.device);
-    if (!s.isa.empty()) text += " --isa " + quoted(s.isa);
-    scripts.push_back({a.name, text + "\n", lists[k]});
-  }
-  scripts.push_back({"report",
-                     head(spec, folder, "report", false) + setup(spec) + "exec " + quoted(binary.string()) +
-                         " sweep report " + quoted(s.sweep.string()) + "\n",
-                     ""});
 
-  if (s.dry) {
+  // The scripts with the commands that would submit them.
+  std::string dry_text() const {
+    if (arrays_.empty()) return "# nothing to submit: every run is finished, failed or in the queue\n";
     std::string text;
-    if (arrays.empty()) text += "# nothing to submit: every run is finished, failed or in the queue\n";
-    for (std::size_t k = 0; k < scripts.size() && !arrays.empty(); ++k) {
+    for (std::size_t k = 0; k < scripts_.size(); ++k) {
       std::string after;
-      if (k < arrays.size() && arrays[k].parent >= 0) {
-        const SlurmArray& a = arrays[k];
-        std::string job = a.parent_job;
-        for (const SlurmArray& p : arrays) {
-          const auto at = std::find(p.tasks.begin(), p.tasks.end(), a.parent);
-          if (at != p.tasks.end()) job = fmt::format("<job of {}.sh>_{}", p.name, at - p.tasks.begin());
-        }
-        after = " --dependency=afterok:" + job;
-      }
-      if (k == arrays.size()) after = " --dependency=afterany:<all of these>";
-      text += fmt::format("# {0}.sh, submitted with: sbatch --parsable{1} {2}/{0}.sh\n{3}\n", scripts[k].name, after,
-                          folder.string(), scripts[k].text);
+      if (k == arrays_.size()) after = " --dependency=afterany:<all of these>";
+      if (k < arrays_.size() && arrays_[k].parent >= 0) after = " --dependency=afterok:" + parent_in_words(arrays_[k]);
+      text += fmt::format("# {0}.sh, submitted with: sbatch --parsable{1} {2}/{0}.sh\n{3}\n", scripts_[k].name, after,
+                          folder_.string(), scripts_[k].text);
     }
     return text;
   }
 
-  if (!fs::exists(binary)) {
-    fs::create_directories(binary.parent_path());
-    write_file_atomically(binary, binary_bytes.data(), binary_bytes.size());
-    fs::permissions(binary, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
-                                fs::perms::others_read | fs::perms::others_exec);
+  std::string submit() {
+    write_folder();
+    for (const std::string& job : held_) run_program({"scontrol", "release", job});
+    std::map<int, std::string> job_of;  // by task of the plan
+    std::set<std::string> all;
+    for (const std::string& id : waiting_) all.insert(id.substr(0, id.find('_')));
+    std::string text;
+    for (std::size_t k = 0; k < arrays_.size(); ++k) {
+      const SlurmArray& a = arrays_[k];
+      std::string after;
+      if (a.parent >= 0) after = "afterok:" + (a.parent_job.empty() ? job_of.at(a.parent) : a.parent_job);
+      const std::string id = sbatch(scripts_[k], after);
+      for (std::size_t i = 0; i < a.tasks.size(); ++i) job_of[a.tasks[i]] = fmt::format("{}_{}", id, i);
+      n_submitted_ += static_cast<int>(a.tasks.size());
+      all.insert(id);
+      text += fmt::format("job {}: {} runs, {}{}\n", id, a.tasks.size(), a.name, after.empty() ? "" : ", " + after);
+    }
+    if (n_submitted_ > 0) {
+      std::string after = "afterany";
+      for (const std::string& id : all) after += ":" + id;
+      text += fmt::format("job {}: the tables, once all have ended\n", sbatch(scripts_.back(), after));
+    }
+    if (!queue_.empty()) text += fmt::format("{} runs were in the queue already\n", queue_.size());
+    if (!held_.empty()) text += fmt::format("{} held jobs released\n", held_.size());
+    if (n_submitted_ == 0 && queue_.empty()) text += "nothing to submit: every run is finished or failed\n";
+    return text;
   }
-  fs::create_directories(folder / "logs");
-  write_file_atomically(folder / "sweep.toml", spec.text.data(), spec.text.size());
-  for (const Script& script : scripts) {
-    write_file_atomically(folder / (script.name + ".list"), script.list.data(), script.list.size());
-    write_file_atomically(folder / (script.name + ".sh"), script.text.data(), script.text.size());
+
+ private:
+  void read_queue() {
+    int code = 0;
+    for (const auto& [folder, job] : jobs_of(s_.sweep, code)) {
+      waiting_.push_back(job.id);
+      if (!folder.empty()) queue_[folder] = job;
+      if (job.reason == "JobHeldUser") held_.push_back(job.id);
+    }
+    in_slurm_ = code == 0;
+    if (in_slurm_ || s_.dry) return;
+    throw Error("squeue {}; --launcher slurm works where Slurm's commands do; --dry-run shows what it would submit",
+                code == 127 ? "was not found" : "failed: Slurm's controller does not answer");
   }
-  for (const SlurmArray& a : arrays) {
-    for (const int i : a.tasks) {
-      const Task& t = plan.tasks[static_cast<std::size_t>(i)];
-      store.make(t, t.parent >= 0 ? &plan.tasks[static_cast<std::size_t>(t.parent)] : nullptr,
-                 spec.sweep.lease_seconds);
+
+  void write_scripts() {
+    binary_ = fs::absolute(store_.root()).lexically_normal() / ".pinned" / hash_of(binary_bytes_) / "cafx";
+    // The folder's name is a hash of all its content.
+    std::string content = binary_.string() + "\n" + spec_.text + "\n" + s_.device + "\n" + s_.isa + "\n";
+    std::vector<std::string> lists;
+    for (const SlurmArray& a : arrays_) {
+      std::string list;
+      for (const int i : a.tasks) list += plan_.tasks[static_cast<std::size_t>(i)].folder + "\n";
+      content += a.name + "\n" + list;
+      lists.push_back(list);
+    }
+    folder_ = s_.sweep / "slurm" / hash_of(content);
+    for (std::size_t k = 0; k < arrays_.size(); ++k) {
+      const SlurmArray& a = arrays_[k];
+      std::string text = head(spec_, folder_, a.name, true);
+      text += fmt::format("#SBATCH --array=0-{}{}\n", a.tasks.size() - 1,
+                          spec_.slurm.parallel > 0 ? fmt::format("%{}", spec_.slurm.parallel) : "");
+      text += setup(spec_) + "exec " + quoted(binary_.string()) + " sweep slurm-task " +
+              quoted((folder_ / (a.name + ".list")).string());
+      if (!s_.device.empty()) text += " --device " + quoted(s_.device);
+      if (!s_.isa.empty()) text += " --isa " + quoted(s_.isa);
+      scripts_.push_back({a.name, text + "\n", lists[k]});
+    }
+    scripts_.push_back({"report",
+                        head(spec_, folder_, "report", false) + setup(spec_) + "exec " + quoted(binary_.string()) +
+                            " sweep report " + quoted(s_.sweep.string()) + "\n",
+                        ""});
+  }
+
+  // The job that an array waits for: its id, or the script that will become it.
+  std::string parent_in_words(const SlurmArray& a) const {
+    for (const SlurmArray& p : arrays_) {
+      const auto at = std::find(p.tasks.begin(), p.tasks.end(), a.parent);
+      if (at != p.tasks.end()) return fmt::format("<job of {}.sh>_{}", p.name, at - p.tasks.begin());
+    }
+    return a.parent_job;
+  }
+
+  void write_folder() const {
+    if (!fs::exists(binary_)) {
+      fs::create_directories(binary_.parent_path());
+      write_file_atomically(binary_, binary_bytes_.data(), binary_bytes_.size());
+      fs::permissions(binary_, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
+                                   fs::perms::others_read | fs::perms::others_exec);
+    }
+    fs::create_directories(folder_ / "logs");
+    write_file_atomically(folder_ / "sweep.toml", spec_.text.data(), spec_.text.size());
+    for (const Script& script : scripts_) {
+      write_file_atomically(folder_ / (script.name + ".list"), script.list.data(), script.list.size());
+      write_file_atomically(folder_ / (script.name + ".sh"), script.text.data(), script.text.size());
+    }
+    for (const SlurmArray& a : arrays_) {
+      for (const int i : a.tasks) {
+        const Task& t = plan_.tasks[static_cast<std::size_t>(i)];
+        store_.make(t, t.parent >= 0 ? &plan_.tasks[static_cast<std::size_t>(t.parent)] : nullptr,
+                    spec_.sweep.lease_seconds);
+      }
     }
   }
-  for (const std::string& job : held) run_program({"scontrol", "release", job});
 
-  std::map<int, std::string> job_of;  // by task of the plan
-  std::string text;
-  int n = 0;
-  const auto submit = [&](const Script& script, const std::string& dependency) {
+  std::string sbatch(const Script& script, const std::string& dependency) const {
     std::vector<std::string> words{"sbatch", "--parsable"};
     if (!dependency.empty()) words.push_back("--dependency=" + dependency);
-    words.push_back((folder / (script.name + ".sh")).string());
+    words.push_back((folder_ / (script.name + ".sh")).string());
     const Ran ran = run_program(words);
     const std::string id = ran.out.substr(0, ran.out.find_first_of(";\n"));
-    if (ran.code != 0 || id.empty()) {
-      throw Error("sbatch {} failed: {}{}", words.back(), ran.code == 127 ? "it was not found" : one_line(ran.error),
-                  n ? fmt::format("; {} runs are submitted, the same command submits the others", n) : "");
-    }
-    return id;
-  };
-  std::set<std::string> all;
-  for (const std::string& id : waiting) all.insert(id.substr(0, id.find('_')));
-  for (std::size_t k = 0; k < arrays.size(); ++k) {
-    const SlurmArray& a = arrays[k];
-    std::string after;
-    if (a.parent >= 0) {
-      after = a.parent_job;
-      if (after.empty()) after = job_of.at(a.parent);
-      after = "afterok:" + after;
-    }
-    const std::string id = submit(scripts[k], after);
-    for (std::size_t i = 0; i < a.tasks.size(); ++i) job_of[a.tasks[i]] = fmt::format("{}_{}", id, i);
-    n += static_cast<int>(a.tasks.size());
-    all.insert(id);
-    text += fmt::format("job {}: {} runs, {}{}\n", id, a.tasks.size(), a.name, after.empty() ? "" : ", " + after);
+    if (ran.code == 0 && !id.empty()) return id;
+    throw Error(
+        "sbatch {} failed: {}{}", words.back(), ran.code == 127 ? "it was not found" : one_line(ran.error),
+        n_submitted_ ? fmt::format("; {} runs are submitted, the same command submits the others", n_submitted_) : "");
   }
-  if (n > 0) {
-    std::string after = "afterany";
-    for (const std::string& id : all) after += ":" + id;
-    text += fmt::format("job {}: the tables, once all have ended\n", submit(scripts.back(), after));
-  }
-  if (!queue.empty()) text += fmt::format("{} runs were in the queue already\n", queue.size());
-  if (!held.empty()) text += fmt::format("{} held jobs released\n", held.size());
-  if (n == 0 && queue.empty()) text += "nothing to submit: every run is finished or failed\n";
-  return text;
+
+  const Spec& spec_;
+  const Plan& plan_;
+  const Store& store_;
+  const SlurmSubmission& s_;
+  std::string binary_bytes_;
+  bool in_slurm_ = false;                    // Slurm's commands answer
+  SlurmQueue queue_;                         // of this sweep
+  std::vector<std::string> waiting_, held_;  // ids of its jobs in the queue
+  std::vector<SlurmArray> arrays_;
+  std::vector<Script> scripts_;  // one for each array, then the report's
+  fs::path binary_, folder_;
+  int n_submitted_ = 0;  // runs
+};
+
+}  // namespace
+
+std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& store, const SlurmSubmission& s) {
+  Submission submission(spec, plan, store, s);
+  return s.dry ? submission.dry_text() : submission.submit();
 }
 
 int cancel_in_slurm(const fs::path& sweep) {

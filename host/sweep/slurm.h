@@ -1,17 +1,17 @@
 // host/sweep/slurm.h -- a sweep as job arrays of a Slurm cluster: submitted here, run there, in the same folders.
 //
 //   STORE/.pinned/HASH/cafx        the binary as it was at submission
-//   STORE/NAME.sweep/slurm/HASH/   one submission: sweep.toml, NAME.list (run folders, one for each array task), NAME.sh
-//                                  (the scripts that sbatch got), logs/
+//   STORE/NAME.sweep/slurm/HASH/   one submission: sweep.toml, NAME.list (run folders, one for each array task),
+//                                  NAME.sh (the scripts that sbatch got), logs/
 //
-//   One array holds the pretrainings, longest first; for each pretraining one array holds what starts from it and waits
-//   for that array task alone (afterok); a last job writes the tables. Each array task is `cafx sweep slurm-task`: a
-//   scheduler of one run, so a crash, a hang, a full disk and the retry budget are dealt with as on one host.
+//   One array holds the pretrainings, longest first. For each pretraining, one array holds the runs that start from it
+//   and waits for that array task alone (afterok). A last job writes the tables. Each array task is `cafx sweep
+//   slurm-task`: a scheduler of one run, so crashes, hangs, full disks and retries are handled as on one host.
 //
-//   What is in the queue is asked of Slurm (squeue; a job's comment names its list), so that submitting again adds only
-//   what is neither finished nor queued. Nothing about jobs is kept in files.
+//   The queue is read from Slurm (squeue; a job's comment names its list), never from files: submitting again adds only
+//   runs that are neither finished nor queued.
 //
-// Errors   Error where sbatch is missing or refuses, with its words; what was submitted before stays submitted.
+// Errors   Error if sbatch is missing or refuses, with its message; earlier submissions stay.
 #pragma once
 
 #include <atomic>
@@ -26,9 +26,10 @@
 
 namespace cafx {
 
-// Refuses what needs a scheduler beside the runs, times shorter than the warning before their end, and devices by number.
+// Refuses features that need a scheduler beside the runs, times shorter than the warning before their end, device
+// numbers.
 void check_for_slurm(const Spec&);
-// Seconds of Slurm's forms M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; -1 where the text is none of them, 0 for "" (no limit).
+// Seconds of Slurm's forms M, M:S, H:M:S, D-H, D-H:M, D-H:M:S; -1 for any other text, 0 for "" (no limit).
 long slurm_seconds(const std::string& time);
 
 using SlurmQueue = std::map<std::string, QueuedJob>;  // by run folder
@@ -37,9 +38,9 @@ struct SlurmArray {
   std::string name;        // "pretrain", "train.0", ...
   std::vector<int> tasks;  // of the plan; the n-th is array task n
   int parent = -1;         // task that they all wait for
-  std::string parent_job;  // its id, where it is in the queue already; else it is in another of these arrays
+  std::string parent_job;  // its id if it is queued already; empty: it is in another of these arrays
 };
-// Arrays for all that is neither finished nor failed nor queued.
+// Arrays of all runs that are neither finished nor failed nor queued.
 std::vector<SlurmArray> slurm_arrays(const std::vector<Row>&, const SlurmQueue&, int max_array_size);
 
 struct SlurmSubmission {
@@ -50,7 +51,7 @@ struct SlurmSubmission {
 // Prepares and submits, or prints; returns text for the user.
 std::string submit_to_slurm(const Spec&, const Plan&, const Store&, const SlurmSubmission&);
 
-// Cancels what Slurm holds of a sweep; running ones save first. Returns how many jobs; 0 without Slurm.
+// Cancels a sweep's jobs in Slurm; running ones save first. Returns the number of jobs; 0 without Slurm.
 int cancel_in_slurm(const std::filesystem::path& sweep);
 
 struct SlurmTaskOptions {

@@ -1,4 +1,5 @@
-// host/sweep/slurm_commands.h -- Slurm's own programs (squeue, sbatch, scontrol, scancel) called, and their answers read.
+// host/sweep/slurm_commands.h -- calls of Slurm's programs (squeue, sbatch, scontrol, scancel), and parsing of their
+// output.
 #pragma once
 
 #include <filesystem>
@@ -9,8 +10,8 @@
 namespace cafx {
 
 struct QueuedJob {
-  std::string id;             // "12_3", or "12" where it is no array
-  std::string state, reason;  // as squeue names them
+  std::string id;             // "12_3", or "12" outside of arrays
+  std::string state, reason;  // in squeue's terms
 };
 
 struct Ran {
@@ -28,6 +29,6 @@ std::vector<std::string> lines_of(const std::filesystem::path&);
 std::vector<std::pair<std::string, QueuedJob>> jobs_of(const std::filesystem::path& sweep, int& code);
 
 inline constexpr int kSlurmArraySize = 1001;  // Slurm's default
-int max_array_size();                         // the cluster's; the default where it does not answer
+int max_array_size();                         // the cluster's; the default if it does not answer
 
 }  // namespace cafx

@@ -25,8 +25,8 @@ std::string own_job() {
   return array && task ? std::string(array) + "_" + task : "";
 }
 
-// Whether Slurm still means this job to run: asked after a SIGTERM, which comes before a preemption with time of grace
-// (it runs on until that is over), but also when it was cancelled or requeued.
+// Whether Slurm still runs this job: checked after a SIGTERM, which announces a preemption with a grace period (the job
+// runs until that is over), a cancellation or a requeue.
 bool meant_to_run() {
   const Ran ran = run_program({"scontrol", "--oneliner", "show", "job", own_job()});
   return ran.code == 0 && ran.out.find(" JobState=RUNNING") != std::string::npos;
@@ -97,7 +97,7 @@ int slurm_task(const SlurmTaskOptions& options) {
   }
   const bool warned = options.requeue && *options.requeue;
   if (!fs::exists(sweep / "stop") && (warned || meant_to_run())) {
-    // Said before: Slurm ends this process as soon as it has put the job back.
+    // Printed first: Slurm ends this process as soon as it has requeued the job.
     say(fmt::format("{}: saved; job {} goes back into the queue", task.folder, job));
     const Ran ran = run_program({"scontrol", "requeue", job});
     if (ran.code == 0) return kExitRequeue;

@@ -207,7 +207,7 @@ class Reader {
     }
   }
 
-  // Every value must be one that its key takes.
+  // Every value must be valid for its key.
   void check_values(const Axis& axis) {
     if (axis.keys.size() > 1 && axis.continuous()) {
       throw Error("{}: keys that move together need a list of lists", axis.where);
@@ -339,7 +339,7 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   if (spec.sweep.prune != "none" && epochs < spec.sweep.rung_first) {
     throw Error("{}: sweep.rung_first = {} is over train.epochs = {}", where, spec.sweep.rung_first, epochs);
   }
-  // The order of the file: toml++ sorts by name.
+  // The order of the file; toml++ sorts by name.
   std::stable_sort(spec.axes.begin(), spec.axes.end(), [&](const Axis& a, const Axis& b) {
     const auto number = [](const Axis& axis) {
       return std::stol(axis.where.substr(axis.where.rfind(':', axis.where.rfind(": axes.") - 1) + 1));

@@ -1,4 +1,4 @@
-// host/sweep/spec.h -- a sweep as a TOML file: a base config, axes over its keys, how to sample them, what to run it on.
+// host/sweep/spec.h -- a sweep as a TOML file: a base config, axes over its keys, how to sample them, where to run it.
 //
 //   name = "rates"                                # of the sweep; the file's stem by default
 //   preset = "default"                            # and [model], [data], [train] as in any config: the base
@@ -8,7 +8,7 @@
 //   train.seed = [1, 2, 3]
 //   "data.effect+data.setting" = [["Distortion", 1], ["EQ", 2]]   # keys that move together
 //   [pretrain]
-//   train.seed = 1                                # what the pretraining has otherwise than the run that starts from it
+//   train.seed = 1                                # overrides for the pretraining of a run
 //   [sweep]
 //   sampling = "sobol"                            # grid, random, sobol, tpe
 //   budget = 32
@@ -42,7 +42,7 @@ struct Axis {
   double lo = 0.0, hi = 0.0;              // continuous: its range
   bool log = false, whole = false;        // on a logarithmic scale; rounded to a whole number
   bool crossed = false;
-  std::vector<Setting> when;  // the axis counts only where all of these hold
+  std::vector<Setting> when;  // the axis is active only if all of these hold
   std::string where;          // file:line
 
   bool continuous() const { return values.empty(); }
@@ -72,7 +72,7 @@ struct SweepConfig {
 };
 Fields describe(SweepConfig&);
 
-// What the jobs of a Slurm cluster ask for; empty and 0: nothing, so the cluster's default.
+// Resources of jobs on a Slurm cluster; empty and 0: the cluster's default.
 struct SlurmConfig {
   std::string account, partition, qos, time, memory, gres, pretrain_gres;
   int cpus = 0;
@@ -97,8 +97,8 @@ Spec parse_spec(const std::string& text, const std::filesystem::path&);
 
 // The settings of one run, in the order of the axes; inactive axes are left out.
 using Point = std::vector<Setting>;
-// All points of a grid, or `budget` sampled ones times the crossed values; without duplicates, always in the same order.
-// For tpe: none, see search.h.
+// All points of a grid, or `budget` sampled ones times the crossed values; without duplicates, always in the same
+// order. For tpe: none, see search.h.
 std::vector<Point> sample_points(const Spec&);
 // Points of the axes (crossed or not) as coordinates in the unit cube: u[i] belongs to axes[i].
 Point point_at(const std::vector<const Axis*>& axes, const std::vector<double>& u, const RunConfig& base);

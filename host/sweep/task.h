@@ -1,17 +1,17 @@
-// host/sweep/task.h -- what a sweep consists of: tasks, each with a folder that holds all about it.
+// host/sweep/task.h -- the tasks of a sweep; each has a folder that holds its whole state.
 //
 //   STORE/PRESET-KEY/     the run's own files (host/train/train.h), and of the scheduler:
 //     task.json           kind, key, config, settings, parent: all that a worker needs
 //     lease.N             who works on it (lease.h)
-//     progress.json       what it does just now
-//     rungs.json          validation error at each rung that it reached
-//     outcome.json        once it is done, failed or pruned: nothing else decides that it is
+//     progress.json       current state, for displays
+//     rungs.json          validation error at each rung reached
+//     outcome.json        done, failed or pruned; its existence alone ends the task
 //     usage.json          seconds, steps, memory; no result depends on it
-//     worker.log          what its processes said
-//   STORE/NAME.sweep/     of the sweep: sweep.toml, tasks.jsonl, results.csv, report.html, index.sqlite, stop, slurm/ (slurm.h)
+//     worker.log          output of its processes
+//   STORE/NAME.sweep/     of the sweep: sweep.toml, tasks.jsonl, results.csv, report.html, index.sqlite, stop, slurm/
 //
-//   The key is the run's hash: config and content of the data. A fine-tuning's covers the key of its pretraining in place
-//   of a path. The folder's name follows from the key, so that sweeps which need the same run meet in the same folder.
+//   The key is the run's hash: config and content of the data. A fine-tuning's covers the key of its pretraining in
+//   place of a path. The folder's name is the key, so that sweeps that need the same run share the folder.
 #pragma once
 
 #include <filesystem>
@@ -35,13 +35,13 @@ struct Task {
   Point point;            // settings; of a pretraining those of the first run that needs it
   int parent = -1;        // index of its pretraining
   Json config;            // flat, resolved
-  double frames = 0.0;    // forward and backward passes, were no stage to end early
+  double frames = 0.0;    // forward and backward passes if no stage ends early
   double seconds = 0.0;   // estimate, on one slot
   std::size_t bytes = 0;  // of the device's memory, by the memory plan
   double priority = 0.0;  // seconds from its start to the end of the longest chain behind it
 };
 
-// What outcome.json and rungs.json say.
+// The content of outcome.json and rungs.json.
 struct Outcome {
   State state = State::kQueued;  // kDone, kFailed, kPruned; kQueued: there is no outcome
   std::string reason;
@@ -62,15 +62,15 @@ class Store {
   std::filesystem::path run(const Task& t) const { return root_ / t.folder; }
   std::filesystem::path sweep(const std::string& name) const { return root_ / (name + ".sweep"); }
 
-  // Makes the folder with its task.json, where that is missing.
+  // Creates the folder with its task.json, if missing.
   void make(const Task&, const Task* parent, double lease_seconds) const;
   Outcome outcome(const Task& t) const { return read_outcome(run(t)); }
 
   static Outcome read_outcome(const std::filesystem::path& run);
   static void write_outcome(const std::filesystem::path& run, const Outcome&);
   static Progress read_progress(const std::filesystem::path& run);
-  static Json read_json(const std::filesystem::path&);  // discarded where there is none
-  // Steps that the run's checkpoint has behind it; 0 without one.
+  static Json read_json(const std::filesystem::path&);  // discarded if the file is missing
+  // Steps in the run's checkpoint; 0 without one.
   static long steps_done(const std::filesystem::path& run);
 
  private:

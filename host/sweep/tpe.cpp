@@ -15,7 +15,7 @@ namespace cafx {
 namespace {
 
 constexpr double kGood = 0.25;   // share of results that count as good
-constexpr int kCandidates = 24;  // drawn from the good ones, the most promising is taken
+constexpr int kCandidates = 24;  // candidates drawn from the good ones
 
 // A mixture of normals cut to [0, 1], one around each point, and a flat part as wide as one point.
 struct Parzen {
@@ -23,7 +23,7 @@ struct Parzen {
   double width = 1.0;
 
   explicit Parzen(std::vector<double> points) : centres(std::move(points)) {
-    // Scott's rule on the unit interval, never narrower than what tells grid points of a hundred apart.
+    // Scott's rule on the unit interval, never narrower than the distance of a hundred grid points.
     const auto n = static_cast<double>(centres.size());
     double mean = 0.0, square = 0.0;
     for (const double c : centres) mean += c / std::max(1.0, n);
@@ -82,8 +82,8 @@ std::vector<double> tpe_suggest(const std::vector<std::vector<double>>& points, 
 
 namespace {
 
-// Points of the axes that are not crossed, each with every value of the crossed ones; what is minimised is the mean over
-// those. Proposals are kept in a file, so that a restart goes on with them.
+// Points of the axes that are not crossed, each with every value of the crossed ones; the objective is the mean over
+// those. Proposals are kept in a file, so that a restart continues with them.
 class Tpe : public Proposer {
  public:
   Tpe(const Spec& spec, Plan& plan, DataCatalogue& data, std::filesystem::path journal,
@@ -110,7 +110,7 @@ class Tpe : public Proposer {
     for (const Trial& t : trials) {
       const bool over = t.state == State::kFailed || t.state == State::kBlocked || t.state == State::kPruned;
       if (t.state == State::kDone) value[t.task] = t.value;
-      // What failed is as bad as can be; a run stopped early counts by where it stood.
+      // A failed run counts as the worst; a run stopped early counts by its last value.
       if (over || t.state == State::kPaused) value[t.task] = t.rungs.empty() ? kWorst : t.rungs.back().second;
     }
     bool any = false;

@@ -30,7 +30,7 @@ using Clock = std::chrono::steady_clock;
 
 Json finite(double x) { return std::isfinite(x) ? Json(x) : Json(); }
 
-// Keeps the lease alive while training moves on, shows where it stands, and listens for `prune`.
+// Renews the lease while training advances, publishes progress, and checks for `prune`.
 class Watch : public TrainObserver {
  public:
   Watch(const WorkerOptions& options, const Lease& lease)
@@ -88,7 +88,7 @@ class Watch : public TrainObserver {
     }
   }
 
-  // Only for the eye: lost without harm, so it is not synced and a full disk is no error here.
+  // For displays only: its loss is harmless, so it is not synced and a full disk is no error here.
   void write_progress(const TrainProgress& p) const {
     const Json json = {{"stage", p.stage},
                        {"epoch", p.epoch},
@@ -273,10 +273,10 @@ class Work {
     return kExitFailed;
   }
 
-  // The one before may still be on its way out, or frozen on this host: its lock ends with it.
+  // The process before may still be ending, or be frozen on this host: its lock ends with it.
   bool folder_is_free() const {
     const int fd = open((options_.run / "run.lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    if (fd < 0) return true;  // training says what is wrong
+    if (fd < 0) return true;  // training reports the error
     bool free = false;
     for (int i = 0; i < 50 && !free; ++i) {
       free = flock(fd, LOCK_EX | LOCK_NB) == 0;
@@ -327,7 +327,7 @@ int work(const WorkerOptions& options) {
     return e.disk_full() ? kExitDiskFull : kExitFailed;
   }
   if (!lease) return kExitBusy;
-  // It may have ended between the look and the claim.
+  // It may have ended between the check and the claim.
   if (Store::read_outcome(options.run).state != State::kQueued) {
     lease->give_back();
     return kExitDone;

@@ -1,10 +1,10 @@
-// host/sweep/worker.h -- a process that works on one run: claims it, trains or goes on, evaluates, writes the outcome.
+// host/sweep/worker.h -- the process of one run: claims it, trains or resumes, evaluates, writes the outcome.
 //
-//   Ends with   0 done, 2 failed by itself (outcome.json says why), 74 the disk is full, 75 another holds the run,
+//   Ends with   0 done, 2 failed (outcome.json has the reason), 74 the disk is full, 75 another holds the run,
 //               85 paused at a rung or asked to requeue, 130 asked to stop; anything else is a death: the next worker
-//               goes on from the checkpoint.
+//               resumes from the checkpoint.
 //
-//   SIGINT, SIGTERM and the end of the parent process save and stop; SIGUSR1 saves and asks for another turn (85).
+//   SIGINT, SIGTERM and the end of the parent process save and stop; SIGUSR1 saves and requeues (85).
 //   A file `prune` in the run's folder ends the run as pruned, with the text in it as the reason.
 #pragma once
 

@@ -1,7 +1,8 @@
-// host/train/checkpoint.h -- all that a run needs to go on to the same bits, in one safetensors file.
+// host/train/checkpoint.h -- all state that a resume to the same bits needs, in one safetensors file.
 //
 //   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form
-//   metadata  format, run hash, precision, instruction set, version, counters, text of metrics.csv, size of the event file
+//   metadata  format, run hash, precision, instruction set, version, counters, text of metrics.csv, size of the event
+//             file
 #pragma once
 
 #include <cstdint>

@@ -234,7 +234,7 @@ void check(const RunConfig& c, const std::string& where) {
 }
 
 std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init, const std::string& teacher) {
-  // Where the data lies does not decide the result; what it holds does. Neither does the number of GPUs, but for rounding.
+  // The content of the data determines the result, not its location, nor (except for rounding) the number of GPUs.
   Fields fields = describe_result(c);
   for (Field& f : fields) {
     if (f.is_path) std::get<std::string*>(f.value)->clear();

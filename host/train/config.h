@@ -21,8 +21,8 @@ struct TeacherConfig {
 };
 Fields describe(TeacherConfig&);
 
-// Training goes through stages (host/train/schedule.h): `pretrain` where the model has that form, `train`, `refine`. Each
-// ends after its epochs or when patience runs out.
+// Training goes through stages (host/train/schedule.h): `pretrain` where the model has that form, `train`, `refine`.
+// Each ends after its epochs or when patience runs out.
 struct TrainConfig {
   std::int64_t seed = 1;
   int batch = 32;
@@ -51,7 +51,7 @@ struct TrainConfig {
   // Of a stream, which learns from segments instead of frames.
   double segment_seconds = 0.5;
   int block = 0;    // samples between two updates, and the reach of back-propagation; 0: the model's, or the segment
-  int burn_in = 0;  // samples heard before a segment; the model's own warm-up where that is more
+  int burn_in = 0;  // warm-up before a segment, in samples; at least the model's own
   LossConfig loss;
   std::string stop_on = "loss";
 };
@@ -59,7 +59,7 @@ Fields describe(TrainConfig&);
 // The factor that lr_scaling puts on the rates for this batch.
 double rate_scale(const TrainConfig&);
 
-// What is written beside the result, for the eye; nothing of it decides a bit of the result.
+// Output for people beside the result; it has no influence on a bit of the result.
 struct LogConfig {
   std::string events = "all";
 };
@@ -79,8 +79,8 @@ Fields describe_result(RunConfig&);  // the same without "log.*": for hash and l
 
 // Model, training and their defaults for a preset of any type (models/registry.h); the rest as it stands.
 RunConfig run_preset(const std::string& name);
-// Preset, file and settings together; later ones win. The preset is that of the settings, else `preset`, else the file's; where
-// only a type is named, the type's own default.
+// Preset, file and settings together; later ones win. The preset is that of the settings, else `preset`, else the
+// file's; where only a type is named, the type's own default.
 struct ConfigSource {
   std::string preset;                 // empty: none
   std::string toml, where;            // empty: none; where: its name, for errors
@@ -99,8 +99,8 @@ void check(const RunConfig&, const std::string& where);
 std::string run_hash(RunConfig, const std::string& data_hash, const std::string& init = "",
                      const std::string& teacher = "");
 
-// What metrics.csv, result.json and sweeps call the losses: "training_mae" and "validation_mae" where the loss is the mean
-// absolute error, else "training_loss", and "validation_" with what train.stop_on names.
+// What metrics.csv, result.json and sweeps call the losses: "training_mae" and "validation_mae" where the loss is the
+// mean absolute error, else "training_loss", and "validation_" with what train.stop_on names.
 std::string training_name(const TrainConfig&);
 std::string validation_name(const TrainConfig&);
 // Whether whole notes are played after each epoch, to stop on a metric of theirs.

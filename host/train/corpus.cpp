@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::size_t kTrimBytes = 64 << 20;
 
-// Memory that was freed in the middle of the heap stays with the process unless it is told to go.
+// Memory freed in the middle of the heap stays with the process until malloc_trim.
 void give_back_freed() {
 #ifdef __GLIBC__
   malloc_trim(0);

@@ -1,12 +1,13 @@
-// host/train/corpus.h -- the recordings of a part of the split, held once, and where in them a model learns.
+// host/train/corpus.h -- the recordings of a part of the split, in memory once, and the places in them to train on.
 //
-//   audio    the dry samples of all notes, one note after the other, then their targets in the same order: the target of
-//            sample i stands at i + half(). A pretraining, which learns to give back its input, reads both halves as input.
+//   audio    the dry samples of all notes, one note after the other, then their targets in the same order: the target
+//            of sample i stands at i + half(). A pretraining learns to reproduce its input, and reads both halves as
+//            input.
 //   places   FrameRef{start, begin, end}: a frame or segment of `length` samples from `start` of the note [begin, end).
 //
 //   A model of frames learns from a grid: a frame at every `hop` samples, the same in every epoch. A model of streams
-//   learns from segments that every epoch draws anew: of each note as many as it is long, each at a random place of its own
-//   part of the note.
+//   learns from segments that every epoch draws anew: of each note as many as it is long, each at a random place of its
+//   own part of the note.
 //
 // Bits     the places of an epoch follow from the seed and the epoch alone.
 #pragma once
@@ -36,8 +37,8 @@ struct Corpus {
 // Moves the audio of the pairs `which` out of the data set, note by note, so that it is never held twice.
 Corpus take_corpus(Dataset&, const std::vector<int>& which);
 
-// Frames at every `hop` samples. The first still holds sample 0 of its note, the last sample n - 1, as in rendering. Those
-// in which dry and target both stay below silence_db, in dB of full scale, are left out.
+// Frames at every `hop` samples. The first still holds sample 0 of its note, the last sample n - 1, as in rendering.
+// Those in which dry and target both stay below silence_db, in dB of full scale, are left out.
 std::vector<FrameRef> grid_of(const Corpus&, int frame, int hop, double silence_db);
 // How many that will be, and samples (dry and wet) of the pairs, before they are taken.
 struct GridSize {
@@ -45,7 +46,8 @@ struct GridSize {
 };
 GridSize grid_size(const Dataset&, const std::vector<int>& which, int frame, int hop, double silence_db);
 
-// Segments of `length` samples one after the other, the last one of a note over its end: what a validation goes through.
+// Segments of `length` samples one after the other, the last one of a note over its end: what a validation goes
+// through.
 std::vector<FrameRef> segments_in_a_row(const Corpus&, int length);
 
 class Sampler {
@@ -53,8 +55,8 @@ class Sampler {
   Sampler() = default;
   // The grid `places`.
   Sampler(std::vector<FrameRef> places, int length);
-  // Segments that every epoch draws anew. `seconds` at `sample_rate`, at most as long as the shortest note. Notes that stay
-  // below silence_db are left out.
+  // Segments that every epoch draws anew. `seconds` at `sample_rate`, at most as long as the shortest note. Notes that
+  // stay below silence_db are left out.
   Sampler(const Corpus&, double seconds, int sample_rate, double silence_db, std::uint64_t seed);
 
   std::size_t size() const { return places_.size(); }  // of an epoch

@@ -168,7 +168,7 @@ void EventFile::histogram(const std::string& tag, long step, const std::vector<f
   if (n == 0.0) return;
   // Equal values still need a bin of some width.
   const double lo = least < greatest ? least : least - 0.5, width = (least < greatest ? greatest - least : 1.0) / kBins;
-  // The first bin ends where the values begin: readers take a bucket as reaching from the limit before to its own.
+  // The first bin ends where the values begin: for readers a bucket spans from the limit before to its own.
   std::vector<double> limits(kBins + 1), counts(kBins + 1);
   for (int i = 0; i <= kBins; ++i)
     limits[static_cast<std::size_t>(i)] = i == kBins ? lo + kBins * width : lo + i * width;

@@ -4,10 +4,10 @@
 //   bytes     a protobuf message Event; the first one of a file says "brain.Event:2"
 //
 //   Events are collected in memory and appended by `flush`. A file is never appended to after anything but a whole
-//   record: `open` cuts it back to a given size, or to the last whole record before that, and goes on there.
+//   record: `open` cuts it back to a given size, or to the last whole record before that, and continues there.
 //
-// Source   tensorflow/core/lib/io/record_writer.cc, core/util/event.proto, core/framework/summary.proto: the fields that
-//          TensorBoard migrates itself (simple_value, histo, audio), as PyTorch's SummaryWriter writes them.
+// Source   tensorflow/core/lib/io/record_writer.cc, core/util/event.proto, core/framework/summary.proto: the fields
+//          that TensorBoard migrates itself (simple_value, histo, audio), as PyTorch's SummaryWriter writes them.
 // Bits     the same events: the same bytes but for the times; so the same size.
 // Errors   WriteError names the file; it then ends after a whole record again, where the disk allows.
 #pragma once

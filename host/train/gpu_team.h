@@ -1,7 +1,8 @@
-// host/train/gpu_team.h -- several GPUs that train one model: for each a context, a thread, and its end of the exchange.
+// host/train/gpu_team.h -- several GPUs that train one model: for each a context, a thread, and its end of the
+// exchange.
 //
-//   CUDA's current GPU belongs to a thread, and ranks wait for each other inside NCCL: so each has a thread of its own, in
-//   which all its calls are made.
+//   CUDA's current GPU belongs to a thread, and ranks wait for each other inside NCCL: so each has a thread of its own,
+//   in which all its calls are made.
 //
 // Errors   What one rank throws ends the others' waiting and is thrown by run(), with the GPU's number in front; the
 //          team is of no use after that.
@@ -23,7 +24,7 @@ std::vector<int> choose_gpus(const std::string& device, const std::string& gpus,
 
 class GpuTeam {
  public:
-  // `base` gives the settings that are not a device's. Opens the GPUs and connects them.
+  // `base`: the settings other than the device. Opens the GPUs and connects them.
   GpuTeam(const Context& base, const std::vector<int>& gpus);
   ~GpuTeam();
   GpuTeam(const GpuTeam&) = delete;

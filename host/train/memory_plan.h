@@ -1,4 +1,4 @@
-// host/train/memory_plan.h -- what a run takes of a GPU's memory, known before it starts.
+// host/train/memory_plan.h -- the memory of a run on a GPU, computed before it starts.
 #pragma once
 
 #include <cstddef>
@@ -24,15 +24,15 @@ int place_samples(const RunConfig&);
 int samples_between_places(const RunConfig&);
 // Samples between two updates of the weights within a segment; 0: all of it, and for frames.
 int block_samples(const RunConfig&);
-// What a run goes through: samples of dry and wet audio, and places of an epoch.
+// The data of a run: samples of dry and wet audio, and places of an epoch.
 struct RunSize {
   std::size_t samples = 0, places = 0;
 };
 RunSize size_of_run(const RunConfig&, const Dataset&, const Split&);  // the most of all stages
 // `batch`: the places that it works on at a time (places_at_once), `length` samples each; `gpus`: that share a step's.
 MemoryPlan plan_memory(const Context&, const RunConfig&, int batch, int length, const RunSize&, int gpus = 1);
-// The largest power of two that fits into nine tenths of what is free and is not more than there are places; 0: not even
-// one.
+// The largest power of two that fits into nine tenths of what is free and is not more than there are places; 0: not
+// even one.
 int largest_batch(const Context&, const RunConfig&, int length, const RunSize&, int gpus = 1);
 
 // Error that names a batch which fits, where the configured one does not.

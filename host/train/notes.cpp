@@ -17,7 +17,7 @@ const MetricName& metric_of(const std::string& key) {
   return *found;
 }
 
-// The metrics that a pass over the samples gives; the others take spectra.
+// Metrics that need one pass over the samples; the others need spectra.
 bool is_plain_error(double Metrics::*value) {
   return value == static_cast<double Metrics::*>(&ErrorMetrics::mae) ||
          value == static_cast<double Metrics::*>(&ErrorMetrics::mae_matched) ||

@@ -1,5 +1,5 @@
-// host/train/notes.h -- whole notes as a model plays them: what stops training on a metric, the sign of a finished model, and
-// what is lost between recording, teacher and student.
+// host/train/notes.h -- whole notes as a model plays them: what stops training on a metric, the sign of a finished
+// model, and what is lost between recording, teacher and student.
 //
 //   A note is played from silence, as rendering does it. On a CPU notes of a stream are played in parallel.
 #pragma once
@@ -25,8 +25,8 @@ std::vector<WholeNote> whole_notes(const Corpus&);
 void play_notes(Model&, const Context&, const std::vector<WholeNote>&,
                 const std::function<void(std::size_t i, const std::vector<float>& output)>& visit);
 
-// The mean over the notes of a metric of kMetricNames. Notes with a silent target are left out, as nothing is relative to
-// them; NaN where an output is not finite.
+// The mean over the notes of a metric of kMetricNames. Notes with a silent target are left out, as nothing is relative
+// to them; NaN where an output is not finite.
 double mean_metric(Model&, const Context&, const std::vector<WholeNote>&, const std::string& key);
 
 // Whether the negative of the output is nearer to the targets, by squared error over all notes.

@@ -1,4 +1,4 @@
-// host/train/observer.h -- who wants to know how a run goes on.
+// host/train/observer.h -- callbacks for the progress of a run.
 #pragma once
 
 #include <string>

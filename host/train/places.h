@@ -1,5 +1,5 @@
-// host/train/places.h -- the places of an epoch where a model computes: on the CPU views of the caller's memory, on a GPU
-// copies.
+// host/train/places.h -- the places of an epoch where a model computes: on the CPU views of the caller's memory, on a
+// GPU copies.
 #pragma once
 
 #include <vector>
@@ -10,11 +10,11 @@
 
 namespace cafx {
 
-// Audio on the host: what sample i should become stands at i + target.
+// Audio on the host: the target of sample i is at i + target.
 struct Signals {
   const float* data = nullptr;
   std::size_t size = 0;
-  std::int64_t target = 0;  // 0: a model that learns to give back its input
+  std::int64_t target = 0;  // 0: a model that learns to reproduce its input
 };
 
 class Places {

@@ -30,7 +30,7 @@ Quality measure_quality(Model&, const Context&, const std::vector<WholeNote>&,
                         const std::vector<std::vector<float>>& recorded, const std::string& part);
 std::string to_json(const Quality&);
 std::string to_text(const Quality&);
-// The text for a file's metadata; says so where nothing was measured.
+// The text for a file's metadata, also if nothing was measured.
 std::string quality_text(const std::string& json);
 
 }  // namespace cafx

@@ -13,7 +13,8 @@ namespace cafx {
 
 inline constexpr const char* kInitFile = "init.safetensors";  // a copy of train.init_from
 
-// The checkpoint's best weights, as `cafx export` writes them, with all that they come from. `quality` once it is measured.
+// The checkpoint's best weights, as `cafx export` writes them, with all that they come from. `quality` once it is
+// measured.
 void write_best(const RunFolder&, const RunConfig&, const Checkpoint&, const std::optional<Quality>& quality);
 void write_pretrained(const RunFolder&, const RunConfig&, const Checkpoint&);
 // `model` holds the best weights; `facts` are its own.

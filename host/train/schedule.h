@@ -1,6 +1,6 @@
 // host/train/schedule.h -- the stages of a run: their epochs, steps and updates, and the learning rate of every update.
 //
-//   pretrain   the form kPretrain of a model that has it: it learns to give back its input, dry notes and targets alike
+//   pretrain   the form kPretrain of a model that has it: learns to reproduce its input, dry notes and targets alike
 //   train      the model itself, from the pretrained tensors of the same names where there are some
 //   refine     from the best weights of `train`, at a fraction of its rate
 //
@@ -21,7 +21,7 @@ struct Stage {
   const char* form;  // of the model
   int epochs;        // at most; 0: the stage is passed over
   double lr;
-  bool reconstructs;  // learns to give back its input, without validation
+  bool reconstructs;  // learns to reproduce its input, without validation
 };
 // Those that a model of the config's type has, in their order.
 std::vector<Stage> stages_of(const RunConfig&);
@@ -41,7 +41,7 @@ class Schedule {
   long steps(const Stage& s) const { return (places(s) + config_.batch - 1) / config_.batch; }  // of an epoch
   int updates() const { return updates_; }                                                      // of a step
   long all_steps(const Stage& s) const { return steps(s) * s.epochs; }  // were the stage not to end early
-  // `update` counts from 0 over the stage; `plateau_scale` is what schedule "plateau" has made of the rate so far.
+  // `update` counts from 0 over the stage; `plateau_scale` is the factor of schedule "plateau" so far.
   double learning_rate(const Stage&, long update, double plateau_scale) const;
 
  private:

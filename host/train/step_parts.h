@@ -1,4 +1,4 @@
-// host/train/step_parts.h -- which places a step takes, and in which parts.
+// host/train/step_parts.h -- the places of a step, and its parts.
 #pragma once
 
 #include <algorithm>

@@ -1,17 +1,19 @@
 // host/train/stepper.h -- training steps, from the order of the places to the weights, on the device of the context.
 //
-//   A step takes a batch of places. Of a model of frames it is one update of the weights; of a stream it goes through the
-//   places block by block, and each block is an update. An update is: gradient, norm, check, clip, optimiser, projection.
+//   A step takes a batch of places. Of a model of frames it is one update of the weights; of a stream it goes through
+//   the places block by block, and each block is an update. An update is: gradient, norm, check, clip, optimiser,
+//   projection.
 //
-//   A CPU takes a step when it is asked to. On a GPU a step is one launch of a graph. `enqueue` returns at once there, and
-//   `collect` gives the records of what has been read back since; the newest steps stay under way unless all are asked for.
+//   A CPU runs a step in `enqueue`. On a GPU a step is one launch of a graph. `enqueue` returns at once there, and
+//   `collect` returns the records read back since; the newest steps stay in flight unless all are requested.
 //
 //   Several GPUs take parts of each batch: of its B places, in their order, rank r of R takes [r B / R, (r+1) B / R),
 //   rounded down, which may be none. Gradients are summed with the number of places as weight (kernels/exchange); every
-//   rank then takes the same step on weights of its own, which stay equal to the bit.
+//   rank then applies the same step to its own weights, which stay equal to the bit.
 //
-// Bits     the same steps in whatever portions they are enqueued. Another number of GPUs rounds differently: from the same
-//          weights a gradient differs by kGpusGradientBound of its norm at most, what sums over a batch's places round.
+// Bits     the same steps in whatever portions they are enqueued. Another number of GPUs rounds differently: from the
+//          same weights a gradient differs by kGpusGradientBound of its norm at most, what sums over a batch's places
+//          round.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +32,7 @@ struct StepSettings {
   int batch = 32;          // places of a step
   int length = 0;          // samples of a place
   int block = 0;           // of a stream: samples between two updates; 0: the whole place
-  int warm_up = 0;         // of a stream: samples heard before a place
+  int warm_up = 0;         // of a stream: warm-up before a place, in samples
   int accumulate = 1;      // parts that a batch, or a GPU's share of it, is worked through in; of one block alone
   double clip_norm = 0.0;  // largest norm of a gradient; 0: not clipped
   AdamStep adam;           // betas, epsilon, weight decay
@@ -51,7 +53,7 @@ class Stepper {
   // `updates_before + i + 1` of the optimiser. The first step to be taken is `first`.
   virtual void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates,
                            long updates_before, long first) = 0;
-  // The same in the order permutation(n, rng) of the n places, made on the device that takes the steps.
+  // The same in the order permutation(n, rng) of the n places, computed on the device.
   virtual void begin_epoch(Rng rng, const std::vector<float>& rates, long updates_before, long first) = 0;
   // Other places, as many, for the epoch that begins next.
   virtual void set_places(const std::vector<FrameRef>&) = 0;

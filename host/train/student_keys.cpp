@@ -27,7 +27,7 @@ std::string modern_toml(const std::string& text, const std::string& where) {
   if (kind.empty()) return text;
   std::string modern;
   for (const auto& [key, value] : old.items()) {
-    // The other kind's sizes stood there as well.
+    // Old configs held the sizes of the other kind as well.
     const std::string other = kind == "lstm" ? "student.wavenet." : "student.lstm.";
     if (key.rfind(other, 0) == 0) continue;
     modern += fmt::format("{} = {}\n", modern_key(key), value.dump());

@@ -1,5 +1,5 @@
-// host/train/student_keys.h -- settings of small models under the names that they had before they became types of their own:
-// "student.lstm.hidden" is "model.hidden", "train.esr" is "train.loss.esr".
+// host/train/student_keys.h -- settings of small models under the names that they had before they became types of their
+// own: "student.lstm.hidden" is "model.hidden", "train.esr" is "train.loss.esr".
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace cafx {
 std::string modern_key(const std::string& key);
 // TOML with a table [student] in today's names; any other text as it is.
 std::string modern_toml(const std::string& text, const std::string& where);
-// Whether a config says neither preset nor type.
+// Whether a config has neither preset nor type.
 bool names_no_model(const ConfigSource&);
 
 }  // namespace cafx

@@ -1,5 +1,5 @@
-// host/train/targets.h -- where the targets come from: the recordings as they are, or a teacher's rendering of the dry notes
-// in their place, as a data set of its own.
+// host/train/targets.h -- where the targets come from: the recordings as they are, or a teacher's rendering of the dry
+// notes in their place, as a data set of its own.
 #pragma once
 
 #include <filesystem>
@@ -15,16 +15,16 @@ namespace cafx {
 inline constexpr const char* kTeacherFile =
     "teacher.safetensors";  // a copy of the teacher's weights, in the run's folder
 
-// Where the teacher's weights lie: the file itself, or the best ones of a run.
+// Path of the teacher's weights: the file itself, or the best ones of a run.
 std::filesystem::path weights_of_teacher(const RunConfig&);
 // Error where the weights of the teacher cannot teach: not a model, or a form that renders no effect.
 void check_teacher(const RunConfig&);
-// Where no rate was asked for, that of the teacher or of the first dry file.
+// The default rate: the teacher's, or that of the first dry file.
 void choose_rate(RunConfig&);
 
-// Puts what the teacher in `weights` makes of the dry audio of `which` in the place of its wet audio, at the model's rate:
-// the teacher plays at its own, and its output is resampled where they differ. Gives back the wet audio of the notes `kept`,
-// which are among `which`, in their order.
+// Puts what the teacher in `weights` makes of the dry audio of `which` in the place of its wet audio, at the model's
+// rate: the teacher plays at its own, and its output is resampled where they differ. Gives back the wet audio of the
+// notes `kept`, which are among `which`, in their order.
 std::vector<std::vector<float>> teach(Dataset&, const std::vector<int>& which, const std::vector<int>& kept,
                                       const RunConfig&, const std::filesystem::path& weights, const Context&,
                                       const std::function<void(const std::string&)>& say);

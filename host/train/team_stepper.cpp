@@ -11,8 +11,8 @@ namespace cafx {
 
 namespace {
 
-// Several GPUs, each a CudaStepper in its own thread. Every rank finishes a rehearsal before any starts the next: loading a
-// kernel may wait for the device, and must not while another rank waits for this one inside NCCL.
+// Several GPUs, each a CudaStepper in its own thread. Every rank finishes a rehearsal before any starts the next:
+// loading a kernel may wait for the device, and must not while another rank waits for this one inside NCCL.
 class TeamStepper : public Stepper {
  public:
   TeamStepper(GpuTeam& team, Model& model, Places& places, const StepSettings& settings, const std::vector<float>& m,

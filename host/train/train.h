@@ -1,5 +1,5 @@
-// host/train/train.h -- trains a model of any type in a run folder; what it writes there is enough to go on from, to the
-// same bits.
+// host/train/train.h -- trains a model of any type in a run folder; what it writes there is enough to go on from, to
+// the same bits.
 //
 //   config.toml              resolved config, with hashes, device and version as comments
 //   split.json               which note is in training, validation, test
@@ -39,7 +39,7 @@ struct TrainOptions {
   std::string precision;                    // resume: refused where it is not the run's; empty: the run's
   const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
   TrainObserver* observer = nullptr;
-  // Called before what others may see is written; what it throws ends the run. A sweep asks here whether the run is
+  // Called before every write that others can see; an exception ends the run. A sweep asks here whether the run is
   // still this process's.
   std::function<void()> before_write;
   double checkpoint_seconds = 20.0;  // between checkpoints; one is also written at the end of each stage
@@ -55,13 +55,14 @@ struct TrainOutcome {
   double seconds = 0.0;     // of this process
 };
 
-// Starts a run. `data` must be what config.data describes, at the model's rate; the audio of the training and validation notes is
-// taken out of it, so that it is held once, that of the test notes stays. Error if the folder already holds a run.
+// Starts a run. `data` must be what config.data describes, at the model's rate; the audio of the training and
+// validation notes is moved out of it, so that it is in memory once; that of the test notes stays. Error if the folder
+// already holds a run.
 TrainOutcome train(const RunConfig&, Dataset& data, const Split&, const TrainOptions&);
-// Goes on with the run in options.folder, whose config and data these are; a finished run is only reported. Error where they
-// are not those that it began with.
+// Goes on with the run in options.folder, whose config and data these are; a finished run is only reported. Error where
+// they are not those that it began with.
 TrainOutcome resume(const RunConfig&, Dataset& data, const Split&, const TrainOptions&);
-// The same, reading what config.toml in the folder says.
+// The same, with the config.toml of the folder.
 TrainOutcome resume(const TrainOptions&);
 
 // The resolved config of the run in a folder.

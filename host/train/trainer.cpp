@@ -196,7 +196,7 @@ bool Trainer::run_epoch() {
   for (long i = 0; i < steps * schedule_.updates(); ++i) {
     rates.push_back(static_cast<float>(schedule_.learning_rate(stage, updates_before + i, c.plateau_scale)));
   }
-  // Numbers of epochs go on over the stages, so that refining sees segments of its own.
+  // Epochs are numbered over all stages, so that refining draws its own segments.
   if (sampler_.redraws()) stepper_->set_places(sampler_.draw(c.epoch + 1 + (c.stage - Stage::kTrain) * 1000003));
   stepper_->begin_epoch(order, rates, updates_before, c.step_in_epoch);
   long enqueued = c.step_in_epoch;
@@ -324,15 +324,15 @@ double Trainer::validation_loss() {
   return total / static_cast<double>(set.size());
 }
 
-// On a GPU no more than training has memory for: its graphs know their buffers by address, and a larger batch would move
-// them.
+// On a GPU no more than training has memory for: its graphs know their buffers by address, and a larger batch would
+// move them.
 std::size_t Trainer::places_at_a_time() const {
   const TrainConfig& t = config_.train;
   return static_cast<std::size_t>(context_.device == Device::kCpu ? t.batch
                                                                   : places_at_once(t.batch, t.accumulate, n_gpus()));
 }
 
-// metrics.csv and best.safetensors say what the checkpoint says; the checkpoint is written last and decides.
+// metrics.csv and best.safetensors match the checkpoint, which is written last and decides.
 void Trainer::save() {
   if (stepper_) stepper_->fetch(checkpoint_.m, checkpoint_.v);
   before_write();

@@ -1,8 +1,9 @@
-// host/train/trainer.h -- one process working on one run, of any model: what `train` and `resume` (host/train/train.h) call.
+// host/train/trainer.h -- one process working on one run, of any model: what `train` and `resume` (host/train/train.h)
+// call.
 //
-//   The order of `run` is the order of events: for every stage its epochs; in an epoch draw places, step, account, save now
-//   and then; at its end validate, keep the best, log; at the end of a stage hand the best weights on; at the end of all
-//   check the sign, measure whole notes, write the results.
+//   The order of `run` is the order of events: for every stage its epochs; in an epoch draw places, step, account, save
+//   now and then; at its end validate, keep the best, log; at the end of a stage hand the best weights on; at the end
+//   of all check the sign, measure whole notes, write the results.
 #pragma once
 
 #include <chrono>
@@ -41,10 +42,10 @@ class Trainer {
   void choose_places();
   void make_loss();
   StepSettings step_settings() const;
-  std::string processor() const;  // what decides the bits beside config and data
+  std::string processor() const;  // determines the bits, with config and data
 
   // The loop.
-  bool run_epoch();  // from the step where the counters stand; false: asked to stop
+  bool run_epoch();  // from the current counters on; false: stopped
   void account(const std::vector<StepRecord>&);
   [[noreturn]] void fail(const StepRecord&);
   void end_epoch();
@@ -89,7 +90,7 @@ class Trainer {
   Context context_;
   Corpus training_, validation_;
   Sampler sampler_;                           // places of the training
-  std::vector<FrameRef> validation_refs_;     // places that a validation by loss goes through
+  std::vector<FrameRef> validation_refs_;     // places of a validation by loss
   std::vector<WholeNote> measured_;           // notes of the validation; of the training where there are none
   std::vector<std::vector<float>> recorded_;  // of those notes, where a teacher made the targets
   Loss loss_;

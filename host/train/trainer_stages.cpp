@@ -18,8 +18,8 @@ constexpr std::size_t kPolarityNotes = 8;  // that the sign of a finished model 
 
 }  // namespace
 
-// Model, moments and counters for the stage that the counters name. `former` has the last stage's form; its best weights
-// are taken over by name.
+// Model, moments and counters for the stage that the counters name. `former` has the last stage's form; its best
+// weights are taken over by name.
 void Trainer::begin_stage(const Model* former) {
   Counters& c = counters();
   const std::vector<float> former_best = std::move(checkpoint_.best);
@@ -93,7 +93,7 @@ Signals Trainer::signals(bool reconstructs) const {
   return {training_.audio.data(), training_.audio.size(), reconstructs ? 0 : training_.half()};
 }
 
-// Places and optimiser of the stage, from the weights and moments that stand in model and checkpoint.
+// Places and optimiser of the stage, from the weights and moments of model and checkpoint.
 void Trainer::make_stepper_of_stage() {
   stepper_.reset();
   places_.reset();
@@ -103,7 +103,7 @@ void Trainer::make_stepper_of_stage() {
   refuse_what_does_not_fit();
   std::vector<FrameRef> refs = sampler_.draw(1);
   if (stage().reconstructs) {
-    // It learns to give back what it hears, dry and wet alike.
+    // It learns to reproduce its input, dry and wet alike.
     const std::int64_t half = training_.half();
     refs.reserve(2 * refs.size());
     for (std::size_t i = 0, n = refs.size(); i < n; ++i) {
@@ -188,7 +188,7 @@ std::vector<Fact> Trainer::facts_on_places() {
   return facts;
 }
 
-// What only a signal shows, such as a domain that it does not fill or leaves: said before training and after.
+// Remarks that need a signal, such as a domain that it leaves or does not fill: printed before training and after.
 void Trainer::say_facts() {
   const std::vector<Fact> without = model_->facts(context_);
   for (const Fact& f : facts_on_places()) {

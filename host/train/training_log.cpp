@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kEventFile = "events.out.tfevents";  // TensorBoard looks for the last word
 constexpr std::size_t kNotes = 2;                          // validation notes that are rendered at the end of a stage
 constexpr double kNoteSeconds = 4.0;                       // of each, at most
-constexpr double kEventSeconds = 5.0;                      // between writes of what stands in memory
+constexpr double kEventSeconds = 5.0;                      // between writes of events in memory
 constexpr double kShowSeconds = 0.2;
 
 double since(std::chrono::steady_clock::time_point start) {
@@ -141,7 +141,7 @@ void TrainingLog::choose_notes(const Dataset& data, const std::vector<int>& vali
     Note note{p.name, p.dry, p.wet, 1.0};
     note.dry.resize(std::min(most, p.dry.size()));
     note.wet.resize(std::min(most, p.wet.size()));
-    // Raw notes are quiet. One gain for all that is heard of a note, so that loudness can be compared.
+    // Raw notes are quiet. One gain for all sounds of a note, so that loudness can be compared.
     float peak = 0.0f;
     for (const float v : note.dry) peak = std::max(peak, std::abs(v));
     for (const float v : note.wet) peak = std::max(peak, std::abs(v));

@@ -1,5 +1,5 @@
-// host/train/training_log.h -- what a run tells while it trains: log.txt, the observer, TensorBoard's event file. Nothing of
-// it decides a bit of the result.
+// host/train/training_log.h -- the outputs of a run while it trains: log.txt, the observer, TensorBoard's event file.
+// Nothing of it decides a bit of the result.
 #pragma once
 
 #include <chrono>
@@ -24,16 +24,16 @@ class TrainingLog {
   // `observer` may be null. `before_write`, where set, is called before the event file grows.
   TrainingLog(const RunConfig&, const RunFolder&, TrainObserver* observer, std::function<void()> before_write);
 
-  // Chooses and copies the validation notes that will be heard, unless log.events leaves them out.
+  // Chooses and copies the validation notes to write as sound, unless log.events excludes them.
   void choose_notes(const Dataset&, const std::vector<int>& validation);
 
   void say(const std::string& line);
 
-  // How cuDNN runs each convolution, once it was asked: into the log; where it offers no way, said aloud.
+  // Logs how cuDNN runs each convolution, once it has chosen; warns where it has no algorithm.
   void say_convolutions(const Context&);
 
   // The event file holds what belongs to the checkpoint, `size` bytes, and later events on their way; what a killed
-  // process wrote after its last checkpoint is cut off here, since the epochs it tells of are gone through again.
+  // process wrote after its last checkpoint is cut off here, since those epochs are repeated.
   bool has_events() const;
   void open_events(std::uint64_t size);
   std::uint64_t sync_events();  // all of them are on the disk: the size to keep in the checkpoint
@@ -46,7 +46,7 @@ class TrainingLog {
   // At the end of an epoch, with the counters already on the next.
   void epoch(const Counters&, const Schedule&, const std::vector<Fact>&, double rate, double training,
              double validation);
-  // At the end of a stage: what its best weights make of the notes, and once what they hear and what they should say.
+  // At the end of a stage: the output of its best weights for the notes, and once their input and target.
   void notes(const Counters&, const Schedule&, const Context&, Model&, const std::vector<float>& best);
 
  private:

@@ -29,7 +29,7 @@ std::string quoted_text(const std::string& s) {
   return text;
 }
 
-// For a message: on one line, and short however long the text is.
+// For a message: on one line, cut to a limit.
 std::string shortened(std::string s) {
   constexpr std::size_t kMost = 80;
   if (s.size() > kMost) s = s.substr(0, kMost) + "...";
@@ -37,7 +37,7 @@ std::string shortened(std::string s) {
   return s.substr(1, s.size() - 2);
 }
 
-// A value for a message. Never descends: a hostile file may nest thousands of lists.
+// A value for a message. Never recurses: a hostile file may nest thousands of lists.
 std::string shown(const Json& value) {
   if (value.is_object()) return "{...}";
   if (value.is_string()) return fmt::format("\"{}\"", shortened(value.get<std::string>()));
@@ -185,7 +185,7 @@ Field& find(Fields& fields, const std::string& name, const std::string& where) {
   throw Error("{}: unknown key '{}'; did you mean '{}'?", where, shortened(name), nearest(name, known));
 }
 
-// A TOML node as JSON; what no field takes becomes an object.
+// A TOML node as JSON; a type that no field accepts becomes an object.
 Json to_json_value(const toml::node& node) {
   if (const auto* v = node.as_boolean()) return v->get();
   if (const auto* v = node.as_integer()) return v->get();
@@ -369,11 +369,11 @@ std::string help_text(const Fields& fields) {
 }
 
 std::string nearest(const std::string& given, const std::vector<std::string>& known) {
-  const std::string name = given.substr(0, 100);  // a longer one is near to nothing
+  const std::string name = given.substr(0, 100);  // longer input matches no name
   std::string best;
   std::size_t least = std::numeric_limits<std::size_t>::max();
   for (const std::string& k : known) {
-    // A key given without its table is as good as right.
+    // A key without its table counts as a close match.
     std::vector<std::size_t> row(k.size() + 1);
     for (std::size_t j = 0; j <= k.size(); ++j) row[j] = j;
     for (std::size_t i = 1; i <= name.size(); ++i) {

@@ -3,7 +3,7 @@
 //   Error       something outside is wrong (file, config, argument). The text names what was found, where, and how to
 //               mend it. `main` prints it on one line and returns 2.
 //   WriteError  an Error: a file could not be written.
-//   CheckError  a bug of ours: a broken contract, with file, line and numbers. `main` prints it and returns 70.
+//   CheckError  a bug in cafx: a broken contract, with file, line and numbers. `main` prints it and returns 70.
 #pragma once
 
 #include <fmt/format.h>
@@ -24,7 +24,7 @@ class Error : public std::runtime_error {
       : std::runtime_error(fmt::format(format, std::forward<First>(first), std::forward<Rest>(rest)...)) {}
 };
 
-// A file that could not be written; `code` is errno. One of a full disk goes away by itself, once there is space.
+// A file that could not be written; `code` is errno. A full disk is temporary: the caller may try again.
 class WriteError : public Error {
  public:
   WriteError(const std::string& text, int errno_code) : Error(text), code(errno_code) {}

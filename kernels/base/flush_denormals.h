@@ -1,8 +1,8 @@
-// kernels/base/flush_denormals.h -- while it lives, this thread computes denormal numbers as zero (FTZ and DAZ); the
-// former mode comes back with its end, on every way out.
+// kernels/base/flush_denormals.h -- during its lifetime this thread treats denormal numbers as zero (FTZ and DAZ); the
+// destructor restores the former mode.
 //
-//   A filter's tail that falls through 1e-38 would otherwise cost some hundred cycles a product: a real-time effect that
-//   stutters in silence. Processors without such a mode: nothing is done.
+//   A filter's tail that falls through 1e-38 would otherwise cost some hundred cycles a product: a real-time effect
+//   that stutters in silence. Processors without such a mode: nothing is done.
 #pragma once
 
 #include <cstdint>

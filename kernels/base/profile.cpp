@@ -21,7 +21,7 @@ struct Own {
     long calls = 0;
   };
   std::vector<Entry> entries;
-  std::vector<std::size_t> open;  // indices of the entries that we are in, innermost last
+  std::vector<std::size_t> open;  // indices of the open entries, innermost last
   Clock::time_point since;
 
   std::size_t find(const char* op, const char* part) {
@@ -31,7 +31,7 @@ struct Own {
     entries.push_back({op, part});
     return entries.size() - 1;
   }
-  // The time until now belongs to the innermost one.
+  // The time since the last change belongs to the innermost entry.
   void settle() {
     const auto now = Clock::now();
     if (!open.empty()) entries[open.back()].seconds += std::chrono::duration<double>(now - since).count();
@@ -40,7 +40,7 @@ struct Own {
 };
 
 std::mutex mutex;
-std::deque<Own> owners;  // one for each thread that was seen since the start
+std::deque<Own> owners;  // one for each thread that entered an op since the start
 unsigned generation = 0;
 
 Own& own() {

@@ -2,8 +2,8 @@
 //
 //   profile_start();  ... work on any threads ...;  rows = profile_stop();
 //
-//   An op is entered by CAFX_CALL (device/dispatch.h), a part by a `Part` (simd/part.h) that states the multiply-adds and
-//   bytes which its work needs. Times are of the part alone: what is entered inside it is subtracted. While nobody
+//   An op is entered by CAFX_CALL (device/dispatch.h), a part by a `Part` (simd/part.h) that states the multiply-adds
+//   and bytes of its work. Times exclude parts that are entered inside. While nobody
 //   profiles, an entry costs the test of one variable.
 //
 // Errors   none; start and stop are called while no op runs.

@@ -1,6 +1,6 @@
 // kernels/base/rng.h -- counter-based random numbers: a value is a pure function of (seed, stream, index).
 //
-//   No state is carried, so a run resumes by its counters alone and every device sees the same numbers.
+//   There is no state: counters alone resume a run, and every device gets the same numbers.
 //
 // Source   Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3" (Philox 4x32, 10 rounds).
 #pragma once
@@ -49,7 +49,7 @@ struct Rng {
   }
 };
 
-// The order of n things in one epoch: indices sorted by (random key, index), so that any device that can sort makes it.
+// The order of n things in one epoch: indices sorted by (random key, index); any device that sorts can compute it.
 std::vector<std::uint32_t> permutation(std::uint32_t n, Rng rng);
 
 }  // namespace cafx

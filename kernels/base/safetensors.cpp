@@ -37,7 +37,7 @@ std::uint64_t size_of(const std::string& dtype) {
 
 // Parses strictly: a key that stands twice in one object is an error, which plain parsing would swallow.
 Json parse_header(const unsigned char* begin, std::size_t size, const std::string& name) {
-  // The parser takes a NUL for the end of the text and would not see what follows.
+  // The parser takes a NUL for the end of the text and would ignore the rest.
   if (std::memchr(begin, 0, size)) throw Error("{}: is damaged: its header holds a NUL byte", name);
   std::vector<std::set<std::string>> open;
   std::string twice;
@@ -181,14 +181,14 @@ class File {
   int fd_;
 };
 
-// Opens `path` empty, waiting for whoever else is writing it; -1 with errno where that fails.
+// Opens `path` empty and waits for any other writer of it; -1 with errno on failure.
 int open_alone(const std::string& path) {
   for (;;) {
     File file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
     if (file.fd() < 0) return -1;
     while (flock(file.fd(), LOCK_EX) != 0 && errno == EINTR) {
     }
-    // The other one has renamed it meanwhile: then it is a finished file, and not ours to empty.
+    // The other writer has renamed it meanwhile: it is a finished file now and must keep its content.
     struct stat opened {};
     struct stat named {};
     if (fstat(file.fd(), &opened) != 0) return -1;
@@ -234,7 +234,7 @@ Safetensors parse_safetensors(const unsigned char* data, std::size_t size, const
 
 Safetensors read_safetensors(const std::filesystem::path& path) {
   const std::string name = path.string();
-  // Not to wait at a pipe that nobody writes to.
+  // Opening a pipe without a writer would block.
   const File file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
   if (file.fd() < 0 || fstat(file.fd(), &status) != 0) {
@@ -251,7 +251,7 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
       done += static_cast<std::size_t>(n);
     }
   };
-  // Header first: what a file promises is held against its size before memory is taken for it.
+  // Header first: its sizes are checked against the file before memory is allocated.
   const auto size = static_cast<std::uint64_t>(status.st_size);
   unsigned char head[8];
   const std::size_t n_head = std::min<std::uint64_t>(size, 8);
@@ -325,7 +325,7 @@ void write_file_atomically(const std::filesystem::path& given, const void* bytes
   const bool link = type == std::filesystem::file_type::regular && std::filesystem::is_symlink(given, error);
   const std::filesystem::path path = link ? std::filesystem::canonical(given) : given;
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  // One fixed name, so that what a killed process leaves behind is overwritten by the next and does not pile up.
+  // One fixed name: the next writer overwrites what a killed process left, so leftovers do not pile up.
   const std::string temporary = (folder / fmt::format(".{}.partial", path.filename().string())).string();
   File file(open_alone(temporary));
   if (file.fd() < 0) write_failed(path, "create");

@@ -8,7 +8,7 @@
 //          whole new one. Of two writers at once, one waits. Metadata is strings to strings.
 // Reading  refuses, naming file and key, what the reference reader refuses: header over 100,000,000 bytes, duplicate
 //          keys, holes, overlaps, a last offset that is not the end of the file, a byte count that is not shape x type.
-//          No memory is taken for tensors before the header's promises fit the file's size.
+//          No memory is allocated for tensors before the header's sizes fit the file.
 // Errors   Error with the file's name.
 #pragma once
 

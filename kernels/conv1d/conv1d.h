@@ -2,7 +2,7 @@
 //
 //   y[b,t,c] = bias[c] + sum_k w[c,k] x_padded[b, t + k]          (cross-correlation)
 //
-// Source   arXiv:1810.06603, first layer. The padding is in the input: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
+// Source   arXiv:1810.06603, first layer. The input is padded: x_padded[b, (K-1)/2 + t] = x[b,t], zero around it.
 // Shapes   x_padded (B,T+K-1)   w, dw (C,K)   bias, dbias (C)   y, dy (B,T,C), Stored     C contiguous
 // Grads    dw +=   dbias +=   none for x: it is the input of the network.   dbias may be null.
 // Scratch  conv1d_forward_scratch and conv1d_backward_scratch bytes.   In place: no.
@@ -30,9 +30,9 @@ std::size_t conv1d_backward_scratch(const Context&, Conv1dDims);  // bytes
 void conv1d_backward(const Context&, float* dw, float* dbias, const Stored* dy, const float* x_padded, void* scratch,
                      Conv1dDims);
 
-// On a GPU whose convolutions cuDNN runs, for those of Conv1D and the tied deconvolution of this shape: bytes of workspace that
-// its deterministic algorithms ask for, where the device has less, up to a share of its memory; else 0. Once reserved they
-// are there until the device is closed; an algorithm that needs more than what is there is passed over.
+// For Conv1D and the tied deconvolution of this shape, where cuDNN runs them: bytes of workspace that its deterministic
+// algorithms need beyond what is reserved, up to a share of the GPU's memory; else 0. A reservation lasts until the
+// device is closed; an algorithm that needs more is skipped.
 std::size_t convolution_workspace(const Context&, Conv1dDims, bool flip);
 void reserve_convolutions(const Context&, Conv1dDims, bool flip);
 

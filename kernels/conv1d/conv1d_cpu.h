@@ -1,5 +1,5 @@
-// kernels/conv1d/conv1d_cpu.h -- the products of a convolution over one padded signal, shared by Conv1D, its fused form and
-// the tied deconvolution.
+// kernels/conv1d/conv1d_cpu.h -- the products of a convolution over one padded signal, shared by Conv1D, its fused form
+// and the tied deconvolution.
 #pragma once
 
 #include "kernels/conv1d/conv1d_layout.h"
@@ -15,7 +15,7 @@ inline void add_filter_gradient(float* dw, const float* dy, const float* x_padde
     gemm(C, K, n, dy + static_cast<long>(t) * C, 1, C, x_padded + t, 1, dw, K, GemmInit::kAdd);
   }
 }
-// The same by bf16 units where `bf16`; scratch of filter_gradient_pairs floats.
+// The same on bf16 units if `bf16`; scratch of filter_gradient_pairs floats.
 inline void add_filter_gradient(float* dw, const float* dy, const float* x_padded, int T, int C, int K, bool bf16,
                                 float* scratch) {
 #if defined(__AVX512F__)

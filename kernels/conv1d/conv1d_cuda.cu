@@ -15,7 +15,8 @@ namespace {
 enum class Kind { kForward, kForwardBias, kFilter, kData };
 constexpr const char* kNames[] = {"forward", "forward with bias", "backward filter", "backward data"};
 
-// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in bf16 on request.
+// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in bf16 on
+// request.
 struct Descriptors {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr, bias = nullptr;
   cudnnFilterDescriptor_t w = nullptr;
@@ -25,7 +26,8 @@ struct Descriptors {
   const bool two_types;
   bool refused = false;  // cuDNN has no descriptor for this size
 
-  // True where cuDNN has no way for what it is asked; any other failure is one. Tensors of two types it may call a bad parameter.
+  // True where cuDNN does not support the call; any other failure throws. It may call tensors of two types a bad
+  // parameter.
   bool refuses(cudnnStatus_t status) const {
     if (status == CUDNN_STATUS_SUCCESS) return false;
     const int kind = status / 1000 * 1000;
@@ -98,8 +100,8 @@ cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, st
   return CUDNN_STATUS_NOT_SUPPORTED;
 }
 
-// The algorithms that cuDNN offers for this call, fastest first by its own guess, deterministic ones only, and why others
-// are none of them.
+// The deterministic algorithms that cuDNN offers for this call, fastest first by its own guess, and why the others are
+// refused.
 struct Offer {
   int algorithm;
   std::size_t workspace;
@@ -110,10 +112,10 @@ struct Offers {
   std::string passed_over;
   void pass_over(const std::string& why) { passed_over += (passed_over.empty() ? "" : "; ") + why; }
 };
-// Of a GPU's memory, what convolutions may take as workspace, or the libraries' where that is more.
+// Most workspace of convolutions: a share of the GPU's memory, or the libraries' own if that is more.
 std::size_t workspace_limit(const CudaDevice& gpu) { return std::max(gpu.workspace_bytes, gpu.memory / 32); }
 
-// `there`: bytes of workspace; `limit`: that there may ever be.
+// `there`: bytes of workspace now; `limit`: the most that may be reserved.
 template <class Perf>
 void keep(Offers& offers, const Perf* perf, int n, std::size_t there, std::size_t limit, int only = -1) {
   const auto mib = [](std::size_t bytes) { return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 1048576.0); };
@@ -150,7 +152,7 @@ Offers offers_for(const Call& call, const Descriptors& t, std::size_t there) {
     case Kind::kForwardBias: {
       cudnnConvolutionFwdAlgoPerf_t perf[kMost];
       if (refuses(cudnnGetConvolutionForwardAlgorithm_v7(gpu.dnn, t.x, t.w, t.conv, t.y, kMost, &n, perf))) break;
-      // With a bias, the only one that takes the identity activation.
+      // The only algorithm that accepts a bias with the identity activation.
       keep(offers, perf, n, there, limit,
            call.kind == Kind::kForwardBias ? CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM : -1);
       break;
@@ -179,8 +181,8 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// Who runs convolutions: what the context says, else the environment's CAFX_CONVOLUTIONS. `auto` gives them to cuDNN, but for
-// Hopper, where our own kernels were measured to take half of its time or less.
+// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cuDNN, except on
+// Hopper, where cafx's kernels take half of its time or less (measured).
 bool cudnn_is_chosen(const Context& context) {
   static const std::string name = [] {
     const char* text = std::getenv("CAFX_CONVOLUTIONS");
@@ -198,12 +200,12 @@ bool in_bf16(const Context& context) { return stored_bytes(context) != sizeof(fl
 bool in_tf32(const Context& context) { return precision_of_convolutions(context.precision) == Precision::kTf32; }
 std::shared_ptr<Descriptors> describe(const Call& call) {
   auto t = std::make_shared<Descriptors>(call.d, call.flip, in_bf16(call.context));
-  // What cuDNN thinks of by itself, DEFAULT_MATH, rounds fp32 operands to tf32.
+  // cuDNN's default, DEFAULT_MATH, rounds fp32 operands to tf32.
   CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, in_tf32(call.context) ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
   return t;
 }
 
-// Runs the call by cuDNN. False: cuDNN offers no deterministic way, the caller's own kernel takes over.
+// Runs the call by cuDNN. False: it has no deterministic algorithm, and the caller runs cafx's kernel.
 bool by_cudnn(const Call& call) {
   if (!cudnn_is_chosen(call.context)) return false;
   CudaDevice& gpu = *call.context.cuda;
@@ -234,7 +236,7 @@ bool by_cudnn(const Call& call) {
     plan.passed_over = offers.passed_over;
     gpu.conv_descriptors[name] = t;
     gpu.conv_plans[name] = plan;
-    return !plan.ours;  // what ran was the call itself
+    return !plan.ours;  // the trial was the call itself
   }
   const ConvPlan& plan = at->second;
   if (plan.ours) return false;
@@ -271,7 +273,7 @@ std::size_t convolution_workspace(const Context& context, Conv1dDims d, bool fli
   for (const bool flipped : {false, flip}) {
     for (const Kind kind : {Kind::kForwardBias, Kind::kForward, Kind::kFilter, Kind::kData}) {
       const Call call{context, kind, d, flipped, nullptr, nullptr, nullptr, nullptr};
-      // Any of them may be the one that then runs.
+      // Any of them may be the one that runs later.
       for (const Offer& offer : offers_for(call, *describe(call), workspace_limit(gpu)).usable)
         wanted = std::max(wanted, offer.workspace);
     }
@@ -286,7 +288,7 @@ void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
   gpu.larger_workspaces.push_back(allocate(context, bytes));
   gpu.conv_workspace = gpu.larger_workspaces.back();
   gpu.conv_workspace_bytes = bytes;
-  // What had too little may be planned again.
+  // Plans that lacked workspace may succeed now.
   std::erase_if(gpu.conv_plans, [](const auto& entry) { return entry.second.ours; });
 }
 

@@ -1,4 +1,4 @@
-// kernels/conv1d/conv1d_cuda.h -- the three convolutions that CAFx needs, by our own kernels or by cuDNN.
+// kernels/conv1d/conv1d_cuda.h -- the three convolutions of CAFx, by cafx's own kernels or by cuDNN.
 //
 //   One input channel, C filters of K taps, no padding: x (B,T+K-1) against y (B,T,C).
 //     forward          y[b,t,c] = bias[c] + sum_k w[c,k] x[b, t + k]            bias may be null
@@ -6,10 +6,10 @@
 //     backward_data    dx[b,j]  = sum_c sum_k w[c,k] dy[b, j - k, c]
 //   flip: w[c,K-1-k] stands for w[c,k] (the journal version's deconvolution).
 //
-//   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). cuDNN is asked once per kind and
-//   shape for its deterministic algorithms, in the order that it thinks fastest, and the first one that it then really runs
-//   is kept (CudaDevice::conv_plans); where it refuses all, ours take over, in exact fp32: conv1d_fp32_cuda.h. In bf16 it is
-//   asked for y in bf16 beside x and w in fp32, since signal, output and gradients of weights must not be rounded to 8 bits.
+//   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). Once per kind and shape,
+//   cuDNN lists its deterministic algorithms, fastest first by its own guess, and the first one that runs is kept
+//   (CudaDevice::conv_plans). Where cuDNN refuses all, cafx's exact fp32 kernels run: conv1d_fp32_cuda.h. In bf16, y is
+//   bf16 beside x and w in fp32, since signal, output and gradients of weights must not be rounded to 8 bits.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"

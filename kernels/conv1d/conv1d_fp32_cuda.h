@@ -1,11 +1,12 @@
-// kernels/conv1d/conv1d_fp32_cuda.h -- the three convolutions of conv1d_cuda.h by kernels of our own, in exact fp32.
+// kernels/conv1d/conv1d_fp32_cuda.h -- the three convolutions of conv1d_cuda.h by cafx's own kernels, in exact fp32.
 //
-//   S is what the tensor of all channels is stored in, float or bf16 (device/stored_cuda.h); it is widened on chip, and rounded
-//   once where it is a result.
-//   Each is a product with one operand that slides: a thread keeps 8 x 8 sums in registers. Forward and the filters' gradient
-//   slide the one input channel through registers, a new sample for every 64 products. The data's gradient multiplies each
-//   sample by all filters, 128 samples x 64 taps at a time, and adds up along the diagonals.
-// Bits     sums in a fixed order; of the filters' gradient, in one that depends on the sizes and the number of multiprocessors.
+//   S: how the tensor of all channels is stored, float or bf16 (device/stored_cuda.h). It is widened on chip, and a
+//   result is rounded once.
+//   Each is a product with one sliding operand; a thread keeps 8 x 8 sums in registers. Forward and the filters'
+//   gradient slide the one input channel through registers, a new sample for every 64 products. The data's gradient
+//   multiplies each sample by all filters, 128 samples x 64 taps at a time, and adds up along the diagonals.
+// Bits     sums in a fixed order; of the filters' gradient, in one that depends on the sizes and the number of
+//          multiprocessors.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"
@@ -15,14 +16,15 @@
 namespace cafx::conv_fp32 {
 
 constexpr int kBlock = 128;      // threads
-constexpr int kBlocksPerSm = 4;  // that registers and shared memory leave room for
+constexpr int kBlocksPerSm = 4;  // as many as registers and shared memory allow
 constexpr int kRows = 64;        // samples of a forward tile
 constexpr int kFilterRows = 32;  // of a tile of the filters' gradient
 constexpr int kDataRows = 128;   // of a tile of the data's gradient
 constexpr int kDataDepth = 16;   // channels that it multiplies at a time
 constexpr int kDataStride = kDataDepth + 4;
 
-// Channels c0 .. of a block: kColumns / 4 runs of 64; a thread has 4 neighbours of each run, and 8 neighbouring samples.
+// Channels c0 .. of a block: kColumns / 4 runs of 64; a thread has 4 neighbours of each run, and 8 neighbouring
+// samples.
 template <int kColumns, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     forward_kernel(S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
@@ -100,9 +102,9 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
   }
 }
 
-// partial[slice, c, k] = sum over the slice's samples of dy[t, c] x[t + k]: tiles slice, + slices, ... in order. A block has 128
-// channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
-template <int kVector, class S>  // numbers that are copied at a time: 4 where rows of dy are aligned
+// partial[slice, c, k] = sum over the slice's samples of dy[t, c] x[t + k]: tiles slice, + slices, ... in order. A
+// block has 128 channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
+template <int kVector, class S>  // numbers per copy: 4 where rows of dy are aligned
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     filter_kernel(float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   __shared__ __align__(16) S dys[2][kFilterRows][128];
@@ -170,15 +172,15 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
   }
 }
 
-// Floats of a block's shared memory: two stages of samples and taps, what threads hand each other, sums under way.
+// Floats of a block's shared memory: two stages of samples and taps, exchange between threads, unfinished sums.
 constexpr int kDataStage = kDataRows * kDataStride + kDataRows / 8 * 4 + kDataDepth * 64;
 constexpr int kHandedOn = 2 * 8 * 16 * 11;
 inline std::size_t data_shared(Conv1dDims d) {
   return sizeof(float) * static_cast<std::size_t>(2 * kDataStage + kHandedOn + kDataRows + (d.K + 63) / 64 * 64);
 }
 
-// dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles before
-// that reach in are computed once more, so that a frame's bits do not depend on how it is cut.
+// dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles
+// before that reach in are computed again, so that a frame's bits do not depend on how it is cut.
 template <int kVector, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     data_kernel(float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
@@ -275,7 +277,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       for (int i = threadIdx.x; i < n; i += kBlock) dx[static_cast<long>(b) * width + t0 + i] = sums[i];
     }
     if (ends) break;
-    // What reaches the next tile moves to the front.
+    // Sums that reach into the next tile move to the front.
     for (int i0 = 0; i0 < kDataRows + K64; i0 += kBlock) {
       const int i = i0 + threadIdx.x;
       const float v = i + kDataRows < kDataRows + K64 ? sums[i + kDataRows] : 0.0f;

@@ -1,4 +1,4 @@
-// kernels/conv1d/conv1d_layout.h -- sizes of what the CPU's convolutions keep in scratch.
+// kernels/conv1d/conv1d_layout.h -- sizes of the scratch of the CPU's convolutions.
 #pragma once
 
 namespace cafx {

@@ -25,7 +25,7 @@ std::size_t deconv1d_scratch(const Context& context, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_scratch, d);
   const std::size_t weights = static_cast<std::size_t>(d.C) * d.K;
-  // Each with room for bf16 operands: the filters, and a tile of u or the signal, as pairs.
+  // Each includes bf16 operands as pairs: the filters, and a tile of u or the signal.
   const std::size_t C = static_cast<std::size_t>(d.C), K = static_cast<std::size_t>(d.K), padded = d.T + K - 1;
   const std::size_t forward = weights + kDeconvTile * K + padded + (C + 1) / 2 * (K + kDeconvTile);
   const std::size_t backward =

@@ -30,7 +30,7 @@ constexpr int deconv1d_pad(Deconv1dDims d) {
   return d.form == Deconv::kAdjoint ? (d.K - 1) / 2 : d.K - 1 - (d.K - 1) / 2;
 }
 
-inline constexpr int kDeconvTile = 64;  // samples whose products the CPU holds before it adds them up
+inline constexpr int kDeconvTile = 64;  // samples whose products the CPU stores before it sums them
 
 std::size_t deconv1d_scratch(const Context&, Deconv1dDims);  // bytes
 void deconv1d_forward(const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,

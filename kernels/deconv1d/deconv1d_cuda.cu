@@ -4,8 +4,8 @@
 
 namespace cafx::cuda {
 
-// Both forms are the adjoint of a convolution over (B,T+K-1), of which [left, left + T) is kept; `correlate` is that of the
-// filters read backward.
+// Both forms are the adjoint of a convolution over (B,T+K-1), of which [left, left + T) is kept; `correlate` uses the
+// filters reversed.
 static bool flipped(Deconv1dDims d) { return d.form == Deconv::kCorrelate; }
 static Conv1dDims conv(Deconv1dDims d) { return {d.B, d.T, d.C, d.K}; }
 

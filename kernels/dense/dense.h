@@ -7,7 +7,7 @@
 //          Dense of the latent DNN.
 // Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)
 //          w, dw (O,I)  bias, dbias (O)
-// Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is taken from y.
+// Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is computed from y.
 //          dx may be null in `dense_backward` (first layer).
 // Scratch  *_scratch bytes for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
@@ -25,7 +25,7 @@ struct DenseDims {
   int N, I, O;
   Activation activation = Activation::kIdentity;
 };
-inline constexpr int kDenseTile = 64;                  // rows whose gradient the CPU holds at a time
+inline constexpr int kDenseTile = 64;                  // rows whose gradient the CPU keeps at a time
 std::size_t dense_scratch(const Context&, DenseDims);  // bytes
 void dense_forward(const Context&, float* y, const float* x, const float* w, const float* bias, void* scratch,
                    DenseDims);

@@ -58,7 +58,7 @@ struct Layouts {
   }
 };
 
-// y = act(x w^T + bias) with bias, and relu, in cuBLASLt's epilogue. False: it offers no way for this shape.
+// y = act(x w^T + bias) with bias, and relu, in cuBLASLt's epilogue. False: it has no algorithm for this shape.
 bool by_cublas_lt(const Context& context, float* y, const float* x, const float* w, const float* bias, DenseDims d) {
   CudaDevice& gpu = *context.cuda;
   Layouts l;
@@ -175,7 +175,7 @@ void dense_time_backward(const Context& context, float* dx, float* dw, float* db
   before_activation(context, s.g, dy, y, outputs * d.C, d.activation);
   const long long in = static_cast<long long>(d.I) * d.C, out = static_cast<long long>(d.O) * d.C;
   multiply_each(context, CUBLAS_OP_N, CUBLAS_OP_T, d.C, d.I, d.O, s.g, d.C, out, w, d.I, 0, dx, d.C, in, d.B);
-  // One product for each frame, added up in order of the frames.
+  // One product for each frame, summed in the order of the frames.
   multiply_each(context, CUBLAS_OP_T, CUBLAS_OP_N, d.I, d.O, d.C, x, d.C, in, s.g, d.C, out, s.dw, d.I,
                 static_cast<long long>(d.O) * d.I, d.B);
   add_slices(context, dw, s.dw, d.B, static_cast<long>(d.O) * d.I);

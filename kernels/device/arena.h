@@ -1,8 +1,8 @@
 // kernels/device/arena.h -- one block of memory, laid out before the first step.
 //
-//   A struct of pointers states its layout once, in a function that takes from an Arena; run with an empty one it tells
-//   the size, run on the block it sets the pointers. Every part starts at
-//   a multiple of 256 bytes, as GPU libraries ask.
+//   A struct of pointers states its layout once, in a function that allocates from an Arena. Run on an empty arena, it
+//   computes the size; run on the block, it sets the pointers. Every part starts at
+//   a multiple of 256 bytes, as GPU libraries require.
 #pragma once
 
 #include <cstddef>

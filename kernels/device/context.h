@@ -1,4 +1,4 @@
-// kernels/device/context.h -- what an op stands on: the device, the instruction set, the threads, the scratch memory.
+// kernels/device/context.h -- what an op runs with: the device, the instruction set, the threads, the scratch memory.
 //
 //   An op gets a Context and raw pointers, allocates nothing and never synchronises. A model drives its ops through
 //   `over_frames`, which is where the two devices differ: a CPU works through the batch in micro-batches, one gradient
@@ -20,7 +20,7 @@ enum class Device { kCpu, kCuda };
 enum class Isa { kPortable, kAvx2, kAvx512 };
 
 const char* to_string(Isa isa);
-Isa parse_isa(const std::string& name);  // "portable", "avx2", "avx512"; Error names what this machine and build can do
+Isa parse_isa(const std::string& name);  // "portable", "avx2", "avx512"; Error lists those of this machine and build
 Isa best_isa();                          // the widest that both this build and this processor have
 
 // Number of gradient blocks that a batch is split over on a CPU. Fixed, so that sums are taken in one order whatever
@@ -35,20 +35,20 @@ struct Context {
   Isa isa = Isa::kPortable;
   ThreadPool* pool = nullptr;  // null: the calling thread alone (always so inside a micro-batch)
   Precision precision = Precision::kFp32;
-  bool fuse_dnn = true;           // on a GPU: DNN-SAAF by its one kernel, not by its plain twin
-  std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN, or by our own kernels; unset: CAFX_CONVOLUTIONS
-  bool use_bf16_units = true;  // on a CPU: bf16 by its units, where it has them (bf16_units), not by rounding operands
-  int worker = 0;              // which thread's scratch to use, in [0, n_workers())
+  bool fuse_dnn = true;           // on a GPU: the fused kernel of DNN-SAAF; false: its plain twin
+  std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN or by cafx; unset: CAFX_CONVOLUTIONS
+  bool use_bf16_units = true;     // on a CPU: bf16 in hardware, if present (bf16_units); false: emulated
+  int worker = 0;                 // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }
 };
 
-// Whether bf16 is asked for and this CPU multiplies it itself: device/precision.h says what is then rounded.
+// Whether the precision is bf16 and this CPU multiplies it in hardware; device/precision.h: what is then rounded.
 bool bf16_units(const Context&);
 inline Precision emulated_precision(const Context& c) { return bf16_units(c) ? Precision::kFp32 : c.precision; }
 
-// A large tensor between ops: its numbers lie in memory as bf16 where a GPU computes in it, else as float; device/precision.h
-// says which tensors these are. In bf16 a CPU rounds them as it lays them down.
+// A large tensor between ops: stored as bf16 where a GPU computes in bf16, else as float; device/precision.h
+// lists these tensors. In bf16 a CPU rounds them as it stores them.
 using Stored = void;
 inline bool rounds_stored(const Context& c) { return c.precision == Precision::kBf16; }
 inline std::size_t stored_bytes(const Context& c) { return rounds_stored(c) && c.device == Device::kCuda ? 2 : 4; }

@@ -1,7 +1,7 @@
-// kernels/device/cuda.h -- what the CUDA twins of the ops share: the open device, checked calls, launches. For *_cuda.cu only.
+// kernels/device/cuda.h -- shared by the CUDA twins (*_cuda.cu only): the open device, checked calls, launches.
 //
-//   Every call is checked, every launch is followed by cudaGetLastError. A failed call throws Error with what failed and
-//   what to do; the context must not be used after that.
+//   Every call is checked, every launch is followed by cudaGetLastError. A failed call throws Error with what failed
+//   and what to do; the context must not be used after that.
 #pragma once
 
 #include <cublasLt.h>
@@ -25,7 +25,7 @@
 
 namespace cafx {
 
-// How cuDNN runs one convolution of one shape; `ours` where it offers no deterministic way.
+// How cuDNN runs one convolution of one shape; `ours`: it has no deterministic algorithm.
 struct ConvPlan {
   bool ours = true;
   int algorithm = 0;
@@ -38,14 +38,14 @@ struct CudaDevice {
   std::string name;
   int index = 0, n_sm = 0, major = 0, minor = 0;
   std::size_t shared_max = 0;  // bytes that a block may ask for
-  std::size_t memory = 0;      // bytes, of which some may be taken
+  std::size_t memory = 0;      // bytes, free or not
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudnnHandle_t dnn = nullptr;
-  void* workspace = nullptr;  // of the libraries; calls of one stream share it
+  void* workspace = nullptr;  // for the libraries; calls of one stream share it
   std::size_t workspace_bytes = 0;
-  void* conv_workspace = nullptr;  // of cuDNN: `workspace`, or the last and largest that was reserved
+  void* conv_workspace = nullptr;  // for cuDNN: `workspace`, or the last and largest reservation
   std::size_t conv_workspace_bytes = 0;
   std::vector<void*> larger_workspaces;        // graphs hold their addresses
   std::map<std::string, ConvPlan> conv_plans;  // by kind and shape

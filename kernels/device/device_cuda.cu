@@ -41,7 +41,7 @@ void cudnn_failed(cudnnStatus_t code, const char* call, const char* file, int li
 }
 
 CudaDevice::~CudaDevice() {
-  // Errors are of no use here: the process may end because of one.
+  // Errors are ignored: this may run because of one, while the process ends.
   conv_descriptors.clear();
   for (void* larger : larger_workspaces) cudaFree(larger);
   if (workspace) cudaFree(workspace);
@@ -57,7 +57,7 @@ namespace {
 
 __global__ void probe_kernel(int* out) { *out = 1; }
 
-// The number of GPUs, and why there is none.
+// The number of GPUs; if none, the reason.
 int count_gpus(std::string& reason) {
   int n = 0, driver = 0;
   const cudaError_t code = cudaGetDeviceCount(&n);
@@ -80,7 +80,7 @@ int gpu_count() {
   return count_gpus(reason);
 }
 
-// Why GPU `index` cannot run this binary's kernels; empty where it can. It and no other GPU is touched.
+// Why GPU `index` cannot run this binary's kernels; empty where it can. No other GPU is opened.
 std::string why_not(int index) {
   std::string reason;
   const int n = count_gpus(reason);
@@ -169,7 +169,7 @@ std::shared_ptr<CudaDevice> open(int index) {
   CAFX_CUDNN_CHECK(cudnnCreate(&device->dnn));
   CAFX_CUBLAS_CHECK(cublasSetStream(device->blas, device->stream));
   CAFX_CUDNN_CHECK(cudnnSetStream(device->dnn, device->stream));
-  // A workspace of our own: cuBLAS promises equal bits then, and allocates nothing while a graph is captured.
+  // With a workspace from the caller, cuBLAS gives equal bits and allocates nothing during the capture of a graph.
   device->workspace_bytes = std::size_t{64} << 20;
   CAFX_CUDA_CHECK(cudaMalloc(&device->workspace, device->workspace_bytes));
   device->conv_workspace = device->workspace;

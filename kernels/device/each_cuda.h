@@ -1,4 +1,4 @@
-// kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows taken in a fixed order.
+// kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows in a fixed order.
 #pragma once
 
 #include "kernels/device/cuda.h"
@@ -20,7 +20,7 @@ void for_each(const Context& context, long n, F f) {
   CAFX_CUDA_CHECK(cudaGetLastError());
 }
 
-// Slices that the rows of a sum are cut into: enough blocks to fill the card, the same number for the same sizes.
+// Slices of the rows of a sum: enough blocks to fill the GPU, the same number for the same sizes.
 inline int n_slices(long rows, int columns) {
   const long wanted = 1024 / ceil_div(columns, 32) + 1, most = ceil_div(rows, 64);
   return static_cast<int>(std::max<long>(1, std::min(wanted, most)));
@@ -45,8 +45,8 @@ __global__ void column_sums_kernel(float* partial, long rows, int columns, F val
   }
 }
 
-// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns` neighbouring
-// numbers, a power of two; rows of threads share the parts and are added up by a tree.
+// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns`
+// neighbouring numbers, a power of two; rows of threads share the parts, and a tree adds them up.
 template <class F>
 __global__ void sum_parts_kernel(const float* partial, int parts, long n, int columns, F finish) {
   __shared__ double sums[kThreads];

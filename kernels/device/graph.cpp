@@ -1,4 +1,4 @@
-// Without CUDA nothing can be recorded; graph_cuda.cu has the real ones.
+// Stubs for builds without CUDA; graph_cuda.cu has the implementation.
 #include "kernels/device/graph.h"
 
 #include "kernels/base/error.h"

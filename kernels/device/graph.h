@@ -11,8 +11,8 @@
 
 namespace cafx {
 
-// Everything that `work` enqueues, recorded once; launch() enqueues all of it by one call. `work` must not allocate, wait
-// or copy from or to the host, and must have run once before outside a graph, so that libraries have made their plans.
+// Everything that `work` enqueues, recorded once; launch() enqueues all of it by one call. `work` must not allocate,
+// wait or copy from or to the host, and must have run once outside a graph, so that libraries have their plans.
 class Graph {
  public:
   Graph(const Context&, const std::function<void()>& work);
@@ -26,7 +26,7 @@ class Graph {
   std::unique_ptr<State> state_;
 };
 
-// A copy to the host that is under way: data() waits for it and for nothing enqueued later; ready() says whether it would.
+// A copy to the host in flight: data() waits for it, not for anything enqueued later; ready(): data() would not wait.
 class Readback {
  public:
   Readback(const Context&, const void* from, std::size_t bytes);
@@ -41,7 +41,7 @@ class Readback {
   std::unique_ptr<State> state_;
 };
 
-// What lies between them is what a profiler shows that waits for it (ncu --profile-from-start off, nsys -c cudaProfilerApi).
+// Marks the range that a profiler records if it is started so (ncu --profile-from-start off, nsys -c cudaProfilerApi).
 void profile_begin(const Context&);
 void profile_end(const Context&);
 

@@ -29,7 +29,7 @@ CAFX_CUDA(void, allow_precision, (const Context&, Precision));
 
 void* allocate(const Context& context, std::size_t bytes) {
   CAFX_CUDA_CALL(context, allocate, bytes);
-  // What a step walks over is tens of megabytes: pages of 2 MB where the system gives them.
+  // A step touches tens of megabytes: pages of 2 MB where the system has them.
   constexpr std::size_t kHuge = std::size_t{2} << 20;
   const std::size_t unit = bytes >= 2 * kHuge ? kHuge : 256;
   bytes = (bytes + unit - 1) / unit * unit + (unit == 256 ? 256 : 0);
@@ -164,7 +164,7 @@ std::string precision_text(const Context& context) {
   const std::string name = to_string(context.precision);
   if (context.precision == Precision::kFp32) return name;
   if (context.device == Device::kCpu) return name + (bf16_units(context) ? "" : " (emulated)");
-  // The virtual GPU names itself so.
+  // The name of the virtual GPU.
   const bool is_virtual = device_name(context).find("CPU emulation") != std::string::npos;
   return name + (is_virtual ? " (in cafx's own kernels; the libraries of this virtual GPU compute in fp32)" : "");
 }

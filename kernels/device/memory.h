@@ -1,9 +1,9 @@
 // kernels/device/memory.h -- a device's memory, for code that names no device.
 //
-//   On the CPU these are plain memory and plain copies. On a GPU everything runs in the context's stream: `copy` from or
-//   to the host waits until it is done, `fill_zero` and copies within the device do not.
+//   On the CPU these are plain memory and plain copies. On a GPU everything runs in the context's stream: `copy` from
+//   or to the host waits until it is done, `fill_zero` and copies within the device do not.
 //
-// Errors   Error where a GPU does not give that much, with what it has free.
+// Errors   Error where a GPU cannot allocate that much; it names the free bytes.
 #pragma once
 
 #include <cstddef>
@@ -74,40 +74,40 @@ struct CudaInfo {
   std::string reason;                           // why no GPU can be used; empty where one can
   std::string architectures;                    // that this binary holds code for
   int toolkit = 0, runtime = 0, driver = 0;     // as 1000 major + 10 minor; driver: newest CUDA that it runs
-  long cudnn = 0, cudnn_built = 0, cublas = 0;  // as the libraries count; 0 where they are not there
+  long cudnn = 0, cudnn_built = 0, cublas = 0;  // in the libraries' own numbering; 0: absent
   std::vector<DeviceInfo> devices;
 };
 CudaInfo cuda_info();
 
-// Opens GPU `index` and makes `context` use it; the context keeps it open. Error says what is missing and what to do. Convolutions
-// go to cuDNN where the environment says CAFX_CONVOLUTIONS=cudnn.
+// Opens GPU `index` and makes `context` use it; the context keeps it open. Error says what is missing and what to do.
+// Convolutions go to cuDNN where the environment says CAFX_CONVOLUTIONS=cudnn.
 void use_cuda(Context& context, int index = 0);
 
 // GPUs that the driver shows; 0 without one, without a driver, or in a build without CUDA.
 int gpu_count();
 
-// Makes the context's GPU the one that this thread calls: every thread that works with a context does so first.
+// Makes the context's GPU current for this thread: every thread that uses a context calls this first.
 void make_current(const Context&);
 
 // Of the context's GPU, with its architecture: "cuda 9.0 (NVIDIA H100)".
 std::string device_name(const Context&);
 
-// The convolutions that ran on the context's GPU so far, and whether cuDNN or, where it has no deterministic way, a
-// kernel of ours ran them.
+// The convolutions that ran on the context's GPU so far, each by cuDNN or, where cuDNN has no deterministic algorithm,
+// by a kernel of cafx.
 struct ConvolutionPlan {
   std::string name;
   bool ours;
   int algorithm;            // cuDNN's number
   std::size_t workspace;    // bytes
-  std::string passed_over;  // of cuDNN's algorithms, and why
+  std::string passed_over;  // cuDNN's algorithms that were refused, and why
 };
 std::vector<ConvolutionPlan> convolution_plans(const Context&);
 
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
-// "fp32", "tf32" or "bf16", once the device is chosen; Error where it cannot compute in it.
+// "fp32", "tf32" or "bf16", after use_device; Error where the device cannot compute in it.
 void use_precision(Context& context, const std::string& name);
-// The context's precision, and what of it is not real: emulated on a CPU, libraries in fp32 on a virtual GPU.
+// The context's precision, and its limits: emulated on a CPU, libraries in fp32 on a virtual GPU.
 std::string precision_text(const Context&);
 
 }  // namespace cafx

@@ -26,7 +26,7 @@ const float* rounded_copy(int which, const float* from, long n) {
   std::vector<float>& to = buffers[which];
   if (to.size() < static_cast<std::size_t>(n)) to.resize(static_cast<std::size_t>(n));
   float* out = to.data();
-  // The format outside the loop, so that each loop is one of vectors.
+  // The format is chosen outside the loop, so that each loop vectorises.
   if (emulated == Precision::kTf32) {
     for (long i = 0; i < n; ++i) out[i] = round_to(from[i], Precision::kTf32);
   } else {

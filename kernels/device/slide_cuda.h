@@ -1,8 +1,8 @@
 // kernels/device/slide_cuda.h -- a filter of each lane's own, slid along time in registers.
 //
-//   A warp takes 32 channels, a lane one of them: sum[r] += sum_k w[k] x[r + k], r < kRun. Samples and taps stand in shared
-//   memory as quads [n / 4][32 lanes] of four samples or taps each, so that one load each feeds 4 kRun products, without bank
-//   conflicts. The window of kRun samples is a ring of registers: all indices are constants once the loops are unrolled.
+//   A warp takes 32 channels, one per lane: sum[r] += sum_k w[k] x[r + k], r < kRun. Samples and taps are in shared
+//   memory as quads [n / 4][32 lanes] of four samples or taps, so that one load of each serves 4 kRun products without
+//   bank conflicts. The window of kRun samples is a ring of registers; unrolled loops make its indices constants.
 #pragma once
 
 #include <cuda_pipeline.h>
@@ -41,8 +41,8 @@ __device__ __forceinline__ void slide(float (&sum)[kRun], const float4* x, const
   }
 }
 
-// Rows [first, first + n) of x (T,C) as quads of f(x), channel c for this lane; f(0) outside [0, T), and anything in lanes
-// beyond C. n in fours. All loads of a round are in flight before the first is used.
+// Rows [first, first + n) of x (T,C) as quads of f(x), channel c for this lane; f(0) outside [0, T), and anything in
+// lanes beyond C. n in fours. All loads of a round are in flight before the first is used.
 template <int kWarps, class S, class F>
 __device__ __forceinline__ void load_quads(float4* quads, const S* x, int first, int n, int T, int C, int c, F f) {
   const int at = first + 4 * static_cast<int>(threadIdx.y);
@@ -59,7 +59,7 @@ __device__ __forceinline__ void load_quads(float4* quads, const S* x, int first,
   }
 }
 
-// The taps of 32 channels, [taps / 4][32] quads of them; they are there after __pipeline_wait_prior(0) and a barrier.
+// Copies the taps of 32 channels as [taps / 4][32] quads; complete after __pipeline_wait_prior(0) and a barrier.
 template <int kWarps>
 __device__ __forceinline__ void copy_quads(float4* to, const float4* from, int taps) {
 #pragma unroll 4

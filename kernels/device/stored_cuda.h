@@ -1,7 +1,7 @@
-// kernels/device/stored_cuda.h -- the numbers of a Stored tensor (device/context.h): float or bf16 in memory, float in registers.
+// kernels/device/stored_cuda.h -- the numbers of a Stored tensor (context.h): float or bf16 in memory, float in use.
 //
-//   bf16 is rounded to nearest, halves to even (cvt.rn.bf16x2.f32). Four neighbours go at once where the tensor's rows start at
-//   multiples of four: 16 bytes, or 8. The variants that stream say that the numbers are read or written once.
+//   bf16 is rounded to nearest, halves to even (cvt.rn.bf16x2.f32). Four neighbours are one access where rows start at
+//   multiples of four: 16 bytes, or 8. Streaming variants hint that the numbers are read or written once.
 #pragma once
 
 #include <cuda_pipeline.h>
@@ -40,7 +40,7 @@ __device__ __forceinline__ float4 widen(uint2 v) {
 }
 __device__ __forceinline__ uint2 narrow(float4 v) { return {round_pair(v.x, v.y), round_pair(v.z, v.w)}; }
 
-// v as it will be read again.
+// v as a later load will return it.
 template <class S>
 __device__ __forceinline__ float as_stored(float v) {
   if constexpr (sizeof(S) == 4) return v;
@@ -69,8 +69,8 @@ __device__ __forceinline__ float4 read4_stream(const Bfloat* p) {
 __device__ __forceinline__ void write4_stream(float* p, float4 v) { __stcs(reinterpret_cast<float4*>(p), v); }
 __device__ __forceinline__ void write4_stream(Bfloat* p, float4 v) { __stcs(reinterpret_cast<uint2*>(p), narrow(v)); }
 
-// N numbers as they are on their way from global to shared memory, there after the pipeline's wait and a barrier; zeros where there
-// is nothing to read.
+// Copies N numbers from global to shared memory asynchronously; complete after the pipeline's wait and a barrier. Zeros
+// where there is nothing to read.
 template <int N, class S>
 __device__ __forceinline__ void copy_async(S* to, const S* from, bool inside) {
   if (!inside) {

@@ -6,10 +6,10 @@
 // Source   arXiv:1810.06603 (4 layers), its journal version (5 layers). Plain twin: unpool, multiply, dense, saaf.
 // Shapes   r, dr, u, du (B,T,C), Stored   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
 //          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
-// Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), between forward and backward; nothing where
-//          the device computes them again.
+// Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), from forward to backward; nothing where
+//          the device recomputes them.
 // Grads    dr =   dz =   dw[l] +=   dbias[l] +=   dv +=   dw_saaf +=
-// Packed   dnn_saaf_prepare lays the weights out for the device, once a step.
+// Packed   dnn_saaf_prepare packs the weights for the device, once a step.
 // Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B on a CPU.
 // Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
@@ -54,7 +54,7 @@ std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims&);   // bytes
 std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims&);    // bytes
 std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims&);  // bytes
 void dnn_saaf_prepare(const Context&, void* packed, const DnnSaafWeights&, const DnnSaafDims&);
-// saved may be null where no backward follows.
+// saved may be null if no backward follows.
 void dnn_saaf_forward(const Context&, Stored* u, void* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims&);
 void dnn_saaf_backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const void* saved,

@@ -14,7 +14,7 @@ namespace cafx::CAFX_ISA_NS {
 
 namespace {
 
-// What sample t of the frame multiplies: z of its window, or zero off the maximum.
+// The factor of sample t of the frame: z of its window, or zero off the maximum.
 CAFX_INLINE vf unpooled(const float* z, const std::int32_t* positions, long i, int r, int m, Unpool unpool) {
   const vf v = load_m(z + i, m);
   if (unpool == Unpool::kHold) return v;
@@ -28,7 +28,7 @@ CAFX_INLINE vf unpooled(const float* z, const std::int32_t* positions, long i, i
 }
 
 double multiply_adds(int n, int width, int inputs) { return static_cast<double>(n) * width * inputs; }
-double product_bytes(int n, int width, int inputs) {  // of n samples through a layer of any direction
+double product_bytes(int n, int width, int inputs) {  // of n samples through a layer, forward or backward
   return 4.0 * (static_cast<double>(n) * (width + inputs) + static_cast<double>(width) * inputs);
 }
 
@@ -46,7 +46,7 @@ void multiply_residual(float* h0, const float* r, const float* z, const std::int
   }
 }
 
-// The SAAF on n rows; a curve that fits is looked up in registers.
+// The SAAF on n rows; a curve that fits into registers is looked up there.
 void saaf_forward_tile(float* u, const float* x, int n, const float* packed, const DnnPacked& at, SaafDims d) {
 #if defined(__AVX512F__)
   if (saaf_fits_lanes(d)) return saaf_rows_forward_turned(u, x, n, packed + at.lanes, d);
@@ -240,7 +240,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
           with_activation(d.activation, [&]<Activation A>() {
             for_vectors(static_cast<long>(n) * inputs, [&](long i, int m) {
               vf h = load_m(y + i, m);
-              if (bf16_units) h = vround_bf16(h);  // as the products took it
+              if (bf16_units) h = vround_bf16(h);  // as rounded for the products
               store_m(g_in + i, load_m(g_in + i, m) * slope<A>(h), m);
             });
           });

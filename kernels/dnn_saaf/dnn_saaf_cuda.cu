@@ -5,27 +5,27 @@
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
 
-// DNN-SAAF in one kernel forward and one backward. A block takes M samples; their activations stand in shared memory as
-// [feature][sample], so that a layer is a product of two tiles: a thread keeps 8 x 8 sums in registers, reads its samples
-// from shared memory and its weights straight from L2, four rows ahead of their use. Forward works in place in one buffer and
-// lays the hidden activations down for backward, which in fp32 costs less than to compute them again: their bytes pass
-// beside the products. Backward holds one gradient and one activation at a time, so that two blocks share a
-// multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on request, the twin
-// made of cuBLAS and the plain ops runs instead (dnn_saaf_unfused_cuda.h).
+// DNN-SAAF in one kernel forward and one backward. A block takes M samples; their activations are in shared memory as
+// [feature][sample], so that a layer is a product of two tiles: a thread keeps 8 x 8 sums in registers, reads its
+// samples from shared memory and its weights straight from L2, four rows ahead of their use. Forward works in place in
+// one buffer and stores the hidden activations for backward, which in fp32 costs less than to recompute them: the
+// stores overlap the products. Backward holds one gradient and one activation at a time, so that two blocks
+// share a multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on
+// request, the twin of cuBLAS and plain ops runs instead (dnn_saaf_unfused_cuda.h).
 namespace cafx::cuda {
 
 namespace {
 
 constexpr int kBlock = 128;  // threads: 8 groups of rows x 16 groups of columns
-constexpr int kBlocks = 2;   // that backward's registers leave room for on a multiprocessor
+constexpr int kBlocks = 2;   // blocks of a multiprocessor, as many as backward's registers allow
 
 constexpr long round_to(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
-// What the kernels need to know, by value. Weights for a product are (K,N) with K padded by zeros to 8, N to 64.
+// The kernels' arguments, by value. Weights for a product are (K,N) with K padded by zeros to 8, N to 64.
 struct Net {
   int L, width[kMaxDnnLayers + 1];                                            // width[0] = C
   long forward[kMaxDnnLayers], backward[kMaxDnnLayers], bias[kMaxDnnLayers];  // offsets in `packed`, in floats
-  long plain[kMaxDnnLayers];                                                  // (O,I) as they are, for the twin
+  long plain[kMaxDnnLayers];                                                  // (O,I), for the twin
   long table, n_packed;
   long grad[kMaxDnnLayers], grad_bias[kMaxDnnLayers], grad_sums, n_grad;  // offsets in a block's partial gradient
   int widest, saved[kMaxDnnLayers + 1], features;  // rows of a tile's buffer; of what is saved, from h_1 on
@@ -59,7 +59,7 @@ struct Net {
 template <int M>
 constexpr int kStride = M + 4;  // floats between features: 16-byte rows whose starts walk through the banks
 
-// A thread's place: 8 neighbouring lanes hold the rows of a tile, so that a feature is written as one line.
+// A thread's position: 8 neighbouring lanes hold the rows of a tile, so that a feature is written as one line.
 __device__ __forceinline__ int row_group() { return threadIdx.x % 8; }
 __device__ __forceinline__ int column_group() { return threadIdx.x / 8; }
 
@@ -83,7 +83,8 @@ __device__ __forceinline__ void store_vector(float* to, const float (&from)[N]) 
   }
 }
 
-// How the threads share a tile of M rows: kRows to each, in runs of W neighbours; the rows' groups are neighbouring lanes.
+// How the threads share a tile of M rows: kRows to each, in runs of W neighbours; the rows' groups are neighbouring
+// lanes.
 template <int M, int kRows>
 struct Share {
   static constexpr int W = kRows < 4 ? kRows : 4, runs = kRows / W, groups = M / kRows;
@@ -92,8 +93,8 @@ struct Share {
   static __device__ __forceinline__ int column() { return threadIdx.x / groups * 4; }
 };
 
-// Columns [n0, n0 + kColumns for each of the column groups) of a product: epilogue(n, row, W sums of neighbouring rows) for n
-// below N rounded up to 8.
+// Columns [n0, n0 + kColumns for each of the column groups) of a product: epilogue(n, row, W sums of neighbouring rows)
+// for n below N rounded up to 8.
 template <int M, int kRows, int kColumns, class Epilogue>
 __device__ __forceinline__ void product_panel(const float* in, const float* w, int K, int N, int n0, bool wait,
                                               Epilogue epilogue) {
@@ -158,8 +159,8 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
   }
 }
 
-// epilogue of sum_k in[k][row] w[k][n], for all rows of the block and n in [0, N). Where the epilogue writes, all threads have
-// read by then: over `in` only where N fits one panel of 128.
+// epilogue of sum_k in[k][row] w[k][n], for all rows of the block and n in [0, N). All threads have read before the
+// epilogue writes: it may overwrite `in` if N fits one panel of 128.
 template <int M, class Epilogue>
 __device__ void product(const float* in, const float* w, int K, int N, Epilogue epilogue) {
   for (int n0 = 0; n0 < N; n0 += 128) {
@@ -173,8 +174,9 @@ __device__ void product(const float* in, const float* w, int K, int N, Epilogue 
   __syncthreads();
 }
 
-// partial (=, or += after the block's first tile) sum_row g[o][row] h[i][row], for o in [o0, o0 + 64), i in [i0, i0 + 16 kInputs):
-// thread t has o0 + t % 8 + 8 j and i0 + t / 8 + 16 k. A partial gradient lies as the threads hold it (`weight_at`).
+// partial (=, or += after the block's first tile) sum_row g[o][row] h[i][row], for o in [o0, o0 + 64) and i in
+// [i0, i0 + 16 kInputs): thread t has o0 + t % 8 + 8 j and i0 + t / 8 + 16 k. A partial gradient is stored in the order
+// in which the threads hold it (`weight_at`).
 template <int M, int kInputs>
 __device__ __forceinline__ void outer_panel(float* partial, const float* g, const float* h, int O, int I, int o0,
                                             int i0, bool first) {
@@ -226,7 +228,7 @@ __device__ void outer_product(float* partial, const float* g, const float* h, in
   }
 }
 
-// The weight (o, i) that stands at `at` of a layer's partial gradient; may lie outside (O,I).
+// The weight (o, i) at index `at` of a layer's partial gradient; may be outside (O,I).
 __device__ __forceinline__ int2 weight_at(int at, int I) {
   const int columns = (I + 63) / 64 * 64, o0 = at / (64 * columns) * 64, rest = at - o0 * columns;
   const int i0 = rest / (64 * 128) * 128, inputs = columns - i0 > 64 ? 8 : 4, within = rest - 64 * i0;
@@ -260,7 +262,7 @@ __host__ __device__ int rows_of(int P) {
   return P <= M ? M / P * P : M;
 }
 
-// Rows that a thread takes at a time where it walks along a channel: their loads are under way together.
+// Rows per thread at a time along a channel: their loads are in flight together.
 template <int M>
 constexpr int kRun = M < 64 ? M / 4 : 8;
 
@@ -268,7 +270,7 @@ constexpr int kRun = M < 64 ? M / 4 : 8;
 template <int M>
 struct Held {
   float z[kRun<M>];
-  bool here[kRun<M>];  // the sample gets its window's value
+  bool here[kRun<M>];  // this sample gets its window's value
 };
 template <int M>
 __device__ __forceinline__ Held<M> unpooled(const Operands& x, const DnnSaafDims& d, long n0, int row, int rows,
@@ -406,7 +408,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
   bool first = true;
   for (long tile = blockIdx.x; tile * rows < n_all; tile += gridDim.x, first = false) {
     const long n0 = tile * rows;
-    // h_l as forward laid it down, or h_0 again.
+    // h_l as forward stored it, or h_0 recomputed.
     const auto load_h = [&](int l) {
       if (l == 0) return load_h0<M>(h, x, d, n0, rows, n_all);
       const auto* from = reinterpret_cast<const float4*>(x.saved + (tile * net.features + net.saved[l]) * M);
@@ -419,7 +421,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
     __syncthreads();
     load_h(net.L - 1);
     __syncthreads();
-    {  // what the SAAF read, in `g`
+    {  // the SAAF's input, in `g`
       const float* bias = x.packed + net.bias[net.L - 1];
       product<M>(h, x.packed + net.forward[net.L - 1], net.width[net.L - 1], d.C, [&](int n, int row, auto& v) {
         const float b = bias[n];
@@ -459,7 +461,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       }
     }
     __syncthreads();
-    // Down the layers, `g` being the gradient of what layer l gives and `h` what it read.
+    // Down the layers: `g` is the gradient of layer l's output, `h` its input.
     for (int l = net.L - 1; l >= 0; --l) {
       const int O = net.width[l + 1], I = net.width[l];
       row_sums<M>(partial + net.grad_bias[l], g, O, first);
@@ -504,7 +506,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       if (c >= d.C || n >= n_all) continue;
       float sum = 0.0f;
       for (int row = window * P; row < (window + 1) * P; ++row) sum += g[c * kStride<M> + row];
-      // A window of several tiles is added up afterwards.
+      // A window over several tiles is summed afterwards.
       (d.P <= M ? x.dz : x.dz_parts)[n / P * d.C + c] = sum;
     }
   }
@@ -520,7 +522,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
   }
 }
 
-// Which kernels run, and on what.
+// The kernels to run and their sizes.
 struct Plan {
   int M = 0, copies = 1, blocks = 0;      // M = 0: the plain twin
   std::size_t forward = 0, backward = 0;  // bytes of shared memory
@@ -546,7 +548,7 @@ Plan plan_for(const Context& context, const DnnSaafDims& d) {
     const int rows = d.P <= M ? M / d.P * d.P : M;
     plan.M = M;
     plan.tiles = ceil_div(plan.n_all, rows);
-    // The system keeps 1 KiB of shared memory for each block.
+    // The system reserves 1 KiB of shared memory per block.
     const long resident = static_cast<long>((context.cuda->shared_max + 1024) / (plan.backward + 1024));
     plan.blocks =
         static_cast<int>(std::min<long>(plan.tiles, std::clamp<long>(resident, 1, kBlocks) * context.cuda->n_sm));
@@ -566,7 +568,7 @@ void with_rows(int M, F f) {
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
   if (dnn_mma::takes(context, d)) return dnn_mma::packed(context, d);
-  // The SAAF's own v and w stand behind, for the twin.
+  // The SAAF's v and w follow, for the twin.
   const Net net(d);
   const long saaf = d.use_saaf ? static_cast<long>(n_v(d.saaf) + n_curved(d.saaf)) * d.C : 0;
   return sizeof(float) * static_cast<std::size_t>(net.n_packed + saaf);
@@ -640,7 +642,7 @@ void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Sto
 
 namespace {
 
-// Where each layer's gradient goes: by value to the kernel that adds up the blocks' parts.
+// Destinations of the layers' gradients, by value, for the kernel that sums the blocks' parts.
 struct Targets {
   float *w[kMaxDnnLayers], *bias[kMaxDnnLayers];
 };

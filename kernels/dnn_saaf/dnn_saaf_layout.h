@@ -1,4 +1,5 @@
-// kernels/dnn_saaf/dnn_saaf_layout.h -- where the CPU's fused DNN-SAAF keeps packed weights, saved outputs and scratch.
+// kernels/dnn_saaf/dnn_saaf_layout.h -- the CPU's layout of packed weights, saved outputs and scratch of the fused
+// DNN-SAAF.
 #pragma once
 
 #include <algorithm>
@@ -8,8 +9,7 @@
 
 namespace cafx {
 
-inline constexpr int kDnnTile =
-    64;  // samples worked on at a time: its widest activations stay in the first-level cache
+inline constexpr int kDnnTile = 64;  // samples per tile: the widest activations fit the first-level cache
 
 inline SaafDims saaf_dims(const DnnSaafDims& d) {
   SaafDims s = d.saaf;

@@ -5,9 +5,9 @@
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
 
-// A warp takes 16 samples through all layers in registers. What a tensor core gives as C of one layer is what it takes as
-// A of the next once features are counted in another order: lane 4 g + t holds features 4 t .. 4 t + 3 of each group of
-// 16, for samples g and g + 8 of the warp's 16. The weights are packed in that order, rounded, as whole fragments: a
+// A warp takes 16 samples through all layers in registers. A tensor core's C of one layer is its A of the next if
+// features are numbered in another order: lane 4 g + t holds features 4 t .. 4 t + 3 of each group
+// of 16, for samples g and g + 8 of the warp's 16. The weights are packed in that order, rounded, as whole fragments: a
 // 16-byte load from the first-level cache is B of two products.
 //
 // Backward computes the layers again and keeps their outputs, rounded, in shared memory as [sample][feature]; there the
@@ -21,9 +21,9 @@ constexpr int kForwardWarps = 4;
 
 // Widths are rounded up to 64: padding has weight, bias and gradient zero.
 __host__ __device__ constexpr int padded(int width) { return (width + 63) / 64 * 64; }
-constexpr int kOuterRows = 16, kOuterColumns = 32;  // of the weights' gradient: what a warp sums at a time
+constexpr int kOuterRows = 16, kOuterColumns = 32;  // of the weights' gradient: a warp's tile of sums
 
-// What the kernels need to know, by value. Offsets in 4-byte words.
+// The kernels' arguments, by value. Offsets in 4-byte words.
 struct Net {
   int L, width[kMaxDnnLayers + 1], wide[kMaxDnnLayers + 1];                   // wide: padded
   long forward[kMaxDnnLayers], backward[kMaxDnnLayers], bias[kMaxDnnLayers];  // in `packed`
@@ -56,10 +56,10 @@ struct Net {
   }
 };
 
-// Where a block of the backward kernel keeps things: bytes from the start of its shared memory.
+// Shared memory of a block of the backward kernel: byte offsets.
 struct Layout {
   int warps, copies, rows;  // samples of a tile: whole pooling windows where they fit
-  int h[kMaxDnnLayers], stride[kMaxDnnLayers], g, g_stride, x_stride;  // h[0] stands in the place of h[1], later
+  int h[kMaxDnnLayers], stride[kMaxDnnLayers], g, g_stride, x_stride;  // h[0] later takes the place of h[1]
   int bias_parts, sums, bytes;
   Layout(const DnnSaafDims& d, const Net& net, int element, int n_warps, int n_copies)
       : warps(n_warps), copies(n_copies) {
@@ -76,7 +76,7 @@ struct Layout {
     for (int l = 1; l <= net.L; ++l) widest = std::max(widest, net.wide[l]);
     g = at;
     g_stride = widest + 8;
-    x_stride = net.wide[0] + 8;  // floats in the place of g: the curve's inputs, and what dz is summed from
+    x_stride = net.wide[0] + 8;  // floats in the place of g: the curve's inputs and the terms of dz
     at += std::max(R * g_stride * element, R * x_stride * 4);
     bias_parts = at, at += 4 * warps * widest;
     sums = at, at += d.use_saaf ? 4 * copies * 3 * (d.saaf.S + 2) * d.C : 0;
@@ -84,7 +84,7 @@ struct Layout {
   }
 };
 
-template <class S>  // what r, u and their gradients are stored in
+template <class S>  // type in which r, u and their gradients are stored
 struct Operands {
   const S *r, *du;
   const float *z, *packed;
@@ -94,7 +94,8 @@ struct Operands {
   bool vectors;  // rows of the tensors start at multiples of 4 numbers
 };
 
-// Features c .. c + 4 of a row of C; zero past its end. Streams: read once or twice, they must not push the weights out.
+// Features c .. c + 4 of a row of C; zero past its end. Streaming loads: read once or twice, they must not evict
+// the weights.
 template <class S>
 __device__ __forceinline__ void load4(float (&v)[4], const S* row, int c, int C, bool vectors) {
   if (vectors) {
@@ -117,7 +118,7 @@ __device__ __forceinline__ void store4(S* row, const float (&v)[4], int c, int C
   }
 }
 
-// What z contributes at sample n: its value under `hold`, or at its position, else zero.
+// The factor from z at sample n: its value under `hold`, or at its position, else zero.
 template <class S>
 __device__ __forceinline__ void unpooled4(float (&v)[4], const Operands<S>& x, const DnnSaafDims& d, long n, int c) {
   const long window = n / d.P;  // frames hold whole windows
@@ -352,9 +353,9 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
     };
     // Forward again.
     load_h0<T>(a, x, d, net.wide[0] / kGroup, n, n_end, lane);
-    __syncthreads();  // the tile before is done with shared memory
+    __syncthreads();  // the tile before no longer uses shared memory
     through_layers<T, Act>(c, a, x, net, lane, [&](int l, int N) { keep(h_of(l), at.stride[l], N); });
-    // Through the SAAF. Its inputs are left for the sums, which are taken channel by channel.
+    // Through the SAAF. Its inputs stay for the sums, which run channel by channel.
 #pragma unroll
     for (int j = 0; j < kGroups; ++j) {
       const int channel = kGroup * j + lane % 4 * 4;
@@ -386,7 +387,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
         float* own = sums + copy * 3 * n_sums + channel;
         const int per = (R + at.copies - 1) / at.copies,
                   end = min(min(R, (copy + 1) * per), static_cast<int>(n_end - n0));
-        constexpr int kAhead = 8;  // samples whose loads are under way while those before are added
+        constexpr int kAhead = 8;  // samples whose loads are in flight while earlier ones are added
         const auto* dy = x.du + n0 * d.C + channel;
         float next[kAhead];
         const auto fetch = [&](int row) {
@@ -417,7 +418,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
       }
       __syncthreads();
     }
-    // Down the layers; c is the gradient of what layer l gives.
+    // Down the layers; c is the gradient of layer l's output.
     for (int l = net.L - 1; l >= 0; --l) {
       const int O = net.wide[l + 1], I = net.wide[l];
 #pragma unroll
@@ -429,7 +430,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
       keep(g, at.g_stride, O);
       float* parts = bias_parts + warp * (at.g_stride - 8);
       O > 64 ? column_sums<128>(parts, c, lane) : column_sums<64>(parts, c, lane);
-      if (l == 0) {  // it was not kept
+      if (l == 0) {  // recomputed
         load_h0<T>(x, d, I / kGroup, n, n_end, lane, [&](int j, int s, const std::uint32_t(&v)[T::kWords]) {
           T::store(h_of(0) + (row0 + 8 * s) * at.stride[0] + kGroup * j + lane % 4 * 4, v);
         });
@@ -495,7 +496,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
       if (channel >= d.C || from >= n_all) continue;
       float sum = 0.0f;
       for (int row = window * P; row < (window + 1) * P; ++row) sum += staged[row * at.x_stride + channel];
-      // A window of several tiles is added up afterwards.
+      // A window over several tiles is summed afterwards.
       (d.P <= at.rows ? x.dz : x.dz_parts)[from / P * d.C + channel] = sum;
     }
   }
@@ -511,7 +512,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
   }
 }
 
-// Where each layer's gradient goes: by value to the kernel that adds up the blocks' parts.
+// Destinations of the layers' gradients, by value, for the kernel that sums the blocks' parts.
 struct Targets {
   float *w[kMaxDnnLayers], *bias[kMaxDnnLayers];
   SaafSums* sums;
@@ -567,7 +568,7 @@ void with_type(Precision p, F f) {
 }
 int element_bytes(Precision p) { return p == Precision::kBf16 ? 2 : 4; }
 
-// The most samples in a block that shared memory allows, and two copies of the curve's sums where there is room beside.
+// As many samples in a block as shared memory allows, and two copies of the curve's sums if they fit beside.
 bool find_layout(const Context& context, const DnnSaafDims& d, const Net& net, Layout& best) {
   const int most = context.precision == Precision::kBf16 ? Bf16::kMostWarps : Tf32::kMostWarps;
   const int least = static_cast<int>(ceil_div(ceil_div(d.C, 32), 1));  // a channel's sums belong to one thread

@@ -1,7 +1,8 @@
-// kernels/dnn_saaf/dnn_saaf_mma_cuda.h -- DNN-SAAF on tensor cores, operands rounded to tf32 or bf16 (device/precision.h).
+// kernels/dnn_saaf/dnn_saaf_mma_cuda.h -- DNN-SAAF on tensor cores, operands rounded to tf32 or bf16
+// (device/precision.h).
 //
 //   The functions of dnn_saaf.h for a context whose precision is not fp32. They take layers of up to 128 outputs and
-//   curves whose sums fit in a block's shared memory; for others `takes` is false and the twin made of cuBLAS runs.
+//   curves whose sums fit in a block's shared memory; for others `takes` is false and the cuBLAS twin runs.
 #pragma once
 
 #include "kernels/dnn_saaf/dnn_saaf.h"

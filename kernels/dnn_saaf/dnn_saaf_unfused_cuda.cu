@@ -52,7 +52,7 @@ struct Buffers {
   static std::size_t saaf_scratch(const Context& context, SaafDims s) { return cafx::saaf_scratch(context, s); }
 };
 
-// n numbers as they are, or widened into `buffer`; and back.
+// n numbers in place, or widened into `buffer`; and back.
 const float* as_floats(const Context& context, const Stored* from, float* buffer, long n) {
   if (stored_bytes(context) == sizeof(float)) return static_cast<const float*>(from);
   const auto* values = static_cast<const Bfloat*>(from);
@@ -77,7 +77,7 @@ std::size_t saved(const Context& context, const DnnSaafDims& d) {
 
 std::size_t scratch(const Context& context, const DnnSaafDims& d) {
   const Buffers at(context, d, nullptr, nullptr);
-  return at.saved_bytes + at.scratch_bytes;  // forward alone keeps its activations here
+  return at.saved_bytes + at.scratch_bytes;  // activations of a forward without backward
 }
 
 void forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,

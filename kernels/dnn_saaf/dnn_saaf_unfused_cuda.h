@@ -1,7 +1,9 @@
-// kernels/dnn_saaf/dnn_saaf_unfused_cuda.h -- DNN-SAAF on a GPU by the plain ops: dense layers by cuBLAS, SAAF by itself.
+// kernels/dnn_saaf/dnn_saaf_unfused_cuda.h -- DNN-SAAF on a GPU by the plain ops: dense layers by cuBLAS, SAAF by its
+// own kernel.
 //
 //   The functions of dnn_saaf.h for curves or layers that are too large for a block's shared memory, and for
-//   Context::fuse_dnn = false. The weights are plain, (O,I) as they are; what lies in bf16 is widened and rounded around it.
+//   Context::fuse_dnn = false. The weights are plain, (O,I); tensors stored as bf16 are widened before
+//   and rounded after.
 #pragma once
 
 #include "kernels/dnn_saaf/dnn_saaf.h"

@@ -1,8 +1,8 @@
-// kernels/dnn_saaf/mma_cuda.h -- products of tensor cores, as dnn_saaf_mma_cuda.cu takes them: what differs between tf32 and bf16.
+// kernels/dnn_saaf/mma_cuda.h -- products on tensor cores for dnn_saaf_mma_cuda.cu, in tf32 and in bf16.
 //
-//   Tf32 and Bf16 round (device/precision.h), pack and multiply: `multiply` is 16 samples by 16 features of one group into
-//   another's, `outer` the 16 x 32 of a weight gradient over kRowsOfStep samples. `packed` and outer_row, outer_column say
-//   which number a lane's register holds. Sums are fp32. PTX ISA, "Matrix fragments for mma.m16n8k8 and mma.m16n8k16".
+//   Tf32 and Bf16 round (device/precision.h), pack and multiply: `multiply` is 16 samples by 16 features of one group
+//   into another's, `outer` the 16 x 32 of a weight gradient over kRowsOfStep samples. `packed` and outer_row,
+//   outer_column map a lane's register to its number. Sums are fp32. PTX ISA, "Matrix fragments for mma.m16n8k8".
 #pragma once
 
 #include "kernels/device/stored_cuda.h"
@@ -23,7 +23,7 @@ struct Tf32 {
   using Storage = float;                        // of the tensors around it
   static constexpr int kWords = 4, kSteps = 2;  // registers of 4 features; k-tiles of a group
   static constexpr int kMostWarps = 8;          // backward: 255 registers a thread
-  static constexpr int kForwardBlocks = 3;      // of a multiprocessor
+  static constexpr int kForwardBlocks = 3;      // blocks of a multiprocessor
   static constexpr int kRowsOfStep = 8;         // samples of an outer product's k-tile
   static __device__ std::uint32_t round(float x) {
     std::uint32_t y = 0;
@@ -63,7 +63,7 @@ struct Tf32 {
     const int g = lane / 4, t = lane % 4;
     return round(value(4 * t + 2 * step + word % 2, g / 2 * 4 + word / 2 * 2 + g % 2));
   }
-  // The outer product of 16 x 32: lanes read pairs of neighbouring features, so rows and columns are taken two apart.
+  // The outer product of 16 x 32: lanes read pairs of neighbouring features, so rows and columns are two apart.
   static __device__ void outer(float (&c)[4][4], const Element* g, int g_stride, const Element* h, int h_stride,
                                int lane) {
     const int n = lane / 4 * 2, t = lane % 4;

@@ -4,7 +4,7 @@
 
 namespace cafx {
 
-// Slices end at multiples of 32 floats, so that every one starts where vectors of any width may.
+// Slices end at multiples of 32 floats, so that each one starts aligned for vectors of any width.
 static long slice(long n, int ranks) { return (n + 32L * ranks - 1) / (32L * ranks) * 32; }
 
 long exchange_padded(long n, int ranks) {

@@ -17,7 +17,7 @@ static_assert(sizeof(ExchangeId) == sizeof(ncclUniqueId));
 
 namespace {
 
-// The functions of the library, found when they are first asked for.
+// The functions of the library, loaded at first use.
 struct Nccl {
   decltype(&ncclGetVersion) get_version;
   decltype(&ncclGetUniqueId) get_unique_id;
@@ -64,7 +64,7 @@ Nccl load() {
   find(n.all_gather, "ncclAllGather");
   int version = 0;
   n.get_version(&version);
-  if (version < 21400) {  // what the header that this was built with must be, too (cmake/cuda.cmake)
+  if (version < 21400) {  // the header of the build must be this new, too (cmake/cuda.cmake)
     throw Error("several GPUs need NCCL 2.14 or newer, the library is {}; update libnccl2, or use --gpus 1", version);
   }
   return n;
@@ -138,7 +138,7 @@ void Exchange::sum(const Context& context, float* gradient, double* loss, const 
   };
   const long S = exchange_padded(n, R) / R;
   auto* losses = static_cast<double*>(scratch);           // (R)
-  auto* received = reinterpret_cast<float*>(losses + R);  // (R - 1, S), the ranks in their order without this one
+  auto* received = reinterpret_cast<float*>(losses + R);  // (R - 1, S): the other ranks, in order
   float* mine = gradient + rank * S;
   Shares shares{};
   double all = 0.0;

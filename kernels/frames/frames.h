@@ -1,12 +1,12 @@
-// kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and put together again by overlap-add.
+// kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and recombined by overlap-add.
 //
 //   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and
 //                around it
 //   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
 //
 //   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds
-//   sample 0, the last sample n - 1. The window is a periodic Hann; as the sum is divided by the actual sum of windows,
-//   a model that gives back its input is rendered as the input, for every length and every hop <= frame / 2.
+//   sample 0, the last sample n - 1. The window is a periodic Hann; the sum is divided by the actual sum of windows, so
+//   the identity as a model renders its input unchanged, for every length and every hop <= frame / 2.
 //
 // Shapes   x_padded (B, T + K - 1)   T = frame   K = taps of the convolution that reads it (1: no padding)
 // Errors   1 <= hop <= frame / 2, sizes >= 1: CheckError.
@@ -32,15 +32,15 @@ struct GatherDims {
 };
 
 void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);
-// The same of B frames that stand one after another: x (B,T).
+// The same of B contiguous frames: x (B,T).
 void pad_frames(const Context&, float* x_padded, const float* x, GatherDims);
 
-// order = permutation(n, rng), where the device computes; scratch of shuffle_scratch bytes.
+// order = permutation(n, rng), in the device's memory; scratch of shuffle_scratch bytes.
 std::size_t shuffle_scratch(const Context&, std::uint32_t n);
 void shuffle(const Context&, std::uint32_t* order, std::uint32_t n, Rng rng, void* scratch);
 
-// B windowed frames, hop samples apart, added to what is there: sum[i] += sum_b window[i - b hop] frames[b, i - b hop],
-// weight[i] the same of the window alone; both from the first sample of the first frame.
+// B windowed frames, hop samples apart, added to `sum` and `weight`: sum[i] += sum_b window[i - b hop] frames[b, i - b
+// hop], weight[i] the same of the window alone; both from the first sample of the first frame.
 struct OverlapAddDims {
   int B, T, hop;
 };

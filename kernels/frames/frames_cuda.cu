@@ -7,7 +7,7 @@ namespace cafx::cuda {
 
 namespace {
 
-// Keys and indices, before and after, and what CUB's sort needs: a stable one, as the host's.
+// Keys and indices, unsorted and sorted, and the scratch of CUB's sort, which is stable, like the host's.
 struct ShuffleScratch {
   std::uint64_t *keys, *sorted;
   std::uint32_t* indices;
@@ -58,7 +58,7 @@ void pad_frames(const Context& context, float* x_padded, const float* x, GatherD
   });
 }
 
-// Each sample gathers the frames that cover it, in their order: no two threads write to one place.
+// Each sample gathers the frames that cover it, in order: no two threads write to the same place.
 void overlap_add(const Context& context, double* sum, double* weight, const float* frames, const float* window,
                  OverlapAddDims d) {
   for_each(context, overlap_add_samples(d), [=] __device__(long i) {

@@ -7,10 +7,10 @@
 // Source   arXiv:1810.06603. Plain twin: conv1d, abs, local_conv, activation, max_pool.
 // Differs  softplus is monotone, so the maximum is taken before it: P times fewer softplus. Backward uses that one
 //          sample in P carries gradient: P times fewer products than the plain twin.
-// Shapes   x_padded (B,T+K1-1)   w1 (C,K1) bias1 (C)   w2 (C,K2) bias2 (C)   x1, dx1 (B,T,C), Stored   z, positions (B,T/P,C)
-// Grads    dx1 in: the gradient that reaches x1 from elsewhere (the residual); it is completed in place with the part
-//          that comes through z.   dw1 += dbias1 += dw2 += dbias2 +=
-// Packed   front_end_prepare lays the weights out for the device, once a step; packed of front_end_packed bytes.
+// Shapes   x_padded (B,T+K1-1)   z, positions (B,T/P,C)   w1 (C,K1)  w2 (C,K2)  biases (C)   x1, dx1 (B,T,C), Stored
+// Grads    dx1 in and out: holds the gradient of x1 from the residual; the part through z is added in place.
+//          dw1 += dbias1 += dw2 += dbias2 +=
+// Packed   front_end_prepare packs the weights for the device, once a step; packed of front_end_packed bytes.
 // Scratch  front_end_scratch bytes per call, forward and backward.
 // Errors   P divides T, sizes >= 1: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
@@ -37,13 +37,13 @@ void front_end_backward(const Context&, Stored* dx1, float* dw1, float* dbias1, 
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, void* scratch, FrontEndDims);
 
-// Forward in pieces, for frames that share their rows (models/cafx/sequence.cpp). CPU only, no threads. A row or window has
-// the bits that front_end_forward gives it where it sees the same neighbours.
+// Forward in pieces, for frames that share their rows (models/cafx/sequence.cpp). CPU only, no threads. A row or window
+// has the bits of front_end_forward where it has the same neighbours.
 //
 // x1 (n,C) from x (n+K1-1), as conv1d_forward with the packed weights.
 void front_end_rows(const Context&, float* x1, const float* x, const void* packed, int n, FrontEndDims);
-// z, positions (n,C) of n windows; x1 points at the first sample's row of the first window. Of the rows around them, `before`
-// are there in front of x1 and `after` behind the last window; beyond these |x1| is zero. n P <= T.
+// z, positions (n,C) of n windows; x1 points at the first sample's row of the first window. `before` rows exist
+// in front of x1 and `after` behind the last window; beyond these |x1| is zero. n P <= T.
 void front_end_windows(const Context&, float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
                        const void* packed, void* scratch, FrontEndDims);
 

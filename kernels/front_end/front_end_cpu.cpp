@@ -1,13 +1,12 @@
 // The fused front end of the CPU.
 //
 //   Forward   64 channels at a time: x1 by a product with a Toeplitz view of the signal, then for each vector of
-//   channels
-//             |x1| copied once into a contiguous panel, 16 outputs at a time in registers (8 taps, 23 loads for 128
-//             products), pooled at once: x2 is never stored. By halves: with h0, h1 the even and odd taps, x0, x1 the even
-//             and odd samples of the panel,
+//             channels |x1| copied once into a contiguous panel, 16 outputs at a time in registers (8 taps, 23 loads
+//             for 128 products), pooled at once: x2 is never stored. By halves: with h0, h1 the even and odd taps, x0,
+//             x1 the even and odd samples of the panel,
 //                 x2[2n]   = m[n] + sum_j h0[j] (x0[n+j] - x1[n+j]),       m[n] = sum_j (h0 + h1)[j] x1[n+j]
 //                 x2[2n+1] = m[n] + sum_j h1[j] (x0[n+j+1] - x1[n+j])
-//             three products where there were four.
+//             three products instead of four.
 //   Backward  along time: the channels of a vector are transposed to rows, so that the 128 taps of the one sample in P
 //             that carries gradient are contiguous.
 #include "kernels/front_end/front_end.h"
@@ -52,7 +51,7 @@ CAFX_INLINE void add_all_taps(vf (&out)[kOutputs], const float* panel, const flo
   for (; k < n_taps; ++k) add_taps<1>(out, panel + k * kW, taps + k * kW);
 }
 
-// The maximum of each window of P samples that come in order, of one vector of channels.
+// The maximum of each window of P samples, which arrive in order, for one vector of channels.
 struct Pooling {
   float* z;
   std::int32_t* positions;
@@ -114,7 +113,7 @@ void convolve_and_pool_fast(float* z, std::int32_t* positions, const float* pane
   }
 }
 
-constexpr int kChannels = 64;  // whose rows are made and used together
+constexpr int kChannels = 64;  // whose rows are computed and used together
 int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - c0 : kChannels; }
 
 // Channels c0 .. c0 + n_c of n rows of x1.
@@ -145,7 +144,7 @@ void make_rows(float* x1, const float* x, const float* packed, int n, int c0, in
   round_rows();
 }
 
-// The same channels of n windows; rows [-before, n P + after) of x1 are there, and zero beyond.
+// The same channels of n windows; rows [-before, n P + after) of x1 exist; beyond them it is zero.
 void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after, const float* packed,
                   float* panel, int c0, int n_c, FrontEndDims d) {
   const FrontEndPacked at(d);

@@ -4,14 +4,15 @@
 #include "kernels/device/stored_cuda.h"
 #include "kernels/front_end/front_end.h"
 
-// Conv1D; abs, Conv1D-Local, softplus and pooling in one kernel, and one for all that comes back through it. A block
-// takes 32 channels (a warp's lanes: whole 128-byte lines of the (B,T,C) tensors), each of its 8 warps a run of samples.
+// Conv1D; abs, Conv1D-Local, softplus and pooling in one kernel; their backward in another. A block
+// takes 32 channels (a warp's lanes: whole 128-byte lines of the (B,T,C) tensors), each of its 8 warps a run of
+// samples.
 namespace cafx::cuda {
 
 namespace {
 
 constexpr int kWarps = 8;
-constexpr int kResident = 3;  // blocks that a multiprocessor has room for
+constexpr int kResident = 3;  // blocks of a multiprocessor
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
 constexpr int kResidentBack = 2;  // backward, before Hopper: shared memory leaves no room for three, which would spill
 #else
@@ -85,7 +86,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
 
 constexpr int kSpan = 16;  // samples whose gradient a thread sums at a time, and taps
 
-// What a block of the backward kernel works on at a time: some windows of one frame and their samples.
+// A tile of the backward kernel: some windows of one frame and their samples.
 struct Tile {
   int windows, samples, halo;  // halo: samples around them that the taps reach
   int near;                    // windows whose stencils can reach the samples
@@ -103,8 +104,8 @@ struct Tile {
   }
 };
 
-// x1 rows [first, first + n) of one frame, zero outside it and anything in lanes beyond C, as [sample][32]: a channel is a
-// bank, whatever sample it reads.
+// x1 rows [first, first + n) of one frame, zero outside it and anything in lanes beyond C, as [sample][32]: a channel
+// is a bank, whatever sample it reads.
 template <class S>
 __device__ __forceinline__ void load_rows(float* rows, const S* x1, int first, int n, int T, int C, int c) {
   const long round = static_cast<long>(kWarps) * C;
@@ -121,9 +122,9 @@ __device__ int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) 
 
 // Only one sample in P carries gradient: g at t_p for each window p.
 //   dx1[s] += sign(x1[s]) sum_p g_p w2[s - t_p + left]      dw2[k] += sum_p g_p |x1[t_p + k - left]|
-// Block (channels, slice, taps): its slice of all tiles in order; partial sums (slice, K2 + 2, C), the last two rows for
-// the two biases. A warp sums kSpan taps over all of a tile's windows, and kSpan samples over all windows near. Blocks of
-// further taps (K2 > 128) leave dx1 alone.
+// Block (channels, slice, taps): its slice of all tiles in order; partial sums (slice, K2 + 2, C), the last two rows
+// for the two biases. A warp sums kSpan taps over all of a tile's windows, and kSpan samples over all windows near.
+// Blocks of further taps (K2 > 128) leave dx1 alone.
 template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
@@ -148,7 +149,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     const int s0 = p0 * d.P;
     const long frame = static_cast<long>(b) * d.T * d.C;
     __syncthreads();
-    int kept = 0;  // rows that the tile before has already, at its end
+    int kept = 0;  // rows shared with the end of the tile before
     if (i > first && p0 > 0 && tile.halo <= tile.samples) {
       kept = tile.halo;
 #pragma unroll 8
@@ -171,7 +172,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
       const float value = g[q * 32 + lane];
       const int t = at[q * 32 + lane];
       if (warp == 0) dbias2 += value;
-      // Row of tap k0: sample t + k0 - left. Where there is no window, or no such tap, any row will do.
+      // Row of tap k0: sample t + k0 - left. Without a window or such a tap, any row is valid.
       const float* row = x + (t < 1 << 29 && k0 < d.K2 ? t - s0 + k0 : 0) * 32 + lane;
 #pragma unroll
       for (int k = 0; k < kSpan; ++k) dw[k] += value * fabsf(row[k * 32]);

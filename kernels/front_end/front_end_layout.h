@@ -1,4 +1,4 @@
-// kernels/front_end/front_end_layout.h -- where the CPU's fused front end keeps its packed weights and its scratch.
+// kernels/front_end/front_end_layout.h -- the CPU's layout of packed weights and scratch of the fused front end.
 //
 //   Sizes are for the widest vector (16 floats), so that they do not depend on the instruction set.
 #pragma once
@@ -10,7 +10,7 @@ namespace cafx {
 
 constexpr long round_up(long n, long unit) { return (n + unit - 1) / unit * unit; }
 
-// Whether Conv1D-Local goes by halves (front_end_cpu.cpp): the taps and the windows must split into even and odd samples.
+// Whether Conv1D-Local is computed by halves (front_end_cpu.cpp): taps and windows must be even.
 constexpr bool front_end_is_fast(FrontEndDims d) { return d.K2 % 2 == 0 && d.P % 2 == 0; }
 
 // Offsets in floats.

@@ -8,7 +8,7 @@
 // In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
-// Speed    the plain twin of front_end, which is the one that trains; its dense backward is here for the tests.
+// Speed    the plain twin of front_end; training runs front_end, tests compare the two.
 #pragma once
 
 #include "kernels/device/context.h"

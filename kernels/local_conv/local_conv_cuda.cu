@@ -1,7 +1,7 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/local_conv/local_conv.h"
 
-// The plain twin: one thread for each output. front_end holds the kernel that trains.
+// The plain twin: one thread for each output. training runs the kernel of front_end.
 namespace cafx::cuda {
 
 void local_conv_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,

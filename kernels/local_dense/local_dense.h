@@ -5,7 +5,7 @@
 // Source   arXiv:1810.06603, first layer of the latent DNN.
 // Shapes   x, dx (B,I,C)   y, dy (B,O,C)   w, dw (C,O,I)   bias, dbias (C,O)     C contiguous in activations
 // Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation; the activation's slope is
-//          taken from y.
+//          computed from y.
 // Scratch  local_dense_scratch bytes for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     the sum over B is taken in order within each channel, so the bits do not depend on the number of threads.
@@ -29,8 +29,8 @@ void local_dense_forward(const Context&, float* y, const float* x, const float* 
 void local_dense_backward(const Context&, float* dx, float* dw, float* dbias, const float* dy, const float* y,
                           const float* x, const float* w, void* scratch, LocalDenseDims);
 
-// The same to the bit, for a few frames at a time: from weights laid out once, which are read once for all B frames. No
-// scratch, no threads; CPU only. packed of local_dense_packed bytes, which do not depend on B.
+// The same bits for a few frames at a time, from weights that are packed once and read once for all B frames. CPU only,
+// no scratch, no threads. packed: local_dense_packed bytes, whatever B is.
 std::size_t local_dense_packed(const Context&, LocalDenseDims);
 void local_dense_prepare(const Context&, void* packed, const float* w, const float* bias, LocalDenseDims);
 void local_dense_forward_packed(const Context&, float* y, const float* x, const void* packed, LocalDenseDims);

@@ -54,7 +54,7 @@ void local_dense_backward_block(float* dx, float* dw, float* dbias, const float*
   float* g_rows = x_rows + 16 * x_stride;  // (16) rows of (B,O): dy, then the gradient before the activation
   float* dx_own = g_rows + 16 * y_stride;  // (B,I)
   pack(x_rows, x_stride, x, d.B * d.I, d.C, c0, n_c);
-  // The slope is taken while the channels are still side by side.
+  // The slope is computed while the channels are still side by side.
   for (int c = 0; c < n_c; c += kW) {
     const int n = n_c - c < kW ? n_c - c : kW;
     with_activation(d.activation, [&]<Activation A>() {

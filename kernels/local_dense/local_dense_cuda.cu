@@ -4,8 +4,9 @@
 #include "kernels/local_dense/local_dense.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 
-// All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors); what it reads
-// passes through shared memory, a few rows at a time, and a thread keeps the sums of several rows and frames in registers.
+// All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors). Its
+// inputs pass through shared memory, a few rows at a time; a thread keeps the sums of several rows and frames in
+// registers.
 namespace cafx::cuda {
 
 namespace {
@@ -14,8 +15,8 @@ constexpr int kChannels = 8, kThreadsHere = 256;
 constexpr int kFrames = 16, kOutputs = 64, kDepth = 16;  // of a block's product: frames, outputs, rows at a time
 constexpr int kWeightRow = kOutputs * kChannels + 1, kInputRow = kFrames * kChannels + 8;  // padded: no bank conflicts
 
-// y[b,n,c] = act(bias[c,n] + sum_k x[b,k,c] w(c,n,k)), w at (c N + n) K + k, or for the transpose at (c K + k) N + n. A thread has one
-// channel, 4 outputs and 8 frames.
+// y[b,n,c] = act(bias[c,n] + sum_k x[b,k,c] w(c,n,k)), w at (c N + n) K + k, or for the transpose at (c K + k) N + n. A
+// thread has one channel, 4 outputs and 8 frames.
 template <Activation A, bool kTranspose>
 __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
     product_kernel(float* y, const float* x, const float* w, const float* bias, int K, int N, LocalDenseDims d) {
@@ -77,7 +78,8 @@ __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
   }
 }
 
-// dw[c,o,i] += sum_b g[b,o,c] x[b,i,c], over the batch in order. A thread has one channel, 2 outputs and 8 neighbouring inputs.
+// dw[c,o,i] += sum_b g[b,o,c] x[b,i,c], over the batch in order. A thread: one channel, 2 outputs, 8 neighbouring
+// inputs.
 constexpr int kBatch = 16, kRowsG = 16, kRowsX = 32;
 __global__ void __launch_bounds__(kThreadsHere)
     weights_kernel(float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {

@@ -1,5 +1,5 @@
-// kernels/local_dense/local_dense_layout.h -- where the CPU keeps Dense-Local's weights when a few frames at a time go
-// through: read from the first byte to the last, once.
+// kernels/local_dense/local_dense_layout.h -- the CPU's packed weights of Dense-Local for a few frames at a
+// time: read once, from the first byte to the last.
 //
 //   Sizes are for the widest vector (16 floats), so that they do not depend on the instruction set.
 #pragma once

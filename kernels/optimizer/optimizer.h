@@ -25,7 +25,7 @@ struct AdamStep {
 
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
                AdamStep);
-// Where each tensor lies in the flat block; the array itself is where the context computes.
+// Offsets of the tensors in the flat block; the array is in the context's memory.
 struct TensorSpan {
   long offset, size;
 };
@@ -33,7 +33,7 @@ std::size_t lamb_scratch(long n, int n_tensors);  // bytes
 void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep);
 double squared_norm(const Context&, const float* x, long n);  // waits for the device
-// GPU only: the same with everything on the device, for a step that is one CUDA graph (step_state.h).
+// GPU only: the same without the host, for a step that is one CUDA graph (step_state.h).
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
                AdamStep constants, const StepState* state);
 void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,

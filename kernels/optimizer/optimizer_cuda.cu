@@ -16,7 +16,7 @@ struct Square {
 
 namespace {
 
-// The step's scalars, from the host or from the device's state. False: nothing is to be changed.
+// The step's scalars, from the host or from the device's state. False: skip the update.
 struct Scalars {
   AdamStep step;
   float correction1, correction2;
@@ -31,7 +31,8 @@ struct Scalars {
   }
 };
 
-// LAMB's second pass, after the direction of every number: one block for a tensor, both norms in a fixed tree, in double.
+// LAMB's second pass, after the direction of every number: one block for a tensor, both norms in a fixed tree, in
+// double.
 __global__ void trust_kernel(float* trust, const float* params, const float* u, const TensorSpan* tensors) {
   __shared__ double sums[2][kThreads];
   const TensorSpan span = tensors[blockIdx.x];
@@ -76,7 +77,7 @@ __global__ void sum_kernel(double* total, const double* losses, int n, bool add)
 
 }  // namespace
 
-// Every tensor of the model in one launch: they lie in one block.
+// Every tensor of the model in one launch: they are one block.
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
   for_each(context, n, [=] __device__(long i) {
@@ -142,7 +143,7 @@ __global__ void end_kernel(StepState* state, StepRecord* records, const double* 
                            int B, int T, float clip_norm) {
   const double loss = *loss_sum / (static_cast<double>(B) * T), norm = sqrt(*squared_norm);
   records[state->index] = {loss, norm};
-  // Once a number is not finite nothing is changed any more: the weights before it are kept.
+  // After a number that is not finite, nothing is updated any more: the last good weights stay.
   if (!isfinite(loss) || !isfinite(norm)) state->skip = 1;
   state->gradient_scale = clip_norm > 0.0f && norm > clip_norm ? static_cast<float>(clip_norm / norm) : 1.0f;
   ++state->index;

@@ -13,7 +13,7 @@
 
 namespace cafx {
 
-// Advances the moments; gives what is to be subtracted from p, before the learning rate.
+// Updates the moments; returns the step to subtract from p, before the learning rate.
 CAFX_HOST_DEVICE inline float adam_direction(float& m, float& v, float p, float gradient, float mask, AdamStep s,
                                              float correction1, float correction2) {
   const float g = gradient * s.gradient_scale;

@@ -1,12 +1,12 @@
-// kernels/optimizer/step_state.h -- what changes from step to step while the step itself, a CUDA graph, stays the same.
+// kernels/optimizer/step_state.h -- the values that change from step to step; the step itself is one fixed CUDA graph.
 //
-//   A graph freezes its arguments, so the learning rate, the place in the epoch and the clip factor live on the device.
+//   A graph freezes its arguments, so learning rate, position in the epoch and clip factor are in device memory.
 //   Before an epoch the host writes the order of the frames and a table of scalars, one row a step; after every few
 //   steps it reads the records. index counts steps from the epoch's first.
 //
 //   step_begin   refs[b] = all[order[index * batch + b]] for b < B, scalars = table[index]; B may be 0
-//   step_end     records[index] = {mean loss, gradient norm}; gradient_scale from clip_norm (0: none); skip is set for
-//                good where one of them is not finite, and adam_step then leaves the weights alone; ++index
+//   step_end     records[index] = {mean loss, gradient norm}; gradient_scale from clip_norm (0: none); skip is set
+//                permanently if one of them is not finite; adam_step then skips the update; ++index
 //
 // Bits     sums in a fixed order, in double.
 #pragma once

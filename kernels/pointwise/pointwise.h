@@ -1,4 +1,4 @@
-// kernels/pointwise/pointwise.h -- what acts on each number alone: activations, absolute value, product.
+// kernels/pointwise/pointwise.h -- element-wise ops: activations, absolute value, product.
 //
 //   softplus(x) = log(1 + exp(x))   relu(x) = max(x, 0)   tanh(x)   identity(x) = x
 //
@@ -7,7 +7,7 @@
 //          abs' (0) = 0.     dx =   da =   db =
 // In place yes, for every pair of equal sizes.
 // Errors   n >= 0: CheckError.
-// Bits     same input, same device: same bits. Our softplus and tanh are polynomials, within 4e-7 max(1, |result|).
+// Bits     same input, same device: same bits. softplus and tanh are polynomials, within 4e-7 max(1, |result|).
 #pragma once
 
 #include <string>

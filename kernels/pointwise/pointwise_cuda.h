@@ -7,7 +7,7 @@
 
 namespace cafx {
 
-// log(1 + u) for u in [0, 1], as on the CPU (kernels/simd/vec.h): half the instructions of log1pf.
+// log(1 + u) for u in [0, 1], the CPU's polynomial (kernels/simd/vec.h): half the instructions of log1pf.
 __device__ __forceinline__ float log1p_unit(float u) {
   float q = fmaf(u, -2.03847514e-3f, 1.35174456e-2f);
   q = fmaf(q, u, -4.18947973e-2f);

@@ -1,4 +1,4 @@
-// kernels/pool/pool.h -- max pooling over time with the positions of the maxima, the two ways back, and these times a residual.
+// kernels/pool/pool.h -- max pooling over time with positions of the maxima; two forms of unpooling, also times x.
 //
 //   max_pool   z[b,p,c] = max over r of x[b, p P + r, c],  positions[b,p,c] = that r (the first one where equal)
 //   unpool     positions: y[b, p P + r, c] = z[b,p,c] at r = positions[b,p,c], zero elsewhere
@@ -8,11 +8,11 @@
 // Source   arXiv:1810.06603 (`positions`), its journal version (`hold`).
 // Shapes   x, y (B,T,C); of unpool_multiply x, dx, u, du (B,T,C), Stored   z (B,T/P,C)   positions (B,T/P,C) in [0, P)
 //          C contiguous
-// Grads    max_pool_backward: dx = (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz =   dx =
+// Grads    max_pool_backward: dx = (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz, dx =
 // In place: no.
 // Errors   P divides T, sizes >= 1: CheckError with the numbers.
-// Bits     exact; unpool_multiply those of unpool and multiply (pointwise.h).   A NaN never becomes a maximum unless it is
-//          first in its window.
+// Bits     exact; unpool_multiply those of unpool and multiply (pointwise.h).   A NaN never becomes a maximum unless it
+//          is first in its window.
 #pragma once
 
 #include <cstdint>

@@ -41,7 +41,7 @@ void saaf_backward(const Context&, float* dx, float* dv, float* dw, const float*
 
 // The Lipschitz constant of each channel's curve: max over all break points, the lower end included, of |slope|. (C)
 void saaf_lipschitz(float* constant, const float* v, const float* w, SaafDims);
-// Changes v1 and w as little as clamping each slope from the left needs, so that no slope exceeds L (> 0).
+// Clamps the slopes from left to right to at most L (> 0) by changes of v1 and w.
 void saaf_project(const Context&, float* v, float* w, float L, SaafDims);
 
 }  // namespace cafx

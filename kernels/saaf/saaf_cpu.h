@@ -36,8 +36,8 @@ CAFX_INLINE vf load_fours(const float* const (&p)[kW / 4]) {
 #endif
 }
 
-// Lane i gets A, B, H of piece at[i]: a piece is one load of four floats, turned to lanes by eight shuffles. A gather of
-// each field took three times as long (Zen 4).
+// Lane i gets A, B, H of piece at[i]: a piece is one load of four floats, transposed by eight shuffles. A gather
+// of each field took three times as long (Zen 4).
 struct SaafCurve {
   vf A, B, H;
 };
@@ -78,7 +78,7 @@ CAFX_INLINE vf saaf_field(const float* lanes, long channel, int field, vi at) {
       _mm512_permutex2var_ps(_mm512_loadu_ps(p), reinterpret_cast<__m512i>(at), _mm512_loadu_ps(p + kW)));
 }
 
-// A tile of rows x[0 .. n) of m channels, turned: one channel along time in each vector.
+// A tile of rows x[0 .. n) of m channels, transposed: one channel along time in each vector.
 CAFX_INLINE void load_turned(vf (&tile)[kW], const float* x, long ld, int n, int m) {
 #pragma GCC unroll 16
   for (int i = 0; i < kW; ++i) tile[i] = i < n ? load_m(x + i * ld, m) : vf{};
@@ -89,7 +89,7 @@ CAFX_INLINE void store_turned(float* y, long ld, vf (&tile)[kW], int n, int m) {
   for (int i = 0; i < n; ++i) store_m(y + i * ld, tile[i], m);
 }
 
-// With a channel's curve in registers and kW samples of it side by side: half the time, the same bits.
+// With a channel's curve in registers and kW of its samples side by side: half the time, the same bits.
 inline void saaf_rows_forward_turned(float* y, const float* x, int n_rows, const float* lanes, SaafDims d) {
   const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));
   for_vectors(d.C, [&](long c0, int m) {
@@ -133,7 +133,7 @@ inline void saaf_rows_backward_turned(float* dx, SaafSums* sums, const float* dy
         for (int j = 0; j < 4; ++j) store(parts[c] + j * kW, part[j]);
       }
       store_turned(dx + first, d.C, gradient, n_tile, m);
-      // A sample after the other, so that sums follow each other less closely than within a channel.
+      // Sample by sample, so that dependent sums are further apart than within a channel.
       const auto add = [&](int i, int c) {
         v4fu* sum = reinterpret_cast<v4fu*>(sums + at[c][i]);
         *sum = *sum + *reinterpret_cast<const v4fu*>(parts[c] + i % 4 * kW + i / 4 * 4);

@@ -4,8 +4,8 @@
 
 namespace cafx {
 
-// A thread of a block's first warp makes the curve of its channel, each piece from the one before. So that no piece waits
-// for its weight too, all n of them are brought into shared memory first; none where they do not fit.
+// A thread of a block's first warp computes the curve of its channel, each piece from the one before. All n weights are
+// copied to shared memory first, if they fit, so that no piece waits for its weight.
 __global__ void table_kernel(SaafPiece* table, const float* v, const float* w, SaafDims d, int n) {
   extern __shared__ float near[];
   for (int i = threadIdx.x; i < n; i += kThreads) near[i] = w[i];
@@ -78,7 +78,7 @@ __global__ void forward_kernel(float* y, const float* x, const SaafPiece* table,
   }
 }
 
-// First pass: each warp sums its rows into its own place; then the block's warps are added in order.
+// First pass: each warp sums its rows separately; then the block's warps are added in order.
 __global__ void backward_kernel(float* dx, SaafSums* partials, const float* dy, const float* x, const SaafPiece* table,
                                 SaafDims d, long rows) {
   extern __shared__ float shared[];

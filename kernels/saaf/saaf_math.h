@@ -46,7 +46,7 @@ struct SaafSums {
 constexpr std::size_t saaf_table_bytes(SaafDims d) { return sizeof(SaafPiece) * (d.S + 2) * d.C; }
 constexpr std::size_t saaf_sums_bytes(SaafDims d) { return sizeof(SaafSums) * (d.S + 2) * d.C; }
 
-// The same table by channel, (C,3,kSaafLanes): A, B, H of up to as many pieces as a processor looks up in registers
+// The same table by channel, (C,3,kSaafLanes): A, B, H of as many pieces as fit a processor's registers
 // (saaf_cpu.h).
 inline constexpr int kSaafLanes = 32;
 constexpr bool saaf_fits_lanes(SaafDims d) { return d.S + 2 <= kSaafLanes; }
@@ -69,7 +69,7 @@ CAFX_HOST_DEVICE inline void saaf_make_table(SaafPiece* table, const float* v, c
   table[static_cast<long>(d.S + 1) * d.C + c] = {static_cast<float>(A), static_cast<float>(B), 0.0f, d.hi};
 }
 
-// Adds the gradient that the sums of channel c stand for.
+// Adds the gradient from the sums of channel c.
 CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const SaafSums* sums, SaafDims d, int c) {
   const double D = saaf_width(d);
   const auto at = [&](int k) { return sums[static_cast<long>(k) * d.C + c]; };
@@ -84,7 +84,7 @@ CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const Sa
     n1 += D * n0 + own.s1;
     n0 += own.s0;
   }
-  const SaafSums low = at(0);  // its t counts from lo, as n1 does by now
+  const SaafSums low = at(0);  // its t counts from lo, as n1 does here
   n0 += low.s0;
   n1 += low.s1;
   if (d.has_v0) dv[c] += static_cast<float>(n0);
@@ -93,7 +93,7 @@ CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const Sa
 
 // Clamps the slopes of channel c from the left to the right.
 CAFX_HOST_DEVICE inline void saaf_project_channel(float* v, float* w, float L, SaafDims d, int c) {
-  // Aims a rounding step inside L: the slopes that `saaf_lipschitz` sums up again must not round to above it.
+  // The target is a rounding step below L: `saaf_lipschitz` sums the slopes again, and they must not round above L.
   const double bound = static_cast<double>(L) * (1.0 - 1e-6 * (d.S + 1)), unit = saaf_slope_unit(d);
   const auto clamped = [bound](double slope) { return slope > bound ? bound : slope < -bound ? -bound : slope; };
   float& v1_at = v[(d.has_v0 ? d.C : 0) + c];

@@ -2,8 +2,8 @@
 //
 //   sums(i,j) += sum_t a[i lda + t] b[j ldb + t]      kept as vectors of kW partial sums, at sums + (i si + j sj) kW
 //
-//   Partial sums stay apart over many calls; `finish_sums` adds each vector up once, at the end. Every sum runs in one fixed
-//   order. Included by `_cpu.cpp` files only.
+//   Partial sums stay separate over many calls; `finish_sums` reduces each vector once, at the end. Every sum runs in
+//   one fixed order. Included by `_cpu.cpp` files only.
 #pragma once
 
 #include "kernels/simd/vec.h"

@@ -1,10 +1,10 @@
-// kernels/simd/gemm.h -- small matrix products from operands that lie in cache, without packing.
+// kernels/simd/gemm.h -- small matrix products of operands in cache, without packing.
 //
 //   C(i,j) = init + sum_k A(i,k) B(k,j),   A(i,k) = a[i rs + k cs],  B(k,j) = b[k ldb + j],  C(i,j) = c[i ldc + j]
 //
 //   One register tile of MR x NV vectors, A read by broadcast, B by whole rows: so a Toeplitz A (rs = cs = 1: Conv1D
 //   over a padded signal) and a Toeplitz B (ldb = 1: its weight gradient) cost what an ordinary matrix costs, with no
-//   im2col. The sum over k is taken in order for every element: bits do not depend on M or on the tile an element falls
+//   im2col. The sum over k runs in order for every element: bits do not depend on M or on the tile an element falls
 //   in. Included by `_cpu.cpp` files only.
 #pragma once
 
@@ -101,7 +101,7 @@ inline void gemm(int M, int N, int K, const float* a, long rs, long cs, const fl
 inline void gemm(int M, int N, int K, const float* a, long rs, long cs, const float* b, long ldb, float* c, long ldc,
                  GemmInit init, const float* bias = nullptr) {
   const float* base = bias ? bias : c;
-  if (EmulatedPrecision::is_on()) {  // the spans that the operands lie in, rounded
+  if (EmulatedPrecision::is_on()) {  // the operands' spans, rounded
     a = rounded_copy(0, a, (M - 1) * rs + (K - 1) * cs + 1);
     b = rounded_copy(1, b, (K - 1) * ldb + N);
   }

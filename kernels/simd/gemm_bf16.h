@@ -1,15 +1,15 @@
-// kernels/simd/gemm_bf16.h -- products of bf16 operands by the processor's own dot products (AVX512_BF16), summed in fp32.
+// kernels/simd/gemm_bf16.h -- products of bf16 operands by the processor's dot products (AVX512_BF16), summed in fp32.
 //
 //   C(i,j) = init + sum_p A(i,p) . B(p,j),   A(i,p) = a[i rs + p cs],  B(p,j) = b[p ldb + j],  C(i,j) = c[i ldc + j]
 //
-//   A pair is two neighbours of the summed index as bf16 in one word, the earlier in the low half; where their number is
-//   odd, the last one's neighbour is zero. Operands are rounded to nearest, halves to even, as round_to does
+//   A pair is two neighbours of the summed index as bf16 in one word, the earlier in the low half; where their number
+//   is odd, the last one's neighbour is zero. Operands are rounded to nearest, halves to even, as round_to does
 //   (device/precision.h); products of two bf16 are exact in fp32.
-// Differs  from the fp32 product of rounded operands, which emulates this: sums take two products at a time, and denormal
-//          numbers count as zero. Equal within 1e-6 of the sum of magnitudes (tests/ops/test_precision.cpp).
-// Speed    twice the multiply-adds a second of fp32 where the units are as wide (Zen 5: 557 against 278 GFLOP/s a thread).
-//   The sum is taken in order for every element: bits do not depend on M or on the tile an element falls in. For AVX-512
-//   only, and to be called where bf16_units (device/context.h) says so. Included by `_cpu.cpp` files only.
+// Differs  from the fp32 product of rounded operands, which emulates this: sums take two products at a time, and
+//          denormal numbers count as zero. Equal within 1e-6 of the sum of magnitudes (tests/ops/test_precision.cpp).
+// Speed    twice the multiply-adds a second of fp32 where the units are as wide (Zen 5: 557 against 278 GFLOP/s).
+//   The sum is taken in order for every element: bits do not depend on M or on the tile an element falls in. For
+//   AVX-512 only; call it only if bf16_units (device/context.h). Included by `_cpu.cpp` files only.
 #pragma once
 
 #include "kernels/simd/gemm.h"
@@ -55,7 +55,7 @@ CAFX_BF16 inline void pairs_of_rows(Pair* out, const float* x, long ld, int rows
   }
 }
 
-// out[j] = x[j], x[j + 1] for j in [0, n), the last one's neighbour zero: the pairs of a Toeplitz view, as A with rs = 1,
+// out[j] = x[j], x[j + 1] for j in [0, n), zero after the last: the pairs of a Toeplitz view. As A with rs = 1,
 // cs = 2, as B with ldb = 2.
 CAFX_BF16 inline void overlapping_pairs(Pair* out, const float* x, int n) {
   if (n < 1) return;

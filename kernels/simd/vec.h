@@ -1,7 +1,7 @@
 // kernels/simd/vec.h -- one vector of floats of the instruction set this file is compiled for, and its functions.
 //
-//   Included by `_cpu.cpp` files only, which are compiled once per instruction set with CAFX_ISA_NS naming it; all that
-//   stands here is inside that namespace, so that code for a wide processor is never linked into a narrow one's path.
+//   Included by `_cpu.cpp` files only, which are compiled once per instruction set with CAFX_ISA_NS naming it; all code
+//   here is inside that namespace, so that code for a wide processor is never linked into a narrow one's path.
 //   For the same reason no container or algorithm of the standard library is used here.
 //
 // Error    vexp 2e-7 relative for |x| < 87; vsoftplus, vsigmoid, vtanh 4e-7 max(1, |result|), against double.
@@ -36,7 +36,7 @@ CAFX_INLINE void store(float* p, vf v) { *reinterpret_cast<vfu*>(p) = v; }
 CAFX_INLINE vf set1(float x) { return x - vf{}; }
 CAFX_INLINE vi set1i(int x) { return x - vi{}; }
 
-// The first n (0 .. kW) numbers; the others read as 0 and are not touched.
+// The first n (0 .. kW) numbers; the others read as 0, their memory is not accessed.
 CAFX_INLINE vf load_n(const float* p, int n) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p));
@@ -92,8 +92,8 @@ CAFX_INLINE vf vexp(vf x) {
   return p * reinterpret_cast<vf>(exponent);
 }
 
-// log(1 + u) for u in [0, 1]: u - u^2 q(u), q of degree 9 by least squares, 3e-9 before rounding: an error that all samples
-// shared would not cancel in their sums. No division, which takes as long as the whole polynomial.
+// log(1 + u) for u in [0, 1]: u - u^2 q(u), q of degree 9 by least squares, 3e-9 before rounding: an error that all
+// samples shared would not cancel in their sums. No division, which takes as long as the whole polynomial.
 CAFX_INLINE vf vlog1p_unit(vf u) {
   vf q = u * -2.03847514e-3f + 1.35174456e-2f;
   q = q * u - 4.18947973e-2f;

@@ -81,7 +81,7 @@ std::vector<Fact> CafxModel::facts(const Context& context, const Batch* batch) {
          fmt::format("largest magnitude that reaches the SAAF, whose domain is [{:g}, {:g}]", c.saaf_lo, c.saaf_hi)});
     facts.back().number = saaf_input_peak(context, *batch);
   }
-  // What the curves give at their segments' ends, and their mean slope in each segment.
+  // Values of the curves at their segments' ends, and their mean slope in each segment.
   const int n = c.saaf_segments + 1;
   const double width = (c.saaf_hi - c.saaf_lo) / c.saaf_segments;
   Fact curves{"saaf/curves", "output of each channel's curve at the ends of its segments", Fact::Kind::kCurves};

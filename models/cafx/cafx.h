@@ -1,4 +1,5 @@
-// models/cafx/cafx.h -- CAFx, and the form of it that is pretrained. Its layers, forward and backward: models/cafx/net.h.
+// models/cafx/cafx.h -- CAFx, and the form of it that is pretrained. Its layers, forward and backward:
+// models/cafx/net.h.
 //
 //   The pretrained form goes from z straight to unpooling (always by positions) and has convolutional weights only.
 //
@@ -25,7 +26,8 @@ class CafxModel : public CafxNet {
   // Keeps every slope within saaf.lipschitz, where that is set.
   void project(const Context&) override;
   // Of the supervised form with a SAAF: saaf/penalty, saaf/lipschitz (the largest constant of all channels' curves),
-  // saaf/values and saaf/slopes, saaf/curves; with a batch saaf/input_peak, the largest magnitude that reaches the SAAF.
+  // saaf/values and saaf/slopes, saaf/curves; with a batch saaf/input_peak, the largest magnitude that reaches the
+  // SAAF.
   std::vector<Fact> facts(const Context&, const Batch* = nullptr) override;
   bool negate_output() override;
 

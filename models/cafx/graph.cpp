@@ -1,4 +1,4 @@
-// CAFx and what is made of its parts, as nodes of a graph.
+// CAFx and its relatives as nodes of a graph.
 #include "models/graph.h"
 
 #include <fmt/format.h>
@@ -21,7 +21,8 @@ const char* op_of(const std::string& activation) {
                                     : nullptr;
 }
 
-// u (B,C,T) -> curve of each channel. Region k of S + 2 as in kernels/saaf/saaf_math.h, from whose table the pieces come.
+// u (B,C,T) -> curve of each channel. Region k of S + 2 as in kernels/saaf/saaf_math.h, from whose table the pieces
+// come.
 std::string add_saaf(GraphBuilder& g, const std::string& u, const CafxConfig& c, const float* v, const float* w) {
   const int C = c.filters, S = c.saaf_segments, n_regions = S + 2;
   SaafDims d = CafxDims::saaf_of(c, 1);

@@ -1,4 +1,4 @@
-// The layer table of CAFx and of what is made of its parts.
+// The layer table of CAFx and its relatives.
 #include "models/cafx/dims.h"
 #include "models/cafx/net.h"
 

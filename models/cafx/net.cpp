@@ -45,8 +45,8 @@ struct Kind {
   bool decay = false, penalised = false, whole_batch = false;
 };
 
-// Names every tensor of a form with its shape, kind and place: the one table that allocation, initialisation, checkpoints,
-// export and tests are made from. Dense-Local is last: its gradient is summed over the whole batch.
+// Names every tensor of a form with its shape, kind and place: the one table that allocation, initialisation,
+// checkpoints, export and tests are made from. Dense-Local is last: its gradient is summed over the whole batch.
 template <class Visit>
 void visit(const CafxConfig& c, CafxParts parts, Visit f) {
   const std::int64_t C = c.filters, pooled = c.frame / c.pool, latent = c.latent;
@@ -119,7 +119,7 @@ struct CafxNet::State {
     void *saved, *scratch, *loss_scratch;
   };
   Arena arena;
-  int B = 0, n_workers = 0;  // what the arena was laid out for
+  int B = 0, n_workers = 0;  // sizes of the arena's layout
   Device device = Device::kCpu;
   bool training = false;
   Loss loss;
@@ -254,7 +254,7 @@ struct CafxNet::State {
   }
   const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
 
-  // Weights laid out for the fused ops: once a step, after the weights have changed.
+  // Packs weights for the fused ops: once a step, after the weights have changed.
   void prepare(const Context& context) {
     const Tensors t = tensors(weights(context));
     const Dims d(config, 1);
@@ -262,7 +262,7 @@ struct CafxNet::State {
     if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
   }
 
-  // body(frames b .. b + n of the batch, where they lie), for each call of the micro-batch.
+  // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
   template <class Body>
   void over_calls(const Context& context, int frames, Body body) {
     over_frames(context, frames, [&](const MicroBatch& mb) {
@@ -286,8 +286,8 @@ struct CafxNet::State {
     }
   }
 
-  // The frames of one call: h (made of z here, where one layer serves all channels) -> zhat -> u -> y. Without the latent layers
-  // z stands for zhat; without DNN-SAAF u is what unpooling and the residual give.
+  // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
+  // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
   void decode(const Context& inner, float* y, const Frame& f, const Tensors& t, const Dims& call, bool save) {
     const Worker& w = worker(inner);
     if (parts.latent) {
@@ -486,7 +486,7 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   s.prepare(context);
   const Tensors t = s.tensors(s.weights(context));
   Dims call(s.config, frames_per_call(context, batch.B));
-  call.dnn.use_saaf = false;  // u is then what the last dense layer gives
+  call.dnn.use_saaf = false;  // u is then the output of the last dense layer
   s.encode(context, batch);
   const std::size_t n = static_cast<std::size_t>(State::n_values(call));
   std::vector<float> peaks(static_cast<std::size_t>(batch.B), 0.0f);

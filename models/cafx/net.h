@@ -1,4 +1,4 @@
-// models/cafx/net.h -- the parts that CAFx and its relatives are made of; forward and backward, naming no device.
+// models/cafx/net.h -- the parts of CAFx and its relatives; forward and backward, naming no device.
 //
 //   layer               output               (frame 1024, 128 filters)
 //   input               (1024, 1)
@@ -9,7 +9,7 @@
 //   unpool, times x1, DNN-SAAF               (1024, 128) = u
 //   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed
 //
-//   Without `latent` z stands for zhat, unpooled by positions; without `dnn` what unpooling and the residual give is u.
+//   Without `latent`, zhat is z, unpooled by positions; without `dnn`, u is unpooled zhat times the residual.
 #pragma once
 
 #include <memory>
@@ -27,7 +27,7 @@ struct CafxParts {
 
 std::vector<LayerRow> cafx_layers(const CafxConfig&, CafxParts);
 
-// A model of these parts; who derives from it says what its config and its form are, and checks the sizes before.
+// A model of these parts; a derived class supplies config and form, and checks the sizes first.
 class CafxNet : public Model {
  public:
   ~CafxNet() override;
@@ -48,7 +48,7 @@ class CafxNet : public Model {
   CafxNet(const CafxConfig& sizes, CafxParts, const std::string& form);
   const CafxConfig& sizes() const;
   CafxParts parts() const;
-  // The largest magnitude that DNN-SAAF's last dense layer gives over the batch.
+  // The largest output magnitude of DNN-SAAF's last dense layer over the batch.
   double dnn_output_peak(const Context&, const Batch&);
 
  private:

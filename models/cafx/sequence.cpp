@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::min();
 
-// Weights laid out for the ops, shared by the twins.
+// Packed weights, shared by the twins.
 struct Weights {
   Arena arena;
   void *front = nullptr, *local_dense = nullptr, *dnn = nullptr;
@@ -134,7 +134,7 @@ class CafxSequence : public FrameSequence {
     dnn_saaf_prepare(context_, w.dnn, dnn, call_.dnn);
   }
 
-  // Sizes, and memory of its own.
+  // Computes the sizes and allocates this instance's buffers.
   void start() {
     const CafxConfig& c = config_;
     const auto up = [&](long n) { return static_cast<int>((n + c.pool - 1) / c.pool); };

@@ -26,8 +26,8 @@ CafxConfig sizes_of(const EqNetConfig& e) {
   return c;
 }
 
-// The sign of its output cannot be turned: zhat is not negative, and the deconvolution has Conv1D's weights, so that both turn
-// together.
+// The sign of its output cannot be turned: zhat is not negative, and the deconvolution has Conv1D's weights, so that
+// both turn together.
 class EqNet : public CafxNet {
  public:
   EqNet(const EqNetConfig& config, const std::string& form)

@@ -9,8 +9,9 @@
 //   unpool, times x1    (1024, 128) = u
 //   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed
 //
-// Source   Martinez Ramirez, Reiss: End-to-end equalization with convolutional neural networks, DAFx-18. 561,473 parameters.
-//          Differs as CAFx does here: overlap-add instead of a cut, unpooling by `hold` where that is chosen.
+// Source   Martinez Ramirez, Reiss: End-to-end equalization with convolutional neural networks, DAFx-18. 561,473
+//          parameters. Differs as CAFx does here: overlap-add instead of a cut, unpooling by `hold` where that is
+//          chosen.
 #pragma once
 
 #include <memory>

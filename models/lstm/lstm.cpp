@@ -16,7 +16,7 @@ namespace cafx {
 namespace {
 
 constexpr int kSlotStreams = 8;  // places of a gradient slot: enough rows to keep a processor's adders busy
-constexpr int kChunk = 512;      // samples heard or played at a time
+constexpr int kChunk = 512;      // samples of one call
 
 class LstmModel : public Model {
  public:
@@ -132,8 +132,8 @@ class LstmModel : public Model {
     return nam;
   }
 
-  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from `state`
-  // before and put there afterwards.
+  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from
+  // `state` before and put there afterwards.
   void layers_forward(const Context& context, const float* weights, float* state, float* const* h, float* const* c,
                       float* const* gates, const float* x, void* scratch, int T, int B) const {
     const int H = config_.hidden;
@@ -213,7 +213,7 @@ class LstmModel : public Model {
     const float* top = h[L - 1] + BH;
     dense_forward(context, y, top, at(weights, head()), at(weights, head() + 1), scratch, head_dims(T * B));
 
-    // The loss goes along time: y and dy are turned, through dh, which nothing holds yet.
+    // The loss runs along time: y and dy are transposed, in dh, which is free here.
     float *y_b = dh, *dy_b = dh_below;
     const auto scale = backward ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f;
     for (int b = 0; b < B; ++b) {

@@ -1,10 +1,11 @@
-// models/lstm/lstm.h -- LSTM layers over x[t], one after the other, and a dense head on the last one's h: y[t] = head h[t].
+// models/lstm/lstm.h -- LSTM layers over x[t], one after the other, and a dense head on the last one's h: y[t] = head
+// h[t].
 //
-//   What NeuralAmpModeler (NAM) calls an LSTM, to the order of its weights. It hears no future sample: its latency is 0.
+//   The LSTM of NeuralAmpModeler (NAM), with its order of weights. It reads no future sample: its latency is 0.
 //
-// Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is carried from
-//           block to block, gradients are not (truncated back-propagation).
-// Silence   Before the first sample a stream has heard kRestSamples of silence, as NAM's trainer takes them.
+// Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is
+//           carried from block to block, gradients are not (truncated back-propagation).
+// Silence   A stream starts after kRestSamples of silence, as in NAM's trainer.
 #pragma once
 
 #include <memory>

@@ -1,10 +1,11 @@
-// models/play/overlap_add.h -- frames of one signal, put together again: the only place that knows which frame starts where
-// and when a sample is final.
+// models/play/overlap_add.h -- frames of one signal, put together again: the only place that knows which frame starts
+// where and when a sample is final.
 //
-//   Frame i starts at -(frame - hop) + i hop, so that the first still holds sample 0. Once frame i is there, the samples before
-//   the start of frame i + 1 are final, as no later frame reaches them. Window and sum: kernels/frames/frames.h.
+//   Frame i starts at -(frame - hop) + i hop, so that the first still holds sample 0. Once frame i is there, the
+//   samples before the start of frame i + 1 are final, as no later frame reaches them. Window and sum:
+//   kernels/frames/frames.h.
 //
-// Memory   taken when it is made; add and take allocate nothing.
+// Memory   allocated by the constructor; add and take allocate nothing.
 // Bits     on a CPU the same however frames are divided over calls of add.
 // Errors   hop below 1 or over half a frame: Error.
 #pragma once
@@ -18,7 +19,7 @@
 
 namespace cafx {
 
-// What a hop that was asked for means: 0 is the model's own, or half a frame where that is less. Error as above.
+// Resolves a requested hop: 0 is the model's own, at most half a frame. Error as above.
 int checked_hop(int asked, int own, int frame);
 
 class OverlapAdd {

@@ -1,11 +1,11 @@
 // models/play/weights_file.h -- a trained model as a file: safetensors with names, shapes and the whole config.
 //
-//   metadata   format "cafx", format_version "1", model (its type: "cafx"), form ("supervised"), config (JSON of every field of
-//              the model's config), sample_rate, version; of frames: frame, hop, latency (samples of a frame); and whatever
-//              else is handed in (lineage, metrics, licence)
+//   metadata   format "cafx", format_version "1", model (its type: "cafx"), form ("supervised"), config (JSON of every
+//              field of the model's config), sample_rate, version; of frames: frame, hop, latency (samples of a frame);
+//              and whatever else is handed in (lineage, metrics, licence)
 //   Older      files of students (model "student", kind "lstm" or "wavenet") are read as models of that type.
-//   Errors     Error naming the file and what is wrong: cut off, not cafx's, newer format, an unknown type or form, a tensor
-//              missing or of another shape, weights that are not finite.
+//   Errors     Error naming the file and what is wrong: cut off, not cafx's, newer format, an unknown type or form, a
+//              tensor missing or of another shape, weights that are not finite.
 #pragma once
 
 #include <filesystem>
@@ -25,7 +25,7 @@ struct ModelFile {
   std::unique_ptr<Model> model;
   std::map<std::string, std::string> metadata;
 };
-// A weights file, or the folder of a run (its best.safetensors): where the weights lie, and the model.
+// A weights file, or the folder of a run (its best.safetensors): path of the weights, and the model.
 std::filesystem::path weights_path(const std::filesystem::path&);
 ModelFile load_model(const std::filesystem::path&);
 
@@ -38,11 +38,11 @@ std::unique_ptr<Special> special(ModelFile file, const std::string& where) {
   return std::unique_ptr<Special>(found);
 }
 
-// Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README of
-// python/), with any metadata or none; `config` says the rest. Error as above.
+// Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README
+// of python/), with any metadata or none; `config` says the rest. Error as above.
 ModelFile import_model(const std::filesystem::path&, const ModelConfig& config);
 
-// What a weights file is, wherever it lies: "identity" of its metadata, which weights of a finished training have (the
+// Identifies a weights file, wherever it is: "identity" of its metadata, which weights of a finished training have (the
 // run's hash decides their bits), else the hash of its tensors.
 std::string weights_identity(const std::filesystem::path&);
 

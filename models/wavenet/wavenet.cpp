@@ -150,8 +150,8 @@ class WavenetModel : public Model {
     return true;
   }
 
-  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
-  // mixer, 1x1, its bias; the array's head. Then the head's scale.
+  // Tensors are in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
+  // input mixer, 1x1, its bias; the array's head. Then the head's scale.
   std::optional<NamModel> nam() const override {
     const auto scale = static_cast<float>(config_.head_scale);
     std::string layers;
@@ -334,7 +334,7 @@ class WavenetModel : public Model {
   std::vector<double> losses_;
 };
 
-// Each layer's input stands behind the samples of it that it still needs: what the future hears of the past.
+// Each layer's input follows the past samples that it still needs.
 class WavenetPlayer : public Player {
  public:
   WavenetPlayer(const Context& context, std::shared_ptr<const WavenetModel> model, std::vector<std::vector<float>> rest)
@@ -350,8 +350,8 @@ class WavenetPlayer : public Player {
         const long past = static_cast<long>(c.taps - 1) * l.dilation;
         past_.push_back(past);
         inputs_.emplace_back(static_cast<std::size_t>(a.C * (past + kRoom)), 0.0f);
-        scratch = std::max(scratch, wavenet_layer_forward_scratch(
-                                        context_, model_->dims(a, l, kChunk, kChunk, past + kRoom, kChunk)));
+        scratch = std::max(
+            scratch, wavenet_layer_forward_scratch(context_, model_->dims(a, l, kChunk, kChunk, past + kRoom, kChunk)));
       }
     }
     parts_ = memory_.lay_out(
@@ -387,8 +387,8 @@ class WavenetPlayer : public Player {
     const auto input = [&](std::size_t i) { return inputs_[i].data() + at_; };
     for (std::size_t a = 0; a < model_->arrays().size(); ++a) {
       const Array& array = model_->arrays()[a];
-      conv1x1_forward(context_, input(l) + past_[l], a == 0 ? x : between, model_->tensor_at(array.rechannel),
-                      nullptr, {array.inputs, array.C, n, n, stride(l)});
+      conv1x1_forward(context_, input(l) + past_[l], a == 0 ? x : between, model_->tensor_at(array.rechannel), nullptr,
+                      {array.inputs, array.C, n, n, stride(l)});
       if (a == 0) {
         std::fill_n(head, static_cast<long>(array.C) * n, 0.0f);
       } else {
@@ -397,8 +397,8 @@ class WavenetPlayer : public Player {
       for (std::size_t i = 0; i < array.layers.size(); ++i, ++l) {
         const bool last = i + 1 == array.layers.size(), wanted = !last || a + 1 < model_->arrays().size();
         float* to = !wanted ? nullptr : last ? between : input(l + 1) + past_[l + 1];
-        wavenet_layer_forward(context_, to, head, nullptr, input(l), x, model_->tensors(array.layers[i]),
-                              scratch, model_->dims(array, array.layers[i], n, n, stride(l), last ? n : stride(l + 1)));
+        wavenet_layer_forward(context_, to, head, nullptr, input(l), x, model_->tensors(array.layers[i]), scratch,
+                              model_->dims(array, array.layers[i], n, n, stride(l), last ? n : stride(l + 1)));
       }
       conv1x1_forward(context_, out, head, model_->tensor_at(array.head),
                       array.head_bias ? model_->tensor_at(array.head + 1) : nullptr, {array.C, array.outputs, n, n, n});
@@ -410,7 +410,7 @@ class WavenetPlayer : public Player {
   }
 
   long stride(std::size_t layer) const { return past_[layer] + kRoom; }
-  // What the future hears of the past, back to the rows' beginnings.
+  // Moves the past samples that later blocks need to the rows' beginnings.
   void rewind() noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       for (float* row = inputs_[i].data(); row < inputs_[i].data() + inputs_[i].size(); row += stride(i)) {

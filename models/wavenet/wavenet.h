@@ -1,11 +1,11 @@
 // models/wavenet/wavenet.h -- arrays of dilated convolutions, every layer adding to a head's input.
 //
-//   Each array mixes its input to its own channels (rechannel); its layers add to the sum that its head reads, which begins
-//   with what the head before made; the last head's output, times head_scale, is y. What NeuralAmpModeler (NAM) calls a
-//   WaveNet, to the order of its weights. It hears no future sample: its latency is 0.
+//   Each array mixes its input to its own channels (rechannel); its layers add to the sum that its head reads, which
+//   begins with what the head before made; the last head's output, times head_scale, is y. What NeuralAmpModeler (NAM)
+//   calls a WaveNet, with its order of weights. It reads no future sample: its latency is 0.
 //
-// Training  The first layers look back into the warm-up, as far as all layers reach together; nothing is carried from block to
-//           block.
+// Training  The first layers look back into the warm-up, as far as all layers reach together; nothing is carried from
+//           block to block.
 #pragma once
 
 #include <memory>

@@ -1,8 +1,8 @@
 // The LV2 plugin: one channel through a model, by the same code as libcafx-rt.
 //
-//   The audio thread takes no lock and no memory. A model is read, and freed, in the host's worker thread; what is ready
-//   is handed over by one atomic pointer. A change is heard as a fade of 10 ms to silence, the new model's latency, and
-//   a fade of 10 ms up: two models never run at once, so a change costs no more than playing.
+//   The audio thread takes no lock and allocates nothing. A model is read, and freed, in the host's worker thread; what
+//   is ready is handed over by one atomic pointer. A change is heard as a fade of 10 ms to silence, the new model's
+//   latency, and a fade of 10 ms up: two models never run at once, so a change costs no more than playing.
 #include <lv2/atom/forge.h>
 #include <lv2/atom/util.h>
 #include <lv2/core/lv2.h>
@@ -47,7 +47,7 @@ struct Engine {
   char path[kPath] = "";
 };
 
-// What the worker is asked to do.
+// A request to the worker.
 struct Job {
   enum Kind { kLoad, kFree } kind;
   int hop;
@@ -73,7 +73,7 @@ struct Plugin {
   std::atomic<Engine*> incoming{nullptr};
   Engine* engine = nullptr;   // of the audio thread
   Engine* retired = nullptr;  // waits for the worker
-  bool busy = false;          // a load was asked for and has not come; a failed one ends it too
+  bool busy = false;          // a load is pending; a failed load ends it too
   std::atomic<bool> failed{false};
   int hop = 0;
   bool started = false, tell = false;

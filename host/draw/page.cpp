@@ -1,4 +1,9 @@
-#include "host/draw/style.h"
+#include "host/draw/page.h"
+
+#include <fmt/format.h>
+
+#include "host/draw/svg.h"
+#include "host/draw/wav.h"
 
 namespace cafx {
 
@@ -38,5 +43,20 @@ pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-r
 }  // namespace
 
 const char* page_style() { return kStyle; }
+
+std::string page_head(const std::string& title, const std::string& style, bool wide) {
+  return fmt::format(
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><title>{}</title><style>{}{}</style></head><body><main{}>",
+      escape(title), kStyle, style, wide ? " class=\"wide\"" : "");
+}
+
+std::string player_html(const std::string& css, const std::string& caption, const std::string& about,
+                        const std::vector<float>& x, int sample_rate, double gain) {
+  return fmt::format(
+      "<figure class=\"{}\"><figcaption>{}</figcaption><audio controls preload=\"metadata\" aria-label=\"{}\" "
+      "src=\"{}\"></audio></figure>",
+      css, escape(caption), escape(about), wav_data_uri(x, sample_rate, gain));
+}
 
 }  // namespace cafx

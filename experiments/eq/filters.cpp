@@ -1,0 +1,117 @@
+#include "experiments/eq/filters.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <sstream>
+
+#include "datasets/audio_file.h"
+#include "datasets/dataset.h"
+#include "datasets/effects.h"
+#include "datasets/idmt.h"
+#include "host/render/render.h"
+#include "kernels/base/error.h"
+#include "models/play/weights_file.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kNoFx = 11;            // IDMT's code of an unprocessed note
+constexpr double kPeak = 0.1;        // of noise and sweeps: beside the notes, and far from clipping after 9 dB
+constexpr unsigned kProbeSeed = 99;  // of the noise that is measured with
+constexpr int kPoints = 160;         // of a response
+constexpr double kLowestHz = 50.0;
+
+void write(const fs::path& file, const std::vector<float>& x, int rate) {
+  if (!fs::exists(file)) write_audio(file, x, rate, SampleFormat::kFloat);
+}
+
+// Means over the frequencies where the filter lets enough through to be heard.
+void add_errors(LearnedFilter& f) {
+  double magnitude = 0.0, delay = 0.0;
+  int n = 0;
+  for (std::size_t i = 0; i < f.truth.hz.size(); ++i) {
+    if (f.truth.magnitude_db[i] < kFloorDb) continue;
+    magnitude += std::abs(f.learned.magnitude_db[i] - f.truth.magnitude_db[i]);
+    delay += std::abs(f.learned.delay_ms[i] - f.truth.delay_ms[i]);
+    ++n;
+  }
+  f.magnitude_error_db = n > 0 ? magnitude / n : std::nan("");
+  f.delay_error_ms = n > 0 ? delay / n : std::nan("");
+}
+
+LearnedFilter measure(const Task& task, const Store& store, const Context& context) {
+  const RunConfig config = config_of_json(task.config, task.folder);
+  const ModelFile file = load_model(store.run(task));
+  LearnedFilter f;
+  f.chain = config.data.chain;
+  f.kind = filter_name(f.chain);
+  f.folder = task.folder;
+  f.sample_rate = file.model->geometry().sample_rate;
+  f.hop = file.model->geometry().frame / 4;
+  const Dataset data = load_dataset(config.data, f.sample_rate);
+  f.test = evaluate(*file.model, context, data, split_dataset(data, config.data).test, "test", f.hop);
+  for (NoteResult& r : f.test.notes) r.input = r.target = r.output = {};
+
+  const auto probe = white_noise(12 * kResponseFrame, kPeak, kProbeSeed);
+  const auto response = [&](const std::vector<float>& y) {
+    return measure_response(probe, y, f.sample_rate, kLowestHz, 0.45 * f.sample_rate, kPoints);
+  };
+  f.truth = response(apply_chain(f.chain, probe, f.sample_rate));
+  f.learned = response(render_signal(*file.model, context, probe.data(), probe.size(), f.hop));
+  add_errors(f);
+  return f;
+}
+
+}  // namespace
+
+std::string filter_name(const std::string& chain) {
+  std::istringstream in(chain);
+  std::string effect, a, b, c, more;
+  in >> effect >> a >> b >> c >> more;
+  const bool shelf = (effect == "bass" || effect == "treble") && !b.empty() && c.empty();
+  if (shelf) return fmt::format("{} shelf, {} Hz, {} dB", effect == "bass" ? "low" : "high", b, a);
+  if (effect == "equalizer" && !c.empty() && more.empty()) return fmt::format("peak, {} Hz, {} dB", a, c);
+  if (effect == "highpass" && !a.empty() && b.empty()) return "high-pass, " + a + " Hz";
+  if (effect == "lowpass" && !a.empty() && b.empty()) return "low-pass, " + a + " Hz";
+  return chain;
+}
+
+std::vector<LearnedFilter> measure_filters(const std::vector<Task>& tasks, const Store& store, const Context& context) {
+  std::vector<LearnedFilter> all;
+  for (const Task& t : tasks) {
+    if (t.kind == TaskKind::kTrain && store.outcome(t).state == State::kDone) all.push_back(measure(t, store, context));
+  }
+  return all;
+}
+
+void write_dry_files(const fs::path& notes, const fs::path& folder, int sample_rate) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("{}: cannot be made: {}; choose another --out", folder.string(), error.message());
+  int n_notes = 0;
+  for (const fs::path& file : find_audio_files(notes)) {
+    const auto name = parse_idmt_name(file.stem().string());
+    if (!name || name->effect != kNoFx) continue;
+    const fs::path copy = folder / (file.stem().string() + ".wav");
+    if (!fs::exists(copy)) write(copy, read_audio(file, sample_rate).samples, sample_rate);
+    ++n_notes;
+  }
+  if (n_notes == 0) throw Error("{}: holds no dry notes of IDMT-SMT-Audio-Effects", notes.string());
+  const auto n = static_cast<std::size_t>(2 * sample_rate);
+  const double highest = 0.48 * sample_rate;
+  for (unsigned i = 0; i < 6; ++i) {
+    write(folder / fmt::format("noise-{}.wav", i), white_noise(n, kPeak, 1 + i), sample_rate);
+    write(folder / fmt::format("sweep-{}.wav", i), sine_sweep(n, kPeak, 20.0 * (i + 1), highest, sample_rate),
+          sample_rate);
+  }
+  write(folder / "validation-noise.wav", white_noise(n, kPeak, 50), sample_rate);
+  write(folder / "validation-sweep.wav", sine_sweep(n, kPeak, 33.0, highest, sample_rate), sample_rate);
+  write(folder / "test-noise.wav", white_noise(n, kPeak, 60), sample_rate);
+}
+
+}  // namespace cafx

@@ -1,0 +1,30 @@
+// experiments/eq/response.h -- magnitude and group delay of a linear device, from its answer to noise.
+//
+//   H(f) = sum conj(X) Y / sum |X|^2      over Hann frames of kFrame samples, half overlapping
+//   group delay = Re(FFT(n h) / FFT(h))   h: the inverse transform of H, centred, so that delays from -kFrame/2 to kFrame/2
+//                                         samples are told apart; a filter's answer must have died away within that
+//   coherence = |sum conj(X) Y|^2 / (sum |X|^2 sum |Y|^2)   1 for a linear device without noise of its own
+//
+// Shapes   one value for each frequency in `hz`, `points` of them, evenly spaced on a logarithmic axis. Magnitude and
+//          coherence there are means of the power over an interval that reaches half way to the neighbours.
+// Errors   fewer than two frames, unequal lengths, rate or points under 2: CheckError.
+#pragma once
+
+#include <vector>
+
+namespace cafx {
+
+inline constexpr int kResponseFrame = 8192;
+
+struct Response {
+  std::vector<double> hz, magnitude_db, delay_ms, coherence;
+};
+Response measure_response(const std::vector<float>& input, const std::vector<float>& output, int sample_rate,
+                          double lowest_hz, double highest_hz, int points);
+
+// White noise, uniform in [-peak, peak), the same for the same seed.
+std::vector<float> white_noise(std::size_t n, double peak, unsigned seed);
+// A sine that rises from `from` to `to` Hz, exponentially, over n samples.
+std::vector<float> sine_sweep(std::size_t n, double peak, double from_hz, double to_hz, int sample_rate);
+
+}  // namespace cafx

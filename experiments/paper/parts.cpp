@@ -1,0 +1,78 @@
+#include <algorithm>
+
+#include "experiments/paper/reproduce.h"
+#include "experiments/paper/specs.h"
+#include "experiments/sweep_text.h"
+#include "host/sweep/spec.h"
+#include "host/train/run_folder.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// The sweep file with another preset, and named after it.
+std::string with_preset(std::string spec, const std::string& preset) {
+  for (const auto& [from, to] : {std::pair(std::string("preset = \"paper\""), "preset = \"" + preset + "\""),
+                                 std::pair(std::string("name = \"paper\""), "name = \"" + preset + "\"")}) {
+    const std::size_t at = spec.find(from);
+    CAFX_CHECK(at != std::string::npos, from);
+    spec.replace(at, from.size(), to);
+  }
+  return spec;
+}
+
+// The parts without the names of their sweeps.
+std::vector<Part> texts_of(const ReproduceArguments& args) {
+  std::vector<Part> parts;
+  for (const std::string& file : args.sweeps) parts.push_back({RunFolder::read(file), file, ""});
+  if (!parts.empty()) return parts;
+  if (args.quick) return {{kPaperQuick, "experiments/paper/quick.toml", ""}};
+  if (args.data.empty()) {
+    throw Error(
+        "choose how much: --quick (minutes on a CPU, with the notes that ship), --data FOLDER (all of "
+        "IDMT-SMT-Audio-Effects), --data "
+        "notes (a set made of Debian packages), or --sweep FILE");
+  }
+  for (const std::string& wanted : args.parts) {
+    const auto* found = std::find_if(std::begin(kPaperParts), std::end(kPaperParts),
+                                     [&](const PaperPart& p) { return wanted == p.name; });
+    if (found == std::end(kPaperParts)) {
+      std::string names;
+      for (const PaperPart& p : kPaperParts) names += (names.empty() ? "" : ", ") + std::string(p.name);
+      throw Error("--parts {}: there is no such part; there are {}", wanted, names);
+    }
+    if (wanted != "models") {
+      parts.push_back({found->text, found->file, ""});
+      continue;
+    }
+    for (const std::string& preset : args.presets) parts.push_back({with_preset(found->text, preset), found->file, ""});
+  }
+  return parts;
+}
+
+}  // namespace
+
+std::vector<Part> parts_of(const ReproduceArguments& args) {
+  std::vector<Part> parts = texts_of(args);
+  for (Part& p : parts) p.name = parse_spec(p.text, p.origin).name;
+  return parts;
+}
+
+// The spec with its recordings replaced by others, and with the settings of --set.
+std::string with_data(std::string spec, const fs::path& folder, const std::vector<std::string>& settings) {
+  if (spec.find("\npath = ") == std::string::npos)
+    throw Error("the sweep file has no line 'path = ...' under [data], so other recordings cannot be put in");
+  spec = with_value(spec, "data.path", toml_text(folder.string()));
+  for (const std::string& s : settings) {
+    const std::size_t equals = s.find('='), dot = s.find('.');
+    if (equals == std::string::npos || dot == std::string::npos || dot > equals)
+      throw Error("--set {}: expected TABLE.KEY=VALUE, such as train.epochs=4", s);
+    spec = with_value(spec, s.substr(0, equals), toml_value(s.substr(equals + 1)));
+  }
+  return spec;
+}
+
+}  // namespace cafx

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "host/sweep/scheduler.h"
+#include "host/sweep/sweep.h"
+
+namespace cafx {
+
+namespace {
+
+std::string time_text(double seconds) {
+  if (seconds >= 360.0) return fmt::format("{:.1f} h", seconds / 3600.0);
+  const long s = std::lround(std::max(0.0, seconds));
+  return s >= 60 ? fmt::format("{} min {:02} s", s / 60, s % 60) : fmt::format("{} s", s);
+}
+
+struct Totals {
+  int n_pretrain = 0, n_train = 0, n_done = 0;
+  double seconds = 0.0, seconds_left = 0.0;  // on one slot
+  double chain = 0.0;                        // seconds of the longest open chain: a pretraining and a run behind it
+};
+
+Totals totals_of(const std::vector<Row>& rows) {
+  Totals sum;
+  for (const Row& r : rows) {
+    (r.task->kind == TaskKind::kPretrain ? sum.n_pretrain : sum.n_train) += 1;
+    sum.seconds += r.task->seconds;
+    const bool done = r.state == State::kDone;
+    sum.n_done += done;
+    double own = done ? 0.0 : r.task->seconds;
+    sum.seconds_left += own;
+    if (r.task->parent >= 0) {
+      const Row& p = rows[static_cast<std::size_t>(r.task->parent)];
+      if (p.state != State::kDone) own += p.task->seconds;
+    }
+    sum.chain = std::max(sum.chain, own);
+  }
+  return sum;
+}
+
+std::vector<Row> rows_of(const Spec& spec, const PlannedSweep& planned) {
+  return read_rows(planned.plan.tasks, Store(spec.sweep.store), spec.sweep.lease_seconds);
+}
+
+}  // namespace
+
+std::string plan_json(const Spec& spec, const PlannedSweep& planned) {
+  const auto rows = rows_of(spec, planned);
+  const Totals sum = totals_of(rows);
+  Json json = {{"sweep", spec.name},
+               {"seconds", sum.seconds},
+               {"seconds_left", sum.seconds_left},
+               {"sources", planned.sources},
+               {"tasks", Json::array()}};
+  for (const Row& r : rows) {
+    const Task& t = *r.task;
+    Json settings = Json::object();
+    for (const auto& [key, value] : t.point) settings[key] = value;
+    json["tasks"].push_back(
+        {{"kind", to_string(t.kind)},
+         {"folder", t.folder},
+         {"settings", settings},
+         {"state", to_string(r.state)},
+         {"seconds", t.seconds},
+         {"bytes", t.bytes},
+         {"parent", t.parent < 0 ? "" : planned.plan.tasks[static_cast<std::size_t>(t.parent)].folder}});
+  }
+  return json.dump(2) + "\n";
+}
+
+std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) {
+  const auto rows = rows_of(spec, planned);
+  const Totals sum = totals_of(rows);
+  std::string text = fmt::format(
+      "sweep {}: {} points are {} training runs from {} pretrainings; {} of {} are done already in {}\n", spec.name,
+      planned.plan.n_points, sum.n_train, sum.n_pretrain, sum.n_done, rows.size(), spec.sweep.store);
+  if (spec.sweep.sampling == "tpe")
+    text += fmt::format("up to {} points more are proposed while it runs\n", spec.sweep.budget);
+  text +=
+      fmt::format("{:<10} {:<24} {:<8} {:>10} {:>9}  {}\n", "kind", "run", "state", "at most", "memory", "settings");
+  int n = 0;
+  for (const Row& r : rows) {
+    if (++n > lines) {
+      text +=
+          fmt::format("... and {} more; --lines {} shows all\n", static_cast<int>(rows.size()) - lines, rows.size());
+      break;
+    }
+    text += fmt::format("{:<10} {:<24} {:<8} {:>10} {:>6.0f} MB  {}\n", to_string(r.task->kind), r.task->folder,
+                        to_string(r.state), time_text(r.task->seconds), static_cast<double>(r.task->bytes) / 1e6,
+                        label(r.task->point));
+  }
+  const auto devices = find_devices(spec.sweep);
+  int slots = 0;
+  std::string names;
+  for (const DeviceSlots& d : devices) {
+    slots += d.slots;
+    names += fmt::format("{}{} x {}", names.empty() ? "" : ", ", d.slots, d.name);
+  }
+  text += fmt::format("at most {:.2f} {} hours to go (of {:.2f}), if no stage ends early; on {}: about {}\n",
+                      sum.seconds_left / 3600.0, devices[0].name != "cpu" ? "GPU" : "slot", sum.seconds / 3600.0, names,
+                      time_text(std::max(sum.seconds_left / slots, sum.chain)));
+  for (const std::string& s : planned.sources) text += "  from " + s + "\n";
+  return text;
+}
+
+}  // namespace cafx

@@ -1,0 +1,247 @@
+#include "host/sweep/sweep.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "host/sweep/index.h"
+#include "host/sweep/scheduler.h"
+#include "host/sweep/slurm.h"
+#include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
+#include "kernels/device/memory.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void write(const fs::path& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+
+Store store_of(const Spec& spec) { return Store(spec.sweep.store); }
+fs::path folder_of(const Spec& spec) { return store_of(spec).sweep(spec.name); }
+
+// Every entry of sweep.first must match a task, else a misspelled one would do nothing.
+void check_first(const Spec& spec, const std::vector<Task>& tasks) {
+  if (tasks.empty() || spec.sweep.sampling == "tpe") return;
+  for (const std::string& f : spec.sweep.first) {
+    const bool known = std::any_of(tasks.begin(), tasks.end(), [&](const Task& t) {
+      return (" " + label(t.point) + " ").find(" " + f + " ") != std::string::npos;
+    });
+    if (!known) {
+      throw Error("{}: sweep.first: no run has '{}'; the settings of one are: {}", spec.path.string(), f,
+                  label(tasks.back().point));
+    }
+  }
+}
+
+// One process on each host keeps an index; a folder that another host works in is left without.
+std::unique_ptr<Index> open_index(const Spec& spec) {
+  try {
+    return std::make_unique<Index>(folder_of(spec) / "index.sqlite");
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+void put_aside(const Spec& spec, const std::vector<Task>& tasks) {
+  const Store store = store_of(spec);
+  for (const Task& t : tasks) {
+    if (!fs::exists(store.run(t))) continue;
+    if (inspect_lease(store.run(t), spec.sweep.lease_seconds).held) {
+      throw Error("{}: is being worked on; stop that first, then --fresh can put it aside", store.run(t).string());
+    }
+    const auto stamp = std::chrono::system_clock::now().time_since_epoch().count();
+    fs::create_directories(store.root() / ".replaced");
+    fs::rename(store.run(t), store.root() / ".replaced" / fmt::format("{}-{}", t.folder, stamp));
+  }
+}
+
+void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, bool fresh) {
+  const fs::path folder = folder_of(spec);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("{}: cannot be made: {}; choose another --store", folder.string(), error.message());
+  if (fresh) put_aside(spec, tasks);
+  write(folder / "sweep.toml", spec.text);
+  write_tasks(folder / "tasks.jsonl", tasks);
+  fs::remove(folder / "stop", error);
+}
+
+std::unique_ptr<Pruner> make_pruner(const SweepConfig& c) {
+  if (c.prune == "asha") return make_asha(c.rung_first, c.rung_factor);
+  if (c.prune == "median") return make_median(c.rung_first, c.rung_factor);
+  return nullptr;
+}
+
+// One run of the scheduler on this host, with what it reports to: index, display, tables.
+class LocalSweep {
+ public:
+  LocalSweep(const Spec& spec, const SweepOptions& options)
+      : spec_(spec), options_(options), store_(store_of(spec)), folder_(folder_of(spec)), data_(store_.root()) {}
+
+  SweepResult run() {
+    plan_ = plan_sweep(spec_, data_, options_).plan;
+    if (plan_.tasks.empty() && spec_.sweep.sampling != "tpe") throw Error("{}: makes no runs", spec_.path.string());
+    prepare_folder(spec_, plan_.tasks, options_.fresh);
+    FolderBoard board(store_, spec_.sweep.lease_seconds);
+    LocalOptions local;
+    local.isa = options_.isa;
+    local.stall_seconds = spec_.sweep.stall_seconds;
+    const auto launcher = make_local_launcher(store_, local);
+    const auto pruner = make_pruner(spec_.sweep);
+    index_ = open_index(spec_);
+    if (index_) index_->rebuild(rows(), spec_.sweep.objective);
+    const auto proposer = make_proposer();
+    write_tasks(folder_ / "tasks.jsonl", plan_.tasks);  // with those proposed before
+    Scheduler scheduler(plan_.tasks, find_devices(spec_.sweep), board, *launcher, pruner.get(), proposer.get(),
+                        scheduler_options());
+    scheduler_ = &scheduler;
+    SweepResult result;
+    result.finished = scheduler.run();
+    scheduler_ = nullptr;
+    result.tasks = std::move(plan_.tasks);
+    result.rows = read_rows(result.tasks, store_, spec_.sweep.lease_seconds);
+    if (index_) index_->rebuild(result.rows, spec_.sweep.objective);
+    write_sweep_tables(spec_, result.rows);
+    for (const Row& r : result.rows) result.n_failed += r.state == State::kFailed || r.state == State::kBlocked;
+    return result;
+  }
+
+ private:
+  std::vector<Row> rows() const { return read_rows(plan_.tasks, store_, spec_.sweep.lease_seconds); }
+
+  std::unique_ptr<Proposer> make_proposer() {
+    if (spec_.sweep.sampling != "tpe") return nullptr;
+    const auto added = [this](std::vector<Task>& tasks, std::size_t before) {
+      // Reuse the estimate of the existing tasks; new ones differ in a few settings.
+      for (std::size_t i = before; i < tasks.size(); ++i)
+        tasks[i].seconds = before > 0 ? tasks[before - 1].seconds : 0.0;
+      prioritise(tasks, spec_.sweep.first);
+      write_tasks(folder_ / "tasks.jsonl", tasks);
+    };
+    return make_tpe(spec_, plan_, data_, folder_ / "proposals.json", added);
+  }
+
+  SchedulerOptions scheduler_options() {
+    SchedulerOptions o;
+    o.retries = spec_.sweep.retries;
+    o.stop = options_.catch_stop ? options_.catch_stop() : nullptr;
+    o.asked_to_stop = [this] { return fs::exists(folder_ / "stop"); };
+    o.say = [this](const std::string& text) {
+      if (options_.say) options_.say(text);
+    };
+    o.changed = [this](int task, State state) { update_index(task, state); };
+    o.tick = [this] { show(); };
+    return o;
+  }
+
+  void update_index(int task, State state) {
+    if (!index_ || !scheduler_) return;
+    Row row;
+    row.task = &plan_.tasks[static_cast<std::size_t>(task)];
+    row.state = state;
+    row.outcome = scheduler_->outcome(task);
+    index_->update(task, row, spec_.sweep.objective);
+  }
+
+  void show() {
+    if (!options_.progress || !scheduler_) return;
+    const auto n = static_cast<int>(plan_.tasks.size());
+    int done = 0, failed = 0;
+    double work = 0.0, all = 0.0;
+    for (int i = 0; i < n; ++i) {
+      const State s = scheduler_->state(i);
+      const Task& t = plan_.tasks[static_cast<std::size_t>(i)];
+      done += s == State::kDone || s == State::kPruned;
+      failed += s == State::kFailed || s == State::kBlocked;
+      all += t.seconds;
+      if (s == State::kRunning) {
+        const double f = Store::read_progress(store_.run(t)).fraction;
+        if (std::isfinite(f)) work += f * t.seconds;
+      } else if (s != State::kQueued && s != State::kWaiting) {
+        work += t.seconds;
+      }
+    }
+    options_.progress(all > 0.0 ? work / all : 0.0,
+                      fmt::format("sweep {}: {} of {} done, {} running{}", spec_.name, done, n, scheduler_->n_running(),
+                                  failed ? fmt::format(", {} failed", failed) : ""));
+  }
+
+  const Spec& spec_;
+  const SweepOptions& options_;
+  Store store_;
+  fs::path folder_;
+  DataCatalogue data_;
+  Plan plan_;
+  std::unique_ptr<Index> index_;
+  Scheduler* scheduler_ = nullptr;
+};
+
+}  // namespace
+
+Spec find_sweep(const std::string& name, const std::string& store) {
+  const fs::path given(name), root = store.empty() ? "runs" : store;
+  fs::path file;
+  if (fs::is_regular_file(given)) {
+    file = given;
+  } else if (fs::is_directory(given) && fs::exists(given / "sweep.toml")) {
+    file = given / "sweep.toml";
+  } else if (fs::exists(root / (name + ".sweep") / "sweep.toml")) {
+    file = root / (name + ".sweep") / "sweep.toml";
+  } else {
+    throw Error(
+        "{}: is no sweep: neither a TOML file nor a folder made by 'cafx sweep run', and {} holds none of that name",
+        name, root.string());
+  }
+  Spec spec = read_spec(file);
+  if (file.filename() == "sweep.toml" && file.parent_path().extension() == ".sweep") {
+    spec.name = file.parent_path().stem().string();
+    spec.sweep.store = file.parent_path().parent_path().string();
+    if (spec.sweep.store.empty()) spec.sweep.store = ".";
+  }
+  if (!store.empty()) spec.sweep.store = store;
+  return spec;
+}
+
+PlannedSweep plan_sweep(const Spec& spec, DataCatalogue& data, const SweepOptions& options) {
+  PlannedSweep planned{make_plan(spec, data), {}};
+  Context context;
+  const auto devices = find_devices(spec.sweep);
+  ThreadPool pool(std::max(1, devices[0].threads / devices[0].slots));  // as one run has
+  context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
+  context.pool = &pool;
+  use_device(context, devices[0].name);
+  estimate(planned.plan, store_of(spec), context, options.measure, planned.sources);
+  check_first(spec, planned.plan.tasks);
+  prioritise(planned.plan.tasks, spec.sweep.first);
+  return planned;
+}
+
+SweepResult run_sweep(const Spec& spec, const SweepOptions& options) { return LocalSweep(spec, options).run(); }
+
+void write_sweep_tables(const Spec& spec, const std::vector<Row>& rows) {
+  write(folder_of(spec) / "results.csv", results_csv(rows));
+  write(folder_of(spec) / "results.json", results_json(rows, spec.name, spec.sweep.objective));
+}
+
+std::string submit_sweep(const Spec& spec, const SweepOptions& options, const std::string& device, bool dry) {
+  check_for_slurm(spec);
+  // Planned for the CPU and without a measurement: the nodes' GPUs are not here, and this machine's speed is not
+  // theirs.
+  Spec here = spec;
+  here.sweep.device = "cpu";
+  SweepOptions how = options;
+  how.measure = false;
+  DataCatalogue data(store_of(spec).root());
+  const Plan plan = plan_sweep(here, data, how).plan;
+  if (plan.tasks.empty()) throw Error("{}: makes no runs", spec.path.string());
+  if (!dry) prepare_folder(spec, plan.tasks, options.fresh);
+  return submit_to_slurm(spec, plan, store_of(spec),
+                         {fs::absolute(folder_of(spec)).lexically_normal(), device, options.isa, dry});
+}
+
+}  // namespace cafx
