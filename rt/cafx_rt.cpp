@@ -125,7 +125,7 @@ uint32_t cafx_rt_version(void) { return CAFX_RT_VERSION; }
 cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
   return guarded(error, error_size, [&] {
     if (!path) throw Error("path is NULL");
-    auto model = cafx::special<cafx::CafxModel>(cafx::load_model(path), path);
+    auto model = load_model(path).model;
     if (model->form() != kSupervised) {
       throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
                   path);

@@ -1,8 +1,8 @@
 #include "host/eval/eval.h"
 
 #include "host/cli/common.h"
-#include "host/export/model_file.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -3,7 +3,7 @@
 #include "datasets/audio_file.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
-#include "host/export/model_file.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

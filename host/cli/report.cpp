@@ -1,8 +1,8 @@
 #include "host/report/report.h"
 
 #include "host/cli/common.h"
-#include "host/export/model_file.h"
 #include "host/train/run_folder.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -4,7 +4,6 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/eval/eval.h"
-#include "host/export/model_file.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
 #include "host/train/quality.h"
@@ -13,6 +12,7 @@
 #include "host/train/targets.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 #include "models/registry.h"
 
 namespace cafx {

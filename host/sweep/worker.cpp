@@ -13,7 +13,6 @@
 #include <thread>
 
 #include "host/eval/eval.h"
-#include "host/export/model_file.h"
 #include "host/sweep/lease.h"
 #include "host/sweep/task.h"
 #include "host/train/run_folder.h"
@@ -21,6 +20,7 @@
 #include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -4,10 +4,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "host/export/model_file.h"
 #include "host/train/targets.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 #include "models/registry.h"
 
 namespace cafx {

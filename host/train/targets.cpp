@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "host/export/model_file.h"
 #include "host/render/render.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 

@@ -1,6 +1,5 @@
 #include "host/train/train.h"
 
-#include "host/export/model_file.h"
 #include "host/train/checkpoint.h"
 #include "host/train/checkpoint_files.h"
 #include "host/train/results.h"
@@ -10,6 +9,7 @@
 #include "host/train/trainer.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -61,6 +61,13 @@ TrainOutcome resume(const RunConfig& config, Dataset& data, const Split& split, 
         folder.log(line);
         if (options.observer) options.observer->message(line);
       });
+  if (head.metrics.rfind("stage,", 0) != 0) {
+    throw Error(
+        "{}: is the run of a student that an earlier cafx began; this one plays, measures and exports it, but cannot "
+        "go on "
+        "with it: start it anew, as 'cafx distill TEACHER --out NEW_FOLDER'",
+        options.folder.string());
+  }
   const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
   if (precision != head.precision) {
     throw Error(

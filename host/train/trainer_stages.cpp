@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <limits>
 
-#include "host/export/model_file.h"
 #include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/trainer.h"
 #include "kernels/base/error.h"
+#include "models/play/weights_file.h"
 #include "models/registry.h"
 
 namespace cafx {
