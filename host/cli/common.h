@@ -38,6 +38,8 @@ void add_doctor(CLI::App&, Run&);
 void add_sweep(CLI::App&, Run&);
 void add_reproduce(CLI::App&, Run&);
 void add_distill(CLI::App&, Run&);
+void add_completion(CLI::App&, Run&);
+void add_manual(CLI::App&, Run&);
 
 // What recordings given as paths mean: the folder of an IDMT data set, two files, or two folders.
 void set_recordings(DataConfig&, const std::string& dry, const std::string& wet);

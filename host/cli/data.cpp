@@ -7,6 +7,10 @@
 
 namespace cafx {
 
+namespace {
+constexpr int kAnyRate = 16000;  // Hz, where the config leaves the rate to the recordings
+}
+
 void add_data(CLI::App& app, Run& run) {
   struct Arguments {
     ConfigOptions config;
@@ -25,7 +29,8 @@ void add_data(CLI::App& app, Run& run) {
   c->callback([args, &run] {
     run = [args] {
       const RunConfig config = args->config.resolve();
-      const Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      const int rate = config.model->sample_rate > 0 ? config.model->sample_rate : kAnyRate;
+      const Dataset found = inspect_dataset(config.data, rate);
       bool refused = false;
       std::set<std::string> allowed;  // what would stop training if data.allow did not name it
       for (const Finding& f : found.findings) {
@@ -39,9 +44,8 @@ void add_data(CLI::App& app, Run& run) {
         write_text("-", findings_json(found) + "\n");
       } else {
         double seconds = 0.0;
-        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / config.model->sample_rate;
-        std::string text =
-            fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, config.model->sample_rate);
+        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / rate;
+        std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, rate);
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);

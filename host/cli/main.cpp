@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "host/cli/build_info.h"
 #include "host/cli/common.h"
-#include "host/version.h"
 #include "kernels/base/describe.h"
 #include "kernels/base/error.h"
 
@@ -38,7 +38,7 @@ void check_command(const CLI::App& app, int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace cafx;
   CLI::App app("cafx learns an audio effect from recordings of its input and its output.", "cafx");
-  app.set_version_flag("--version", std::string("cafx ") + kVersion);
+  app.set_version_flag("--version", about_this_build());
   app.require_subcommand(1);
   app.footer(
       "Example:  cafx train datasets/notes --set data.setting=2 --out runs/ds1\n"
@@ -58,6 +58,8 @@ int main(int argc, char** argv) {
   add_doctor(app, run);
   add_sweep(app, run);
   add_reproduce(app, run);
+  add_completion(app, run);
+  add_manual(app, run);
   if (argc == 1) {
     std::fputs(app.help().c_str(), stderr);
     return kExitError;

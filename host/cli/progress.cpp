@@ -61,8 +61,8 @@ void ProgressLine::warning(const std::string& text) {
 }
 
 void TrainDisplay::progress(const TrainProgress& p) {
-  std::string text =
-      fmt::format("{} {}/{}  {:.0f} frames/s  loss {:.5f}", p.stage, p.epoch, p.epochs, p.frames_per_second, p.loss);
+  std::string text = fmt::format("{} {}/{}  {:.0f} {}/s  loss {:.5f}", p.stage, p.epoch, p.epochs, p.frames_per_second,
+                                 p.segments ? "segments" : "frames", p.loss);
   if (std::isfinite(p.validation) && p.stage != "pretrain") text += fmt::format("  val {:.5f}", p.validation);
   if (std::isfinite(p.best)) text += fmt::format("  best {:.5f}", p.best);
   line_.show(p.fraction, text + "  left " + time_text(p.seconds_left));

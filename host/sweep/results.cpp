@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "host/sweep/lease.h"
 
@@ -96,9 +97,13 @@ std::vector<std::string> setting_names(const std::vector<Row>& rows) {
 
 std::vector<std::string> metric_names(const std::vector<Row>& rows) {
   std::vector<std::string> names;
-  for (const char* first : {"validation_mae", "training_mae", "test.mae", "test.esr", "steps"}) {
+  // Validation and training bear the name of what they measure.
+  for (const char* first : {"validation_", "training_", "test.mae", "test.esr", "steps"}) {
     for (const Row& r : rows) {
-      if (r.task->kind == TaskKind::kTrain && r.outcome.metrics.contains(first)) add_name(names, first);
+      if (r.task->kind != TaskKind::kTrain) continue;
+      for (const auto& [key, value] : r.outcome.metrics.items()) {
+        if (key.rfind(first, 0) == 0 && (key == first || first[std::strlen(first) - 1] == '_')) add_name(names, key);
+      }
     }
   }
   for (const Row& r : rows) {

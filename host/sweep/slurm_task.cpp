@@ -100,7 +100,8 @@ int slurm_task(const SlurmTaskOptions& options) {
     // Printed first: Slurm ends this process as soon as it has requeued the job.
     say(fmt::format("{}: saved; job {} goes back into the queue", task.folder, job));
     const Ran ran = run_program({"scontrol", "requeue", job});
-    if (ran.code == 0) return kExitRequeue;
+    // 127: no scontrol, as in a container; the script around it puts the job back.
+    if (ran.code == 0 || ran.code == 127) return kExitRequeue;
     say(fmt::format("scontrol requeue failed: {}; 'cafx sweep run' submits it again", one_line(ran.error)));
   }
   say(fmt::format("{}: stopped and saved", task.folder));

@@ -278,6 +278,8 @@ Fields describe(SlurmConfig& c) {
       field("signal_seconds", c.signal_seconds, 0, 65535,
             "so long before its time is over a run saves and goes back into the queue; 0: no warning"),
       field("setup", c.setup, "lines of shell before cafx starts, such as [\"module load cuda\"]"),
+      field("container", c.container,
+            "what starts cafx in a container, such as \"apptainer exec --nv cafx.sif\"; empty: this binary itself"),
       field("options", c.options, "more options of sbatch, such as [\"--exclude=node7\"]"),
   };
 }

@@ -79,6 +79,7 @@ struct SlurmConfig {
   int parallel = 0;
   int signal_seconds = 120;
   std::vector<std::string> setup, options;
+  std::string container;  // command that runs what follows it, such as "apptainer exec --nv cafx.sif"
 };
 Fields describe(SlurmConfig&);
 

@@ -53,6 +53,13 @@ TrainOutcome train(const RunConfig& config, Dataset& data, const Split& split, c
 TrainOutcome resume(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options) {
   RunFolder folder(options.folder);
   const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  if (head.metrics.rfind("stage,", 0) != 0) {
+    throw Error(
+        "{}: is the run of a student that an earlier cafx began; this one plays, measures and exports it, but cannot "
+        "go on "
+        "with it: start it anew, as 'cafx distill TEACHER --out NEW_FOLDER'",
+        options.folder.string());
+  }
   const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
   if (precision != head.precision) {
     throw Error(

@@ -17,7 +17,7 @@ namespace cafx {
 namespace {
 
 constexpr int kSlotStreams = 8;  // places of a gradient slot: enough rows to keep a processor's adders busy
-constexpr int kChunk = 512;      // samples of one call
+constexpr int kChunk = 512;      // samples heard or played at a time
 
 class LstmModel : public Model {
  public:

@@ -406,7 +406,7 @@ class WavenetModel : public Model {
   std::vector<StreamMemory> memory_;  // of each worker
 };
 
-// Each layer's input follows the past samples that it still needs.
+// Each layer's input stands behind the samples of it that it still needs: what the future hears of the past.
 class WavenetPlayer : public Player {
  public:
   WavenetPlayer(const Context& context, std::shared_ptr<const WavenetModel> model, std::vector<std::vector<float>> rest)
@@ -484,7 +484,7 @@ class WavenetPlayer : public Player {
   }
 
   long stride(std::size_t layer) const { return past_[layer] + kRoom; }
-  // Moves the past samples that later blocks need to the rows' beginnings.
+  // What the future hears of the past, back to the rows' beginnings.
   void rewind() noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       for (float* row = inputs_[i].data(); row < inputs_[i].data() + inputs_[i].size(); row += stride(i)) {

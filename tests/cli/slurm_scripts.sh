@@ -78,6 +78,24 @@ exec 'WORK/runs/.pinned/BINARY/cafx' sweep report 'WORK/runs/p.sweep'
 
 END
 diff "$work/expected" "$work/scripts" || fail "the scripts differ from what is expected"
+
+# In a container the shell stays: it hands signals on, and puts the job back where cafx says so.
+tiny_sweep "$work/c.toml" c '[1e-3]' '[1]' 4 $'[slurm]\ncontainer = "apptainer exec --nv cafx.sif"'
+dry "$work/c.toml"
+cat >"$work/expected" <<'END'
+apptainer exec --nv cafx.sif cafx sweep slurm-task 'WORK/runs/c.sweep/slurm/SUBMISSION/pretrain.list' &
+task=$!
+trap 'again=1; kill -USR1 $task' USR1
+trap 'again=1; kill -TERM $task' TERM
+again=1
+while [ -n "$again" ]; do again=; wait $task; code=$?; done  # a signal ends the waiting, not the run
+[ $code != 85 ] || scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+exit $code
+END
+sed -n '/^apptainer.*pretrain/,/^exit/p' "$work/scripts" | diff "$work/expected" - || fail "the script of a container"
+grep -q '\.pinned' "$work/scripts" && fail "a container's script names a copied binary"
+sed -i 's|cafx.sif|two\\nlines|' "$work/c.toml"
+refuses "a container in two lines" "slurm.container" "$cafx" sweep run "$work/c.toml" --store "$work/runs" --launcher slurm --dry-run
 [ ! -e "$work/runs/p.sweep" ] && [ ! -e "$work/runs/.pinned" ] || fail "a dry run writes: $(find "$work/runs")"
 ! grep -q sbatch "$work/calls" 2>/dev/null || fail "a dry run submits: $(cat "$work/calls")"
 

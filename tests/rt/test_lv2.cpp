@@ -347,7 +347,8 @@ TEST_F(Lv2, ChangesModelWhilePlayingWithoutClickLockOrAllocation) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   EXPECT_LE(step_of(all), most);
-  // It is b that plays: another instance with b from the start has the same curve up to its phase; here, that a's is gone.
+  // It is b that plays: another instance with b from the start has the same curve up to its phase; here, that a's is
+  // gone.
   float peak_b = 0.0f, peak_all = 0.0f;
   for (const float v : yb) peak_b = std::max(peak_b, std::abs(v));
   for (auto i = all.end() - 2000; i != all.end(); ++i) peak_all = std::max(peak_all, std::abs(*i));
@@ -386,8 +387,8 @@ TEST_F(Lv2, SavesItsModelWithTheSession) {
   EXPECT_EQ(other.run(x, 64), y);
 }
 
-// What is too dear and what fits, with a frame's time that the test sets: `paper` is 1024 samples at 16 kHz, so a frame of
-// 3.2 ms is 80 % of hop 64, 40 % of hop 128 and 10 % of hop 512.
+// What is too dear and what fits, with a frame's time that the test sets: `paper` is 1024 samples at 16 kHz, so a frame
+// of 3.2 ms is 80 % of hop 64, 40 % of hop 128 and 10 % of hop 512.
 TEST_F(Lv2, SaysThatAHopIsTooDearAndWhichFits) {
   save_model(folder_ / "paper.safetensors", CafxModel(cafx_preset("paper")), {});
   World slow(CAFX_SLOW_BUNDLE "/");

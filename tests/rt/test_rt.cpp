@@ -151,7 +151,8 @@ TEST_F(Rt, AtOtherRatesItIsRenderBetweenSoxrsResamplers) {
     const auto edge = static_cast<long>(rate * 0.05);
     ref.resize(x.size());
     const std::vector<float> a(got.begin() + edge, got.end() - edge), b(ref.begin() + edge, ref.end() - edge);
-    // Below 6.4 kHz they agree; above, up to 8 kHz, the two filters fall off differently, and this model makes noise there.
+    // Below 6.4 kHz they agree; above, up to 8 kHz, the two filters fall off differently, and this model makes noise
+    // there.
     const double limit = rate == 8000.0 ? 7000.0 : 14000.0;
     EXPECT_LT(relative_error(resample(a, rate, limit), resample(b, rate, limit)), 1e-4) << rate;
     EXPECT_LT(relative_error(a, b), 1e-2) << rate;
@@ -165,8 +166,8 @@ TEST_F(Rt, AtOtherRatesItIsRenderBetweenSoxrsResamplers) {
 }
 
 TEST_F(Rt, LatencyIsWhatAnImpulseShows) {
-  // The first output sample that differs from that of silence is not earlier than the impulse's frame allows, and the whole
-  // lies where through() puts it; here: the number itself, from its parts.
+  // The first output sample that differs from that of silence is not earlier than the impulse's frame allows, and the
+  // whole lies where through() puts it; here: the number itself, from its parts.
   EXPECT_EQ(cafx_rt_latency(prepare(16000).get()), 255u);
   const int in = RtResampler::reach(48000, 16000), out = RtResampler::reach(16000, 48000);
   EXPECT_EQ(cafx_rt_latency(prepare(48000).get()), static_cast<std::size_t>(in + (255 + out + 1) * 3));
@@ -247,8 +248,8 @@ TEST_F(Rt, DenormalsCountAsZeroAndTheCallersModeComesBack) {
   }
 }
 
-// Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays sample by
-// sample has no delay but that of the resampling.
+// Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays
+// sample by sample has no delay but that of the resampling.
 TEST_F(Rt, PlaysEveryTypeOfModel) {
   double resamplers = 0.0;
   for (const std::string& type : model_type_names()) {
