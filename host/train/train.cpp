@@ -1,5 +1,7 @@
 #include "host/train/train.h"
 
+#include <nlohmann/json.hpp>
+
 #include "host/train/checkpoint.h"
 #include "host/train/checkpoint_files.h"
 #include "host/train/results.h"
