@@ -48,8 +48,8 @@ void add_data(CLI::App& app, Run& run) {
       } else {
         const int rate = config.model->sample_rate;
         double seconds = 0.0;
-        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / rate;
-        std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, rate);
+        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / found.sample_rate;
+        std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, found.sample_rate);
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);
