@@ -46,7 +46,6 @@ void add_data(CLI::App& app, Run& run) {
       if (args->json) {
         write_table("-", findings_json(found) + "\n");
       } else {
-        const int rate = config.model->sample_rate;
         double seconds = 0.0;
         for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / found.sample_rate;
         std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, found.sample_rate);
