@@ -3,7 +3,7 @@ add_library(cafx_reference STATIC ${CMAKE_CURRENT_LIST_DIR}/reference/reference.
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_loss.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_student.cpp)
-target_link_libraries(cafx_reference PUBLIC cafx_kernels)
+target_link_libraries(cafx_reference PUBLIC cafx_models)
 
 add_library(cafx_managed OBJECT ${CMAKE_CURRENT_LIST_DIR}/ops/managed.cpp)
 target_link_libraries(cafx_managed PRIVATE cafx_kernels GTest::gtest)

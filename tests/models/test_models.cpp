@@ -8,6 +8,7 @@
 
 #include "kernels/optimizer/optimizer.h"
 #include "models/play/weights_file.h"
+#include "tests/models/graph_evaluator.h"
 #include "tests/models/tiny.h"
 #include "tests/ops/op_test.h"
 #include "tests/temporary_folder.h"
@@ -327,6 +328,21 @@ TEST_P(Models, AFormHandsItsTensorsOnByName) {
   for (const ParamSpec& p : from->params()) {
     expect_same_bits(to->params().tensor(p.name), from->data() + p.offset, static_cast<std::size_t>(p.size), p.name);
   }
+}
+
+// A graph gives what forward gives, for several frames at once.
+TEST_P(Models, TheGraphIsTheForwardPass) {
+  const auto m = model();
+  GraphEvaluator graph;
+  const std::int64_t B = 3, T = m->geometry().frame;
+  const std::vector<float> x = dry_audio(static_cast<std::size_t>(B * std::max<std::int64_t>(1, T)));
+  graph.set("x", {{B, T}, {x.begin(), x.end()}});
+  if (!m->graph(graph)) GTEST_SKIP() << "this type and form has no graph";
+  std::vector<float> y(x.size());
+  m->forward({}, y.data(), x.data(), static_cast<int>(B));
+  const GraphEvaluator::Tensor& got = graph.at("y");
+  ASSERT_EQ(got.shape, (GraphBuilder::Ints{B, T}));
+  for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(got.v[i], y[i], 1e-5) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, Models, ::testing::ValuesIn(tiny::cases()),

@@ -3,7 +3,7 @@
 #include <memory>
 
 #include "kernels/dense/dense.h"
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -139,6 +139,44 @@ void plain_twin(const Context& context, Floats& u, Grads& g, const Inputs& in, c
   unpool_backward(context, g.dz, dunpooled, positions, pool, d.unpool);
 }
 
+// Weights laid out, forward and backward in one call; packed and saved lie in its scratch.
+Op training_op(const Inputs& in, const DnnSaafDims& d, const reference::DnnSaaf& want, const Vec& dr, const Vec& dz,
+               const DnnSaafParams& grads, Tolerance chain) {
+  const bool hold = d.unpool == Unpool::kHold;
+  Op op{"", {{"r", in.r}, {"z", in.z}, {"du", in.du}, ints("at", hold ? Positions() : in.positions)}, {}, {}, {}};
+  op.outputs = {sets("u", want.u), sets("dr", dr, chain), sets("dz", dz, chain)};
+  for (int l = 0; l < d.L; ++l) {
+    const std::string n = std::to_string(l);
+    op.inputs.push_back({"w" + n, in.p.w[l]});
+    op.inputs.push_back({"bias" + n, in.p.bias[l]});
+    op.outputs.push_back(adds("dw" + n, grads.w[l], chain));
+    op.outputs.push_back(adds("dbias" + n, grads.bias[l], chain));
+  }
+  op.inputs.push_back({"v", d.use_saaf ? in.p.saaf_v : Vec()});
+  op.inputs.push_back({"w", d.use_saaf ? in.p.saaf_w : Vec()});
+  op.outputs.push_back(adds("dv", d.use_saaf ? grads.saaf_v : Vec()));
+  op.outputs.push_back(adds("dw", d.use_saaf ? grads.saaf_w : Vec()));
+  const auto whole = [](std::size_t bytes) { return (bytes + 255) / 256 * 256; };
+  op.scratch = [=](const Context& c) {
+    return whole(dnn_saaf_packed(c, d)) + whole(dnn_saaf_saved(c, d)) + dnn_saaf_scratch(c, d);
+  };
+  op.call = [=](const Context& c, const Buffers& b) {
+    DnnSaafWeights p{};
+    DnnSaafGrads g{};
+    for (int l = 0; l < d.L; ++l) {
+      const std::string n = std::to_string(l);
+      p.w[l] = b["w" + n], p.bias[l] = b["bias" + n], g.dw[l] = b["dw" + n], g.dbias[l] = b["dbias" + n];
+    }
+    p.saaf_v = b["v"], p.saaf_w = b["w"], g.dsaaf_v = b["dv"], g.dsaaf_w = b["dw"];
+    auto* packed = static_cast<unsigned char*>(b.scratch.at);
+    unsigned char *saved = packed + whole(dnn_saaf_packed(c, d)), *scratch = saved + whole(dnn_saaf_saved(c, d));
+    dnn_saaf_prepare(c, packed, p, d);
+    dnn_saaf_forward(c, b["u"], saved, b["r"], b["z"], b["at"], packed, scratch, d);
+    dnn_saaf_backward(c, b["dr"], b["dz"], g, b["du"], saved, b["r"], b["z"], b["at"], p, packed, scratch, d);
+  };
+  return op;
+}
+
 void expect_oracle(const DnnSaafDims& d) {
   // Layers of a few units each, whose sums over thirty samples all but cancel: three times what one op is allowed. In
   // the oracle itself, inputs and weights moved by half a unit in the last place move these gradients by up to .73 of
@@ -158,10 +196,12 @@ void expect_oracle(const DnnSaafDims& d) {
   Vec dr, dz;
   reference::dnn_saaf_backward(dr, dz, grads, in.du, want, in.r, in.z, in.positions, in.p, d);
 
+  SCOPED_TRACE(fmt::format("B={} T={} C={} P={} L={} width={},{} {} unpool {} saaf {} order {}", d.B, d.T, d.C, d.P,
+                           d.L, d.width[0], d.width[d.L - 1], to_string(d.activation), static_cast<int>(d.unpool),
+                           d.use_saaf, d.saaf.order));
+  check_op(training_op(in, d, want, dr, dz, grads, chain));
   for (const Context& context : contexts()) {
-    SCOPED_TRACE(fmt::format("{} B={} T={} C={} P={} L={} width={},{} {} unpool {} saaf {} order {}", label(context),
-                             d.B, d.T, d.C, d.P, d.L, d.width[0], d.width[d.L - 1], to_string(d.activation),
-                             static_cast<int>(d.unpool), d.use_saaf, d.saaf.order));
+    SCOPED_TRACE(label(context));
     Floats r(in.r), z(in.z), du(in.du), u(in.r.size(), kNan), unsaved(in.r.size(), kNan), twin_u(in.r.size(), kNan);
     Ints positions(in.positions);
     std::int32_t* at = d.unpool == Unpool::kHold ? nullptr : positions.data();
@@ -172,44 +212,29 @@ void expect_oracle(const DnnSaafDims& d) {
       Bytes scratch(dnn_saaf_scratch(context, d));
       dnn_saaf_forward(context, u, saved.get(), r, z, at, packed.get(), scratch.get(), d);
     }
-    expect_near(u, want.u, "u");
     {
       Bytes scratch(dnn_saaf_scratch(context, d));
       dnn_saaf_forward(context, unsaved, nullptr, r, z, at, packed.get(), scratch.get(), d);
     }
     expect_same_bits(unsaved, u, u.size(), "u with nothing saved");
 
-    Grads twin(in.p, d, 0.0f);
+    // The fused kernels against the ops that they are made of.
+    Grads twin(in.p, d, 0.0f), g(in.p, d, 0.0f);
     plain_twin(context, twin_u, twin, in, d);
+    Bytes scratch(dnn_saaf_scratch(context, d));
+    dnn_saaf_backward(context, g.dr, g.dz, g.pointers, du, saved.get(), r, z, at, p.pointers, packed.get(),
+                      scratch.get(), d);
     constexpr Tolerance kTwice{2e-6, 2e-5};
     expect_near(u, twin_u.values(), "u against the plain twin", 0, kTwice);
-    for (const float start : kStarts) {
-      Grads g(in.p, d, start);
-      Bytes scratch(dnn_saaf_scratch(context, d));
-      dnn_saaf_backward(context, g.dr, g.dz, g.pointers, du, saved.get(), r, z, at, p.pointers, packed.get(),
-                        scratch.get(), d);
-      expect_near(g.dr, dr, "dr", 0, chain);
-      expect_near(g.dz, dz, "dz", 0, chain);
-      for (int l = 0; l < d.L; ++l) {
-        expect_near(*g.dw[l], grads.w[l], fmt::format("dw[{}]", l), start, chain);
-        expect_near(*g.dbias[l], grads.bias[l], fmt::format("dbias[{}]", l), start, chain);
-      }
-      if (d.use_saaf) {
-        expect_near(g.dv, grads.saaf_v, "dv", start);
-        expect_near(g.dw_saaf, grads.saaf_w, "dw_saaf", start);
-      }
-      if (start != 0) continue;
-      expect_near(g.dr, twin.dr.values(), "dr against the plain twin", 0, kTwice);
-      expect_near(g.dz, twin.dz.values(), "dz against the plain twin", 0, kTwice);
-      for (int l = 0; l < d.L; ++l) {
-        expect_near(*g.dw[l], twin.dw[l]->values(), "dw against the plain twin", 0, kTwice);
-        expect_near(*g.dbias[l], twin.dbias[l]->values(), "dbias against the plain twin", 0, kTwice);
-      }
-      if (d.use_saaf) {
-        expect_near(g.dv, twin.dv.values(), "dv against the plain twin", 0, kTwice);
-        expect_near(g.dw_saaf, twin.dw_saaf.values(), "dw_saaf against the plain twin", 0, kTwice);
-      }
+    expect_near(g.dr, twin.dr.values(), "dr against the plain twin", 0, kTwice);
+    expect_near(g.dz, twin.dz.values(), "dz against the plain twin", 0, kTwice);
+    for (int l = 0; l < d.L; ++l) {
+      expect_near(*g.dw[l], twin.dw[l]->values(), "dw against the plain twin", 0, kTwice);
+      expect_near(*g.dbias[l], twin.dbias[l]->values(), "dbias against the plain twin", 0, kTwice);
     }
+    if (!d.use_saaf) continue;
+    expect_near(g.dv, twin.dv.values(), "dv against the plain twin", 0, kTwice);
+    expect_near(g.dw_saaf, twin.dw_saaf.values(), "dw_saaf against the plain twin", 0, kTwice);
   }
 }
 
@@ -302,7 +327,8 @@ TEST(DnnSaaf, FramesDoNotTouchEachOther) {
 
 TEST(DnnSaaf, RefusesWhatItsContractExcludes) {
   const DnnSaafDims good = dims(1, 8, 3, 4, {5, 3}, Activation::kRelu, Unpool::kHold);
-  std::vector<DnnSaafDims> bad(7, good);
+  DnnSaafDims bad[7];
+  std::fill(std::begin(bad), std::end(bad), good);
   bad[0].L = 0;
   bad[1].L = kMaxDnnLayers + 1;
   bad[2].width[1] = 4;  // not C
@@ -310,20 +336,13 @@ TEST(DnnSaaf, RefusesWhatItsContractExcludes) {
   bad[4].width[0] = 0;
   bad[5].B = 0;
   bad[6].C = 0;
-  Inputs in = make_inputs(good);
-  Params p(in.p, good);
-  Grads g(in.p, good, 0.0f);
-  Floats r(in.r), z(in.z), u(in.r.size(), 0.0f), block(65536, 0.0f);
-  for (const DnnSaafDims& d : bad) {
-    EXPECT_THROW(dnn_saaf_packed({}, d), CheckError);
-    EXPECT_THROW(dnn_saaf_saved({}, d), CheckError);
-    EXPECT_THROW(dnn_saaf_scratch({}, d), CheckError);
-    EXPECT_THROW(dnn_saaf_prepare({}, block.data(), p.pointers, d), CheckError);
-    EXPECT_THROW(dnn_saaf_forward({}, u, nullptr, r, z, nullptr, block.data(), block.data(), d), CheckError);
-    EXPECT_THROW(dnn_saaf_backward({}, g.dr, g.dz, g.pointers, u, block.data(), r, z, nullptr, p.pointers, block.data(),
-                                   block.data(), d),
-                 CheckError);
-  }
+  const Pointer p = nowhere();
+  expect_refused(
+      {bad[0], bad[1], bad[2], bad[3], bad[4], bad[5], bad[6]}, [&](const DnnSaafDims& d) { dnn_saaf_packed({}, d); },
+      [&](const DnnSaafDims& d) { dnn_saaf_saved({}, d); }, [&](const DnnSaafDims& d) { dnn_saaf_scratch({}, d); },
+      [&](const DnnSaafDims& d) { dnn_saaf_prepare({}, p, {}, d); },
+      [&](const DnnSaafDims& d) { dnn_saaf_forward({}, p, p, p, p, nullptr, p, p, d); },
+      [&](const DnnSaafDims& d) { dnn_saaf_backward({}, p, p, {}, p, p, p, p, nullptr, {}, p, p, d); });
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/local_conv/local_conv.h"
 #include "kernels/pool/pool.h"
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -115,32 +115,34 @@ void expect_oracle(FrontEndDims d) {
     expect_near(f.x1, plain.x1.values(), "x1 against the plain twin");
     expect_near(f.z, plain.z.values(), "z against the plain twin");
 
-    // Backward from what forward gave, as in training: the sign of x1 and the positions are inputs, not results.
-    reference::FrontEnd given;
-    given.x1 = f.x1.values();
-    given.positions = f.positions.values();
-    given.x2 = reference::unpool_forward(f.z.values(), given.positions, {d.B, d.T, d.C, d.P}, Unpool::kPositions);
-    Vec dx1 = in.residual, dw1(in.w1.size()), dbias1(d.C), dw2(in.w2.size()), dbias2(d.C);
-    reference::front_end_backward(dx1, dw1, dbias1, dw2, dbias2, in.dz, given, in.x, in.w2, d);
-    for (const float start : kStarts) {
-      Grads g(d, in.residual, start);
-      fused_backward(context, g, f, in, d);
-      expect_near(g.dx1, dx1, "dx1");
-      expect_near(g.dw1, dw1, "dw1", start);
-      expect_near(g.dbias1, dbias1, "dbias1", start);
-      expect_near(g.dw2, dw2, "dw2", start);
-      expect_near(g.dbias2, dbias2, "dbias2", start);
-      if (start != 0) continue;
-      Grads twin(d, in.residual, start);
-      plain_backward(context, twin, f, in, d);
-      constexpr Tolerance kTwice{2e-6, 2e-5};
-      expect_near(g.dx1, twin.dx1.values(), "dx1 against the plain twin", 0, kTwice);
-      expect_near(g.dw1, twin.dw1.values(), "dw1 against the plain twin", 0, kTwice);
-      expect_near(g.dbias1, twin.dbias1.values(), "dbias1 against the plain twin", 0, kTwice);
-      expect_near(g.dw2, twin.dw2.values(), "dw2 against the plain twin", 0, kTwice);
-      expect_near(g.dbias2, twin.dbias2.values(), "dbias2 against the plain twin", 0, kTwice);
-    }
+    Grads g(d, in.residual, 0.0f), twin(d, in.residual, 0.0f);
+    fused_backward(context, g, f, in, d);
+    plain_backward(context, twin, f, in, d);
+    constexpr Tolerance kTwice{2e-6, 2e-5};
+    expect_near(g.dx1, twin.dx1.values(), "dx1 against the plain twin", 0, kTwice);
+    expect_near(g.dw1, twin.dw1.values(), "dw1 against the plain twin", 0, kTwice);
+    expect_near(g.dbias1, twin.dbias1.values(), "dbias1 against the plain twin", 0, kTwice);
+    expect_near(g.dw2, twin.dw2.values(), "dw2 against the plain twin", 0, kTwice);
+    expect_near(g.dbias2, twin.dbias2.values(), "dbias2 against the plain twin", 0, kTwice);
   }
+
+  // Backward from what forward gave, as in training: the sign of x1 and the positions are inputs, not results.
+  reference::FrontEnd given;
+  given.x1 = as_floats(want.x1);
+  given.positions = want.positions;
+  const Vec z = as_floats(want.z);
+  given.x2 = reference::unpool_forward(z, given.positions, {d.B, d.T, d.C, d.P}, Unpool::kPositions);
+  Vec dx1 = in.residual, dw1(in.w1.size()), dbias1(in.bias1.size()), dw2(in.w2.size()), dbias2(in.bias2.size());
+  reference::front_end_backward(dx1, dw1, dbias1, dw2, dbias2, in.dz, given, in.x, in.w2, d);
+  check_op({fmt::format("B={} T={} C={} K1={} K2={} P={}", d.B, d.T, d.C, d.K1, d.K2, d.P),
+            {{"dz", in.dz}, {"x1", given.x1}, {"z", z}, ints("at", given.positions), {"x", in.x}, {"w2", in.w2}},
+            {updates("dx1", in.residual, dx1), adds("dw1", dw1), adds("dbias1", dbias1), adds("dw2", dw2),
+             adds("dbias2", dbias2)},
+            [=](const Context& c, const Buffers& b) {
+              front_end_backward(c, b["dx1"], b["dw1"], b["dbias1"], b["dw2"], b["dbias2"], b["dz"], b["x1"], b["z"],
+                                 b["at"], b["x"], b["w2"], b.scratch, d);
+            },
+            [=](const Context& c) { return front_end_scratch(c, d); }});
 }
 
 TEST(FrontEnd, SmallAndOddSizesMatchReference) {
@@ -200,19 +202,19 @@ TEST(FrontEnd, FramesDoNotTouchEachOther) {
 }
 
 TEST(FrontEnd, RefusesWhatItsContractExcludes) {
-  Floats one(64, 0.0f);
-  Ints at(64);
-  for (const FrontEndDims d :
-       {FrontEndDims{0, 4, 1, 1, 1, 4}, FrontEndDims{1, 0, 1, 1, 1, 1}, FrontEndDims{1, 4, 0, 1, 1, 4},
-        FrontEndDims{1, 4, 1, 0, 1, 4}, FrontEndDims{1, 4, 1, 1, 0, 4}, FrontEndDims{1, 4, 1, 1, 1, 0},
-        FrontEndDims{1, 10, 1, 1, 1, 4}}) {
-    EXPECT_THROW(front_end_forward({}, one, one, at, one, one.data(), one.data(), d), CheckError);
-    EXPECT_THROW(front_end_backward({}, one, one, one, one, one, one, one, one, at, one, one, one.data(), d),
-                 CheckError);
-    EXPECT_THROW(front_end_prepare({}, one.data(), one, one, one, one, d), CheckError);
-    EXPECT_THROW(front_end_packed({}, d), CheckError);
-    EXPECT_THROW(front_end_scratch({}, d), CheckError);
-  }
+  const Pointer p = nowhere();
+  expect_refused(
+      {FrontEndDims{0, 4, 1, 1, 1, 4},
+       {1, 0, 1, 1, 1, 1},
+       {1, 4, 0, 1, 1, 4},
+       {1, 4, 1, 0, 1, 4},
+       {1, 4, 1, 1, 0, 4},
+       {1, 4, 1, 1, 1, 0},
+       {1, 10, 1, 1, 1, 4}},
+      [&](FrontEndDims d) { front_end_forward({}, p, p, p, p, p, p, d); },
+      [&](FrontEndDims d) { front_end_backward({}, p, p, p, p, p, p, p, p, p, p, p, p, d); },
+      [&](FrontEndDims d) { front_end_prepare({}, p, p, p, p, p, d); },
+      [&](FrontEndDims d) { front_end_packed({}, d); }, [&](FrontEndDims d) { front_end_scratch({}, d); });
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/front_end/front_end.h"
 #include "kernels/pool/pool.h"
+#include "models/cafx/cafx.h"
 #include "tests/ops/op_test.h"
 
 namespace cafx {
