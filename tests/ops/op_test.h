@@ -220,8 +220,8 @@ class Items {
   std::size_t n_;
 };
 
-// Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element; on a GPU ten times that. `start` is what an accumulated gradient
-// held before the call; the rounding of sums that carry it along is allowed for.
+// Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element; on a GPU ten times that. `start` is what an
+// accumulated gradient held before the call; the rounding of sums that carry it along is allowed for.
 struct Tolerance {
   double of_max = 1e-6, of_value = 1e-5;
 };

@@ -178,10 +178,10 @@ Op training_op(const Inputs& in, const DnnSaafDims& d, const reference::DnnSaaf&
 }
 
 void expect_oracle(const DnnSaafDims& d) {
-  // Layers of a few units each, whose sums over thirty samples all but cancel: three times what one op is allowed. In the
-  // oracle itself, inputs and weights moved by half a unit in the last place move these gradients by up to .73 of the usual
-  // tolerance (3 layers of 7, 4, 3; .11 where a layer has 16 units or more), and each layer rounds as much once more: up to
-  // twice the usual tolerance is seen, on every instruction set.
+  // Layers of a few units each, whose sums over thirty samples all but cancel: three times what one op is allowed. In
+  // the oracle itself, inputs and weights moved by half a unit in the last place move these gradients by up to .73 of
+  // the usual tolerance (3 layers of 7, 4, 3; .11 where a layer has 16 units or more), and each layer rounds as much
+  // once more: up to twice the usual tolerance is seen, on every instruction set.
   const Tolerance chain = d.L > 2 && d.C < 16 ? Tolerance{3e-6, 3e-5} : Tolerance{};
   Inputs in = make_inputs(d);
   const reference::DnnSaaf want = reference::dnn_saaf_forward(in.r, in.z, in.positions, in.p, d);

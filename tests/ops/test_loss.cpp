@@ -30,8 +30,8 @@ std::vector<Named> settings() {
           {"all", all}};
 }
 
-// B places of noise; y is half of the target, then twice of it, and some noise of its own: all bins of a spectrum are well above
-// the floor, and nearly all magnitudes so far apart that rounding turns no sign.
+// B places of noise; y is half of the target, then twice of it, and some noise of its own: all bins of a spectrum are
+// well above the floor, and nearly all magnitudes so far apart that rounding turns no sign.
 struct Places {
   Vec y, target, reference;
   explicit Places(LossDims d) {
@@ -93,8 +93,9 @@ Op loss_op(const LossWeights& w, const Vec& y, const Vec& target, const Vec& ref
       [=](const Context& context) { return loss_scratch(context, w, d); }};
 }
 
-// Frames around the ends are symmetric, so their spectra are real but for a turn, and some bins lie near 0: the logarithm's slope
-// there is a rounded number's inverse. What the other terms hold tightly takes the same way through the STFT.
+// Frames around the ends are symmetric, so their spectra are real but for a turn, and some bins lie near 0: the
+// logarithm's slope there is a rounded number's inverse. What the other terms hold tightly takes the same way through
+// the STFT.
 Tolerance tolerance_of(const LossWeights& w) {
   return w.mr_stft != 0 && w.stft_log != 0 ? Tolerance{1e-3, 1e-3} : Tolerance{2e-6, 2e-5};
 }
