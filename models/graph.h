@@ -2,7 +2,7 @@
 // graph knows the file's format and no model; the model knows the operators and no format.
 //
 //   Operators  the standard ones of ONNX, opset 13. The input is "x" (B, frame), the output "y" (B, frame); B is free.
-//   Names      a node is named after the layer that it belongs to; initializers as the tensors in params(), with values.
+//   Names      a node is named after the layer that it belongs to; initializers as the tensors in params().
 #pragma once
 
 #include <cstdint>

@@ -1,68 +1,70 @@
 #include "models/loss.h"
 
 #include "kernels/base/error.h"
-#include "kernels/loss/loss.h"
-#include "kernels/relative_error/relative_error.h"
 
 namespace cafx {
+
+namespace {
+
+// What a target of digital silence counts as, in mean energies of the training set, where the floor is 0.
+constexpr double kLeast = 1e-6;
+constexpr int kShortestStft = 256;
+
+LossDims dims_of(const Loss::Shape& s) { return {s.B, s.T, s.K, s.pad, s.target_stride}; }
+
+}  // namespace
 
 Fields describe(LossConfig& c) {
   return {
       field("mae", c.mae, 0, 1e6, "weight of the mean absolute error"),
+      field("mse", c.mse, 0, 1e6, "weight of the mean squared error"),
       field("esr", c.esr, 0, 1e6, "weight of the error to signal ratio"),
-      field("pre_emphasis", c.pre_emphasis, 0, 1, "of the error to signal ratio: x[t] - pre_emphasis x[t-1]; 0: none"),
+      field("dc", c.dc, 0, 1e6, "weight of the squared mean error, relative to the target's energy"),
+      field("log_cosh", c.log_cosh, 0, 1e6, "weight of the mean of log cosh of the error"),
+      field("mr_stft", c.mr_stft, 0, 1e6, "weight of the multi-resolution STFT loss; places of over 256 samples"),
+      field("pre_emphasis", c.pre_emphasis, 0, 1,
+            "of the error to signal ratio and the STFT loss: x[t] - pre_emphasis x[t-1]; 0: none"),
       field("energy_floor", c.energy_floor, 0, 1e3,
-            "added to the energy that the error is relative to, in mean energies: how little quiet places count"),
+            "added to the energy that an error is relative to, in mean energies: how little quiet places count"),
   };
 }
 
-Loss::Loss(const LossConfig& config, double mean_energy) : config_(config), mean_energy_(mean_energy) {
-  if (config.mae > 0.0 && config.esr > 0.0) throw Error("loss.mae and loss.esr are both set; give one of them");
-  if (!(config.mae > 0.0) && !(config.esr > 0.0)) {
-    throw Error("loss.mae and loss.esr are both 0; there is nothing to learn from");
+Loss::Loss(const LossConfig& config, double mean_energy) : config_(config) {
+  if (!(config.mae + config.mse + config.esr + config.dc + config.log_cosh + config.mr_stft > 0.0)) {
+    throw Error(
+        "the weights loss.mae, loss.mse, loss.esr, loss.dc, loss.log_cosh and loss.mr_stft are all 0; there is nothing "
+        "to learn from");
   }
+  const auto floor = static_cast<float>((config.energy_floor + kLeast) * mean_energy);
+  floors_ = {floor, floor, 0.0f};
 }
 
-void Loss::reference(const Context& context, float* reference, const float* target, Shape s) const {
-  CAFX_CHECK(context.device == Device::kCpu);
-  for (int b = 0; b < s.B; ++b) {
-    const float* y = target + b * s.target_stride;
-    double energy = 0.0, before = 0.0;
-    for (int t = 0; t < s.T; ++t) {
-      const double p = y[t] - config_.pre_emphasis * before;
-      energy += p * p;
-      before = y[t];
-    }
-    reference[static_cast<long>(b) * kReferences] =
-        static_cast<float>(energy / s.T + (config_.energy_floor + 1e-6) * mean_energy_);
-  }
+// The shortest resolution of the STFT loss needs over half its samples; shorter places, the last blocks of segments, go without.
+LossWeights Loss::weights(int T) const {
+  LossWeights w;
+  w.mae = static_cast<float>(config_.mae);
+  w.mse = static_cast<float>(config_.mse);
+  w.esr = static_cast<float>(config_.esr);
+  w.dc = static_cast<float>(config_.dc);
+  w.log_cosh = static_cast<float>(config_.log_cosh);
+  w.mr_stft = T > kShortestStft ? static_cast<float>(config_.mr_stft) : 0.0f;
+  w.pre_emphasis = static_cast<float>(config_.pre_emphasis);
+  return w;
 }
 
-std::size_t Loss::scratch(const Context&, Shape s) const {
-  return relative() ? 2 * sizeof(float) * static_cast<std::size_t>(s.B) : 0;
+void Loss::reference(const Context& context, float* reference, const float* target, const float* floors,
+                     Shape s) const {
+  loss_reference(context, reference, target, floors, static_cast<float>(config_.pre_emphasis), dims_of(s));
 }
 
 void Loss::operator()(const Context& context, double* losses, float* dy, const float* y, const float* target,
                       const float* reference, float scale, Shape s, void* scratch) const {
-  if (!relative()) {
-    mae_forward_backward(context, losses, dy, y, target, scale * static_cast<float>(config_.mae),
-                         {s.B, s.T, s.K, s.pad, s.target_stride});
-    if (config_.mae == 1.0) return;
-    CAFX_CHECK(context.device == Device::kCpu);
-    for (int b = 0; b < s.B; ++b) losses[b] *= config_.mae;
-    return;
-  }
-  CAFX_CHECK(context.device == Device::kCpu && s.K == 1 && s.pad == 0, s.K, s.pad);
-  auto* of_square = static_cast<float*>(scratch);
-  float* of_magnitude = of_square + s.B;
-  const float factor = scale != 0.0f ? scale : 1.0f;  // the op's losses carry it
-  for (int b = 0; b < s.B; ++b) {
-    of_square[b] = factor * static_cast<float>(config_.esr) / reference[static_cast<long>(b) * kReferences];
-    of_magnitude[b] = 0.0f;
-  }
-  relative_error_forward_backward(context, losses, dy, y, target, of_square, of_magnitude,
-                                  {s.B, s.T, s.target_stride, static_cast<float>(config_.pre_emphasis)});
-  for (int b = 0; b < s.B; ++b) losses[b] /= static_cast<double>(factor);
+  loss_forward_backward(context, losses, dy, y, target, relative() ? reference : nullptr, scale, weights(s.T), scratch,
+                        dims_of(s));
+}
+
+std::size_t Loss::scratch(const Context& context, Shape s) const {
+  return loss_scratch(context, weights(s.T), dims_of(s));
 }
 
 }  // namespace cafx

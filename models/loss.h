@@ -1,25 +1,23 @@
-// models/loss.h -- what a model is trained on: a weighted sum of errors between output and target. The trainer makes it
-// and hands it to the model, which calls it once per micro-batch, so that fused ops keep what they saved in cache.
+// models/loss.h -- what a model is trained on: a weighted sum of errors between output and target (kernels/loss/loss.h has the
+// terms). The trainer makes it and hands it to the model, which calls it once per micro-batch, so that fused ops keep what they
+// saved in cache.
 //
-//   loss = mae mean|e| + esr mean(p^2) / r          e = y - target,  p[t] = e[t] - pre_emphasis e[t-1]
-//
-//   r is what the error to signal ratio of a place is relative to: the mean energy of its target (pre-emphasised as
-//   well) plus energy_floor times the mean energy of the training set, so that quiet places count little.
-//
-// Places   reference() gives r of each place, over all of its samples; where a place is processed in blocks, each block
-//          is compared with the r of the whole place.
+//   The relative terms, esr and dc, are held against the mean energy of a place's target plus energy_floor times that of the
+//   training set, so that quiet places count little. reference() gives it, over all of a place's samples: where a place is
+//   processed in blocks, each block is compared with the whole.
 #pragma once
 
+#include <array>
 #include <cstddef>
 
 #include "kernels/base/describe.h"
-#include "kernels/device/context.h"
+#include "kernels/loss/loss.h"
 
 namespace cafx {
 
 // Weights of the terms, and what they share.
 struct LossConfig {
-  double mae = 1.0, esr = 0.0;
+  double mae = 1.0, mse = 0.0, esr = 0.0, dc = 0.0, log_cosh = 0.0, mr_stft = 0.0;
   double pre_emphasis = 0.0;
   double energy_floor = 0.1;  // in mean energies of the training set
   bool operator==(const LossConfig&) const = default;
@@ -28,8 +26,8 @@ Fields describe(LossConfig&);
 
 class Loss {
  public:
-  // B places of T samples: y (B,T), target (B,T) with row stride target_stride, dy (B, T + K - 1) with `pad` zeros
-  // before each row and the rest behind it, where deconv1d_backward reads it; K = 1, pad = 0: (B,T).
+  // B places of T samples: y (B,T), target (B,T) with row stride target_stride, dy (B, T + K - 1) with `pad` zeros before each
+  // row and the rest behind it, where deconv1d_backward reads it; K = 1, pad = 0: (B,T).
   struct Shape {
     int B, T;
     long target_stride;
@@ -37,26 +35,31 @@ class Loss {
   };
 
   Loss() = default;  // mean absolute error
-  // `mean_energy`: of a sample of the training set's targets, pre-emphasised.
+  // `mean_energy`: of a sample of the training set's targets, pre-emphasised. Error where all weights are 0.
   explicit Loss(const LossConfig&, double mean_energy = 0.0);
 
   const LossConfig& config() const { return config_; }
+  bool operator==(const Loss&) const = default;
   // Whether reference() must be called first.
-  bool relative() const { return config_.esr > 0.0; }
-  // References of the relative terms, (B, kReferences), from the places' targets.
-  static constexpr int kReferences = 2;
-  void reference(const Context&, float* reference, const float* target, Shape) const;
+  bool relative() const { return config_.esr > 0.0 || config_.dc > 0.0; }
+  // What the relative terms are held against, (B, kReferences), of the places' targets. `floors` are floors(), where the context
+  // computes.
+  static constexpr int kReferences = kLossReferences;
+  const std::array<float, kReferences>& floors() const { return floors_; }
+  void reference(const Context&, float* reference, const float* target, const float* floors, Shape) const;
 
-  // losses (B): of each place T times its loss, so that their sum over B T is the mean. dy = `scale` times the gradient
-  // of their sum: 1 / (B T) for that of the mean, 0 where none is wanted. All pointers are where the context computes;
-  // reference is read where relative(); scratch has scratch() bytes.
+  // losses (B): of each place T times its loss, so that their sum over B T is the mean. dy = `scale` times the gradient of
+  // their sum: 1 / (B T) for that of the mean, 0 where none is wanted. All pointers are where the context computes; reference
+  // is read where relative(); scratch has scratch() bytes.
   void operator()(const Context&, double* losses, float* dy, const float* y, const float* target,
                   const float* reference, float scale, Shape, void* scratch) const;
   std::size_t scratch(const Context&, Shape) const;
 
  private:
+  LossWeights weights(int T) const;
+
   LossConfig config_;
-  double mean_energy_ = 0.0;
+  std::array<float, kReferences> floors_{};
 };
 
 }  // namespace cafx

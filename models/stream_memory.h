@@ -1,43 +1,40 @@
-// models/stream_memory.h -- shared by models of streams on a CPU: memory of one worker, audio gathered from places.
+// models/stream_memory.h -- memory of a stream's model, where it computes.
 #pragma once
 
-#include <algorithm>
-#include <cstdint>
 #include <vector>
 
-#include "kernels/frames/frames.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
-// Parts of a block that grows to the largest asked for.
+// Parts of a block that grows to the largest asked for; who asks for the largest first keeps every address.
 class StreamMemory {
  public:
-  // Lays out parts of these sizes in floats, each on a border of 64 bytes; keeps nothing of what was there.
-  std::vector<float*> lay_out(const std::vector<long>& sizes) {
-    constexpr std::size_t kBorder = 16;  // floats
+  // Lays out parts of these sizes in floats, each on a border of 256 bytes; keeps nothing of what was there.
+  std::vector<float*> lay_out(const Context& context, const std::vector<long>& sizes) {
+    constexpr std::size_t kBorder = 64;  // floats
+    const auto rounded = [](long n) { return (static_cast<std::size_t>(n) + kBorder - 1) / kBorder * kBorder; };
     std::size_t total = kBorder;
-    for (const long n : sizes) total += (static_cast<std::size_t>(n) + kBorder - 1) / kBorder * kBorder;
-    if (block_.size() < total) block_.resize(total);
-    const auto address = reinterpret_cast<std::uintptr_t>(block_.data());
-    float* at = block_.data() + (64 - address % 64) % 64 / sizeof(float);
+    for (const long n : sizes) total += rounded(n);
+    if (block_.size() < total || context.device != device_) {
+      device_ = context.device;
+      block_ = DeviceArray<float>(context, total);
+      block_.fill_zero();  // touched now, so that no page is missing later
+    }
+    float* at = block_.data();
     std::vector<float*> parts;
     for (const long n : sizes) {
       parts.push_back(at);
-      at += (static_cast<std::size_t>(n) + kBorder - 1) / kBorder * kBorder;
+      at += rounded(n);
     }
     return parts;
   }
 
  private:
-  std::vector<float> block_;
+  DeviceArray<float> block_;
+  Device device_ = Device::kCpu;
 };
 
-// x[i] = audio[ref.start + from + i] for i in [0, n), each `stride` behind the one before; 0 outside of the note.
-inline void gather_place(float* x, const float* audio, const FrameRef& ref, std::int64_t from, int n, long stride = 1) {
-  for (int i = 0; i < n; ++i) {
-    const std::int64_t at = ref.start + from + i;
-    x[i * stride] = at >= ref.begin && at < ref.end ? audio[at] : 0.0f;
-  }
-}
+constexpr long floats_of(std::size_t bytes) { return static_cast<long>((bytes + sizeof(float) - 1) / sizeof(float)); }
 
 }  // namespace cafx

@@ -30,6 +30,8 @@ let_out() {
   done
   mkdir -p "$bare/etc/ssl" "$bare/usr/local/share"
   cp -rL /etc/ssl/certs "$bare/etc/ssl/" 2>/dev/null || true
+  # Under a name of its own: the package ca-certificates writes the other anew.
+  cp -L "${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt}" "$bare/usr/local/share/registry.crt" 2>/dev/null || true
   if [ -f /etc/pip.conf ]; then cp /etc/pip.conf "$bare/etc/"; fi
 }
 
@@ -63,7 +65,7 @@ bare_shell() {
   local home=$1 user=$2
   chroot ${user:+--userspec=$user} "$bare" /usr/bin/env -i HOME="$home" PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
     ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
-    ${PIP_CERT:+PIP_CERT="$PIP_CERT"} ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} \
+    PIP_CERT=/usr/local/share/registry.crt ${PIP_INDEX_URL:+PIP_INDEX_URL="$PIP_INDEX_URL"} \
     ${CAFX_IN_BARE:-} bash -c "$3"
 }
 in_bare() { bare_shell /root "" "set -e; if [ -d /srv/cafx ]; then cd /srv/cafx; fi; $1"; }

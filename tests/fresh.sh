@@ -5,6 +5,10 @@
 #     source      both commands of the README, as root                                                  (the default)
 #     compilers   every file with every clang of the release, without a warning
 #     refusals    what they say without root, where a name is missing, and while another apt is at work
+#     wheel       build/wheels/*.whl, as a user without root or compiler: the program, then the tests of the module
+#     folder      build/packages/*.tar.zst, as a user without root, on a system without one package more
+#     deb         build/packages/*.deb, as root: installed, used, removed without a trace
+#     The last three take what scripts/wheel.sh and the presets dist and deb have made.
 #
 # Exit code 77: skipped, with the reason. CAFX_BARE_TARS=FOLDER keeps the bare systems there for the next time.
 set -euo pipefail
@@ -47,7 +51,7 @@ try_compilers() {
   with_clone
   in_bare 'apt-get update -qq'
   for version in $(seq 14 25); do
-    if in_bare "apt-cache policy clang-$version" | grep -q 'Candidate: [0-9]'; then names+=" clang-$version"; fi
+    if [[ $(in_bare "apt-cache policy clang-$version") == *"Candidate: "[0-9]* ]]; then names+=" clang-$version"; fi
   done
   in_bare ". scripts/packages.sh && install_packages \$build_packages \$test_packages $names && cmake --preset cpu >/dev/null &&
     tests/compilers.sh"
@@ -87,6 +91,74 @@ PY
   says "$said" "another apt is at work" "liblzma"
   [ $((SECONDS - started)) -ge 13 ] || failed "the lock was not waited for"
   echo "$release, refusals: said as they should"
+}
+
+# the_only PATTERN: the file that it names; 77 where there is none.
+the_only() {
+  local files=($1)
+  [ -e "${files[0]}" ] || skip "there is no $1; make it first"
+  [ ${#files[@]} = 1 ] || failed "more than one $1"
+  echo "${files[0]}"
+}
+
+# A training of a second, a rendering and an export, by the command given, as a user.
+use_cafx() {
+  mkdir -p "$bare/srv/material"
+  cp -r "$root/datasets/notes" "$root/tests/cli/tiny_model.toml" "$bare/srv/material/"
+  chmod -R a+rX "$bare/srv/material"
+  as_user "$1 --version && $1 doctor && rm -rf run && $1 train /srv/material/notes --config /srv/material/tiny_model.toml \\
+    --set data.effect=Distortion --set data.setting=2 --set data.test_notes=G61-55400 --set train.pretrain_epochs=1 --set train.epochs=1 \\
+    --set train.refine_epochs=0 --out run --quiet >/dev/null &&
+    $1 render run /srv/material/notes/Git*/Samples/NoFX/G61-55400-*.flac out.flac --quiet >/dev/null && test -s out.flac &&
+    $1 export run -o m.onnx && test -s m.onnx && $1 report run -o page.html && test -s page.html &&
+    $1 train /srv/material/notes --config /srv/material/tiny_model.toml --set data.chain='overdrive 30 0' --set train.pretrain_epochs=1 \\
+    --set train.epochs=1 --set train.refine_epochs=0 --out chain --quiet >/dev/null"
+}
+
+try_wheel() {
+  local wheel
+  wheel=$(the_only "$root/build/wheels/cafx_audio-*.whl")
+  [ "$(stat -c %s "$wheel")" -lt 20000000 ] || failed "the wheel has $(stat -c %s "$wheel") bytes, 20 MB are allowed"
+  open_bare
+  in_bare 'apt-get update -qq && apt-get install -qq -y --no-install-recommends python3 python3-venv >/dev/null'
+  in_bare '! command -v cc && ! command -v g++'
+  mkdir -p "$bare/srv/material"
+  cp "$wheel" "$bare/srv/material/"
+  cp -r "$root/python/tests" "$bare/srv/material/"
+  chmod -R a+rX "$bare/srv/material"
+  as_user "python3 -m venv env && env/bin/pip install -q pytest /srv/material/$(basename "$wheel")"
+  use_cafx env/bin/cafx
+  as_user 'cp -r /srv/material/tests . && env/bin/python -m pytest -q tests'
+  as_user 'env/bin/pip uninstall -q -y cafx-audio && ! test -e env/bin/cafx && ! ls -d env/lib/python3*/site-packages/cafx* 2>/dev/null'
+  echo "$release, wheel: $(basename "$wheel")"
+}
+
+try_folder() {
+  local archive name
+  archive=$(the_only "$root/build/packages/cafx-*-linux-*.tar.zst")
+  name=$(basename "$archive" .tar.zst)
+  open_bare
+  # Unpacked outside: a bare Debian has no zstd.
+  tar -C "$bare/home/player" -xf "$archive"
+  use_cafx "$name/bin/cafx"
+  as_user "mv $name moved && mkdir lib && moved/bin/cafx --version >/dev/null && test -s moved/share/man/man1/cafx.1"
+  echo "$release, folder: $name"
+}
+
+try_deb() {
+  local file
+  file=$(the_only "$root/build/packages/cafx_*.deb")
+  open_bare
+  cp "$root"/build/packages/*.deb "$bare/srv/"
+  in_bare 'apt-get update -qq && apt-get install -qq -y --no-install-recommends lintian man-db g++ pkg-config lilv-utils >/dev/null'
+  in_bare 'lintian --fail-on error /srv/*.deb' || failed "lintian"
+  in_bare 'apt-get install -qq -y --no-install-recommends /srv/*.deb >/dev/null'
+  use_cafx cafx
+  in_bare 'lv2ls | grep -q cafx'
+  cp "$root/rt/examples/play.c" "$bare/srv/"
+  in_bare 'cc -std=c99 /srv/play.c $(pkg-config --cflags --libs cafx-rt) -o /tmp/play && /tmp/play /nowhere 16000 </dev/null 2>&1 | grep "no such file"'
+  in_bare 'apt-get purge -qq -y cafx cafx-lv2 libcafx-rt1 libcafx-rt-dev >/dev/null && ! find /usr -name "*cafx*" | grep .'
+  echo "$release, deb: $(basename "$file")"
 }
 
 for way in "${ways[@]}"; do

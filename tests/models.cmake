@@ -6,5 +6,5 @@ cafx_gpu_test(test_models TEST_FILTER "-*Registry.*")
 
 # A program of its own: it counts every call of malloc and every lock.
 add_executable(test_players ${CMAKE_CURRENT_LIST_DIR}/models/test_players.cpp)
-target_link_libraries(test_players PRIVATE cafx_host GTest::gtest_main ${CMAKE_DL_LIBS})
+target_link_libraries(test_players PRIVATE cafx_render GTest::gtest_main ${CMAKE_DL_LIBS})
 gtest_discover_tests(test_players DISCOVERY_MODE PRE_TEST PROPERTIES LABELS models)

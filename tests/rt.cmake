@@ -1,6 +1,6 @@
 # A program of its own: it counts every call of malloc and every lock.
 add_executable(test_rt rt/test_rt.cpp)
-target_link_libraries(test_rt PRIVATE cafx_rt_core cafx_host GTest::gtest_main ${CMAKE_DL_LIBS})
+target_link_libraries(test_rt PRIVATE cafx_rt_core cafx_render cafx_datasets GTest::gtest_main ${CMAKE_DL_LIBS})
 gtest_discover_tests(test_rt DISCOVERY_MODE PRE_TEST PROPERTIES LABELS rt)
 
 # Installed, then found by projects outside of the tree, by CMake and by pkg-config (10 s).
@@ -14,7 +14,7 @@ pkg_check_modules(LV2 QUIET IMPORTED_TARGET lv2)
 if(CAFX_HAS_LV2 AND LILV_FOUND AND NOT CAFX_SANITIZE)
   set(slow_bundle ${CMAKE_CURRENT_BINARY_DIR}/slow.lv2)
   add_executable(test_lv2 rt/test_lv2.cpp)
-  target_link_libraries(test_lv2 PRIVATE cafx_host cafx_rt_core PkgConfig::LILV GTest::gtest_main ${CMAKE_DL_LIBS})
+  target_link_libraries(test_lv2 PRIVATE cafx_render cafx_datasets cafx_rt_core PkgConfig::LILV GTest::gtest_main ${CMAKE_DL_LIBS})
   target_compile_definitions(test_lv2 PRIVATE CAFX_LV2_BUNDLE="${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2"
                                                CAFX_SLOW_BUNDLE="${slow_bundle}")
   # The same plugin with a frame's time that the test sets in place of the measured one.

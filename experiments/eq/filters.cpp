@@ -10,6 +10,7 @@
 #include "datasets/dataset.h"
 #include "datasets/effects.h"
 #include "datasets/idmt.h"
+#include "datasets/readers/reader.h"
 #include "host/render/render.h"
 #include "kernels/base/error.h"
 #include "models/play/weights_file.h"

@@ -1,4 +1,5 @@
-// experiments/eq/filters.h -- what models have learned of linear filters: their response beside the true one, their error.
+// experiments/eq/filters.h -- what models have learned of linear filters: their response beside the true one, their
+// error.
 #pragma once
 
 #include <string>
@@ -28,8 +29,8 @@ std::vector<LearnedFilter> measure_filters(const std::vector<Task>&, const Store
 // "bass 9 300" as "low shelf, 300 Hz, 9 dB"; a chain of other effects stays as it is.
 std::string filter_name(const std::string& chain);
 
-// Writes the dry training files: the IDMT notes under `notes`, noise and rising sines, those for validation and test with
-// other seeds and ranges. Existing files are kept.
+// Writes the dry training files: the IDMT notes under `notes`, noise and rising sines, those for validation and test
+// with other seeds and ranges. Existing files are kept.
 void write_dry_files(const std::filesystem::path& notes, const std::filesystem::path& folder, int sample_rate);
 
 }  // namespace cafx

@@ -1,7 +1,8 @@
 // experiments/eq/response.h -- magnitude and group delay of a linear device, from its answer to noise.
 //
 //   H(f) = sum conj(X) Y / sum |X|^2      over Hann frames of kFrame samples, half overlapping
-//   group delay = Re(FFT(n h) / FFT(h))   h: the inverse transform of H, centred, so that delays from -kFrame/2 to kFrame/2
+//   group delay = Re(FFT(n h) / FFT(h))   h: the inverse transform of H, centred, so that delays from -kFrame/2 to
+//   kFrame/2
 //                                         samples are told apart; a filter's answer must have died away within that
 //   coherence = |sum conj(X) Y|^2 / (sum |X|^2 sum |Y|^2)   1 for a linear device without noise of its own
 //

@@ -8,6 +8,7 @@
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
+#include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
 #include "kernels/base/profile.h"
@@ -15,7 +16,8 @@
 #include "kernels/base/safetensors.h"
 #include "kernels/device/graph.h"
 #include "kernels/optimizer/optimizer.h"
-#include "models/cafx/cafx.h"
+#include "models/play/player.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -24,9 +26,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Speed {
-  double frames_per_second = 0.0;  // median over the parts of the measurement
+  double frames_per_second = 0.0;  // or segments; median over the parts of the measurement
   double gflops = 0.0;             // useful ones, by the model's own count of multiply-adds
-  double loss = 0.0;               // of the first step: the same model on the same frames gives the same
+  double loss = 0.0;               // of the first step: the same model on the same places gives the same
 };
 
 // Calls body(), which works on n frames, for about `seconds`; the median of ten parts.
@@ -49,13 +51,6 @@ double frames_per_second(int n, double seconds, Body body) {
   return parts[5];
 }
 
-// Multiply-adds of one supervised step: forward, and backward without what needs no gradient.
-double step_multiply_adds(const std::vector<LayerRow>& rows) {
-  double total = 0.0;
-  for (const LayerRow& r : rows) total += static_cast<double>(r.multiply_adds) + r.backward;
-  return total;
-}
-
 struct Arguments {
   ConfigOptions config;
   DeviceOptions device;
@@ -64,234 +59,307 @@ struct Arguments {
   std::string write, peer;
 };
 
-// Weights and the batch of frames as the measured steps have them, for a peer that is to compute the same.
-void write_case(const std::string& path, const CafxModel& model, const std::vector<float>& input,
-                const std::vector<float>& target, const std::vector<FrameRef>& refs) {
-  CafxConfig config = model.config();
-  const auto B = static_cast<std::int64_t>(refs.size()), T = static_cast<std::int64_t>(config.frame);
-  Safetensors file;
-  file.metadata["config"] = to_json(describe(config)).dump();
-  for (const ParamSpec& p : model.params()) {
-    file.tensors[p.name] = Safetensors::from_floats(model.data() + p.offset, p.shape);
-  }
-  const auto frames = [&](const std::vector<float>& from) {
-    std::vector<float> x;
-    for (const FrameRef& r : refs) x.insert(x.end(), from.begin() + r.start, from.begin() + r.start + T);
-    return Safetensors::from_floats(x.data(), {B, T});
-  };
-  file.tensors["batch.input"] = frames(input);
-  file.tensors["batch.target"] = frames(target);
-  write_safetensors(path, file);
-}
+constexpr int kSteps = 32;       // of an epoch; a GPU gets as many at a time as keep it busy
+constexpr int kAnyRate = 48000;  // Hz, of a config that leaves the rate to the recordings
 
-int realtime(const Arguments& args) {
-  const OwnedContext own(args.device);
-  std::vector<std::string> presets;
-  if (!args.config.preset.empty()) presets.push_back(args.config.preset);
-  const auto all = measure_realtime(own.context, presets, args.seconds, args.peer);
-  write_text("-", args.json ? to_json(all).dump(2) + "\n" : to_text(all));
-  return 0;
-}
-
-int bench(const Arguments& args) {
-  const RunConfig run = args.config.resolve();
-  const auto* config = dynamic_cast<const CafxConfig*>(&*run.model);
-  if (!config) throw Error("--preset {}: bench measures models of type cafx so far", run.preset);
-  check(*config, "model");
-  const OwnedContext own(args.device);
-  const Context& context = own.context;
-  const int B = run.train.batch;
-  const double share =
-      args.seconds / (args.profile ? 2.0 : 7.0);  // peak, profile, two steps, forward, and rendering twice
-
-  // Noise bursts through a curve: what is learned does not matter for the speed.
-  const int n = config->frame * (B + 4);
-  std::vector<float> dry(static_cast<std::size_t>(n)), wet(dry.size());
-  const Rng rng{1, 2};
-  for (std::size_t i = 0; i < dry.size(); ++i) {
-    dry[i] = static_cast<float>(0.05 * rng.normal(i));
-    wet[i] = std::tanh(4.0f * dry[i]);
+// What is measured, on noise bursts through a curve: what is learned does not matter for the speed. A place is a frame, or a
+// segment of a stream.
+class Bench {
+ public:
+  Bench(const Arguments& args, RunConfig config)
+      : args_(args), run_(std::move(config)), own_(args.device), context_(own_.context), B_(run_.train.batch) {
+    if (run_.model->sample_rate == 0) run_.model->sample_rate = kAnyRate;
+    check(*run_.model, "model");
+    geometry_ = run_.model->geometry();
+    length_ = place_samples(run_);
+    on_cpu_ = context_.device == Device::kCpu;
+    processor_ = on_cpu_ ? to_string(context_.isa) : device_name(context_);
+    // Peak, profile, a step of each form, forward, and rendering twice.
+    share_ = args.seconds / (args.profile ? 2.0 : 7.0);
+    const int n = length_ * (B_ + 4);
+    std::vector<float> wet;
+    const Rng rng{1, 2};
+    for (int i = 0; i < n; ++i) {
+      audio_.push_back(static_cast<float>(0.05 * rng.normal(static_cast<std::uint64_t>(i))));
+      wet.push_back(std::tanh(4.0f * audio_.back()));
+    }
+    audio_.insert(audio_.end(), wet.begin(), wet.end());
+    for (int b = 0; b < B_; ++b) refs_.push_back({static_cast<std::int64_t>(b) * length_, 0, n});
   }
-  std::vector<FrameRef> refs;
-  for (int b = 0; b < B; ++b) refs.push_back({static_cast<std::int64_t>(b) * config->frame, 0, n});
 
-  const bool on_cpu = context.device == Device::kCpu;
-  const std::string processor = on_cpu ? to_string(context.isa) : device_name(context);
-  double peak = 0.0, peak_of_one = 0.0;
-  if (on_cpu) {
-    Context alone = context;
-    alone.pool = nullptr;
-    peak = measure_fma_peak(context, share / 2);
-    peak_of_one = context.n_workers() > 1 ? measure_fma_peak(alone, share / 2) : peak;
-  }
-  // The steps of training themselves, an epoch of 32 over and over; a GPU gets as many at a time as keep it busy.
-  constexpr int kSteps = 32;
-  std::vector<std::uint32_t> order(static_cast<std::size_t>(B) * kSteps);
-  std::vector<FrameRef> epoch(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    order[i] = static_cast<std::uint32_t>(i);
-    epoch[i] = refs[i % refs.size()];
-  }
-  const std::vector<float> rates(kSteps, 1e-6f);
-  std::vector<float> audio = dry;
-  audio.insert(audio.end(), wet.begin(), wet.end());
-  const auto signals = [&](bool reconstructs) {
-    return Signals{audio.data(), audio.size(), reconstructs ? 0 : static_cast<std::int64_t>(dry.size())};
-  };
-  StepSettings settings;
-  settings.batch = B;
-  settings.length = config->frame;
-  // Supervised steps as training takes them, after one that makes the plans and the graph: on a GPU one, between the
-  // marks of its profiler; on a CPU for `share` seconds, by op.
-  const auto profile_steps = [&] {
-    CafxModel model(*config);
-    model.params().initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
-    Places places(context, signals(false), epoch);
-    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
-    stepper->begin_epoch(order, rates, 0, 0);
-    stepper->enqueue(1);
-    stepper->collect(true);
+  int run() {
+    if (!args_.write.empty()) write_case();
+    if (on_cpu_) measure_peaks();
     StepProfile profile;
-    if (!on_cpu) {
-      profile_begin(context);
-      stepper->enqueue(1);
-      profile_end(context);
-      stepper->collect(true);
-      write_text("-", fmt::format("one supervised step of {} frames, preset {}, on {}\n", B, run.preset, processor));
+    if (args_.profile || on_cpu_) profile = profile_steps();
+    if (args_.profile) return on_cpu_ ? tell_profile(profile) : 0;
+    std::vector<std::pair<std::string, Speed>> steps;
+    for (const std::string& form : model_type(run_.model->type()).forms) steps.push_back({form, measure_step(form)});
+    const Speed forward = measure_forward();
+    std::vector<HopSpeed> hops;
+    const auto model = fresh(kSupervised);
+    if (on_cpu_ && by_frames()) hops = measure_rendering(*model, context_, 2 * share_, peak_of_one_, peak_);
+    if (args_.json) {
+      write_table("-", json_of(steps, forward, hops, profile));
+    } else {
+      write_text("-", text_of(steps, forward, hops));
+    }
+    return 0;
+  }
+
+ private:
+  bool by_frames() const { return geometry_.frame > 0; }
+  const char* unit() const { return by_frames() ? "frames" : "segments"; }
+  std::unique_ptr<Model> fresh(const std::string& form) const {
+    auto model = make_model(*run_.model, form);
+    model->params().initialize(1);
+    return model;
+  }
+
+  void measure_peaks() {
+    Context alone = context_;
+    alone.pool = nullptr;
+    peak_ = measure_fma_peak(context_, share_ / 2);
+    peak_of_one_ = context_.n_workers() > 1 ? measure_fma_peak(alone, share_ / 2) : peak_;
+  }
+
+  // Multiply-adds of a place: forward, and backward without what needs no gradient.
+  double multiply_adds(const Model& model, bool with_backward) const {
+    double total = 0.0;
+    for (const LayerRow& r : model.layers()) {
+      total += static_cast<double>(r.multiply_adds) + (with_backward ? r.backward : 0.0);
+    }
+    return by_frames() ? total : total * length_;
+  }
+
+  // The steps of training themselves, an epoch of kSteps over and over.
+  struct Steps {
+    std::unique_ptr<Model> model;
+    std::unique_ptr<Places> places;
+    StepSettings settings;
+    std::unique_ptr<Stepper> stepper;
+    std::vector<std::uint32_t> order;
+    std::vector<float> rates;
+    void begin() { stepper->begin_epoch(order, rates, 0, 0); }
+  };
+  std::unique_ptr<Steps> steps_of(const std::string& form) {
+    auto s = std::make_unique<Steps>();
+    s->model = fresh(form);
+    std::vector<FrameRef> epoch;
+    for (int i = 0; i < B_ * kSteps; ++i) {
+      s->order.push_back(static_cast<std::uint32_t>(i));
+      epoch.push_back(refs_[static_cast<std::size_t>(i) % refs_.size()]);
+    }
+    const auto half = static_cast<std::int64_t>(audio_.size() / 2);
+    const Signals signals{audio_.data(), audio_.size(), form == kPretrain ? 0 : half};
+    s->places = std::make_unique<Places>(context_, signals, epoch);
+    s->settings.batch = B_;
+    s->settings.length = length_;
+    s->settings.block = block_samples(run_);
+    s->settings.loss = Loss(run_.train.loss, 1e-2);
+    s->rates.assign(static_cast<std::size_t>(kSteps * s->settings.updates()), 1e-6f);
+    const std::vector<float> zeros(static_cast<std::size_t>(s->model->params().n_floats()), 0.0f);
+    s->stepper = make_stepper(context_, *s->model, *s->places, s->settings, zeros, zeros);
+    return s;
+  }
+
+  Speed measure_step(const std::string& form) {
+    const auto s = steps_of(form);
+    Speed speed;
+    const Batch batch = s->places->batch(0, B_, s->settings.block_size(0));
+    s->model->begin(context_, s->places->batch(0, B_, length_), s->settings.loss);
+    s->model->gradient(context_, nullptr, batch, s->settings.loss);
+    speed.loss = s->model->mean_loss(context_, batch);
+    const long portion = on_cpu_ ? 1 : kSteps;
+    long next = kSteps;
+    speed.frames_per_second = frames_per_second(B_ * static_cast<int>(portion), share_, [&] {
+      if (next == kSteps) {
+        s->begin();
+        next = 0;
+      }
+      s->stepper->enqueue(portion);
+      s->stepper->collect(true);
+      next += portion;
+    });
+    speed.gflops = 2e-9 * multiply_adds(*s->model, true) * speed.frames_per_second;
+    return speed;
+  }
+
+  // Of frames in batches; a stream plays on one thread, whatever the device.
+  Speed measure_forward() {
+    const auto model = fresh(kSupervised);
+    Speed speed;
+    if (by_frames()) {
+      const std::size_t samples = static_cast<std::size_t>(B_) * static_cast<std::size_t>(length_);
+      DeviceArray<float> x(context_, std::vector<float>(audio_.begin(), audio_.begin() + static_cast<long>(samples))),
+          y(context_, samples);
+      speed.frames_per_second = frames_per_second(B_, share_, [&] {
+        model->forward(context_, y.data(), x.data(), B_);
+        synchronize(context_);
+      });
+    } else {
+      const auto player = make_player(*model, {0, 1, context_.isa});
+      std::vector<float> y(static_cast<std::size_t>(length_));
+      speed.frames_per_second =
+          frames_per_second(1, share_, [&] { player->process(y.data(), audio_.data(), y.size()); });
+    }
+    speed.gflops = 2e-9 * multiply_adds(*model, false) * speed.frames_per_second;
+    return speed;
+  }
+  double times_real_time(const Speed& forward) const {
+    return forward.frames_per_second * (by_frames() ? geometry_.hop : length_) / geometry_.sample_rate;
+  }
+
+  // Supervised steps after one that makes the plans and the graph: on a GPU one, between the marks of its profiler; on a CPU for
+  // a while, by op.
+  StepProfile profile_steps() {
+    const auto s = steps_of(kSupervised);
+    s->begin();
+    s->stepper->enqueue(1);
+    s->stepper->collect(true);
+    StepProfile profile;
+    if (!on_cpu_) {
+      profile_begin(context_);
+      s->stepper->enqueue(1);
+      profile_end(context_);
+      s->stepper->collect(true);
+      write_text("-",
+                 fmt::format("one supervised step of {} {}, preset {}, on {}\n", B_, unit(), run_.preset, processor_));
       return profile;
     }
     profile_start();
     const auto start = Clock::now();
     do {
-      if (profile.steps % kSteps == 0) stepper->begin_epoch(order, rates, 0, 0);
-      stepper->enqueue(1);
-      stepper->collect(true);
+      if (profile.steps % kSteps == 0) s->begin();
+      s->stepper->enqueue(1);
+      s->stepper->collect(true);
       ++profile.steps;
       profile.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    } while (profile.seconds < share);
+    } while (profile.seconds < share_);
     profile.rows = profile_stop();
     return profile;
-  };
-  const auto measure_step = [&](CafxForm form) {
-    CafxModel model(*config, form);
-    model.params().initialize(1);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
-    Places places(context, signals(form == CafxForm::kPretrain), epoch);
-    const auto stepper = make_stepper(context, model, places, settings, zeros, zeros);
-    Speed speed;
-    const Batch batch = places.batch(0, B, config->frame);
-    model.gradient(context, nullptr, batch, Loss());
-    speed.loss = model.mean_loss(context, batch);
-    const long portion = on_cpu ? 1 : kSteps;
-    long next = kSteps;
-    speed.frames_per_second = frames_per_second(B * static_cast<int>(portion), share, [&] {
-      if (next == kSteps) stepper->begin_epoch(order, rates, 0, next = 0);
-      stepper->enqueue(portion);
-      stepper->collect(true);
-      next += portion;
-    });
-    return speed;
-  };
-  if (!args.write.empty()) {
-    CafxModel model(*config);
-    model.params().initialize(1);
-    write_case(args.write, model, dry, wet, refs);
   }
-  StepProfile profile;
-  if (args.profile || on_cpu) profile = profile_steps();
-  if (args.profile && !on_cpu) return 0;
-  if (args.profile) {
-    const double speed = B * profile.steps / profile.seconds;
-    if (args.json) {
-      const nlohmann::ordered_json json = {{"preset", run.preset},
-                                           {"batch", B},
-                                           {"threads", context.n_workers()},
-                                           {"isa", processor},
-                                           {"frames_per_second", speed},
-                                           {"fma_peak_gflops", peak * 1e-9},
-                                           {"profile", to_json(profile, B, context.n_workers(), peak)}};
-      write_text("-", json.dump(2) + "\n");
+
+  int tell_profile(const StepProfile& profile) {
+    const int threads = context_.n_workers();
+    if (args_.json) {
+      const nlohmann::ordered_json json = {{"preset", run_.preset},
+                                           {"batch", B_},
+                                           {"threads", threads},
+                                           {"isa", processor_},
+                                           {"frames_per_second", B_ * profile.steps / profile.seconds},
+                                           {"fma_peak_gflops", peak_ * 1e-9},
+                                           {"profile", to_json(profile, B_, threads, peak_)}};
+      write_table("-", json.dump(2) + "\n");
       return 0;
     }
     write_text(
-        "-",
-        fmt::format("{} supervised steps of {} frames, preset {}, on {}, {} threads; fp32 FMA peak {:.0f} GFLOP/s\n{}",
-                    profile.steps, B, run.preset, processor, context.n_workers(), peak * 1e-9,
-                    to_text(profile, B, context.n_workers(), peak)));
+        "-", fmt::format("{} supervised steps of {} {}, preset {}, on {}, {} threads; fp32 FMA peak {:.0f} GFLOP/s\n{}",
+                         profile.steps, B_, unit(), run_.preset, processor_, threads, peak_ * 1e-9,
+                         to_text(profile, B_, threads, peak_)));
     return 0;
   }
-  Speed train = measure_step(CafxForm::kSupervised);
-  Speed pretrain = measure_step(CafxForm::kPretrain);
-  pretrain.gflops = 2e-9 * step_multiply_adds(cafx_layers(*config, CafxForm::kPretrain)) * pretrain.frames_per_second;
-  const auto rows = cafx_layers(*config, CafxForm::kSupervised);
-  train.gflops = 2e-9 * step_multiply_adds(rows) * train.frames_per_second;
 
-  CafxModel model(*config);
-  model.params().initialize(1);
-  const std::size_t samples = static_cast<std::size_t>(B) * config->frame;
-  DeviceArray<float> x(context, std::vector<float>(dry.begin(), dry.begin() + static_cast<long>(samples))),
-      y(context, samples);
-  Speed forward;
-  forward.frames_per_second = frames_per_second(B, share, [&] {
-    model.forward(context, y.data(), x.data(), B);
-    synchronize(context);
-  });
-  double multiply_adds = 0.0;
-  for (const LayerRow& r : rows) multiply_adds += r.multiply_adds;
-  forward.gflops = 2e-9 * multiply_adds * forward.frames_per_second;
-  const double real_time = forward.frames_per_second * config->hop / config->sample_rate;
+  // The key of a form in the JSON, and its title.
+  static std::string name_of(const std::string& form) { return form == kSupervised ? "train" : form; }
 
-  std::vector<HopSpeed> rendering;
-  if (on_cpu) rendering = measure_rendering(model, context, 2 * share, peak_of_one, peak);
-
-  if (args.json) {
-    Context bf16 = context;
+  std::string json_of(const std::vector<std::pair<std::string, Speed>>& steps, const Speed& forward,
+                      const std::vector<HopSpeed>& hops, const StepProfile& profile) const {
+    Context bf16 = context_;
     bf16.precision = Precision::kBf16;
     nlohmann::ordered_json json = {{"version", kVersion},
-                                   {"preset", run.preset},
-                                   {"batch", B},
-                                   {"threads", context.n_workers()},
-                                   {"hop", std::min(config->hop, config->frame / 2)},
-                                   {"precision", to_string(context.precision)},
-                                   {"isa", processor},
-                                   {"bf16_units", bf16_units(bf16)}};
-    json["train"] = {
-        {"frames_per_second", train.frames_per_second}, {"useful_gflops", train.gflops}, {"loss", train.loss}};
-    json["pretrain"] = {
-        {"frames_per_second", pretrain.frames_per_second}, {"useful_gflops", pretrain.gflops}, {"loss", pretrain.loss}};
-    json["render"] = {{"frames_per_second", forward.frames_per_second},
-                      {"useful_gflops", forward.gflops},
-                      {"times_real_time_at_hop", real_time}};
-    if (on_cpu) {
-      json["fma_peak_gflops"] = peak * 1e-9;
-      json["fma_peak_gflops_of_one_thread"] = peak_of_one * 1e-9;
-      json["pretrain"]["of_peak"] = pretrain.gflops * 1e9 / peak;
-      json["render"]["hops"] = to_json(rendering);
-      json["train"]["of_peak"] = train.gflops * 1e9 / peak;
-      json["render"]["of_peak"] = forward.gflops * 1e9 / peak;
-      json["profile"] = to_json(profile, B, context.n_workers(), peak);
+                                   {"type", run_.model->type()},
+                                   {"preset", run_.preset},
+                                   {"batch", B_},
+                                   {"threads", context_.n_workers()}};
+    if (by_frames()) json["hop"] = std::min(geometry_.hop, geometry_.frame / 2);
+    if (!by_frames()) json["segment"] = length_;
+    json["precision"] = to_string(context_.precision);
+    json["isa"] = processor_;
+    json["bf16_units"] = bf16_units(bf16);
+    const std::string rate = fmt::format("{}_per_second", unit());
+    for (const auto& [form, speed] : steps) {
+      json[name_of(form)] = {{rate, speed.frames_per_second}, {"useful_gflops", speed.gflops}, {"loss", speed.loss}};
+      if (on_cpu_) json[name_of(form)]["of_peak"] = speed.gflops * 1e9 / peak_;
     }
-    json["frames_per_second"] = train.frames_per_second;
-    write_text("-", json.dump(2) + "\n");
-    return 0;
+    json["render"] = {{rate, forward.frames_per_second},
+                      {"useful_gflops", forward.gflops},
+                      {by_frames() ? "times_real_time_at_hop" : "times_real_time", times_real_time(forward)}};
+    if (on_cpu_) {
+      json["fma_peak_gflops"] = peak_ * 1e-9;
+      json["fma_peak_gflops_of_one_thread"] = peak_of_one_ * 1e-9;
+      json["render"]["of_peak"] = forward.gflops * 1e9 / (by_frames() ? peak_ : peak_of_one_);
+      if (by_frames()) json["render"]["hops"] = to_json(hops);
+      json["profile"] = to_json(profile, B_, context_.n_workers(), peak_);
+    }
+    json[rate] = steps.front().second.frames_per_second;
+    return json.dump(2) + "\n";
   }
-  const auto of_peak = [&](double gflops) {
-    return on_cpu ? fmt::format("  {:4.1f} % of the peak", 100.0 * gflops * 1e9 / peak) : std::string();
-  };
-  write_text("-",
-             fmt::format("preset {}, batch {}, {}, {}{}\n"
-                         "train     {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
-                         "pretrain  {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}\n"
-                         "forward   {:9.1f} frames/s  {:6.1f} useful GFLOP/s{}, {:.1f} times real time at hop {}\n{}",
-                         run.preset, B, precision_text(context), processor,
-                         on_cpu ? fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s",
-                                              context.n_workers(), peak * 1e-9)
-                                : "",
-                         train.frames_per_second, train.gflops, of_peak(train.gflops), pretrain.frames_per_second,
-                         pretrain.gflops, of_peak(pretrain.gflops), forward.frames_per_second, forward.gflops,
-                         of_peak(forward.gflops), real_time, config->hop,
-                         on_cpu ? to_text(rendering, context.n_workers()) : ""));
+
+  std::string text_of(const std::vector<std::pair<std::string, Speed>>& steps, const Speed& forward,
+                      const std::vector<HopSpeed>& hops) const {
+    std::string text =
+        fmt::format("preset {}, batch {}, {}, {}", run_.preset, B_, precision_text(context_), processor_);
+    if (on_cpu_) {
+      text +=
+          fmt::format(", {} threads; fp32 FMA peak of this machine {:.0f} GFLOP/s", context_.n_workers(), peak_ * 1e-9);
+    }
+    if (!by_frames()) text += fmt::format("; segments of {} samples at {} Hz", length_, geometry_.sample_rate);
+    text += "\n";
+    const auto line = [&](const std::string& name, const Speed& s, double peak) {
+      text += fmt::format("{:<9} {:9.1f} {}/s  {:6.1f} useful GFLOP/s", name, s.frames_per_second, unit(), s.gflops);
+      if (on_cpu_) text += fmt::format("  {:4.1f} % of the peak", 100.0 * s.gflops * 1e9 / peak);
+    };
+    for (const auto& [form, speed] : steps) {
+      line(name_of(form), speed, peak_);
+      text += "\n";
+    }
+    line("forward", forward, by_frames() ? peak_ : peak_of_one_);
+    text += fmt::format(", {:.1f} times real time{}\n", times_real_time(forward),
+                        by_frames() ? fmt::format(" at hop {}", geometry_.hop) : " on one thread");
+    return on_cpu_ && by_frames() ? text + to_text(hops, context_.n_workers()) : text;
+  }
+
+  // Weights and the batch of places as the measured steps have them, for a peer that is to compute the same.
+  void write_case() const {
+    const auto model = fresh(kSupervised);
+    Safetensors file;
+    file.metadata["config"] = to_json(run_.model->clone()->fields()).dump();
+    for (const ParamSpec& p : model->params()) {
+      file.tensors[p.name] = Safetensors::from_floats(model->params().data() + p.offset, p.shape);
+    }
+    const auto places = [&](std::int64_t from) {
+      std::vector<float> x;
+      for (const FrameRef& r : refs_) {
+        x.insert(x.end(), audio_.begin() + from + r.start, audio_.begin() + from + r.start + length_);
+      }
+      return Safetensors::from_floats(x.data(), {B_, length_});
+    };
+    file.tensors["batch.input"] = places(0);
+    file.tensors["batch.target"] = places(static_cast<std::int64_t>(audio_.size() / 2));
+    write_safetensors(args_.write, file);
+  }
+
+  const Arguments& args_;
+  RunConfig run_;
+  OwnedContext own_;
+  const Context& context_;
+  int B_, length_ = 0;
+  Geometry geometry_{0};
+  bool on_cpu_ = true;
+  std::string processor_;
+  double share_ = 1.0, peak_ = 0.0, peak_of_one_ = 0.0;  // seconds; FLOP/s
+  std::vector<float> audio_;                             // dry, then wet
+  std::vector<FrameRef> refs_;
+};
+
+int bench(const Arguments& args) {
+  if (!args.realtime) return Bench(args, args.config.resolve()).run();
+  const OwnedContext own(args.device);
+  std::vector<std::string> presets;
+  if (!args.config.preset.empty()) presets.push_back(args.config.preset);
+  const auto all = measure_realtime(own.context, presets, args.seconds, args.peer);
+  write_text("-", args.json ? to_json(all).dump(2) + "\n" : to_text(all));
   return 0;
 }
 
@@ -325,7 +393,7 @@ void add_bench(CLI::App& app, Run& run) {
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
       "multiply-adds,\n"
       "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
-  c->callback([args, &run] { run = [args] { return args->realtime ? realtime(*args) : bench(*args); }; });
+  c->callback([args, &run] { run = [args] { return bench(*args); }; });
 }
 
 }  // namespace cafx

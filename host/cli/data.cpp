@@ -2,8 +2,9 @@
 
 #include <set>
 
-#include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "host/cli/common.h"
+#include "host/train/targets.h"
 
 namespace cafx {
 
@@ -11,6 +12,7 @@ void add_data(CLI::App& app, Run& run) {
   struct Arguments {
     ConfigOptions config;
     bool json = false;
+    std::string write;
   };
   auto args = std::make_shared<Arguments>();
   CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
@@ -19,13 +21,18 @@ void add_data(CLI::App& app, Run& run) {
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   c->add_flag("--json", args->json, "as JSON");
+  c->add_option("--write", args->write, "write the repaired pairs as audio, to FOLDER/dry and FOLDER/wet")
+      ->option_text("FOLDER");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
-      "           cafx data check dry.wav wet.wav");
+      "           cafx data check dry.wav wet.wav --write repaired");
   c->callback([args, &run] {
     run = [args] {
-      const RunConfig config = args->config.resolve();
-      const Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      RunConfig config = args->config.resolve();
+      choose_rate(config);
+      Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      const auto quiet = check_loudness(found, split_dataset(found, config.data), config.train.silence_db);
+      found.findings.insert(found.findings.end(), quiet.begin(), quiet.end());
       bool refused = false;
       std::set<std::string> allowed;  // what would stop training if data.allow did not name it
       for (const Finding& f : found.findings) {
@@ -35,16 +42,17 @@ void add_data(CLI::App& app, Run& run) {
           allowed.insert(f.code);
         }
       }
+      if (!args->write.empty()) write_pairs(found, args->write);
       if (args->json) {
-        write_text("-", findings_json(found) + "\n");
+        write_table("-", findings_json(found) + "\n");
       } else {
         double seconds = 0.0;
-        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / config.model->sample_rate;
-        std::string text =
-            fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, config.model->sample_rate);
+        for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / found.sample_rate;
+        std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, found.sample_rate);
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);
+        text += format_plan(found.repairs);
         text += refused ? "training would refuse this" : "training would accept this";
         if (!allowed.empty()) text += fmt::format("; data.allow lets pass: {}", fmt::join(allowed, ", "));
         text += '\n';

@@ -4,10 +4,8 @@
 #include "host/cli/common.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
-#include "kernels/conv1d/conv1d.h"
-#include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/memory.h"
-#include "models/cafx/cafx.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -85,29 +83,28 @@ Probe probe_convolutions(Context& context, const RunConfig& config) {
   probe.frames = places_at_once(config.train.batch, config.train.accumulate, 1);
   context.use_cudnn = true;
   use_precision(context, config.train.precision);
-  const auto& c = dynamic_cast<const CafxConfig&>(*config.model);
-  const Conv1dDims d{probe.frames, c.frame, c.filters, c.taps};
-  const Deconv1dDims back{d.B, d.T, d.C, d.K, c.deconv == "correlate" ? Deconv::kCorrelate : Deconv::kAdjoint};
-  const std::size_t channels = static_cast<std::size_t>(d.B) * d.T * d.C,
-                    signal = static_cast<std::size_t>(d.B) * (d.T + d.K), weights = static_cast<std::size_t>(d.C) * d.K;
-  const std::size_t scratch = std::max(
-      {conv1d_forward_scratch(context, d), conv1d_backward_scratch(context, d), deconv1d_scratch(context, back)});
-  const std::size_t needed = sizeof(float) * (2 * channels + 2 * signal + 2 * weights + d.C + 1) + scratch +
-                             convolution_workspace(context, d, back.form == Deconv::kCorrelate);
+  const Geometry g = config.model->geometry();
+  if (g.frame == 0) {
+    probe.not_probed = "that model plays sample by sample, by kernels of cafx's own";
+    return probe;
+  }
+  const auto model = make_model(*config.model);
+  const int B = probe.frames, T = g.frame;
+  const Loss loss(config.train.loss);
+  const std::size_t needed = model->training_bytes(context, B, T, loss) + model->library_bytes(context, B, T) +
+                             2 * sizeof(float) * static_cast<std::size_t>(model->params().n_floats());
   if (needed > free_memory(context) / 10 * 9) {
     probe.not_probed = fmt::format("that takes {:.0f} MiB, {:.0f} are free", static_cast<double>(needed) / 1048576.0,
                                    static_cast<double>(free_memory(context)) / 1048576.0);
     return probe;
   }
-  reserve_convolutions(context, d, back.form == Deconv::kCorrelate);
-  DeviceArray<float> x(context, signal), y(context, channels), u(context, channels), out(context, signal),
-      w(context, weights), dw(context, weights), bias(context, static_cast<std::size_t>(d.C) + 1);
-  DeviceArray<char> space(context, scratch);
-  for (DeviceArray<float>* array : {&x, &u, &w, &dw, &bias}) array->fill_zero();
-  conv1d_forward(context, y.data(), x.data(), w.data(), bias.data(), space.data(), d);
-  conv1d_backward(context, dw.data(), nullptr, y.data(), x.data(), space.data(), d);
-  deconv1d_forward(context, out.data(), u.data(), w.data(), bias.data(), space.data(), back);
-  deconv1d_backward(context, u.data(), dw.data(), bias.data(), x.data(), y.data(), w.data(), space.data(), back);
+  DeviceArray<float> audio(context, static_cast<std::size_t>(T)),
+      gradient(context, static_cast<std::size_t>(model->params().n_floats()));
+  audio.fill_zero();
+  const DeviceArray<FrameRef> refs(context, std::vector<FrameRef>(static_cast<std::size_t>(B), FrameRef{0, 0, T}));
+  model->params().upload(context);
+  model->reserve(context, B, T, loss);
+  model->gradient(context, gradient.data(), {audio.data(), audio.data(), refs.data(), B, T}, loss);
   synchronize(context);
   probe.plans = convolution_plans(context);
   return probe;
@@ -174,7 +171,7 @@ void add_doctor(CLI::App& app, Run& run) {
                                   {"usable", d.usable},
                                   {"reason", d.reason}});
       }
-      write_text("-", out.dump(2) + "\n");
+      write_table("-", out.dump(2) + "\n");
       return 0;
     };
   });

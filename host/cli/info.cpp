@@ -1,11 +1,12 @@
 #include <nlohmann/json.hpp>
 
 #include "host/cli/common.h"
-#include "host/export/model_file.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "kernels/device/memory.h"
+#include "models/play/player.h"
+#include "models/play/weights_file.h"
 #include "models/registry.h"
 
 namespace cafx {
@@ -137,14 +138,17 @@ void add_info(CLI::App& app, Run& run) {
         json["parameters"] = parameters;
         json["multiply_adds"] = multiply_adds;
         if (!metadata.empty()) json["metadata"] = metadata;
-        write_text("-", json.dump(2) + "\n");
+        write_table("-", json.dump(2) + "\n");
         return 0;
       }
       std::string text = table_text(rows, g.frame > 0);
-      text += g.frame > 0
-                  ? fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz, latency of a stream {} samples\n",
-                                g.frame, 1e3 * g.frame / g.sample_rate, g.hop, g.sample_rate, g.frame)
-                  : fmt::format("\nplays sample by sample, {} Hz, no latency\n", g.sample_rate);
+      text += g.frame > 0 ? fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz{}\n", g.frame,
+                                        1e3 * g.frame / g.sample_rate, g.hop, g.sample_rate,
+                                        form == kSupervised ? fmt::format(", latency as a real-time effect {} samples",
+                                                                          make_player(*model)->latency())
+                                                            : "")
+                          : fmt::format("\nplays sample by sample, {} Hz, no latency\n", g.sample_rate);
+      text += fmt::format("hears up to {:.1f} kHz; --set model.sample_rate chooses\n", 0.0005 * g.sample_rate);
       if (!args->device.empty()) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
       }

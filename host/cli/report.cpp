@@ -1,8 +1,8 @@
 #include "host/report/report.h"
 
 #include "host/cli/common.h"
-#include "host/export/model_file.h"
 #include "host/train/run_folder.h"
+#include "models/play/weights_file.h"
 
 namespace cafx {
 
@@ -38,6 +38,7 @@ void add_report(CLI::App& app, Run& run) {
       input.config_toml = optional("config.toml");
       input.metrics_csv = optional("metrics.csv");
       input.result_json = optional("result.json");
+      input.data_json = optional("data.json");
       input.model = file.model.get();
       input.evaluation = &e;
       const std::string out = args->out.empty() ? (folder / "report.html").string() : args->out;

@@ -238,7 +238,7 @@ class Page {
       for (std::size_t i = 0; i < c.epoch.size(); ++i) {
         if (i % stride && i + 1 < c.epoch.size()) continue;
         s.x.push_back(c.epoch[i]);
-        s.y.push_back(c.validation_mae[i]);
+        s.y.push_back(c.validation[i]);
       }
       return s;
     };
@@ -411,7 +411,7 @@ std::vector<LearningCurve> read_learning_curves(const std::vector<Row>& rows, co
     std::ifstream in(store.run(*rows[i].task) / "metrics.csv");
     LearningCurve c;
     c.row = i;
-    int stage_column = -1, mae_column = -1;
+    int stage_column = -1, validation_column = -1;
     double epoch = 0.0;
     for (std::string line; std::getline(in, line);) {
       std::vector<std::string> cells;
@@ -420,15 +420,15 @@ std::vector<LearningCurve> read_learning_curves(const std::vector<Row>& rows, co
       if (stage_column < 0) {
         for (std::size_t k = 0; k < cells.size(); ++k) {
           if (cells[k] == "stage") stage_column = static_cast<int>(k);
-          if (cells[k] == "validation_mae") mae_column = static_cast<int>(k);
+          if (cells[k].rfind("validation_", 0) == 0) validation_column = static_cast<int>(k);
         }
-        if (stage_column < 0 || mae_column < 0) break;
+        if (stage_column < 0 || validation_column < 0) break;
         continue;
       }
-      if (static_cast<int>(cells.size()) <= std::max(stage_column, mae_column)) continue;
+      if (static_cast<int>(cells.size()) <= std::max(stage_column, validation_column)) continue;
       if (cells[static_cast<std::size_t>(stage_column)] == "pretrain") continue;
       c.epoch.push_back(++epoch);
-      c.validation_mae.push_back(std::strtod(cells[static_cast<std::size_t>(mae_column)].c_str(), nullptr));
+      c.validation.push_back(std::strtod(cells[static_cast<std::size_t>(validation_column)].c_str(), nullptr));
     }
     if (!c.epoch.empty()) curves.push_back(std::move(c));
   }

@@ -12,7 +12,7 @@ namespace cafx {
 // The supervised epochs of one run, from its metrics.csv.
 struct LearningCurve {
   std::size_t row = 0;  // in the rows of the page
-  std::vector<double> epoch, validation_mae;
+  std::vector<double> epoch, validation;
 };
 // Of the best finished runs and of those that failed, at most `most`.
 std::vector<LearningCurve> read_learning_curves(const std::vector<Row>&, const Store&, const std::string& objective,

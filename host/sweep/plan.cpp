@@ -7,13 +7,14 @@
 #include <sstream>
 
 #include "datasets/idmt.h"
-#include "host/export/model_file.h"
+#include "datasets/readers/reader.h"
 #include "host/train/memory_plan.h"
 #include "host/train/schedule.h"
 #include "host/train/targets.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/weights_file.h"
 #include "models/registry.h"
 
 namespace cafx {

@@ -340,7 +340,7 @@ void Scheduler::prune() {
     if (tasks_[i].kind != TaskKind::kTrain) continue;
     const Status& s = status_[i];
     trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan(""), s.epochs, s.group});
-    if (s.state == State::kDone) trials.back().value = s.outcome.metrics.value("validation_mae", std::nan(""));
+    if (s.state == State::kDone) trials.back().value = s.outcome.validation();
   }
   if (pruner_) {
     const auto verdicts = pruner_->judge(trials);

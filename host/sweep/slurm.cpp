@@ -5,6 +5,7 @@
 #include <set>
 
 #include "host/sweep/slurm_commands.h"
+#include "host/sweep/slurm_program.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
@@ -15,18 +16,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Quoted for a shell.
-std::string quoted(const std::string& text) {
-  std::string q = "'";
-  for (const char c : text) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return q + "'";
-}
-
-std::string read_all(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
-  if (!in || bytes.empty()) throw Error("{}: cannot be read", path.string());
-  return bytes;
+// As part of one of Slurm's patterns for file names, where %A and its like stand for numbers.
+std::string plain_in_pattern(const std::string& text) {
+  if (text.find('\\') != std::string::npos) {
+    throw Error("{}: holds a backslash, which Slurm's names of log files cannot express; choose another --store", text);
+  }
+  std::string plain;
+  for (const char c : text) plain += c == '%' ? std::string("%%") : std::string(1, c);
+  return plain;
 }
 
 std::string hash_of(const std::string& text) {
@@ -44,8 +41,8 @@ std::string head(const Spec& spec, const fs::path& folder, const std::string& na
   std::string text = "#!/bin/bash\n";
   const auto option = [&](const std::string& words) { text += "#SBATCH " + words + "\n"; };
   option("--job-name=" + spec.name + "." + name);
-  option("--comment=" + quoted((folder / (name + ".list")).string()));
-  option("--output=" + quoted((folder / "logs" / (name + (run ? "-%A_%a.txt" : "-%j.txt"))).string()));
+  option("--comment=" + shell_quoted((folder / (name + ".list")).string()));
+  option("--output=" + shell_quoted(plain_in_pattern((folder / "logs" / name).string()) + (run ? "-%A_%a.txt" : "-%j.txt")));
   option("--open-mode=append");
   option("--requeue");
   option("--kill-on-invalid-dep=yes");
@@ -147,6 +144,7 @@ void check_for_slurm(const Spec& spec) {
       throw Error("{}: slurm.options: \"{}\": expected options such as --exclude=node7", where, o);
   }
   for (const std::string& line : c.setup) plain("setup", line);
+  plain("container", c.container);
   const long seconds = slurm_seconds(c.time);
   if (seconds < 0) {
     throw Error("{}: slurm.time = \"{}\": expected minutes, H:M:S or D-H:M:S, as sbatch takes them", where, c.time);
@@ -213,7 +211,7 @@ namespace {
 class Submission {
  public:
   Submission(const Spec& spec, const Plan& plan, const Store& store, const SlurmSubmission& s)
-      : spec_(spec), plan_(plan), store_(store), s_(s), binary_bytes_(read_all("/proc/self/exe")) {
+      : spec_(spec), plan_(plan), store_(store), s_(s), program_(store.root()) {
     read_queue();
     const auto rows = read_rows(plan.tasks, store, spec.sweep.lease_seconds);
     arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize);
@@ -277,9 +275,8 @@ class Submission {
   }
 
   void write_scripts() {
-    binary_ = fs::absolute(store_.root()).lexically_normal() / ".pinned" / hash_of(binary_bytes_) / "cafx";
     // The folder's name is a hash of all its content.
-    std::string content = binary_.string() + "\n" + spec_.text + "\n" + s_.device + "\n" + s_.isa + "\n";
+    std::string content = program_.path.string() + "\n" + spec_.text + "\n" + s_.device + "\n" + s_.isa + "\n";
     std::vector<std::string> lists;
     for (const SlurmArray& a : arrays_) {
       std::string list;
@@ -293,15 +290,15 @@ class Submission {
       std::string text = head(spec_, folder_, a.name, true);
       text += fmt::format("#SBATCH --array=0-{}{}\n", a.tasks.size() - 1,
                           spec_.slurm.parallel > 0 ? fmt::format("%{}", spec_.slurm.parallel) : "");
-      text += setup(spec_) + "exec " + quoted(binary_.string()) + " sweep slurm-task " +
-              quoted((folder_ / (a.name + ".list")).string());
-      if (!s_.device.empty()) text += " --device " + quoted(s_.device);
-      if (!s_.isa.empty()) text += " --isa " + quoted(s_.isa);
-      scripts_.push_back({a.name, text + "\n", lists[k]});
+      text += setup(spec_);
+      std::string words = "sweep slurm-task " + shell_quoted((folder_ / (a.name + ".list")).string());
+      if (!s_.device.empty()) words += " --device " + shell_quoted(s_.device);
+      if (!s_.isa.empty()) words += " --isa " + shell_quoted(s_.isa);
+      scripts_.push_back({a.name, text + slurm_start(spec_.slurm, program_.path, words), lists[k]});
     }
     scripts_.push_back({"report",
-                        head(spec_, folder_, "report", false) + setup(spec_) + "exec " + quoted(binary_.string()) +
-                            " sweep report " + quoted(s_.sweep.string()) + "\n",
+                        head(spec_, folder_, "report", false) + setup(spec_) +
+                            slurm_start(spec_.slurm, program_.path, "sweep report " + shell_quoted(s_.sweep.string())),
                         ""});
   }
 
@@ -315,12 +312,7 @@ class Submission {
   }
 
   void write_folder() const {
-    if (!fs::exists(binary_)) {
-      fs::create_directories(binary_.parent_path());
-      write_file_atomically(binary_, binary_bytes_.data(), binary_bytes_.size());
-      fs::permissions(binary_, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
-                                   fs::perms::others_read | fs::perms::others_exec);
-    }
+    if (spec_.slurm.container.empty()) program_.copy();
     fs::create_directories(folder_ / "logs");
     write_file_atomically(folder_ / "sweep.toml", spec_.text.data(), spec_.text.size());
     for (const Script& script : scripts_) {
@@ -352,13 +344,13 @@ class Submission {
   const Plan& plan_;
   const Store& store_;
   const SlurmSubmission& s_;
-  std::string binary_bytes_;
+  PinnedProgram program_;
   bool in_slurm_ = false;                    // Slurm's commands answer
   SlurmQueue queue_;                         // of this sweep
   std::vector<std::string> waiting_, held_;  // ids of its jobs in the queue
   std::vector<SlurmArray> arrays_;
   std::vector<Script> scripts_;  // one for each array, then the report's
-  fs::path binary_, folder_;
+  fs::path folder_;
   int n_submitted_ = 0;  // runs
 };
 

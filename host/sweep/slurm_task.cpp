@@ -6,6 +6,7 @@
 #include "host/sweep/slurm_commands.h"
 #include "host/sweep/worker.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -58,7 +59,7 @@ int slurm_task(const SlurmTaskOptions& options) {
   task.config = json.at("config");
   task.kind = json.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
   const auto say = [](const std::string& text) {
-    std::fprintf(stderr, "cafx: %s\n", text.c_str());
+    std::fprintf(stderr, "cafx: %s\n", printable_line(text).c_str());
     std::fflush(stderr);
   };
   const std::string parent = json.value("parent", "");
@@ -100,7 +101,8 @@ int slurm_task(const SlurmTaskOptions& options) {
     // Printed first: Slurm ends this process as soon as it has requeued the job.
     say(fmt::format("{}: saved; job {} goes back into the queue", task.folder, job));
     const Ran ran = run_program({"scontrol", "requeue", job});
-    if (ran.code == 0) return kExitRequeue;
+    // 127: no scontrol, as in a container; the script around it puts the job back.
+    if (ran.code == 0 || ran.code == 127) return kExitRequeue;
     say(fmt::format("scontrol requeue failed: {}; 'cafx sweep run' submits it again", one_line(ran.error)));
   }
   say(fmt::format("{}: stopped and saved", task.folder));

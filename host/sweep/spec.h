@@ -79,6 +79,7 @@ struct SlurmConfig {
   int parallel = 0;
   int signal_seconds = 120;
   std::vector<std::string> setup, options;
+  std::string container;  // command that runs what follows it, such as "apptainer exec --nv cafx.sif"
 };
 Fields describe(SlurmConfig&);
 
@@ -91,6 +92,9 @@ struct Spec {
   std::vector<Axis> axes;
   std::vector<Setting> pretrain;
 };
+
+// What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with each of an evaluation.
+std::vector<std::string> objective_names(const Spec&);
 
 Spec read_spec(const std::filesystem::path&);
 Spec parse_spec(const std::string& text, const std::filesystem::path&);

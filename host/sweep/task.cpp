@@ -41,6 +41,13 @@ void Store::make(const Task& t, const Task* parent, double lease_seconds) const 
   write_file_atomically(folder / "task.json", text.data(), text.size());
 }
 
+double Outcome::validation() const {
+  for (const auto& [name, value] : metrics.items()) {
+    if (name.rfind("validation_", 0) == 0 && value.is_number()) return value;
+  }
+  return std::nan("");
+}
+
 Outcome Store::read_outcome(const fs::path& run) {
   Outcome o;
   const Json json = read_json(run / "outcome.json");

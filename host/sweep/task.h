@@ -47,6 +47,9 @@ struct Outcome {
   std::string reason;
   Json metrics = Json::object();              // flat: validation_mae, training_mae, steps, test.mae, test.esr, ...
   std::vector<std::pair<int, double>> rungs;  // supervised epochs, best validation error by then
+
+  // What the run's validation came to, whatever it stops on: "validation_mae", "validation_esr", ...; NaN where there is none.
+  double validation() const;
 };
 
 struct Progress {

@@ -14,7 +14,8 @@ namespace cafx {
 
 namespace {
 
-const std::string kForm = kSupervised;  // fields that a pretraining does not read
+constexpr const char* kForm = kSupervised;  // fields that a pretraining does not read
+constexpr int kShortestStft = 256;      // samples: kernels/loss/loss.h
 
 Fields losses_of(LossConfig& c) {
   Fields fields = prefixed("loss", describe(c));
@@ -231,6 +232,12 @@ void check(const RunConfig& c, const std::string& where) {
                 where, t.accumulate);
   }
   static_cast<void>(Loss(t.loss));  // refuses weights that are all 0
+  const int block = t.block > 0 ? t.block : g.block, segment = static_cast<int>(t.segment_seconds * g.sample_rate),
+            heard = g.frame > 0 ? g.frame : block > 0 ? std::min(block, segment) : segment;
+  if (t.loss.mr_stft > 0.0 && heard <= kShortestStft) {
+    throw Error("{}: train.loss.mr_stft = {} needs {} of over {} samples, these have {}", where, t.loss.mr_stft,
+                g.frame > 0 ? "frames" : "blocks", kShortestStft, heard);
+  }
 }
 
 std::string run_hash(RunConfig c, const std::string& data_hash, const std::string& init, const std::string& teacher) {

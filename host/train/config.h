@@ -94,7 +94,7 @@ RunConfig config_of_json(const nlohmann::json& flat, const std::string& where);
 // Error that names the key where values do not fit together.
 void check(const RunConfig&, const std::string& where);
 // Of everything that decides the bits of the result: resolved config and data content. 12 hex digits.
-// `init` is the identity of the weights in train.init_from (export/model_file.h); their path decides nothing.
+// `init` is the identity of the weights in train.init_from (models/play/weights_file.h); their path decides nothing.
 // `teacher` likewise of the weights in teacher.model.
 std::string run_hash(RunConfig, const std::string& data_hash, const std::string& init = "",
                      const std::string& teacher = "");

@@ -12,7 +12,8 @@ struct TrainProgress {
   double loss = 0.0;          // mean over this epoch so far
   double validation = 0.0;    // of the last epoch that was validated; NaN before
   double best = 0.0;          // best so far of this stage; NaN before
-  double frames_per_second = 0.0;
+  double frames_per_second = 0.0;  // segments a second, where the model learns from those
+  bool segments = false;
   double fraction = 0.0;      // of the whole run, counting every epoch of every stage
   double seconds_left = 0.0;  // by that fraction; early stopping ends sooner
 };

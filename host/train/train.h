@@ -3,6 +3,7 @@
 //
 //   config.toml              resolved config, with hashes, device and version as comments
 //   split.json               which note is in training, validation, test
+//   data.json                what was found in the recordings and done to them
 //   metrics.csv              a line for each epoch
 //   events.out.tfevents      the same and more for TensorBoard, unless log.events = "off" (host/train/events.h)
 //   checkpoint.safetensors   weights, best weights, moments, counters: all that a resume needs

@@ -92,6 +92,7 @@ TrainProgress TrainingLog::progress_of(const Counters& c, const Schedule& schedu
   p.best = std::isfinite(c.best) ? c.best : std::numeric_limits<double>::quiet_NaN();
   const double seconds = std::max(1e-9, this->seconds());
   p.frames_per_second = static_cast<double>(places_) / seconds;
+  p.segments = config_.model->geometry().frame == 0;
   long all = 0, done = c.epoch * p.steps + c.step_in_epoch;
   for (const Stage& s : schedule.stages()) {
     all += schedule.all_steps(s);

@@ -37,9 +37,9 @@ void gather_frames(const Context& context, float* x_padded, const float* audio, 
   for (int b = 0; b < d.B; ++b) {
     float* x = x_padded + b * width;
     std::fill(x, x + width, 0.0f);
-    const std::int64_t from = std::max(refs[b].start, refs[b].begin);
-    const std::int64_t to = std::min(refs[b].start + d.T, refs[b].end);
-    if (from < to) std::memcpy(x + d.left + (from - refs[b].start), audio + from, sizeof(float) * (to - from));
+    const std::int64_t start = refs[b].start + d.offset;
+    const std::int64_t from = std::max(start, refs[b].begin), to = std::min(start + d.T, refs[b].end);
+    if (from < to) std::memcpy(x + d.left + (from - start), audio + from, sizeof(float) * (to - from));
   }
 }
 

@@ -1,7 +1,6 @@
 // kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and recombined by overlap-add.
 //
-//   gather       x_padded[b, left + t] = audio[start_b + t], zero where start_b + t is outside [begin_b, end_b) and
-//                around it
+//   gather       x_padded[b, left + t] = audio[start_b + offset + t], zero where that is outside [begin_b, end_b) and around it
 //   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
 //
 //   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds
@@ -28,7 +27,8 @@ struct FrameRef {           // one frame of a concatenated data set
 
 struct GatherDims {
   int B, T, K;
-  int left;  // zeros before the first sample: same_left(K) for conv1d
+  int left;         // zeros before the first sample: same_left(K) for conv1d
+  long offset = 0;  // of that sample, from start_b: what is read begins there
 };
 
 void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);

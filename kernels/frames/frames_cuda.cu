@@ -45,7 +45,7 @@ void gather_frames(const Context& context, float* x_padded, const float* audio, 
   for_each(context, d.B * width, [=] __device__(long i) {
     const long b = i / width, t = i - b * width - d.left;
     const FrameRef ref = refs[b];
-    const std::int64_t at = ref.start + t;
+    const std::int64_t at = ref.start + d.offset + t;
     x_padded[i] = t >= 0 && t < d.T && at >= ref.begin && at < ref.end ? audio[at] : 0.0f;
   });
 }

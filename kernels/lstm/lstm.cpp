@@ -11,6 +11,9 @@ CAFX_BACKENDS(void, lstm_backward,
               (float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h, const float* c,
                const float* gates, const float* w, void* scratch, LstmDims d));
 
+CAFX_BACKENDS(void, lstm_prepare, (void* packed, const float* w, const float* bias, LstmDims d));
+CAFX_BACKENDS(void, lstm_play, (float* h, float* state, const float* x, const void* packed, void* scratch, LstmDims d));
+
 CAFX_CUDA(void, lstm_forward,
           (const Context&, float* h, float* c, float* gates, const float* x, const float* w, const float* bias,
            void* scratch, LstmDims d));
@@ -42,6 +45,32 @@ std::size_t lstm_backward_scratch(const Context& context, LstmDims d) {
   check(d);
   CAFX_CUDA_CALL(context, lstm_backward_scratch, d);
   return sizeof(float) * (size(d.I + d.H, 4 * d.H) + size(kLstmChunk * d.B, 4 * d.H) + 2 * size(d.B, d.H));
+}
+
+// Gates padded to whole vectors of the widest instruction set.
+static int padded(int H) { return 4 * ((H + 15) / 16 * 16); }
+
+std::size_t lstm_packed(const Context& context, LstmDims d) {
+  check(d);
+  CAFX_CHECK(context.device == Device::kCpu && d.B == 1, d.B);
+  return sizeof(float) * size(d.I + d.H + 1, padded(d.H));
+}
+
+void lstm_prepare(const Context& context, void* packed, const float* w, const float* bias, LstmDims d) {
+  CAFX_CHECK(context.device == Device::kCpu);
+  CAFX_CALL(context, lstm_prepare, packed, w, bias, d);
+}
+
+std::size_t lstm_play_scratch(const Context&, LstmDims d) {
+  check(d);
+  return sizeof(float) * size(2, padded(d.H));
+}
+
+void lstm_play(const Context& context, float* h, float* state, const float* x, const void* packed, void* scratch,
+               LstmDims d) {
+  check(d);
+  CAFX_CHECK(context.device == Device::kCpu && d.B == 1, d.B);
+  CAFX_CALL(context, lstm_play, h, state, x, packed, scratch, d);
 }
 
 void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dh, const float* x,

@@ -35,6 +35,65 @@ void lstm_forward(float* h, float* c, float* gates, const float* x, const float*
   }
 }
 
+// Each gate fills whole vectors, so that no tail is masked: (I+H,4,padded), bias (4,padded) first, zeros beyond H.
+static int padded_of(int H) { return (H + kW - 1) / kW * kW; }
+
+void lstm_prepare(void* packed, const float* w, const float* bias, LstmDims d) {
+  const int H = d.H, P = padded_of(H), in = d.I + d.H;
+  float* to = static_cast<float*>(packed);
+  for (int k = -1; k < in; ++k) {
+    for (int g = 0; g < 4; ++g) {
+      for (int j = 0; j < P; ++j) {
+        *to++ = j >= H ? 0.0f : k < 0 ? bias[g * H + j] : w[static_cast<long>(g * H + j) * in + k];
+      }
+    }
+  }
+}
+
+// z[n] = bias[n] + sum_k in[k] w[k,n] for N vectors of n, which stay in registers: every weight is read once a sample.
+template <int N>
+CAFX_INLINE void add_columns(float* z, const float* bias, const float* w, const float* x, int I, const float* h, int H,
+                             long stride) {
+  vf sum[N];
+  for (int n = 0; n < N; ++n) sum[n] = load(bias + n * kW);
+  for (int i = 0; i < I; ++i, w += stride) {
+    const vf of = set1(x[i]);
+    for (int n = 0; n < N; ++n) sum[n] += of * load(w + n * kW);
+  }
+  for (int k = 0; k < H; ++k, w += stride) {
+    const vf of = set1(h[k]);
+    for (int n = 0; n < N; ++n) sum[n] += of * load(w + n * kW);
+  }
+  for (int n = 0; n < N; ++n) store(z + n * kW, sum[n]);
+}
+
+void lstm_play(float* h, float* state, const float* x, const void* packed, void* scratch, LstmDims d) {
+  const int H = d.H, P = padded_of(H), G = 4 * P;
+  const float *bias = static_cast<const float*>(packed), *w = bias + G;
+  float *z = static_cast<float*>(scratch), *c = z + G;  // c (padded)
+  for (int j = 0; j < P; ++j) c[j] = j < H ? state[H + j] : 0.0f;
+  const float* before = state;
+  for (int t = 0; t < d.T; ++t) {
+    const float* in = x + static_cast<long>(t) * d.I;
+    int n = 0;
+    for (; n + 8 * kW <= G; n += 8 * kW) add_columns<8>(z + n, bias + n, w + n, in, d.I, before, H, G);
+    for (; n < G; n += 4 * kW) add_columns<4>(z + n, bias + n, w + n, in, d.I, before, H, G);  // G is 4 vectors or more
+    float* now = h + static_cast<long>(t) * H;
+    for_vectors(H, [&](long j, int m) {
+      const vf i = vsigmoid(load(z + j)), f = vsigmoid(load(z + P + j)), g = vtanh(load(z + 2 * P + j)),
+               o = vsigmoid(load(z + 3 * P + j));
+      const vf of_c = f * load(c + j) + i * g;
+      store(c + j, of_c);
+      store_m(now + j, o * vtanh(of_c), m);
+    });
+    before = now;
+  }
+  for (int j = 0; j < H; ++j) {
+    state[j] = before[j];
+    state[H + j] = c[j];
+  }
+}
+
 // From the last sample to the first; the products that sum over time are made once for each chunk.
 void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h, const float* c,
                    const float* gates, const float* w, void* scratch, LstmDims d) {

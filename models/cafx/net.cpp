@@ -124,7 +124,7 @@ struct CafxNet::State {
   bool training = false;
   Loss loss;
   float *x_padded = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
-  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr, *floors = nullptr;
   Stored *x1 = nullptr, *dx1 = nullptr;
   std::size_t stored_size = 0;  // bytes of a number of theirs
   std::int32_t* positions = nullptr;
@@ -169,6 +169,7 @@ struct CafxNet::State {
     if (training) {
       target = a.take<float>(frames * T);
       reference = a.take<float>(loss.relative() ? frames * Loss::kReferences : 0);
+      floors = a.take<float>(Loss::kReferences);
       dz = a.take<float>(frames * pooled * C);
       dx1 = take_stored(frames * T * C);
       if (parts.latent) {
@@ -201,7 +202,7 @@ struct CafxNet::State {
   // For forward alone where no loss is given.
   void reserve(const Context& context, int frames, const Loss* wanted) {
     const bool same_device = context.device == device && stored_bytes(context) == stored_size;
-    const bool same_loss = !wanted || (training && wanted->config() == loss.config());
+    const bool same_loss = !wanted || (training && *wanted == loss);
     if (wanted) loss = *wanted;
     if (frames <= B && context.n_workers() == n_workers && same_loss && same_device) return;
     device = context.device;
@@ -209,6 +210,7 @@ struct CafxNet::State {
     n_workers = context.n_workers();
     training = training || wanted;
     arena.build(context, [&](Arena& a) { lay_out(context, a); });
+    if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
   }
 
   DnnSaafWeights dnn_weights(const Tensors& t) const {
@@ -340,7 +342,7 @@ struct CafxNet::State {
   void error(const Context& inner, int b, const Frame& f, float scale, const Dims& call) {
     const Worker& w = worker(inner);
     float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
-    if (loss.relative()) loss.reference(inner, r, f.target, loss_shape(call));
+    if (loss.relative()) loss.reference(inner, r, f.target, floors, loss_shape(call));
     loss(inner, losses + b, w.dy_padded, w.y, f.target, r, scale, loss_shape(call), w.loss_scratch);
   }
 };

@@ -9,6 +9,7 @@
 #include "kernels/dense/dense.h"
 #include "kernels/lstm/lstm.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/transpose/transpose.h"
 #include "models/stream_memory.h"
 
 namespace cafx {
@@ -16,7 +17,7 @@ namespace cafx {
 namespace {
 
 constexpr int kSlotStreams = 8;  // places of a gradient slot: enough rows to keep a processor's adders busy
-constexpr int kChunk = 512;      // samples of one call
+constexpr int kChunk = 512;      // samples heard or played at a time
 
 class LstmModel : public Model {
  public:
@@ -40,44 +41,49 @@ class LstmModel : public Model {
 
   const LstmConfig& config() const override { return config_; }
 
-  std::size_t training_bytes(const Context&, int B, int T, const Loss&) const override {
-    const std::size_t L = static_cast<std::size_t>(config_.layers), H = static_cast<std::size_t>(config_.hidden);
-    return sizeof(float) * static_cast<std::size_t>(B) *
-           (static_cast<std::size_t>(T + 1) * H * (6 * L + 2) + static_cast<std::size_t>(4 * T));
+  std::size_t training_bytes(const Context& context, int B, int T, const Loss& loss) const override {
+    std::size_t floats = 0;
+    for (int i = 0; i < n_slots(context, B); ++i) {
+      const int n = first(context, B, i + 1) - first(context, B, i);
+      for (const long size : sizes_of(context, n, T, loss)) floats += static_cast<std::size_t>(size) + 64;
+    }
+    return sizeof(float) * floats;
   }
 
-  void reserve(const Context& context, int, int, const Loss&) override { CAFX_CHECK(context.device == Device::kCpu); }
+  void reserve(const Context& context, int B, int T, const Loss& loss) override {
+    share_out(context, B, loss);
+    for (Slot& slot : slots_) {
+      slot.memory.lay_out(context, sizes_of(context, slot.B, T, loss));
+      slot.memory.lay_out(context, sizes_of(context, slot.B, kChunk, loss));
+    }
+  }
 
   void begin(const Context& context, const Batch& batch, const Loss& loss) override {
     const int warm_up = std::max(batch.warm_up, geometry().warm_up);
-    slots_.resize(static_cast<std::size_t>(n_slots(batch.B)));
-    reference_.resize(static_cast<std::size_t>(batch.B) * Loss::kReferences);
-    over_tasks(context, n_slots(batch.B), [&](const Context& inner, int i) {
+    share_out(context, batch.B, loss);
+    over_tasks(context, static_cast<int>(slots_.size()), [&](const Context& inner, int i) {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
-      slot.b0 = first(batch.B, i);
-      slot.B = first(batch.B, i + 1) - slot.b0;
-      slot.state.assign(static_cast<std::size_t>(2 * config_.layers * slot.B * config_.hidden), 0.0f);
+      fill_zero(inner, slot.state.data(), sizeof(float) * slot.state.size());
       for (int t = 0; t < warm_up; t += kChunk) hear(inner, slot, batch, t - warm_up, std::min(kChunk, warm_up - t));
       if (!loss.relative()) return;
-      float* target = slot.memory.lay_out({batch.T})[0];
-      for (int b = slot.b0; b < slot.b0 + slot.B; ++b) {
-        gather_place(target, batch.target, batch.refs[b], 0, batch.T);
-        loss.reference(inner, &reference_[static_cast<std::size_t>(b) * Loss::kReferences], target,
-                       {1, batch.T, batch.T});
-      }
+      float* target = slot.memory.lay_out(inner, {static_cast<long>(slot.B) * batch.T})[0];
+      gather(inner, target, batch.target, slot, batch, 0, batch.T);
+      loss.reference(inner, reference_.data() + slot.b0 * Loss::kReferences, target, floors_.data(),
+                     {slot.B, batch.T, batch.T});
     });
   }
 
   void gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) override {
-    const int S = n_slots(batch.B);
-    CAFX_CHECK(context.device == Device::kCpu && static_cast<int>(slots_.size()) == S && batch.T >= 1, S, batch.T);
-    losses_.assign(static_cast<std::size_t>(batch.B), 0.0);
+    CAFX_CHECK(batch.B == n_places_ && batch.T >= 1, batch.B, n_places_, batch.T);
+    const int S = static_cast<int>(slots_.size());
     over_tasks(context, S, [&](const Context& inner, int i) {
       const FlushDenormals flush;
-      train(inner, slots_[static_cast<std::size_t>(i)], batch, loss, gradient != nullptr);
+      Slot& slot = slots_[static_cast<std::size_t>(i)];
+      float* own = context.device == Device::kCpu ? slot.gradient.data() : gradient;  // a GPU has one slot
+      train(inner, slot, batch, loss, gradient ? own : nullptr);
     });
-    if (!gradient) return;
+    if (!gradient || context.device != Device::kCpu) return;
     float* parts[kGradientSlots];
     for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].gradient.data();
     reduce_slots(context, gradient, parts, S, params_.n_floats());
@@ -132,20 +138,20 @@ class LstmModel : public Model {
     return nam;
   }
 
-  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from
-  // `state` before and put there afterwards.
+  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from `state`
+  // before and put there afterwards.
   void layers_forward(const Context& context, const float* weights, float* state, float* const* h, float* const* c,
                       float* const* gates, const float* x, void* scratch, int T, int B) const {
     const int H = config_.hidden;
     const long BH = static_cast<long>(B) * H;
     for (int l = 0; l < config_.layers; ++l) {
       float* of_layer = state + 2 * l * BH;
-      std::copy_n(of_layer, BH, h[l]);
-      std::copy_n(of_layer + BH, BH, c[l]);
+      copy(context, h[l], of_layer, sizeof(float) * static_cast<std::size_t>(BH));
+      copy(context, c[l], of_layer + BH, sizeof(float) * static_cast<std::size_t>(BH));
       lstm_forward(context, h[l], c[l], gates ? gates[l] : nullptr, l == 0 ? x : h[l - 1] + BH, at(weights, weight(l)),
                    at(weights, weight(l) + 1), scratch, {T, B, inputs(l), H});
-      std::copy_n(h[l] + T * BH, BH, of_layer);
-      std::copy_n(c[l] + T * BH, BH, of_layer + BH);
+      copy(context, of_layer, h[l] + T * BH, sizeof(float) * static_cast<std::size_t>(BH));
+      copy(context, of_layer + BH, c[l] + T * BH, sizeof(float) * static_cast<std::size_t>(BH));
     }
   }
   int inputs(int layer) const { return layer == 0 ? 1 : config_.hidden; }
@@ -157,77 +163,111 @@ class LstmModel : public Model {
   }
   long forward_scratch(const Context& context, int T, int B) const {
     const int H = config_.hidden;
-    return static_cast<long>(std::max({lstm_forward_scratch(context, {T, B, config_.layers > 1 ? H : 1, H}),
-                                       dense_scratch(context, {T * B, H, 1})}) /
-                             sizeof(float));
+    return floats_of(std::max(lstm_forward_scratch(context, {T, B, config_.layers > 1 ? H : 1, H}),
+                              dense_scratch(context, {T * B, H, 1})));
   }
   DenseDims head_dims(int n) const { return {n, config_.hidden, 1}; }
 
  private:
   struct Slot {
     int b0 = 0, B = 0;         // its places
-    std::vector<float> state;  // (layers, 2, B, H): h and c
+    DeviceArray<float> state;  // (layers, 2, B, H): h and c
     std::vector<float> gradient;
     StreamMemory memory;
   };
 
-  static int n_slots(int B) { return std::clamp((B + kSlotStreams - 1) / kSlotStreams, 1, kGradientSlots); }
-  static int first(int B, int slot) { return static_cast<int>(static_cast<long>(slot) * B / n_slots(B)); }
-
-  // x (T,B) of a slot's places, time outermost: samples [t, t + T) from their segments' starts.
-  static void gather(float* x, const Slot& slot, const Batch& batch, int t, int T) {
-    for (int b = 0; b < slot.B; ++b) gather_place(x + b, batch.input, batch.refs[slot.b0 + b], t, T, slot.B);
+  static int n_slots(const Context& context, int B) {
+    if (context.device != Device::kCpu) return 1;
+    return std::clamp((B + kSlotStreams - 1) / kSlotStreams, 1, kGradientSlots);
+  }
+  static int first(const Context& context, int B, int slot) {
+    return static_cast<int>(static_cast<long>(slot) * B / n_slots(context, B));
   }
 
-  void hear(const Context& context, Slot& slot, const Batch& batch, int t, int T) {
-    const long BH = static_cast<long>(slot.B) * config_.hidden, rows = (T + 1) * BH;
-    const auto L = static_cast<std::size_t>(config_.layers);
-    std::vector<long> sizes(2 * L, rows);
-    sizes.push_back(static_cast<long>(T) * slot.B);
-    sizes.push_back(forward_scratch(context, T, slot.B));
-    const std::vector<float*> m = slot.memory.lay_out(sizes);
-    gather(m[2 * L], slot, batch, t, T);
-    layers_forward(context, params_.data(), slot.state.data(), m.data(), m.data() + L, nullptr, m[2 * L], m[2 * L + 1],
-                   T, slot.B);
+  // Places to slots, and what each place has of its own.
+  void share_out(const Context& context, int B, const Loss& loss) {
+    const bool other_device = context.device != device_;
+    const auto n = static_cast<std::size_t>(B);
+    if (losses_.size() < n || other_device) {  // a smaller batch keeps every address: a graph may hold it
+      losses_ = DeviceArray<double>(context, n);
+      reference_ = DeviceArray<float>(context, n * Loss::kReferences);
+    }
+    if (floors_.size() == 0 || !(loss == loss_) || other_device) {
+      floors_ = DeviceArray<float>(context, Loss::kReferences);
+      floors_.upload(loss.floors().data(), Loss::kReferences);
+    }
+    loss_ = loss;
+    if (B == n_places_ && !other_device) return;
+    n_places_ = B;
+    device_ = context.device;
+    slots_.resize(static_cast<std::size_t>(n_slots(context, B)));
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      Slot& slot = slots_[i];
+      slot.b0 = first(context, B, static_cast<int>(i));
+      slot.B = first(context, B, static_cast<int>(i) + 1) - slot.b0;
+      const auto floats = static_cast<std::size_t>(2 * config_.layers * slot.B * config_.hidden);
+      if (slot.state.size() < floats || other_device) slot.state = DeviceArray<float>(context, floats);
+      if (context.device == Device::kCpu) slot.gradient.resize(static_cast<std::size_t>(params_.n_floats()));
+    }
   }
 
-  void train(const Context& context, Slot& slot, const Batch& batch, const Loss& loss, bool backward) {
-    const int H = config_.hidden, B = slot.B, L = config_.layers, T = batch.T;
+  // (B,T) of a slot's places: samples [t, t + T) from their segments' starts.
+  static void gather(const Context& context, float* x, const float* audio, const Slot& slot, const Batch& batch, int t,
+                     int T) {
+    gather_frames(context, x, audio, batch.refs + slot.b0, {slot.B, T, 1, 0, t});
+  }
+
+  // What a block of T samples of B places needs; the state is heard up to a segment in the first parts of it.
+  std::vector<long> sizes_of(const Context& context, int B, int T, const Loss& loss) const {
+    const int H = config_.hidden, L = config_.layers;
     const long BH = static_cast<long>(B) * H, TB = static_cast<long>(T) * B;
     std::vector<long> sizes;
     for (int l = 0; l < 2 * L; ++l) sizes.push_back((T + 1) * BH);  // h, then c
     for (int l = 0; l < L; ++l) sizes.push_back(T * BH * 4);        // gates
-    sizes.insert(sizes.end(), {T * BH, T * BH, TB, TB, TB});        // dh, dh of the layer below, x, y, dy
-    sizes.insert(sizes.end(), {static_cast<long>(T), loss_scratch(context, loss, T)});  // target, and for the loss
+    sizes.insert(sizes.end(), {T * BH, T * BH});                    // dh, dh of the layer below
+    sizes.insert(sizes.end(), 6, TB);                               // x, y, dy; along time: x or y, dy, target
+    sizes.push_back(floats_of(loss.scratch(context, {B, T, T})));
     sizes.push_back(
-        std::max(forward_scratch(context, T, B),
-                 static_cast<long>(lstm_backward_scratch(context, {T, B, L > 1 ? H : 1, H}) / sizeof(float))));
-    const std::vector<float*> m = slot.memory.lay_out(sizes);
-    float *const *h = m.data(), *const *c = h + L, *const *gates = c + L, *const *rest = gates + L;
-    float *dh = rest[0], *dh_below = rest[1], *x = rest[2], *y = rest[3], *dy = rest[4], *target = rest[5];
-    void *for_loss = rest[6], *scratch = rest[7];
-    const float* weights = params_.data();
+        std::max(forward_scratch(context, T, B), floats_of(lstm_backward_scratch(context, {T, B, L > 1 ? H : 1, H}))));
+    return sizes;
+  }
 
-    gather(x, slot, batch, batch.t0, T);
+  void hear(const Context& context, Slot& slot, const Batch& batch, int t, int T) {
+    const auto L = static_cast<std::size_t>(config_.layers);
+    const std::vector<float*> m = slot.memory.lay_out(context, sizes_of(context, slot.B, T, Loss()));
+    float *const *rest = m.data() + 3 * L, *x = rest[2], *along = rest[5];
+    gather(context, along, batch.input, slot, batch, t, T);
+    transpose(context, x, along, {1, slot.B, T});
+    layers_forward(context, params_.on(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
+                   slot.B);
+  }
+
+  // g null: the losses alone.
+  void train(const Context& context, Slot& slot, const Batch& batch, const Loss& loss, float* g) {
+    const int H = config_.hidden, B = slot.B, L = config_.layers, T = batch.T;
+    const long BH = static_cast<long>(B) * H;
+    const std::vector<float*> m = slot.memory.lay_out(context, sizes_of(context, B, T, loss));
+    float *const *h = m.data(), *const *c = h + L, *const *gates = c + L, *const *rest = gates + L;
+    float *dh = rest[0], *dh_below = rest[1], *x = rest[2], *y = rest[3], *dy = rest[4];
+    float *along = rest[5], *dy_along = rest[6], *target = rest[7];
+    void *for_loss = rest[8], *scratch = rest[9];
+    const float* weights = params_.on(context);
+
+    gather(context, along, batch.input, slot, batch, batch.t0, T);
+    transpose(context, x, along, {1, B, T});
     layers_forward(context, weights, slot.state.data(), h, c, gates, x, scratch, T, B);
     const float* top = h[L - 1] + BH;
     dense_forward(context, y, top, at(weights, head()), at(weights, head() + 1), scratch, head_dims(T * B));
 
-    // The loss runs along time: y and dy are transposed, in dh, which is free here.
-    float *y_b = dh, *dy_b = dh_below;
-    const auto scale = backward ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f;
-    for (int b = 0; b < B; ++b) {
-      const auto place = static_cast<std::size_t>(slot.b0 + b);
-      for (long t = 0; t < T; ++t) y_b[t] = y[t * B + b];
-      gather_place(target, batch.target, batch.refs[place], batch.t0, T);
-      loss(context, &losses_[place], dy_b, y_b, target, &reference_[place * Loss::kReferences], scale, {1, T, T},
-           for_loss);
-      for (long t = 0; t < T; ++t) dy[t * B + b] = dy_b[t];
-    }
-    if (!backward) return;
+    // The loss runs along time.
+    transpose(context, along, y, {1, T, B});
+    gather(context, target, batch.target, slot, batch, batch.t0, T);
+    loss(context, losses_.data() + slot.b0, dy_along, along, target, reference_.data() + slot.b0 * Loss::kReferences,
+         g ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f, {B, T, T}, for_loss);
+    if (!g) return;
+    transpose(context, dy, dy_along, {1, B, T});
 
-    slot.gradient.assign(static_cast<std::size_t>(params_.n_floats()), 0.0f);
-    float* g = slot.gradient.data();
+    fill_zero(context, g, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
     dense_backward(context, dh, at(g, head()), at(g, head() + 1), dy, y, top, at(weights, head()), scratch,
                    head_dims(T * B));
     for (int l = L - 1; l >= 0; --l) {
@@ -238,29 +278,37 @@ class LstmModel : public Model {
     }
   }
 
-  static long loss_scratch(const Context& context, const Loss& loss, int T) {
-    return static_cast<long>((loss.scratch(context, {1, T, T}) + sizeof(float) - 1) / sizeof(float));
-  }
-
   LstmConfig config_;
+  int n_places_ = 0;  // that the slots were made for
+  Device device_ = Device::kCpu;
+  Loss loss_;
   std::vector<Slot> slots_;
-  std::vector<float> reference_;
-  std::vector<double> losses_;
+  DeviceArray<float> reference_, floors_;
+  DeviceArray<double> losses_;
+};
+
+// Weights laid out for playing, shared by the twins.
+struct Packed {
+  StreamMemory memory;
+  std::vector<float*> layers;
 };
 
 class LstmPlayer : public Player {
  public:
-  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::vector<float> rest)
-      : model_(std::move(model)), rest_(std::move(rest)) {
+  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::shared_ptr<const Packed> packed,
+             std::vector<float> rest)
+      : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
     context_ = context;
+    context_.device = Device::kCpu;
     context_.pool = nullptr;
+    if (!packed_) pack();
     const LstmConfig& c = model_->config();
-    const auto L = static_cast<std::size_t>(c.layers);
-    std::vector<long> sizes(2 * L, static_cast<long>(kChunk + 1) * c.hidden);
-    sizes.push_back(model_->forward_scratch(context_, kChunk, 1));
-    parts_ = memory_.lay_out(sizes);
+    std::size_t scratch = dense_scratch(context_, model_->head_dims(kChunk));
+    for (int l = 0; l < c.layers; ++l) scratch = std::max(scratch, lstm_play_scratch(context_, dims(l, kChunk)));
+    const long rows = static_cast<long>(kChunk) * c.hidden;
+    parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch)});
     if (rest_.empty()) {
-      rest_.assign(2 * L * static_cast<std::size_t>(c.hidden), 0.0f);
+      rest_.assign(static_cast<std::size_t>(2 * c.layers * c.hidden), 0.0f);
       state_ = rest_;
       std::vector<float> silence(static_cast<std::size_t>(kRestSamples), 0.0f), y(silence.size());
       process(y.data(), silence.data(), silence.size());
@@ -271,14 +319,18 @@ class LstmPlayer : public Player {
 
   void process(float* y, const float* x, std::size_t n) noexcept override {
     const FlushDenormals flush;
-    const auto L = static_cast<std::size_t>(model_->config().layers);
+    const int L = model_->config().layers, H = model_->config().hidden;
     const float* weights = model_->params().data();
+    float *h = parts_[0], *below = parts_[1];
     for (std::size_t t = 0; t < n; t += kChunk) {
       const int T = static_cast<int>(std::min<std::size_t>(kChunk, n - t));
-      model_->layers_forward(context_, weights, state_.data(), parts_.data(), parts_.data() + L, nullptr, x + t,
-                             parts_[2 * L], T, 1);
-      dense_forward(context_, y + t, parts_[L - 1] + model_->config().hidden, model_->at(weights, model_->head()),
-                    model_->at(weights, model_->head() + 1), parts_[2 * L], model_->head_dims(T));
+      for (int l = 0; l < L; ++l) {
+        lstm_play(context_, h, state_.data() + static_cast<std::ptrdiff_t>(2 * l * H), l == 0 ? x + t : below,
+                  packed_->layers[static_cast<std::size_t>(l)], parts_[2], dims(l, T));
+        std::swap(h, below);
+      }
+      dense_forward(context_, y + t, below, model_->at(weights, model_->head()),
+                    model_->at(weights, model_->head() + 1), parts_[2], model_->head_dims(T));
     }
   }
   void reset() noexcept override { std::copy(rest_.begin(), rest_.end(), state_.begin()); }
@@ -289,13 +341,32 @@ class LstmPlayer : public Player {
     for (int l = 0; l < c.layers; ++l) sum += 4.0 * c.hidden * (model_->inputs(l) + c.hidden);
     return sum * c.sample_rate;
   }
-  std::unique_ptr<Player> twin() const override { return std::make_unique<LstmPlayer>(context_, model_, rest_); }
+  std::unique_ptr<Player> twin() const override {
+    return std::make_unique<LstmPlayer>(context_, model_, packed_, rest_);
+  }
   const std::vector<float>& rest() const { return rest_; }
 
  private:
+  LstmDims dims(int layer, int T) const { return {T, 1, model_->inputs(layer), model_->config().hidden}; }
+
+  void pack() {
+    auto packed = std::make_shared<Packed>();
+    std::vector<long> sizes;
+    const int L = model_->config().layers;
+    for (int l = 0; l < L; ++l) sizes.push_back(floats_of(lstm_packed(context_, dims(l, 1))));
+    packed->layers = packed->memory.lay_out(context_, sizes);
+    const float* weights = model_->params().data();
+    for (int l = 0; l < L; ++l) {
+      lstm_prepare(context_, packed->layers[static_cast<std::size_t>(l)], model_->at(weights, LstmModel::weight(l)),
+                   model_->at(weights, LstmModel::weight(l) + 1), dims(l, 1));
+    }
+    packed_ = std::move(packed);
+  }
+
   Context context_;
   std::shared_ptr<const LstmModel> model_;
-  std::vector<float> rest_, state_;
+  std::shared_ptr<const Packed> packed_;
+  std::vector<float> rest_, state_;  // (layers, 2, H): h and c
   StreamMemory memory_;
   std::vector<float*> parts_;
 };
@@ -303,7 +374,7 @@ class LstmPlayer : public Player {
 std::unique_ptr<Player> LstmModel::stream(const Context& context) const {
   auto copy = std::make_shared<LstmModel>(config_, form());
   std::copy_n(params_.data(), params_.n_floats(), copy->params().data());
-  return std::make_unique<LstmPlayer>(context, std::move(copy), std::vector<float>());
+  return std::make_unique<LstmPlayer>(context, std::move(copy), nullptr, std::vector<float>());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "kernels/base/flush_denormals.h"
 #include "kernels/conv1x1/conv1x1.h"
 #include "kernels/optimizer/optimizer.h"
+#include "kernels/pointwise/pointwise.h"
 #include "kernels/wavenet_layer/wavenet_layer.h"
 #include "models/stream_memory.h"
 
@@ -69,43 +70,48 @@ class WavenetModel : public Model {
 
   const WavenetConfig& config() const override { return config_; }
 
-  std::size_t training_bytes(const Context&, int, int T, const Loss&) const override {
-    double floats = 0.0;  // of one place: places are worked through one after the other
-    for (const Array& a : arrays_) {
-      const double Z = config_.gated ? 2 * a.C : a.C;
-      floats += static_cast<double>(a.layers.size() + 3) * (a.C + Z) * (context_ + T);
+  std::size_t training_bytes(const Context& context, int B, int T, const Loss& loss) const override {
+    std::size_t floats = 0;
+    for (const long size : sizes_of(context, places_per_call(context, B), T, loss)) {
+      floats += static_cast<std::size_t>(size) + 64;
     }
-    return static_cast<std::size_t>(sizeof(float) * floats);
+    return sizeof(float) * floats * static_cast<std::size_t>(context.n_workers());
   }
 
-  void reserve(const Context& context, int, int, const Loss&) override { CAFX_CHECK(context.device == Device::kCpu); }
+  void reserve(const Context& context, int B, int T, const Loss& loss) override {
+    prepare(context, B, loss);
+    for (StreamMemory& m : memory_) m.lay_out(context, sizes_of(context, places_per_call(context, B), T, loss));
+  }
 
   void begin(const Context& context, const Batch& batch, const Loss& loss) override {
-    reference_.resize(static_cast<std::size_t>(batch.B) * Loss::kReferences);
+    prepare(context, batch.B, loss);
     if (!loss.relative()) return;
-    memory_.resize(static_cast<std::size_t>(context.n_workers()));
-    over_tasks(context, batch.B, [&](const Context& inner, int b) {
-      float* target = memory_[static_cast<std::size_t>(inner.worker)].lay_out({batch.T})[0];
-      gather_place(target, batch.target, batch.refs[b], 0, batch.T);
-      loss.reference(inner, &reference_[static_cast<std::size_t>(b) * Loss::kReferences], target,
-                     {1, batch.T, batch.T});
+    over_calls(context, batch.B, 0, batch.B, [&](const Context& inner, int b, int n) {
+      StreamMemory& memory = memory_[static_cast<std::size_t>(inner.worker)];
+      float* target = memory.lay_out(inner, {static_cast<long>(n) * batch.T})[0];
+      gather_frames(inner, target, batch.target, batch.refs + b, {n, batch.T, 1, 0});
+      loss.reference(inner, reference_.data() + b * Loss::kReferences, target, floors_.data(), {n, batch.T, batch.T});
     });
   }
 
   void gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) override {
-    CAFX_CHECK(context.device == Device::kCpu && batch.T >= 1, batch.T);
-    const int S = std::min(kGradientSlots, batch.B);
-    losses_.assign(static_cast<std::size_t>(batch.B), 0.0);
-    slots_.resize(static_cast<std::size_t>(S));
-    memory_.resize(static_cast<std::size_t>(context.n_workers()));
+    CAFX_CHECK(batch.T >= 1 && static_cast<std::size_t>(batch.B) <= losses_.size(), batch.T, batch.B);
+    const bool on_cpu = context.device == Device::kCpu;
+    const int S = on_cpu ? std::min(kGradientSlots, batch.B) : 1;
+    if (gradient && on_cpu) slots_.resize(static_cast<std::size_t>(S));
     over_tasks(context, S, [&](const Context& inner, int i) {
       const FlushDenormals flush;
-      std::vector<float>& slot = slots_[static_cast<std::size_t>(i)];
-      if (gradient) slot.assign(static_cast<std::size_t>(params_.n_floats()), 0.0f);
+      float* g = gradient;
+      if (gradient && on_cpu) {
+        slots_[static_cast<std::size_t>(i)].resize(static_cast<std::size_t>(params_.n_floats()));
+        g = slots_[static_cast<std::size_t>(i)].data();
+      }
+      if (g) fill_zero(inner, g, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
       const auto first = [&](int slot_index) { return static_cast<int>(static_cast<long>(slot_index) * batch.B / S); };
-      for (int b = first(i); b < first(i + 1); ++b) train(inner, gradient ? slot.data() : nullptr, batch, loss, b);
+      over_calls(inner, batch.B, first(i), first(i + 1),
+                 [&](const Context& c, int b, int n) { train(c, g, batch, loss, b, n); });
     });
-    if (!gradient) return;
+    if (!gradient || !on_cpu) return;
     float* parts[kGradientSlots];
     for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
     reduce_slots(context, gradient, parts, S, params_.n_floats());
@@ -150,8 +156,8 @@ class WavenetModel : public Model {
     return true;
   }
 
-  // Tensors are in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
-  // input mixer, 1x1, its bias; the array's head. Then the head's scale.
+  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
+  // mixer, 1x1, its bias; the array's head. Then the head's scale.
   std::optional<NamModel> nam() const override {
     const auto scale = static_cast<float>(config_.head_scale);
     std::string layers;
@@ -186,8 +192,8 @@ class WavenetModel : public Model {
   }
 
   const std::vector<Array>& arrays() const { return arrays_; }
-  WavenetLayerTensors<const float*> tensors(const Layer& l) const {
-    const auto p = [&](std::size_t i) { return at(params_.data(), l.tensors + i); };
+  WavenetLayerTensors<const float*> tensors(const float* weights, const Layer& l) const {
+    const auto p = [&](std::size_t i) { return at(weights, l.tensors + i); };
     return {p(0), p(1), p(2), p(3), p(4)};
   }
   const float* tensor_at(std::size_t i) const { return at(params_.data(), i); }
@@ -195,131 +201,195 @@ class WavenetModel : public Model {
   T* at(T* base, std::size_t tensor) const {
     return base + params_[tensor].offset;
   }
-  WavenetLayerDims dims(const Array& a, const Layer& l, int T, int H, long x_stride, long y_stride) const {
-    return {a.C, config_.taps, l.dilation, T, H, config_.gated, x_stride, y_stride, H};
+  WavenetLayerDims dims(const Array& a, const Layer& l, int T, int H, long x_stride, long y_stride, int B = 1,
+                        long condition_stride = 0) const {
+    return {a.C, config_.taps, l.dilation, T, H, config_.gated, x_stride, y_stride, H, B, condition_stride};
   }
 
  private:
-  // What forward keeps of each layer and array, and gradients on their way down.
+  // What forward keeps of each layer and array, and gradients on their way down; of B places.
   struct Saved {
-    std::vector<std::vector<float*>> x, saved;  // [array][layer]: its input (C, length), tanh and sigmoid
-    std::vector<std::vector<int>> length;       // of each layer's input; one more for the last one's output
-    std::vector<float*> head, out;  // [array]: sum that the head reads (C,T), what it makes of it (outputs,T)
+    std::vector<std::vector<float*>> x, saved;  // [array][layer]: its input (B,C,length), tanh and sigmoid
+    std::vector<float*> head, out;  // [array]: sum that the head reads (B,C,T), what it makes of it (B,outputs,T)
     std::vector<float*> y;          // [array]: output of its last layer, null for the last array
-    float *dx[2] = {}, *dhead = nullptr, *dout = nullptr, *scratch = nullptr;
-    float *input = nullptr, *target = nullptr, *loss = nullptr;  // (context + T), (T)
+    float *dx[2] = {}, *dhead = nullptr, *dout = nullptr, *scaled = nullptr;
+    float *scratch = nullptr, *input = nullptr, *target = nullptr,
+          *loss = nullptr;  // input (B,context + T), target (B,T)
   };
 
-  Saved lay_out(const Context& context, StreamMemory& memory, int T, const Loss& loss) const {
-    Saved s;
-    std::vector<long> sizes;
-    const auto n = arrays_.size();
-    s.x.resize(n);
-    s.saved.resize(n);
-    s.length.resize(n);
+  static int places_per_call(const Context& context, int B) { return context.device == Device::kCpu ? 1 : B; }
+
+  // body(b, n) for places [b, b + n), which go through the ops together: one on a CPU, all on a GPU.
+  template <class Body>
+  static void over_calls(const Context& context, int B, int first, int last, Body body) {
+    const int n = places_per_call(context, B);
+    for (int b = first; b < last; b += n) body(context, b, n);
+  }
+
+  void prepare(const Context& context, int B, const Loss& loss) {
+    const bool other_device = context.device != device_;
+    const auto n = static_cast<std::size_t>(B);
+    if (losses_.size() < n || other_device) {  // a smaller batch keeps every address: a graph may hold it
+      losses_ = DeviceArray<double>(context, n);
+      reference_ = DeviceArray<float>(context, n * Loss::kReferences);
+    }
+    if (floors_.size() == 0 || !(loss == loss_) || other_device) {
+      floors_ = DeviceArray<float>(context, Loss::kReferences);
+      floors_.upload(loss.floors().data(), Loss::kReferences);
+    }
+    loss_ = loss;
+    device_ = context.device;
+    if (memory_.size() < static_cast<std::size_t>(context.n_workers())) {
+      memory_.resize(static_cast<std::size_t>(context.n_workers()));
+    }
+  }
+
+  // Samples of each layer's input, all arrays one after the other; of an array one more for its output.
+  std::vector<std::vector<int>> lengths_of(int T) const {
+    std::vector<std::vector<int>> all;
     int length = context_ + T;
+    for (const Array& array : arrays_) {
+      all.emplace_back();
+      for (const Layer& l : array.layers) {
+        all.back().push_back(length);
+        length -= (config_.taps - 1) * l.dilation;
+      }
+      all.back().push_back(length);
+    }
+    return all;
+  }
+
+  // The parts of Saved, in its order of arrays and layers.
+  std::vector<long> sizes_of(const Context& context, int B, int T, const Loss& loss) const {
+    const auto lengths = lengths_of(T);
+    std::vector<long> sizes;
     long widest = 0, channels = 1;
     std::size_t scratch = 0;
-    for (std::size_t a = 0; a < n; ++a) {
+    for (std::size_t a = 0; a < arrays_.size(); ++a) {
       const Array& array = arrays_[a];
       const long Z = config_.gated ? 2L * array.C : array.C;
-      widest = std::max(widest, static_cast<long>(array.C) * length);
+      const int whole = lengths[a][0];
+      widest = std::max(widest, static_cast<long>(array.C) * whole);
       channels = std::max({channels, static_cast<long>(array.C), static_cast<long>(array.outputs)});
-      scratch = std::max({scratch, conv1x1_backward_scratch(context, {array.inputs, array.C, length, length, length}),
-                          conv1x1_backward_scratch(context, {array.C, array.outputs, T, T, T})});
-      for (const Layer& l : array.layers) {
-        s.length[a].push_back(length);
-        sizes.push_back(static_cast<long>(array.C) * length);
-        const int made = length - (config_.taps - 1) * l.dilation;
-        const WavenetLayerDims d = dims(array, l, made, T, length, made);
+      scratch = std::max({scratch, conv1x1_backward_scratch(context, {array.inputs, array.C, whole, whole, whole, B}),
+                          conv1x1_backward_scratch(context, {array.C, array.outputs, T, T, T, B})});
+      for (std::size_t l = 0; l < array.layers.size(); ++l) {
+        const int length = lengths[a][l], made = lengths[a][l + 1];
+        const WavenetLayerDims d = dims(array, array.layers[l], made, T, length, made, B, context_ + T);
         scratch =
             std::max({scratch, wavenet_layer_forward_scratch(context, d), wavenet_layer_backward_scratch(context, d)});
+        sizes.push_back(static_cast<long>(array.C) * length);
         sizes.push_back(Z * made);
-        length = made;
       }
-      s.length[a].push_back(length);
       for (const long size : {static_cast<long>(array.C) * T, static_cast<long>(array.outputs) * T,
-                              static_cast<long>(array.C) * length}) {
+                              static_cast<long>(array.C) * lengths[a].back()}) {
         sizes.push_back(size);
       }
     }
-    const std::size_t for_loss = (loss.scratch(context, {1, T, T}) + sizeof(float) - 1) / sizeof(float);
-    for (const long size : {widest, widest, channels * T, channels * T, static_cast<long>(scratch / sizeof(float)),
-                            static_cast<long>(context_ + T), static_cast<long>(T), static_cast<long>(for_loss)}) {
+    for (const long size : {widest, widest, channels * T, channels * T, static_cast<long>(T),
+                            static_cast<long>(context_ + T), static_cast<long>(T)}) {
       sizes.push_back(size);
     }
-    const std::vector<float*> parts = memory.lay_out(sizes);
+    for (long& size : sizes) size *= B;
+    sizes.push_back(floats_of(scratch));
+    sizes.push_back(floats_of(loss.scratch(context, {B, T, T})));
+    return sizes;
+  }
+
+  Saved lay_out(const Context& context, int B, int T, const Loss& loss) {
+    Saved s;
+    const std::vector<float*> parts =
+        memory_[static_cast<std::size_t>(context.worker)].lay_out(context, sizes_of(context, B, T, loss));
     auto part = parts.begin();
-    for (std::size_t a = 0; a < n; ++a) {
-      for (std::size_t l = 0; l < arrays_[a].layers.size(); ++l) {
-        s.x[a].push_back(*part++);
-        s.saved[a].push_back(*part++);
+    for (const Array& array : arrays_) {
+      s.x.emplace_back();
+      s.saved.emplace_back();
+      for (std::size_t l = 0; l < array.layers.size(); ++l) {
+        s.x.back().push_back(*part++);
+        s.saved.back().push_back(*part++);
       }
       s.head.push_back(*part++);
       s.out.push_back(*part++);
       s.y.push_back(*part++);
     }
     s.y.back() = nullptr;
-    for (float** p : {&s.dx[0], &s.dx[1], &s.dhead, &s.dout, &s.scratch, &s.input, &s.target, &s.loss}) *p = *part++;
+    for (float** p : {&s.dx[0], &s.dx[1], &s.dhead, &s.dout, &s.scaled, &s.input, &s.target, &s.scratch, &s.loss}) {
+      *p = *part++;
+    }
     return s;
   }
 
-  void train(const Context& context, float* g, const Batch& batch, const Loss& loss, int b) {
-    const int T = batch.T;
-    const auto place = static_cast<std::size_t>(b);
-    const Saved s = lay_out(context, memory_[static_cast<std::size_t>(context.worker)], T, loss);
-    const float* x = s.input;
-    gather_place(s.input, batch.input, batch.refs[place], batch.t0 - context_, context_ + T);
-    gather_place(s.target, batch.target, batch.refs[place], batch.t0, T);
+  // The forward pass of B places from s.input into s; y (B,T) in s.scaled.
+  void forward(const Context& context, const Saved& s, const float* weights, int B, int T) const {
+    const auto lengths = lengths_of(T);
     const int n = static_cast<int>(arrays_.size()), all = context_ + T;
+    const auto bytes = [&](long channels) { return sizeof(float) * static_cast<std::size_t>(channels * T * B); };
     for (int a = 0; a < n; ++a) {
       const Array& array = arrays_[static_cast<std::size_t>(a)];
       const auto k = static_cast<std::size_t>(a);
-      const std::vector<int>& length = s.length[k];
-      conv1x1_forward(context, s.x[k][0], a == 0 ? x : s.y[k - 1], at(params_.data(), array.rechannel), nullptr,
-                      {array.inputs, array.C, length[0], length[0], length[0]});
+      const std::vector<int>& length = lengths[k];
+      conv1x1_forward(context, s.x[k][0], a == 0 ? s.input : s.y[k - 1], at(weights, array.rechannel), nullptr,
+                      {array.inputs, array.C, length[0], length[0], length[0], B});
       if (a == 0) {
-        std::fill_n(s.head[0], static_cast<long>(array.C) * T, 0.0f);
+        fill_zero(context, s.head[0], bytes(array.C));
       } else {
-        std::copy_n(s.out[k - 1], static_cast<long>(array.C) * T, s.head[k]);
+        copy(context, s.head[k], s.out[k - 1], bytes(array.C));
       }
       for (std::size_t l = 0; l < array.layers.size(); ++l) {
         float* y = l + 1 < array.layers.size() ? s.x[k][l + 1] : s.y[k];
-        wavenet_layer_forward(context, y, s.head[k], s.saved[k][l], s.x[k][l], x + (all - length[l + 1]),
-                              tensors(array.layers[l]), s.scratch,
-                              dims(array, array.layers[l], length[l + 1], T, length[l], length[l + 1]));
+        wavenet_layer_forward(context, y, s.head[k], s.saved[k][l], s.x[k][l], s.input + (all - length[l + 1]),
+                              tensors(weights, array.layers[l]), s.scratch,
+                              dims(array, array.layers[l], length[l + 1], T, length[l], length[l + 1], B, all));
       }
-      conv1x1_forward(context, s.out[k], s.head[k], at(params_.data(), array.head),
-                      array.head_bias ? at(params_.data(), array.head + 1) : nullptr,
-                      {array.C, array.outputs, T, T, T});
+      conv1x1_forward(context, s.out[k], s.head[k], at(weights, array.head),
+                      array.head_bias ? at(weights, array.head + 1) : nullptr, {array.C, array.outputs, T, T, T, B});
     }
+    scale(context, s.scaled, s.out.back(), static_cast<long>(B) * T);
+  }
 
-    float* y = s.out.back();
-    const auto scale = static_cast<float>(config_.head_scale);
-    for (int t = 0; t < T; ++t) y[t] *= scale;
-    loss(context, &losses_[place], s.dout, y, s.target, &reference_[place * Loss::kReferences],
-         g ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f, {1, T, T}, s.loss);
+  // to = head_scale from.
+  void scale(const Context& context, float* to, const float* from, long n) const {
+    fill_zero(context, to, sizeof(float) * static_cast<std::size_t>(n));
+    add_scaled(context, to, static_cast<float>(config_.head_scale), from, n);
+  }
+
+  // Places [b, b + n) of the batch. g null: the losses alone.
+  void train(const Context& context, float* g, const Batch& batch, const Loss& loss, int b, int n) {
+    const int T = batch.T;
+    const Saved s = lay_out(context, n, T, loss);
+    const float* weights = params_.on(context);
+    gather_frames(context, s.input, batch.input, batch.refs + b, {n, context_ + T, 1, 0, batch.t0 - context_});
+    gather_frames(context, s.target, batch.target, batch.refs + b, {n, T, 1, 0, batch.t0});
+    forward(context, s, weights, n, T);
+    loss(context, losses_.data() + b, s.dx[0], s.scaled, s.target, reference_.data() + b * Loss::kReferences,
+         g ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f, {n, T, T}, s.loss);
     if (!g) return;
-    for (int t = 0; t < T; ++t) s.dout[t] *= scale;
+    scale(context, s.dout, s.dx[0], static_cast<long>(n) * T);
+    backward(context, s, weights, g, n, T);
+  }
 
+  void backward(const Context& context, const Saved& s, const float* weights, float* g, int B, int T) const {
+    const auto lengths = lengths_of(T);
+    const int n = static_cast<int>(arrays_.size()), all = context_ + T;
     float *dhead = s.dhead, *dout = s.dout, *dx = s.dx[0], *dy = s.dx[1];
     for (int a = n - 1; a >= 0; --a) {
       const Array& array = arrays_[static_cast<std::size_t>(a)];
       const auto k = static_cast<std::size_t>(a);
-      const std::vector<int>& length = s.length[k];
+      const std::vector<int>& length = lengths[k];
       conv1x1_backward(context, dhead, at(g, array.head), array.head_bias ? at(g, array.head + 1) : nullptr, dout,
-                       s.head[k], at(params_.data(), array.head), s.scratch, {array.C, array.outputs, T, T, T});
+                       s.head[k], at(weights, array.head), s.scratch, {array.C, array.outputs, T, T, T, B});
       for (std::size_t l = array.layers.size(); l-- > 0;) {
         const bool wanted = a + 1 < n || l + 1 < array.layers.size();
         const auto p = [&](std::size_t i) { return at(g, array.layers[l].tensors + i); };
         wavenet_layer_backward(context, dx, {p(0), p(1), p(2), p(3), p(4)}, wanted ? dy : nullptr, dhead, s.x[k][l],
-                               x + (all - length[l + 1]), s.saved[k][l], tensors(array.layers[l]), s.scratch,
-                               dims(array, array.layers[l], length[l + 1], T, length[l], length[l + 1]));
+                               s.input + (all - length[l + 1]), s.saved[k][l], tensors(weights, array.layers[l]),
+                               s.scratch,
+                               dims(array, array.layers[l], length[l + 1], T, length[l], length[l + 1], B, all));
         std::swap(dx, dy);
       }
-      conv1x1_backward(context, a > 0 ? dx : nullptr, at(g, array.rechannel), nullptr, dy, a == 0 ? x : s.y[k - 1],
-                       at(params_.data(), array.rechannel), s.scratch,
-                       {array.inputs, array.C, length[0], length[0], length[0]});
+      conv1x1_backward(context, a > 0 ? dx : nullptr, at(g, array.rechannel), nullptr, dy,
+                       a == 0 ? s.input : s.y[k - 1], at(weights, array.rechannel), s.scratch,
+                       {array.inputs, array.C, length[0], length[0], length[0], B});
       std::swap(dx, dy);
       std::swap(dhead, dout);  // the sum begins with what the head before made
     }
@@ -328,18 +398,21 @@ class WavenetModel : public Model {
   WavenetConfig config_;
   std::vector<Array> arrays_;
   int context_ = 0;
-  std::vector<float> reference_;
+  Device device_ = Device::kCpu;
+  Loss loss_;
+  DeviceArray<float> reference_, floors_;
+  DeviceArray<double> losses_;
   std::vector<std::vector<float>> slots_;
   std::vector<StreamMemory> memory_;  // of each worker
-  std::vector<double> losses_;
 };
 
-// Each layer's input follows the past samples that it still needs.
+// Each layer's input stands behind the samples of it that it still needs: what the future hears of the past.
 class WavenetPlayer : public Player {
  public:
   WavenetPlayer(const Context& context, std::shared_ptr<const WavenetModel> model, std::vector<std::vector<float>> rest)
       : model_(std::move(model)), rest_(std::move(rest)) {
     context_ = context;
+    context_.device = Device::kCpu;
     context_.pool = nullptr;
     const WavenetConfig& c = model_->config();
     long channels = 1;
@@ -354,8 +427,8 @@ class WavenetPlayer : public Player {
             scratch, wavenet_layer_forward_scratch(context_, model_->dims(a, l, kChunk, kChunk, past + kRoom, kChunk)));
       }
     }
-    parts_ = memory_.lay_out(
-        {channels * kChunk, channels * kChunk, channels * kChunk, static_cast<long>(scratch / sizeof(float))});
+    parts_ = memory_.lay_out(context_, {channels * kChunk, channels * kChunk, channels * kChunk,
+                                        static_cast<long>(scratch / sizeof(float))});
     if (rest_.empty()) {
       const std::vector<float> silence(static_cast<std::size_t>(model_->context()) + 1, 0.0f);
       std::vector<float> y(silence.size());
@@ -397,7 +470,8 @@ class WavenetPlayer : public Player {
       for (std::size_t i = 0; i < array.layers.size(); ++i, ++l) {
         const bool last = i + 1 == array.layers.size(), wanted = !last || a + 1 < model_->arrays().size();
         float* to = !wanted ? nullptr : last ? between : input(l + 1) + past_[l + 1];
-        wavenet_layer_forward(context_, to, head, nullptr, input(l), x, model_->tensors(array.layers[i]), scratch,
+        wavenet_layer_forward(context_, to, head, nullptr, input(l), x,
+                              model_->tensors(model_->params().data(), array.layers[i]), scratch,
                               model_->dims(array, array.layers[i], n, n, stride(l), last ? n : stride(l + 1)));
       }
       conv1x1_forward(context_, out, head, model_->tensor_at(array.head),
@@ -410,7 +484,7 @@ class WavenetPlayer : public Player {
   }
 
   long stride(std::size_t layer) const { return past_[layer] + kRoom; }
-  // Moves the past samples that later blocks need to the rows' beginnings.
+  // What the future hears of the past, back to the rows' beginnings.
   void rewind() noexcept {
     for (std::size_t i = 0; i < inputs_.size(); ++i) {
       for (float* row = inputs_[i].data(); row < inputs_[i].data() + inputs_[i].size(); row += stride(i)) {

@@ -107,7 +107,7 @@ refuses "nothing to learn from" "nothing to learn from" "$cafx" distill --out "$
 refuses "an unknown student" "lstm-nano" "$cafx" distill "$work/teacher" --preset lstm-nan --out "$work/no"
 refuses "an unknown setting" "model.hidden" "$cafx" distill "$work/teacher" --set model.hiden=3 --out "$work/no"
 refuses "layers that do not fit" "dilations" "$cafx" distill "$work/teacher" --preset wavenet --set model.layers=[3,3] --out "$work/no"
-refuses "no loss" "both 0" "$cafx" distill "$work/teacher" --set train.loss.esr=0 --out "$work/no"
+refuses "no loss" "all 0" "$cafx" distill "$work/teacher" --set train.loss.esr=0 --out "$work/no"
 refuses "a stage that it does not have" "no form to pretrain" "$cafx" distill "$work/teacher" --set train.pretrain_epochs=3 --out "$work/no"
 refuses "a folder in use" "holds a run already" "$cafx" distill "$work/teacher" "${tiny[@]}" --out "$work/student1"
 refuses "a weights file without notes" "\-\-data" "$cafx" distill "$work/teacher/best.safetensors" --out "$work/no"

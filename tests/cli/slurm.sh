@@ -148,4 +148,33 @@ wait_for 30 "an empty queue after stop" empty
 sweep run t --launcher slurm --quiet || fail "submission after a stop"
 wait_for 90 "the end of the stopped sweep" empty
 [ "$(grep -c ',done,' "$work/runs/t.sweep/results.csv")" = 4 ] || fail "4 runs after a stop: $(cat "$work/runs/t.sweep/results.csv")"
+
+# From a container: a stand-in for apptainer that has cafx inside, and nothing else: none of Slurm's programs.
+mkdir "$work/inside" "$work/outside"
+ln -s "$(realpath "$cafx")" "$work/inside/cafx"
+cat >"$work/outside/apptainer" <<END
+#!/bin/bash
+[ "\$1 \$2 \$3" = "exec --nv $work/cafx.sif" ] || { echo "the stand-in knows no \$*" >&2; exit 9; }
+echo "in the container: \${*:4}" >&2
+PATH=$work/inside exec "\${@:4}"
+END
+chmod +x "$work/outside/apptainer"
+touch "$work/cafx.sif"
+contained=$'[slurm]\npartition = "low"\ntime = "30"\nsetup = ["export CAFX_CHECKPOINT_SECONDS=0.5"]\ncontainer = "'"$work/outside/apptainer exec --nv $work/cafx.sif\""
+tiny_sweep "$work/c.toml" c '[1e-3]' '[3]' 400 "$contained"
+sed -i 's/^warmup_steps = 0/warmup_steps = 0\npatience = 100000/' "$work/c.toml"
+"$cafx" sweep run "$work/c.toml" --store "$work/local" --quiet --no-measure >"$work/out" 2>&1 || fail "the sweep without a container: $(cat "$work/out")"
+pinned=$(ls "$work/runs/.pinned" | wc -l)
+sweep run "$work/c.toml" --launcher slurm >"$work/out" 2>&1 || fail "submission of a sweep in a container: $(cat "$work/out")"
+[ "$(ls "$work/runs/.pinned" | wc -l)" = "$pinned" ] || fail "a binary is copied although the container has its own"
+in_c() { grep -qh -- "$1" "$work"/runs/c.sweep/slurm/*/logs/*; }
+c_runs() { ls "$work"/runs/c.sweep/slurm/*/logs/train* 2>/dev/null | grep -q . && grep -l '^train' "$work"/runs/default-*/metrics.csv | xargs -n1 dirname | xargs -n1 basename >"$work/c_runs" &&
+  grep -qFf "$work/c_runs" "$work"/runs/c.sweep/slurm/*/logs/train*; }
+wait_for 90 "a training in the container" c_runs
+scancel --batch --signal=USR1 "$(sed -n 's/.*: job \([0-9_]*\) on .*/\1/p' "$work"/runs/c.sweep/slurm/*/logs/train* | tail -1)"
+wait_for 30 "the requeue of a job in a container" in_c "goes back into the queue"
+wait_for 60 "the run again" in_c "started 1 times before"
+wait_for 180 "the end of the sweep in a container" empty
+in_c "in the container: cafx sweep slurm-task" || fail "the stand-in was not asked: $(cat "$work"/runs/c.sweep/slurm/*/logs/*)"
+cmp "$work/local/c.sweep/results.csv" "$work/runs/c.sweep/results.csv" || fail "the table of the container differs from the one without"
 finish

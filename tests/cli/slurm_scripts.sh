@@ -78,6 +78,24 @@ exec 'WORK/runs/.pinned/BINARY/cafx' sweep report 'WORK/runs/p.sweep'
 
 END
 diff "$work/expected" "$work/scripts" || fail "the scripts differ from what is expected"
+
+# In a container the shell stays: it hands signals on, and puts the job back where cafx says so.
+tiny_sweep "$work/c.toml" c '[1e-3]' '[1]' 4 $'[slurm]\ncontainer = "apptainer exec --nv cafx.sif"'
+dry "$work/c.toml"
+cat >"$work/expected" <<'END'
+apptainer exec --nv cafx.sif cafx sweep slurm-task 'WORK/runs/c.sweep/slurm/SUBMISSION/pretrain.list' &
+task=$!
+trap 'again=1; kill -USR1 $task' USR1
+trap 'again=1; kill -TERM $task' TERM
+again=1
+while [ -n "$again" ]; do again=; wait $task; code=$?; done  # a signal ends the waiting, not the run
+[ $code != 85 ] || scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+exit $code
+END
+sed -n '/^apptainer.*pretrain/,/^exit/p' "$work/scripts" | diff "$work/expected" - || fail "the script of a container"
+grep -q '\.pinned' "$work/scripts" && fail "a container's script names a copied binary"
+sed -i 's|cafx.sif|two\\nlines|' "$work/c.toml"
+refuses "a container in two lines" "slurm.container" "$cafx" sweep run "$work/c.toml" --store "$work/runs" --launcher slurm --dry-run
 [ ! -e "$work/runs/p.sweep" ] && [ ! -e "$work/runs/.pinned" ] || fail "a dry run writes: $(find "$work/runs")"
 ! grep -q sbatch "$work/calls" 2>/dev/null || fail "a dry run submits: $(cat "$work/calls")"
 
@@ -103,6 +121,15 @@ tiny_sweep "$work/q.toml" q '[1e-3]' '[1]' 4
 line=$(grep '^exec' "$work/raw" | head -1)
 words=$(eval "set -- ${line#exec}"; printf '%s\n' "$1" "$4")
 [ "$(grep -c "^$work/it's here/" <<<"$words")" = 2 ] || fail "a quote in a path: $line"
+
+# A % stands for itself where Slurm puts numbers in, and nowhere else.
+mkdir "$work/100%A"
+"$cafx" sweep run "$work/q.toml" --store "$work/100%A" --launcher slurm --dry-run >"$work/raw" || fail "a % in a path"
+[ "$(grep -c -- "--output='$work/100%%A/q.sweep/slurm/[0-9a-f]*/logs/[a-z.0-9]*-%[Aj]" "$work/raw")" = "$(grep -c -- --output "$work/raw")" ] ||
+  fail "a % in a path: $(grep -- --output "$work/raw")"
+grep -q -- "--comment='$work/100%A/" "$work/raw" || fail "a % outside of patterns: $(grep -- --comment "$work/raw")"
+mkdir "$work/a\\b"
+refuses "a backslash in a path" "backslash" "$cafx" sweep run "$work/q.toml" --store "$work/a\\b" --launcher slurm --dry-run
 
 # What cannot work is refused before anything is submitted.
 bad() {  # bad WHAT WORDS TABLE

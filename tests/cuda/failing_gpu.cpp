@@ -1,8 +1,8 @@
 // tests/cuda/failing_gpu.cpp -- a library to be loaded before CUDA's (LD_PRELOAD): calls fail when they are told to.
 //
 //   CAFX_FAIL=CALL:N:CODE   the N-th call of CALL, counted from 1, and all after it return CODE
-//   CAFX_CUDNN_DATA=WHAT    the algorithms that cuDNN offers for backward data: `random` are not deterministic, a number of
-//                           MiB is the workspace that each needs, and that is then really written
+//   CAFX_CUDNN_DATA=WHAT    the algorithms that cuDNN offers for backward data: `random` are not deterministic, a
+//                           number of MiB is the workspace that each needs, and that is then really written
 //   CAFX_FAIL_DRIVER=V      the driver's version, as cudaDriverGetVersion gives it; 0: none is installed
 #include <cuda_runtime.h>
 #include <cudnn.h>

@@ -116,7 +116,8 @@ TEST(Gpus, FollowOneGpuAndEachOtherToTheBit) {
   }
 }
 
-// In parts, with LAMB, enqueued one by one and all at once. Once more with VGPU_LAZY, where a wait that is missing shows.
+// In parts, with LAMB, enqueued one by one and all at once. Once more with VGPU_LAZY, where a wait that is missing
+// shows.
 TEST(Gpus, TwoRunsGiveEqualBits) {
   NEEDS_GPUS(2);
   Task s(8 * 3 + 3);
@@ -131,7 +132,8 @@ TEST(Gpus, TwoRunsGiveEqualBits) {
   }
 }
 
-// In the steady state a step is one call on each GPU: the launch of its graph, exchange included. Counted by the virtual GPU.
+// In the steady state a step is one call on each GPU: the launch of its graph, exchange included. Counted by the
+// virtual GPU.
 TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
   NEEDS_GPUS(2);
   const auto get = reinterpret_cast<double (*)(const char*)>(dlsym(RTLD_DEFAULT, "vgpu_profile_get"));
@@ -152,7 +154,8 @@ TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
   const double calls = sum("api_calls"), allocations = sum("allocs"), waits = sum("syncs"),
                implicit_waits = sum("implicit_syncs"), copies = sum("host_device_copies");
   stepper->enqueue(12);
-  // On each twelve launches, and the records of all twelve read back: a pinned block, an event, the copy, the event's record.
+  // On each twelve launches, and the records of all twelve read back: a pinned block, an event, the copy, the event's
+  // record.
   EXPECT_EQ(sum("api_calls") - calls, kGpus * (12 + 4));
   EXPECT_EQ(sum("syncs"), waits);
   EXPECT_EQ(sum("implicit_syncs"), implicit_waits);
@@ -161,8 +164,8 @@ TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
   EXPECT_EQ(sum("host_device_copies") - copies, kGpus);  // counted when they run, behind the exchange
 }
 
-// What a GPU that is lost looks like to the others: they wait for a rank that never comes. The virtual NCCL's abort does
-// not end a send, its VGPU_TIMEOUT does.
+// What a GPU that is lost looks like to the others: they wait for a rank that never comes. The virtual NCCL's abort
+// does not end a send, its VGPU_TIMEOUT does.
 TEST(Gpus, OneThatIsLostFreesTheOthersAndIsNamed) {
   NEEDS_GPUS(2);
   GpuTeam team(Context(), first_gpus(2));

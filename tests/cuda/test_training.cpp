@@ -34,8 +34,8 @@ TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
   }
 }
 
-// In bf16 both lay the same tensors down rounded; a CPU's products round the signal and the filters too. Losses differ by up to
-// 8e-3 in the last batch, of three frames.
+// In bf16 both lay the same tensors down rounded; a CPU's products round the signal and the filters too. Losses differ
+// by up to 8e-3 in the last batch, of three frames.
 TEST(CudaTraining, FollowsTheCpuInBf16AndRepeatsItsBits) {
   const Task s(8 * 10 + 3);
   for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
@@ -149,7 +149,8 @@ TEST(CudaTraining, AStepInTheSteadyStateIsOneCall) {
   const double calls = sum("api_calls"), allocations = sum("allocs"), waits = sum("syncs"),
                implicit_waits = sum("implicit_syncs"), copies = sum("host_device_copies");
   stepper->enqueue(12);
-  // Twelve launches; then the records of all twelve are read back: a pinned block, an event, the copy, the event's record.
+  // Twelve launches; then the records of all twelve are read back: a pinned block, an event, the copy, the event's
+  // record.
   EXPECT_EQ(sum("api_calls") - calls, 12 + 4);
   EXPECT_EQ(sum("syncs"), waits);
   EXPECT_EQ(sum("implicit_syncs"), implicit_waits);

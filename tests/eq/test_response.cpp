@@ -53,8 +53,8 @@ TEST(Response, AShortFilterIsThatOfItsTaps) {
   }
 }
 
-// SoX's filters are those of the Audio EQ Cookbook: at its frequency a pass of Butterworth's width is 3 dB down, a peak has
-// its gain, and far below or above a shelf has its own.
+// SoX's filters are those of the Audio EQ Cookbook: at its frequency a pass of Butterworth's width is 3 dB down, a peak
+// has its gain, and far below or above a shelf has its own.
 TEST(Response, SoxFiltersAreWhereTheySayTheyAre) {
   const auto x = white_noise(8 * kResponseFrame, 0.1, 2);
   const auto at = [&](const char* chain, double hz) {

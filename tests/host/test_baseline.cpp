@@ -48,14 +48,14 @@ double esr_of_fit(std::vector<float> (*device)(const std::vector<float>&)) {
   return error_metrics(wet_c.data(), fit(c).data(), c.size()).esr;
 }
 
-TEST(Baseline, LearnsWhatItIs) {
+TEST(Baseline, FitsEveryModelOfItsClass) {
   EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return filtered(x); }), 1e-8);
   EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return shaped(x); }), 1e-4);
   EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return shaped(filtered(x)); }), 1e-3);
   EXPECT_LT(esr_of_fit([](const std::vector<float>& x) { return filtered(shaped(x)); }), 1e-3);
 }
 
-TEST(Baseline, ADelayLongerThanItsTapsIsBeyondIt) {
+TEST(Baseline, CannotFitADelayLongerThanItsTaps) {
   EXPECT_GT(esr_of_fit([](const std::vector<float>& x) {
               std::vector<float> y(x.size(), 0.0f);
               for (std::size_t i = 400; i < x.size(); ++i) y[i] = x[i - 400];
@@ -87,7 +87,7 @@ double esr_of_other(const std::vector<std::vector<float>>& fitted_to, const std:
 }
 
 // What the notes do not tell must not become anything at all: frequencies that they all but lack, levels above theirs.
-TEST(Baseline, OutsideOfItsNotesItIsNotWild) {
+TEST(Baseline, StaysBoundedOutsideItsNotes) {
   const auto device = [](const std::vector<float>& x) {
     auto y = filtered(shaped(x));
     double slow = 0.0;  // a pole, which its taps do not hold
@@ -102,7 +102,7 @@ TEST(Baseline, OutsideOfItsNotesItIsNotWild) {
 }
 
 // Two devices in one: a loud note's error must not drown a quiet one's.
-TEST(Baseline, AQuietNoteCountsAsALoudOne) {
+TEST(Baseline, QuietAndLoudNotesWeighTheSame) {
   const auto device = [](const std::vector<float>& x) {
     const bool loud = *std::max_element(x.begin(), x.end()) > 0.1f;
     auto y = x;

@@ -98,7 +98,7 @@ TEST(AllMetrics, AnySignalLengthAndRate) {
   EXPECT_THROW(measure(tone(99, 0.5)), CheckError);
 }
 
-TEST(AllMetrics, AttackAndDecayAreToldApart) {
+TEST(AllMetrics, DistinguishesAttackFromDecay) {
   // A note from 0.1 s that dies away; one output misses the beginning, the other lets go too early.
   std::vector<float> y(16000, 0.0f);
   for (std::size_t i = 1600; i < y.size(); ++i)

@@ -208,7 +208,7 @@ TEST(Report, SilenceAndBrokenSamplesLeaveOddCoordinatesNowhere) {
   expect_balanced(page({}, ""));
 }
 
-TEST(Report, LearningCurveBearsOddFiles) {
+TEST(Report, LearningCurveSurvivesOddFiles) {
   const std::vector<NoteResult> notes = {note("a", 0.1)};
   EXPECT_NE(page(notes, kMetrics).find("How it learned"), std::string::npos);
   const std::string header = std::string(kMetrics).substr(0, std::string(kMetrics).find('\n') + 1);

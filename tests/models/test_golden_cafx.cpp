@@ -107,7 +107,7 @@ void load(Model& model, Values values) {
   }
 }
 
-TEST(GoldenModel, ForwardAndEveryGradientArePytorchs) {
+TEST(GoldenModel, ForwardAndEveryGradientMatchPytorch) {
   for (const char* name : kCases) {
     const Golden golden(std::string(name) + ".safetensors");
     const CafxConfig config = config_of(golden);
@@ -143,7 +143,7 @@ TEST(GoldenModel, ForwardAndEveryGradientArePytorchs) {
   }
 }
 
-TEST(GoldenModel, TenAdamStepsLosePytorchsLosses) {
+TEST(GoldenModel, TenAdamStepsMatchPytorch) {
   for (const char* name : kCases) {
     const Golden golden(std::string(name) + ".safetensors");
     const CafxConfig config = config_of(golden);
@@ -235,8 +235,8 @@ void expect_oracle(const std::string& latent_layer) {
   }
 }
 
-TEST(CafxModel, ABatchOverManySlotsIsTheOracles) { expect_oracle("local"); }
-TEST(CafxModel, SoItIsWithOneLatentLayerForAllChannels) { expect_oracle("dense"); }
+TEST(CafxModel, ABatchOverManySlotsMatchesReference) { expect_oracle("local"); }
+TEST(CafxModel, MatchesReferenceWithOneLatentLayerForAllChannels) { expect_oracle("dense"); }
 
 // The same bits with 1 thread, 2 and 5, for a batch that the slots do not divide; and again after a smaller batch.
 TEST(CafxModel, SameBitsForAnyNumberOfThreadsAndAnyHistory) {

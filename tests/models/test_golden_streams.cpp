@@ -44,7 +44,8 @@ void expect_golden(const std::string& name, const ModelConfig& config, int n_blo
   const int block = json["block"], context = json["context"];
   const std::vector<int> shape = golden.shape(prefix + "target");
   const Segments segments(golden.values(prefix + "x"), golden.values(prefix + "target"), shape[0], context, shape[1]);
-  const Loss loss({0.0, 1.0, json["pre_emphasis"], json["energy_floor"]}, json["mean_energy"]);
+  const Loss loss({.mae = 0.0, .esr = 1.0, .pre_emphasis = json["pre_emphasis"], .energy_floor = json["energy_floor"]},
+                  json["mean_energy"]);
   const auto model = make_model(config);
   for (const ParamSpec& p : model->params()) {
     const Vec values = golden.values(prefix + p.name);
@@ -114,7 +115,7 @@ class Students : public ::testing::TestWithParam<std::string> {
 TEST_P(Students, SameBitsForAnyNumberOfThreads) {
   const int context = std::max(33, student_->geometry().warm_up), length = 150, B = 37;
   const Segments segments(random(B * (context + length), 1), random(B * length, 2), B, context, length);
-  const Loss loss({0.0, 1.0, 0.5, 0.1}, 0.3);
+  const Loss loss({.mae = 0.0, .esr = 1.0, .pre_emphasis = 0.5}, 0.3);
   Context device;
   device.isa = best_isa();
   const auto run = [&](ThreadPool* pool) {

@@ -38,8 +38,8 @@ std::vector<float> played(Player& player, const std::vector<float>& x, const std
   return y;
 }
 
-// Whatever the blocks are: the bits of the whole signal's rendering, `latency` samples later. After reset it begins anew, and a
-// twin hears nothing of the other.
+// Whatever the blocks are: the bits of the whole signal's rendering, `latency` samples later. After reset it begins
+// anew, and a twin hears nothing of the other.
 TEST_P(Players, BlocksOfEveryLengthGiveTheBitsOfTheWhole) {
   const std::vector<float> x = noise(3000);
   const std::vector<float> whole = render_signal(*model_, context(), x.data(), x.size(), 0);

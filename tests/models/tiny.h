@@ -1,5 +1,5 @@
-// tests/models/tiny.h -- the smallest model of every type that still has all of its parts: odd sizes, none a whole number of
-// vectors. A new type adds its line here and is then held by every test of tests/models.
+// tests/models/tiny.h -- the smallest model of every type that still has all of its parts: odd sizes, none a whole
+// number of vectors. A new type adds its line here and is then held by every test of tests/models.
 #pragma once
 
 #include <map>

@@ -1,5 +1,5 @@
-// bench MODEL.nam BLOCKS: NeuralAmpModelerCore plays noise in blocks of 64, as a host has them, and the seconds that each took
-// are written. The peer of `cafx bench --realtime --peer`.
+// bench MODEL.nam BLOCKS: NeuralAmpModelerCore plays noise in blocks of 64, as a host has them, and the seconds that
+// each took are written. The peer of `cafx bench --realtime --peer`.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>

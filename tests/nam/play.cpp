@@ -1,4 +1,5 @@
-// play MODEL.nam IN.f32 OUT.f32: what NeuralAmpModelerCore makes of raw mono floats, in blocks of 64 as a host has them.
+// play MODEL.nam IN.f32 OUT.f32: what NeuralAmpModelerCore makes of raw mono floats, in blocks of 64 as a host has
+// them.
 #include <algorithm>
 #include <cstdio>
 #include <fstream>

@@ -1,5 +1,5 @@
-// Students beside NeuralAmpModelerCore's output for the same .nam files (golden/nam.safetensors, made by nam/core.sh): what
-// cafx plays, and what a plain reader of the file, in the order of weights that the format has, makes of it.
+// Students beside NeuralAmpModelerCore's output for the same .nam files (golden/nam.safetensors, made by nam/core.sh):
+// what cafx plays, and what a plain reader of the file, in the order of weights that the format has, makes of it.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -10,7 +10,7 @@ using namespace op_test;
 constexpr Conv1dDims kSizes[] = {{2, 17, 3, 5}, {1, 1, 1, 1},    {2, 1, 3, 4},       {2, 3, 5, 11},     {1, 9, 16, 8},
                                  {2, 7, 33, 6}, {1, 130, 67, 7}, {2, 1024, 128, 64}, {2, 300, 132, 150}};
 
-TEST(Conv1d, IsTheOracles) {
+TEST(Conv1d, MatchesReference) {
   for (const Conv1dDims d : kSizes) {
     const Vec x = random(static_cast<long>(d.B) * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
               dy = random(static_cast<long>(d.B) * d.T * d.C, 4);

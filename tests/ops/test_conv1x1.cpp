@@ -11,7 +11,7 @@ using namespace op_test;
 
 constexpr Tolerance kSums{3e-6, 3e-5};
 
-TEST(Conv1x1, OraclesGradientIsThatOfDifferences) {
+TEST(Conv1x1, ReferenceGradientMatchesDifferences) {
   const Conv1x1Dims d{3, 2, 5, 5, 5, 2};
   Vec x = random(30, 1), w = random(6, 2), bias = random(2, 3), dw(6), dbias(2);
   const Vec dy = random(20, 4), dx = reference::conv1x1_backward(dw, dbias, dy, x, w, d);
@@ -21,7 +21,7 @@ TEST(Conv1x1, OraclesGradientIsThatOfDifferences) {
   expect_gradient("dbias", bias, dbias, f);
 }
 
-TEST(Conv1x1, IsTheOracles) {
+TEST(Conv1x1, MatchesReference) {
   for (const Conv1x1Dims d : {Conv1x1Dims{3, 5, 17, 20, 18, 2},
                               {1, 1, 1, 1, 1},
                               {1, 16, 1000, 1000, 1300},

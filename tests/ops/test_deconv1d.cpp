@@ -11,7 +11,7 @@ constexpr Deconv1dDims kSizes[] = {{2, 17, 3, 5},      {1, 1, 1, 1},      {2, 1,
                                    {1, 9, 16, 8},      {2, 7, 33, 6},     {1, 64, 5, 4}, {2, 130, 67, 7},
                                    {2, 1024, 128, 64}, {2, 300, 132, 150}};
 
-TEST(Deconv1d, IsTheOracles) {
+TEST(Deconv1d, MatchesReference) {
   for (Deconv1dDims d : kSizes) {
     for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
       d.form = form;

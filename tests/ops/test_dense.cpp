@@ -11,7 +11,7 @@ constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu,
                                        Activation::kSoftplus};
 
 // Backward gets y as floats: relu's slope hangs on the sign of a number that rounding may turn.
-TEST(Dense, IsTheOracles) {
+TEST(Dense, MatchesReference) {
   for (DenseDims d : {DenseDims{17, 3, 5},
                       {1, 1, 1},
                       {34, 5, 3},
@@ -48,7 +48,7 @@ TEST(Dense, IsTheOracles) {
   }
 }
 
-TEST(DenseTime, IsTheOracles) {
+TEST(DenseTime, MatchesReference) {
   for (DenseTimeDims d : {DenseTimeDims{2, 17, 5, 3},
                           {1, 1, 1, 1},
                           {2, 3, 8, 1},

@@ -242,7 +242,7 @@ constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu,
                                        Activation::kSoftplus};
 constexpr Unpool kUnpools[] = {Unpool::kPositions, Unpool::kHold};
 
-TEST(DnnSaaf, EveryActivationUnpoolingAndDepthIsTheOracles) {
+TEST(DnnSaaf, EveryActivationUnpoolingAndDepthMatchesReference) {
   const std::vector<std::vector<int>> widths = {{3}, {5, 3}, {7, 4, 3}, {6, 5, 5, 3}, {17, 4, 9, 33, 3}};
   for (const Activation activation : kActivations) {
     for (const Unpool unpool : kUnpools) {
@@ -257,7 +257,7 @@ TEST(DnnSaaf, EveryActivationUnpoolingAndDepthIsTheOracles) {
   }
 }
 
-TEST(DnnSaaf, OddSizesAreTheOracles) {
+TEST(DnnSaaf, OddSizesMatchReference) {
   for (const Unpool unpool : kUnpools) {
     expect_oracle(dims(1, 1, 1, 1, {1}, Activation::kSoftplus, unpool));
     expect_oracle(dims(2, 1, 3, 1, {4, 3}, Activation::kTanh, unpool));
@@ -271,7 +271,7 @@ TEST(DnnSaaf, OddSizesAreTheOracles) {
   }
 }
 
-TEST(DnnSaaf, EverySettingOfTheCurveIsTheOracles) {
+TEST(DnnSaaf, EverySettingOfTheCurveMatchesReference) {
   for (const int order : {1, 2}) {
     for (const bool every_second : {false, true}) {
       for (const bool has_v0 : {false, true}) {
@@ -284,7 +284,7 @@ TEST(DnnSaaf, EverySettingOfTheCurveIsTheOracles) {
 }
 
 // 30 segments and two rays are what registers hold; beyond that pieces are looked up in memory.
-TEST(DnnSaaf, CurvesOfManySegmentsAreTheOracles) {
+TEST(DnnSaaf, CurvesOfManySegmentsMatchReference) {
   for (const int S : {1, 30, 31, 70}) {
     DnnSaafDims d = dims(1, 36, 19, 4, {17, 19}, Activation::kSoftplus, Unpool::kHold);
     d.saaf = {1, 36, 19, S, -0.7f, 0.6f, 1.0f, false, true, 2};
@@ -292,13 +292,13 @@ TEST(DnnSaaf, CurvesOfManySegmentsAreTheOracles) {
   }
 }
 
-TEST(DnnSaaf, ThePapersSizeIsTheOracles) {
+TEST(DnnSaaf, ThePapersSizeMatchesReference) {
   DnnSaafDims d = dims(1, 1024, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions);
   d.saaf = {1, 1024, 128, 25, -1.0f, 1.0f, 1.0f, false, true, 2};
   expect_oracle(d);
 }
 
-TEST(DnnSaaf, TheJournalsLayersAreTheOracles) {
+TEST(DnnSaaf, TheJournalsLayersMatchReference) {
   DnnSaafDims d = dims(1, 512, 128, 64, {128, 64, 64, 64, 128}, Activation::kRelu, Unpool::kHold);
   d.saaf = {1, 512, 128, 24, -0.2f, 0.2f, 100.0f, true, false, 2};
   expect_oracle(d);

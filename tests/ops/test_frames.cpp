@@ -8,7 +8,7 @@ namespace {
 
 using namespace op_test;
 
-TEST(Frames, GatherIsTheOracles) {
+TEST(Frames, GatherMatchesReference) {
   const Vec audio = random(100, 1);
   const std::vector<FrameRef> refs = {{20, 10, 50}, {-5, 0, 30},  {3, 10, 50},  {40, 10, 50}, {60, 10, 50},
                                       {-90, 0, 30}, {95, 0, 100}, {12, 14, 15}, {0, 0, 100}};
@@ -27,7 +27,7 @@ TEST(Frames, GatherIsTheOracles) {
 }
 
 // The host's order to the last frame, whatever the device; more frames than one block of a sort takes.
-TEST(Frames, ShufflesAreTheHosts) {
+TEST(Frames, ShufflesMatchTheHost) {
   for (const std::uint32_t n : {1u, 2u, 33u, 4097u, 50021u}) {
     for (const Rng rng : {Rng{1, 2}, Rng{77, 1ull << 40}}) {
       const std::vector<std::uint32_t> want = permutation(n, rng);
@@ -84,7 +84,7 @@ TEST(Frames, IdentityFramesOverlapAddToTheSignal) {
   }
 }
 
-TEST(Frames, OverlapAddIsTheOracles) {
+TEST(Frames, OverlapAddMatchesReference) {
   const std::vector<float> window = hann_window(16);
   for (const Context& context : contexts()) {
     for (const int hop : {1, 3, 8, 20}) {

@@ -145,7 +145,7 @@ void expect_oracle(FrontEndDims d) {
             [=](const Context& c) { return front_end_scratch(c, d); }});
 }
 
-TEST(FrontEnd, SmallAndOddSizesAreTheOracles) {
+TEST(FrontEnd, SmallAndOddSizesMatchReference) {
   for (const FrontEndDims d : {FrontEndDims{2, 15, 3, 5, 7, 5},
                                {1, 1, 1, 1, 1, 1},
                                {2, 1, 3, 4, 5, 1},
@@ -164,14 +164,14 @@ TEST(FrontEnd, SmallAndOddSizesAreTheOracles) {
 
 // So many tiles that a block of a GPU's backward kernel works through several tiles of a frame (three blocks for each
 // multiprocessor share all tiles).
-TEST(FrontEnd, ManyTilesAreTheOracles) {
+TEST(FrontEnd, ManyTilesMatchReference) {
   if (!on_cuda()) GTEST_SKIP() << "of a GPU alone";
   expect_oracle({1, 40 * 65, 330, 1, 5, 65});
 }
 
-TEST(FrontEnd, TheRealSizeIsTheOracles) { expect_oracle({1, 1024, 128, 64, 128, 16}); }
+TEST(FrontEnd, TheRealSizeMatchesReference) { expect_oracle({1, 1024, 128, 64, 128, 16}); }
 
-TEST(FrontEnd, JournalsPoolIsTheOracles) { expect_oracle({1, 512, 24, 64, 128, 64}); }
+TEST(FrontEnd, JournalsPoolMatchesReference) { expect_oracle({1, 512, 24, 64, 128, 64}); }
 
 // Equal candidates everywhere: the first of each window is the maximum.
 TEST(FrontEnd, TheFirstOfEqualCandidatesWins) {

@@ -10,7 +10,7 @@ using namespace op_test;
 constexpr LocalConvDims kSizes[] = {{2, 17, 3, 5}, {1, 1, 1, 1},  {2, 1, 3, 4},    {2, 3, 5, 11},
                                     {1, 9, 16, 8}, {2, 7, 33, 6}, {1, 130, 67, 7}, {2, 1024, 128, 128}};
 
-TEST(LocalConv, IsTheOracles) {
+TEST(LocalConv, MatchesReference) {
   for (const LocalConvDims d : kSizes) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
     const Vec x = random(n, 1), w = random(d.C * d.K, 2), bias = random(d.C, 3), dy = random(n, 4);

@@ -7,7 +7,7 @@ namespace {
 
 using namespace op_test;
 
-TEST(LocalDense, IsTheOracles) {
+TEST(LocalDense, MatchesReference) {
   for (LocalDenseDims d : {LocalDenseDims{2, 17, 5, 3},
                            {1, 1, 1, 1},
                            {2, 3, 8, 1},

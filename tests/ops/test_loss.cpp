@@ -48,7 +48,7 @@ struct Places {
   }
 };
 
-TEST(Loss, OraclesGradientIsThatOfDifferences) {
+TEST(Loss, ReferenceGradientMatchesDifferences) {
   for (const int T : {1, 6, 300, 1100}) {
     const LossDims d{T < 300 ? 2 : 1, T, 1, 0, T + 3};
     const Places p(d);
@@ -100,7 +100,7 @@ Tolerance tolerance_of(const LossWeights& w) {
   return w.mr_stft != 0 && w.stft_log != 0 ? Tolerance{1e-3, 1e-3} : Tolerance{2e-6, 2e-5};
 }
 
-TEST(Loss, IsTheOracles) {
+TEST(Loss, MatchesReference) {
   for (const LossDims d : {LossDims{2, 17, 5, 2, 17},
                            {1, 1, 1, 0, 1},
                            {3, 5, 8, 7, 9},
@@ -171,7 +171,7 @@ TEST(Loss, NanShowsInTheLossOfEveryTerm) {
   }
 }
 
-TEST(LossReference, IsTheOracles) {
+TEST(LossReference, MatchesReference) {
   for (const LossDims d : {LossDims{2, 17, 1, 0, 17}, {1, 1, 1, 0, 1}, {3, 5000, 1, 0, 5003}}) {
     for (const float a : {0.0f, 0.85f}) {
       const Vec target = random(d.B * d.target_stride, 1), floors = {0.125, 0.25, 0.5};
@@ -186,7 +186,7 @@ TEST(LossReference, IsTheOracles) {
 }
 
 // Against auraloss: tests/golden/make_losses.py.
-TEST(Loss, IsAuraloss) {
+TEST(Loss, MatchesAuraloss) {
   const Golden golden("losses.safetensors");
   const struct {
     const char* name;

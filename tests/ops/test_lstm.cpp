@@ -28,7 +28,7 @@ struct Case {
   Vec x, h0, c0, w, bias, dh;
 };
 
-TEST(Lstm, OraclesGradientIsThatOfDifferences) {
+TEST(Lstm, ReferenceGradientMatchesDifferences) {
   for (const LstmDims d : {LstmDims{7, 2, 3, 2}, LstmDims{1, 1, 1, 1}}) {
     Case k(d);
     Vec dw(k.w.size()), dbias(k.bias.size());
@@ -45,7 +45,7 @@ TEST(Lstm, OraclesGradientIsThatOfDifferences) {
 }
 
 // Sums over a long past are as steep as a chain of products: the tolerance is ten times that of other ops.
-TEST(Lstm, IsTheOracles) {
+TEST(Lstm, MatchesReference) {
   for (const LstmDims d : {LstmDims{17, 2, 3, 5},
                            {1, 1, 1, 1},
                            {1, 3, 2, 4},

@@ -9,7 +9,7 @@ using namespace op_test;
 
 constexpr long kCounts[] = {0, 1, 15, 33, 4096, 4097, 20011};
 
-TEST(Adam, TenStepsAreTheOracles) {
+TEST(Adam, TenStepsMatchReference) {
   for (const long n : kCounts) {
     for (const bool masked : {false, true}) {
       Vec mask = masked ? random(n, 5, 0, 1) : Vec();
@@ -55,7 +55,7 @@ TEST(Adam, SameBitsForAnyNumberOfThreads) {
 }
 
 // Tensors of several sizes, one of them all zero, with gaps between.
-TEST(Lamb, TenStepsAreTheOracles) {
+TEST(Lamb, TenStepsMatchReference) {
   const std::vector<TensorSpan> tensors = {{0, 5}, {16, 4000}, {4016, 1}, {4032, 333}};
   const long n = 4368;
   Vec mask = random(n, 5, 0, 1);

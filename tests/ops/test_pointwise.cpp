@@ -31,7 +31,7 @@ void expect_activation(const Context& context, const Vec& x, Activation a) {
   }
 }
 
-TEST(Pointwise, ActivationsAreTheOracles) {
+TEST(Pointwise, ActivationsMatchReference) {
   for (const long n : kCounts) {
     const Vec x = inputs(n), dy = random(n, 2);
     for (const Activation a : kActivations) {
@@ -50,7 +50,7 @@ TEST(Pointwise, ActivationsAreTheOracles) {
   }
 }
 
-TEST(Pointwise, AbsAndProductAreTheOracles) {
+TEST(Pointwise, AbsAndProductMatchReference) {
   for (const long n : kCounts) {
     if (n == 0) continue;
     const Vec x = inputs(n), a = random(n, 3), dy = random(n, 2);

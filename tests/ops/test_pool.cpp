@@ -13,7 +13,7 @@ constexpr PoolDims kSizes[] = {{2, 15, 3, 5}, {1, 1, 1, 1},  {2, 7, 3, 7},     {
 // Selections copy: no rounding, so exact.
 constexpr Tolerance kExact{0, 0};
 
-TEST(Pool, IsTheOracles) {
+TEST(Pool, MatchesReference) {
   for (const PoolDims d : kSizes) {
     Vec x = random(static_cast<long>(d.B) * d.T * d.C, 1);
     for (double& value : x) value = std::round(value * 8) / 8;  // many ties: the first must win

@@ -11,6 +11,7 @@
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/front_end/front_end.h"
 #include "kernels/pool/pool.h"
+#include "models/cafx/cafx.h"
 #include "tests/ops/op_test.h"
 
 namespace cafx {
@@ -105,7 +106,8 @@ void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, const Ve
   }
   EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
 }
-// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the neighbour.
+// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
+// neighbour.
 void expect_stored(const Vec& got, const Vec& want, const std::string& what) {
   ASSERT_EQ(got.size(), want.size()) << what;
   const double u = unit_of(Precision::kBf16), fp32 = on_cuda() ? 1e-5 : 1e-6;
@@ -125,7 +127,7 @@ Vec absolute(Vec x) {
   return x;
 }
 
-TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
+TEST(Precision, DenseMatchesReferenceOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuBLAS rounds in its own way, and the virtual one not at all";
   for (const DenseDims d : {DenseDims{17, 3, 5}, {64, 40, 24}, {130, 67, 33}}) {
     const Vec x = random(d.N * d.I, 1), w = random(d.O * d.I, 2), bias = random(d.O, 3), dy = random(d.N * d.O, 4);
@@ -156,8 +158,9 @@ TEST(Precision, DenseIsTheOraclesOfRoundedOperands) {
   }
 }
 
-// Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no units.
-TEST(Precision, ConvolutionsAreTheOraclesOfRoundedOperands) {
+// Where bf16 is asked for, convolutions are rounded to it by units, and to tf32 without them. Plain Conv1D has no
+// units.
+TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
   if (on_cuda()) GTEST_SKIP() << "cuDNN rounds in its own way, and the virtual one not at all";
   for (const Conv1dDims d : {Conv1dDims{2, 37, 19, 16}, {1, 150, 40, 33}, {2, 5, 3, 8}}) {
     const Vec x = random(d.B * (d.T + d.K - 1), 1), w = random(d.C * d.K, 2), bias = random(d.C, 3),
@@ -335,9 +338,9 @@ double rms(const Vec& a, const Vec& b) {
   return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
-// Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what one
-// rounding is, none by more, and all of them together by far less than the rounding itself makes.
-TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
+// Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what
+// one rounding is, none by more, and all of them together by far less than the rounding itself makes.
+TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   for (const Dnn& dnn : kDnns) {
     const auto exact = dnn.run(Precision::kFp32);
     for (const Precision p : kRounded) {
@@ -364,8 +367,9 @@ TEST(Precision, DnnSaafIsTheOraclesOfRoundedOperands) {
   }
 }
 
-// One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y = x.
-TEST(Precision, Bf16UnitsAreTheirEmulation) {
+// One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y =
+// x.
+TEST(Precision, Bf16UnitsMatchTheirEmulation) {
   bool any = false;
   for (const auto& [T, P, C] : {std::array{48, 8, 24}, {15, 5, 3}, {80, 16, 64}, {67, 1, 33}}) {
     Dnn dnn(dnn_dims(2, T, C, P, {C}, Activation::kSoftplus));
@@ -397,8 +401,8 @@ TEST(Precision, Bf16UnitsAreTheirEmulation) {
   if (!any) GTEST_SKIP() << "no processor of ours multiplies bf16 here";
 }
 
-// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual GPU
-// watches to the byte. Convolutions compute in fp32 from what is stored, and results are rounded once.
+// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual
+// GPU watches to the byte. Convolutions compute in fp32 from what is stored, and results are rounded once.
 TEST(Precision, TensorsBetweenOpsAreStoredInBf16) {
   if (!on_cuda()) GTEST_SKIP() << "a CPU keeps floats; ConvolutionsAreTheOracles holds their numbers";
   for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
@@ -573,8 +577,8 @@ Trained ten_steps(const Context& context, CafxForm form) {
   return t;
 }
 
-// The loss's gradient is a sign and the pool takes a maximum: a rounding may turn either, so that losses move by more than
-// the rounding. Up to 2e-3 was seen.
+// The loss's gradient is a sign and the pool takes a maximum: a rounding may turn either, so that losses move by more
+// than the rounding. Up to 2e-3 was seen.
 TEST(Precision, TenStepsAreCloseToFp32AndRepeatTheirBits) {
   for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
     for (Context context : contexts_with_emulation()) {

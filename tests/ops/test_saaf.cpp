@@ -51,7 +51,7 @@ void expect_oracle(SaafDims d) {
             scratch});
 }
 
-TEST(Saaf, EverySettingIsTheOracles) {
+TEST(Saaf, EverySettingMatchesReference) {
   for (const Setting& s : kSettings) {
     for (const auto& [B, T, C] : {std::array{2, 17, 3}, {1, 1, 1}, {2, 9, 1}, {1, 5, 16}, {2, 7, 33}, {1, 40, 67}}) {
       expect_oracle({B, T, C, s.S, s.lo, s.hi, s.scale, s.every_second, s.has_v0, s.order});
@@ -59,7 +59,7 @@ TEST(Saaf, EverySettingIsTheOracles) {
   }
 }
 
-TEST(Saaf, TheRealSizeIsTheOracles) { expect_oracle({2, 1024, 128, 24, -1.0f, 1.0f, 1.0f, false, true, 2}); }
+TEST(Saaf, TheRealSizeMatchesReference) { expect_oracle({2, 1024, 128, 24, -1.0f, 1.0f, 1.0f, false, true, 2}); }
 
 TEST(Saaf, BreakPointsThemselvesBelongToTheCurve) {
   const SaafDims d{1, 9, 1, 4, -1.0f, 1.0f, 1.0f, false, true, 2};
@@ -94,7 +94,7 @@ TEST(Saaf, NanGivesNanAndHugeInputStaysOnTheRays) {
   }
 }
 
-TEST(SaafLipschitz, IsTheOracles) {
+TEST(SaafLipschitz, MatchesReference) {
   for (const Setting& s : kSettings) {
     const SaafDims d{1, 1, 7, s.S, s.lo, s.hi, s.scale, s.every_second, s.has_v0, s.order};
     const Vec v = random(n_v(d) * d.C, 1), w = random(n_curved(d) * d.C, 2);

@@ -45,7 +45,7 @@ struct Case {
   WavenetLayer p;
 };
 
-TEST(WavenetLayer, OraclesGradientIsThatOfDifferences) {
+TEST(WavenetLayer, ReferenceGradientMatchesDifferences) {
   for (const WavenetLayerDims d :
        {WavenetLayerDims{2, 3, 2, 5, 4, false, 9, 5, 4}, {2, 2, 3, 4, 4, true, 7, 4, 4, 2, 4}}) {
     Case k(d);
@@ -117,7 +117,7 @@ Op backward_op(const Case& k, const Vec& saved, const Vec& dy, WavenetLayerDims 
           [=](const Context& c) { return wavenet_layer_backward_scratch(c, d); }};
 }
 
-TEST(WavenetLayer, IsTheOracles) {
+TEST(WavenetLayer, MatchesReference) {
   for (const bool gated : {false, true}) {
     for (WavenetLayerDims d : {WavenetLayerDims{3, 5, 2, 17, 11, false, 29, 20, 12, 2, 19},
                                {1, 1, 1, 1, 1, false, 1, 1, 1},

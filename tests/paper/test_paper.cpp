@@ -60,7 +60,7 @@ TEST(Claims, NumbersDecide) {
   EXPECT_EQ(published("Tremolo 1"), nullptr);
 }
 
-TEST(Claims, EveryModelIsToldBestFirst) {
+TEST(Claims, ListsEveryModelBestFirst) {
   std::vector<Experiment> all = {
       experiment("Distortion 1", 0.06, 0.05, 0.9), experiment("Distortion 2", 0.02, 0.05, 0.9),
       experiment("Distortion 3", std::nan(""), 0.05, 0.9), experiment("EQ 1", 0.001, 0.05, 0.9)};
@@ -110,7 +110,7 @@ TEST(ResultPages, SayWhereTheyAreAndWhatIsMissing) {
   EXPECT_NE(page_html(page).find("id=\"figure-filters\""), std::string::npos);
 }
 
-TEST(MeasureCache, GivesBackWhatItWasGiven) {
+TEST(MeasureCache, ReturnsWhatItStored) {
   const TemporaryFolder folder;
   const MeasureCache cache(folder.path() / "measured");
   Measured m;

@@ -71,36 +71,6 @@ Vec lstm_backward(Vec& dw, Vec& dbias, const Vec& dh, const Lstm& f, const Vec& 
   return dx;
 }
 
-Vec relative_error_forward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
-                           RelativeErrorDims d) {
-  Vec loss;
-  for (long b = 0; b < d.B; ++b) {
-    double sum = 0, before = 0;
-    for (long t = 0; t < d.T; ++t) {
-      const double e = y[b * d.T + t] - target[b * d.target_stride + t], p = e - d.pre_emphasis * before;
-      sum += p * p * esr_scale[b] + std::abs(e) * mae_scale[b];
-      before = e;
-    }
-    loss.push_back(sum);
-  }
-  return loss;
-}
-
-Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
-                            RelativeErrorDims d) {
-  Vec dy(y.size());
-  const double a = d.pre_emphasis;
-  for (long b = 0; b < d.B; ++b) {
-    const auto e = [&](long t) { return t < 0 ? 0 : y[b * d.T + t] - target[b * d.target_stride + t]; };
-    for (long t = 0; t < d.T; ++t) {
-      dy[b * d.T + t] += 2 * esr_scale[b] * (e(t) - a * e(t - 1));
-      if (t > 0) dy[b * d.T + t - 1] -= 2 * a * esr_scale[b] * (e(t) - a * e(t - 1));
-      dy[b * d.T + t] += mae_scale[b] * (e(t) > 0 ? 1 : e(t) < 0 ? -1 : 0);
-    }
-  }
-  return dy;
-}
-
 namespace {
 
 // Of B tensors behind one another the b-th; empty stays empty.

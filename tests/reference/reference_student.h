@@ -3,7 +3,6 @@
 
 #include "kernels/conv1x1/conv1x1.h"
 #include "kernels/lstm/lstm.h"
-#include "kernels/relative_error/relative_error.h"
 #include "kernels/wavenet_layer/wavenet_layer.h"
 #include "tests/reference/reference.h"
 
@@ -16,11 +15,6 @@ struct Lstm {
 Lstm lstm_forward(const Vec& x, const Vec& h0, const Vec& c0, const Vec& w, const Vec& bias, LstmDims d);
 // Returns dx.
 Vec lstm_backward(Vec& dw, Vec& dbias, const Vec& dh, const Lstm& forward, const Vec& x, const Vec& w, LstmDims d);
-
-Vec relative_error_forward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
-                           RelativeErrorDims d);  // (B)
-Vec relative_error_backward(const Vec& y, const Vec& target, const Vec& esr_scale, const Vec& mae_scale,
-                            RelativeErrorDims d);
 
 // Rows stand as far apart as d says; what lies between is left alone. bias and dbias may be empty.
 Vec conv1x1_forward(const Vec& x, const Vec& w, const Vec& bias, Conv1x1Dims d);

@@ -28,7 +28,7 @@ std::vector<std::vector<double>> random_settings(int n_settings, int n_runs) {
 }
 
 // y = 4 a + b: variances 16 to 1, nothing of c.
-TEST(Importance, OfASumIsTheShareOfEachTerm) {
+TEST(Importance, SumGivesTheShareOfEachTerm) {
   const auto x = random_settings(3, 300);
   std::vector<double> y;
   for (std::size_t r = 0; r < 300; ++r) y.push_back(4.0 * x[0][r] + x[1][r]);
@@ -40,7 +40,7 @@ TEST(Importance, OfASumIsTheShareOfEachTerm) {
 }
 
 // Equal to 1 where exactly one of the two is in its upper half: neither explains anything alone.
-TEST(Importance, OfAPureInteractionIsNoSettings) {
+TEST(Importance, PureInteractionBelongsToNoSetting) {
   const auto x = random_settings(2, 600);
   std::vector<double> y;
   for (std::size_t r = 0; r < 600; ++r) y.push_back((x[0][r] < 0.5) == (x[1][r] < 0.5) ? 0.0 : 1.0);
@@ -93,7 +93,7 @@ struct Example {
         c.row = static_cast<std::size_t>(i);
         for (int e = 1; e <= 40; ++e) {
           c.epoch.push_back(e);
-          c.validation_mae.push_back(v * (1.0 + 20.0 / e / e));
+          c.validation.push_back(v * (1.0 + 20.0 / e / e));
         }
         if (i < 60) curves.push_back(c);
       }

@@ -91,7 +91,7 @@ TEST(Scheduler, StartsTheLongestChainFirst) {
             (Texts{"pre@cpu", "child@cpu", "long@cpu", "middle@cpu", "short@cpu"}));
 }
 
-TEST(Scheduler, PutsFirstWhatTheSweepSaysTogetherWithItsPretraining) {
+TEST(Scheduler, RunsSweepFirstBeforeOthersWithItsPretraining) {
   const Point eq{{"data.effect", "EQ"}}, drive{{"data.effect", "Overdrive"}};
   std::vector<Task> tasks{task("pre-drive", 5, -1, drive), task("pre-eq", 1, -1, eq), task("drive", 50, 0, drive),
                           task("eq", 1, 1, eq)};

@@ -29,7 +29,7 @@ TEST(Asha, PromotesTheBestThirdOfEachRungAndKeepsTheOthers) {
   for (std::size_t i = 2; i < 6; ++i) EXPECT_EQ(v[i], Pruner::Verdict::kStay);
 }
 
-TEST(Asha, SomeoneReachesTheEndEvenOfFew) {
+TEST(Asha, OneOfAFewRunsReachesTheEnd) {
   const auto v = make_asha(1, 3)->judge({paused(0, {{1, 2.0}}), paused(1, {{1, 1.0}})});
   EXPECT_EQ(v[0], Pruner::Verdict::kStay);
   EXPECT_EQ(v[1], Pruner::Verdict::kContinue);

@@ -1,4 +1,5 @@
-// The real scheduler on simulated devices. The simulation itself checks at each start that slots, memory and order hold.
+// The real scheduler on simulated devices. The simulation itself checks at each start that slots, memory and order
+// hold.
 #include "host/sweep/simulate.h"
 
 #include <gtest/gtest.h>

@@ -108,9 +108,15 @@ TEST(RunConfigs, RefusalsSayWhatToDo) {
   pretrain.preset = "lstm";
   pretrain.settings = {"train.pretrain_epochs=3", "model.sample_rate=8000"};
   EXPECT_NE(refusal(pretrain).find("no form to pretrain"), std::string::npos) << refusal(pretrain);
+  ConfigSource spectral;
+  spectral.preset = "lstm";
+  spectral.settings = {"train.loss.mr_stft=1", "train.block=256", "model.sample_rate=8000"};
+  EXPECT_NE(refusal(spectral).find("blocks of over 256 samples"), std::string::npos) << refusal(spectral);
+  spectral.settings[1] = "train.block=257";
+  EXPECT_EQ(refusal(spectral), "");
   ConfigSource nothing;
   nothing.settings = {"train.loss.mae=0"};
-  EXPECT_NE(refusal(nothing).find("both 0"), std::string::npos) << refusal(nothing);
+  EXPECT_NE(refusal(nothing).find("all 0"), std::string::npos) << refusal(nothing);
 }
 
 TEST(RunConfigs, SettingsOfStudentsKeepTheirFormerNames) {

@@ -1,0 +1,131 @@
+import ctypes
+import json
+import os
+import weakref
+from typing import Optional
+
+import numpy as np
+
+from . import _native
+from ._errors import CafxError
+
+
+def load(path, threads: int = 0) -> "Model":
+    """A trained model: a file that `cafx export` wrote, or the folder of a run.
+
+    threads  of the CPU, for whole signals; 0: all
+    CafxError: no such file, damaged, not trained, not cafx's.
+    """
+    return Model(path, threads)
+
+
+class Model:
+    """A trained model. Calls may come from several threads; they wait for each other, other Python code does not.
+
+    sample_rate  Hz of the model          frame, hop  samples; 0 where the model works sample by sample
+    parameters   how many                 metadata    what its file says: lineage, config, licence (dict of str)
+    """
+
+    def __init__(self, path, threads: int = 0):
+        self.path = os.fspath(path)
+        why = _native.Why()
+        self._handle = _native.library().cafx_player_open(os.fsencode(self.path), threads, why.buffer, len(why.buffer))
+        why.check(self._handle)
+        self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
+        about = json.loads(_native.library().cafx_player_about(self._handle).decode())
+        self.type: str = about["type"]
+        self.sample_rate: int = about["sample_rate"]
+        self.frame: int = about["frame"]
+        self.hop: int = about["hop"]
+        self.parameters: int = about["parameters"]
+        self.metadata: dict = about["metadata"]
+
+    def __repr__(self):
+        return f"<cafx model '{self.type}' of {self.parameters:,} parameters at {self.sample_rate} Hz: {self.path}>"
+
+    def __call__(self, x, rate: Optional[int] = None, hop: int = 0) -> np.ndarray:
+        """A whole signal: x (n,) -> y (n,) float32, output sample i belongs to input sample i, as `cafx render`.
+
+        rate  Hz of x, resampled both ways where the model has another; None: the model's
+        hop   samples between frames at the model's rate, 1 to half a frame; smaller is smoother and slower; 0: the model's own
+        Several channels: x (n, channels) -> (n, channels), each by itself.
+        """
+        x = np.asarray(x)
+        if x.ndim == 2:
+            return np.stack([self(x[:, c], rate, hop) for c in range(x.shape[1])], axis=1)
+        x, why = _native.mono(x, "model(x)"), _native.Why()
+        rate = self.sample_rate if rate is None else _native.positive_rate(rate, "model(x, rate)")
+        y = np.empty_like(x)
+        why.check(_native.library().cafx_player_render(self._handle, _native.floats(x), _native.floats(y), len(x), rate, hop,
+                                                       why.buffer, len(why.buffer)))
+        return y
+
+    def stream(self, rate: Optional[int] = None, hop: int = 0, block: int = 0) -> "Stream":
+        """This model as a real-time effect, from silence.
+
+        rate   Hz of the blocks; None: the model's      hop    as in model(x)
+        block  every block is a multiple of so many samples, which lowers the latency; 0: blocks of any length
+        """
+        return Stream(self, self.sample_rate if rate is None else _native.positive_rate(rate, "stream(rate)"), hop, block)
+
+    def torch(self):
+        """The same weights as a torch.nn.Module on frames (B, frame), trainable, on any device; state_dict() has the file's
+        names. Needs PyTorch. cafx.loader, one file to copy anywhere, has more."""
+        from . import loader
+        return loader.torch_module(self.numpy())
+
+    def numpy(self):
+        """The weights as NumPy arrays and the forward pass in NumPy: cafx.loader.load(path)."""
+        from . import loader
+        path = self.path
+        if os.path.isdir(path):
+            path = os.path.join(path, "best.safetensors")
+        try:
+            return loader.load(path)
+        except ValueError as e:
+            raise CafxError(str(e)) from None
+
+
+class Stream:
+    """Blocks in, as many samples out, at a constant delay; memory is taken when it is made. For one thread at a time.
+
+    latency  samples at `rate`: output sample i + latency belongs to input sample i; the first `latency` samples are 0
+    """
+
+    def __init__(self, model: Model, rate: int, hop: int, block: int, _twin_of=None):
+        lib, why = _native.library(), _native.Why()
+        self.rate, self._model = rate, model
+        if _twin_of is not None:
+            self._handle = lib.cafx_rt_twin(_twin_of._handle)
+            why.buffer.value = b"no memory for another stream"
+        else:
+            options = _native.StreamOptions(ctypes.sizeof(_native.StreamOptions), hop, float(rate), block, 0)
+            weights = lib.cafx_rt_load(os.fsencode(model.path), why.buffer, len(why.buffer))
+            why.check(weights)
+            self._handle = lib.cafx_rt_prepare(weights, options, why.buffer, len(why.buffer))
+            lib.cafx_rt_free_model(weights)
+        why.check(self._handle)
+        self._closer = weakref.finalize(self, lib.cafx_rt_free, self._handle)
+        self.latency: int = lib.cafx_rt_latency(self._handle)
+
+    def __call__(self, x, out: Optional[np.ndarray] = None) -> np.ndarray:
+        """x (n,) float -> y (n,) float32. With `out` (n,) float32, which may be x itself, nothing is allocated."""
+        x = _native.mono(x, "stream(x)")
+        if out is None:
+            out = np.empty_like(x)
+        elif out.dtype != np.float32 or out.shape != x.shape or not out.flags.c_contiguous or not out.flags.writeable:
+            raise CafxError(f"stream(x, out): expected out as float32 of shape {x.shape}, writeable and contiguous, found "
+                            f"{out.dtype} of shape {out.shape}")
+        if _native.library().cafx_rt_process(self._handle, _native.floats(x), _native.floats(out), len(x)) != 0:
+            raise CafxError(f"stream(x): {len(x)} samples are no multiple of the block that the stream was made for")
+        return out
+
+    process = __call__
+
+    def reset(self) -> None:
+        """As if nothing had come yet."""
+        _native.library().cafx_rt_reset(self._handle)
+
+    def twin(self) -> "Stream":
+        """Another one at its beginning that shares the weights, for a second channel."""
+        return Stream(self._model, self.rate, 0, 0, _twin_of=self)

@@ -1,0 +1,90 @@
+"""libcafx_player.so of this package: the engine's players, called without Python's lock and without copies of audio."""
+import ctypes
+import os
+from ctypes import POINTER, c_char_p, c_double, c_float, c_int, c_int64, c_size_t, c_uint32, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+from ._errors import CafxError
+
+FLOATS = POINTER(c_float)
+
+
+class StreamOptions(ctypes.Structure):  # cafx_rt_options of rt/include/cafx_rt.h
+    _fields_ = [("size", c_uint32), ("hop", ctypes.c_int32), ("host_rate", c_double), ("block_length", ctypes.c_int32),
+                ("reserved", ctypes.c_int32)]
+
+
+def _open():
+    chosen = os.environ.get("CAFX_PLAYER")
+    place = Path(chosen) if chosen else Path(__file__).parent / "libcafx_player.so"
+    try:
+        library = ctypes.CDLL(str(place))
+    except OSError as e:
+        raise CafxError(f"{place}: the engine cannot be loaded: {e}; install the wheel again") from None
+    kinds = {
+        "cafx_player_open": (c_void_p, [c_char_p, c_int, c_char_p, c_size_t]),
+        "cafx_player_close": (None, [c_void_p]),
+        "cafx_player_about": (c_char_p, [c_void_p]),
+        "cafx_player_render": (c_int, [c_void_p, FLOATS, FLOATS, c_int64, c_double, c_int, c_char_p, c_size_t]),
+        "cafx_player_read": (c_int, [c_char_p, c_int, POINTER(FLOATS), POINTER(c_int64), POINTER(c_int), c_char_p, c_size_t]),
+        "cafx_player_free": (None, [FLOATS]),
+        "cafx_player_write": (c_int, [c_char_p, FLOATS, c_int64, c_int, c_char_p, c_size_t]),
+        "cafx_rt_load": (c_void_p, [c_char_p, c_char_p, c_size_t]),
+        "cafx_rt_free_model": (None, [c_void_p]),
+        "cafx_rt_prepare": (c_void_p, [c_void_p, POINTER(StreamOptions), c_char_p, c_size_t]),
+        "cafx_rt_twin": (c_void_p, [c_void_p]),
+        "cafx_rt_free": (None, [c_void_p]),
+        "cafx_rt_process": (c_int, [c_void_p, FLOATS, FLOATS, c_size_t]),
+        "cafx_rt_reset": (None, [c_void_p]),
+        "cafx_rt_latency": (c_size_t, [c_void_p]),
+    }
+    for name, (result, arguments) in kinds.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+_library = None
+
+
+def library():
+    global _library
+    if _library is None:
+        _library = _open()
+    return _library
+
+
+class Why:
+    """Where the engine writes its sentence; `with Why() as why: ... why.check(ok)`."""
+
+    def __init__(self):
+        self.buffer = ctypes.create_string_buffer(4096)
+
+    def check(self, ok):
+        if not ok:
+            raise CafxError(self.buffer.value.decode(errors="replace") or "the engine refused without a word")
+
+
+def floats(x: np.ndarray):
+    """Its samples, where they lie."""
+    return x.ctypes.data_as(FLOATS)
+
+
+def mono(x, what: str) -> np.ndarray:
+    """x as (n,) float32, contiguous: itself where it is that already."""
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiu":
+        raise CafxError(f"{what}: expected samples as numbers, found an array of {x.dtype}")
+    if x.dtype.kind in "iu":
+        raise CafxError(f"{what}: expected floats with full scale 1, found {x.dtype}; divide by {np.iinfo(x.dtype).max + 1}")
+    if x.ndim != 1:
+        raise CafxError(f"{what}: expected one channel, shape (n,), found shape {x.shape}")
+    return np.ascontiguousarray(x, np.float32)
+
+
+def positive_rate(rate, what: str) -> int:
+    if rate is None or int(rate) != rate or not 4000 <= rate <= 768000:
+        raise CafxError(f"{what}: expected a rate in whole Hz from 4000 to 768000, found {rate}")
+    return int(rate)

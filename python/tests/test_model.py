@@ -1,0 +1,115 @@
+"""Models from Python: the bits of `cafx render`, streams, rates, threads, the NumPy and PyTorch forms."""
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import cafx
+from cafx import _program
+from conftest import RATE, notes
+
+
+def rendered(run, x, rate, tmp_path, *words):
+    cafx.write(tmp_path / "in.wav", x, rate)
+    subprocess.run([_program.path(), "render", run.folder, tmp_path / "in.wav", tmp_path / "out.wav", "--quiet", *words], check=True,
+                   stdout=subprocess.DEVNULL)
+    return cafx.read(tmp_path / "out.wav")[0]
+
+
+def test_a_call_has_the_bits_of_cafx_render(run, tmp_path):
+    x = notes(1.3, seed=5)[:-77]
+    np.testing.assert_array_equal(run.model(x, RATE), rendered(run, x, RATE, tmp_path))
+    np.testing.assert_array_equal(run.model(x, RATE, hop=32), rendered(run, x, RATE, tmp_path, "--hop", "32"))
+
+
+def test_other_rates_and_channels(run, tmp_path):
+    x = notes(1.0, seed=6)
+    np.testing.assert_allclose(run.model(x, 44100), rendered(run, x, 44100, tmp_path), atol=2e-4)
+    both = np.stack([x, -0.5 * x], axis=1)
+    y = run.model(both)
+    assert y.shape == both.shape
+    np.testing.assert_array_equal(y[:, 0], run.model(x))
+
+
+def test_a_stream_is_the_call_later(run):
+    model, x = run.model, notes(1.0, seed=7)
+    stream = model.stream()
+    cuts = np.cumsum(np.random.default_rng(1).integers(1, 900, 40))
+    out = np.concatenate([stream(block) for block in np.split(np.concatenate([x, np.zeros(stream.latency, np.float32)]), cuts)])
+    np.testing.assert_array_equal(out[stream.latency:], model(x))
+    assert not out[:stream.latency].any()
+    # From the beginning again, and another one beside it.
+    twin = stream.twin()
+    stream.reset()
+    np.testing.assert_array_equal(stream(x), twin(x))
+
+
+def test_a_stream_copies_nothing(run):
+    stream, x = run.model.stream(48000), notes(0.5)
+    y = x.copy()
+    assert stream(y, out=y) is y
+    other = run.model.stream(48000)
+    np.testing.assert_array_equal(other(x), y)
+    for bad in (np.empty(3, np.float32), np.empty(len(x)), np.empty(2 * len(x), np.float32)[::2]):
+        with pytest.raises(cafx.CafxError, match="expected out as float32"):
+            stream(x, out=bad)
+    block = run.model.stream(block=64)
+    assert block.latency < run.model.stream().latency
+    with pytest.raises(cafx.CafxError, match="no multiple"):
+        block(x[:65])
+
+
+def test_other_python_goes_on_during_a_call(run):
+    """The lock of Python is given back: this thread counts while another one renders."""
+    model, x = run.model, np.tile(notes(4.0), 40)
+    worker = threading.Thread(target=model, args=(x, RATE), kwargs={"hop": 4})
+    worker.start()
+    longest, last, ticks = 0.0, time.monotonic(), 0
+    while worker.is_alive():
+        time.sleep(0.005)
+        now = time.monotonic()
+        longest, last, ticks = max(longest, now - last), now, ticks + 1
+    assert ticks >= 5, "the rendering took no time; nothing was shown"
+    assert longest < 0.5 * ticks * 0.005 + 1.0
+
+
+def test_what_cannot_be_played(run, tmp_path):
+    model, x = run.model, notes(0.5)
+    for call, words in [(lambda: model(x, 100), "4000 to 768000"), (lambda: model(x, hop=10**6), "hop"),
+                        (lambda: model(x.astype(complex)), "numbers"), (lambda: model(np.array([0, np.nan], np.float32)), "nan at 0.000 s"),
+                        (lambda: cafx.load(tmp_path / "none.safetensors"), "none.safetensors"),
+                        (lambda: model.stream(7), "4000 to 768000"),
+                        (lambda: cafx.read(tmp_path), str(tmp_path))]:
+        with pytest.raises(cafx.CafxError, match=words):
+            call()
+    (tmp_path / "cut.safetensors").write_bytes((run.folder / "best.safetensors").read_bytes()[:-9])
+    with pytest.raises(cafx.CafxError, match="cut.safetensors"):
+        cafx.load(tmp_path / "cut.safetensors")
+    assert len(model(np.zeros(0, np.float32))) == 0
+
+
+def test_about_a_model(run):
+    model = run.model
+    assert (model.type, model.sample_rate, model.frame) == ("cafx", RATE, 256)
+    assert model.metadata["format"] == "cafx" and model.parameters > 100
+    assert f"{model.parameters:,} parameters at 16000 Hz" in repr(model)
+
+
+def test_the_numpy_form_says_the_same(run):
+    frames = notes(0.5)[: 4 * 256].reshape(4, 256)
+    y = run.model.numpy()(frames)
+    assert y.shape == frames.shape and np.isfinite(y).all()
+    loaded = cafx.load(run.folder).numpy()
+    x = notes(0.5, seed=9)
+    from cafx import loader
+    whole = loader.render(loaded, loaded.config, x, hop=loaded.config["hop"])
+    np.testing.assert_allclose(whole, run.model(x), atol=2e-5)
+
+
+def test_the_torch_form_says_the_same(run):
+    torch = pytest.importorskip("torch")
+    frames = notes(0.5)[: 4 * 256].reshape(4, 256)
+    y = run.model.torch()(torch.from_numpy(frames))
+    np.testing.assert_allclose(y.detach().numpy(), run.model.numpy()(frames), atol=1e-5)

@@ -1,0 +1,130 @@
+"""Training from Python: from arrays and files, watched, stopped, refused."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import cafx
+from conftest import RATE, TINY, notes
+
+
+def weights(run):
+    """The bytes of all tensors; what stands before them names the recordings' files."""
+    data = (run.folder / "best.safetensors").read_bytes()
+    return data[8 + int.from_bytes(data[:8], "little"):]
+
+
+def test_training_on_arrays_is_training_on_files(run, pair, tmp_path):
+    cafx.write(tmp_path / "dry.wav", pair[0], RATE)
+    cafx.write(tmp_path / "wet.wav", pair[1], RATE)
+    same = cafx.train(tmp_path / "dry.wav", tmp_path / "wet.wav", out=tmp_path / "run", settings=TINY, threads=1, progress=False)
+    assert run.finished and same.finished
+    assert weights(same) == weights(run)
+
+
+def test_what_a_run_tells(run):
+    epochs = run.epochs
+    assert [e["stage"] for e in epochs] == ["pretrain"] + ["train"] * 4
+    assert all(isinstance(e["training_mae"], float) and e["training_mae"] > 0 for e in epochs)
+    assert run.result == json.loads((run.folder / "result.json").read_text())
+    assert "5 epochs, finished" in repr(run)
+    pandas = pytest.importorskip("pandas")
+    assert isinstance(run.metrics, pandas.DataFrame) and len(run.metrics) == 5
+
+
+def test_sounds_are_the_recordings_and_the_model(run, pair):
+    sounds, rate = run.sounds(seconds=1.0)
+    assert rate == RATE and {len(x) for x in sounds.values()} == {RATE}
+    np.testing.assert_array_equal(sounds["dry"], pair[0][:RATE])
+    np.testing.assert_array_equal(sounds["target"], pair[1][:RATE])
+    np.testing.assert_array_equal(sounds["model"], run.model(pair[0][:RATE], RATE))
+
+
+def test_players_and_curves_of_a_notebook(run):
+    pytest.importorskip("IPython")
+    assert set(run.audio(seconds=0.5)) == {"dry", "target", "model"}
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    axes = run.plot()
+    shown = {line.get_label() for line in axes.get_lines()}
+    assert {"training mae", "validation mae"} <= shown
+
+
+def test_export_and_report(run, tmp_path):
+    exported = cafx.load(run.export(tmp_path / "m.safetensors"))
+    x = notes(1.0, seed=3)
+    np.testing.assert_array_equal(exported(x), run.model(x))
+    page = run.report(tmp_path / "page.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html")
+
+
+@pytest.mark.parametrize("bad, words", [
+    (dict(settings={"train.lrr": 1}), "train.lrr.*did you mean.*train.lr"),
+    (dict(preset="huge"), "huge"),
+    (dict(device="cuda:77"), "(?i)cuda"),
+])
+def test_what_is_refused_is_one_sentence(pair, tmp_path, bad, words):
+    with pytest.raises(cafx.CafxError, match=words) as e:
+        cafx.train(*pair, RATE, out=tmp_path / "run", progress=False, **bad)
+    assert e.value.exit_code == 2 and "\n" not in str(e.value)
+
+
+def test_bad_arrays(pair, tmp_path):
+    for arguments, words in [((pair[0], pair[1]), "rate is missing"), ((pair[0], None, RATE), "both as arrays"),
+                             ((np.int16(pair[0] * 1000), pair[1], RATE), "full scale 1"),
+                             ((np.stack(pair), pair[1], RATE), "one channel"), ((pair[0], "wet.wav", RATE), "both as arrays")]:
+        with pytest.raises(cafx.CafxError, match=words):
+            cafx.train(*arguments, out=tmp_path / "run", progress=False)
+    with pytest.raises(cafx.CafxError, match="nowhere.wav"):
+        cafx.train("nowhere.wav", "nowhere2.wav", out=tmp_path / "run", progress=False)
+    with pytest.raises(cafx.CafxError, match="is no run"):
+        cafx.Run(tmp_path)
+
+
+def test_a_run_that_is_there_is_not_lost(run, pair):
+    before = (run.folder / "best.safetensors").read_bytes()
+    with pytest.raises(cafx.CafxError):
+        cafx.train(*pair, RATE, out=run.folder, settings=TINY, progress=False)
+    assert (run.folder / "best.safetensors").read_bytes() == before
+
+
+def test_interrupt_keeps_the_best_and_resume_goes_on(pair, tmp_path):
+    settings = {**TINY, "train.epochs": 400, "train.patience": 1000}
+    os.environ["CAFX_CHECKPOINT_SECONDS"] = "0.1"
+    folder = tmp_path / "run"
+
+    def interrupt():  # as Ctrl-C does, once something was learned
+        for _ in range(600):
+            if len(folder.exists() and cafx.Run(folder).epochs if (folder / "config.toml").exists() else []) >= 4:
+                break
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        stopped = cafx.train(*pair, RATE, out=folder, settings=settings, threads=1, progress=False)
+    finally:
+        try:
+            thread.join()
+        except KeyboardInterrupt:  # it came too late
+            pass
+    assert not stopped.finished and 4 <= len(stopped.epochs) < 400 and "stopped" in repr(stopped)
+    x = notes(0.5)
+    assert np.isfinite(stopped.model(x, RATE)).all()
+    n = len(stopped.epochs)
+    # Going on: two seconds more, in a process of its own, so that it can be stopped as well.
+    code = ("import sys, signal, threading, os; sys.path[:0] = sys.argv[2:]; import cafx\n"
+            "threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+            "print(len(cafx.resume(sys.argv[1], threads=1).epochs))")
+    said = subprocess.run([sys.executable, "-c", code, str(folder), *[p for p in sys.path if p.endswith("src")]], capture_output=True,
+                          text=True)
+    assert said.returncode == 0, said.stderr
+    assert int(said.stdout) > n
+    assert "run: " in said.stderr or "run:" in said.stderr  # the progress of a training that is not on a terminal
