@@ -8,12 +8,16 @@ namespace cafx {
 
 namespace fs = std::filesystem;
 
-void keep_previous_checkpoint(const fs::path& run) {
+void replace_checkpoint(const fs::path& run, const std::function<void(const fs::path&)>& write) {
   std::error_code error;
-  const fs::path last = run / kCheckpointFile, linked = run / "checkpoint.previous.partial";
+  const fs::path last = run / kCheckpointFile, next = run / "checkpoint.next.safetensors",
+                 linked = run / "checkpoint.previous.partial";
+  write(next);
   fs::remove(linked, error);
   fs::create_hard_link(last, linked, error);  // the first checkpoint has none before it
   if (!error) fs::rename(linked, run / kPreviousCheckpointFile, error);
+  fs::rename(next, last, error);
+  if (error) throw Error("{}: cannot be written: {}; check the folder", last.string(), error.message());
 }
 
 void drop_previous_checkpoint(const fs::path& run) {

@@ -14,9 +14,10 @@ namespace cafx {
 inline constexpr const char* kCheckpointFile = "checkpoint.safetensors";
 inline constexpr const char* kPreviousCheckpointFile = "checkpoint.previous.safetensors";
 
-// Before a new checkpoint is written: the last becomes the previous. At every moment one of both is whole. A file system
-// without hard links keeps no previous one.
-void keep_previous_checkpoint(const std::filesystem::path& run);
+// write(path) writes the new checkpoint beside the last, which becomes the previous once the new one is complete; then the
+// new one takes its place. At every moment the last is there and whole. A file system without hard links keeps no previous.
+void replace_checkpoint(const std::filesystem::path& run,
+                        const std::function<void(const std::filesystem::path&)>& write);
 void drop_previous_checkpoint(const std::filesystem::path& run);
 
 // Calls read(path) with the last checkpoint or, where that throws an Error, with the previous one, put in the last one's

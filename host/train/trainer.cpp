@@ -342,8 +342,8 @@ void Trainer::save() {
   if (log_.has_events()) checkpoint_.events = log_.sync_events();
   folder_.write("metrics.csv", checkpoint_.metrics);
   if (!stage().reconstructs) write_best(folder_, config_, checkpoint_, quality_);
-  keep_previous_checkpoint(folder_.path());
-  write_checkpoint(folder_.file(kCheckpointFile), checkpoint_, params);
+  replace_checkpoint(folder_.path(),
+                     [&](const std::filesystem::path& path) { write_checkpoint(path, checkpoint_, params); });
   if (counters().finished) drop_previous_checkpoint(folder_.path());
   last_save_ = Clock::now();
 }

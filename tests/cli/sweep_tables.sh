@@ -22,6 +22,7 @@ for x in 0.1 0.2 0.3 0.4 0.5 0.6 0.7; do grep -q "train.lr=$x " "$work/out" || f
 
 # A run that fails: its whole reason, in a pipe and on a narrow terminal; the hint names the store.
 tiny_sweep "$work/f.toml" f '[1e-3, 10.0]' '[1]' 4
+sed -i 's/^warmup_steps.*/weight_decay = 10.0/' "$work/f.toml"
 code=0
 sweep run "$work/f.toml" --quiet --no-measure >"$work/out" 2>&1 || code=$?
 [ $code = 2 ] || fail "a sweep with failed runs ends with $code: $(cat "$work/out")"
