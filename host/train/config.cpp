@@ -135,6 +135,7 @@ RunConfig run_preset(const std::string& name) {
   RunConfig c;
   const ModelType& type = type_of_preset(name);
   c.preset = name;
+  c.type = type.name;
   c.model = AnyConfig(type.preset(name));
   Fields fields = describe(c.train);
   for (const auto& [key, value] : type.training(name)) set_field(fields, key, value, "preset " + name);
