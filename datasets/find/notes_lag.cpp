@@ -9,7 +9,8 @@ namespace cafx {
 
 namespace {
 
-constexpr double kClearPeak = 0.3, kClearAgreement = 0.4, kLeastPeak = 0.14;
+constexpr double kClearPeak = 0.3, kClearAgreement = 0.4;
+constexpr float kNearlyAsWell = 0.7f;
 constexpr long kAgree = 3;              // samples
 constexpr std::size_t kMostTakes = 64;  // of which the response is found
 constexpr std::size_t kBatch = 64;
@@ -109,8 +110,14 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
   }
   // Few notes may agree by chance, and a single bass note with itself moved by a period.
   standing_out = cafx::standing_out(together, peak);
+  // Where no latency at all fits nearly as well, none is taken out.
+  float at_zero = 0.0f;
+  for (long k = most_ - kSmallLag; k <= most_ + kSmallLag; ++k) {
+    at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
+  }
+  const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
   clear = standing_out >= kClearPeak ||
-          (standing_out >= kLeastPeak && n_agree >= 3 && n_agree >= kClearAgreement * n_asked);
+          (n_agree >= 3 && n_agree >= kClearAgreement * n_asked && (moves || std::abs(lag) <= kSmallLag));
 }
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {

@@ -1,9 +1,10 @@
-// kernels/device/dots_cuda.h -- sums over time of products of rows: the gradient of a weight between two channels. For *_cuda.cu only.
+// kernels/device/dots_cuda.h -- sums over time of products of rows: the gradient of a weight between two channels. For
+// *_cuda.cu only.
 //
 //   finish(i, j, sum over places b and samples t of left(b, i, t) right(b, j, t))     i in [0, M), j in [0, N)
 //
-//   A block sums 16 x 16 of them over a slice of one place's samples; the slices are added up in double. Every sum runs in one
-//   fixed order, which depends on the sizes alone.
+//   A block sums 16 x 16 of them over a slice of one place's samples; the slices are added up in double. Every sum runs
+//   in one fixed order, which depends on the sizes alone.
 #pragma once
 
 #include "kernels/device/each_cuda.h"

@@ -63,8 +63,8 @@ const StftTables& stft_tables() {
 
 }  // namespace
 
-// On a CPU, in floats: both filtered signals and the gradient of one; spectra of y, magnitudes of the target and two buffers of a
-// transform for frames that go through it together, two to a lane and up to 16 lanes.
+// On a CPU, in floats: both filtered signals and the gradient of one; spectra of y, magnitudes of the target and two
+// buffers of a transform for frames that go through it together, two to a lane and up to 16 lanes.
 std::size_t loss_scratch(const Context& context, const LossWeights& w, LossDims d) {
   check(w, d);
   CAFX_CUDA_CALL(context, loss_scratch, w, d);

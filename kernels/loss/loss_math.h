@@ -1,4 +1,5 @@
-// kernels/loss/loss_math.h -- what the loss's twins share: coefficients of one place, terms of one sample, tables of the STFT.
+// kernels/loss/loss_math.h -- what the loss's twins share: coefficients of one place, terms of one sample, tables of
+// the STFT.
 #pragma once
 
 #include <cmath>

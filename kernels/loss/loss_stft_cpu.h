@@ -1,8 +1,9 @@
 // kernels/loss/loss_stft_cpu.h -- the multi-resolution STFT term of one place on a CPU, with its gradient.
 //
-//   Two frames are one complex signal, so one complex transform gives both spectra; kW such pairs go through the transform side by
-//   side, one to a lane, so that it is written without a shuffle. y and target take the same steps: equal signals have equal spectra.
-//   An own transform: the library in this build allocates its plans, and its templates would be merged between instruction sets.
+//   Two frames are one complex signal, so one complex transform gives both spectra; kW such pairs go through the
+//   transform side by side, one to a lane, so that it is written without a shuffle. y and target take the same steps:
+//   equal signals have equal spectra. An own transform: the library in this build allocates its plans, and its
+//   templates would be merged between instruction sets.
 //
 //   Included by loss_cpu.cpp only.
 #pragma once
@@ -14,8 +15,8 @@
 
 namespace cafx::CAFX_ISA_NS {
 
-// sum_n x[n] exp(-2 pi i k n / N) for each lane, N a power of two from 4 on; Stockham's order, four at a time. The result lies in
-// re, im; the others are overwritten. With re and im exchanged it is the sum with exp(+2 pi i k n / N).
+// sum_n x[n] exp(-2 pi i k n / N) for each lane, N a power of two from 4 on; Stockham's order, four at a time. The
+// result lies in re, im; the others are overwritten. With re and im exchanged it is the sum with exp(+2 pi i k n / N).
 struct Transform {
   int N;
   const float* twiddles;           // (kStftLargest) pairs
@@ -99,7 +100,8 @@ struct Stft {
     for (int i = 0; i < r.window; ++i) f(left + i, reflected(first + i, T), window[i]);
   }
 
-  // Spectra of a group's frames: for each bin re and im of the even frames, then of the odd ones. Frames beyond the last are 0.
+  // Spectra of a group's frames: for each bin re and im of the even frames, then of the odd ones. Frames beyond the
+  // last are 0.
   Transform spectra(const float* x, int group) const {
     Transform t = transform();
     for (long i = 0; i < 2L * r.n_fft * kW; ++i) buffers[i] = 0.0f;
@@ -237,7 +239,8 @@ inline void stft_backward(const Stft& s, float* dy, const float* spectra, const 
   }
 }
 
-// T times the term, without its weight; its gradient times `scale` and the weight is added to dy (T), unless that is null.
+// T times the term, without its weight; its gradient times `scale` and the weight is added to dy (T), unless that is
+// null.
 inline double add_stft(float* dy, const float* y, const float* target, int T, float scale, const LossWeights& w,
                        const StftTables& tables, float* scratch) {
   int n = 0;

@@ -1,8 +1,10 @@
-// kernels/loss/loss_stft_cuda.h -- the multi-resolution STFT term on a GPU, with its gradient. Included by loss_cuda.cu only.
+// kernels/loss/loss_stft_cuda.h -- the multi-resolution STFT term on a GPU, with its gradient. For
+// loss_cuda.cu only.
 //
-//   A block transforms two frames of one place as one complex signal in shared memory: one transform gives both spectra. y and
-//   target take the same steps: equal signals have equal spectra. The frames' gradients are added up sample by sample, in the order
-//   of the frames. An own transform: a library's plans hold memory and choose kernels of their own, and three sizes are all there is.
+//   A block transforms two frames of one place as one complex signal in shared memory: one transform gives both
+//   spectra. y and target take the same steps: equal signals have equal spectra. The frames' gradients are added up
+//   sample by sample, in the order of the frames. An own transform: a library's plans hold memory and choose kernels of
+//   their own, and only three sizes are needed.
 #pragma once
 
 #include "kernels/device/cuda.h"
@@ -48,8 +50,8 @@ struct Complexes {
   }
 };
 
-// sum_n x[n] exp(-2 pi i k n / N) of what lies in re, im; as the CPU's Transform, by all threads of a block, which have passed a
-// barrier after they wrote it. The result is behind a barrier too.
+// sum_n x[n] exp(-2 pi i k n / N) of what lies in re, im; as the CPU's Transform, by all threads of a block, which have
+// passed a barrier after they wrote it. The result is behind a barrier too.
 __device__ void transform(Complexes& v, int N) {
   int n = N, s = 1;
   for (; n >= 4; n /= 4, s *= 4) {

@@ -15,8 +15,8 @@ __global__ void transpose_kernel(float* y, const float* x, int rows, int columns
   }
 }
 
-// out[row,n] = bias[n] + sum_k in[row,k] m[k,n]: a thread has one column and kRows rows. Each number is one sum in the order of k,
-// however many rows there are.
+// out[row,n] = bias[n] + sum_k in[row,k] m[k,n]: a thread has one column and kRows rows. Each number is one sum in the
+// order of k, however many rows there are.
 constexpr int kRows = 8, kDepth = 64;
 __global__ void rows_kernel(float* out, const float* in, const float* m, const float* bias, long rows, int K, int N,
                             int m_stride) {
@@ -51,8 +51,8 @@ void multiply_rows(const Context& context, float* out, const float* in, const fl
          static_cast<unsigned>(threads), 0, out, in, m, bias, rows, K, N, m_stride);
 }
 
-// Sums of a gate over H numbers: from the first kHeld weights of its thread, which stay in registers for the whole block of
-// samples, or, kHeld = 0, from memory at every sample.
+// Sums of a gate over H numbers: from the first kHeld weights of its thread, which stay in registers for the whole
+// block of samples, or, kHeld = 0, from memory at every sample.
 template <int kHeld, class Weight>
 __device__ void hold(float (&held)[kHeld > 0 ? kHeld : 1], bool there, int H, Weight weight) {
 #pragma unroll
@@ -70,9 +70,10 @@ __device__ float product(const float (&held)[kHeld > 0 ? kHeld : 1], const float
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
-// A block goes through all samples of one stream. z (T,B,4H) holds what bias and input say, and then, where `keep`, the gates.
+// A block goes through all samples of one stream. z (T,B,4H) holds bias + w x; with `keep` the gates replace it.
 template <int kHeld>
-__global__ void forward_kernel(float* h, float* c, float* z, const float* w_t, LstmDims d, bool keep) {
+__global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
+    forward_kernel(float* h, float* c, float* z, const float* w_t, LstmDims d, bool keep) {
   extern __shared__ float shared[];
   const int H = d.H, G = 4 * H, padded = kHeld > 0 ? kHeld : H, tid = static_cast<int>(threadIdx.x);
   float *now = shared, *cells = now + padded, *gates = cells + H;
@@ -104,10 +105,11 @@ __global__ void forward_kernel(float* h, float* c, float* z, const float* w_t, L
   }
 }
 
-// The same backwards: dz (T,B,4H). Each of four quarters of the threads sums one gate's part of what h said to the next sample.
+// The same backwards: dz (T,B,4H). Each quarter of the threads sums one gate's part of the gradient
+// that reaches h from the next sample.
 template <int kHeld>
-__global__ void backward_kernel(float* dz, const float* dh, const float* c, const float* gates, const float* w,
-                                LstmDims d) {
+__global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
+    backward_kernel(float* dz, const float* dh, const float* c, const float* gates, const float* w, LstmDims d) {
   extern __shared__ float shared[];
   const int H = d.H, G = 4 * H, in = d.I + H, padded = kHeld > 0 ? kHeld : H, tid = static_cast<int>(threadIdx.x);
   float *of_z = shared, *later = of_z + 4 * padded, *dc = later + G;  // gates padded apart; (4,H); (H)

@@ -2,7 +2,8 @@
 //
 //   y[b,c,r] = x[b,r,c]
 //
-//   (B,T) and (T,B), B = 1: ops along time keep a place's samples together, a recurrence keeps the places of a sample together.
+//   (B,T) and (T,B), B = 1: ops along time keep a place's samples together, a recurrence keeps the places of a sample
+//   together.
 //
 // Shapes   x (B,R,C)   y (B,C,R)
 // Grads    dx is the transpose of dy: the same op with R and C exchanged.

@@ -8,7 +8,8 @@
 //   Causal: row t of x is (K-1) dilation samples older than row t of the output; there is no padding inside.
 //
 // Source   van den Oord et al. 2016, arXiv:1609.03499; with the mixer and the head of NeuralAmpModeler.
-// Shapes   of B segments, time contiguous, since channels are few:   x, dx (B, C, T + (K-1) dilation), rows x_stride apart
+// Shapes   of B segments, time contiguous, since channels are few:
+//          x, dx (B, C, T + (K-1) dilation), rows x_stride apart
 //          y, dy (B,C,T), rows y_stride apart; null: the layer's output is not wanted, has no gradient
 //          head, dhead (B,C,H), rows head_stride apart   condition (B,T), rows condition_stride apart
 //          saved (B,Z,T): tanh and sigmoid of z; null in forward, which then keeps none
@@ -16,8 +17,8 @@
 // Grads    dx =   others +=      None for the condition: it is the input of the network.
 // Saved    x, condition, saved.
 // Scratch  *_scratch bytes for forward and backward.   In place: no.
-// Errors   sizes >= 1, 0 <= H <= T, strides as long as their rows (B = 1: condition_stride is not read): CheckError with the
-//          numbers.
+// Errors   sizes >= 1, 0 <= H <= T, strides as long as their rows (B = 1: condition_stride is not read): CheckError
+//          with the numbers.
 // Bits     same input, same device and instruction set: same bits; of forward, however T is divided into calls.
 #pragma once
 

@@ -8,7 +8,7 @@ namespace cafx::CAFX_ISA_NS {
 
 namespace {
 
-// Tile after tile through the whole layer. Channels are rows, so a tap is a product with the input some samples further on.
+// Tile after tile through the whole layer. Channels are rows, so a tap is a product with the input, shifted.
 void forward_place(float* y, float* head, float* saved, const float* x, const float* condition,
                    const WavenetLayerTensors<const float*>& p, void* scratch, WavenetLayerDims d) {
   const int C = d.C, Z = n_z(d), K = d.K;

@@ -5,8 +5,8 @@ namespace cafx::cuda {
 
 namespace {
 
-// A thread has one sample of a place and sums kOutputs channels at a time; their weights lie in shared memory, where all
-// threads of a block read the same one.
+// A thread has one sample of a place and sums kOutputs channels at a time; their weights lie in shared memory, where
+// all threads of a block read the same one.
 constexpr int kOutputs = 8, kTile = 128;
 
 struct Layer {
@@ -134,7 +134,7 @@ __global__ void before_activation_kernel(float* dz, float* a, const float* dy, c
   }
 }
 
-// dx at sample u of the input: what each output that heard it says.
+// dx at sample u of the input: a sum over the outputs that read it.
 __global__ void input_kernel(float* dx, const float* dy, const float* dz, const float* w, Layer d) {
   extern __shared__ float staged[];
   const long u = static_cast<long>(blockIdx.x) * kTile + threadIdx.x, b = blockIdx.y;

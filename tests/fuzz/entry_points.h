@@ -9,6 +9,7 @@
 #include "host/train/config.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "models/cafx/config.h"
 
 namespace cafx {
 

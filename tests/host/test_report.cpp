@@ -10,6 +10,7 @@
 #include "host/draw/svg.h"
 #include "host/draw/wav.h"
 #include "host/report/report.h"
+#include "models/cafx/cafx.h"
 
 namespace cafx {
 namespace {

@@ -1,16 +1,20 @@
 // tests/ops/harness.h -- the test of an op: declare what it reads, what it should write and how it is called.
 //
-//   check_op(op) runs it in every context (each instruction set; the GPU's ways) and holds
-//     - every output against the oracle, element by element; one that is set starts as NaN, one that is added to as 0,
+//   check_op(op) runs it in every context (each instruction set; the GPU's ways) and checks
+//     - every output against the oracle, per element: an output that is set starts as NaN, one that is added to as 0 and
 //       then as 9
-//     - what the oracle leaves as NaN: rows further apart than they are long, say, must stay as they were
-//     - the inputs: unchanged; the borders of every buffer, which has exactly the size declared, scratch that of its
-//       query
-//     - equal bits of a second call, whose scratch holds other rubbish, of three threads and, on a GPU, of a CUDA graph
-//       that holds the call: nothing in it allocates or waits
-//     - optional outputs: null one at a time, the others keep their bits
-//     - outputs that may lie in place of an input: there, with the same bits
-//   expect_refused holds that a call with sizes outside the contract throws CheckError.
+//     - that what the oracle leaves as NaN (between rows that are further apart than they are long) is not written
+//     - that inputs stay as they are, and the borders of all buffers, which have exactly the size declared; scratch has
+//       the size of its query
+//     - equal bits of a second call with other contents of the scratch, of three threads and, on a GPU, of a CUDA graph
+//       that holds the call: the op neither allocates nor waits
+//     - optional outputs: with each of them null in turn, the others keep their bits
+//     - outputs that may lie in place of an input: there they have the same bits
+//   expect_refused checks that a call with sizes outside the contract throws CheckError.
+//
+//     check_op({"T=17", {{"x", x}, {"w", w}}, {sets("y", oracle's y), adds("dw", oracle's dw)},
+//               [=](const Context& c, const Buffers& b) { op(c, b["y"], b["dw"], b["x"], b["w"], b.scratch, d); },
+//               [=](const Context& c) { return op_scratch(c, d); }});
 #pragma once
 
 #include <functional>
