@@ -100,6 +100,7 @@ refuses "a container in two lines" "slurm.container" "$cafx" sweep run "$work/c.
 ! grep -q sbatch "$work/calls" 2>/dev/null || fail "a dry run submits: $(cat "$work/calls")"
 
 # Pinned by content: the same sweep gives the same names, another config or binary another.
+dry "$work/p.toml" --device cuda
 cp "$work/raw" "$work/first"
 dry "$work/p.toml" --device cuda
 cmp "$work/first" "$work/raw" || fail "the same submission has another name"
