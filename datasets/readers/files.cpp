@@ -14,7 +14,7 @@ Sources find_files(const DataConfig& config) {
   }
   Sources sources;
   const std::filesystem::path dry = config.dry, wet = one_file ? config.dry : config.wet;
-  sources.pairs.push_back({printable(dry.stem().string()), "", dry, wet, ""});
+  sources.pairs.push_back({note_name(dry.stem().string()), "", dry, wet, ""});
   if (!wet.empty()) tell_swapped(dry, wet, sources.findings);
   return sources;
 }

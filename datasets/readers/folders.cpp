@@ -84,7 +84,7 @@ class Pairing {
       const auto found = wet.find(key);
       if (found == wet.end()) continue;
       const fs::path d = take(dry_, dry_names), w = take(wet_, found->second);
-      const std::string stem = printable(d.stem().string());
+      const std::string stem = note_name(d.stem().string());
       sources_.pairs.push_back({stem, stem.substr(0, 2), d, w, ""});
       ++n;
     }
@@ -161,7 +161,7 @@ Sources find_folders(const DataConfig& config) {
   if (config.chain.empty()) return Pairing(config, std::move(dry), list_side(config.wet)).run();
   Sources sources;
   for (const auto& [name, paths] : dry.files) {
-    const std::string key = lower_case(printable(name));
+    const std::string key = lower_case(note_name(name));
     sources.pairs.push_back({key, key.substr(0, 2), choose_of_equal_names(paths, name, sources.findings), {}, ""});
   }
   return sources;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -29,6 +30,15 @@ const Reader& find_reader(const std::string& name) {
 std::string lower_case(std::string s) {
   for (char& c : s) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return s;
+}
+
+std::string note_name(const std::string& text) {
+  try {
+    nlohmann::json(text).dump();
+    return text;
+  } catch (const nlohmann::json::exception&) {
+    return printable(text);
+  }
 }
 
 bool is_audio_ending(const std::string& ending) {

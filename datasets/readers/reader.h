@@ -44,6 +44,8 @@ std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path&
 bool is_audio_ending(const std::string& lower_case);
 
 std::string lower_case(std::string);
+// As a note's name: as it is where it is UTF-8, which JSON and TOML can hold, else with its other bytes as \xHH.
+std::string note_name(const std::string&);
 
 // Words that tell the sides apart in names, dry then wet.
 const std::vector<std::pair<const char*, const char*>>& side_words();
