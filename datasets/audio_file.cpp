@@ -1,20 +1,28 @@
 #include "datasets/audio_file.h"
 
+#include <fcntl.h>
 #include <sndfile.h>
 #include <soxr.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <memory>
+#include <limits>
+#include <utility>
 
+#include "datasets/container.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
 
 namespace {
+
+constexpr int kMostChannels = 1024;
+constexpr const char* kMark = "cafx";  // of the program, in the files that it makes
 
 struct CloseFile {
   void operator()(SNDFILE* f) const { sf_close(f); }
@@ -37,68 +45,96 @@ int bits_of(int format) {
   }
 }
 
-// A WAV whose data chunk promises more bytes than the file has: libsndfile reads what is there and says so in its log
-// alone, as "data : PROMISED (should be THERE)". Programs that write to a pipe state the largest size that there is, or
-// nearly, because they do not know it: that is no promise.
-void check_not_cut_off(const std::filesystem::path& path, SNDFILE* file) {
-  constexpr unsigned long kUnknownLength = 0x7ff00000;
-  char log[4096] = {};
-  sf_command(file, SFC_GET_LOG_INFO, log, sizeof log);
-  for (const char* line = log; line; line = std::strchr(line, '\n')) {
-    line += *line == '\n';
-    unsigned long promised = 0, there = 0;
-    if (std::sscanf(line, "data : %lu (should be %lu)", &promised, &there) != 2) continue;
-    if (promised > there && promised < kUnknownLength) {
-      throw Error(
-          "{}: is cut off: its header promises {} bytes of samples, the file holds {}; copy it again from the original",
-          path.string(), promised, there);
-    }
-  }
-}
-
 // The rate in a WAV header, -1 where there is none: libsndfile does not open a file of 0 Hz, nor say why.
-long wav_rate(const std::filesystem::path& path) {
+long wav_rate(const ByteSource& file) {
   unsigned char head[28] = {};
-  std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(head), sizeof head);
+  file.read(0, head, sizeof head);
   if (std::memcmp(head, "RIFF", 4) != 0 || std::memcmp(head + 8, "WAVEfmt ", 8) != 0) return -1;
   return static_cast<long>(head[24]) | static_cast<long>(head[25]) << 8 | static_cast<long>(head[26]) << 16 |
          static_cast<long>(head[27]) << 24;
 }
 
-struct OpenFile {
-  SndFile file;
-  SF_INFO info{};
+class FileBytes : public ByteSource {
+ public:
+  explicit FileBytes(const std::filesystem::path& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    struct stat status {};
+    if (fd_ >= 0 && fstat(fd_, &status) == 0) size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+  ~FileBytes() override {
+    if (fd_ >= 0) close(fd_);
+  }
+  FileBytes(const FileBytes&) = delete;
+  FileBytes& operator=(const FileBytes&) = delete;
+  bool is_open() const { return fd_ >= 0; }
+  std::uint64_t size() const override { return size_; }
+  std::size_t read(std::uint64_t at, void* to, std::size_t n) const override {
+    std::size_t done = 0;
+    while (done < n) {
+      const ssize_t k = pread(fd_, static_cast<char*>(to) + done, n - done, static_cast<off_t>(at + done));
+      if (k < 0 && errno == EINTR) continue;
+      if (k <= 0) break;
+      done += static_cast<std::size_t>(k);
+    }
+    return done;
+  }
+
+ private:
+  int fd_;
+  std::uint64_t size_ = 0;
 };
 
-OpenFile open_audio(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) throw Error("{}: there is no such file", path.string());
-  if (!std::filesystem::is_regular_file(path, ignored)) throw Error("{}: is not a file", path.string());
-  if (std::filesystem::file_size(path, ignored) == 0) {
-    throw Error("{}: is empty (0 bytes); record or copy it again", path.string());
+class MemoryBytes : public ByteSource {
+ public:
+  MemoryBytes(const void* bytes, std::size_t n) : bytes_(static_cast<const char*>(bytes)), size_(n) {}
+  std::uint64_t size() const override { return size_; }
+  std::size_t read(std::uint64_t at, void* to, std::size_t n) const override {
+    if (at >= size_) return 0;
+    n = std::min<std::size_t>(n, size_ - static_cast<std::size_t>(at));
+    std::memcpy(to, bytes_ + at, n);
+    return n;
   }
-  OpenFile open;
-  SF_INFO& info = open.info;
-  SndFile& file = open.file;
-  file.reset(sf_open(path.c_str(), SFM_READ, &info));
-  if (!file && wav_rate(path) == 0) {
-    throw Error("{}: its header states a rate of 0 Hz; mend the header or export it again", path.string());
+
+ private:
+  const char* bytes_;
+  std::size_t size_;
+};
+
+// Bytes with patches over them, as libsndfile asks for them.
+struct Patched {
+  const ByteSource* source = nullptr;
+  std::vector<Patch> patches;
+  std::uint64_t readable = ~std::uint64_t{0};  // bytes that there seem to be
+  sf_count_t at = 0;
+
+  static sf_count_t length(void* self) {
+    const auto& p = *static_cast<Patched*>(self);
+    return static_cast<sf_count_t>(std::min(p.source->size(), p.readable));
   }
-  if (!file) {
-    throw Error("{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile",
-                path.string(), sf_strerror(nullptr));
+  static sf_count_t seek(sf_count_t offset, int whence, void* self) {
+    auto& p = *static_cast<Patched*>(self);
+    const sf_count_t from = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? p.at : length(self);
+    sf_count_t to = 0;
+    if (__builtin_add_overflow(from, offset, &to) || to < 0) return -1;
+    return p.at = to;
   }
-  if (info.samplerate < 1000 || info.samplerate > 1'000'000) {
-    throw Error("{}: its header states a rate of {} Hz, expected 1000 to 1000000; mend the header or export it again",
-                path.string(), info.samplerate);
+  static sf_count_t read(void* to, sf_count_t n, void* self) {
+    auto& p = *static_cast<Patched*>(self);
+    if (n <= 0) return 0;
+    const auto begin = static_cast<std::uint64_t>(p.at);
+    n = std::min(n, std::max<sf_count_t>(0, length(self) - p.at));
+    const std::size_t got = p.source->read(begin, to, static_cast<std::size_t>(n));
+    for (const Patch& patch : p.patches) {
+      for (std::size_t i = 0; i < patch.bytes.size(); ++i) {
+        const std::uint64_t place = patch.at + i;
+        if (place >= begin && place < begin + got) static_cast<char*>(to)[place - begin] = patch.bytes[i];
+      }
+    }
+    p.at += static_cast<sf_count_t>(got);
+    return static_cast<sf_count_t>(got);
   }
-  if (info.channels < 1 || info.channels > 1024) {
-    throw Error("{}: its header states {} channels; export it as mono or stereo", path.string(), info.channels);
-  }
-  check_not_cut_off(path, file.get());
-  if (info.frames <= 0) throw Error("{}: holds no samples; record or copy it again", path.string());
-  return open;
-}
+  static sf_count_t write(const void*, sf_count_t, void*) { return 0; }
+  static sf_count_t tell(void* self) { return static_cast<Patched*>(self)->at; }
+};
 
 // find_clipping, one sample after the other.
 class ClippingFinder {
@@ -150,59 +186,191 @@ Clipping find_clipping(const std::vector<float>& x, double rate_hz) {
   return finder.result(rate_hz);
 }
 
-void probe_audio(const std::filesystem::path& path) { open_audio(path); }
+struct AudioReader::State {
+  std::string name;
+  std::unique_ptr<ByteSource> bytes;
+  Patched patched;
+  Container container;
+  SndFile file;
+  SF_INFO info{};
+  std::int64_t n_read = 0;
 
-Audio read_audio(const std::filesystem::path& path, int sample_rate) {
-  const OpenFile open = open_audio(path);
-  const SF_INFO& info = open.info;
-  const SndFile& file = open.file;
-  Audio audio;
-  audio.file_rate = info.samplerate;
-  audio.file_channels = info.channels;
-  audio.file_bits = bits_of(info.format);
-  const auto channels = static_cast<std::size_t>(info.channels);
-  constexpr sf_count_t kBlock = 65536;
-  std::vector<float> block(static_cast<std::size_t>(kBlock) * channels);
-  std::vector<ClippingFinder> clipping(channels);
-  for (;;) {
-    const sf_count_t n = sf_readf_float(file.get(), block.data(), kBlock);
-    if (n <= 0) break;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
-      double sum = 0.0;
-      for (std::size_t c = 0; c < channels; ++c) {
-        sum += static_cast<double>(block[i * channels + c]);
-        clipping[c].push(block[i * channels + c]);
-      }
-      const auto mean = static_cast<float>(sum / static_cast<double>(channels));
-      if (!std::isfinite(mean)) {
-        throw Error("{}: holds a sample that is {} at {:.3f} s; export it again without it", path.string(), mean,
-                    static_cast<double>(audio.samples.size()) / info.samplerate);
-      }
-      audio.samples.push_back(mean);
+  // Damage is told once the samples before it were given.
+  std::int64_t good_frames() const {
+    if (container.damage.empty() || container.damage_seconds < 0.0) return std::numeric_limits<std::int64_t>::max();
+    return std::llround(container.damage_seconds * info.samplerate);
+  }
+  double seconds(std::int64_t frames) const { return static_cast<double>(frames) / info.samplerate; }
+  [[noreturn]] void damaged(const std::string& what, double lost) const {
+    const double at = seconds(n_read);
+    throw DamagedAudio(fmt::format("{}: {}; {:.3f} s of it are good{}; copy it again from the original", name, what, at,
+                                   lost > 0.0 ? fmt::format(", {:.3f} s are lost", lost) : ""),
+                       at);
+  }
+  // What the header promises and is not given, in seconds; 0 where it promises nothing.
+  double missing() const { return n_promised() > n_read ? seconds(n_promised() - n_read) : 0.0; }
+  std::int64_t n_promised() const { return container.counted || info.frames >= kMostFrames * 1024 ? 0 : info.frames; }
+
+  void open(const std::filesystem::path* path) {
+    patched.source = bytes.get();
+    container = inspect_container(*bytes);
+    patched.patches = container.patches;
+    patched.readable = container.readable;
+    if (path && patched.patches.empty() && patched.readable >= bytes->size()) {
+      file.reset(sf_open(path->c_str(), SFM_READ, &info));
+    } else {
+      SF_VIRTUAL_IO calls{Patched::length, Patched::seek, Patched::read, Patched::write, Patched::tell};
+      file.reset(sf_open_virtual(&calls, SFM_READ, &info, &patched));
+    }
+    if (!file && wav_rate(*bytes) == 0) {
+      throw Error("{}: its header states a rate of 0 Hz; mend the header or export it again", name);
+    }
+    if (!file) {
+      throw Error(
+          "{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile", name,
+          sf_strerror(nullptr));
+    }
+    if (info.samplerate < 1000 || info.samplerate > 1'000'000) {
+      throw Error("{}: its header states a rate of {} Hz, expected 1000 to 1000000; mend the header or export it again",
+                  name, info.samplerate);
+    }
+    if (info.channels < 1 || info.channels > kMostChannels) {
+      throw Error("{}: its header states {} channels; export it as mono or stereo", name, info.channels);
+    }
+    if (info.frames <= 0 && container.damage.empty()) {
+      throw Error("{}: holds no samples; record or copy it again", name);
     }
   }
-  if (sf_error(file.get()) != SF_ERR_NO_ERROR) {
-    throw Error("{}: is damaged after {:.3f} s ({}); copy it again from the original", path.string(),
-                static_cast<double>(audio.samples.size()) / info.samplerate, sf_strerror(file.get()));
+};
+
+AudioReader::AudioReader(const std::filesystem::path& path) : state_(std::make_unique<State>()) {
+  state_->name = path.string();
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) throw Error("{}: there is no such file", path.string());
+  if (error) throw Error("{}: cannot be used: {}", path.string(), error.message());
+  if (status.type() != std::filesystem::file_type::regular) throw Error("{}: is not a file", path.string());
+  if (std::filesystem::file_size(path, error) == 0) {
+    throw Error("{}: is empty (0 bytes); record or copy it again", path.string());
   }
-  if (static_cast<sf_count_t>(audio.samples.size()) < info.frames) {
-    throw Error("{}: is cut off: its header promises {} samples, {} are there; copy it again from the original",
-                path.string(), info.frames, audio.samples.size());
+  auto bytes = std::make_unique<FileBytes>(path);
+  if (!bytes->is_open()) throw Error("{}: cannot be opened: {}", path.string(), std::strerror(errno));
+  state_->bytes = std::move(bytes);
+  state_->open(&path);
+}
+
+AudioReader::AudioReader(const void* bytes, std::size_t n, std::string name) : state_(std::make_unique<State>()) {
+  state_->name = std::move(name);
+  state_->bytes = std::make_unique<MemoryBytes>(bytes, n);
+  state_->open(nullptr);
+}
+
+AudioReader::~AudioReader() = default;
+int AudioReader::sample_rate() const { return state_->info.samplerate; }
+int AudioReader::channels() const { return state_->info.channels; }
+int AudioReader::bits() const { return bits_of(state_->info.format); }
+bool AudioReader::is_float() const {
+  const int subtype = state_->info.format & SF_FORMAT_SUBMASK;
+  return subtype == SF_FORMAT_FLOAT || subtype == SF_FORMAT_DOUBLE;
+}
+std::int64_t AudioReader::frames() const { return state_->n_promised(); }
+const std::vector<std::string>& AudioReader::notes() const { return state_->container.notes; }
+
+std::size_t AudioReader::read(float* to, std::size_t n) {
+  State& s = *state_;
+  const auto channels = static_cast<std::size_t>(s.info.channels);
+  const std::int64_t good = s.good_frames() - s.n_read;
+  if (good <= 0) s.damaged(s.container.damage, s.container.lost_seconds);
+  // Small pieces, so that the place of a decoder's error is known to a tenth of a second.
+  n = std::min({n, std::size_t{4096}, static_cast<std::size_t>(good)});
+  const sf_count_t got = sf_readf_float(s.file.get(), to, static_cast<sf_count_t>(n));
+  if (sf_error(s.file.get()) != SF_ERR_NO_ERROR) {
+    if (!s.container.damage.empty()) s.damaged(s.container.damage, s.container.lost_seconds);
+    s.damaged(fmt::format("is damaged or cut off ({})", sf_strerror(s.file.get())), s.missing());
+  }
+  if (got <= 0) {
+    if (!s.container.damage.empty()) s.damaged(s.container.damage, s.container.lost_seconds);
+    if (s.missing() > 0.0) {
+      s.damaged(fmt::format("is cut off: its header promises {} samples, {} are there", s.info.frames, s.n_read),
+                s.missing());
+    }
+    if (s.n_read == 0) throw Error("{}: holds no samples; record or copy it again", s.name);
+    return 0;
+  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(got) * channels; ++i) {
+    if (std::isfinite(to[i])) continue;
+    s.n_read += static_cast<std::int64_t>(i / channels);
+    if (i / channels > 0) {  // what is good before it is given first
+      s.container.damage = fmt::format("holds a sample that is {} at {:.3f} s", to[i], s.seconds(s.n_read));
+      s.container.damage_seconds = s.seconds(s.n_read);
+      s.container.lost_seconds = s.missing();
+      return i / channels;
+    }
+    s.damaged(fmt::format("holds a sample that is {} at {:.3f} s", to[i], s.seconds(s.n_read)), s.missing());
+  }
+  s.n_read += got;
+  if (s.n_read > kMostFrames) {
+    throw Error("{}: holds over {} samples, more than are read of one file; cut it into shorter ones", s.name,
+                kMostFrames);
+  }
+  return static_cast<std::size_t>(got);
+}
+
+Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel) {
+  AudioReader reader(path);
+  if (channel >= reader.channels()) {
+    throw Error("{}: has {} channel{}, number {} is asked for; choose another by data.dry_channel or data.wet_channel",
+                path.string(), reader.channels(), reader.channels() == 1 ? "" : "s", channel + 1);
+  }
+  Audio audio;
+  audio.file_float = reader.is_float();
+  audio.file_rate = reader.sample_rate();
+  audio.file_channels = reader.channels();
+  audio.file_bits = reader.bits();
+  audio.notes = reader.notes();
+  const auto channels = static_cast<std::size_t>(reader.channels());
+  const std::size_t first = channel < 0 ? 0 : static_cast<std::size_t>(channel);
+  const std::size_t last = channel < 0 ? channels : first + 1;
+  constexpr std::size_t kBlock = 4096;
+  std::vector<float> block(kBlock * channels);
+  std::vector<ClippingFinder> clipping(last - first);
+  while (const std::size_t n = reader.read(block.data(), kBlock)) {
+    for (std::size_t i = 0; i < n; ++i) {
+      double sum = 0.0;
+      for (std::size_t c = first; c < last; ++c) {
+        sum += static_cast<double>(block[i * channels + c]);
+        clipping[c - first].push(block[i * channels + c]);
+      }
+      audio.samples.push_back(static_cast<float>(sum / static_cast<double>(last - first)));
+    }
   }
   for (const ClippingFinder& channel : clipping) {
-    const Clipping c = channel.result(info.samplerate);
+    const Clipping c = channel.result(audio.file_rate);
     if (c.n_runs > audio.clipping.n_runs || audio.clipping.level == 0.0f) audio.clipping = c;
   }
-  audio.sample_rate = info.samplerate;
-  if (sample_rate != 0 && sample_rate != info.samplerate) {
-    audio.samples = resample(audio.samples, info.samplerate, sample_rate);
+  audio.sample_rate = audio.file_rate;
+  if (sample_rate != 0 && sample_rate != audio.file_rate) {
+    audio.samples = resample(audio.samples, audio.file_rate, sample_rate);
     audio.sample_rate = sample_rate;
   }
   return audio;
 }
 
-void write_audio(const std::filesystem::path& path, const std::vector<float>& samples, int sample_rate,
-                 SampleFormat format) {
+struct AudioWriter::State {
+  std::filesystem::path path, temporary;
+  SndFile file;
+  std::size_t n_written = 0;
+
+  [[noreturn]] void failed(const std::string& why) {
+    file.reset();
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw Error("{}: cannot be written: {}; check the folder and the free space", path.string(), why);
+  }
+};
+
+AudioWriter::AudioWriter(const std::filesystem::path& path, int sample_rate, SampleFormat format)
+    : state_(std::make_unique<State>()) {
   const bool flac = path.extension() == ".flac";
   if (!flac && path.extension() != ".wav") {
     throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
@@ -214,21 +382,61 @@ void write_audio(const std::filesystem::path& path, const std::vector<float>& sa
   info.format = (flac ? SF_FORMAT_FLAC : SF_FORMAT_WAV) | (format == SampleFormat::kPcm16   ? SF_FORMAT_PCM_16
                                                            : format == SampleFormat::kPcm24 ? SF_FORMAT_PCM_24
                                                                                             : SF_FORMAT_FLOAT);
-  const std::filesystem::path temporary = path.string() + ".partial";
-  const auto failed = [&](const char* why) {
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw Error("{}: cannot be written: {}; check the folder and the free space", path.string(), why);
-  };
-  SndFile file(sf_open(temporary.c_str(), SFM_WRITE, &info));
-  if (!file) failed(sf_strerror(nullptr));
-  sf_command(file.get(), SFC_SET_CLIPPING, nullptr, SF_TRUE);
-  const auto n = static_cast<sf_count_t>(samples.size());
-  if (sf_writef_float(file.get(), samples.data(), n) != n) failed(sf_strerror(file.get()));
-  if (sf_close(file.release()) != 0) failed("the disk may be full");
+  State& s = *state_;
+  s.path = path;
+  s.temporary = path.string() + ".partial";
+  s.file.reset(sf_open(s.temporary.c_str(), SFM_WRITE, &info));
+  if (!s.file) s.failed(sf_strerror(nullptr));
+  sf_command(s.file.get(), SFC_SET_CLIPPING, nullptr, SF_TRUE);
+  sf_command(s.file.get(), SFC_SET_ADD_PEAK_CHUNK, nullptr, SF_FALSE);  // it holds the time of day
+  sf_set_string(s.file.get(), SF_STR_SOFTWARE, kMark);
+}
+
+AudioWriter::~AudioWriter() {
+  if (!state_->file) return;
+  state_->file.reset();
+  std::error_code ignored;
+  std::filesystem::remove(state_->temporary, ignored);
+}
+
+void AudioWriter::write(const float* x, std::size_t n) {
+  const auto count = static_cast<sf_count_t>(n);
+  if (sf_writef_float(state_->file.get(), x, count) != count) state_->failed(sf_strerror(state_->file.get()));
+  state_->n_written += n;
+}
+
+void AudioWriter::close_as(const std::filesystem::path& name) {
+  if (sf_close(state_->file.release()) != 0) state_->failed("the disk may be full");
   std::error_code error;
-  std::filesystem::rename(temporary, path, error);
-  if (error) failed(error.message().c_str());
+  std::filesystem::rename(state_->temporary, name, error);
+  if (error) state_->failed(error.message());
+}
+
+void AudioWriter::finish() { close_as(state_->path); }
+
+std::filesystem::path AudioWriter::keep_part() {
+  if (state_->n_written == 0) return {};
+  std::filesystem::path name = state_->path;
+  name.replace_extension(".partial" + state_->path.extension().string());
+  close_as(name);
+  return name;
+}
+
+void refuse_to_overwrite(const std::filesystem::path& path, const std::string& cure) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return;
+  SF_INFO info{};
+  const SndFile file(sf_open(path.c_str(), SFM_READ, &info));
+  const char* made_by = file ? sf_get_string(file.get(), SF_STR_SOFTWARE) : nullptr;
+  if (made_by && std::strncmp(made_by, kMark, std::strlen(kMark)) == 0) return;
+  throw Error("{}: is there already and was not made by cafx; {}", path.string(), cure);
+}
+
+void write_audio(const std::filesystem::path& path, const std::vector<float>& samples, int sample_rate,
+                 SampleFormat format) {
+  AudioWriter writer(path, sample_rate, format);
+  writer.write(samples.data(), samples.size());
+  writer.finish();
 }
 
 std::vector<float> resample(const std::vector<float>& x, double from_hz, double to_hz) {

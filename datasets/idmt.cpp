@@ -50,27 +50,4 @@ int idmt_effect_code(const std::string& effect) {
   return found->second;
 }
 
-std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path& folder) {
-  static const std::vector<std::string> endings = {".wav", ".flac", ".aif", ".aiff", ".ogg",
-                                                   ".w64", ".caf",  ".au",  ".rf64"};
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    throw Error("{}: is not a folder; give the one that holds the audio files", folder.string());
-  }
-  std::vector<std::filesystem::path> files;
-  const auto options = std::filesystem::directory_options::skip_permission_denied |
-                       std::filesystem::directory_options::follow_directory_symlink;
-  for (auto it = std::filesystem::recursive_directory_iterator(folder, options, error);
-       !error && it != std::filesystem::recursive_directory_iterator(); it.increment(error)) {
-    const std::string ending = lower(it->path().extension().string());
-    if (it->path().filename().string().front() == '.') continue;  // what some systems leave beside every file
-    if (std::find(endings.begin(), endings.end(), ending) != endings.end() && it->is_regular_file()) {
-      files.push_back(it->path());
-    }
-  }
-  if (error) throw Error("{}: cannot be listed: {}", folder.string(), error.message());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 }  // namespace cafx

@@ -1,4 +1,4 @@
-// datasets/idmt.h -- names and folders of IDMT-SMT-Audio-Effects (Zenodo record 7544032).
+// datasets/idmt.h -- names of files in IDMT-SMT-Audio-Effects (Zenodo record 7544032).
 //
 //   ABC-DDEFF-GHHI-KKKKK.wav (monophonic), ABC-DDEEF-GHHI-KKKKK.wav (polyphonic), any case, any audio ending
 //   A instrument (B bass, G guitar, P polyphonic guitar)   AB instrument and its setting   C style   DD MIDI note
@@ -6,10 +6,8 @@
 //   characters.
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace cafx {
 
@@ -27,8 +25,5 @@ std::optional<IdmtName> parse_idmt_name(const std::string& stem);
 
 // HH of an effect's name as its folder has it ("Distortion": 41), in any case; "FxChain" is 13. Error lists the names.
 int idmt_effect_code(const std::string& effect);
-
-// Audio files below `folder`, recursively, sorted by path.
-std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path& folder);
 
 }  // namespace cafx

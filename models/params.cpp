@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
@@ -25,13 +26,30 @@ double uniform_limit(const ParamSpec& p) {
   }
 }
 
+thread_local ParamsLimit* limit = nullptr;
+
 }  // namespace
+
+ParamsLimit::ParamsLimit(std::int64_t n_in_file, std::string file)
+    : n_in_file_(n_in_file), file_(std::move(file)), before_(limit) {
+  limit = this;
+}
+ParamsLimit::~ParamsLimit() { limit = before_; }
 
 std::size_t Params::add(ParamSpec p) {
   CAFX_CHECK(!find(p.name) && (p.whole_batch || n_slot_ == n_floats_), p.name);
   p.offset = n_floats_;
   p.size = 1;
-  for (const auto n : p.shape) p.size *= static_cast<long>(n);
+  bool fits = true;
+  for (const auto n : p.shape) fits = !__builtin_mul_overflow(p.size, static_cast<long>(n), &p.size) && fits;
+  CAFX_CHECK(fits, p.name);
+  if (limit && p.size > limit->n_in_file_ + ParamsLimit::kSlack - n_parameters_) {
+    throw Error(
+        "{}: its config describes a model of {} parameters and more, its tensors hold {}; it is damaged, or its config "
+        "is "
+        "that of another file",
+        limit->file_, n_parameters_ + p.size, limit->n_in_file_);
+  }
   n_floats_ += (p.size + kBorder - 1) / kBorder * kBorder;
   n_parameters_ += p.size;
   if (!p.whole_batch) n_slot_ = n_floats_;

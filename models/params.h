@@ -33,6 +33,25 @@ struct ParamSpec {
       false;  // its gradient is summed over the batch by one op: no gradient slots. Such tensors are last.
 };
 
+// While one lives, models made by this thread take at most kSlack parameters more than a file holds: what its config
+// describes is held against it before memory is taken. A model within the slack is made, and its tensors compared by name.
+// Error names the file.
+class ParamsLimit {
+ public:
+  static constexpr std::int64_t kSlack = std::int64_t{1} << 22;  // 16 MiB
+
+  ParamsLimit(std::int64_t n_in_file, std::string file);
+  ~ParamsLimit();
+  ParamsLimit(const ParamsLimit&) = delete;
+  ParamsLimit& operator=(const ParamsLimit&) = delete;
+
+ private:
+  friend class Params;
+  std::int64_t n_in_file_;
+  std::string file_;
+  ParamsLimit* before_;
+};
+
 class Params {
  public:
   Params() = default;

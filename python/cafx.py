@@ -8,19 +8,63 @@
 
 README.md beside this file has the names and shapes."""
 import json
+import math
 from types import SimpleNamespace
 
 import numpy as np
 
 
-def load(path):
+def read_safetensors(path):
+    """(tensors, metadata) of a file of float32 tensors; ValueError where it is damaged, as the C++ reader refuses it."""
+    def refuse(what):
+        raise ValueError(f"{path}: is damaged or is no safetensors file: {what}")
+
+    def no_key_twice(pairs):
+        keys = [k for k, _ in pairs]
+        for k in keys:
+            if keys.count(k) > 1:
+                refuse(f"'{k}' stands twice in its header")
+        return dict(pairs)
+
     with open(path, "rb") as f:
-        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
-        data = f.read()
-    metadata = header.pop("__metadata__", {})
+        n, data = int.from_bytes(f.read(8), "little"), f.read()
+    if n > min(len(data), 100_000_000) or data[:1] != b"{":
+        refuse("its header does not fit the file")
+    try:
+        header = json.loads(data[:n], object_pairs_hook=no_key_twice)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        refuse("its header is not JSON")
+    metadata, data, at, tensors = header.pop("__metadata__", {}), data[n:], 0, {}
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        refuse("its metadata is not text")
+    whole = lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0
+    for name, t in header.items():
+        if not isinstance(t, dict) or set(t) != {"dtype", "shape", "data_offsets"} or t["dtype"] != "F32":
+            refuse(f"tensor '{name}' is not described as one of F32")
+        shape, offsets = t["shape"], t["data_offsets"]
+        if not isinstance(shape, list) or not all(map(whole, shape)):
+            refuse(f"tensor '{name}' has no shape")
+        if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(whole, offsets)):
+            refuse(f"tensor '{name}' has no data_offsets")
+        if offsets[1] - offsets[0] != 4 * math.prod(shape):
+            refuse(f"tensor '{name}' has data_offsets {offsets} that are not of its shape {shape}")
+    for name, t in sorted(header.items(), key=lambda e: e[1]["data_offsets"]):
+        if t["data_offsets"][0] != at:
+            refuse(f"the data of tensor '{name}' begins at byte {t['data_offsets'][0]}, expected {at}")
+        at = t["data_offsets"][1]
+    if at != len(data):
+        refuse(f"it has {len(data)} bytes of data, expected {at}")
+    for name, t in header.items():
+        tensors[name] = np.frombuffer(data[slice(*t["data_offsets"])], "<f4").reshape(t["shape"])
+        if not np.isfinite(tensors[name]).all():
+            refuse(f"tensor '{name}' holds values that are no numbers")
+    return tensors, metadata
+
+
+def load(path):
+    tensors, metadata = read_safetensors(path)
     if metadata.get("format") != "cafx" or metadata.get("form") != "supervised":
         raise ValueError(f"{path}: is no trained model of cafx; give a file that `cafx export` wrote")
-    tensors = {n: np.frombuffer(data[slice(*t["data_offsets"])], "<f4").reshape(t["shape"]) for n, t in header.items()}
     return Model(json.loads(metadata["config"]), tensors, metadata)
 
 

@@ -14,6 +14,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/rng.h"
 #include "models/play/player.h"
 #include "models/play/weights_file.h"
@@ -31,10 +32,12 @@ constexpr int kPiece = 256;  // host samples worked on at a time where rates dif
 constexpr int kBlock = 64;   // samples that a player without frames is measured with
 constexpr int kLowestHz = 4000, kHighestHz = 768000;
 
-void say(char* error, std::size_t size, const char* text) {
+// One line that a host may print as it is, whatever a damaged file put into the message.
+void say(char* error, std::size_t size, const char* what) {
   if (!error || size == 0) return;
-  const std::size_t n = std::min(std::strlen(text), size - 1);
-  std::memcpy(error, text, n);
+  const std::string text = printable_line(what, 3 * size / 4);
+  const std::size_t n = std::min(text.size(), size - 1);
+  std::memcpy(error, text.data(), n);
   error[n] = 0;
 }
 

@@ -14,3 +14,7 @@ gtest_discover_tests(test_host DISCOVERY_MODE PRE_TEST PROPERTIES LABELS host)
 add_executable(test_stream host/test_stream.cpp)
 target_link_libraries(test_stream PRIVATE cafx_render GTest::gtest_main)
 gtest_discover_tests(test_stream DISCOVERY_MODE PRE_TEST PROPERTIES LABELS host)
+
+add_executable(test_foreign host/test_foreign.cpp)
+target_link_libraries(test_foreign PRIVATE cafx_host GTest::gtest_main)
+gtest_discover_tests(test_foreign DISCOVERY_MODE PRE_TEST PROPERTIES LABELS host)

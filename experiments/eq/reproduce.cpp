@@ -84,7 +84,8 @@ int reproduce(const Arguments& args) {
     write_text("-", plan_text(spec, plan_sweep(spec, catalogue, options), 40));
     return 0;
   }
-  const int rc = run_sweep_shown(spec, options, {(fs::path(args.out) / "eq.toml").string(), false, args.quiet});
+  const int rc =
+      run_sweep_shown(spec, options, {shell_word((fs::path(args.out) / "eq.toml").string()), false, args.quiet});
   if (rc == kExitStopped) std::fprintf(stderr, "cafx: the same command goes on where this was left\n");
   return rc == kExitStopped ? rc : report(spec, args);
 }

@@ -68,7 +68,7 @@ int train(const std::vector<Part>& parts, const fs::path& out, const ReproduceAr
   for (const Part& p : parts) {
     SweepOptions options;
     options.isa = args.isa;
-    const SweepDisplay display{(out / (p.name + ".toml")).string(), false, args.quiet};
+    const SweepDisplay display{shell_word((out / (p.name + ".toml")).string()), false, args.quiet};
     if (run_sweep_shown(spec_of(p, out, args), options, display) != kExitStopped) continue;
     std::fprintf(stderr, "cafx: the same command goes on where this was left\n");
     return kExitStopped;

@@ -99,7 +99,11 @@ class Bench {
     std::vector<HopSpeed> hops;
     const auto model = fresh(kSupervised);
     if (on_cpu_ && by_frames()) hops = measure_rendering(*model, context_, 2 * share_, peak_of_one_, peak_);
-    write_text("-", args_.json ? json_of(steps, forward, hops, profile) : text_of(steps, forward, hops));
+    if (args_.json) {
+      write_table("-", json_of(steps, forward, hops, profile));
+    } else {
+      write_text("-", text_of(steps, forward, hops));
+    }
     return 0;
   }
 
@@ -246,7 +250,7 @@ class Bench {
                                            {"frames_per_second", B_ * profile.steps / profile.seconds},
                                            {"fma_peak_gflops", peak_ * 1e-9},
                                            {"profile", to_json(profile, B_, threads, peak_)}};
-      write_text("-", json.dump(2) + "\n");
+      write_table("-", json.dump(2) + "\n");
       return 0;
     }
     write_text(

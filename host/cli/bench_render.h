@@ -23,8 +23,7 @@ struct HopSpeed {
 };
 
 // Every hop of 64, 128, ... up to half a frame, and the model's own. The peaks are in FLOP/s. CPU only.
-std::vector<HopSpeed> measure_rendering(Model&, const Context&, double seconds, double peak_of_one,
-                                        double peak_of_all);
+std::vector<HopSpeed> measure_rendering(Model&, const Context&, double seconds, double peak_of_one, double peak_of_all);
 nlohmann::ordered_json to_json(const std::vector<HopSpeed>&);
 std::string to_text(const std::vector<HopSpeed>&, int threads);
 

@@ -1,13 +1,18 @@
 #include "host/cli/common.h"
 
 #include <fmt/ranges.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
-#include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 #include "kernels/exchange/exchange.h"
@@ -18,13 +23,15 @@ namespace cafx {
 std::atomic<bool> stop_requested{false};
 
 std::atomic<bool>* stop_when_asked() {
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
   const auto on_signal = [](int) {
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
+    for (const int s : kSignals) std::signal(s, SIG_DFL);
     stop_requested = true;
   };
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (const int s : kSignals) {
+    // What is ignored stays so: nohup means that the work goes on without its terminal.
+    if (std::signal(s, on_signal) == SIG_IGN) std::signal(s, SIG_IGN);
+  }
   return &stop_requested;
 }
 
@@ -93,8 +100,8 @@ void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
 
 void refuse_hop(const Model& model, const std::string& name, bool asked) {
   if (!asked || model.geometry().frame > 0) return;
-  throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames",
-              name, model.config().type());
+  throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames", name,
+              model.config().type());
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {
@@ -126,12 +133,29 @@ std::string text_of_exchange(int n_gpus) {
   }
 }
 
+void write_screen(const std::string& text) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    const int code = errno;
+    throw WriteError(fmt::format("standard output cannot be written: {}; free some space, or write elsewhere",
+                                 code ? std::strerror(code) : "an earlier write failed"),
+                     code);
+  }
+}
+
 void write_text(const std::string& path, const std::string& text) {
   if (path == "-") {
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    write_screen(printable(text));
   } else {
     write_file_atomically(path, text.data(), text.size());
+  }
+}
+
+void write_table(const std::string& path, const std::string& text) {
+  if (path == "-" && isatty(STDOUT_FILENO) != 1) {
+    write_screen(text);
+  } else {
+    write_text(path, text);
   }
 }
 
@@ -147,6 +171,20 @@ void set_data_fields(Fields fields, const std::vector<std::string>& settings) {
   }
 }
 
+// Numbers of a run are of the audio that it was trained on: where that has changed since, they are of something else.
+void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
+                          const std::vector<std::string>& settings) {
+  if (!settings.empty()) return;  // other recordings were asked for
+  const std::string text = RunFolder::read(run / "config.toml"), head = text.substr(0, text.find('\n'));
+  const std::size_t at = head.find("   data ");
+  if (at == std::string::npos) return;
+  const std::string then = head.substr(at + 8), now = content_hash(data);
+  if (then == now) return;
+  std::fprintf(stderr,
+               "cafx: warning: the recordings have changed since %s was trained on them (data %.12s, now %.12s)\n",
+               printable(run.string()).c_str(), then.c_str(), now.c_str());
+}
+
 }  // namespace
 
 RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
@@ -154,6 +192,7 @@ RunData load_run_data(const std::filesystem::path& run, const std::vector<std::s
   r.config = read_run_config(run);
   set_data_fields(describe(r.config), settings);
   r.data = load_dataset(r.config.data, r.config.model->sample_rate);
+  warn_of_changed_data(run, r.data, settings);
   r.split = split_dataset(r.data, r.config.data);
   return r;
 }
@@ -164,6 +203,7 @@ Recordings load_recordings(const std::filesystem::path& run, const std::vector<s
   set_data_fields(prefixed("data", describe(config)), settings);
   Recordings r;
   r.data = load_dataset(config, sample_rate);
+  warn_of_changed_data(run, r.data, settings);
   r.split = split_dataset(r.data, config);
   return r;
 }
@@ -183,6 +223,7 @@ void tell(const std::function<void(const std::string&)>& say, const Dataset& dat
     if (f.severity != Severity::kInfo)
       say(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
   }
+  for (const std::string& line : data_lines(data)) say(line);
   say(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
                   split.validation.size(), split.test.size()));
 }

@@ -15,7 +15,8 @@
 
 namespace cafx {
 
-// Set by SIGINT and SIGTERM once a command has called stop_when_asked: training finishes its step, saves and returns.
+// Set by SIGINT, SIGTERM and SIGHUP (a terminal that was closed) once a command has called stop_when_asked: training
+// finishes its step, saves and returns.
 // Without the call they end the process, as they do by default; a second one ends it at once.
 extern std::atomic<bool> stop_requested;
 std::atomic<bool>* stop_when_asked();
@@ -92,7 +93,11 @@ std::string text_of(const DeviceInfo&);  // a line, ended
 // Whether several GPUs can share a batch, and why not: a line; nothing where there is only one.
 std::string text_of_exchange(int n_gpus);
 
-void write_text(const std::string& path, const std::string& text);  // to a file, or to standard output for "-"
+// To a file, or to standard output for "-", made fit for a terminal. Error where it does not arrive.
+void write_text(const std::string& path, const std::string& text);
+// The same of a table for programs: as it is, but on a terminal.
+void write_table(const std::string& path, const std::string& text);
+void write_screen(const std::string& text);  // to standard output, with the terminal's commands in it
 
 // A run's data, read as its config says, and the split that follows from it.
 struct RunData {

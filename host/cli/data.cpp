@@ -2,19 +2,17 @@
 
 #include <set>
 
-#include "datasets/check.h"
+#include "datasets/dataset.h"
 #include "host/cli/common.h"
+#include "host/train/targets.h"
 
 namespace cafx {
-
-namespace {
-constexpr int kAnyRate = 16000;  // Hz, where the config leaves the rate to the recordings
-}
 
 void add_data(CLI::App& app, Run& run) {
   struct Arguments {
     ConfigOptions config;
     bool json = false;
+    std::string write;
   };
   auto args = std::make_shared<Arguments>();
   CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
@@ -23,14 +21,18 @@ void add_data(CLI::App& app, Run& run) {
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
   c->add_flag("--json", args->json, "as JSON");
+  c->add_option("--write", args->write, "write the repaired pairs as audio, to FOLDER/dry and FOLDER/wet")
+      ->option_text("FOLDER");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
-      "           cafx data check dry.wav wet.wav");
+      "           cafx data check dry.wav wet.wav --write repaired");
   c->callback([args, &run] {
     run = [args] {
-      const RunConfig config = args->config.resolve();
-      const int rate = config.model->sample_rate > 0 ? config.model->sample_rate : kAnyRate;
-      const Dataset found = inspect_dataset(config.data, rate);
+      RunConfig config = args->config.resolve();
+      choose_rate(config);
+      Dataset found = inspect_dataset(config.data, config.model->sample_rate);
+      const auto quiet = check_loudness(found, split_dataset(found, config.data), config.train.silence_db);
+      found.findings.insert(found.findings.end(), quiet.begin(), quiet.end());
       bool refused = false;
       std::set<std::string> allowed;  // what would stop training if data.allow did not name it
       for (const Finding& f : found.findings) {
@@ -40,8 +42,9 @@ void add_data(CLI::App& app, Run& run) {
           allowed.insert(f.code);
         }
       }
+      if (!args->write.empty()) write_pairs(found, args->write);
       if (args->json) {
-        write_text("-", findings_json(found) + "\n");
+        write_table("-", findings_json(found) + "\n");
       } else {
         double seconds = 0.0;
         for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / rate;
@@ -49,6 +52,7 @@ void add_data(CLI::App& app, Run& run) {
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);
+        text += format_plan(found.repairs);
         text += refused ? "training would refuse this" : "training would accept this";
         if (!allowed.empty()) text += fmt::format("; data.allow lets pass: {}", fmt::join(allowed, ", "));
         text += '\n';

@@ -171,7 +171,7 @@ void add_doctor(CLI::App& app, Run& run) {
                                   {"usable", d.usable},
                                   {"reason", d.reason}});
       }
-      write_text("-", out.dump(2) + "\n");
+      write_table("-", out.dump(2) + "\n");
       return 0;
     };
   });

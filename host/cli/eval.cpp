@@ -51,9 +51,12 @@ void add_eval(CLI::App& app, Run& run) {
         throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
       }
       const Evaluation e = evaluate_model(*args, source);
+      // Files first: what happens to standard output does not touch them.
+      if (!args->json.empty() && args->json != "-") write_text(args->json, to_json(e));
+      if (!args->csv.empty() && args->csv != "-") write_text(args->csv, to_csv(e));
       if (args->json != "-" && args->csv != "-") write_text("-", to_text(e));
-      if (!args->json.empty()) write_text(args->json, to_json(e));
-      if (!args->csv.empty()) write_text(args->csv, to_csv(e));
+      if (args->json == "-") write_table("-", to_json(e));
+      if (args->csv == "-") write_table("-", to_csv(e));
       return 0;
     };
   });

@@ -1,10 +1,16 @@
+#include <cstdio>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "host/cli/common.h"
 #include "host/export/format.h"
+#include "host/export/nam_file.h"
 #include "host/train/quality.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 #include "models/cafx/cafx.h"
+#include "models/play/foreign.h"
 
 namespace cafx {
 
@@ -12,6 +18,7 @@ namespace {
 
 struct ExportArguments {
   std::string model, out, licence, format, name;
+  std::optional<double> input_dbu, output_dbu;
 };
 
 int export_model(const ExportArguments& args) {
@@ -22,6 +29,9 @@ int export_model(const ExportArguments& args) {
                 args.model);
   }
   if (!args.licence.empty()) file.metadata["licence"] = args.licence;
+  if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
+  if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
+  file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
   const Format& format = args.format.empty() ? format_of_path(args.out) : format_of_name(args.format);
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
@@ -51,11 +61,41 @@ void add_export(CLI::App& app, Run& run) {
       ->option_text("NAME");
   c->add_option("--licence", args->licence, "noted in the file")->option_text("TEXT");
   c->add_option("--name", args->name, "nam: the model's name; that of its run by default")->option_text("TEXT");
+  c->add_option("--input-dbu", args->input_dbu,
+                "nam: the level in dBu at the device's input that 0 dB of full scale stood for when it was recorded")
+      ->check(CLI::Range(-100.0, 100.0))
+      ->option_text("DBU");
+  c->add_option("--output-dbu", args->output_dbu, "nam: the same of the device's output")
+      ->check(CLI::Range(-100.0, 100.0))
+      ->option_text("DBU");
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"
       "           cafx export runs/ds1-student --format nam -o ds1.nam");
   c->callback([args, &run] { run = [args] { return export_model(*args); }; });
 }
+
+namespace {
+
+// That of the file, where cafx wrote it, with --set on top; without one, or with --preset or --config, that of the options.
+std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options,
+                                              std::vector<std::string>& notes) {
+  std::unique_ptr<ModelConfig> config = config_in_file(weights);
+  if (config && (!options.preset.empty() || !options.file.empty())) {
+    notes.emplace_back("the config in it is not used, as --preset or --config was given");
+    config.reset();
+  }
+  if (!config) return options.resolve().model->clone();
+  Fields fields = prefixed("model", config->fields());
+  for (const std::string& setting : options.settings) {
+    const std::size_t equals = setting.find('=');
+    if (equals == std::string::npos)
+      throw Error("--set {}: expected KEY=VALUE, such as --set model.unpool=hold", setting);
+    set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+  }
+  return config;
+}
+
+}  // namespace
 
 void add_import(CLI::App& app, Run& run) {
   struct Arguments {
@@ -69,11 +109,18 @@ void add_import(CLI::App& app, Run& run) {
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   args->config.add_to(*c);
   c->footer(
-      "The config says what tensors cannot: --preset, --config and --set as of 'cafx train'; only [model] matters.\n"
+      "The config says what tensors cannot: that in the file, where 'cafx export' wrote it; else --preset, --config "
+      "and\n"
+      "--set as of 'cafx train'; only [model] matters. Tensors may be F32, F16, BF16 or F64.\n"
       "Example:  cafx import weights.safetensors --preset paper --set model.unpool=hold -o model.safetensors");
   c->callback([args, &run] {
     run = [args] {
-      const ModelFile file = import_model(args->weights, *args->config.resolve().model);
+      std::vector<std::string> notes;
+      const auto config = config_of_import(args->weights, args->config, notes);
+      const ModelFile file = import_model(args->weights, *config, notes);
+      for (const std::string& note : notes) {
+        std::fprintf(stderr, "cafx: %s\n", printable_line(args->weights + ": " + note).c_str());
+      }
       save_model(args->out, *file.model, file.metadata);
       write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->params().n_parameters()));
       return 0;

@@ -138,7 +138,7 @@ void add_info(CLI::App& app, Run& run) {
         json["parameters"] = parameters;
         json["multiply_adds"] = multiply_adds;
         if (!metadata.empty()) json["metadata"] = metadata;
-        write_text("-", json.dump(2) + "\n");
+        write_table("-", json.dump(2) + "\n");
         return 0;
       }
       std::string text = table_text(rows, g.frame > 0);
@@ -148,6 +148,7 @@ void add_info(CLI::App& app, Run& run) {
                                                                           make_player(*model)->latency())
                                                             : "")
                           : fmt::format("\nplays sample by sample, {} Hz, no latency\n", g.sample_rate);
+      text += fmt::format("hears up to {:.1f} kHz; --set model.sample_rate chooses\n", 0.0005 * g.sample_rate);
       if (!args->device.empty()) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
       }

@@ -1,7 +1,11 @@
 // cafx: one program for the whole project; each command is a file beside this one.
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <iostream>
 #include <new>
 #include <string>
 #include <vector>
@@ -10,16 +14,24 @@
 #include "host/cli/common.h"
 #include "kernels/base/describe.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 
 namespace {
 
 // One line without terminal control characters, whatever a library or a damaged file put into the message.
-void complain(const char* what) {
-  constexpr std::size_t kMost = 8000;
-  std::string line(what);
-  if (line.size() > kMost) line = line.substr(0, kMost) + "...";
-  for (char& c : line) c = static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
-  std::fprintf(stderr, "cafx: %s\n", line.c_str());
+void complain(const std::string& what) { std::fprintf(stderr, "cafx: %s\n", cafx::printable_line(what).c_str()); }
+
+constexpr int kNobodyReads = 128 + SIGPIPE;  // as of a program that a closed pipe ends: cafx info | head -1
+
+// What was printed must have arrived: on a full disk the last of it fails here.
+int finished(int code) {
+  errno = 0;
+  std::cout.flush();
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout) && std::cout) return code;
+  if (errno == EPIPE) return kNobodyReads;
+  complain(fmt::format("standard output cannot be written: {}; free some space, or write elsewhere",
+                       errno ? std::strerror(errno) : "an earlier write failed"));
+  return code == 0 ? cafx::kExitError : code;
 }
 
 // Reports an unknown command before any other error, with the nearest known one.
@@ -71,22 +83,30 @@ int main(int argc, char** argv) {
     complain(e.what());
     return kExitError;
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    if (e.get_exit_code() == 0) return finished(app.exit(e));  // --help, --version
     complain(e.what());
     return kExitError;
   }
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit shows as a failed write
   try {
-    return run();
+    return finished(run());
+  } catch (const WriteError& e) {
+    if (e.code == EPIPE) return kNobodyReads;
+    complain(e.what());
+    return kExitError;
   } catch (const Error& e) {
     complain(e.what());
     return kExitError;
   } catch (const std::bad_alloc&) {
     complain("out of memory; lower train.batch or the sizes of the model");
     return kExitError;
+  } catch (const std::filesystem::filesystem_error& e) {
+    // A path that the system does not even look at: a loop of links, a name too long, a folder without permission.
+    complain(fmt::format("{}: cannot be used: {}", e.path1().string(), e.code().message()));
+    return kExitError;
   } catch (const std::exception& e) {
-    complain((std::string("internal error, please report it: ") + e.what()).c_str());
+    complain(std::string("internal error, please report it: ") + e.what());
     return kExitBug;
   }
 }

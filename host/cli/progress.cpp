@@ -8,6 +8,8 @@
 #include <cmath>
 #include <cstdio>
 
+#include "kernels/base/printable.h"
+
 namespace cafx {
 
 namespace {
@@ -35,15 +37,15 @@ void ProgressLine::show(double fraction, const std::string& text) {
     if (any_plain_ && std::chrono::duration<double>(now - last_plain_).count() < kPlainSeconds) return;
     any_plain_ = true;
     last_plain_ = now;
-    std::fprintf(stderr, "%3.0f %%  %s\n", 100.0 * f, text.c_str());
+    std::fprintf(stderr, "%3.0f %%  %s\n", 100.0 * f, printable_line(text).c_str());
     return;
   }
   winsize size{};
   const int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 100;
   constexpr int kBar = 20;
   const int filled = static_cast<int>(std::lround(f * kBar));
-  std::string out =
-      fmt::format("[{}{}] {:3.0f} %  {}", std::string(filled, '='), std::string(kBar - filled, ' '), 100.0 * f, text);
+  std::string out = fmt::format("[{}{}] {:3.0f} %  {}", std::string(filled, '='), std::string(kBar - filled, ' '),
+                                100.0 * f, printable_line(text));
   if (static_cast<int>(out.size()) >= columns) out.resize(columns - 1);
   std::fprintf(stderr, "\r%s\033[K", out.c_str());
   std::fflush(stderr);
@@ -57,7 +59,7 @@ void ProgressLine::line(const std::string& text) {
 void ProgressLine::warning(const std::string& text) {
   if (open_) std::fputs("\r\033[K", stderr);
   open_ = false;
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s\n", printable(text).c_str());
 }
 
 void TrainDisplay::progress(const TrainProgress& p) {

@@ -1,5 +1,6 @@
 #include "host/render/render_file.h"
 
+#include "datasets/audio_file.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "models/play/weights_file.h"
@@ -10,7 +11,7 @@ void add_render(CLI::App& app, Run& run) {
   struct Arguments {
     std::string model, in, out;
     int hop = 0, block = 64;
-    bool quiet = false, stream = false;
+    bool quiet = false, stream = false, force = false;
     DeviceOptions device;
   };
   auto args = std::make_shared<Arguments>();
@@ -26,6 +27,7 @@ void add_render(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1 << 20))
       ->needs(stream)
       ->capture_default_str();
+  c->add_flag("--force", args->force, "overwrite a file that cafx did not make");
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
   args->device.add_precision_to(*c, "of the products' operands; fp32 by default, whatever the model was trained in");
@@ -36,10 +38,12 @@ void add_render(CLI::App& app, Run& run) {
     run = [args] {
       const ModelFile file = load_model(args->model);
       refuse_hop(*file.model, args->model, args->hop > 0);
+      if (!args->force) refuse_to_overwrite(args->out, "choose another name, or overwrite it with --force");
       const OwnedContext own(args->device);
       ProgressLine line(args->quiet);
       const auto progress = [&](double done) { line.show(done, args->out); };
       const auto report = [&](const RenderStats& s) {
+        for (const std::string& note : s.notes) line.line(fmt::format("{}: {}", args->in, note));
         if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
         if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
       };

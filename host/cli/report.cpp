@@ -38,6 +38,7 @@ void add_report(CLI::App& app, Run& run) {
       input.config_toml = optional("config.toml");
       input.metrics_csv = optional("metrics.csv");
       input.result_json = optional("result.json");
+      input.data_json = optional("data.json");
       input.model = file.model.get();
       input.evaluation = &e;
       const std::string out = args->out.empty() ? (folder / "report.html").string() : args->out;

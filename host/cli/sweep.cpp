@@ -2,8 +2,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <thread>
 
 #include "host/cli/common.h"
@@ -14,6 +17,7 @@
 #include "host/sweep/page.h"
 #include "host/sweep/slurm.h"
 #include "host/sweep/worker.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -51,6 +55,11 @@ struct Started {
   std::vector<Row> rows() const { return read_rows(tasks, store, spec.sweep.lease_seconds); }
 };
 
+// The words of a command that name the sweep as this one was named.
+std::string as_given(const Arguments& args) {
+  return shell_word(args.sweep) + (args.store.empty() ? "" : " --store " + shell_word(args.store));
+}
+
 SweepOptions options_of(const Arguments& args) {
   SweepOptions options;
   options.isa = args.isa;
@@ -63,7 +72,11 @@ int plan_command(const Arguments& args) {
   const Spec spec = spec_of(args);
   DataCatalogue data(spec.sweep.store);
   const PlannedSweep planned = plan_sweep(spec, data, options_of(args));
-  write_text("-", args.json ? plan_json(spec, planned) : plan_text(spec, planned, args.lines));
+  if (args.json) {
+    write_table("-", plan_json(spec, planned));
+  } else {
+    write_text("-", plan_text(spec, planned, args.lines));
+  }
   return 0;
 }
 
@@ -72,7 +85,7 @@ int run_on_slurm(const Arguments& args) {
   const std::string text = submit_sweep(spec, options_of(args), args.device, args.dry_run);
   if (args.dry_run || !args.quiet) write_text("-", text);
   if (!args.dry_run && !args.quiet) {
-    const std::string name = spec.name + (args.store.empty() ? "" : " --store " + args.store);
+    const std::string name = spec.name + (args.store.empty() ? "" : " --store " + shell_word(args.store));
     write_text("-", fmt::format("look: cafx sweep status {0}    end: cafx sweep stop {0}\n", name));
   }
   return 0;
@@ -81,7 +94,7 @@ int run_on_slurm(const Arguments& args) {
 int run_command(const Arguments& args) {
   if (args.launcher == "slurm") return run_on_slurm(args);
   if (args.dry_run) throw Error("--dry-run goes with --launcher slurm; 'cafx sweep plan' shows what would run here");
-  return run_sweep_shown(spec_of(args), options_of(args), {args.sweep, args.json, args.quiet});
+  return run_sweep_shown(spec_of(args), options_of(args), {as_given(args), args.json, args.quiet});
 }
 
 int status_command(const Arguments& args) {
@@ -92,7 +105,7 @@ int status_command(const Arguments& args) {
     o.read();  // a sweep that proposes points grows
     const auto rows = o.rows();
     if (args.json) {
-      write_text("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
+      write_table("-", results_json(rows, o.spec.name, o.spec.sweep.objective));
       return 0;
     }
     winsize size{};
@@ -105,8 +118,8 @@ int status_command(const Arguments& args) {
     }
     // Over what stands there, and the rest cleared after: clearing first would flicker.
     std::string screen = "\033[H";
-    for (const char c : text) screen += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
-    write_text("-", screen + "(Ctrl-C ends this view, not the sweep)\033[K\n\033[J");
+    for (const char c : printable(text)) screen += c == '\n' ? std::string("\033[K\n") : std::string(1, c);
+    write_screen(screen + "(Ctrl-C ends this view, not the sweep)\033[K\n\033[J");
     // A second, or until the terminal has another size.
     for (int i = 0; i < 10 && !stop_requested; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
@@ -130,7 +143,7 @@ int stop_command(const Arguments& args) {
   const int cancelled = cancel_in_slurm(folder);
   if (cancelled > 0) write_text("-", fmt::format("{} jobs cancelled in Slurm's queue\n", cancelled));
   write_text("-", fmt::format("asked: every run of {} saves and ends within seconds; go on with: cafx sweep run {}\n",
-                              spec.name, args.sweep));
+                              spec.name, as_given(args)));
   return 0;
 }
 
@@ -173,6 +186,7 @@ std::atomic<bool> requeue_requested{false};
 // process at once, would leave no time to save.
 void signals_of_jobs() {
   std::signal(SIGTERM, [](int) { stop_requested = true; });
+  if (std::signal(SIGHUP, [](int) { stop_requested = true; }) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
   std::signal(SIGUSR1, [](int) {
     requeue_requested = true;
     stop_requested = true;
@@ -220,6 +234,16 @@ void add_launcher(CLI::App* c, Arguments& args) {
 
 }  // namespace
 
+std::string shell_word(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("-_./+:,@%=", c) != nullptr;
+  });
+  if (plain) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
 int run_sweep_shown(const Spec& spec, SweepOptions options, const SweepDisplay& display) {
   SweepResult result;
   {
@@ -233,11 +257,12 @@ int run_sweep_shown(const Spec& spec, SweepOptions options, const SweepDisplay& 
     result = run_sweep(spec, options);
   }
   if (display.json) {
-    write_text("-", results_json(result.rows, spec.name, spec.sweep.objective));
+    write_table("-", results_json(result.rows, spec.name, spec.sweep.objective));
   } else if (!display.quiet) {
     write_text("-", status_text(result.rows, spec.name, spec.sweep.objective, 20, 160));
   }
-  const char* name = display.name.c_str();
+  const std::string words = printable_line(display.name);
+  const char* name = words.c_str();
   if (!result.finished) {
     std::fprintf(stderr, "cafx: stopped and saved; go on with: cafx sweep run %s\n", name);
     return kExitStopped;

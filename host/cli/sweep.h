@@ -8,8 +8,11 @@
 
 namespace cafx {
 
+// A word for a shell, in quotes where it needs them.
+std::string shell_word(const std::string& text);
+
 struct SweepDisplay {
-  std::string name;  // what `cafx sweep` finds this sweep by; named in hints
+  std::string name;  // words by which `cafx sweep` finds this sweep, for a shell; named in hints
   bool json = false, quiet = false;
 };
 // Calls run_sweep with a progress line on standard error and Ctrl-C caught, then prints the table of results. Returns

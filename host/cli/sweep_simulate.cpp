@@ -258,8 +258,11 @@ int simulate_command(const SimulateArguments& args) {
   std::optional<Course> course = simulate(tasks, args, index, costs, line);
   if (!course) return kExitStopped;
   query_index(index, tasks.size(), costs);
-  write_text("-", args.json ? json_of(tasks.size(), args, *course, costs, sources)
-                            : text_of(tasks.size(), args, *course, costs, sources));
+  if (args.json) {
+    write_table("-", json_of(tasks.size(), args, *course, costs, sources));
+  } else {
+    write_text("-", text_of(tasks.size(), args, *course, costs, sources));
+  }
   return 0;
 }
 

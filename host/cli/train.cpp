@@ -7,6 +7,7 @@
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
 #include "host/train/quality.h"
+#include "host/train/results.h"
 #include "host/train/run_folder.h"
 #include "host/train/targets.h"
 #include "host/version.h"
@@ -93,10 +94,12 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
     if (test) result["test"] = nlohmann::ordered_json::parse(to_json(*test));
     result["folder"] = folder;
     result["seconds"] = outcome.seconds;
-    write_text("-", result.dump() + "\n");
+    write_table("-", result.dump() + "\n");
     return 0;
   }
-  if (test) write_text("-", to_text(*test));
+  const std::string reason = cannot_judge(outcome.folder, "test");
+  if (test && reason.empty()) write_text("-", to_text(*test));
+  if (!reason.empty()) write_text("-", fmt::format("no result on the test part: it {}\n", reason));
   if (result.contains("quality")) {
     write_text("-", fmt::format("{} epochs in {}; what was lost on the way:\n{}", outcome.epochs,
                                 time_text(outcome.seconds), quality_text(result["quality"].dump())));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/render/render.h"
+#include "kernels/base/csv.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -96,17 +97,17 @@ std::string to_text(const Evaluation& e) {
 }
 
 std::string to_csv(const Evaluation& e) {
-  std::string text = "note,seconds";
+  std::vector<std::string> cells{"note", "seconds"};
   for (const char* prefix : {"", "dry_"}) {
-    for (const MetricName& metric : kMetricNames) text += fmt::format(",{}{}", prefix, metric.key);
+    for (const MetricName& metric : kMetricNames) cells.push_back(std::string(prefix) + metric.key);
   }
-  text += "\n";
+  std::string text = csv_line(cells);
   for (const NoteResult& r : e.notes) {
-    text += fmt::format("{},{}", r.note, r.seconds);
+    cells = {r.note, fmt::format("{}", r.seconds)};
     for (const Metrics* m : {&r.model, &r.dry}) {
-      for (const MetricName& metric : kMetricNames) text += fmt::format(",{}", m->*metric.value);
+      for (const MetricName& metric : kMetricNames) cells.push_back(fmt::format("{}", m->*metric.value));
     }
-    text += "\n";
+    text += csv_line(cells);
   }
   return text;
 }
@@ -124,7 +125,7 @@ std::string to_json(const Evaluation& e) {
   }
   json["mean"] = json_of(e.mean);
   json["spread"] = json_of(e.spread);
-  return json.dump(2) + "\n";
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace cafx

@@ -1,8 +1,10 @@
 #include "host/export/nam_file.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "host/export/nam_loudness.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
@@ -15,6 +17,27 @@ using Json = nlohmann::ordered_json;
 
 // The shortest text that parses to the same float.
 double shortest(float x) { return std::stod(fmt::format("{}", x)); }
+
+// How loud it is, and the analogue levels that its full scale stands for.
+void add_levels(Json& metadata, const ModelFile& file) {
+  Context context;
+  context.isa = best_isa();
+  const std::unique_ptr<Player> player = file.model->stream(context);
+  const NamLoudness measured = nam_loudness([&](const std::vector<float>& x) {
+    std::vector<float> y(x.size());
+    player->reset();
+    player->process(y.data(), x.data(), x.size());
+    return y;
+  });
+  if (std::isfinite(measured.loudness_db)) {  // a silent model has none
+    metadata["loudness"] = measured.loudness_db;
+    metadata["gain"] = measured.gain;
+  }
+  for (const char* key : {kNamInputLevel, kNamOutputLevel}) {
+    const auto found = file.metadata.find(key);
+    if (found != file.metadata.end()) metadata[key] = std::strtod(found->second.c_str(), nullptr);
+  }
+}
 
 }  // namespace
 
@@ -40,6 +63,7 @@ std::string nam_text(const ModelFile& file, const std::string& name) {
   json["sample_rate"] = model.config().sample_rate;
   Json metadata, ours;
   metadata["name"] = name;
+  add_levels(metadata, file);
   ours["version"] = kVersion;
   ours["kind"] = model.config().type();
   const auto quality = file.metadata.find("quality");

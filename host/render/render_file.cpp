@@ -1,11 +1,12 @@
 #include "host/render/render_file.h"
 
-#include <sndfile.h>
 #include <soxr.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
+#include <optional>
 
 #include "datasets/audio_file.h"
 #include "host/render/render.h"
@@ -15,9 +16,6 @@ namespace cafx {
 
 namespace {
 
-struct CloseFile {
-  void operator()(SNDFILE* f) const { sf_close(f); }
-};
 struct CloseResampler {
   void operator()(soxr* s) const { soxr_delete(s); }
 };
@@ -65,79 +63,65 @@ template <class Push, class Finish>
 RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate, Push push,
                       Finish finish, const std::function<void(double)>& progress) {
   const auto started = std::chrono::steady_clock::now();
-  probe_audio(in);
-  SF_INFO info{};
-  const std::unique_ptr<SNDFILE, CloseFile> source(sf_open(in.c_str(), SFM_READ, &info));
-  if (!source) throw Error("{}: cannot be opened: {}", in.string(), sf_strerror(nullptr));
-  const std::string ending = out.extension().string();
-  if (ending != ".wav" && ending != ".flac") {
-    throw Error("{}: audio is written as .wav or .flac; choose one of these endings", out.string());
-  }
-  if (std::filesystem::exists(out) && std::filesystem::equivalent(in, out)) {
+  AudioReader source(in);
+  std::error_code ignored;
+  if (std::filesystem::exists(out, ignored) && std::filesystem::equivalent(in, out, ignored)) {
     throw Error("{}: is the input itself; choose another output", out.string());
   }
-  const int subtype = info.format & SF_FORMAT_SUBMASK;
-  const bool is_float = ending == ".wav" && (subtype == SF_FORMAT_FLOAT || subtype == SF_FORMAT_DOUBLE);
-  SF_INFO made{};
-  made.samplerate = info.samplerate;
-  made.channels = 1;
-  made.format = (ending == ".wav" ? SF_FORMAT_WAV : SF_FORMAT_FLAC) | (is_float ? SF_FORMAT_FLOAT : SF_FORMAT_PCM_24);
-  const std::filesystem::path temporary = out.string() + ".partial";
-  std::unique_ptr<SNDFILE, CloseFile> target(sf_open(temporary.c_str(), SFM_WRITE, &made));
-  const auto failed = [&](const std::string& why) {
-    target.reset();
-    std::error_code ignored;
-    std::filesystem::remove(temporary, ignored);
-    throw Error("{}: cannot be written: {}; check the folder and the free space", out.string(), why);
-  };
-  if (!target) failed(sf_strerror(nullptr));
-  sf_command(target.get(), SFC_SET_CLIPPING, nullptr, SF_TRUE);
-
+  const int file_rate = source.sample_rate();
+  const bool is_float = source.is_float() && out.extension() == ".wav";
+  AudioWriter target(out, file_rate, is_float ? SampleFormat::kFloat : SampleFormat::kPcm24);
   RenderStats stats;
-  stats.channels_in = info.channels;
-  Resampler down(info.samplerate, rate), up(rate, info.samplerate);
-  constexpr sf_count_t kBlock = 1 << 16;
-  const auto channels = static_cast<std::size_t>(info.channels);
-  std::vector<float> block(static_cast<std::size_t>(kBlock) * channels), mono, rendered;
-  sf_count_t n_read = 0, n_written = 0;
+  stats.channels_in = source.channels();
+  stats.notes = source.notes();
+  Resampler down(file_rate, rate), up(rate, file_rate);
+  constexpr std::size_t kBlock = 1 << 12;
+  const auto channels = static_cast<std::size_t>(source.channels());
+  std::vector<float> block(kBlock * channels), mono, rendered;
+  std::size_t n_read = 0, n_written = 0;
   const auto write = [&](const std::vector<float>& x) {
-    const sf_count_t n = std::min<sf_count_t>(static_cast<sf_count_t>(x.size()), n_read - n_written);
-    for (sf_count_t i = 0; i < n; ++i) stats.clipped += std::abs(x[static_cast<std::size_t>(i)]) > 1.0f;
-    if (n > 0 && sf_writef_float(target.get(), x.data(), n) != n) failed(sf_strerror(target.get()));
+    const std::size_t n = std::min(x.size(), n_read - n_written);
+    for (std::size_t i = 0; i < n; ++i) stats.clipped += std::abs(x[i]) > 1.0f;
+    if (n > 0) target.write(x.data(), n);
     n_written += n;
   };
+  std::optional<DamagedAudio> damage;
   for (;;) {
-    const sf_count_t n = sf_readf_float(source.get(), block.data(), kBlock);
-    if (n <= 0) break;
-    mono.assign(static_cast<std::size_t>(n), 0.0f);
-    for (std::size_t i = 0; i < mono.size(); ++i) {
+    std::size_t n = 0;
+    try {
+      n = source.read(block.data(), kBlock);
+    } catch (const DamagedAudio& e) {
+      damage = e;
+    }
+    if (n == 0) break;
+    mono.assign(n, 0.0f);
+    for (std::size_t i = 0; i < n; ++i) {
       double sum = 0.0;
       for (std::size_t c = 0; c < channels; ++c) sum += static_cast<double>(block[i * channels + c]);
       mono[i] = static_cast<float>(sum / static_cast<double>(channels));
-      if (!std::isfinite(mono[i])) {
-        failed(fmt::format("the input holds a sample that is {} at {:.3f} s", mono[i],
-                           static_cast<double>(n_read + static_cast<sf_count_t>(i)) / info.samplerate));
-      }
+      stats.peak_in = std::max(stats.peak_in, static_cast<double>(std::abs(mono[i])));
     }
     n_read += n;
     rendered.clear();
     push(down(mono.data(), mono.size()), rendered);
     if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
-    // A stream of unknown length promises a huge one: no fraction of it is worth showing.
-    if (progress && info.frames > n_read) progress(static_cast<double>(n_read) / static_cast<double>(info.frames));
+    const auto promised = static_cast<double>(source.frames());
+    if (progress && promised > static_cast<double>(n_read)) progress(static_cast<double>(n_read) / promised);
   }
   rendered.clear();
-  if (rate != info.samplerate) push(down(nullptr, 0), rendered);
+  if (rate != file_rate) push(down(nullptr, 0), rendered);
   finish(rendered);
   if (!rendered.empty()) write(up(rendered.data(), rendered.size()));
-  if (rate != info.samplerate) write(up(nullptr, 0));
-  if (n_written < n_read) write(std::vector<float>(static_cast<std::size_t>(n_read - n_written), 0.0f));
-  if (sf_close(target.release()) != 0) failed("the disk may be full");
-  std::error_code error;
-  std::filesystem::rename(temporary, out, error);
-  if (error) failed(error.message());
+  if (rate != file_rate) write(up(nullptr, 0));
+  if (n_written < n_read) write(std::vector<float>(n_read - n_written, 0.0f));
+  if (damage) {
+    const std::filesystem::path part = target.keep_part();
+    if (part.empty()) throw DamagedAudio(*damage);
+    throw Error("{}; that part, rendered, is in {}", damage->what(), part.string());
+  }
+  target.finish();
   if (progress) progress(1.0);
-  stats.seconds_of_audio = static_cast<double>(n_read) / info.samplerate;
+  stats.seconds_of_audio = static_cast<double>(n_read) / file_rate;
   stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (is_float) stats.clipped = 0;
   return stats;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "host/draw/page.h"
@@ -329,6 +330,31 @@ std::string notes_section(const Evaluation& e, int sample_rate) {
   return html;
 }
 
+// What the model can hear, what was done to the recordings, what cannot judge.
+std::string recordings_section(const std::string& data_json) {
+  const auto data = nlohmann::json::parse(data_json, nullptr, false);
+  if (!data.is_object()) return "";
+  std::string items;
+  const auto item = [&](const std::string& text) { items += "<li>" + escape(text) + "</li>"; };
+  if (data.value("file_rate", 0) > data.value("sample_rate", 0)) {
+    item(fmt::format(
+        "The model has a bandwidth of {:.1f} kHz. Recordings have {} Hz; {} dB of the wet audio's energy lie "
+        "above it, at most.",
+        0.001 * data.value("bandwidth_hz", 0.0), data.value("file_rate", 0), data.value("wet_energy_above_db", 0.0)));
+  }
+  const auto repairs = data.value("repairs", nlohmann::json::array());
+  const auto reasons = data.value("cannot_judge", nlohmann::json::object());
+  for (const auto& r : repairs) {
+    item(fmt::format("{}: {} (sure by {:.0f} %)", r.value("file", ""), r.value("text", ""),
+                     100.0 * r.value("confidence", 0.0)));
+  }
+  for (const auto& [part, reason] : reasons.items()) {
+    if (reason.is_string())
+      item(fmt::format("Numbers of the {} part are no result: it {}.", part, reason.get<std::string>()));
+  }
+  return items.empty() ? "" : "<h2>The recordings</h2><ul>" + items + "</ul>";
+}
+
 }  // namespace
 
 std::string report_html(const ReportInput& in) {
@@ -349,7 +375,7 @@ std::string report_html(const ReportInput& in) {
       model.params().n_parameters(), g.sample_rate, playing, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
       escape(e.part), kVersion);
   html += notes_section(e, g.sample_rate);
-  html += learning_curve(in.metrics_csv);
+  html += recordings_section(in.data_json) + learning_curve(in.metrics_csv);
   html += facts_section(model.facts(Context()), g.sample_rate) + layers_section(model);
   html += "<h2>Make it again</h2><pre>" + escape(in.command) + "</pre>";
   if (!in.config_toml.empty())

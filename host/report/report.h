@@ -14,6 +14,7 @@ struct ReportInput {
   std::string config_toml;  // resolved
   std::string metrics_csv;  // of the run; empty: no learning curve
   std::string result_json;  // of the run; may be empty
+  std::string data_json;    // of the run: what was found in the recordings and done to them; may be empty
   Model* model = nullptr;
   const Evaluation* evaluation = nullptr;
 };

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "datasets/idmt.h"
+#include "datasets/readers/reader.h"
 #include "host/train/memory_plan.h"
 #include "host/train/schedule.h"
 #include "host/train/targets.h"

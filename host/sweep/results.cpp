@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "host/sweep/lease.h"
+#include "kernels/base/csv.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -14,13 +16,6 @@ namespace {
 
 void add_name(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-}
-
-std::string csv_cell(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c == '\n' ? ' ' : c);
-  return quoted + "\"";
 }
 
 std::string hours(double seconds) {
@@ -37,6 +32,28 @@ std::string cut(const std::string& line, int columns) {
     if (begins && ++n > columns) return line.substr(0, i);
   }
   return line;
+}
+
+// The whole text on lines of at most `columns` characters, broken at spaces, each line set in.
+std::string wrapped(const std::string& text, int columns) {
+  const std::size_t most = static_cast<std::size_t>(std::max(columns, 40)) - 4;
+  std::string lines, line;
+  std::size_t n = 0;  // characters of the line
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(' ', at), text.size());
+    const std::string word = text.substr(at, end - at);
+    const auto length = static_cast<std::size_t>(
+        std::count_if(word.begin(), word.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    if (n > 0 && n + 1 + length > most) {
+      lines += "    " + line + "\n";
+      line.clear();
+      n = 0;
+    }
+    line += (n > 0 ? " " : "") + word;
+    n += (n > 0 ? 1 : 0) + length;
+    at = end + 1;
+  }
+  return line.empty() ? lines : lines + "    " + line + "\n";
 }
 
 int rank(State s) {
@@ -122,19 +139,21 @@ std::string setting_text(const Task& t, const std::string& name) {
 
 std::string results_csv(const std::vector<Row>& rows) {
   const auto settings = setting_names(rows), metrics = metric_names(rows);
-  std::string text = "run,state";
-  for (const auto& s : settings) text += "," + csv_cell(s);
-  for (const auto& m : metrics) text += "," + csv_cell(m);
-  text += ",pretraining,reason\n";
+  std::vector<std::string> cells{"run", "state"};
+  cells.insert(cells.end(), settings.begin(), settings.end());
+  cells.insert(cells.end(), metrics.begin(), metrics.end());
+  cells.insert(cells.end(), {"pretraining", "reason"});
+  std::string text = csv_line(cells);
   for (const Row& r : rows) {
     if (r.task->kind != TaskKind::kTrain) continue;
-    text += r.task->folder + "," + to_string(r.state);
-    for (const auto& s : settings) text += "," + csv_cell(setting_text(*r.task, s));
+    cells = {r.task->folder, to_string(r.state)};
+    for (const auto& s : settings) cells.push_back(setting_text(*r.task, s));
     for (const auto& m : metrics) {
-      text += "," + (r.outcome.metrics.contains(m) ? csv_cell(value_text(r.outcome.metrics[m])) : "");
+      cells.push_back(r.outcome.metrics.contains(m) ? value_text(r.outcome.metrics[m]) : "");
     }
-    const std::string parent = r.task->parent >= 0 ? rows[static_cast<std::size_t>(r.task->parent)].task->folder : "";
-    text += "," + parent + "," + csv_cell(r.outcome.reason) + "\n";
+    cells.push_back(r.task->parent >= 0 ? rows[static_cast<std::size_t>(r.task->parent)].task->folder : "");
+    cells.push_back(r.outcome.reason);
+    text += csv_line(cells);
   }
   return text;
 }
@@ -185,11 +204,11 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
   text += fmt::format("; {} of work left by the plan", hours(s.seconds_left));
   const auto running = s.count.find(State::kRunning);
   if (running != s.count.end()) text += fmt::format(", about {} at this rate", hours(s.seconds_left / running->second));
-  text = cut(text, columns) + "\n";
+  text = cut(printable_line(text), columns) + "\n";
   if (s.best >= 0) {
     const Row& b = rows[static_cast<std::size_t>(s.best)];
-    text += cut(fmt::format("best {} {:.6g}: {}  ({})", objective, objective_of(b, objective), label(b.task->point),
-                            b.task->folder),
+    text += cut(printable_line(fmt::format("best {} {:.6g}: {}  ({})", objective, objective_of(b, objective),
+                                           label(b.task->point), b.task->folder)),
                 columns) +
             "\n";
   }
@@ -213,7 +232,7 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
     const Progress& p = r->progress;
     const bool running = r->state == State::kRunning;
     const double value = r->state == State::kDone ? objective_of(*r, objective) : p.best;
-    std::string line = fmt::format(
+    const std::string line = fmt::format(
         "{:<22} {:<8} {:>5} {:<14} {:>9} {:>11} {:>8}  {}", r->task->folder, to_string(r->state),
         r->state == State::kDone ? "100"
         : !p.stage.empty()       ? fmt::format("{:.0f}", 100.0 * p.fraction)
@@ -222,10 +241,12 @@ std::string status_text(const std::vector<Row>& rows, const std::string& name, c
         running && std::isfinite(p.frames_per_second) && !p.stage.empty() ? fmt::format("{:.0f}", p.frames_per_second)
                                                                           : "",
         std::isfinite(value) && (r->state == State::kDone || !p.stage.empty()) ? fmt::format("{:.6g}", value) : "",
-        running && !p.stage.empty() ? hours(p.seconds_left) : "",
-        r->outcome.reason.empty() ? label(r->task->point) : label(r->task->point) + "  " + r->outcome.reason);
-    std::replace(line.begin(), line.end(), '\n', ' ');
+        running && !p.stage.empty() ? hours(p.seconds_left) : "", printable_line(label(r->task->point)));
     text += cut(line, columns) + "\n";
+    if (r->outcome.reason.empty()) continue;
+    const std::string why = wrapped(printable_line(r->outcome.reason), columns);
+    n += static_cast<int>(std::count(why.begin(), why.end(), '\n'));
+    text += why;
   }
   return text;
 }

@@ -16,6 +16,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// As part of one of Slurm's patterns for file names, where %A and its like stand for numbers.
+std::string plain_in_pattern(const std::string& text) {
+  if (text.find('\\') != std::string::npos) {
+    throw Error("{}: holds a backslash, which Slurm's names of log files cannot express; choose another --store", text);
+  }
+  std::string plain;
+  for (const char c : text) plain += c == '%' ? std::string("%%") : std::string(1, c);
+  return plain;
+}
+
 std::string hash_of(const std::string& text) {
   Hasher hasher;
   hasher.add(text);
@@ -32,7 +42,7 @@ std::string head(const Spec& spec, const fs::path& folder, const std::string& na
   const auto option = [&](const std::string& words) { text += "#SBATCH " + words + "\n"; };
   option("--job-name=" + spec.name + "." + name);
   option("--comment=" + shell_quoted((folder / (name + ".list")).string()));
-  option("--output=" + shell_quoted((folder / "logs" / (name + (run ? "-%A_%a.txt" : "-%j.txt"))).string()));
+  option("--output=" + shell_quoted(plain_in_pattern((folder / "logs" / name).string()) + (run ? "-%A_%a.txt" : "-%j.txt")));
   option("--open-mode=append");
   option("--requeue");
   option("--kill-on-invalid-dep=yes");

@@ -6,6 +6,7 @@
 #include "host/sweep/slurm_commands.h"
 #include "host/sweep/worker.h"
 #include "kernels/base/error.h"
+#include "kernels/base/printable.h"
 
 namespace cafx {
 
@@ -58,7 +59,7 @@ int slurm_task(const SlurmTaskOptions& options) {
   task.config = json.at("config");
   task.kind = json.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
   const auto say = [](const std::string& text) {
-    std::fprintf(stderr, "cafx: %s\n", text.c_str());
+    std::fprintf(stderr, "cafx: %s\n", printable_line(text).c_str());
     std::fflush(stderr);
   };
   const std::string parent = json.value("parent", "");

@@ -6,7 +6,9 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
+#include "host/metrics/metrics.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 
@@ -94,6 +96,9 @@ class Reader {
         throw Error("{}: {} cannot be an axis, since it decides all other defaults; write a sweep for each", line(node),
                     key == "preset" ? "the preset" : key);
       }
+      if (std::find(axis.keys.begin(), axis.keys.end(), key) != axis.keys.end()) {
+        throw Error("{}: names '{}' twice", axis.where, key);
+      }
       axis.keys.push_back(key);
       at = plus + 1;
     }
@@ -114,7 +119,22 @@ class Reader {
                   fmt::join(axis_words(), ", "));
     }
     check_values(axis);
+    for (const Axis& other : spec_.axes) refuse_shared_key(axis, other);
     spec_.axes.push_back(std::move(axis));
+  }
+
+  // One key on two axes that can both count: the later would silently win.
+  static void refuse_shared_key(const Axis& axis, const Axis& other) {
+    for (const std::string& key : axis.keys) {
+      if (std::find(other.keys.begin(), other.keys.end(), key) == other.keys.end()) continue;
+      const bool apart = std::any_of(axis.when.begin(), axis.when.end(), [&](const Setting& a) {
+        return std::any_of(other.when.begin(), other.when.end(),
+                           [&](const Setting& b) { return a.first == b.first && a.second != b.second; });
+      });
+      if (apart) continue;
+      throw Error("{}: '{}' is on this axis and on {}; give each key one axis, or axes whose `when` exclude each other",
+                  axis.where, key, other.where);
+    }
   }
 
   void read_table(Axis& axis, const toml::table& table) {
@@ -179,14 +199,27 @@ class Reader {
     return x;
   }
 
+  // How many decimals a number has as it was written: 0.25 has two, 3e-4 four.
+  static int decimals_of(double x) {
+    const std::string shortest = fmt::format("{}", x);
+    const std::size_t e = shortest.find('e'), dot = shortest.find('.');
+    const int digits = dot == std::string::npos ? 0 : static_cast<int>(std::min(e, shortest.size()) - dot - 1);
+    return std::max(0, digits - (e == std::string::npos ? 0 : std::stoi(shortest.substr(e + 1))));
+  }
+  // The double nearest to the decimal number, not what sums of doubles come to: 0.1 + 2 x 0.1 is 0.3.
+  static double rounded(double x, int decimals) {
+    return decimals > 17 ? x : std::strtod(fmt::format("{:.{}f}", x, decimals).c_str(), nullptr);
+  }
+
   void range(Axis& axis, const std::vector<double>& r) {
     const double n = r[2] != 0.0 ? (r[1] - r[0]) / r[2] : -1.0;
     if (!(n >= 0.0) || n > static_cast<double>(kMostValues)) {
       throw Error("{}: range = [{}, {}, {}]: expected a step that leads from first to last in at most {} values",
                   axis.where, r[0], r[1], r[2], kMostValues);
     }
+    const int decimals = std::max(decimals_of(r[0]), decimals_of(r[2]));
     for (int i = 0; i <= static_cast<int>(n + 1e-9); ++i) {
-      const double x = r[0] + i * r[2];
+      const double x = rounded(r[0] + i * r[2], decimals);
       axis.values.push_back({axis.whole ? Json(static_cast<std::int64_t>(std::llround(x))) : Json(x)});
     }
   }
@@ -294,6 +327,49 @@ std::vector<Json> Axis::at(double u) const {
   return {std::clamp(x, lo, hi)};
 }
 
+namespace {
+
+// An objective that no run will have is found here, not once all of them have run.
+void check_objective(const Spec& spec, const std::string& where) {
+  const std::vector<std::string> known = objective_names(spec);
+  const std::string& objective = spec.sweep.objective;
+  if (std::find(known.begin(), known.end(), objective) == known.end()) {
+    throw Error("{}: sweep.objective = \"{}\": no run has such a result; did you mean '{}'?", where,
+                objective.substr(0, 100), nearest(objective, known));
+  }
+  const bool on_axis = std::any_of(spec.axes.begin(), spec.axes.end(), [](const Axis& axis) {
+    return std::any_of(axis.keys.begin(), axis.keys.end(),
+                       [](const std::string& key) { return key == "data.test" || key == "data.test_notes"; });
+  });
+  if (objective.rfind("test.", 0) == 0 && spec.base.data.test <= 0.0 && spec.base.data.test_notes.empty() && !on_axis) {
+    throw Error("{}: sweep.objective = \"{}\": no run has a test part, as data.test = 0 and data.test_notes is empty",
+                where, objective);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> objective_names(const Spec& spec) {
+  std::vector<std::string> names{validation_name(spec.base.train), training_name(spec.base.train)};
+  const auto add = [&](const std::string& name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  const bool loss_varies = std::any_of(spec.axes.begin(), spec.axes.end(), [](const Axis& axis) {
+    return std::any_of(axis.keys.begin(), axis.keys.end(), [](const std::string& key) {
+      return key == "train.stop_on" || key.rfind("train.loss", 0) == 0;
+    });
+  });
+  if (loss_varies) {
+    for (const char* part : {"validation_", "training_"}) {
+      for (const char* name : {"mae", "loss"}) add(std::string(part) + name);
+    }
+    for (const MetricName& metric : kMetricNames) add(std::string("validation_") + metric.key);
+  }
+  for (const char* name : {"steps", "parameters", "saaf_penalty", "saaf_lipschitz", "saaf_input_peak"}) add(name);
+  for (const MetricName& metric : kMetricNames) add(std::string("test.") + metric.key);
+  return names;
+}
+
 Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   Spec spec;
   spec.path = path;
@@ -330,6 +406,7 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   if (spec.sweep.sampling != "grid" && spec.sweep.budget == 0) {
     throw Error("{}: sweep.sampling = \"{}\" needs sweep.budget, how many points to try", where, spec.sweep.sampling);
   }
+  check_objective(spec, where);
   int epochs = spec.base.train.epochs;  // of the longest run
   for (const Axis& axis : spec.axes) {
     const auto k =

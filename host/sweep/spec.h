@@ -93,6 +93,9 @@ struct Spec {
   std::vector<Setting> pretrain;
 };
 
+// What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with each of an evaluation.
+std::vector<std::string> objective_names(const Spec&);
+
 Spec read_spec(const std::filesystem::path&);
 Spec parse_spec(const std::string& text, const std::filesystem::path&);
 

@@ -17,6 +17,7 @@
 #include "host/sweep/task.h"
 #include "host/train/run_folder.h"
 #include "host/train/targets.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
 #include "models/play/weights_file.h"
@@ -286,7 +287,7 @@ class Work {
     return free;
   }
 
-  static void say(const std::string& text) { std::fprintf(stderr, "cafx: %s\n", text.c_str()); }
+  static void say(const std::string& text) { std::fprintf(stderr, "cafx: %s\n", printable_line(text).c_str()); }
 
   void add_usage(const TrainOutcome& trained) const {
     Json usage = Store::read_json(options_.run / "usage.json");
@@ -323,7 +324,7 @@ int work(const WorkerOptions& options) {
     if (Store::read_outcome(options.run).state != State::kQueued) return kExitDone;
     lease = Lease::claim(options.run, seconds, Store::steps_done(options.run));
   } catch (const WriteError& e) {
-    std::fprintf(stderr, "cafx: %s\n", e.what());
+    std::fprintf(stderr, "cafx: %s\n", printable_line(e.what()).c_str());
     return e.disk_full() ? kExitDiskFull : kExitFailed;
   }
   if (!lease) return kExitBusy;

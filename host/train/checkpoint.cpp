@@ -5,6 +5,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "kernels/base/seal.h"
 
 namespace cafx {
 
@@ -51,6 +52,7 @@ std::vector<float>& block_of(Checkpoint& c, const std::string& name) {
 }
 
 Checkpoint head_of(const Safetensors& file, const std::string& where) {
+  check_seal(file, where);
   const auto text = [&](const char* key) -> const std::string& {
     const auto found = file.metadata.find(key);
     if (found == file.metadata.end()) {
@@ -94,6 +96,7 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
     file.tensors[block + "/" + p.name] = Safetensors::from_floats(block_of(c, block).data() + p.offset, p.shape);
   });
+  seal(file);
   write_safetensors(path, file);
 }
 

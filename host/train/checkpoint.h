@@ -2,7 +2,7 @@
 //
 //   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form
 //   metadata  format, run hash, precision, instruction set, version, counters, text of metrics.csv, size of the event
-//             file
+//             file, checksum of all of it (kernels/base/seal.h)
 #pragma once
 
 #include <cstdint>

@@ -57,6 +57,15 @@ void write_pretrained(const RunFolder& folder, const RunConfig& config, const Ch
   write_weights(folder.file("pretrained.safetensors"), *config.model, kPretrain, checkpoint.best, about);
 }
 
+std::string cannot_judge(const std::filesystem::path& run, const std::string& part) {
+  const auto path = run / "data.json";
+  if (!std::filesystem::exists(path)) return "";
+  const auto data = nlohmann::json::parse(RunFolder::read(path), nullptr, false);
+  if (!data.is_object() || !data.contains("cannot_judge") || !data["cannot_judge"].is_object()) return "";
+  const auto& reasons = data["cannot_judge"];
+  return reasons.contains(part) && reasons[part].is_string() ? reasons[part].get<std::string>() : "";
+}
+
 void write_result(const RunFolder& folder, const RunConfig& config, const Checkpoint& checkpoint, const Model& model,
                   const std::vector<Fact>& facts, const std::optional<Quality>& quality) {
   const Counters& c = checkpoint.counters;
@@ -74,6 +83,11 @@ void write_result(const RunFolder& folder, const RunConfig& config, const Checkp
                            {"isa", checkpoint.isa},
                            {"version", kVersion}};
   for (const auto& [name, number] : fact_numbers(facts)) result[name] = number;
+  const auto data = folder.file("data.json");
+  if (std::filesystem::exists(data)) {  // what was found in the recordings, and done to them
+    result["data"] = nlohmann::json::parse(RunFolder::read(data), nullptr, false);
+    if (result["data"].contains("cannot_judge")) result["cannot_judge"] = result["data"]["cannot_judge"];
+  }
   if (quality) result["quality"] = nlohmann::json::parse(to_json(*quality));
   folder.write("result.json", result.dump(2) + "\n");
 }

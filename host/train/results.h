@@ -21,6 +21,9 @@ void write_pretrained(const RunFolder&, const RunConfig&, const Checkpoint&);
 void write_result(const RunFolder&, const RunConfig&, const Checkpoint&, const Model& model,
                   const std::vector<Fact>& facts, const std::optional<Quality>& quality);
 
+// Why an error on a part ("validation", "test") says nothing of the model, as data.json of the run has it; empty: it does.
+std::string cannot_judge(const std::filesystem::path& run, const std::string& part);
+
 // Epochs of all stages so far.
 int epochs_of(const Checkpoint&);
 

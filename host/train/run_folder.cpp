@@ -70,11 +70,24 @@ void RunFolder::log(const std::string& line) const {
 }
 
 std::string RunFolder::read(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(status)) throw Error("{}: is a folder, where a file is expected", path.string());
   std::ifstream in(path, std::ios::binary);
   if (!in) throw Error("{}: cannot be read: {}; is it the folder of a run?", path.string(), std::strerror(errno));
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
+  if (std::filesystem::is_regular_file(status)) {
+    std::ostringstream all;
+    all << in.rdbuf();
+    return all.str();
+  }
+  // A pipe, as a shell's <(...), or a device; of what has no end not all is read.
+  constexpr std::size_t kMost = std::size_t{1} << 20;
+  std::string text(kMost + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  if (text.size() > kMost)
+    throw Error("{}: is no file, and does not end within {} bytes; give a file", path.string(), kMost);
+  return text;
 }
 
 void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const Params& params,

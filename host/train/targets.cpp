@@ -36,7 +36,7 @@ void choose_rate(RunConfig& config) {
   }
   const Dataset found = inspect_dataset(config.data, kProbeRate);
   if (found.pairs.empty()) throw Error("no pair of dry and wet recordings was found; 'cafx data check' says why");
-  config.model->sample_rate = found.pairs[0].dry_rate;
+  config.model->sample_rate = found.pairs[0].dry_file.rate;
 }
 
 std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,

@@ -1,6 +1,7 @@
 #include "host/train/train.h"
 
 #include "host/train/checkpoint.h"
+#include "host/train/checkpoint_files.h"
 #include "host/train/results.h"
 #include "host/train/run_folder.h"
 #include "host/train/student_keys.h"
@@ -26,7 +27,7 @@ RunConfig read_run_config(const std::filesystem::path& folder) {
 TrainOutcome train(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options) {
   check(config, "config");
   RunFolder folder(options.folder);
-  if (std::filesystem::exists(folder.file("checkpoint.safetensors"))) {
+  if (std::filesystem::exists(folder.file(kCheckpointFile))) {
     throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
                 options.folder.string(), options.folder.string());
   }
@@ -45,6 +46,7 @@ TrainOutcome train(const RunConfig& config, Dataset& data, const Split& split, c
   folder.write("config.toml",
                fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, data_hash, to_toml(describe(resolved))));
   folder.write("split.json", split_json(data, split));
+  folder.write("data.json", data_json(data).dump(2) + "\n");
   Trainer trainer(config, data, split, options, folder);
   trainer.start(hash);
   return trainer.run();
@@ -52,7 +54,13 @@ TrainOutcome train(const RunConfig& config, Dataset& data, const Split& split, c
 
 TrainOutcome resume(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options) {
   RunFolder folder(options.folder);
-  const Checkpoint head = read_checkpoint_head(folder.file("checkpoint.safetensors"));
+  Checkpoint head;
+  read_last_whole_checkpoint(
+      folder.path(), [&](const std::filesystem::path& path) { head = read_checkpoint_head(path); },
+      [&](const std::string& line) {
+        folder.log(line);
+        if (options.observer) options.observer->message(line);
+      });
   if (head.metrics.rfind("stage,", 0) != 0) {
     throw Error(
         "{}: is the run of a student that an earlier cafx began; this one plays, measures and exports it, but cannot "

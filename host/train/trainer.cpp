@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "host/train/checkpoint_files.h"
 #include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/targets.h"
@@ -150,7 +151,7 @@ void Trainer::start(const std::string& run_hash) {
 }
 
 void Trainer::restore() {
-  const auto path = folder_.file("checkpoint.safetensors");
+  const auto path = folder_.file(kCheckpointFile);
   checkpoint_ = read_checkpoint_head(path);
   make_model();
   checkpoint_ = read_checkpoint(path, model_->params());
@@ -341,7 +342,9 @@ void Trainer::save() {
   if (log_.has_events()) checkpoint_.events = log_.sync_events();
   folder_.write("metrics.csv", checkpoint_.metrics);
   if (!stage().reconstructs) write_best(folder_, config_, checkpoint_, quality_);
-  write_checkpoint(folder_.file("checkpoint.safetensors"), checkpoint_, params);
+  keep_previous_checkpoint(folder_.path());
+  write_checkpoint(folder_.file(kCheckpointFile), checkpoint_, params);
+  if (counters().finished) drop_previous_checkpoint(folder_.path());
   last_save_ = Clock::now();
 }
 

@@ -56,12 +56,13 @@ void Trainer::begin_stage(const Model* former) {
 void Trainer::end_stage() {
   Counters& c = counters();
   if (c.epoch > 0) {
-    log_.say(fmt::format("{}: {} after {} epochs, best {} {:.6g}", stage().name,
+    const std::string reason = stage().reconstructs ? "" : cannot_judge(folder_.path(), "validation");
+    log_.say(fmt::format("{}: {} after {} epochs, best {} {:.6g}{}", stage().name,
                          c.bad_epochs >= config_.train.patience ? "no better loss" : "finished", c.epoch,
                          stage().reconstructs            ? "training error"
                          : stops_on_notes(config_.train) ? "validation " + config_.train.stop_on
                                                          : "validation error",
-                         c.best));
+                         c.best, reason.empty() ? "" : ", which is no result: the validation part " + reason));
     log_.notes(c, schedule_, context_, *model_, checkpoint_.best);
   }
   if (schedule_.is_last(c.stage)) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <limits>
@@ -97,6 +98,46 @@ std::pair<Tensor, Entry> parse_entry(const std::string& key, const Json& value, 
         fmt::format("has data_offsets [{}, {}] where its shape and type need {} bytes", entry.begin, entry.end, bytes));
   }
   return {std::move(tensor), entry};
+}
+
+// What a file of another kind is, by its first bytes; empty: nothing that is known.
+std::string kind_of_other_file(const std::string& head) {
+  const auto begins = [&](const std::string& s) { return head.compare(0, s.size(), s) == 0; };
+  // A length, which may have any first bytes, and the brace of a header.
+  if (head.size() > 8 && head[8] == '{' && head[5] == 0 && head[6] == 0 && head[7] == 0) return "";
+  std::string lower = head;
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::size_t text = lower.find_first_not_of(" \t\r\n\xef\xbb\xbf");
+  const auto text_begins = [&](const char* s) {
+    return text != std::string::npos && lower.compare(text, std::strlen(s), s) == 0;
+  };
+  if (begins("version https://git-lfs.github.com/spec/")) {
+    return "is a pointer of Git LFS, which stands for a file that was not fetched; fetch it with 'git lfs pull'";
+  }
+  if (text_begins("<!doctype html") || text_begins("<html") || text_begins("<?xml")) {
+    return "is a web page, as a download gives that needs another address or a log-in; download the file itself";
+  }
+  const bool pickle = head.size() > 2 && head[0] == '\x80' && head[1] >= 2 && head[1] <= 5;
+  if (pickle || begins("PK\x03\x04")) {
+    return "is a pickle of Python, as torch.save writes it, which can run any program when it is read; convert it in "
+           "Python "
+           "with safetensors.torch.save_file";
+  }
+  if (text_begins("{")) {
+    const bool nam =
+        head.find("\"architecture\"") != std::string::npos || head.find("\"version\"") != std::string::npos;
+    return nam ? "is a .nam file, a model of NeuralAmpModeler, which cafx writes and does not read; give safetensors"
+               : "is JSON text, where a safetensors file is expected";
+  }
+  if (begins("\x89HDF")) return "is an HDF5 file, as Keras writes it; convert it in Python to safetensors";
+  if (begins("GGUF")) return "is a GGUF file; convert it in Python to safetensors";
+  if (begins("\x93NUMPY")) return "is an array of NumPy; convert it in Python with safetensors.numpy.save_file";
+  return "";
+}
+
+void refuse_other_kind(const std::string& head, const std::string& name) {
+  const std::string kind = kind_of_other_file(head);
+  if (!kind.empty()) throw Error("{}: {}", name, kind);
 }
 
 // The length of the header, from the first bytes of a file of `size` bytes.
@@ -225,6 +266,7 @@ const float* Safetensors::floats(const std::string& name, const std::vector<std:
 }
 
 Safetensors parse_safetensors(const unsigned char* data, std::size_t size, const std::string& name) {
+  refuse_other_kind(std::string(reinterpret_cast<const char*>(data), std::min<std::size_t>(size, 512)), name);
   const std::uint64_t n = header_size(data, std::min<std::size_t>(size, 8), size, name);
   const unsigned char* buffer = data + 8 + n;
   auto [content, entries] = parse_layout(data + 8, n, size - 8 - n, name);
@@ -253,6 +295,10 @@ Safetensors read_safetensors(const std::filesystem::path& path) {
   };
   // Header first: its sizes are checked against the file before memory is allocated.
   const auto size = static_cast<std::uint64_t>(status.st_size);
+  std::string first(std::min<std::uint64_t>(size, 512), '\0');
+  fill(reinterpret_cast<unsigned char*>(first.data()), first.size());
+  refuse_other_kind(first, name);
+  if (lseek(file.fd(), 0, SEEK_SET) != 0) throw Error("{}: cannot be read: {}", name, std::strerror(errno));
   unsigned char head[8];
   const std::size_t n_head = std::min<std::uint64_t>(size, 8);
   fill(head, n_head);

@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/foreign.h"
 #include "models/play/version.h"
 #include "models/registry.h"
 
@@ -69,7 +73,35 @@ void update_student(std::map<std::string, std::string>& metadata, nlohmann::json
   metadata["form"] = kSupervised;
 }
 
-std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, const std::string& where) {
+std::int64_t n_numbers(const Safetensors& file) {
+  std::int64_t n = 0;
+  for (const auto& [name, tensor] : file.tensors) n += static_cast<std::int64_t>(tensor.bytes.size() / sizeof(float));
+  return n;
+}
+
+// The first line of a run's config names the run.
+void check_own_weights(const std::filesystem::path& folder, const std::map<std::string, std::string>& metadata,
+                       const std::filesystem::path& weights) {
+  std::ifstream in(folder / "config.toml");
+  std::string line;
+  if (!std::getline(in, line) || line.rfind("# cafx ", 0) != 0) return;
+  std::istringstream words(line);
+  std::string run;
+  for (std::string word; run.empty() && words >> word;) {
+    if (word == "run") words >> run;
+  }
+  const auto stated = metadata.find("run_hash");
+  if (run.empty() || (stated != metadata.end() && stated->second == run)) return;
+  throw Error(
+      "{}: is of another run ({}) than the folder that it lies in ({}); put the folder's own weights back ('cafx "
+      "resume' "
+      "writes them), or give this file under a path outside of a run",
+      weights.string(), stated == metadata.end() ? "none" : stated->second, run);
+}
+
+// The config in a file's metadata, and the type that it is of.
+std::pair<const ModelType*, std::unique_ptr<ModelConfig>> config_of(std::map<std::string, std::string>& metadata,
+                                                                    const std::string& where) {
   auto json = nlohmann::json::parse(metadata["config"], nullptr, false);
   if (!json.is_object()) throw Error("{}: the config in its metadata is damaged", where);
   update_student(metadata, json);
@@ -84,6 +116,11 @@ std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, co
   Fields fields = config->fields();
   set_fields(fields, json, where);
   config->check(where);
+  return {&*type, config->clone()};
+}
+
+std::unique_ptr<Model> model_of(std::map<std::string, std::string>& metadata, const std::string& where) {
+  const auto [type, config] = config_of(metadata, where);
   const std::string& form = metadata["form"];
   if (std::find(type->forms.begin(), type->forms.end(), form) == type->forms.end()) {
     throw Error("{}: its form is '{}', expected {}", where, form, fmt::join(type->forms, " or "));
@@ -133,6 +170,8 @@ std::filesystem::path weights_path(const std::filesystem::path& given) {
 ModelFile load_model(const std::filesystem::path& given) {
   const auto path = weights_path(given);
   Safetensors file = read_weights(path);
+  if (path != given) check_own_weights(given, file.metadata, path);
+  const ParamsLimit limit(n_numbers(file), path.string());
   ModelFile result;
   result.model = model_of(file.metadata, path.string());
   take_all(file, *result.model, path.string());
@@ -140,10 +179,21 @@ ModelFile load_model(const std::filesystem::path& given) {
   return result;
 }
 
-ModelFile import_model(const std::filesystem::path& path, const ModelConfig& config) {
-  const Safetensors file = read_safetensors(path);
+std::unique_ptr<ModelConfig> config_in_file(const std::filesystem::path& path) {
+  Safetensors file = read_safetensors(path);
+  if (file.metadata["format"] != kFormat || !file.metadata.count("config")) return nullptr;
+  return config_of(file.metadata, path.string()).second;
+}
+
+ModelFile import_model(const std::filesystem::path& path, const ModelConfig& config, std::vector<std::string>& notes) {
+  Safetensors file = read_safetensors(path);
+  convert_to_float32(file, notes);
+  const ParamsLimit limit(n_numbers(file), path.string());
   ModelFile result;
   result.model = make_model(config);
+  std::vector<std::string> names;
+  for (const ParamSpec& p : result.model->params()) names.push_back(p.name);
+  take_off_prefix(file, names, notes);
   take_all(file, *result.model, path.string());
   for (const auto& [key, value] : file.metadata) {
     if (key != "format") result.metadata[key] = value;

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/base/error.h"
 #include "models/model.h"
@@ -25,7 +26,8 @@ struct ModelFile {
   std::unique_ptr<Model> model;
   std::map<std::string, std::string> metadata;
 };
-// A weights file, or the folder of a run (its best.safetensors): path of the weights, and the model.
+// A weights file, or the folder of a run (its best.safetensors, which must be of that run): path of the weights, and the
+// model. Memory for parameters is bounded by what the file holds (ParamsLimit), whatever its config describes.
 std::filesystem::path weights_path(const std::filesystem::path&);
 ModelFile load_model(const std::filesystem::path&);
 
@@ -39,8 +41,11 @@ std::unique_ptr<Special> special(ModelFile file, const std::string& where) {
 }
 
 // Weights trained elsewhere: a safetensors file whose tensors have the names and shapes of the supervised form (README
-// of python/), with any metadata or none; `config` says the rest. Error as above.
-ModelFile import_model(const std::filesystem::path&, const ModelConfig& config);
+// of python/), in F32, F16, BF16 or F64, maybe behind a wrapper's prefix, with any metadata or none; `config` says the
+// rest. `notes`: what was converted or taken off. Error as above.
+ModelFile import_model(const std::filesystem::path&, const ModelConfig& config, std::vector<std::string>& notes);
+// The config that cafx wrote into a weights file; null where there is none.
+std::unique_ptr<ModelConfig> config_in_file(const std::filesystem::path&);
 
 // Identifies a weights file, wherever it is: "identity" of its metadata, which weights of a finished training have (the
 // run's hash decides their bits), else the hash of its tensors.

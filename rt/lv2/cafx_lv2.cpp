@@ -71,9 +71,10 @@ struct Plugin {
   LV2_Atom_Forge forge{};
 
   std::atomic<Engine*> incoming{nullptr};
-  Engine* engine = nullptr;   // of the audio thread
-  Engine* retired = nullptr;  // waits for the worker
-  bool busy = false;          // a load is pending; a failed load ends it too
+  std::atomic<Engine*> spent{nullptr};  // in a host without worker: what the next load frees
+  Engine* engine = nullptr;             // of the audio thread
+  Engine* retired = nullptr;            // waits for the worker
+  bool busy = false;                    // a load is pending; a failed load ends it too
   std::atomic<bool> failed{false};
   int hop = 0;
   bool started = false, tell = false;
@@ -90,6 +91,7 @@ struct Plugin {
     delete engine;
     delete retired;
     delete incoming.load();
+    delete spent.load();
     cafx_rt_free_model(model);
   }
 
@@ -100,6 +102,7 @@ struct Plugin {
 
   // Not in the audio thread. An empty path: the model that is there, at another hop.
   void load(const char* path, int wanted_hop) {
+    delete spent.exchange(nullptr);
     std::unique_ptr<Engine> made;
     try {
       made = make(path, wanted_hop);
@@ -228,9 +231,16 @@ struct Plugin {
     lv2_atom_forge_pop(&forge, &all);
   }
 
+  // To whoever frees it, not in the audio thread; false: it has to wait.
+  bool hand_on(Engine* e) {
+    if (worker) return ask(Job::kFree, "", 0, 0, e);
+    Engine* none = nullptr;
+    return spent.compare_exchange_strong(none, e);
+  }
+
   // Between two pieces: silence is reached, or nothing has sounded yet.
   void change() {
-    if (retired && ask(Job::kFree, "", 0, 0, retired)) retired = nullptr;
+    if (retired && hand_on(retired)) retired = nullptr;
     if (retired || (started && fade > 0.0f)) return;
     Engine* next = incoming.exchange(nullptr);
     if (!next) return;

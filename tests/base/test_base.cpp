@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <set>
 
+#include "kernels/base/csv.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "kernels/base/printable.h"
 #include "kernels/base/rng.h"
 #include "kernels/base/thread_pool.h"
 
@@ -120,6 +122,33 @@ TEST(Error, CheckNamesConditionPlaceAndNumbers) {
     EXPECT_NE(std::string(e.what()).find("1 > 2 is false (1, 2.5, x)"), std::string::npos);
     EXPECT_NE(std::string(e.what()).find("test_base.cpp:"), std::string::npos);
   }
+}
+
+TEST(Printable, NothingThatCommandsATerminalPasses) {
+  EXPECT_EQ(printable("a\tb\nc"), "a\tb\nc");
+  EXPECT_EQ(printable("\x1b[2J\x07\x7f\r"), "\\x1b[2J\\x07\\x7f\\x0d");
+  EXPECT_EQ(printable("Gr\xc3\xbc\xc3\x9f\x65 \xe2\x82\xac \xf0\x9f\x8e\xb8"),
+            "Gr\xc3\xbc\xc3\x9f\x65 \xe2\x82\xac \xf0\x9f\x8e\xb8");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m"),
+            "\\xc2\\x9b31m");                                                 // a control of 8 bits
+  EXPECT_EQ(printable("\xc4nderung"), "\\xc4nderung");                        // Latin-1
+  EXPECT_EQ(printable("\xc0\x9b\xed\xa0\x80"), "\\xc0\\x9b\\xed\\xa0\\x80");  // too long, half a pair
+  EXPECT_EQ(printable("a\xe2\x80\xae"
+                      "b"),
+            "a\\xe2\\x80\\xaeb");  // turns the direction of writing
+  EXPECT_EQ(printable_line("a\nb\tc"), "a b c");
+  const std::string cut = printable_line("begin" + std::string(100000, 'x') + "end", 100);
+  EXPECT_LT(cut.size(), 100u);
+  EXPECT_EQ(cut.substr(0, 5), "begin");
+  EXPECT_EQ(cut.substr(cut.size() - 3), "end");
+}
+
+// As Python's csv module reads it.
+TEST(Csv, CellsAreQuotedByRfc4180) {
+  EXPECT_EQ(csv_line({"a", "", "1.5"}), "a,,1.5\n");
+  EXPECT_EQ(csv_line({"a,b", "say \"x\"", "two\nlines", "cr\r"}),
+            "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\",\"cr\r\"\n");
 }
 
 }  // namespace

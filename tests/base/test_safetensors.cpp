@@ -12,6 +12,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "kernels/base/seal.h"
 #include "tests/temporary_folder.h"
 
 namespace cafx {
@@ -244,6 +245,58 @@ TEST(Safetensors, AWriteThatFailsLeavesTheFormerFile) {
   EXPECT_THROW(write_safetensors(path, bad), Error);
   EXPECT_EQ(read_all(path), before);
   EXPECT_THROW(write_file_atomically("/proc/none/file", "x", 1), Error);
+}
+
+TEST(Safetensors, FilesOfOtherKindsAreCalledWhatTheyAre) {
+  const auto refused = [](const std::string& bytes) {
+    try {
+      parse_safetensors(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), "x");
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const auto says = [&](const std::string& bytes, const char* words) {
+    EXPECT_NE(refused(bytes).find(words), std::string::npos) << words << ": " << refused(bytes);
+  };
+  says("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 600000\n", "pointer of Git LFS");
+  says("\n<!DOCTYPE HTML><html><body>Sign in</body></html>", "web page");
+  says("<html lang=en>", "web page");
+  says(std::string("\x80\x04\x95\0\0\0\0\0\0\0\0", 11), "pickle");
+  says(std::string("PK\x03\x04\0\0archive/data.pkl", 22), "pickle");
+  says("{\"version\": \"0.5.4\", \"architecture\": \"LSTM\"}", ".nam");
+  says("{\"weights\": []}", "JSON");
+  // Lengths of headers that begin like those: 0x280 and 0x7b bytes.
+  for (const std::size_t n : {0x280u, 0x27bu, 0x7bu}) {
+    std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+    header.resize(n, ' ');
+    std::string file(8, '\0');
+    file[0] = static_cast<char>(n & 255);
+    file[1] = static_cast<char>(n >> 8);
+    EXPECT_EQ(refused(file + header + "x"), "") << n;
+  }
+}
+
+TEST(Safetensors, ASealShowsEveryBitThatTurned) {
+  Safetensors file;
+  file.metadata = {{"a", "1"}};
+  const float x[] = {1.0f, 2.0f};
+  file.tensors["t"] = Safetensors::from_floats(x, {2});
+  check_seal(file, "x");  // none: an older file
+  seal(file);
+  check_seal(file, "x");
+  Safetensors turned = file;
+  turned.tensors["t"].bytes[6] ^= 1;
+  EXPECT_THROW(check_seal(turned, "x"), Error);
+  turned = file;
+  turned.metadata["a"] = "2";
+  EXPECT_THROW(check_seal(turned, "x"), Error);
+  turned = file;
+  turned.tensors["t"].shape = {1, 2};
+  EXPECT_THROW(check_seal(turned, "x"), Error);
+  turned = file;
+  turned.tensors["u"] = turned.tensors["t"];
+  EXPECT_THROW(check_seal(turned, "x"), Error);
 }
 
 }  // namespace

@@ -122,6 +122,15 @@ line=$(grep '^exec' "$work/raw" | head -1)
 words=$(eval "set -- ${line#exec}"; printf '%s\n' "$1" "$4")
 [ "$(grep -c "^$work/it's here/" <<<"$words")" = 2 ] || fail "a quote in a path: $line"
 
+# A % stands for itself where Slurm puts numbers in, and nowhere else.
+mkdir "$work/100%A"
+"$cafx" sweep run "$work/q.toml" --store "$work/100%A" --launcher slurm --dry-run >"$work/raw" || fail "a % in a path"
+[ "$(grep -c -- "--output='$work/100%%A/q.sweep/slurm/[0-9a-f]*/logs/[a-z.0-9]*-%[Aj]" "$work/raw")" = "$(grep -c -- --output "$work/raw")" ] ||
+  fail "a % in a path: $(grep -- --output "$work/raw")"
+grep -q -- "--comment='$work/100%A/" "$work/raw" || fail "a % outside of patterns: $(grep -- --comment "$work/raw")"
+mkdir "$work/a\\b"
+refuses "a backslash in a path" "backslash" "$cafx" sweep run "$work/q.toml" --store "$work/a\\b" --launcher slurm --dry-run
+
 # What cannot work is refused before anything is submitted.
 bad() {  # bad WHAT WORDS TABLE
   tiny_sweep "$work/bad.toml" bad '[1e-3]' '[1]' 4 "$3"

@@ -1,5 +1,5 @@
 // The doctor: silent about the shipped notes, and finds every defect that is planted in them.
-#include "datasets/check.h"
+#include "datasets/find/find.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -14,6 +14,8 @@
 
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
+#include "datasets/plan.h"
+#include "datasets/repair/repair.h"
 #include "kernels/base/error.h"
 #include "tests/temporary_folder.h"
 
@@ -81,6 +83,17 @@ void shift_late(std::vector<float>& x, int n) {
     x.erase(x.begin(), x.begin() - n);
   x.resize(size, 0.0f);
 }
+
+// Found, planned and repaired, as a data set is loaded.
+std::vector<Finding> check_pairs(std::vector<Pair>& pairs, const DataConfig& config, int rate) {
+  const Seen seen = examine(pairs, config, rate);
+  const RepairPlan plan = make_plan(pairs, seen, config, rate);
+  repair(pairs, plan, rate);
+  std::vector<Finding> all = seen.findings;
+  all.insert(all.end(), plan.findings.begin(), plan.findings.end());
+  return all;
+}
+std::vector<Finding> check_pair(const Pair& p, int rate) { return examine({p}, DataConfig(), rate).findings; }
 
 class EveryKind : public testing::TestWithParam<Kind> {};
 
@@ -211,7 +224,7 @@ TEST_P(EveryKind, ClippedDryIsFound) {
       p.dry_path = folder / "clipped.wav";
       write_audio(p.dry_path, x, rate, SampleFormat::kPcm16);
       const Audio clipped = read_audio(p.dry_path, kRate);
-      p.dry_clipping = clipped.clipping;
+      p.dry_file.clipping = clipped.clipping;
       const auto found = check_pair(p, kRate);
       const auto dry = std::find_if(found.begin(), found.end(), [&](const Finding& f) {
         return f.code == "clipping" && f.file == p.dry_path.string();
@@ -275,7 +288,7 @@ TEST(Check, WetThatIsItsDryFile) {
 
 TEST(Check, ManyFindingsOfAKindAreCountedNotListed) {
   auto pairs = shipped(kGuitar);
-  for (Pair& p : pairs) p.wet_rate = 44100;
+  for (Pair& p : pairs) p.wet_file.rate = 44100;
   const auto found = of_code(check_pairs(pairs, config_of(kGuitar), kRate), "rate");
   ASSERT_EQ(found.size(), 12u);
   const auto some = shorten(found);
@@ -286,7 +299,7 @@ TEST(Check, ManyFindingsOfAKindAreCountedNotListed) {
 
 TEST(Check, LowLevel) {
   Pair p = shipped(kGuitar)[0];
-  ASSERT_EQ(p.dry_bits, 16);
+  ASSERT_EQ(p.dry_file.bits, 16);
   EXPECT_TRUE(of_code(check_pair(p, kRate), "gain").empty());
   for (float& v : p.dry) v = std::round(v * 1e-3f * 32768.0f) / 32768.0f;
   expect_one(p, "gain", Severity::kWarning, p.dry_path);
@@ -305,7 +318,14 @@ TEST(Check, NotANumber) {
 }
 
 TEST(Check, Lengths) {
+  // Stopped early, both of one take: cut to the shorter. Of different takes: refused.
   Pair p = shipped(kGuitar)[0];
+  p.wet.resize(p.wet.size() * 7 / 10);
+  expect_one(p, "length", Severity::kWarning, p.wet_path);
+  p = shipped(kGuitar)[0];
+  for (std::size_t i = 0; i < p.wet.size(); ++i) {
+    p.wet[i] = 0.1f * static_cast<float>(std::sin(0.05 * static_cast<double>(i) + 1e-6 * static_cast<double>(i * i)));
+  }
   p.wet.resize(p.wet.size() * 7 / 10);
   expect_one(p, "length", Severity::kRefuse, p.wet_path);
   p = shipped(kGuitar)[0];
@@ -318,8 +338,8 @@ TEST(Check, Lengths) {
 
 TEST(Check, RatesDiffer) {
   Pair p = shipped(kGuitar)[0];
-  p.dry_rate = 44100;
-  p.wet_rate = 48000;
+  p.dry_file.rate = 44100;
+  p.wet_file.rate = 48000;
   expect_one(p, "rate", Severity::kWarning, p.wet_path);
 }
 
@@ -360,9 +380,9 @@ TEST(Check, TheSameAudioInTrainingAndTest) {
   data.pairs = shipped(kGuitar);
   Split split;
   for (int i = 0; i < 12; ++i) (i < 8 ? split.train : i < 10 ? split.validation : split.test).push_back(i);
-  EXPECT_TRUE(check_split(data, split).empty());
+  EXPECT_TRUE(check_split(data, split, DataConfig()).empty());
   data.pairs[11].dry = data.pairs[3].dry;
-  auto found = check_split(data, split);
+  auto found = check_split(data, split, DataConfig());
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].code, "leak");
   EXPECT_EQ(found[0].severity, Severity::kRefuse);
@@ -372,7 +392,7 @@ TEST(Check, TheSameAudioInTrainingAndTest) {
 
   data.pairs = shipped(kGuitar);
   data.pairs[8].name = data.pairs[0].name;
-  EXPECT_EQ(check_split(data, split).size(), 1u) << "the same note under two settings";
+  EXPECT_EQ(check_split(data, split, DataConfig()).size(), 1u) << "the same note under two settings";
 }
 
 TEST(Check, OnePairAlone) {
@@ -384,8 +404,13 @@ TEST(Check, OnePairAlone) {
   const Pair p = shipped({"guitar", "EQ"})[5];
   auto late = p.wet;
   shift_late(late, 200);
-  const Latency before = find_latency(p.dry, p.wet, kRate), after = find_latency(p.dry, late, kRate);
-  EXPECT_NEAR(after.samples - before.samples, 200, 1);
+  const auto lag_of = [&](const std::vector<float>& wet) {
+    Pair q = p;
+    q.wet = wet;
+    return examine({q}, config_of({"guitar", "EQ"}), kRate).lags.pairs[0].lag;
+  };
+  const Lag before = lag_of(p.wet), after = lag_of(late);
+  EXPECT_NEAR(after.lag - before.lag, 200, 1);
   EXPECT_GT(after.confidence, 0.0);
   EXPECT_LE(after.confidence, 1.0);
 }

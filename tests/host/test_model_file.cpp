@@ -4,10 +4,10 @@
 #include <fstream>
 #include <limits>
 
-#include "models/cafx/cafx.h"
-#include "models/play/weights_file.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "models/cafx/cafx.h"
+#include "models/play/weights_file.h"
 #include "tests/temporary_folder.h"
 
 namespace cafx {
@@ -96,6 +96,33 @@ TEST_F(ModelFileTest, ForeignFilesAreRefusedByName) {
     config.replace(config.find("\"frame\":64"), 10, "\"frame\":62");
   });
   EXPECT_NE(frame.find("pool"), std::string::npos);
+}
+
+// Gigabytes by its config, kilobytes by its tensors: refused before memory is taken.
+TEST_F(ModelFileTest, WhatAConfigDescribesIsHeldAgainstTheFile) {
+  Safetensors file = read_safetensors(path_);
+  std::string& config = file.metadata["config"];
+  config.replace(config.find("\"frame\":64"), 10, "\"frame\":1048576");
+  config.replace(config.find("\"pool\":4"), 8, "\"pool\":1");
+  write_safetensors(folder_ / "huge.safetensors", file);
+  EXPECT_NE(refusal(folder_ / "huge.safetensors").find("parameters and more, its tensors hold"), std::string::npos)
+      << refusal(folder_ / "huge.safetensors");
+}
+
+TEST_F(ModelFileTest, TheBestWeightsOfAnotherRunAreRefusedInAFolder) {
+  const CafxModel model(small());
+  const auto with = [&](const std::string& head, const std::map<std::string, std::string>& about) {
+    const auto run = folder_ / "run";
+    fs::create_directories(run);
+    std::ofstream(run / "config.toml") << head << "\n[model]\n";
+    save_model(run / "best.safetensors", model, about);
+    return refusal(run);
+  };
+  EXPECT_EQ(with("# cafx 0.1.0   run abc   data def", {{"run_hash", "abc"}}), "");
+  EXPECT_NE(with("# cafx 0.1.0   run abc   data def", {{"run_hash", "abd"}}).find("is of another run (abd)"),
+            std::string::npos);
+  EXPECT_NE(with("# cafx 0.1.0   run abc   data def", {}).find("is of another run"), std::string::npos);
+  EXPECT_EQ(with("# written by hand", {{"run_hash", "abd"}}), "");
 }
 
 TEST_F(ModelFileTest, PretrainedWeightsGoByName) {

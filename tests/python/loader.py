@@ -53,8 +53,44 @@ def scaled(got, expected):
     return np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-6)
 
 
+def check_refusals():
+    """Files that the C++ reader refuses are refused, each for its own reason."""
+    f32 = lambda *v: np.array(v, "<f4").tobytes()
+    entry = lambda a, b: '{"dtype":"F32","shape":[2],"data_offsets":[%d,%d]}' % (a, b)
+    about = '"__metadata__":{"format":"cafx","form":"supervised","config":"{}"},'
+    bodies = {
+        "overlap": (about + f'"a":{entry(0, 8)},"b":{entry(4, 12)}', f32(1, 2, 3), "begins at byte 4, expected 8"),
+        "hole": (about + f'"a":{entry(0, 8)},"b":{entry(12, 20)}', f32(1, 2, 3, 4, 5), "begins at byte 12"),
+        "twice": (about + f'"a":{entry(0, 8)},"a":{entry(0, 8)}', f32(1, 2), "'a' stands twice"),
+        "nan": (about + f'"a":{entry(0, 8)}', f32(1, np.nan), "no numbers"),
+        "infinite": (about + f'"a":{entry(0, 8)}', f32(np.inf, 1), "no numbers"),
+        "short": (about + f'"a":{entry(0, 8)}', f32(1), "bytes of data, expected 8"),
+        "long": (about + f'"a":{entry(0, 8)}', f32(1, 2, 3), "bytes of data, expected 8"),
+        "shape": (about + f'"a":{entry(0, 4)}', f32(1), "not of its shape"),
+        "type": (about + '"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}', bytes(8), "F32"),
+        "metadata": ('"__metadata__":{"format":1},' + f'"a":{entry(0, 8)}', f32(1, 2), "metadata"),
+    }
+    with tempfile.TemporaryDirectory() as work:
+        def message(header, data):
+            with open(f"{work}/m.safetensors", "wb") as f:
+                f.write(len(header).to_bytes(8, "little") + header + data)
+            try:
+                cafx.load(f"{work}/m.safetensors")
+            except ValueError as e:
+                return str(e)
+            return ""
+        for name, (body, data, words) in bodies.items():
+            got = message(("{" + body + "}").encode(), data)
+            verdict(f"{name} is refused: {got[-60:]}", 0.0 if words in got else np.inf, 0.0)
+        good = message(("{" + about + f'"a":{entry(0, 8)}' + "}").encode(), f32(1, 2))
+        verdict(f"a sound one is read {good}", 0.0 if good == "" else np.inf, 0.0)
+        for header in (b"", b"[]", b"{", b"\xff{}"):
+            verdict(f"header {header} is refused", 0.0 if "damaged" in message(header, b"") else np.inf, 0.0)
+
+
 NAMES = ["default", "paper", "journal", "odd", "plain", "dense"]
 if what == "numpy":
+    check_refusals()
     for name in NAMES:
         model, x, _, y, _ = golden(name)
         verdict(f"{name}: y", scaled(model(x), y), 1e-6)

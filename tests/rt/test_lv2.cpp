@@ -80,7 +80,7 @@ struct World {
 // One instance, with one job at a time waiting for its worker.
 class Host {
  public:
-  Host(World& w, double rate) : w_(w) {
+  Host(World& w, double rate, bool with_worker = true) : w_(w) {
     schedule_ = {this, [](LV2_Worker_Schedule_Handle h, std::uint32_t size, const void* data) {
                    auto& self = *static_cast<Host*>(h);
                    if (self.waiting_.load() || size > sizeof self.job_) return LV2_WORKER_ERR_NO_SPACE;
@@ -90,9 +90,10 @@ class Host {
                    return LV2_WORKER_SUCCESS;
                  }};
     features_[0] = {LV2_URID__map, &w.map};
-    features_[1] = {LV2_WORKER__schedule, &schedule_};
     log_ = {this, print, vprint};
-    features_[2] = {LV2_LOG__log, &log_};
+    features_[1] = {LV2_LOG__log, &log_};
+    features_[2] = {LV2_WORKER__schedule, &schedule_};
+    if (!with_worker) list_[2] = nullptr;
     instance_ = lilv_plugin_instantiate(w.plugin, rate, list_);
     if (!instance_) throw std::runtime_error("the plugin cannot be instantiated");
     worker_ =
@@ -233,6 +234,11 @@ class Lv2 : public ::testing::Test {
   std::unique_ptr<Host> with_model(double rate, const std::string& name) { return with_model(world_, rate, name); }
   std::unique_ptr<Host> with_model(World& world, double rate, const std::string& name) {
     auto h = std::make_unique<Host>(world, rate);
+    restore(*h, world, name);
+    h->activate();
+    return h;
+  }
+  void restore(Host& h, World& world, const std::string& name) {
     std::ostringstream ttl;
     ttl << "@prefix pset: <http://lv2plug.in/ns/ext/presets#> .\n@prefix lv2: <http://lv2plug.in/ns/lv2core#> .\n"
         << "@prefix state: <http://lv2plug.in/ns/ext/state#> .\n<urn:s> a pset:Preset ; lv2:appliesTo <" << kUri
@@ -240,10 +246,8 @@ class Lv2 : public ::testing::Test {
         << "\"^^<http://lv2plug.in/ns/ext/atom#Path> ] .\n";
     LilvState* s = lilv_state_new_from_string(world.world, &world.map, ttl.str().c_str());
     EXPECT_NE(s, nullptr);
-    lilv_state_restore(s, h->instance(), nullptr, nullptr, 0, h->features());
+    lilv_state_restore(s, h.instance(), nullptr, nullptr, 0, h.features());
     lilv_state_free(s);
-    h->activate();
-    return h;
   }
 
   TemporaryFolder folder_;
@@ -415,6 +419,35 @@ TEST_F(Lv2, SavesItsModelWithTheSession) {
   lilv_state_free(read);
   other.activate();
   EXPECT_EQ(other.run(x, 64), y);
+}
+
+TEST_F(Lv2, WithoutAWorkerEveryRestoredModelIsPlayed) {
+  const auto x = noise(8192);
+  const auto tail_of = [](const std::vector<float>& y) { return std::vector<float>(y.end() - 2048, y.end()); };
+  const auto ya = tail_of(with_model(16000, "a.safetensors")->run(x, 64));
+  const auto yb = tail_of(with_model(16000, "b.safetensors")->run(x, 64));
+  ASSERT_NE(ya, yb);
+  Host h(world_, 16000, false);
+  h.activate();
+  for (const char* name : {"a", "b", "a", "b", "b", "a"}) {
+    restore(h, world_, std::string(name) + ".safetensors");
+    EXPECT_EQ(tail_of(h.run(x, 64)), *name == 'a' ? ya : yb) << name;
+  }
+  EXPECT_EQ(h.allocated, 0);
+}
+
+TEST_F(Lv2, WritesNoControlCharactersOfAFileToTheLog) {
+  const std::string name = "x\x1b[2J\xc2\x9b.safetensors";
+  std::ofstream(folder_ / name) << "no model";
+  Host h(world_, 16000);
+  restore(h, world_, "missing\x1b[31m.safetensors");
+  h.activate();
+  h.set_model((folder_ / name).string());
+  h.run(noise(64), 64);
+  while (h.n_jobs_done == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const std::string said = h.said();
+  EXPECT_NE(said.find("x\\x1b[2J\\xc2\\x9b.safetensors"), std::string::npos) << said;
+  EXPECT_EQ(said.find('\x1b'), std::string::npos);
 }
 
 // What is too dear and what fits, with a frame's time that the test sets: `paper` is 1024 samples at 16 kHz, so a frame

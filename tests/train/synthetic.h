@@ -23,7 +23,7 @@ inline Dataset notes(int n_notes, int samples, float sign = 1.0f) {
     Pair p;
     p.name = "note" + std::to_string(i);
     p.group = "G" + std::to_string(i % 2);
-    p.dry_rate = p.wet_rate = kRate;
+    p.dry_file.rate = p.wet_file.rate = kRate;
     const Rng rng{11, static_cast<std::uint64_t>(i)};
     float before = 0.0f;
     for (int t = 0; t < samples + 10 * i; ++t) {

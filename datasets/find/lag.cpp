@@ -1,0 +1,137 @@
+#include "datasets/find/lag.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "datasets/find/lag_windows.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+// Signs of a drift below these are the phases of notes, not a clock.
+constexpr double kLeastDrift = 1.5;       // samples over the whole recording
+constexpr double kDriftDeviations = 6.0;  // of the slope's own standard deviation
+constexpr double kAgreement = 0.6;        // share of the windows that must lie on the model
+constexpr double kNear = 3.0;             // samples: a window lies on the model
+constexpr double kWander = 3.0;           // samples: windows that wander this far (median) say nothing of a clock
+
+double median(std::vector<double> v) {
+  if (v.empty()) return 0.0;
+  const auto middle = v.begin() + static_cast<long>(v.size() / 2);
+  std::nth_element(v.begin(), middle, v.end());
+  return *middle;
+}
+
+// Least squares that outliers do not pull: weights fall with the distance (Huber, reweighted).
+struct Line {
+  std::vector<double> base;  // lag of each segment at time 0
+  double slope = 0.0, deviation = 0.0, scatter = 0.0;
+};
+
+Line fit(const std::vector<WindowLag>& w, int n_segments, bool sloped) {
+  Line line;
+  line.base.assign(static_cast<std::size_t>(n_segments), 0.0);
+  std::vector<double> weight(w.size());
+  for (std::size_t i = 0; i < w.size(); ++i) weight[i] = w[i].weight;
+  for (int round = 0; round < 12; ++round) {
+    std::vector<double> sw(line.base.size()), st(line.base.size()), sl(line.base.size());
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const auto s = static_cast<std::size_t>(w[i].segment);
+      sw[s] += weight[i];
+      st[s] += weight[i] * w[i].t;
+      sl[s] += weight[i] * w[i].lag;
+    }
+    double tt = 0.0, tl = 0.0;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const auto s = static_cast<std::size_t>(w[i].segment);
+      const double t = w[i].t - st[s] / sw[s], l = w[i].lag - sl[s] / sw[s];
+      tt += weight[i] * t * t;
+      tl += weight[i] * t * l;
+    }
+    line.slope = sloped && tt > 0.0 ? tl / tt : 0.0;
+    for (std::size_t s = 0; s < line.base.size(); ++s) {
+      line.base[s] = sw[s] > 0.0 ? (sl[s] - line.slope * st[s]) / sw[s] : 0.0;
+    }
+    std::vector<double> distance(w.size());
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      distance[i] = std::abs(w[i].lag - line.base[static_cast<std::size_t>(w[i].segment)] - line.slope * w[i].t);
+    }
+    line.scatter = std::max(0.15, 1.4826 * median(distance));
+    double n = 0.0;
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      const double k = distance[i] / (1.5 * line.scatter);
+      weight[i] = w[i].weight / std::max(1.0, k * k);
+      n += weight[i] / std::max(1e-9, w[i].weight);
+    }
+    // Windows overlap by half, so half of them count.
+    line.deviation = tt > 0.0 ? line.scatter / std::sqrt(0.5 * tt * std::max(1.0, n) / std::max(1e-9, n)) : 0.0;
+  }
+  return line;
+}
+
+// Whether both halves of the recording show the same drift on their own.
+bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& all) {
+  const std::size_t half = w.size() / 2;
+  for (const auto& [from, to] : {std::pair<std::size_t, std::size_t>(0, half), std::pair(half, w.size())}) {
+    const std::vector<WindowLag> part(w.begin() + static_cast<long>(from), w.begin() + static_cast<long>(to));
+    if (part.size() < 4) return false;
+    const Line own = fit(part, n_segments, true);
+    const double apart = std::abs(own.slope - all.slope);
+    if (apart > std::max(0.4 * std::abs(all.slope), 4.0 * own.deviation)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
+  Lag found;
+  const Windows windows = measure_windows(dry, wet, rate);
+  found.n_windows = static_cast<int>(windows.lags.size());
+  found.match = windows.match;
+  found.sign = windows.sign;
+  found.rule = "windows of the recording on one line";
+  if (windows.lags.size() < 4) return found;
+  const auto& w = windows.lags;
+  const int n_segments = static_cast<int>(windows.breaks.size()) + 1;
+  Line line = fit(w, n_segments, true);
+  const double duration = w.back().t - w.front().t;
+  const bool drifts = std::abs(line.slope) * duration > kLeastDrift &&
+                      std::abs(line.slope) > kDriftDeviations * line.deviation && line.scatter < 2.0 * kWander;
+  if (drifts) {
+    found.sure_of_drift = w.size() >= 8 && halves_agree(w, n_segments, line);
+  } else {
+    line = fit(w, n_segments, false);
+  }
+  std::vector<double> distance;
+  double on = 0.0, all = 0.0;
+  for (const WindowLag& x : w) {
+    const double d = std::abs(x.lag - line.base[static_cast<std::size_t>(x.segment)] - line.slope * x.t);
+    distance.push_back(d);
+    all += x.weight;
+    if (d <= kNear) on += x.weight;
+  }
+  found.wander = median(distance);
+  found.lag = line.base.front();
+  found.ppm = 1e6 * line.slope;
+  for (std::size_t i = 0; i < windows.breaks.size(); ++i) {
+    const double by = line.base[i + 1] - line.base[i];
+    if (std::abs(by) <= kSmallLag) continue;
+    found.steps.push_back({windows.breaks[i] / rate, by});
+  }
+  found.sure_of_steps = windows.sure_of_breaks;
+  const double agreement = all > 0.0 ? on / all : 0.0;
+  found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);
+  found.sure = agreement >= kAgreement && windows.standing_out >= 0.2 && windows.halves_agree;
+  found.rule = fmt::format("{:.0f} % of {} windows lie on it, their common peak stands out by {:.0f} %",
+                           100.0 * agreement, w.size(), 100.0 * windows.standing_out);
+  return found;
+}
+
+}  // namespace cafx

@@ -1,0 +1,28 @@
+// datasets/find/lag_windows.h -- the lag of each window of a long recording.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace cafx {
+
+struct WindowLag {
+  double t = 0.0;    // of the window's middle, in samples of dry
+  double lag = 0.0;  // samples, between the samples
+  double weight = 0.0;
+  int segment = 0;  // between the breaks
+};
+
+struct Windows {
+  std::vector<WindowLag> lags;  // of windows that hold sound, in order
+  std::vector<double> breaks;   // where the lag jumps, in samples of dry
+  bool sure_of_breaks = true;   // each side of each holds enough windows, and each is worth its jump
+  bool halves_agree = true;     // the common peak is the same in both halves
+  double standing_out = 0.0;    // of the windows' common peak
+  double sign = 1.0, match = 0.0;
+};
+
+// Rates over 24 kHz are halved until they are not; lags and times are in samples of `rate` all the same.
+Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
+
+}  // namespace cafx

@@ -1,0 +1,77 @@
+#include <algorithm>
+#include <cmath>
+
+#include "datasets/find/lag.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_t n_wet, std::size_t size) {
+  const Bins a = spectrum(dry, n_dry, size), b = spectrum(wet, n_wet, size);
+  float loudest_a = 0.0f, loudest_b = 0.0f;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    loudest_a = std::max(loudest_a, magnitude(a[i]));
+    loudest_b = std::max(loudest_b, magnitude(b[i]));
+  }
+  Take take;
+  take.cross.resize(a.size());
+  double total = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const float ma = magnitude(a[i]), mb = magnitude(b[i]);
+    if (!(ma > 1e-4f * loudest_a) || !(mb > 1e-4f * loudest_b)) continue;
+    const double weight = std::pow(static_cast<double>(ma) * mb, -kLatencyWhitening);
+    take.cross[i] = std::conj(a[i]) * b[i] * static_cast<float>(weight);
+    total += magnitude(take.cross[i]);
+  }
+  const auto scale = static_cast<float>(total > 0.0 ? 0.5 / total : 0.0);
+  for (auto& z : take.cross) z *= scale;
+  return take;
+}
+
+namespace {
+
+std::vector<float> lags_of(const std::vector<float>& r, long from, long to) {
+  const long n = static_cast<long>(r.size());
+  CAFX_CHECK(from <= to && to - from < n, from, to, n);
+  std::vector<float> lags(static_cast<std::size_t>(to - from + 1));
+  for (long lag = from; lag <= to; ++lag) {
+    lags[static_cast<std::size_t>(lag - from)] = r[static_cast<std::size_t>(((lag % n) + n) % n)];
+  }
+  return lags;
+}
+
+}  // namespace
+
+std::vector<float> correlation(const Take& take, long from, long to) { return lags_of(inverse(take.cross), from, to); }
+
+void Template::add(const std::vector<float>& r, long at, double weight) {
+  for (long k = -kReach; k <= kReach; ++k) {
+    if (at + k < 0 || at + k >= static_cast<long>(r.size())) continue;
+    taps_[static_cast<std::size_t>(k + kReach)] += static_cast<float>(weight) * r[static_cast<std::size_t>(at + k)];
+  }
+}
+
+bool Template::empty() const {
+  return std::all_of(taps_.begin(), taps_.end(), [](float v) { return v == 0.0f; });
+}
+
+std::vector<float> Template::match(const Take& take, long from, long to) const {
+  const std::size_t size = 2 * (take.cross.size() - 1);
+  std::vector<float> taps(size, 0.0f);
+  for (long k = -kReach; k <= kReach; ++k) {
+    taps[static_cast<std::size_t>((k + static_cast<long>(size)) % static_cast<long>(size))] =
+        taps_[static_cast<std::size_t>(k + kReach)];
+  }
+  const Bins h = spectrum(taps.data(), size, size);
+  float loudest = 0.0f;
+  for (const auto& z : h) loudest = std::max(loudest, magnitude(z));
+  Bins g(take.cross.size());
+  if (loudest > 0.0f) {
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      g[i] = take.cross[i] * std::conj(h[i]) / std::max(magnitude(h[i]), 0.1f * loudest);
+    }
+  }
+  return lags_of(inverse(g), from, to);
+}
+
+}  // namespace cafx

@@ -1,0 +1,41 @@
+// datasets/pair.h -- one note, dry and wet, and what its files were like before anything was done to them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "datasets/audio_file.h"
+
+namespace cafx {
+
+// What is known of one file, as it lies on disk.
+struct FileFacts {
+  int rate = 0, bits = 0, channels = 1;  // bits: of integer formats; 0: float, lossy or unknown
+  bool is_float = false;
+  std::int64_t frames = 0;
+  Clipping clipping;
+  int channel = -1;                // the one that is used; -1: the mean of all
+  std::string channel_why;         // where the doctor chose it: what was seen
+  std::string codec;               // of lossy files
+  double lost_db = -200.0;         // energy above half the model's rate, of all energy; DC counts in neither
+  std::vector<std::string> notes;  // what is wrong with its header, nothing being lost
+};
+
+// Of equal length at the model's rate, once repaired.
+struct Pair {
+  std::string name;     // of the note: the first nine characters in IDMT, the file's stem or "name@seconds" elsewhere
+  std::string group;    // the instrument and its setting, "G6": what a split by instrument keeps together
+  std::string setting;  // of the effect, where the reader knows it
+  std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
+  std::vector<float> dry, wet;
+  FileFacts dry_file, wet_file;
+  double offset_seconds = 0.0;  // where this piece begins in its file
+  bool copy = false;            // at another level: for training alone
+};
+
+// The path of the dry or wet file as text, the note's name where a chain made the audio.
+std::string file_of(const Pair&, bool wet);
+
+}  // namespace cafx

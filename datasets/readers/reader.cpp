@@ -1,0 +1,149 @@
+#include "datasets/readers/reader.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+#include <utility>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace fs = std::filesystem;
+
+const std::vector<Reader>& readers() {
+  static const std::vector<Reader> table = {
+      {"idmt", find_idmt, false}, {"folders", find_folders, false}, {"files", find_files, true}};
+  return table;
+}
+
+const Reader& find_reader(const std::string& name) {
+  for (const Reader& reader : readers()) {
+    if (reader.name == name) return reader;
+  }
+  throw Error("data.reader = \"{}\" is not known", name);
+}
+
+std::string lower_case(std::string s) {
+  for (char& c : s) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return s;
+}
+
+bool is_audio_ending(const std::string& ending) {
+  static const std::set<std::string> endings = {".wav", ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".ogg",
+                                                ".oga", ".opus", ".mp3", ".mp2",  ".w64", ".caf",  ".rf64", ".au",
+                                                ".snd", ".voc",  ".sd2", ".wve",  ".svx", ".nist", ".sph",  ".ircam"};
+  return endings.count(ending) > 0;
+}
+
+std::vector<fs::path> find_audio_files(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) {
+    throw Error("{}: is not a folder; give the one that holds the audio files", folder.string());
+  }
+  std::vector<fs::path> files, folders = {folder}, links;
+  std::set<std::pair<dev_t, ino_t>> seen;
+  const auto first_time = [&](const fs::path& path) {
+    struct stat s {};
+    return stat(path.c_str(), &s) == 0 && seen.insert({s.st_dev, s.st_ino}).second;
+  };
+  const auto visit = [&](const fs::path& path) {
+    std::error_code unreadable;
+    if (fs::is_directory(path, unreadable)) {
+      folders.push_back(path);
+    } else if (is_audio_ending(lower_case(path.extension().string())) && fs::is_regular_file(path, unreadable) &&
+               first_time(path)) {
+      files.push_back(path);
+    }
+  };
+  // Links are followed last: what they lead to keeps the path that it lies at, where that is below `folder` too.
+  while (!folders.empty() || !links.empty()) {
+    if (folders.empty()) {
+      std::vector<fs::path> follow;
+      follow.swap(links);
+      std::sort(follow.begin(), follow.end());
+      for (const fs::path& path : follow) visit(path);
+      continue;
+    }
+    const fs::path at = folders.back();
+    folders.pop_back();
+    if (!first_time(at)) continue;
+    std::vector<fs::directory_entry> entries;
+    auto it = fs::directory_iterator(at, fs::directory_options::skip_permission_denied, error);
+    for (; !error && it != fs::directory_iterator(); it.increment(error)) entries.push_back(*it);
+    std::sort(entries.begin(), entries.end());  // of two hard links the same one is taken everywhere
+    for (const fs::directory_entry& entry : entries) {
+      if (entry.path().filename().string().front() == '.') continue;  // what some systems leave beside every file
+      std::error_code unreadable;
+      if (entry.is_symlink(unreadable)) {
+        links.push_back(entry.path());
+      } else {
+        visit(entry.path());
+      }
+    }
+    if (error) throw Error("{}: cannot be listed: {}", at.string(), error.message());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+const std::vector<std::pair<const char*, const char*>>& side_words() {
+  static const std::vector<std::pair<const char*, const char*>> words = {{"dry", "wet"},
+                                                                         {"input", "output"},
+                                                                         {"in", "out"},
+                                                                         {"input", "target"},
+                                                                         {"clean", "fx"},
+                                                                         {"clean", "dist"},
+                                                                         {"clean", "amp"},
+                                                                         {"clean", "wet"},
+                                                                         {"clean", "effect"},
+                                                                         {"clean", "distorted"},
+                                                                         {"di", "amp"},
+                                                                         {"di", "reamp"},
+                                                                         {"di", "mic"},
+                                                                         {"di", "wet"},
+                                                                         {"source", "target"},
+                                                                         {"x", "y"},
+                                                                         {"before", "after"},
+                                                                         {"send", "return"},
+                                                                         {"original", "processed"},
+                                                                         {"raw", "processed"},
+                                                                         {"unprocessed", "processed"}};
+  return words;
+}
+
+std::optional<std::string> without_word(const std::string& name, const std::string& word) {
+  const std::string text = lower_case(name);
+  const std::size_t slash = text.rfind('/'), from = slash == std::string::npos ? 0 : slash + 1;
+  const std::string folder = text.substr(0, from), stem = text.substr(from);
+  const auto separator = [](char c) { return c == '_' || c == '-' || c == ' ' || c == '.'; };
+  const auto bare = [&](std::string rest) {
+    while (!rest.empty() && separator(rest.back())) rest.pop_back();
+    while (!rest.empty() && separator(rest.front())) rest.erase(0, 1);
+    return folder + rest;
+  };
+  const std::size_t n = word.size();
+  if (stem == word) return folder;
+  if (stem.size() <= n) return std::nullopt;
+  if (stem.compare(stem.size() - n, n, word) == 0 && separator(stem[stem.size() - n - 1])) {
+    return bare(stem.substr(0, stem.size() - n));
+  }
+  if (stem.compare(0, n, word) == 0 && separator(stem[n])) return bare(stem.substr(n));
+  return std::nullopt;
+}
+
+void tell_swapped(const fs::path& dry, const fs::path& wet, std::vector<Finding>& findings) {
+  const auto last = [](const fs::path& p) { return (p.has_filename() ? p : p.parent_path()).stem().string(); };
+  for (const auto& [d, w] : side_words()) {
+    if (!without_word(last(dry), w) || !without_word(last(wet), d)) continue;
+    findings.push_back({Severity::kWarning, "swapped", printable(dry.string()), -1.0,
+                        fmt::format("is given as the dry side, but is called \"{}\"", w),
+                        "dry and wet were given in the other order",
+                        "give dry first; nothing need be done where it is"});
+    return;
+  }
+}
+
+}  // namespace cafx

@@ -1,0 +1,55 @@
+// datasets/readers/reader.h -- finds which files are a pair. One line of the table in reader.cpp for each way of naming.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "datasets/config.h"
+#include "datasets/finding.h"
+
+namespace cafx {
+
+// Files to read for one note; wet is empty where a chain makes it.
+struct Source {
+  std::string name, group;
+  std::filesystem::path dry, wet;
+  std::string setting;  // of the effect, as a name of the data set tells it; empty: unknown
+};
+
+struct Sources {
+  std::vector<Source> pairs;
+  std::vector<std::string> left_out;  // a line each, with the reason
+  std::vector<Finding> findings;      // about names: files of one name, settings mixed, sides swapped
+};
+
+// Error where nothing can be found at all, with what is there instead.
+struct Reader {
+  const char* name;  // as data.reader has it
+  Sources (*find)(const DataConfig&);
+  bool cuts;  // long recordings, cut into pieces that count as notes
+};
+const std::vector<Reader>& readers();
+const Reader& find_reader(const std::string& name);
+
+Sources find_idmt(const DataConfig&);
+Sources find_folders(const DataConfig&);
+Sources find_files(const DataConfig&);
+
+// Audio files below `folder`, recursively, sorted by path; a file counts once, by whichever of its paths comes first in
+// that order, and loops of links end. By ending: whatever libsndfile can read.
+std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path& folder);
+bool is_audio_ending(const std::string& lower_case);
+
+std::string lower_case(std::string);
+
+// Words that tell the sides apart in names, dry then wet.
+const std::vector<std::pair<const char*, const char*>>& side_words();
+// The name in lower case without `word`, where that is its first or last part between separators, or all of it.
+std::optional<std::string> without_word(const std::string& name, const std::string& word);
+// A warning where the names of two files or folders say that they were given in the other order.
+void tell_swapped(const std::filesystem::path& dry, const std::filesystem::path& wet, std::vector<Finding>&);
+
+}  // namespace cafx

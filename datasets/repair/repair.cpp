@@ -1,0 +1,95 @@
+#include "datasets/repair/repair.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+void repair_side(std::vector<float>& x, const SidePlan& plan, int rate) {
+  if (plan.baseline.empty() && plan.dc == 0.0 && plan.gain == 1.0) return;
+  const auto half = kBaselineSeconds * rate;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    double dc = plan.dc;
+    if (!plan.baseline.empty()) {  // straight lines between the middles of half seconds
+      const double at = (static_cast<double>(i) + 0.5) / half - 0.5;
+      const auto last = static_cast<double>(plan.baseline.size() - 1);
+      const double k = std::clamp(std::floor(at), 0.0, last), next = std::min(k + 1.0, last);
+      const double part = std::clamp(at - k, 0.0, 1.0);
+      dc = (1.0 - part) * static_cast<double>(plan.baseline[static_cast<std::size_t>(k)]) +
+           part * static_cast<double>(plan.baseline[static_cast<std::size_t>(next)]);
+    }
+    x[i] = static_cast<float>((static_cast<double>(x[i]) - dc) * plan.gain);
+  }
+}
+
+// dry[begin, end) with wet at `lag`, cut to what both have.
+Pair stretch(const Pair& whole, long begin, long end, long lag) {
+  Pair p;
+  p.name = whole.name;
+  p.group = whole.group;
+  p.setting = whole.setting;
+  p.dry_path = whole.dry_path;
+  p.wet_path = whole.wet_path;
+  p.dry_file = whole.dry_file;
+  p.wet_file = whole.wet_file;
+  begin = std::max({begin, 0L, -lag});
+  end = std::min({end, static_cast<long>(whole.dry.size()), static_cast<long>(whole.wet.size()) - lag});
+  if (end > begin) {
+    p.dry.assign(whole.dry.begin() + begin, whole.dry.begin() + end);
+    p.wet.assign(whole.wet.begin() + begin + lag, whole.wet.begin() + end + lag);
+  }
+  return p;
+}
+
+// Moves wet by `lag` samples (positive: it is late) and cuts both to what they share.
+void align(Pair& p, long lag) {
+  std::vector<float>&late = lag > 0 ? p.wet : p.dry, &early = lag > 0 ? p.dry : p.wet;
+  const auto by = static_cast<std::size_t>(std::abs(lag));
+  if (late.size() <= by) return;
+  late.erase(late.begin(), late.begin() + static_cast<long>(by));
+  const std::size_t n = std::min(late.size(), early.size());
+  late.resize(n);
+  early.resize(n);
+}
+
+}  // namespace
+
+void repair(std::vector<Pair>& pairs, const RepairPlan& plan, int rate) {
+  CAFX_CHECK(plan.pairs.size() == pairs.size(), plan.pairs.size(), pairs.size());
+  std::vector<Pair> repaired;
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    Pair& p = pairs[i];
+    const PairPlan& todo = plan.pairs[i];
+    repair_side(p.dry, todo.dry, rate);
+    repair_side(p.wet, todo.wet, rate);
+    if (todo.ppm != 0.0) p.wet = resample(p.wet, 1.0 + 1e-6 * todo.ppm, 1.0);
+    if (todo.steps.empty()) {
+      if (const long lag = std::lround(todo.latency)) align(p, lag);
+      repaired.push_back(std::move(p));
+      continue;
+    }
+    const long margin = std::lround(kStepMargin * rate);
+    double lag = todo.latency;
+    long begin = 0;
+    for (std::size_t s = 0; s <= todo.steps.size(); ++s) {
+      const bool last = s == todo.steps.size();
+      const long end = last ? static_cast<long>(p.dry.size()) : std::lround(todo.steps[s].seconds * rate) - margin;
+      Pair part = stretch(p, begin, end, std::lround(lag));
+      part.offset_seconds = p.offset_seconds + static_cast<double>(begin) / rate;
+      part.name = s == 0 ? p.name : fmt::format("{}@{:.3f}", p.name, part.offset_seconds);
+      if (part.dry.size() >= 64) repaired.push_back(std::move(part));
+      if (last) break;
+      begin = end + 2 * margin;
+      lag += todo.steps[s].samples;
+    }
+  }
+  pairs = std::move(repaired);
+}
+
+}  // namespace cafx

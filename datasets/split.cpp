@@ -1,0 +1,291 @@
+#include "datasets/split.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "datasets/dataset.h"
+#include "datasets/find/repeats.h"
+#include "kernels/base/error.h"
+#include "kernels/base/hash.h"
+#include "kernels/base/rng.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr double kLeastShare = 0.25;   // of the median length
+constexpr float kQuiet = 1e-3f;        // of the loudest: 60 dB
+constexpr double kLeastSeconds = 0.5;  // of a part
+constexpr float kSilent = 1e-5f;
+
+float peak_of(const std::vector<float>& x) {
+  float peak = 0.0f;
+  for (const float v : x) peak = std::max(peak, std::abs(v));
+  return peak;
+}
+
+const Pair& at(const Dataset& data, int i) { return data.pairs[static_cast<std::size_t>(i)]; }
+
+// Which notes an entry of data.test_notes or data.validation_notes means: that of exactly this name, else all whose names
+// begin so.
+std::set<std::string> meant_by(const Dataset& data, const std::string& entry) {
+  std::set<std::string> names;
+  if (entry.empty()) return names;
+  for (const Pair& p : data.pairs) {
+    if (p.name == entry) return {entry};
+    if (p.name.rfind(entry, 0) == 0) names.insert(p.name);
+  }
+  return names;
+}
+
+std::set<std::string> listed(const Dataset& data, const std::vector<std::string>& entries, const char* key) {
+  std::set<std::string> names;
+  for (const std::string& entry : entries) {
+    const auto meant = meant_by(data, entry);
+    if (meant.empty()) {
+      throw Error("data.{} names '{}', but no note of the data begins so; the first is '{}'", key, entry,
+                  data.pairs.front().name);
+    }
+    names.insert(meant.begin(), meant.end());
+  }
+  return names;
+}
+
+// Levels and lengths of all pairs, measured once.
+struct Judges {
+  std::vector<bool> can;
+  explicit Judges(const Dataset& data) {
+    std::vector<std::size_t> lengths;
+    std::vector<float> dry, wet;
+    for (const Pair& p : data.pairs) {
+      lengths.push_back(p.dry.size());
+      dry.push_back(peak_of(p.dry));
+      wet.push_back(peak_of(p.wet));
+    }
+    if (lengths.empty()) return;
+    const float loudest_dry = *std::max_element(dry.begin(), dry.end());
+    const float loudest_wet = *std::max_element(wet.begin(), wet.end());
+    std::vector<std::size_t> sorted = lengths;
+    std::nth_element(sorted.begin(), sorted.begin() + static_cast<long>(sorted.size() / 2), sorted.end());
+    const double least = kLeastShare * static_cast<double>(sorted[sorted.size() / 2]);
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+      can.push_back(static_cast<double>(lengths[i]) >= least && dry[i] >= kQuiet * loudest_dry &&
+                    wet[i] >= kQuiet * loudest_wet);
+    }
+  }
+};
+
+}  // namespace
+
+bool can_judge(const Dataset& data, int pair) { return Judges(data).can[static_cast<std::size_t>(pair)]; }
+
+Split split_dataset(const Dataset& data, const DataConfig& config) {
+  enum { kTrain, kValidation, kTest };
+  std::map<std::string, std::vector<int>> units;  // what stays together
+  std::map<std::string, int> side;
+  const auto test = listed(data, config.test_notes, "test_notes");
+  const auto validation = listed(data, config.validation_notes, "validation_notes");
+  const Judges judges(data);
+  std::map<std::string, bool> able;
+  for (std::size_t i = 0; i < data.pairs.size(); ++i) {
+    const Pair& p = data.pairs[i];
+    const std::string unit = config.split == "instrument" ? p.group : p.name;
+    units[unit].push_back(static_cast<int>(i));
+    able[unit] = able[unit] || judges.can[i];
+    if (test.count(p.name))
+      side[unit] = kTest;
+    else if (validation.count(p.name) && !side.count(unit))
+      side[unit] = kValidation;
+  }
+  std::vector<std::string> free;
+  for (const auto& [unit, pairs] : units) {
+    if (!side.count(unit)) free.push_back(unit);
+  }
+  const auto order =
+      permutation(static_cast<std::uint32_t>(free.size()), {static_cast<std::uint64_t>(config.seed), 77});
+  std::vector<std::string> drawn;  // in the order of drawing, those that can judge first
+  for (const bool wanted : {true, false}) {
+    for (const auto i : order) {
+      if (able[free[i]] == wanted) drawn.push_back(free[i]);
+    }
+  }
+  std::size_t next = 0;
+  const auto draw = [&](double share, const std::vector<std::string>& entries, int to) {
+    if (!entries.empty() || share <= 0.0) return;
+    auto n = static_cast<std::size_t>(std::lround(share * static_cast<double>(units.size())));
+    if (units.size() >= 3) n = std::max<std::size_t>(n, 1);
+    for (; n > 0 && free.size() - next > 1; --n) side[drawn[next++]] = to;
+  };
+  draw(config.test, config.test_notes, kTest);
+  draw(config.validation, config.validation_notes, kValidation);
+  Split split;
+  for (const auto& [unit, pairs] : units) {
+    const auto found = side.find(unit);
+    auto& part = found == side.end() ? split.train : found->second == kValidation ? split.validation : split.test;
+    for (const int i : pairs) {
+      if (&part == &split.train || !at(data, i).copy) part.push_back(i);
+    }
+  }
+  for (auto* part : {&split.train, &split.validation, &split.test}) std::sort(part->begin(), part->end());
+  if (split.train.empty()) {
+    throw Error(
+        "no note is left for training: {} notes, {} for validation, {} for the test; lower data.validation and "
+        "data.test or name fewer notes",
+        data.pairs.size(), split.validation.size(), split.test.size());
+  }
+  return split;
+}
+
+std::string split_json(const Dataset& data, const Split& split) {
+  nlohmann::ordered_json json;
+  const auto names = [&](const std::vector<int>& part) {
+    auto list = nlohmann::ordered_json::array();
+    for (const int i : part) {
+      const Pair& p = at(data, i);
+      list.push_back(
+          {{"note", p.name}, {"dry", p.dry_path.filename().string()}, {"wet", p.wet_path.filename().string()}});
+    }
+    return list;
+  };
+  json["train"] = names(split.train);
+  json["validation"] = names(split.validation);
+  json["test"] = names(split.test);
+  const Judges judges(data);
+  std::vector<int> unable;
+  for (std::size_t i = 0; i < judges.can.size(); ++i) {
+    if (!judges.can[i]) unable.push_back(static_cast<int>(i));
+  }
+  if (!unable.empty()) json["too_quiet_or_short_to_judge"] = names(unable);
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+namespace {
+
+// Notes of a part that are in training too, under another name: by which of training.
+std::map<int, int> repeats_of(const Dataset& data, const Split& split, const std::vector<int>& part) {
+  std::vector<const std::vector<float>*> what, where;
+  for (const int i : part) what.push_back(&at(data, i).dry);
+  for (const int i : split.train) where.push_back(&at(data, i).dry);
+  std::map<int, int> found;
+  const auto repeats = find_repeats(what, where, data.sample_rate > 0 ? data.sample_rate : 16000);
+  for (std::size_t k = 0; k < part.size(); ++k) {
+    if (repeats[k].of >= 0) found[part[k]] = split.train[static_cast<std::size_t>(repeats[k].of)];
+  }
+  return found;
+}
+
+std::string cannot_judge(const Dataset& data, const Split& split, const std::vector<int>& part, const char* name,
+                         const std::map<int, int>& repeats) {
+  if (part.empty()) {
+    return fmt::format("there is no {} part: {} note{} of audio {} too few, or data.{} is 0", name, data.pairs.size(),
+                       data.pairs.size() == 1 ? "" : "s", data.pairs.size() == 1 ? "is" : "are", name);
+  }
+  float loudest_dry = 0.0f, loudest_wet = 0.0f, own_dry = 0.0f, own_wet = 0.0f;
+  for (const int i : split.train) {
+    loudest_dry = std::max(loudest_dry, peak_of(at(data, i).dry));
+    loudest_wet = std::max(loudest_wet, peak_of(at(data, i).wet));
+  }
+  double seconds = 0.0, repeated = 0.0;
+  for (const int i : part) {
+    const Pair& p = at(data, i);
+    own_dry = std::max(own_dry, peak_of(p.dry));
+    own_wet = std::max(own_wet, peak_of(p.wet));
+    const double own = static_cast<double>(p.dry.size()) / std::max(1, data.sample_rate);
+    seconds += own;
+    if (repeats.count(i)) repeated += own;
+  }
+  if (own_dry < kQuiet * loudest_dry || own_wet < kQuiet * loudest_wet || own_wet < kSilent) {
+    return fmt::format("the {} part is silent, or 60 dB under the training part", name);
+  }
+  if (seconds < kLeastSeconds) return fmt::format("the {} part lasts {:.2f} s", name, seconds);
+  if (repeated > 0.5 * seconds) {
+    return fmt::format("{:.0f} % of the {} part are in the training part too, under another name or level",
+                       100.0 * repeated / seconds, name);
+  }
+  return "";
+}
+
+}  // namespace
+
+Judgement judge_split(const Dataset& data, const Split& split) {
+  return {cannot_judge(data, split, split.validation, "validation", repeats_of(data, split, split.validation)),
+          cannot_judge(data, split, split.test, "test", repeats_of(data, split, split.test))};
+}
+
+std::vector<Finding> check_loudness(const Dataset& data, const Split& split, double silence_db) {
+  float dry = 0.0f, wet = 0.0f;
+  for (const int i : split.train) {
+    dry = std::max(dry, peak_of(at(data, i).dry));
+    wet = std::max(wet, peak_of(at(data, i).wet));
+  }
+  const auto db = [](float peak) { return 20.0 * std::log10(std::max(static_cast<double>(peak), 1e-10)); };
+  if (std::max(db(dry), db(wet)) >= silence_db) return {};
+  return {{Severity::kRefuse, "silence", "the training part", -1.0,
+           fmt::format("peaks at {:.1f} dB (dry) and {:.1f} dB (wet), so train.silence_db = {} leaves out all of it",
+                       db(dry), db(wet), silence_db),
+           "it was recorded at too low a level",
+           fmt::format("record it louder, or raise it, as --set data.dry_gain_db={:.0f} --set data.wet_gain_db={:.0f}",
+                       -6.0 - db(dry), -6.0 - db(wet))}};
+}
+
+std::vector<Finding> check_split(const Dataset& data, const Split& split, const DataConfig& config) {
+  std::map<std::string, const Pair*> seen;
+  const auto hash_of = [](const Pair& p) {
+    Hasher hasher;
+    hasher.add(p.dry.data(), p.dry.size() * sizeof(float));
+    return hasher.hex();
+  };
+  for (const int i : split.train) {
+    const Pair& p = at(data, i);
+    seen.emplace(hash_of(p), &p);
+    seen.emplace(p.name, &p);
+  }
+  std::vector<Finding> found;
+  for (const auto& [part, name] : {std::pair(&split.validation, "validation"), std::pair(&split.test, "test")}) {
+    auto repeats = repeats_of(data, split, *part);
+    for (const int i : *part) {
+      const Pair& p = at(data, i);
+      auto twin = seen.find(hash_of(p));
+      if (twin == seen.end()) twin = seen.find(p.name);
+      if (peak_of(p.dry) < kSilent) continue;
+      if (twin != seen.end()) {
+        repeats.erase(i);
+        found.push_back(
+            {Severity::kRefuse, "leak", file_of(p, false), -1.0,
+             fmt::format("is in the {} part, and the same as {} in training", name, file_of(*twin->second, false)),
+             "a note is there twice under two names", "remove one of them"});
+      } else if (repeats.count(i)) {
+        found.push_back({Severity::kWarning, "leak", file_of(p, false), p.offset_seconds,
+                         fmt::format("{} is in the {} part, and the same sound is in training as {}", p.name, name,
+                                     at(data, repeats[i]).name),
+                         "a loop, or a recording that is there twice at two levels",
+                         "name other notes, by data.validation_notes and data.test_notes, or record more"});
+      }
+    }
+    const std::string reason = cannot_judge(data, split, *part, name, repeats);
+    if (!reason.empty()) {
+      found.push_back({Severity::kWarning, "judge", fmt::format("the {} part", name), -1.0,
+                       fmt::format("cannot judge: {}", reason), "its error would say nothing of the model",
+                       "record more, or choose the notes by data.validation_notes and data.test_notes"});
+    }
+  }
+  for (const auto& [entries, key] :
+       {std::pair(&config.validation_notes, "validation_notes"), std::pair(&config.test_notes, "test_notes")}) {
+    for (const std::string& entry : *entries) {
+      const auto meant = meant_by(data, entry);
+      if (meant.size() < 2) continue;
+      found.push_back({Severity::kInfo, "split", fmt::format("data.{}", key), -1.0,
+                       fmt::format("'{}' is the beginning of {} names: {}, {}{}", entry, meant.size(), *meant.begin(),
+                                   *std::next(meant.begin()), meant.size() > 2 ? ", ..." : ""),
+                       "no note has exactly this name", "nothing need be done where all are meant"});
+    }
+  }
+  return found;
+}
+
+}  // namespace cafx

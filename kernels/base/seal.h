@@ -1,0 +1,16 @@
+// kernels/base/seal.h -- a checksum of all that a safetensors file holds, in its own metadata as "checksum".
+//
+//   The format checks lengths alone; a bit that turned on a disk would go on into the training unseen.
+// Errors   Error where content and checksum differ. A file without one was written before there were any: accepted.
+#pragma once
+
+#include <string>
+
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+void seal(Safetensors&);
+void check_seal(const Safetensors&, const std::string& file);
+
+}  // namespace cafx
