@@ -39,7 +39,8 @@ Loss::Loss(const LossConfig& config, double mean_energy) : config_(config) {
   floors_ = {floor, floor, 0.0f};
 }
 
-// The shortest resolution of the STFT loss needs over half its samples; shorter places, the last blocks of segments, go without.
+// The shortest resolution of the STFT loss needs over half its samples; shorter places, the last blocks of segments, go
+// without.
 LossWeights Loss::weights(int T) const {
   LossWeights w;
   w.mae = static_cast<float>(config_.mae);

@@ -62,8 +62,8 @@ struct Arguments {
 constexpr int kSteps = 32;       // of an epoch; a GPU gets as many at a time as keep it busy
 constexpr int kAnyRate = 48000;  // Hz, of a config that leaves the rate to the recordings
 
-// What is measured, on noise bursts through a curve: what is learned does not matter for the speed. A place is a frame, or a
-// segment of a stream.
+// What is measured, on noise bursts through a curve: what is learned does not matter for the speed. A place is a frame,
+// or a segment of a stream.
 class Bench {
  public:
   Bench(const Arguments& args, RunConfig config)
@@ -210,8 +210,8 @@ class Bench {
     return forward.frames_per_second * (by_frames() ? geometry_.hop : length_) / geometry_.sample_rate;
   }
 
-  // Supervised steps after one that makes the plans and the graph: on a GPU one, between the marks of its profiler; on a CPU for
-  // a while, by op.
+  // Supervised steps after one that makes the plans and the graph: on a GPU one, between the marks of its profiler; on
+  // a CPU for a while, by op.
   StepProfile profile_steps() {
     const auto s = steps_of(kSupervised);
     s->begin();

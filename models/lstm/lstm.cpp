@@ -138,8 +138,8 @@ class LstmModel : public Model {
     return nam;
   }
 
-  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from `state`
-  // before and put there afterwards.
+  // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from
+  // `state` before and put there afterwards.
   void layers_forward(const Context& context, const float* weights, float* state, float* const* h, float* const* c,
                       float* const* gates, const float* x, void* scratch, int T, int B) const {
     const int H = config_.hidden;

@@ -156,8 +156,8 @@ class WavenetModel : public Model {
     return true;
   }
 
-  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias, input
-  // mixer, 1x1, its bias; the array's head. Then the head's scale.
+  // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
+  // input mixer, 1x1, its bias; the array's head. Then the head's scale.
   std::optional<NamModel> nam() const override {
     const auto scale = static_cast<float>(config_.head_scale);
     std::string layers;

@@ -1,5 +1,5 @@
-// tests/models/graph_evaluator.h -- computes a graph as it is built, in double precision, after the definitions of ONNX. It knows the
-// operators that models use and fails on any other.
+// tests/models/graph_evaluator.h -- computes a graph as it is built, in double precision, after the definitions of
+// ONNX. It knows the operators that models use and fails on any other.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -31,8 +31,8 @@ std::vector<float> wet_audio(const std::vector<float>& x) {
   return y;
 }
 
-// B places of a model in the audio of two notes, where the context computes: some begin before their note, some end behind;
-// or all are inside, where no pooling window holds silence and so many equal maxima.
+// B places of a model in the audio of two notes, where the context computes: some begin before their note, some end
+// behind; or all are inside, where no pooling window holds silence and so many equal maxima.
 class Places {
  public:
   Places(const Context& context, const Model& model, int B, bool inside = false) : B_(B) {

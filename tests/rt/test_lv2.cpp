@@ -33,6 +33,7 @@
 #include "kernels/base/rng.h"
 #include "models/cafx/cafx.h"
 #include "models/play/weights_file.h"
+#include "tests/models/tiny.h"
 #include "tests/rt/count_calls.h"
 #include "tests/temporary_folder.h"
 
@@ -282,6 +283,35 @@ TEST_F(Lv2, PlaysWhatRenderWrites) {
       EXPECT_EQ(h->value[9], 255.0f);
       EXPECT_GT(h->value[10], 0.0f);
       EXPECT_EQ(std::vector<float>(y.begin() + 255, y.end()), whole) << block;
+    }
+  }
+}
+
+// Every other type of models/registry.h; what plays sample by sample reports no latency and no hop that would fit
+// better.
+TEST_F(Lv2, PlaysEveryTypeOfModel) {
+  Context context;
+  context.isa = best_isa();
+  const auto x = noise(4000);
+  for (const std::string& type : model_type_names()) {
+    SCOPED_TRACE(type);
+    auto config = tiny::config(type);
+    config->sample_rate = 16000;
+    const auto model = make_model(*config);
+    model->initialize(3);
+    save_model(folder_ / "type.safetensors", *model, {});
+    const auto whole = render_signal(*model, context, x.data(), x.size(), 0);
+    const auto h = with_model(16000, "type.safetensors");
+    const int frame = model->geometry().frame;
+    const std::size_t latency = frame > 0 ? static_cast<std::size_t>(frame - 1) : 0;
+    auto padded = x;
+    padded.resize(x.size() + latency);
+    const auto y = h->run(padded, 64);
+    EXPECT_EQ(h->value[9], static_cast<float>(latency));
+    EXPECT_GT(h->value[10], 0.0f);
+    if (frame == 0) {
+      EXPECT_EQ(h->value[11], 0.0f);
+      EXPECT_EQ(std::vector<float>(y.begin(), y.end()), whole);
     }
   }
 }
