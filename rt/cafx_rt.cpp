@@ -35,7 +35,7 @@ constexpr int kLowestHz = 4000, kHighestHz = 768000;
 // One line that a host may print as it is, whatever a damaged file put into the message.
 void say(char* error, std::size_t size, const char* what) {
   if (!error || size == 0) return;
-  const std::string text = printable_line(what, 3 * size / 4);
+  const std::string text = printable_line(what, std::string::npos);
   const std::size_t n = std::min(text.size(), size - 1);
   std::memcpy(error, text.data(), n);
   error[n] = 0;

@@ -38,17 +38,19 @@ Spectra cross_spectra(const std::vector<float>& x, const std::vector<float>& y) 
   return s;
 }
 
-// Group delay in samples at every bin.
+// Group delay in samples at every bin, from the part of the impulse response within kResponseReach: noise further out
+// would be weighted most.
 std::vector<double> group_delay(const ComplexSignal& transfer) {
   constexpr std::size_t kN = kResponseFrame;
   ComplexSignal h = fft(transfer, true), weighted(kN);
   for (std::size_t i = 0; i < kN; ++i) {
     const double n = static_cast<double>(i) - (i < kN / 2 ? 0.0 : static_cast<double>(kN));
+    if (std::abs(n) >= kResponseReach) h[i] = 0.0;
     weighted[i] = n * h[i];
   }
-  const ComplexSignal up = fft(weighted);
+  const ComplexSignal up = fft(weighted), down = fft(h);
   std::vector<double> delay(kN);
-  for (std::size_t k = 0; k < kN; ++k) delay[k] = (up[k] * std::conj(transfer[k])).real() / std::norm(transfer[k]);
+  for (std::size_t k = 0; k < kN; ++k) delay[k] = (up[k] * std::conj(down[k])).real() / std::norm(down[k]);
   return delay;
 }
 

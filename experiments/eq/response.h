@@ -1,9 +1,8 @@
 // experiments/eq/response.h -- magnitude and group delay of a linear device, from its answer to noise.
 //
-//   H(f) = sum conj(X) Y / sum |X|^2      over Hann frames of kFrame samples, half overlapping
-//   group delay = Re(FFT(n h) / FFT(h))   h: the inverse transform of H, centred, so that delays from -kFrame/2 to
-//   kFrame/2
-//                                         samples are told apart; a filter's answer must have died away within that
+//   H(f) = sum conj(X) Y / sum |X|^2      over Hann frames of kResponseFrame samples, half overlapping
+//   group delay = Re(FFT(n h) / FFT(h))   h: the inverse transform of H within +-kResponseReach samples, in which a
+//                                         filter's answer must have died away
 //   coherence = |sum conj(X) Y|^2 / (sum |X|^2 sum |Y|^2)   1 for a linear device without noise of its own
 //
 // Shapes   one value for each frequency in `hz`, `points` of them, evenly spaced on a logarithmic axis. Magnitude and
@@ -15,7 +14,7 @@
 
 namespace cafx {
 
-inline constexpr int kResponseFrame = 8192;
+inline constexpr int kResponseFrame = 8192, kResponseReach = 1024;  // samples
 
 struct Response {
   std::vector<double> hz, magnitude_db, delay_ms, coherence;
