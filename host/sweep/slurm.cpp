@@ -42,7 +42,8 @@ std::string head(const Spec& spec, const fs::path& folder, const std::string& na
   const auto option = [&](const std::string& words) { text += "#SBATCH " + words + "\n"; };
   option("--job-name=" + spec.name + "." + name);
   option("--comment=" + shell_quoted((folder / (name + ".list")).string()));
-  option("--output=" + shell_quoted(plain_in_pattern((folder / "logs" / name).string()) + (run ? "-%A_%a.txt" : "-%j.txt")));
+  option("--output=" +
+         shell_quoted(plain_in_pattern((folder / "logs" / name).string()) + (run ? "-%A_%a.txt" : "-%j.txt")));
   option("--open-mode=append");
   option("--requeue");
   option("--kill-on-invalid-dep=yes");

@@ -15,7 +15,7 @@ namespace cafx {
 namespace {
 
 constexpr const char* kForm = kSupervised;  // fields that a pretraining does not read
-constexpr int kShortestStft = 256;      // samples: kernels/loss/loss.h
+constexpr int kShortestStft = 256;          // samples: kernels/loss/loss.h
 
 Fields losses_of(LossConfig& c) {
   Fields fields = prefixed("loss", describe(c));
@@ -234,7 +234,9 @@ void check(const RunConfig& c, const std::string& where) {
   }
   static_cast<void>(Loss(t.loss));  // refuses weights that are all 0
   const int block = t.block > 0 ? t.block : g.block, segment = static_cast<int>(t.segment_seconds * g.sample_rate),
-            heard = g.frame > 0 ? g.frame : block > 0 ? std::min(block, segment) : segment;
+            heard = g.frame > 0 ? g.frame
+                    : block > 0 ? std::min(block, segment)
+                                : segment;
   if (t.loss.mr_stft > 0.0 && heard <= kShortestStft) {
     throw Error("{}: train.loss.mr_stft = {} needs {} of over {} samples, these have {}", where, t.loss.mr_stft,
                 g.frame > 0 ? "frames" : "blocks", kShortestStft, heard);

@@ -6,12 +6,12 @@
 namespace cafx {
 
 struct TrainProgress {
-  std::string stage;          // "pretrain", "train", "refine"
-  int epoch = 0, epochs = 0;  // of this stage: epoch counts from 1, at most `epochs`
-  long step = 0, steps = 0;   // of this epoch
-  double loss = 0.0;          // mean over this epoch so far
-  double validation = 0.0;    // of the last epoch that was validated; NaN before
-  double best = 0.0;          // best so far of this stage; NaN before
+  std::string stage;               // "pretrain", "train", "refine"
+  int epoch = 0, epochs = 0;       // of this stage: epoch counts from 1, at most `epochs`
+  long step = 0, steps = 0;        // of this epoch
+  double loss = 0.0;               // mean over this epoch so far
+  double validation = 0.0;         // of the last epoch that was validated; NaN before
+  double best = 0.0;               // best so far of this stage; NaN before
   double frames_per_second = 0.0;  // segments a second, where the model learns from those
   bool segments = false;
   double fraction = 0.0;      // of the whole run, counting every epoch of every stage
