@@ -45,8 +45,9 @@ std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& whi
   const ModelFile file = load_model(weights);
   Model& teacher = *file.model;
   const Geometry g = teacher.geometry();
-  const int rate = config.model->sample_rate,
-            hop = config.teacher.hop > 0 ? config.teacher.hop : std::max(1, g.frame / 8);
+  const int rate = config.model->sample_rate;
+  const int usual_hop = g.frame > 0 ? std::max(1, g.frame / 8) : 0;  // a stream has none
+  const int hop = config.teacher.hop > 0 ? config.teacher.hop : usual_hop;
   say(g.frame > 0 ? fmt::format("the teacher renders {} dry notes at hop {}", which.size(), hop)
                   : fmt::format("the teacher plays {} dry notes", which.size()));
   if (rate != g.sample_rate) {

@@ -173,7 +173,11 @@ void Trainer::restore() {
 TrainOutcome Trainer::run() {
   log_.begin();
   last_save_ = Clock::now();
-  if (!counters().finished) save();
+  if (!counters().finished) {
+    save();
+  } else if (log_.has_events()) {
+    log_.sync_events();  // a lost event file begins anew, and can be read
+  }
   while (!counters().finished) {
     while (counters().epoch < stage().epochs && counters().bad_epochs < config_.train.patience) {
       if (!run_epoch()) {
