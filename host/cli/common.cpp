@@ -29,8 +29,9 @@ std::atomic<bool>* stop_when_asked() {
     stop_requested = true;
   };
   for (const int s : kSignals) {
-    // What is ignored stays so: nohup means that the work goes on without its terminal.
-    if (std::signal(s, on_signal) == SIG_IGN) std::signal(s, SIG_IGN);
+    // Under nohup SIGHUP stays ignored: the work goes on without its terminal. A shell ignores SIGINT for what it starts in
+    // the background, which kill -INT shall reach all the same.
+    if (std::signal(s, on_signal) == SIG_IGN && s == SIGHUP) std::signal(s, SIG_IGN);
   }
   return &stop_requested;
 }
