@@ -192,7 +192,7 @@ RunData load_run_data(const std::filesystem::path& run, const std::vector<std::s
   RunData r;
   r.config = read_run_config(run);
   set_data_fields(describe(r.config), settings);
-  r.data = load_dataset(r.config.data, r.config.model->sample_rate);
+  r.data = load_dataset(data_of(r.config), r.config.model->sample_rate);
   warn_of_changed_data(run, r.data, settings);
   r.split = split_dataset(r.data, r.config.data);
   return r;

@@ -111,7 +111,7 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
 int resume_command(const TrainArguments& args) {
   const RunConfig config = read_run_config(args.out);
   TrainDisplay display(args.quiet);
-  Dataset data = load_dataset(config.data, config.model->sample_rate);
+  Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   TrainOptions options = options_of(args, args.out, display);
   options.precision = args.device.precision;
@@ -137,7 +137,7 @@ int train_run(RunConfig config, const TrainArguments& args) {
   choose_rate(config);
   check(config, args.config.file.empty() ? "config" : args.config.file);
   choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
-  Dataset data = load_dataset(config.data, config.model->sample_rate);
+  Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);
   TrainDisplay display(args.quiet);

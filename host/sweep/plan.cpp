@@ -150,7 +150,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   int parent = -1;
   if (spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
     const RunConfig first = pretraining_of(config, spec.pretrain);
-    const DataFacts& facts = data.facts(first.data, first.model->sample_rate);
+    const DataFacts& facts = data.facts(data_of(first), first.model->sample_rate);
     Task task;
     task.kind = TaskKind::kPretrain;
     task.key = run_hash(first, facts.hash, init, teacher);
@@ -163,7 +163,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
         fs::absolute(fs::path(spec.sweep.store) / p.folder / "pretrained.safetensors").lexically_normal().string();
     init = p.key + "/pretrained";
   }
-  const DataFacts& facts = data.facts(config.data, config.model->sample_rate);
+  const DataFacts& facts = data.facts(data_of(config), config.model->sample_rate);
   Task task;
   task.key = run_hash(config, facts.hash, init, teacher);
   task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;

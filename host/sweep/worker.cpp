@@ -156,7 +156,7 @@ class Work {
       return kExitBusy;
     }
     Watch watch(options_, lease_);
-    Dataset data = load_dataset(config.data, config.model->sample_rate);
+    Dataset data = load_dataset(data_of(config), config.model->sample_rate);
     const Split split = split_dataset(data, config.data);
     watch.sign();
     std::string init, teacher;

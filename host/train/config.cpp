@@ -211,6 +211,12 @@ void check_stages(const RunConfig& c, const std::string& where) {
 
 }  // namespace
 
+DataConfig data_of(const RunConfig& c) {
+  DataConfig data = c.data;
+  if (c.train.epochs == 0 && c.train.refine_epochs == 0) data.allow.push_back("settings");
+  return data;
+}
+
 void check(const RunConfig& c, const std::string& where) {
   check(*c.model, where + ": [model]");
   if (c.type != c.model->type()) {

@@ -93,7 +93,7 @@ TrainOutcome resume(const RunConfig& config, Dataset& data, const Split& split, 
 
 TrainOutcome resume(const TrainOptions& options) {
   const RunConfig config = read_run_config(options.folder);
-  Dataset data = load_dataset(config.data, config.model->sample_rate);
+  Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   return resume(config, data, split_dataset(data, config.data), options);
 }
 

@@ -60,13 +60,13 @@ find "$root/datasets/notes" -name '*.flac' | while read -r file; do
   mkdir -p "$folder"
   for setting in 1 2 3; do
     case $name in *-1111-*) to=$name;; *) to=$(echo "$name" | sed -E "s/-([0-9]{3})[0-9]-/-\\1$setting-/");; esac
-    ln -sf "$file" "$folder/$to"
+    cp "$file" "$folder/$to"
   done
 done
 "$cafx" reproduce paper --data "$work/all" --parts models --presets default --out "$work/whole" --plan >"$work/plan" 2>&1 || fail "the whole: $(tail -1 "$work/plan")"
 grep -q "66 points are 66 training runs from 2 pretrainings" "$work/plan" || fail "the whole is planned as: $(head -1 "$work/plan")"
 refuses "no such part" "there is no such part; there are models, form" "$cafx" reproduce paper --data "$work/all" --parts figures --out "$work/whole"
-refuses "no such preset" "expected one of default, paper, journal" "$cafx" reproduce paper --data "$work/all" --presets papr --out "$work/whole"
+refuses "no such preset" "did you mean .paper." "$cafx" reproduce paper --data "$work/all" --presets papr --out "$work/whole"
 
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
 if [ -z "$chromium" ] || ! command -v python3 >/dev/null; then
