@@ -14,7 +14,7 @@ from conftest import RATE, TINY, notes
 def test_check_finds_what_is_planted(pair, tmp_path):
     dry, wet = pair
     fine = cafx.check(dry, wet, RATE)
-    assert fine.accepted and fine.pairs == 1
+    assert fine.accepted and fine.pairs == 8
     late = cafx.check(dry, np.concatenate([np.zeros(37, np.float32), wet])[: len(wet)], RATE)
     assert any(f.code == "latency" and "37" in f.text for f in late)
     same = cafx.check(dry, dry, RATE)
