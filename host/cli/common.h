@@ -84,6 +84,7 @@ struct TrainArguments {
   ConfigOptions config;
   DeviceOptions device;
   std::string out, batch, gpus;
+  int seeds = 1;
   bool json = false, quiet = false;
 };
 int train_run(RunConfig, const TrainArguments&);

@@ -3,7 +3,7 @@
 
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
-#include "host/eval/eval.h"
+#include "host/cli/train_command.h"
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
 #include "host/train/quality.h"
@@ -51,7 +51,9 @@ std::string sizes_of_other_types() {
   return text;
 }
 
-TrainOptions options_of(const TrainArguments& args, const std::string& folder, TrainObserver& observer) {
+}  // namespace
+
+TrainOptions options_of(const TrainArguments& args, const std::filesystem::path& folder, TrainObserver& observer) {
   TrainOptions options;
   options.folder = folder;
   options.threads = args.device.threads;
@@ -64,7 +66,6 @@ TrainOptions options_of(const TrainArguments& args, const std::string& folder, T
   return options;
 }
 
-// The test notes, where there are any, played by the model that came out.
 std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, const RunConfig& config,
                                         const Dataset& data, const Split& split, const TrainArguments& args) {
   if (config.train.epochs == 0 || split.test.empty()) return {};
@@ -79,6 +80,8 @@ std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, con
   write_text((folder / "eval.json").string(), to_json(e));
   return e;
 }
+
+namespace {
 
 // After training: the test notes, where there are any, and the closing words.
 int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& data, const Split& split,
@@ -109,6 +112,8 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
 }
 
 int resume_command(const TrainArguments& args) {
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::path(args.out) / kSeedsFile, ignored)) return resume_seeds(args);
   const RunConfig config = read_run_config(args.out);
   TrainDisplay display(args.quiet);
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
@@ -140,14 +145,19 @@ int train_run(RunConfig config, const TrainArguments& args) {
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);
-  TrainDisplay display(args.quiet);
-  tell([&](const std::string& line) { display.message(line); }, data, split);
   std::string folder = args.out;
   if (folder.empty()) {
     const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from),
                       teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
     folder = fmt::format("runs/{}-{}", config.preset, run_hash(config, content_hash(data), init, teacher));
   }
+  if (args.seeds > 1) {
+    TrainArguments of_all = args;
+    of_all.out = args.out.empty() ? folder + "-seeds" : folder;
+    return train_seeds(config, data, split, of_all);
+  }
+  TrainDisplay display(args.quiet);
+  tell([&](const std::string& line) { display.message(line); }, data, split);
   const TrainOptions options = options_of(args, folder, display);
   return finish(train(config, data, split, options), config, data, split, args);
 }
@@ -163,6 +173,10 @@ void add_train(CLI::App& app, Run& run) {
       ->option_text("N|auto");
   args->device.add_precision_to(
       *c, "of the products' operands, as train.precision; a CPU without such units emulates it, slowly");
+  c->add_option("--seeds", args->seeds,
+                "train it from so many seeds side by side, from train.seed on; ends with mean and 95 % interval")
+      ->check(CLI::Range(1, 1000))
+      ->option_text("N");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   RunConfig defaults = run_preset("default");
   c->footer(
@@ -171,6 +185,7 @@ void add_train(CLI::App& app, Run& run) {
       "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
       "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
       "           cafx train dry.wav wet.wav --precision tf32\n"
+      "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"
       "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n\n"
       "Settings (of the preset 'default'):\n" +
       help_text(describe(defaults)) + sizes_of_other_types());

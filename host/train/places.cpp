@@ -13,8 +13,9 @@ Places::Places(const Context& context, const Signals& signals, std::vector<Frame
   if (!refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
 }
 
-Places::Places(const Context& context, const Places& audio, std::vector<FrameRef> refs)
+Places::Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target)
     : signals_(audio.signals_), refs_(std::move(refs)), audio_(audio.audio_) {
+  signals_.target = target;
   if (context.device != Device::kCpu && !refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
 }
 

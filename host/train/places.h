@@ -22,7 +22,13 @@ class Places {
   // The signals must stay; the refs, all within the samples that have a target, must not.
   Places(const Context& context, const Signals& signals, std::vector<FrameRef> refs);
   // Other places in the same audio, which must not outlive this.
-  Places share(const Context& context, std::vector<FrameRef> refs) const { return {context, *this, std::move(refs)}; }
+  Places share(const Context& context, std::vector<FrameRef> refs) const {
+    return share(context, std::move(refs), signals_.target);
+  }
+  // With the target of sample i at i + target.
+  Places share(const Context& context, std::vector<FrameRef> refs, std::int64_t target) const {
+    return {context, *this, std::move(refs), target};
+  }
   Places on(const Context& other) const { return {other, signals_, refs_}; }
   // Those of another epoch, as many. Nothing that reads the former ones may be under way.
   void set(const std::vector<FrameRef>& refs);
@@ -36,7 +42,7 @@ class Places {
   Batch batch(std::size_t first, int B, int T) const { return {input(), target(), refs() + first, B, T}; }
 
  private:
-  Places(const Context& context, const Places& audio, std::vector<FrameRef> refs);
+  Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target);
 
   Signals signals_;
   std::vector<FrameRef> refs_;

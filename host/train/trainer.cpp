@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "host/train/checkpoint_files.h"
@@ -40,24 +41,21 @@ std::vector<std::string> fact_columns(const std::string& metrics) {
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options,
-                 RunFolder& folder)
+                 RunFolder& folder, Company& company)
     : config_(config),
       options_(options),
       folder_(folder),
       log_(config_, folder, options.observer, options.before_write),
-      pool_(options.threads > 0 ? options.threads : available_threads()) {
+      company_(company) {
   context_.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);
-  context_.pool = &pool_;
+  context_.pool = &company.pool();
   context_.precision = parse_precision(config.train.precision);  // before a team takes it over
   open_device();
   use_precision(context_, config.train.precision);
   if (context_.precision != Precision::kFp32) log_.say(fmt::format("products in {}", precision_text(context_)));
   if (split.train.empty()) throw Error("no note is left for training; lower data.validation or data.test");
-  teach_notes(data, split);
-  log_.choose_notes(data, split.validation);
-  training_ = take_corpus(data, split.train);
-  validation_ = take_corpus(data, split.validation);
-  measured_ = whole_notes(validation_.notes.empty() ? training_ : validation_);
+  audio_ = company.audio_of(data, [&] { return take_audio(data, split); });
+  log_.choose_notes(audio_->validation);
   choose_places();
   make_loss();
   schedule_ = Schedule(config_, sampler_.size(), step_settings().updates());
@@ -75,23 +73,31 @@ void Trainer::open_device() {
   if (!team_->alike()) log_.say("the GPUs are not alike: every step waits for the slowest");
 }
 
-void Trainer::teach_notes(Dataset& data, const Split& split) {
-  if (config_.teacher.model.empty()) return;
-  std::vector<int> which = split.train;
-  which.insert(which.end(), split.validation.begin(), split.validation.end());
-  recorded_ = teach(data, which, split.validation.empty() ? split.train : split.validation, config_,
-                    folder_.file(kTeacherFile), context_, [this](const std::string& line) { log_.say(line); });
+std::shared_ptr<const RunAudio> Trainer::take_audio(Dataset& data, const Split& split) {
+  auto audio = std::make_shared<RunAudio>();
+  if (!config_.teacher.model.empty()) {
+    std::vector<int> which = split.train;
+    which.insert(which.end(), split.validation.begin(), split.validation.end());
+    audio->recorded = teach(data, which, split.validation.empty() ? split.train : split.validation, config_,
+                            folder_.file(kTeacherFile), context_, [this](const std::string& line) { log_.say(line); });
+  }
+  audio->training = take_corpus(data, split.train);
+  audio->validation = take_corpus(data, split.validation);
+  audio->measured = whole_notes(audio->validation.notes.empty() ? audio->training : audio->validation);
+  return audio;
 }
 
 void Trainer::choose_places() {
   const TrainConfig& t = config_.train;
   const Geometry g = config_.model->geometry();
   if (g.frame > 0) {
-    sampler_ = Sampler(grid_of(training_, g.frame, t.hop > 0 ? t.hop : g.hop, t.silence_db), g.frame);
-    validation_refs_ = grid_of(validation_, g.frame, t.validation_hop > 0 ? t.validation_hop : g.hop, t.silence_db);
+    sampler_ = Sampler(grid_of(audio_->training, g.frame, t.hop > 0 ? t.hop : g.hop, t.silence_db), g.frame);
+    validation_refs_ =
+        grid_of(audio_->validation, g.frame, t.validation_hop > 0 ? t.validation_hop : g.hop, t.silence_db);
   } else {
-    sampler_ = Sampler(training_, t.segment_seconds, g.sample_rate, t.silence_db, static_cast<std::uint64_t>(t.seed));
-    if (sampler_.size() > 0) validation_refs_ = segments_in_a_row(validation_, sampler_.length());
+    sampler_ =
+        Sampler(audio_->training, t.segment_seconds, g.sample_rate, t.silence_db, static_cast<std::uint64_t>(t.seed));
+    if (sampler_.size() > 0) validation_refs_ = segments_in_a_row(audio_->validation, sampler_.length());
   }
   if (sampler_.size() > 0) return;
   throw Error("no training {} is louder than train.silence_db = {}; lower it", g.frame > 0 ? "frame" : "note",
@@ -101,9 +107,10 @@ void Trainer::choose_places() {
 void Trainer::make_loss() {
   loss_ = Loss(config_.train.loss);
   if (!loss_.relative()) return;
+  const Corpus& training = audio_->training;
   double energy = 0.0;
-  for (const Corpus::Note& note : training_.notes) {
-    const float* y = training_.target(note);
+  for (const Corpus::Note& note : training.notes) {
+    const float* y = training.target(note);
     double before = 0.0;
     for (std::int64_t t = 0; t < note.end - note.begin; ++t) {
       const double p = y[t] - config_.train.loss.pre_emphasis * before;
@@ -112,7 +119,7 @@ void Trainer::make_loss() {
     }
   }
   if (energy == 0.0) throw Error("all that the model should learn is silence; is the wet audio what it should be?");
-  loss_ = Loss(config_.train.loss, energy / static_cast<double>(training_.half()));
+  loss_ = Loss(config_.train.loss, energy / static_cast<double>(training.half()));
 }
 
 StepSettings Trainer::step_settings() const {
@@ -171,6 +178,13 @@ void Trainer::restore() {
 }
 
 TrainOutcome Trainer::run() {
+  begin();
+  while (turn(std::numeric_limits<double>::infinity())) {
+  }
+  return outcome();
+}
+
+void Trainer::begin() {
   log_.begin();
   last_save_ = Clock::now();
   if (!counters().finished) {
@@ -178,20 +192,33 @@ TrainOutcome Trainer::run() {
   } else if (log_.has_events()) {
     log_.sync_events();  // a lost event file begins anew, and can be read
   }
-  while (!counters().finished) {
-    while (counters().epoch < stage().epochs && counters().bad_epochs < config_.train.patience) {
-      if (!run_epoch()) {
-        save();
-        return outcome();
-      }
-    }
-    end_stage();
-  }
-  finish();
-  return outcome();
 }
 
-bool Trainer::run_epoch() {
+bool Trainer::turn(double seconds) {
+  const Clock::time_point began = Clock::now();
+  do {
+    if (in_epoch_) {
+      if (take_portion()) continue;
+      save();
+      return false;
+    }
+    if (!counters().finished && stage_goes_on()) {
+      begin_epoch();
+    } else if (!counters().finished) {
+      end_stage();
+    } else {
+      finish();
+      return false;
+    }
+  } while (seconds_since(began) < seconds);
+  return true;
+}
+
+bool Trainer::stage_goes_on() const {
+  return counters().epoch < stage().epochs && counters().bad_epochs < config_.train.patience;
+}
+
+void Trainer::begin_epoch() {
   Counters& c = counters();
   const Stage& stage = this->stage();
   const Rng order{static_cast<std::uint64_t>(config_.train.seed),
@@ -204,21 +231,29 @@ bool Trainer::run_epoch() {
   // Epochs are numbered over all stages, so that refining draws its own segments.
   if (sampler_.redraws()) stepper_->set_places(sampler_.draw(c.epoch + 1 + (c.stage - Stage::kTrain) * 1000003));
   stepper_->begin_epoch(order, rates, updates_before, c.step_in_epoch);
-  long enqueued = c.step_in_epoch;
-  while (c.step_in_epoch < steps) {
-    const long portion = std::min(stepper_->portion(), steps - enqueued);
-    stepper_->enqueue(portion);
-    enqueued += portion;
-    account(stepper_->collect(enqueued == steps));
-    log_.progress(c, schedule_);
-    const bool stop = options_.stop && options_.stop->load() && c.step_in_epoch < steps;
-    if (!stop && seconds_since(last_save_) <= options_.checkpoint_seconds) continue;
-    account(stepper_->collect(true));
-    if (stop && c.step_in_epoch < steps) return false;
-    save();
+  enqueued_ = c.step_in_epoch;
+  in_epoch_ = true;
+}
+
+bool Trainer::take_portion() {
+  Counters& c = counters();
+  const long steps = schedule_.steps(stage());
+  const long portion = std::min(stepper_->portion(), steps - enqueued_);
+  stepper_->enqueue(portion);
+  enqueued_ += portion;
+  account(stepper_->collect(enqueued_ == steps));
+  log_.progress(c, schedule_);
+  if (c.step_in_epoch == steps) {
+    in_epoch_ = false;
+    end_epoch();
+    return !stop_wanted();
   }
-  end_epoch();
-  return !(options_.stop && options_.stop->load());
+  if (!stop_wanted() && seconds_since(last_save_) <= options_.checkpoint_seconds) return true;
+  const bool stop = stop_wanted();
+  account(stepper_->collect(true));
+  if (stop && c.step_in_epoch < steps) return false;
+  save();
+  return true;
 }
 
 void Trainer::account(const std::vector<StepRecord>& records) {
@@ -290,8 +325,9 @@ void Trainer::keep_best(double validation) {
 }
 
 double Trainer::validate() {
-  const double value = stops_on_notes(config_.train) ? mean_metric(*model_, context_, measured_, config_.train.stop_on)
-                                                     : validation_loss();
+  const double value = stops_on_notes(config_.train)
+                           ? mean_metric(*model_, context_, audio_->measured, config_.train.stop_on)
+                           : validation_loss();
   if (std::isfinite(value)) return value;
   throw Error(
       "{}: the validation error became {} in epoch {}; lower the learning rate (train.lr = {}) or set "
@@ -302,12 +338,12 @@ double Trainer::validate() {
 // The places of the validation; those of the training where no note is kept for validation.
 const Places& Trainer::validation_set() {
   if (validation_refs_.empty()) {
-    if (!places_) places_ = std::make_unique<Places>(context_, signals(false), sampler_.draw(1));
+    if (!places_) places_ = std::make_unique<Places>(places_in_training(sampler_.draw(1), false));
     return *places_;
   }
   if (!validation_places_) {
-    const Signals signals{validation_.audio.data(), validation_.audio.size(), validation_.half()};
-    validation_places_ = std::make_unique<Places>(context_, signals, validation_refs_);
+    validation_places_ = std::make_unique<Places>(
+        company_.on_device(context_, audio_->validation_signals()).share(context_, validation_refs_));
   }
   return *validation_places_;
 }

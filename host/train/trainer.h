@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "host/train/checkpoint.h"
+#include "host/train/company.h"
 #include "host/train/corpus.h"
 #include "host/train/gpu_team.h"
 #include "host/train/quality.h"
@@ -26,26 +27,35 @@ namespace cafx {
 
 class Trainer {
  public:
-  // Takes the audio of the training and validation notes out of `data`.
-  Trainer(const RunConfig&, Dataset& data, const Split&, const TrainOptions&, RunFolder&);
+  // Takes the audio of the training and validation notes out of `data`, unless a run of the company has done so.
+  Trainer(const RunConfig&, Dataset& data, const Split&, const TrainOptions&, RunFolder&, Company&);
 
   void start(const std::string& run_hash);  // a run that has no checkpoint
   void restore();                           // from the folder's
-  TrainOutcome run();
+  TrainOutcome run();                       // to the end
+
+  // The same in turns, between those of other runs: begin(), then turn() until it returns false.
+  void begin();
+  bool turn(double seconds);  // about so long, at least a step; on a GPU it leaves steps under way
+  TrainOutcome outcome() const;
+  bool on_gpu() const { return context_.device == Device::kCuda; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
   // Set up.
   void open_device();
-  void teach_notes(Dataset&, const Split&);
+  std::shared_ptr<const RunAudio> take_audio(Dataset&, const Split&);
   void choose_places();
   void make_loss();
   StepSettings step_settings() const;
   std::string processor() const;  // determines the bits, with config and data
 
   // The loop.
-  bool run_epoch();  // from the current counters on; false: stopped
+  bool stop_wanted() const { return options_.stop && options_.stop->load(); }
+  bool stage_goes_on() const;
+  void begin_epoch();   // from the current counters on
+  bool take_portion();  // of the epoch's steps; false: stopped
   void account(const std::vector<StepRecord>&);
   [[noreturn]] void fail(const StepRecord&);
   void end_epoch();
@@ -72,10 +82,8 @@ class Trainer {
 
   void save();
   void before_write() const;
-  TrainOutcome outcome() const;
-
   std::size_t places_at_a_time() const;
-  Signals signals(bool reconstructs) const;
+  Places places_in_training(std::vector<FrameRef> refs, bool reconstructs);
   int n_gpus() const { return team_ ? team_->size() : 1; }
   Counters& counters() { return checkpoint_.counters; }
   const Counters& counters() const { return checkpoint_.counters; }
@@ -85,14 +93,12 @@ class Trainer {
   const TrainOptions& options_;
   RunFolder& folder_;
   TrainingLog log_;
-  ThreadPool pool_;
+  Company& company_;
   std::unique_ptr<GpuTeam> team_;  // where several GPUs train; context_ is then that of rank 0
   Context context_;
-  Corpus training_, validation_;
-  Sampler sampler_;                           // places of the training
-  std::vector<FrameRef> validation_refs_;     // places of a validation by loss
-  std::vector<WholeNote> measured_;           // notes of the validation; of the training where there are none
-  std::vector<std::vector<float>> recorded_;  // of those notes, where a teacher made the targets
+  std::shared_ptr<const RunAudio> audio_;
+  Sampler sampler_;                        // places of the training
+  std::vector<FrameRef> validation_refs_;  // places of a validation by loss
   Loss loss_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<Places> places_, validation_places_;
@@ -101,6 +107,8 @@ class Trainer {
   std::optional<Quality> quality_;
   Schedule schedule_;
   int updates_of_step_ = 0;  // accounted for, of the step under way
+  bool in_epoch_ = false;
+  long enqueued_ = 0;  // steps of the epoch under way
   Clock::time_point last_save_;
 };
 

@@ -90,8 +90,9 @@ void Trainer::make_model() {
   model_ = cafx::make_model(*config_.model, stage().form);
 }
 
-Signals Trainer::signals(bool reconstructs) const {
-  return {training_.audio.data(), training_.audio.size(), reconstructs ? 0 : training_.half()};
+Places Trainer::places_in_training(std::vector<FrameRef> refs, bool reconstructs) {
+  const Signals signals = audio_->training_signals();
+  return company_.on_device(context_, signals).share(context_, std::move(refs), reconstructs ? 0 : signals.target);
 }
 
 // Places and optimiser of the stage, from the weights and moments of model and checkpoint.
@@ -105,21 +106,20 @@ void Trainer::make_stepper_of_stage() {
   std::vector<FrameRef> refs = sampler_.draw(1);
   if (stage().reconstructs) {
     // It learns to reproduce its input, dry and wet alike.
-    const std::int64_t half = training_.half();
+    const std::int64_t half = audio_->training.half();
     refs.reserve(2 * refs.size());
     for (std::size_t i = 0, n = refs.size(); i < n; ++i) {
       refs.push_back({refs[i].start + half, refs[i].begin + half, refs[i].end + half});
     }
   }
-  places_ = std::make_unique<Places>(context_, signals(stage().reconstructs), std::move(refs));
+  places_ = std::make_unique<Places>(places_in_training(std::move(refs), stage().reconstructs));
   const StepSettings settings = step_settings();
   stepper_ = team_ ? make_stepper(*team_, *model_, *places_, settings, checkpoint_.m, checkpoint_.v)
                    : make_stepper(context_, *model_, *places_, settings, checkpoint_.m, checkpoint_.v);
 }
 
 void Trainer::refuse_what_does_not_fit() {
-  const RunSize size{training_.audio.size() + validation_.audio.size(),
-                     static_cast<std::size_t>(schedule_.places(stage())) + validation_refs_.size()};
+  const RunSize size{audio_->samples(), static_cast<std::size_t>(schedule_.places(stage())) + validation_refs_.size()};
   const auto refuse = [&](const Context& context) {
     cafx::refuse_what_does_not_fit(context, config_, sampler_.length(), size, n_gpus());
   };
@@ -140,7 +140,7 @@ void Trainer::with_best(Work work) {
 
 // A loss that sees magnitudes alone is as content with the negative of the effect.
 void Trainer::mend_polarity() {
-  std::vector<WholeNote> notes = measured_;
+  std::vector<WholeNote> notes = audio_->measured;
   notes.resize(std::min(kPolarityNotes, notes.size()));
   with_best([&] {
     if (!is_inverted(*model_, context_, notes)) return;
@@ -164,8 +164,8 @@ void Trainer::mend_polarity() {
 void Trainer::measure() {
   if (!stops_on_notes(config_.train) && config_.teacher.model.empty()) return;
   with_best([&] {
-    quality_ =
-        measure_quality(*model_, context_, measured_, recorded_, validation_.notes.empty() ? "train" : "validation");
+    quality_ = measure_quality(*model_, context_, audio_->measured, audio_->recorded,
+                               audio_->validation.notes.empty() ? "train" : "validation");
   });
 }
 
@@ -175,7 +175,7 @@ std::vector<Fact> Trainer::facts_on_places() {
   const std::size_t n = std::min(all.size(), kFactPlaces), most = places_at_a_time();
   std::vector<FrameRef> chosen;
   for (std::size_t k = 0; k < n; ++k) chosen.push_back(all[k * all.size() / n]);
-  const Places places = places_ ? places_->share(context_, chosen) : Places(context_, signals(false), chosen);
+  const Places places = places_ ? places_->share(context_, chosen) : places_in_training(chosen, false);
   std::vector<Fact> facts;
   for (std::size_t i = 0; i < n; i += most) {
     const Batch batch = places.batch(i, static_cast<int>(std::min(most, n - i)), sampler_.length());

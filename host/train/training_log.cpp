@@ -131,17 +131,16 @@ void TrainingLog::scalars(const Counters& c, const Stage& stage, const std::vect
   last_events_ = Clock::now();
 }
 
-void TrainingLog::choose_notes(const Dataset& data, const std::vector<int>& validation) {
+void TrainingLog::choose_notes(const Corpus& validation) {
   if (config_.log.events != "all") return;
-  const auto most = static_cast<std::size_t>(kNoteSeconds * config_.model->sample_rate);
-  for (const int i : validation) {
-    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
-    const auto same = [&](const Note& note) { return note.name == p.name; };  // at another setting
+  const auto most = static_cast<std::int64_t>(kNoteSeconds * config_.model->sample_rate);
+  for (const Corpus::Note& n : validation.notes) {
+    const auto same = [&](const Note& note) { return note.name == n.name; };  // at another setting
     if (std::any_of(notes_.begin(), notes_.end(), same)) continue;
     if (notes_.size() == kNotes) return;
-    Note note{p.name, p.dry, p.wet, 1.0};
-    note.dry.resize(std::min(most, p.dry.size()));
-    note.wet.resize(std::min(most, p.wet.size()));
+    const float *dry = validation.dry(n), *wet = validation.target(n);
+    const std::int64_t size = std::min(most, n.end - n.begin);
+    Note note{n.name, {dry, dry + size}, {wet, wet + size}, 1.0};
     // Raw notes are quiet. One gain for all sounds of a note, so that loudness can be compared.
     float peak = 0.0f;
     for (const float v : note.dry) peak = std::max(peak, std::abs(v));

@@ -11,6 +11,7 @@
 
 #include "host/train/checkpoint.h"
 #include "host/train/config.h"
+#include "host/train/corpus.h"
 #include "host/train/events.h"
 #include "host/train/observer.h"
 #include "host/train/run_folder.h"
@@ -25,7 +26,7 @@ class TrainingLog {
   TrainingLog(const RunConfig&, const RunFolder&, TrainObserver* observer, std::function<void()> before_write);
 
   // Chooses and copies the validation notes to write as sound, unless log.events excludes them.
-  void choose_notes(const Dataset&, const std::vector<int>& validation);
+  void choose_notes(const Corpus& validation);
 
   void say(const std::string& line);
 

@@ -1,0 +1,225 @@
+// `cafx train --seeds N`: the same training from several seeds, side by side, and what they have in common.
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "host/cli/progress.h"
+#include "host/cli/train_command.h"
+#include "host/metrics/interval.h"
+#include "host/train/cohort.h"
+#include "host/train/results.h"
+#include "host/train/run_folder.h"
+
+namespace cafx {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+// One line of progress for all members. What several of them say is printed once.
+class SeedsDisplay {
+ public:
+  SeedsDisplay(bool quiet, std::size_t members) : line_(quiet), last_(members) {}
+
+  void say(const std::string& text) {
+    if (said_.insert(text).second) line_.line(text);
+  }
+  void progress(std::size_t member, const TrainProgress& p) {
+    last_[member] = p;
+    double fraction = 0.0, left = 0.0, rate = 0.0, best = std::numeric_limits<double>::infinity();
+    for (const TrainProgress& q : last_) {
+      fraction += q.fraction / static_cast<double>(last_.size());
+      left = std::max(left, q.seconds_left);
+      rate += q.frames_per_second;
+      if (std::isfinite(q.best) && q.stage == p.stage) best = std::min(best, q.best);
+    }
+    std::string text = fmt::format("{} seeds  {} {}/{}  {:.0f} {}/s in sum", last_.size(), p.stage, p.epoch, p.epochs,
+                                   rate, p.segments ? "segments" : "frames");
+    if (std::isfinite(best)) text += fmt::format("  best {:.5f}", best);
+    line_.show(fraction, text + "  left " + time_text(left));
+  }
+  void ended(std::size_t member) { last_[member].fraction = 1.0; }
+
+ private:
+  ProgressLine line_;
+  std::vector<TrainProgress> last_;
+  std::set<std::string> said_;
+};
+
+class MemberDisplay : public TrainObserver {
+ public:
+  MemberDisplay(SeedsDisplay& all, std::size_t member) : all_(all), member_(member) {}
+  void message(const std::string& text) override { all_.say(text); }
+  void progress(const TrainProgress& p) override { all_.progress(member_, p); }
+  void epoch(const TrainProgress& p) override { all_.progress(member_, p); }
+
+ private:
+  SeedsDisplay& all_;
+  std::size_t member_;
+};
+
+struct Seed {
+  std::string folder;  // in the folder of all
+  RunConfig config;
+};
+
+struct SeedResult {
+  MemberOutcome outcome;
+  std::optional<Evaluation> test;
+};
+
+// The columns: what stopped the training, then the metrics of the test notes where there are any.
+struct Column {
+  std::string key, heading;
+  std::vector<double> values;  // of the seeds that finished
+};
+
+std::vector<Column> columns_of(const std::vector<Seed>& seeds, const std::vector<SeedResult>& results) {
+  const std::string validation = validation_name(seeds[0].config.train);
+  std::vector<Column> columns{{validation, "validat.", {}}};
+  for (const MetricName& metric : kMetricNames)
+    columns.push_back({std::string("test.") + metric.key, metric.heading, {}});
+  for (const SeedResult& r : results) {
+    if (!r.outcome.trained.finished) continue;
+    columns[0].values.push_back(r.outcome.trained.validation);
+    for (std::size_t k = 0; r.test && k < kMetricNames.size(); ++k) {
+      columns[k + 1].values.push_back(r.test->mean.*kMetricNames[k].value);
+    }
+  }
+  std::erase_if(columns, [](const Column& c) { return c.values.empty(); });
+  return columns;
+}
+
+std::string table_of(const std::vector<Seed>& seeds, const std::vector<SeedResult>& results) {
+  const std::vector<Column> columns = columns_of(seeds, results);
+  std::string text = fmt::format("\n{:<16}", "seed");
+  for (const Column& c : columns) text += fmt::format(" {:>9}", c.heading);
+  text += "\n";
+  std::size_t row = 0;
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    text += fmt::format("{:<16}", seeds[i].config.train.seed);
+    if (!results[i].outcome.error.empty()) {
+      text += " failed: " + results[i].outcome.error;
+    } else {
+      for (const Column& c : columns) text += fmt::format(" {:9.5f}", c.values[row]);
+      ++row;
+    }
+    text += "\n";
+  }
+  for (const bool mean : {true, false}) {
+    text += fmt::format("{:<16}", mean ? "mean" : "95 % interval");
+    for (const Column& c : columns) {
+      const Interval interval = interval_of(c.values);
+      const double value = mean ? interval.mean : interval.half_width;
+      text += std::isfinite(value) ? fmt::format(" {}{:8.5f}", mean ? " " : "±", value) : fmt::format(" {:>9}", "-");
+    }
+    text += "\n";
+  }
+  return text;
+}
+
+Json json_of(const std::vector<Seed>& seeds, const std::vector<SeedResult>& results, const fs::path& folder) {
+  Json json = {
+      {"folder", folder.string()}, {"seeds", Json::array()}, {"mean", Json::object()}, {"interval", Json::object()}};
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    Json seed = {{"seed", seeds[i].config.train.seed}, {"folder", seeds[i].folder}};
+    if (!results[i].outcome.error.empty()) {
+      seed["error"] = results[i].outcome.error;
+    } else {
+      seed["result"] = Json::parse(RunFolder::read(folder / seeds[i].folder / "result.json"));
+      if (results[i].test) seed["test"] = Json::parse(to_json(*results[i].test));
+    }
+    json["seeds"].push_back(seed);
+  }
+  for (const Column& c : columns_of(seeds, results)) {
+    const Interval interval = interval_of(c.values);
+    json["mean"][c.key] = interval.mean;
+    json["interval"][c.key] = std::isfinite(interval.half_width) ? Json(interval.half_width) : Json();
+  }
+  return json;
+}
+
+int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& data, const Split& split,
+            const TrainArguments& args) {
+  SeedsDisplay display(args.quiet, seeds.size());
+  if (!args.quiet) tell([&](const std::string& line) { display.say(line); }, data, split);
+  std::vector<std::unique_ptr<MemberDisplay>> observers;
+  std::vector<Member> members;
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    observers.push_back(std::make_unique<MemberDisplay>(display, i));
+    members.push_back({seeds[i].config, &data, &split, options_of(args, folder / seeds[i].folder, *observers.back())});
+  }
+  const std::vector<MemberOutcome> outcomes = train_cohort(members);
+  std::vector<SeedResult> results;
+  bool stopped = false, failed = false;
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    failed = failed || !outcomes[i].error.empty();
+    stopped = stopped || (outcomes[i].error.empty() && !outcomes[i].trained.finished);
+    results.push_back({outcomes[i], {}});
+  }
+  if (stopped) {
+    std::fprintf(stderr, "cafx: stopped and saved; go on with: cafx resume %s\n", folder.c_str());
+    return kExitStopped;
+  }
+  for (std::size_t i = 0; i < seeds.size(); ++i) {
+    if (!outcomes[i].error.empty()) continue;
+    results[i].test = evaluate_test(folder / seeds[i].folder, seeds[i].config, data, split, args);
+  }
+  const Json json = json_of(seeds, results, folder);
+  write_text((folder / "result.json").string(), json.dump(2) + "\n");
+  if (args.json) {
+    write_table("-", json.dump() + "\n");
+  } else {
+    const std::string reason = cannot_judge(folder / seeds[0].folder, "test");
+    write_text("-", table_of(seeds, results));
+    if (!reason.empty()) write_text("-", fmt::format("no result on the test part: it {}\n", reason));
+    write_text("-", fmt::format("\nthe models: {}/seed-*/best.safetensors\n", folder.string()));
+  }
+  return failed ? kExitError : 0;
+}
+
+}  // namespace
+
+int train_seeds(const RunConfig& config, Dataset& data, const Split& split, const TrainArguments& args) {
+  const fs::path folder = args.out;
+  std::error_code ignored;
+  if (fs::exists(folder / kSeedsFile, ignored)) {
+    throw Error("{}: holds runs already; go on with them by 'cafx resume {}', or choose another folder with --out",
+                folder.string(), folder.string());
+  }
+  fs::create_directories(folder, ignored);
+  std::vector<Seed> seeds;
+  Json list = Json::array();
+  for (int i = 0; i < args.seeds; ++i) {
+    seeds.push_back({fmt::format("seed-{}", config.train.seed + i), config});
+    seeds.back().config.train.seed = config.train.seed + i;
+    list.push_back(seeds.back().folder);
+  }
+  // The folders first, so that a kill at any moment leaves all that a resume needs.
+  for (const Seed& seed : seeds) {
+    fs::create_directories(folder / seed.folder, ignored);
+    RunConfig c = seed.config;
+    RunFolder(folder / seed.folder).write("config.toml", to_toml(describe(c)));
+  }
+  RunFolder(folder).write(kSeedsFile, list.dump() + "\n");
+  return work_on(folder, seeds, data, split, args);
+}
+
+int resume_seeds(const TrainArguments& args) {
+  const fs::path folder = args.out, file = folder / kSeedsFile;
+  const Json list = Json::parse(RunFolder::read(file), nullptr, false);
+  std::vector<Seed> seeds;
+  for (const Json& name : list.is_array() ? list : Json::array()) {
+    if (name.is_string()) seeds.push_back({name, read_run_config(folder / std::string(name))});
+  }
+  if (seeds.empty()) {
+    throw Error("{}: does not list the folders of runs; resume them one by one, as 'cafx resume {}/seed-0'",
+                file.string(), folder.string());
+  }
+  Dataset data = load_dataset(data_of(seeds[0].config), seeds[0].config.model->sample_rate);
+  const Split split = split_dataset(data, seeds[0].config.data);
+  return work_on(folder, seeds, data, split, args);
+}
+
+}  // namespace cafx

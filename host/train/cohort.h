@@ -1,0 +1,42 @@
+// host/train/cohort.h -- a cohort: runs of one architecture that train side by side in one process.
+//
+//   Members share threads, the device, and recordings where they learn from the same ones. Each has its own folder,
+//   complete in itself: it can be resumed alone, or in another cohort.
+//
+//   On a CPU members take turns of a fraction of a second. On a GPU each has a stream and a graph of its own, and the
+//   steps of all are under way at once.
+//
+//   may differ      seed, weights to start from, learning rate and schedule, betas, decay, loss, epochs, recordings
+//   must be equal   architecture, frame or segment, batch, precision, device, teacher
+//
+// Bits     those of the run alone. A member that fails or ends leaves; the others do not notice.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "host/train/train.h"
+
+namespace cafx {
+
+struct Member {
+  RunConfig config;
+  Dataset* data;  // as `train` takes it; members of one data set give the same one, and its audio is held once
+  const Split* split;
+  TrainOptions options;  // threads and `stop` of the first member count for all
+};
+
+struct MemberOutcome {
+  TrainOutcome trained;
+  std::string error;  // why it failed; empty: it did not
+};
+
+// In words why two runs cannot be in one cohort; empty: they can.
+std::string why_apart(const RunConfig&, const RunConfig&);
+
+// Begins each run, or goes on with it where its folder holds one. Error where two members cannot be in one cohort; what
+// goes wrong in a member afterwards is in its outcome and in its log.
+// `turn_seconds`: how long a member trains on a CPU before the next one does; long beside filling its caches.
+std::vector<MemberOutcome> train_cohort(std::vector<Member>, double turn_seconds = 0.25);
+
+}  // namespace cafx

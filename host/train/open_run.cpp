@@ -1,0 +1,86 @@
+#include "host/train/open_run.h"
+
+#include <nlohmann/json.hpp>
+
+#include "host/train/checkpoint.h"
+#include "host/train/checkpoint_files.h"
+#include "host/train/results.h"
+#include "host/train/targets.h"
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "models/play/weights_file.h"
+
+namespace cafx {
+
+DataFacts::DataFacts(const Dataset& data, const Split& split)
+    : hash(content_hash(data)), record(data_json(data).dump(2) + "\n"), split(split_json(data, split)) {}
+
+std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
+                                   const TrainOptions& options, Company& company) {
+  check(config, "config");
+  auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
+  const RunFolder& folder = run->folder;
+  if (std::filesystem::exists(folder.file(kCheckpointFile))) {
+    throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
+                options.folder.string(), options.folder.string());
+  }
+  std::string init, teacher;
+  if (!config.train.init_from.empty()) {
+    init = weights_identity(config.train.init_from);
+    folder.write(kInitFile, RunFolder::read(config.train.init_from));
+  }
+  if (!config.teacher.model.empty()) {
+    check_teacher(config);
+    teacher = weights_identity(weights_of_teacher(config));
+    folder.write(kTeacherFile, RunFolder::read(weights_of_teacher(config)));
+  }
+  const std::string hash = run_hash(config, facts.hash, init, teacher);
+  RunConfig resolved = config;
+  folder.write("config.toml", fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, facts.hash,
+                                          to_toml(describe(resolved))));
+  folder.write("split.json", facts.split);
+  folder.write("data.json", facts.record);
+  run->trainer = std::make_unique<Trainer>(run->config, data, split, options, run->folder, company);
+  run->trainer->start(hash);
+  return run;
+}
+
+std::unique_ptr<OpenRun> reopen_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
+                                    const TrainOptions& options, Company& company) {
+  auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
+  const RunFolder& folder = run->folder;
+  Checkpoint head;
+  read_last_whole_checkpoint(
+      folder.path(), [&](const std::filesystem::path& path) { head = read_checkpoint_head(path); },
+      [&](const std::string& line) {
+        folder.log(line);
+        if (options.observer) options.observer->message(line);
+      });
+  if (head.metrics.rfind("stage,", 0) != 0) {
+    throw Error(
+        "{}: is the run of a student that an earlier cafx began; this one plays, measures and exports it, but cannot "
+        "go on with it: start it anew, as 'cafx distill TEACHER --out NEW_FOLDER'",
+        options.folder.string());
+  }
+  const std::string& precision = options.precision.empty() ? config.train.precision : options.precision;
+  if (precision != head.precision) {
+    throw Error(
+        "{}: this run began with train.precision = {} and cannot go on with {}; resume it as it began, or start a new "
+        "run",
+        options.folder.string(), head.precision, precision);
+  }
+  const std::string init = config.train.init_from.empty() ? "" : weights_identity(folder.file(kInitFile));
+  const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(folder.file(kTeacherFile));
+  const std::string hash = run_hash(config, facts.hash, init, teacher);
+  if (hash != head.run_hash) {
+    throw Error(
+        "{}: config.toml, the teacher or the audio under '{}' has changed since this run began (run {} is now {}); put "
+        "it back, or start a new run",
+        options.folder.string(), config.data.path, head.run_hash, hash);
+  }
+  run->trainer = std::make_unique<Trainer>(run->config, data, split, options, run->folder, company);
+  run->trainer->restore();
+  return run;
+}
+
+}  // namespace cafx

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# `cafx train --seeds`: every seed's run is the run alone, to the byte; stopped or killed, all go on; the table's numbers.
+. "$(dirname "$0")/common.sh"
+short_notes
+run=("${short[@]}" --set train.pretrain_epochs=1 --set train.epochs=3 --set train.refine_epochs=1)
+
+"$cafx" train "${run[@]}" --set train.seed=4 --seeds 3 --out "$work/seeds" --json >"$work/out" 2>"$work/err" || fail "train --seeds: $(cat "$work/err")"
+for seed in 4 5 6; do
+  "$cafx" train "${run[@]}" --set train.seed=$seed --out "$work/alone$seed" >/dev/null 2>"$work/err" || fail "seed $seed alone: $(cat "$work/err")"
+  for file in best.safetensors checkpoint.safetensors metrics.csv result.json config.toml data.json split.json; do
+    cmp "$work/alone$seed/$file" "$work/seeds/seed-$seed/$file" || fail "seed $seed: $file differs from the run alone"
+  done
+done
+python3 - "$work" <<'END' || fail "the numbers over seeds"
+import json, statistics, sys
+work = sys.argv[1]
+said = json.load(open(work + "/out"))
+alone = [json.load(open(f"{work}/alone{seed}/result.json"))["validation_mae"] for seed in (4, 5, 6)]
+assert [s["seed"] for s in said["seeds"]] == [4, 5, 6]
+assert abs(said["mean"]["validation_mae"] - statistics.mean(alone)) < 1e-8, said["mean"]
+assert abs(said["interval"]["validation_mae"] - 4.30265 * statistics.stdev(alone) / 3 ** 0.5) < 1e-6, said["interval"]
+assert json.load(open(work + "/seeds/result.json")) == said
+END
+
+# Ctrl-C, then kill -9, then on to the end: the bytes of the undisturbed one.
+CAFX_CHECKPOINT_SECONDS=0 "$cafx" train "${run[@]}" --set train.seed=4 --seeds 3 --out "$work/again" >/dev/null 2>"$work/err" &
+pid=$!
+for _ in $(seq 1000); do
+  [ -f "$work/again/seed-6/checkpoint.safetensors" ] && break
+  sleep 0.01
+done
+kill -INT $pid
+wait $pid
+[ $? = 130 ] || fail "Ctrl-C ends with 130: $(cat "$work/err")"
+grep -q "cafx resume $work/again" "$work/err" || fail "Ctrl-C says how to go on: $(cat "$work/err")"
+CAFX_CHECKPOINT_SECONDS=0 timeout -s KILL 0.2 "$cafx" resume "$work/again" --quiet >/dev/null 2>&1
+"$cafx" resume "$work/again" --quiet >"$work/out" 2>"$work/err" || fail "resume: $(cat "$work/err")"
+grep -q "95 % interval" "$work/out" || fail "resume ends with the table: $(cat "$work/out")"
+for seed in 4 5 6; do
+  cmp "$work/seeds/seed-$seed/best.safetensors" "$work/again/seed-$seed/best.safetensors" || fail "seed $seed after kills"
+done
+
+# One breaks down: it is told, the others end, the code says it.
+"$cafx" train "${run[@]}" --seeds 2 --set train.lr=10 --set train.weight_decay=10 --set train.warmup_steps=0 --out "$work/nan" >"$work/out" 2>"$work/err"
+[ $? = 2 ] || fail "seeds that break down end with 2"
+grep -q "broke down" "$work/out" || fail "what became of each seed: $(cat "$work/out" "$work/err")"
+refuses "a folder that holds seeds" "cafx resume" "$cafx" train "${run[@]}" --seeds 2 --out "$work/seeds"
+finish

@@ -1,0 +1,170 @@
+// Runs side by side: each leaves the files that it leaves alone, to the bit, whatever becomes of the others.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "host/metrics/interval.h"
+#include "host/train/cohort.h"
+#include "host/train/run_folder.h"
+#include "kernels/base/error.h"
+#include "tests/temporary_folder.h"
+#include "tests/train/synthetic.h"
+
+namespace cafx {
+namespace {
+
+using namespace train_test;
+
+std::string bytes(const std::filesystem::path& path) { return RunFolder::read(path); }
+
+void expect_same_run(const std::filesystem::path& a, const std::filesystem::path& b) {
+  for (const char* file : {"best.safetensors", "checkpoint.safetensors", "metrics.csv", "result.json", "split.json",
+                           "data.json", "config.toml"}) {
+    EXPECT_TRUE(bytes(a / file) == bytes(b / file)) << b << " " << file;
+  }
+}
+
+// Stops the cohort after so many epochs of this member; 0: never.
+class StopAfter : public TrainObserver {
+ public:
+  StopAfter(int epochs, std::atomic<bool>& stop) : left_(epochs), stop_(stop) {}
+  void epoch(const TrainProgress&) override {
+    if (--left_ == 0) stop_ = true;
+  }
+
+ private:
+  int left_;
+  std::atomic<bool>& stop_;
+};
+
+// Runs of a type that differ in all that members may differ in, alone and in company.
+class Cohorts : public testing::TestWithParam<const char*> {
+ protected:
+  Cohorts() : data_(notes(4, 700)), split_(split_of(data_)) {
+    RunConfig config = tiny_run(model_type(GetParam()));
+    for (int k = 0; k < 3; ++k) {
+      config.train.seed = 10 + k;
+      config.train.lr = 1e-3 * (1 + k);
+      config.train.epochs = 3 + k;
+      config.train.schedule = k == 1 ? "constant" : "cosine";
+      config.train.optimizer = k == 2 ? "lamb" : "adam";
+      configs_.push_back(config);
+    }
+  }
+  TrainOptions options(const std::string& folder) const {
+    TrainOptions o;
+    o.folder = folder_ / folder;
+    o.threads = 1;
+    return o;
+  }
+  static std::string name(const std::string& of, std::size_t k) { return of + std::to_string(k); }
+  void train_alone() {
+    for (std::size_t k = 0; k < configs_.size(); ++k) {
+      Dataset data = notes(4, 700);
+      train(configs_[k], data, split_, options(name("alone", k)));
+    }
+  }
+  std::vector<Member> members(const std::string& of) {
+    data_ = notes(4, 700);
+    std::vector<Member> all;
+    for (std::size_t k = 0; k < configs_.size(); ++k)
+      all.push_back({configs_[k], &data_, &split_, options(name(of, k))});
+    return all;
+  }
+
+  TemporaryFolder folder_;
+  Dataset data_;
+  Split split_;
+  std::vector<RunConfig> configs_;
+};
+
+TEST_P(Cohorts, LeaveTheFilesOfRunsAlone) {
+  train_alone();
+  for (const MemberOutcome& o : train_cohort(members("side"), 0.0)) EXPECT_TRUE(o.trained.finished) << o.error;
+  for (std::size_t k = 0; k < configs_.size(); ++k)
+    expect_same_run(folder_ / name("alone", k), folder_ / name("side", k));
+}
+
+TEST_P(Cohorts, GoOnAloneOrInAnotherCohort) {
+  train_alone();
+  std::atomic<bool> stop{false};
+  StopAfter observer(2, stop);
+  std::vector<Member> all = members("part");
+  all[1].options.observer = &observer;
+  for (Member& m : all) m.options.stop = &stop;
+  for (const MemberOutcome& o : train_cohort(all, 0.0)) EXPECT_FALSE(o.trained.finished);
+  Dataset data = notes(4, 700);
+  EXPECT_TRUE(resume(configs_[0], data, split_, options("part0")).finished);
+  all = members("part");
+  for (const MemberOutcome& o : train_cohort({all[2], all[1]}, 0.0)) EXPECT_TRUE(o.trained.finished) << o.error;
+  for (std::size_t k = 0; k < configs_.size(); ++k)
+    expect_same_run(folder_ / name("alone", k), folder_ / name("part", k));
+}
+
+TEST_P(Cohorts, DoNotNoticeAMemberThatFails) {
+  train_alone();
+  std::vector<Member> all = members("side");
+  int writes = 0;
+  all[1].options.before_write = [&writes] {
+    if (++writes == 4) throw Error("the disk is full");
+  };
+  const std::vector<MemberOutcome> outcomes = train_cohort(all, 0.0);
+  EXPECT_EQ(outcomes[1].error, "the disk is full");
+  EXPECT_FALSE(outcomes[1].trained.finished);
+  for (const std::size_t k : {0u, 2u}) {
+    EXPECT_TRUE(outcomes[k].trained.finished) << outcomes[k].error;
+    expect_same_run(folder_ / name("alone", k), folder_ / name("side", k));
+  }
+}
+
+TEST_P(Cohorts, LearnFromRecordingsOfTheirOwn) {
+  Dataset other = notes(5, 600, -1.0f);
+  const Split split = split_of(other);
+  train(configs_[0], other, split, options("alone"));
+  other = notes(5, 600, -1.0f);
+  std::vector<Member> all = members("side");
+  all[0].data = &other;
+  all[0].split = &split;
+  for (const MemberOutcome& o : train_cohort(all, 0.0)) EXPECT_TRUE(o.trained.finished) << o.error;
+  expect_same_run(folder_ / "alone", folder_ / "side0");
+}
+
+TEST_P(Cohorts, SayWhyTwoRunsCannotShare) {
+  RunConfig other = configs_[0];
+  other.train.batch = 5;
+  EXPECT_EQ(why_apart(configs_[0], other), "train.batch is 4 in one and 5 in the other");
+  EXPECT_EQ(why_apart(configs_[0], configs_[1]), "");
+  std::vector<Member> all = members("apart");
+  all[1].config = other;
+  EXPECT_THROW(train_cohort(all, 0.0), Error);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "apart0"));
+}
+
+std::vector<const char*> all_types() {
+  std::vector<const char*> names;
+  for (const ModelType& t : model_types()) names.push_back(t.name);
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Registry, Cohorts, testing::ValuesIn(all_types()),
+                         [](const auto& info) { return std::string(info.param); });
+
+// Quantiles of tables of Student's t; scipy.stats.t.interval of the four values.
+TEST(Interval, IsStudents) {
+  for (const auto& [degrees, t] : {std::pair(1, 12.7062),
+                                   {2, 4.30265},
+                                   {3, 3.18245},
+                                   {4, 2.77645},
+                                   {7, 2.36462},
+                                   {20, 2.08596},
+                                   {30, 2.04227},
+                                   {100, 1.98397}}) {
+    EXPECT_NEAR(student_t_975(degrees), t, 2e-4 * t) << degrees;
+  }
+  const Interval i = interval_of({1.0, 2.0, 4.0, 5.0});
+  EXPECT_DOUBLE_EQ(i.mean, 3.0);
+  EXPECT_NEAR(i.half_width, 2.90517, 1e-3);
+  EXPECT_TRUE(std::isinf(interval_of({1.0}).half_width));
+}
+
+}  // namespace
+}  // namespace cafx
