@@ -4,8 +4,8 @@
 #                   elsewhere are asked for, not guessed
 #             ON    or fail, with a GPU or without (a login node, a container's build)
 #             OFF   never
-#   Without CMAKE_CUDA_ARCHITECTURES: the GPU of this machine; where there is none, PTX of 8.0, which newer GPUs compile
-#   when the program starts.
+#   Without CMAKE_CUDA_ARCHITECTURES, or CUDAARCHS in the environment: the GPU of this machine; where there is none, PTX of 8.0,
+#   which newer GPUs compile when the program starts.
 #   With it: those that the toolkit offers.
 set(CAFX_HAS_CUDA OFF)
 set(why "")
@@ -47,7 +47,9 @@ endif()
 if(NOT why)
   set(CMAKE_CUDA_COMPILER "${CAFX_NVCC}")
   if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    if(has_gpu)
+    if(NOT "$ENV{CUDAARCHS}" STREQUAL "")
+      set(CMAKE_CUDA_ARCHITECTURES "$ENV{CUDAARCHS}")
+    elseif(has_gpu)
       set(CMAKE_CUDA_ARCHITECTURES native)
     else()
       set(CMAKE_CUDA_ARCHITECTURES 80-virtual)

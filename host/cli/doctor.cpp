@@ -4,6 +4,7 @@
 #include "host/cli/common.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
+#include "kernels/device/libraries.h"
 #include "kernels/device/memory.h"
 #include "models/registry.h"
 
@@ -62,6 +63,7 @@ std::string text_of(const CudaInfo& info, const Probe& probe) {
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
   text += precisions_of(info.devices[0]);
   text += text_of_exchange(static_cast<int>(info.devices.size()));
+  for (const std::string& file : library_files()) text += fmt::format("It has loaded {}.\n", file);
   text += info.devices[0].major == 9 ? "cafx's own kernels run the convolutions, faster than cuDNN on this architecture"
                                      : "cuDNN runs the convolutions";
   text += "; CAFX_CONVOLUTIONS=cudnn or cafx chooses.\n";
@@ -156,6 +158,7 @@ void add_doctor(CLI::App& app, Run& run) {
                                     {"driver", info.driver},
                                     {"runtime", info.runtime},
                                     {"cudnn", info.cudnn},
+                                    {"libraries", library_files()},
                                     {"architectures", info.architectures},
                                     {"convolutions_preset", probe.preset},
                                     {"convolutions_frames", probe.frames},

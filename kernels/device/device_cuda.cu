@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include "kernels/device/cuda.h"
+#include "kernels/device/libraries.h"
 #include "kernels/device/memory.h"
 
 namespace cafx {
@@ -57,11 +58,14 @@ namespace {
 
 __global__ void probe_kernel(int* out) { *out = 1; }
 
-// The number of GPUs; if none, the reason.
+// The number of GPUs that can be asked for; if none, the reason.
 int count_gpus(std::string& reason) {
   int n = 0, driver = 0;
   const cudaError_t code = cudaGetDeviceCount(&n);
-  if (code == cudaSuccess && n > 0) return n;
+  if (code == cudaSuccess && n > 0) {
+    reason = load_libraries();
+    return reason.empty() ? n : 0;
+  }
   cudaGetLastError();
   cudaDriverGetVersion(&driver);
   reason = code == cudaErrorInsufficientDriver && driver == 0 ? "no NVIDIA driver is installed"

@@ -31,8 +31,8 @@ __all__ = ["CafxError", "Finding", "Findings", "Model", "Run", "Stream", "check"
 
 def __getattr__(name):  # parts are loaded when they are used: `cafx` on the command line waits for no NumPy
     if name == "__version__":
-        from importlib.metadata import version
-        return version("cafx-audio")
+        from . import _program  # the program's own: the distribution is cafx-audio or, with CUDA, cafx-audio-cuN
+        return _program.call(["--version"]).split()[1]
     if name not in _WHERE:
         raise AttributeError(f"module 'cafx' has no attribute '{name}'")
     value = getattr(import_module(f".{_WHERE[name]}", __name__), name)
