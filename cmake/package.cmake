@@ -2,7 +2,7 @@
 #
 #   cmake --preset dist && cmake --build --preset dist --target package    cafx-VERSION-linux-x86_64.tar.zst: a folder that runs
 #   cmake --preset deb && cmake --build --preset deb --target package      .deb files for the Debian that builds them
-#   Both share a build folder, whose objects fit both. The files stand in build/packages.
+#   Both share a build folder with the wheel (python/pyproject.toml), since their objects are the same. The files stand in build/packages.
 if(CAFX_BUNDLE)
   # All but the C library and what belongs to it, which every Linux has and which must fit its loader; and CUDA's libraries, which
   # are large and come with a GPU's system.

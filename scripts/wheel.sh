@@ -23,7 +23,7 @@ if [ "${CAFX_CUDA:-OFF}" = ON ]; then
   cp -r python "$source"
   blas=nvidia-cublas
   [ "$major" -gt 12 ] || blas=nvidia-cublas-cu12
-  sed -i "s|^name = .*|name = \"cafx-audio-cu$major\"|; s|\"\.\.\"|\"../..\"|; s|\"\.\./build/wheel\"|\"../wheel-cu$major\"|
+  sed -i "s|^name = .*|name = \"cafx-audio-cu$major\"|; s|\"\.\.\"|\"../..\"|; s|\"\.\./build/dist\"|\"../dist-cuda\"|
     s|\"\.\./LICENSE\"|\"../../LICENSE\"|; s|\"\.\./CMakeLists|\"../../CMakeLists|
     s|^torch = .*|&\nnvidia = [\"$blas >= $major, < $((major + 1))\", \"nvidia-cudnn-cu$major >= 9, < 10\", \"nvidia-nccl-cu$major >= 2.14\"]|" \
     "$source/pyproject.toml"

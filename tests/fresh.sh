@@ -146,6 +146,16 @@ try_folder() {
   echo "$release, folder: $name"
 }
 
+# Completion and manual pages where the packages put them, asked of the shells as a user has them.
+try_shells() {
+  in_bare 'apt-get install -qq -y --no-install-recommends bash-completion zsh fish groff >/dev/null'
+  as_user 'bash -c "source /usr/share/bash-completion/bash_completion; _completion_loader cafx; COMP_WORDS=(cafx tr); COMP_CWORD=1; _cafx
+    printf \"%s\n\" \"\${COMPREPLY[@]}\"" | grep -qx train' || failed "bash completes no 'cafx tr'"
+  as_user 'fish -c "complete -C \"cafx train --preset pa\"" | grep -q "^paper"' || failed "fish completes no preset"
+  as_user 'zsh -fc "autoload -U compinit; compinit -u; print \$_comps[cafx]; autoload +X _cafx" | grep -qx _cafx' || failed "zsh knows no completion of cafx"
+  as_user 'man -w cafx-train >/dev/null && man cafx | col -b | grep -q "^NAME"' || failed "man has no page of cafx"
+}
+
 try_deb() {
   local file
   file=$(the_only "$root/build/packages/cafx_*.deb")
@@ -155,6 +165,7 @@ try_deb() {
   in_bare 'lintian --fail-on error /srv/*.deb' || failed "lintian"
   in_bare 'apt-get install -qq -y --no-install-recommends /srv/*.deb >/dev/null'
   use_cafx cafx
+  try_shells
   in_bare 'lv2ls | grep -q cafx'
   cp "$root/rt/examples/play.c" "$bare/srv/"
   in_bare 'cc -std=c99 /srv/play.c $(pkg-config --cflags --libs cafx-rt) -o /tmp/play && /tmp/play /nowhere 16000 </dev/null 2>&1 | grep "no such file"'

@@ -27,16 +27,16 @@ def _open():
         "cafx_player_open": (c_void_p, [c_char_p, c_int, c_char_p, c_size_t]),
         "cafx_player_close": (None, [c_void_p]),
         "cafx_player_about": (c_char_p, [c_void_p]),
-        "cafx_player_render": (c_int, [c_void_p, FLOATS, FLOATS, c_int64, c_double, c_int, c_char_p, c_size_t]),
+        "cafx_player_render": (c_int, [c_void_p, c_void_p, c_void_p, c_int64, c_double, c_int, c_char_p, c_size_t]),
         "cafx_player_read": (c_int, [c_char_p, c_int, POINTER(FLOATS), POINTER(c_int64), POINTER(c_int), c_char_p, c_size_t]),
         "cafx_player_free": (None, [FLOATS]),
-        "cafx_player_write": (c_int, [c_char_p, FLOATS, c_int64, c_int, c_char_p, c_size_t]),
+        "cafx_player_write": (c_int, [c_char_p, c_void_p, c_int64, c_int, c_char_p, c_size_t]),
         "cafx_rt_load": (c_void_p, [c_char_p, c_char_p, c_size_t]),
         "cafx_rt_free_model": (None, [c_void_p]),
         "cafx_rt_prepare": (c_void_p, [c_void_p, POINTER(StreamOptions), c_char_p, c_size_t]),
         "cafx_rt_twin": (c_void_p, [c_void_p]),
         "cafx_rt_free": (None, [c_void_p]),
-        "cafx_rt_process": (c_int, [c_void_p, FLOATS, FLOATS, c_size_t]),
+        "cafx_rt_process": (c_int, [c_void_p, c_void_p, c_void_p, c_size_t]),
         "cafx_rt_reset": (None, [c_void_p]),
         "cafx_rt_latency": (c_size_t, [c_void_p]),
     }
@@ -67,13 +67,15 @@ class Why:
             raise CafxError(self.buffer.value.decode(errors="replace") or "the engine refused without a word")
 
 
-def floats(x: np.ndarray):
-    """Its samples, where they lie."""
-    return x.ctypes.data_as(FLOATS)
+def floats(x: np.ndarray) -> int:
+    """Its samples, where they lie: their address."""
+    return x.ctypes.data
 
 
 def mono(x, what: str) -> np.ndarray:
     """x as (n,) float32, contiguous: itself where it is that already."""
+    if isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 1 and x.flags.c_contiguous:
+        return x
     x = np.asarray(x)
     if x.dtype.kind not in "fiu":
         raise CafxError(f"{what}: expected samples as numbers, found an array of {x.dtype}")
