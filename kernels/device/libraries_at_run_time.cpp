@@ -67,12 +67,12 @@ constexpr const char* kNames[] = {"libcublasLt.so." CAFX_CUDA_MAJOR, "libcublas.
   F(kCudnn, cudnnSetStream)                                \
   F(kCudnn, cudnnSetTensor4dDescriptor)
 
-#define CAFX_JUMP(library, name)                                                                                      \
-  extern "C" {                                                                                                        \
-  __attribute__((visibility("hidden"), used)) void* cafx_at_##name = reinterpret_cast<void*>(&called_too_early);      \
-  }                                                                                                                   \
-  __asm__(".text\n.globl " #name "\n.hidden " #name "\n.type " #name ", @function\n" #name ":\n\tjmp *cafx_at_" #name \
-          "(%rip)\n.size " #name ", .-" #name "\n");
+#define CAFX_JUMP(library, name)                                                                                 \
+  extern "C" {                                                                                                   \
+  __attribute__((visibility("hidden"), used)) void* cafx_at_##name = reinterpret_cast<void*>(&called_too_early); \
+  }                                                                                                              \
+  __asm__(".pushsection .text\n.globl " #name "\n.hidden " #name "\n.type " #name ", @function\n" #name          \
+          ":\n\tjmp *cafx_at_" #name "(%rip)\n.size " #name ", .-" #name "\n.popsection\n");
 CAFX_LIBRARY_FUNCTIONS(CAFX_JUMP)
 
 namespace cafx {
