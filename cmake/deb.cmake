@@ -20,7 +20,7 @@ set(CPACK_DEBIAN_PROGRAM_PACKAGE_SECTION sound)
 set(CPACK_COMPONENT_PROGRAM_DESCRIPTION "learns an audio effect from recordings of it
 cafx hears dry and wet audio of a device (distortion, amplifier, any
 chain) and trains a neural model that sounds like it, on the CPU or a GPU.
- .
+
 This package has the program, its manual pages and completion for shells.")
 
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libcafx-rt1)
@@ -46,18 +46,21 @@ set(documents ${CMAKE_BINARY_DIR}/debian)
 file(WRITE ${documents}/changelog
   "cafx (${PROJECT_VERSION}-1) unstable; urgency=medium\n\n  * Built from its own sources; CHANGELOG.md there tells what is new.\n\n"
   " -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
-file(ARCHIVE_CREATE OUTPUT ${documents}/changelog.Debian.gz.tar PATHS ${documents}/changelog FORMAT raw COMPRESSION GZip)
-file(RENAME ${documents}/changelog.Debian.gz.tar ${documents}/changelog.Debian.gz)
+execute_process(COMMAND gzip -9nf changelog WORKING_DIRECTORY ${documents} COMMAND_ERROR_IS_FATAL ANY)
+file(RENAME ${documents}/changelog.gz ${documents}/changelog.Debian.gz)
 file(WRITE ${documents}/copyright
 "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: cafx
 
 Files: *
-Copyright: The cafx developers
+Copyright: 2026 The cafx developers
 License: Apache-2.0
  On Debian systems the Apache License 2.0 is in
  /usr/share/common-licenses/Apache-2.0.
 ")
+# The loader's cache is made anew by dpkg's trigger.
+file(WRITE ${documents}/triggers "activate-noawait ldconfig\n")
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${documents}/triggers)
 foreach(part program:cafx library:libcafx-rt1 headers:libcafx-rt-dev plugin:cafx-lv2)
   string(REPLACE ":" ";" part ${part})
   list(GET part 0 component)

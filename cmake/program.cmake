@@ -37,13 +37,18 @@ set(described ${CMAKE_CURRENT_BINARY_DIR}/described)
 add_custom_command(OUTPUT ${described}/stamp DEPENDS cafx
   COMMAND ${CMAKE_COMMAND} -E make_directory ${described}
   COMMAND cafx manual ${described}/man1
+  COMMAND sh -c "rm -rf man1.gz && cp -r man1 man1.gz && gzip -9n man1.gz/*" WORKING_DIRECTORY ${described}
   COMMAND cafx completion bash > ${described}/cafx
   COMMAND cafx completion zsh > ${described}/_cafx
   COMMAND cafx completion fish > ${described}/cafx.fish
   COMMAND ${CMAKE_COMMAND} -E touch ${described}/stamp VERBATIM)
 if(CAFX_BUNDLE OR CAFX_DEB)
   add_custom_target(cafx_described ALL DEPENDS ${described}/stamp)
-  install(DIRECTORY ${described}/man1/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program FILES_MATCHING PATTERN "*.1")
+  set(pages man1)
+  if(CAFX_DEB)
+    set(pages man1.gz)
+  endif()
+  install(DIRECTORY ${described}/${pages}/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program FILES_MATCHING PATTERN "*.1*")
   install(FILES ${described}/cafx DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT program)
   install(FILES ${described}/_cafx DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT program)
   install(FILES ${described}/cafx.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT program)
