@@ -10,7 +10,7 @@
 #include "kernels/lstm/lstm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/transpose/transpose.h"
-#include "models/stream_memory.h"
+#include "models/stream_places.h"
 
 namespace cafx {
 
@@ -66,11 +66,7 @@ class LstmModel : public Model {
       Slot& slot = slots_[static_cast<std::size_t>(i)];
       fill_zero(inner, slot.state.data(), sizeof(float) * slot.state.size());
       for (int t = 0; t < warm_up; t += kChunk) hear(inner, slot, batch, t - warm_up, std::min(kChunk, warm_up - t));
-      if (!loss.relative()) return;
-      float* target = slot.memory.lay_out(inner, {static_cast<long>(slot.B) * batch.T})[0];
-      gather(inner, target, batch.target, slot, batch, 0, batch.T);
-      loss.reference(inner, reference_.data() + slot.b0 * Loss::kReferences, target, floors_.data(),
-                     {slot.B, batch.T, batch.T});
+      losses_.refer(inner, slot.memory, batch, slot.b0, slot.B);
     });
   }
 
@@ -187,16 +183,7 @@ class LstmModel : public Model {
   // Places to slots, and what each place has of its own.
   void share_out(const Context& context, int B, const Loss& loss) {
     const bool other_device = context.device != device_;
-    const auto n = static_cast<std::size_t>(B);
-    if (losses_.size() < n || other_device) {  // a smaller batch keeps every address: a graph may hold it
-      losses_ = DeviceArray<double>(context, n);
-      reference_ = DeviceArray<float>(context, n * Loss::kReferences);
-    }
-    if (floors_.size() == 0 || !(loss == loss_) || other_device) {
-      floors_ = DeviceArray<float>(context, Loss::kReferences);
-      floors_.upload(loss.floors().data(), Loss::kReferences);
-    }
-    loss_ = loss;
+    losses_.reserve(context, B, loss);
     if (B == n_places_ && !other_device) return;
     n_places_ = B;
     device_ = context.device;
@@ -209,12 +196,6 @@ class LstmModel : public Model {
       if (slot.state.size() < floats || other_device) slot.state = DeviceArray<float>(context, floats);
       if (context.device == Device::kCpu) slot.gradient.resize(static_cast<std::size_t>(params_.n_floats()));
     }
-  }
-
-  // (B,T) of a slot's places: samples [t, t + T) from their segments' starts.
-  static void gather(const Context& context, float* x, const float* audio, const Slot& slot, const Batch& batch, int t,
-                     int T) {
-    gather_frames(context, x, audio, batch.refs + slot.b0, {slot.B, T, 1, 0, t});
   }
 
   // What a block of T samples of B places needs; the state is heard up to a segment in the first parts of it.
@@ -236,7 +217,7 @@ class LstmModel : public Model {
     const auto L = static_cast<std::size_t>(config_.layers);
     const std::vector<float*> m = slot.memory.lay_out(context, sizes_of(context, slot.B, T, Loss()));
     float *const *rest = m.data() + 3 * L, *x = rest[2], *along = rest[5];
-    gather(context, along, batch.input, slot, batch, t, T);
+    gather_places(context, along, batch.input, batch, slot.b0, slot.B, t, T);
     transpose(context, x, along, {1, slot.B, T});
     layers_forward(context, params_.on(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
                    slot.B);
@@ -253,7 +234,7 @@ class LstmModel : public Model {
     void *for_loss = rest[8], *scratch = rest[9];
     const float* weights = params_.on(context);
 
-    gather(context, along, batch.input, slot, batch, batch.t0, T);
+    gather_places(context, along, batch.input, batch, slot.b0, B, batch.t0, T);
     transpose(context, x, along, {1, B, T});
     layers_forward(context, weights, slot.state.data(), h, c, gates, x, scratch, T, B);
     const float* top = h[L - 1] + BH;
@@ -261,9 +242,8 @@ class LstmModel : public Model {
 
     // The loss runs along time.
     transpose(context, along, y, {1, T, B});
-    gather(context, target, batch.target, slot, batch, batch.t0, T);
-    loss(context, losses_.data() + slot.b0, dy_along, along, target, reference_.data() + slot.b0 * Loss::kReferences,
-         g ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f, {B, T, T}, for_loss);
+    gather_places(context, target, batch.target, batch, slot.b0, B, batch.t0, T);
+    losses_(context, loss, dy_along, along, target, g != nullptr, batch, slot.b0, B, for_loss);
     if (!g) return;
     transpose(context, dy, dy_along, {1, B, T});
 
@@ -281,10 +261,8 @@ class LstmModel : public Model {
   LstmConfig config_;
   int n_places_ = 0;  // that the slots were made for
   Device device_ = Device::kCpu;
-  Loss loss_;
   std::vector<Slot> slots_;
-  DeviceArray<float> reference_, floors_;
-  DeviceArray<double> losses_;
+  StreamLosses losses_;
 };
 
 // Weights laid out for playing, shared by the twins.
