@@ -10,7 +10,6 @@
 #include "host/train/step_parts.h"
 #include "host/train/stepper.h"
 #include "kernels/device/graph.h"
-#include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
 
@@ -233,19 +232,9 @@ class CudaStepper : public Stepper {
       loss_.fill_zero();
       return;
     }
-    const auto part_gradient = [&](float* g, int from, int to, bool add) {
-      const FrameRef* refs = refs_.data() + from;
-      if (k == 0) model_.begin(context_, whole_of(places_, settings_, refs, to - from), settings_.loss);
-      model_.gradient(context_, g, block_of(places_, settings_, refs, to - from, k), settings_.loss);
-      sum_losses(context_, loss_.data(), model_.losses(), to - from, add);
-    };
-    if (settings_.accumulate == 1) return part_gradient(gradient_.data(), 0, n, false);
-    gradient_.fill_zero();
-    over_parts(n, settings_.accumulate, [&](int part, int from, int to) {
-      part_gradient(part_.data(), from, to, part > 0);
-      add_scaled(context_, gradient_.data(), static_cast<float>(to - from) / static_cast<float>(n), part_.data(),
-                 n_floats());
-    });
+    gradient_of_block(
+        context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
+        [&](int i, int from, int to) { sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0); });
   }
 
   // Of the shares' gradients and losses, those of the batch, on every GPU.

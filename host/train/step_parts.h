@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "host/train/stepper.h"
+#include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
 
@@ -35,6 +36,25 @@ inline Batch block_of(const Places& places, const StepSettings& s, const FrameRe
 // The places as a whole, for Model::begin.
 inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n) {
   return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up};
+}
+
+// The gradient g of block k of the n places `refs`, in settings.accumulate parts: a part's gradient goes to `part`, and
+// to g weighted by its places. with_losses(i, from, to): the model has the losses of part i, places [from, to).
+template <class WithLosses>
+void gradient_of_block(const Context& context, Model& model, const Places& places, const StepSettings& s, float* g,
+                       float* part, const FrameRef* refs, int n, int k, WithLosses with_losses) {
+  const auto of = [&](float* to_gradient, int i, int from, int to) {
+    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from), s.loss);
+    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k), s.loss);
+    with_losses(i, from, to);
+  };
+  if (s.accumulate == 1) return of(g, 0, 0, n);
+  const long n_floats = model.params().n_floats();
+  fill_zero(context, g, sizeof(float) * static_cast<std::size_t>(n_floats));
+  over_parts(n, s.accumulate, [&](int i, int from, int to) {
+    of(part, i, from, to);
+    add_scaled(context, g, static_cast<float>(to - from) / static_cast<float>(n), part, n_floats);
+  });
 }
 
 }  // namespace cafx

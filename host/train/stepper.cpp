@@ -5,7 +5,6 @@
 #include "host/train/cuda_stepper.h"
 #include "host/train/step_parts.h"
 #include "kernels/base/error.h"
-#include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
 
@@ -76,23 +75,14 @@ class CpuStepper : public Stepper {
   // The mean loss of block k, and its gradient.
   double gradient(int k) {
     const int n = static_cast<int>(refs_.size());
-    if (settings_.accumulate == 1) return gradient(gradient_.data(), 0, n, k);
     double loss = 0.0;
-    std::fill(gradient_.begin(), gradient_.end(), 0.0f);
-    over_parts(n, settings_.accumulate, [&](int, int from, int to) {
-      const double share = static_cast<double>(to - from) / static_cast<double>(n);
-      loss += share * gradient(part_.data(), from, to, k);
-      add_scaled(context_, gradient_.data(), static_cast<float>(share), part_.data(), n_floats());
-    });
+    gradient_of_block(context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
+                      [&](int, int from, int to) {
+                        const Batch batch = block_of(places_, settings_, refs_.data() + from, to - from, k);
+                        const double share = static_cast<double>(to - from) / static_cast<double>(n);
+                        loss += share * model_.mean_loss(context_, batch);
+                      });
     return loss;
-  }
-
-  double gradient(float* g, int from, int to, int k) {
-    const FrameRef* refs = refs_.data() + from;
-    if (k == 0) model_.begin(context_, whole_of(places_, settings_, refs, to - from), settings_.loss);
-    const Batch batch = block_of(places_, settings_, refs, to - from, k);
-    model_.gradient(context_, g, batch, settings_.loss);
-    return model_.mean_loss(context_, batch);
   }
 
   // False: the record is not finite, and the weights are as they were.
