@@ -18,90 +18,13 @@
 #include "kernels/pool/pool.h"
 #include "models/cafx/dims.h"
 #include "models/cafx/sequence.h"
+#include "models/cafx/tensors.h"
 
 namespace cafx {
 
 namespace {
 
 using Dims = CafxDims;
-
-Init parse_init(const std::string& name) {
-  if (name == "lecun_uniform") return Init::kLecunUniform;
-  if (name == "glorot_uniform") return Init::kGlorotUniform;
-  return Init::kFanInUniform;
-}
-
-// Pointers into a flat block of parameters or gradients, one for each tensor.
-struct Tensors {
-  float *conv_w, *conv_b, *local_w, *local_b, *deconv_b;
-  float *dense_w, *dense_b, *dnn_w[kMaxDnnLayers], *dnn_b[kMaxDnnLayers], *saaf_v, *saaf_w;
-  float *local_dense_w, *local_dense_b, *latent_w, *latent_b;
-};
-
-// How a tensor starts, and what applies to it.
-struct Kind {
-  Init init = Init::kZero;
-  double fan_in = 1, fan_out = 1, scale = 0.0;
-  bool decay = false, penalised = false, whole_batch = false;
-};
-
-// Names every tensor of a form with its shape, kind and place: the one table that allocation, initialisation,
-// checkpoints, export and tests are made from. Dense-Local is last: its gradient is summed over the whole batch.
-template <class Visit>
-void visit(const CafxConfig& c, CafxParts parts, Visit f) {
-  const std::int64_t C = c.filters, pooled = c.frame / c.pool, latent = c.latent;
-  const Init conv = parse_init(c.conv_init), dense = parse_init(c.dense_init);
-  const auto weights = [](Init init, double fan_in, double fan_out) {
-    Kind k{init, fan_in, fan_out};
-    k.decay = true;
-    return k;
-  };
-  const Kind zero;
-  const double taps = c.taps, local_taps = c.local_taps;
-  f("conv1d.weight", {C, 1, c.taps}, weights(conv, taps, taps * c.filters), &Tensors::conv_w);
-  f("conv1d.bias", {C}, zero, &Tensors::conv_b);
-  f("local_conv.weight", {C, 1, c.local_taps}, weights(conv, local_taps, local_taps), &Tensors::local_w);
-  f("local_conv.bias", {C}, zero, &Tensors::local_b);
-  f("deconv.bias", {1}, zero, &Tensors::deconv_b);
-  if (!parts.latent) return;
-  const auto of_dense = [&](std::int64_t out, std::int64_t in) {
-    return weights(dense, static_cast<double>(in), static_cast<double>(out));
-  };
-  if (c.latent_layer == "dense") {
-    f("latent_dense.weight", {latent, pooled}, of_dense(latent, pooled), &Tensors::latent_w);
-    f("latent_dense.bias", {latent}, zero, &Tensors::latent_b);
-  }
-  f("dense.weight", {pooled, latent}, of_dense(pooled, latent), &Tensors::dense_w);
-  f("dense.bias", {pooled}, zero, &Tensors::dense_b);
-  std::int64_t in = C;
-  for (std::size_t l = 0; parts.dnn && l < c.dnn.size(); ++l) {
-    const std::string name = "dnn." + std::to_string(l);
-    f(name + ".weight", {c.dnn[l], in}, of_dense(c.dnn[l], in), [l](Tensors& t) -> float*& { return t.dnn_w[l]; });
-    f(name + ".bias", {c.dnn[l]}, zero, [l](Tensors& t) -> float*& { return t.dnn_b[l]; });
-    in = c.dnn[l];
-  }
-  if (parts.dnn && c.saaf) {
-    const SaafDims s = Dims::saaf_of(c, 1);
-    Kind curve{c.saaf_init == "identity" ? Init::kZero : Init::kNormal};
-    curve.scale = c.saaf_init_std;
-    curve.penalised = true;
-    Kind straight = curve;
-    if (c.saaf_init == "identity") straight.init = Init::kIdentityCurve;
-    f("saaf.v", {n_v(s), C}, straight, &Tensors::saaf_v);
-    f("saaf.w", {n_curved(s), C}, curve, &Tensors::saaf_w);
-  }
-  if (c.latent_layer == "dense") return;
-  Kind local = of_dense(latent, pooled), local_bias;
-  local.whole_batch = local_bias.whole_batch = true;
-  f("local_dense.weight", {C, latent, pooled}, local, &Tensors::local_dense_w);
-  f("local_dense.bias", {C, latent}, local_bias, &Tensors::local_dense_b);
-}
-
-float*& member(Tensors& t, float* Tensors::*m) { return t.*m; }
-template <class Get>
-float*& member(Tensors& t, Get get) {
-  return get(t);
-}
 
 }  // namespace
 
@@ -133,10 +56,10 @@ struct CafxNet::State {
   std::vector<Worker> workers;
   std::vector<float*> slots;
 
-  Tensors tensors(float* base) const {
-    Tensors t{};
+  CafxTensors tensors(float* base) const {
+    CafxTensors t{};
     std::size_t i = 0;
-    visit(config, parts, [&](const std::string&, std::vector<std::int64_t>, const Kind&, auto m) {
+    visit_tensors(config, parts, [&](const std::string&, std::vector<std::int64_t>, const CafxTensorKind&, auto m) {
       member(t, m) = base + (*params)[i++].offset;
     });
     return t;
@@ -213,7 +136,7 @@ struct CafxNet::State {
     if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
   }
 
-  DnnSaafWeights dnn_weights(const Tensors& t) const {
+  DnnSaafWeights dnn_weights(const CafxTensors& t) const {
     DnnSaafWeights w{};
     std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
     std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
@@ -221,7 +144,7 @@ struct CafxNet::State {
     w.saaf_w = t.saaf_w;
     return w;
   }
-  DnnSaafGrads dnn_grads(const Tensors& t) const {
+  DnnSaafGrads dnn_grads(const CafxTensors& t) const {
     DnnSaafGrads g{};
     std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, g.dw);
     std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, g.dbias);
@@ -258,7 +181,7 @@ struct CafxNet::State {
 
   // Packs weights for the fused ops: once a step, after the weights have changed.
   void prepare(const Context& context) {
-    const Tensors t = tensors(weights(context));
+    const CafxTensors t = tensors(weights(context));
     const Dims d(config, 1);
     front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
     if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
@@ -282,7 +205,7 @@ struct CafxNet::State {
       front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
                         call.front);
     });
-    const Tensors t = tensors(weights(context));
+    const CafxTensors t = tensors(weights(context));
     if (local_latent()) {
       local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
     }
@@ -290,7 +213,7 @@ struct CafxNet::State {
 
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
   // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
-  void decode(const Context& inner, float* y, const Frame& f, const Tensors& t, const Dims& call, bool save) {
+  void decode(const Context& inner, float* y, const Frame& f, const CafxTensors& t, const Dims& call, bool save) {
     const Worker& w = worker(inner);
     if (parts.latent) {
       if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
@@ -309,7 +232,8 @@ struct CafxNet::State {
   static long n_values(const Dims& call) { return static_cast<long>(call.front.B) * call.front.T * call.front.C; }
 
   // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
-  void decode_backward(const Context& inner, const Frame& f, const Tensors& t, const Tensors& g, const Dims& call) {
+  void decode_backward(const Context& inner, const Frame& f, const CafxTensors& t, const CafxTensors& g,
+                       const Dims& call) {
     const Worker& w = worker(inner);
     deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
     if (parts.dnn) {
@@ -349,17 +273,18 @@ struct CafxNet::State {
 
 CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& form)
     : Model(form), state_(std::make_unique<State>(sizes, parts, &params_)) {
-  visit(sizes, parts, [&](const std::string& name, std::vector<std::int64_t> shape, const Kind& k, auto) {
-    ParamSpec p{name, std::move(shape)};
-    p.init = k.init;
-    p.init_scale = k.scale;
-    p.fan_in = k.fan_in;
-    p.fan_out = k.fan_out;
-    p.decay = k.decay;
-    p.penalised = k.penalised;
-    p.whole_batch = k.whole_batch;
-    params_.add(std::move(p));
-  });
+  visit_tensors(sizes, parts,
+                [&](const std::string& name, std::vector<std::int64_t> shape, const CafxTensorKind& k, auto) {
+                  ParamSpec p{name, std::move(shape)};
+                  p.init = k.init;
+                  p.init_scale = k.scale;
+                  p.fan_in = k.fan_in;
+                  p.fan_out = k.fan_out;
+                  p.decay = k.decay;
+                  p.penalised = k.penalised;
+                  p.whole_batch = k.whole_batch;
+                  params_.add(std::move(p));
+                });
 }
 
 CafxNet::~CafxNet() = default;
@@ -416,7 +341,7 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   const CafxConfig& c = s.config;
   s.reserve(context, B, nullptr);
   s.prepare(context);
-  const Tensors t = s.tensors(s.weights(context));
+  const CafxTensors t = s.tensors(s.weights(context));
   const Dims call(c, frames_per_call(context, B));
   const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
   s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
@@ -433,7 +358,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   s.reserve(context, batch.B, &loss);
   s.prepare(context);
   if (!gradient) {
-    const Tensors t = s.tensors(s.weights(context));
+    const CafxTensors t = s.tensors(s.weights(context));
     const Dims call(s.config, frames_per_call(context, batch.B));
     s.encode(context, batch);
     s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
@@ -443,7 +368,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
     return;
   }
   const CafxConfig& c = s.config;
-  const Tensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
+  const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
   const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
   const auto scale = static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
@@ -452,7 +377,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
     fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
-    const Tensors g = s.tensors(slot);
+    const CafxTensors g = s.tensors(slot);
     for (int b = mb.b0; b < mb.b1; b += mb.n) {
       const State::Frame f = s.frame(b);
       s.decode(mb.context, s.worker(mb.context).y, f, t, call, true);
@@ -469,7 +394,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   }
 
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
-    const Tensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
+    const CafxTensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
                        f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
   });
@@ -486,7 +411,7 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   State& s = *state_;
   s.reserve(context, batch.B, &s.loss);
   s.prepare(context);
-  const Tensors t = s.tensors(s.weights(context));
+  const CafxTensors t = s.tensors(s.weights(context));
   Dims call(s.config, frames_per_call(context, batch.B));
   call.dnn.use_saaf = false;  // u is then the output of the last dense layer
   s.encode(context, batch);
