@@ -9,7 +9,6 @@
 #include "host/train/quality.h"
 #include "kernels/base/error.h"
 #include "kernels/base/printable.h"
-#include "models/cafx/cafx.h"
 #include "models/play/foreign.h"
 
 namespace cafx {
@@ -76,7 +75,7 @@ void add_export(CLI::App& app, Run& run) {
 
 namespace {
 
-// That of the file, where cafx wrote it, with --set on top; without one, or with --preset or --config, that of the options.
+// That of a file that cafx wrote, with --set on top; without one, or with --preset or --config, that of the options.
 std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options,
                                               std::vector<std::string>& notes) {
   std::unique_ptr<ModelConfig> config = config_in_file(weights);

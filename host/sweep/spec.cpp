@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "host/metrics/metrics.h"
+#include "host/train/results.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 
@@ -365,7 +366,8 @@ std::vector<std::string> objective_names(const Spec& spec) {
     }
     for (const MetricName& metric : kMetricNames) add(std::string("validation_") + metric.key);
   }
-  for (const char* name : {"steps", "parameters", "saaf_penalty", "saaf_lipschitz", "saaf_input_peak"}) add(name);
+  for (const char* name : {"steps", "parameters"}) add(name);
+  for (const std::string& name : fact_names(*spec.base.model)) add(name);
   for (const MetricName& metric : kMetricNames) add(std::string("test.") + metric.key);
   return names;
 }

@@ -103,4 +103,19 @@ std::vector<std::pair<std::string, double>> fact_numbers(const std::vector<Fact>
   return numbers;
 }
 
+std::vector<std::string> fact_names(const ModelConfig& config) {
+  Context context;
+  context.isa = best_isa();
+  const auto own = config.clone();
+  own->sample_rate = std::max(1, own->sample_rate);  // 0 where the recordings decide
+  const auto model = make_model(*own);
+  const int T = std::max(1, own->geometry().frame);
+  const std::vector<float> silence(static_cast<std::size_t>(T), 0.0f);
+  const FrameRef ref{0, 0, T};
+  const Batch batch{silence.data(), silence.data(), &ref, 1, T};
+  std::vector<std::string> names;
+  for (const auto& [name, number] : fact_numbers(model->facts(context, &batch))) names.push_back(name);
+  return names;
+}
+
 }  // namespace cafx

@@ -21,7 +21,7 @@ void write_pretrained(const RunFolder&, const RunConfig&, const Checkpoint&);
 void write_result(const RunFolder&, const RunConfig&, const Checkpoint&, const Model& model,
                   const std::vector<Fact>& facts, const std::optional<Quality>& quality);
 
-// Why an error on a part ("validation", "test") says nothing of the model, as data.json of the run has it; empty: it does.
+// Why an error on a part ("validation", "test") says nothing of the model, by the run's data.json; empty: it does.
 std::string cannot_judge(const std::filesystem::path& run, const std::string& part);
 
 // Epochs of all stages so far.
@@ -29,5 +29,7 @@ int epochs_of(const Checkpoint&);
 
 // The numbers among facts under the names of columns and keys: "saaf/penalty" as "saaf_penalty".
 std::vector<std::pair<std::string, double>> fact_numbers(const std::vector<Fact>&);
+// The names of those that a model of this config leaves in result.json.
+std::vector<std::string> fact_names(const ModelConfig&);
 
 }  // namespace cafx

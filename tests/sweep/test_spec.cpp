@@ -130,6 +130,17 @@ TEST(Spec, WrongFilesAreRefusedWithTheNearestKey) {
             std::string::npos);
 }
 
+TEST(Spec, AnObjectiveIsWhatRunsOfTheTypeHave) {
+  const auto asks = [](const char* preset, const char* objective) {
+    return error_of(std::string("name = \"o\"\npreset = \"") + preset + "\"\n[sweep]\nobjective = \"" + objective +
+                    "\"\n[axes]\ntrain.seed = [1]\n");
+  };
+  EXPECT_EQ(asks("default", "saaf_penalty"), "no error");
+  EXPECT_EQ(asks("default", "saaf_input_peak"), "no error");  // which takes a signal
+  EXPECT_EQ(asks("lstm", "validation_esr"), "no error");
+  EXPECT_NE(asks("lstm", "saaf_penalty").find("no run has such a result"), std::string::npos);
+}
+
 TEST(Plan, PretrainingDependsOnWhatItNeedsAlone) {
   RunConfig a = run_preset("default"), b = a;
   b.train.lr *= 2.0;
