@@ -24,8 +24,10 @@ bool is_text(const std::string& s) { return printable(s) == s; }
 Fields describe(DataConfig& c) {
   std::vector<std::string> names;
   for (const Reader& reader : readers()) names.push_back(reader.name);
+  Field reader = choice("reader", c.reader, names, "how dry and wet are found: IDMT folder, two folders, two files");
+  reader.hashed = reader.help + " (idmt, folders, files)";  // with another reader in the table, runs keep their hash
   return {
-      choice("reader", c.reader, names, "how dry and wet are found: IDMT folder, two folders, two files"),
+      std::move(reader),
       path("path", c.path, "idmt: folder of the data set, searched recursively"),
       path("dry", c.dry, "folders, files: folder of the dry files, or the dry file"),
       path("wet", c.wet, "folders, files: folder of the wet files with the same names, or the wet file"),

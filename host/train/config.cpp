@@ -29,6 +29,13 @@ std::vector<std::string> stop_choices() {
   return names;
 }
 
+Field optimizer_field(std::string& value) {
+  Field f = choice("optimizer", value, optimiser_names(),
+                   "lamb: each tensor's step in proportion to its size, for large batches");
+  f.hashed = f.help + " (adam, lamb)";  // with another one in the table, runs keep their hash
+  return f;
+}
+
 Field stop_on_field(std::string& value) {
   Field f =
       choice("stop_on", value, stop_choices(),
@@ -69,8 +76,7 @@ Fields describe(TrainConfig& c) {
       field("plateau_patience", c.plateau_patience, 1, 1e6,
             "plateau: epochs without a better loss that lower the rate"),
       field("plateau_factor", c.plateau_factor, 0, 1, "plateau: factor on the rate"),
-      choice("optimizer", c.optimizer, optimiser_names(),
-             "lamb: each tensor's step in proportion to its size, for large batches"),
+      optimizer_field(c.optimizer),
       field("accumulate", c.accumulate, 1, 1 << 16,
             "parts that a batch is worked through in; the memory of one, the step of all"),
       choice("lr_scaling", c.lr_scaling, {"none", "linear", "sqrt"},
