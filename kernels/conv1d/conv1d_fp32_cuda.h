@@ -179,6 +179,31 @@ inline std::size_t data_shared(Conv1dDims d) {
   return sizeof(float) * static_cast<std::size_t>(2 * kDataStage + kHandedOn + kDataRows + (d.K + 63) / 64 * 64);
 }
 
+// Adds what the threads handed on, (2 halves, 8, 16, 11), along the diagonals and in order.
+__device__ __forceinline__ void add_handed_on(float* sums, const float* handed) {
+  for (int i = threadIdx.x; i < kDataRows + 63; i += kBlock) {
+    float total = sums[i];
+    for (int column = 0; column < 16; ++column) {
+      const int at = i - column / 8 * 32 - column % 8 * 4;  // 8 row + place of 11
+      for (int row = max(0, (at - 3) / 8); row < 16 && 8 * row <= at; ++row) {
+        if (at - 8 * row <= 10) total += handed[(column * 16 + row) * 11 + at - 8 * row];
+      }
+    }
+    sums[i] = total;
+  }
+}
+
+// Sums that reach into the next tile move to the front.
+__device__ __forceinline__ void move_to_front(float* sums, int reach) {
+  for (int i0 = 0; i0 < kDataRows + reach; i0 += kBlock) {
+    const int i = i0 + threadIdx.x;
+    const float v = i + kDataRows < kDataRows + reach ? sums[i + kDataRows] : 0.0f;
+    __syncthreads();
+    if (i < kDataRows + reach) sums[i] = v;
+    __syncthreads();
+  }
+}
+
 // dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles
 // before that reach in are computed again, so that a frame's bits do not depend on how it is cut.
 template <int kVector, class S>
@@ -259,16 +284,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
         for (int i = 0; i < 11; ++i) handed[((half * 8 + tx) * 16 + ty) * 11 + i] = along[i];
       }
       __syncthreads();
-      for (int i = threadIdx.x; i < kDataRows + 63; i += kBlock) {
-        float total = sums[k0 + i];
-        for (int column = 0; column < 16; ++column) {
-          const int at = i - column / 8 * 32 - column % 8 * 4;  // 8 row + place of 11
-          for (int row = max(0, (at - 3) / 8); row < 16 && 8 * row <= at; ++row) {
-            if (at - 8 * row <= 10) total += handed[(column * 16 + row) * 11 + at - 8 * row];
-          }
-        }
-        sums[k0 + i] = total;
-      }
+      add_handed_on(sums + k0, handed);
       __syncthreads();
     }
     const bool ends = tile + 1 == in_frame;
@@ -277,14 +293,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       for (int i = threadIdx.x; i < n; i += kBlock) dx[static_cast<long>(b) * width + t0 + i] = sums[i];
     }
     if (ends) break;
-    // Sums that reach into the next tile move to the front.
-    for (int i0 = 0; i0 < kDataRows + K64; i0 += kBlock) {
-      const int i = i0 + threadIdx.x;
-      const float v = i + kDataRows < kDataRows + K64 ? sums[i + kDataRows] : 0.0f;
-      __syncthreads();
-      if (i < kDataRows + K64) sums[i] = v;
-      __syncthreads();
-    }
+    move_to_front(sums, K64);
   }
 }
 
