@@ -16,8 +16,9 @@ th button:focus-visible,input:focus-visible{outline:2px solid var(--a);outline-o
 .line.faint{stroke:var(--soft);stroke-width:1;opacity:.35}.key.faint::before{background:var(--soft)}
 )";
 
-constexpr const char* kScript = R"((function () {
-  'use strict';
+// A block of its own: its names are not the page's.
+constexpr const char* kScript = R"('use strict';
+{
   const root = document.documentElement;
   window.addEventListener('error', e => { root.dataset.error = e.message; });
   const data = JSON.parse(document.getElementById('data').textContent);
@@ -152,7 +153,7 @@ constexpr const char* kScript = R"((function () {
   }
   refresh();
   root.dataset.ready = 'yes';
-})();)";
+})";
 
 }  // namespace
 
