@@ -2,7 +2,8 @@
 add_library(cafx_reference STATIC ${CMAKE_CURRENT_LIST_DIR}/reference/reference.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_loss.cpp
-                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_student.cpp)
+                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_student.cpp
+                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_training.cpp)
 target_link_libraries(cafx_reference PUBLIC cafx_models)
 
 add_library(cafx_managed OBJECT ${CMAKE_CURRENT_LIST_DIR}/ops/managed.cpp)
@@ -55,7 +56,7 @@ cafx_ops_test(test_ops
 cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 
 # What tf32 and bf16 do to ops and to training. About 1 s.
-cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp)
+cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.AGpu*")
 

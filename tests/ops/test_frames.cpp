@@ -1,7 +1,7 @@
 #include "kernels/frames/frames.h"
 
 #include "kernels/conv1d/conv1d.h"
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -12,17 +12,27 @@ TEST(Frames, GatherMatchesReference) {
   const Vec audio = random(100, 1);
   const std::vector<FrameRef> refs = {{20, 10, 50}, {-5, 0, 30},  {3, 10, 50},  {40, 10, 50}, {60, 10, 50},
                                       {-90, 0, 30}, {95, 0, 100}, {12, 14, 15}, {0, 0, 100}};
+  Items<FrameRef> own(refs);
   for (const int T : {1, 17}) {
     for (const int K : {1, 5, 40}) {
-      const GatherDims d{static_cast<int>(refs.size()), T, K, same_left(K)};
-      const Vec want = reference::gather_frames(audio, refs, d);
-      for (const Context& context : contexts()) {
-        Floats x(want.size(), kNan), faudio(audio);
-        Items<FrameRef> own(refs);
-        gather_frames(context, x, faudio, own, d);
-        expect_near(x, want, fmt::format("{} T={} K={}", label(context), T, K), 0, {0, 0});
+      for (const long offset : {0L, -30L, 9L}) {
+        const GatherDims d{static_cast<int>(refs.size()), T, K, same_left(K), offset};
+        check_op({fmt::format("T={} K={} offset={}", T, K, offset),
+                  {{"audio", audio}},
+                  {sets("x", reference::gather_frames(audio, refs, d), {0, 0})},
+                  [&](const Context& c, const Buffers& b) { gather_frames(c, b["x"], b["audio"], own, d); }});
       }
     }
+  }
+}
+
+TEST(Frames, PaddedFramesStandAmidZeros) {
+  for (const GatherDims d : {GatherDims{1, 1, 1, 0}, GatherDims{3, 17, 6, 2}, GatherDims{2, 5, 40, 39}}) {
+    const Vec x = random(d.B * d.T, 3);
+    check_op({fmt::format("B={} T={} K={}", d.B, d.T, d.K),
+              {{"x", x}},
+              {sets("padded", reference::pad(x, d.B, d.T, d.K, d.left), {0, 0})},
+              [=](const Context& c, const Buffers& b) { pad_frames(c, b["padded"], b["x"], d); }});
   }
 }
 
@@ -31,14 +41,11 @@ TEST(Frames, ShufflesMatchTheHost) {
   for (const std::uint32_t n : {1u, 2u, 33u, 4097u, 50021u}) {
     for (const Rng rng : {Rng{1, 2}, Rng{77, 1ull << 40}}) {
       const std::vector<std::uint32_t> want = permutation(n, rng);
-      for (const Context& context : contexts()) {
-        Items<std::uint32_t> order(std::vector<std::uint32_t>(n, 0u));
-        Bytes scratch(shuffle_scratch(context, n));
-        shuffle(context, order, n, rng, scratch.get());
-        wait();
-        EXPECT_TRUE(std::equal(want.begin(), want.end(), static_cast<std::uint32_t*>(order)))
-            << label(context) << " n=" << n;
-      }
+      check_op({fmt::format("n={}", n),
+                {},
+                {sets_ints("order", Positions(want.begin(), want.end()))},
+                [=](const Context& c, const Buffers& b) { shuffle(c, b["order"], n, rng, b.scratch); },
+                [=](const Context& c) { return shuffle_scratch(c, n); }});
     }
   }
 }
@@ -86,27 +93,25 @@ TEST(Frames, IdentityFramesOverlapAddToTheSignal) {
 
 TEST(Frames, OverlapAddMatchesReference) {
   const std::vector<float> window = hann_window(16);
-  for (const Context& context : contexts()) {
-    for (const int hop : {1, 3, 8, 20}) {
-      for (const int B : {1, 2, 7}) {
-        const OverlapAddDims d{B, 16, hop};
-        const Vec frames = random(B * 16, 3);
-        Vec sum(static_cast<std::size_t>(overlap_add_samples(d)), 0.5), weight(sum.size(), 0.25);
-        Items<double> got(sum), got_weight(weight);
-        for (int b = 0; b < B; ++b) {
-          for (int t = 0; t < 16; ++t) {
-            sum[b * hop + t] += window[t] * frames[b * 16 + t];
-            weight[b * hop + t] += window[t];
-          }
-        }
-        Floats fframes(frames), fwindow(Vec(window.begin(), window.end()));
-        overlap_add(context, got, got_weight, fframes, fwindow, d);
-        for (std::size_t i = 0; i < sum.size(); ++i) {
-          ASSERT_TRUE(std::abs(got.data()[i] - sum[i]) <= 1e-12) << label(context) << " hop " << hop << " at " << i;
-          ASSERT_TRUE(std::abs(got_weight.data()[i] - weight[i]) <= 1e-12)
-              << label(context) << " hop " << hop << " at " << i;
+  for (const int hop : {1, 3, 8, 20}) {
+    for (const int B : {1, 2, 7}) {
+      const OverlapAddDims d{B, 16, hop};
+      const Vec frames = random(B * 16, 3);
+      Vec sum(static_cast<std::size_t>(overlap_add_samples(d))), weight(sum.size());
+      for (int b = 0; b < B; ++b) {
+        for (int t = 0; t < 16; ++t) {
+          sum[b * hop + t] += window[t] * frames[b * 16 + t];
+          weight[b * hop + t] += window[t];
         }
       }
+      const Tolerance tight{1e-13, 1e-12};
+      check_op({fmt::format("hop={} B={}", hop, B),
+                {{"frames", frames}, {"window", Vec(window.begin(), window.end())}},
+                {{"sum", sum, true, false, tight, {}, Kind::kDoubles},
+                 {"weight", weight, true, false, tight, {}, Kind::kDoubles}},
+                [=](const Context& c, const Buffers& b) {
+                  overlap_add(c, b["sum"], b["weight"], b["frames"], b["window"], d);
+                }});
     }
   }
 }

@@ -1,5 +1,6 @@
 // Every op against PyTorch: forward and every gradient.
 #include "tests/ops/golden.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -14,10 +15,16 @@ class GoldenOps : public ::testing::Test {
   // The tensor `prefix` + `name`.
   Vec in(const std::string& name) const { return golden.values(prefix + name); }
   std::vector<int> shape(const std::string& name) const { return golden.shape(prefix + name); }
-  void expect(Floats& got, const std::string& name) const {
-    expect_near(got, golden.values(prefix + name), prefix + name, 0, kTolerance);
+  // An op and its gradient on the file's tensors: `reads` as they are and `more`; `writes` are set, `sums` added to.
+  void check(const std::vector<std::string>& reads, const std::vector<std::string>& writes,
+             const std::vector<std::string>& sums, std::function<void(const Context&, const Buffers&)> call,
+             std::function<std::size_t(const Context&)> scratch = {}, const std::vector<Input>& more = {}) const {
+    Op op{prefix, more, {}, std::move(call), std::move(scratch)};
+    for (const std::string& name : reads) op.inputs.push_back({name, in(name)});
+    for (const std::string& name : writes) op.outputs.push_back(sets(name, in(name), kTolerance));
+    for (const std::string& name : sums) op.outputs.push_back(adds(name, in(name), kTolerance));
+    check_op(op);
   }
-  static std::size_t size(const Vec& x) { return x.size(); }
 
   const Golden golden{"ops.safetensors"};
   std::string prefix;
@@ -31,35 +38,24 @@ TEST_F(GoldenOps, Conv1d) {
   const std::vector<int> y_shape = shape("y");
   const int K = shape("w")[2];
   const Conv1dDims d{y_shape[0], y_shape[1], y_shape[2], K};
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    Floats x(reference::pad(in("x"), d.B, d.T, K, same_left(K))), w(in("w")), bias(in("bias")), dy(in("dy"));
-    Floats y(dy.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-    Bytes scratch(conv1d_forward_scratch(context, d));
-    conv1d_forward(context, y, x, w, bias, scratch.get(), d);
-    Bytes back(conv1d_backward_scratch(context, d));
-    conv1d_backward(context, dw, dbias, dy, x, back.get(), d);
-    expect(y, "y");
-    expect(dw, "dw");
-    expect(dbias, "dbias");
-  }
+  check(
+      {"w", "bias", "dy"}, {"y"}, {"dw", "dbias"},
+      [=](const Context& c, const Buffers& b) {
+        conv1d_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
+        conv1d_backward(c, b["dw"], b["dbias"], b["dy"], b["x"], b.scratch, d);
+      },
+      [=](const Context& c) { return std::max(conv1d_forward_scratch(c, d), conv1d_backward_scratch(c, d)); },
+      {{"x", reference::pad(in("x"), d.B, d.T, K, same_left(K))}});
 }
 
 TEST_F(GoldenOps, LocalConv) {
   prefix = "local_conv.";
   const std::vector<int> s = shape("x");
   const LocalConvDims d{s[0], s[1], s[2], shape("w")[2]};
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    Floats x(in("x")), w(in("w")), bias(in("bias")), dy(in("dy"));
-    Floats y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-    local_conv_forward(context, y, x, w, bias, d);
-    local_conv_backward(context, dx, dw, dbias, dy, x, w, d);
-    expect(y, "y");
-    expect(dx, "dx");
-    expect(dw, "dw");
-    expect(dbias, "dbias");
-  }
+  check({"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"}, [=](const Context& c, const Buffers& b) {
+    local_conv_forward(c, b["y"], b["x"], b["w"], b["bias"], d);
+    local_conv_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["x"], b["w"], d);
+  });
 }
 
 TEST_F(GoldenOps, Deconv1d) {
@@ -70,71 +66,50 @@ TEST_F(GoldenOps, Deconv1d) {
     prefix = std::string("deconv1d.") + name + ".";
     const std::vector<int> s = shape("u");
     const Deconv1dDims d{s[0], s[1], s[2], K, form};
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats u(in("u")), w(in("w")), bias(in("bias")), dy(reference::pad(in("dy"), d.B, d.T, K, deconv1d_pad(d)));
-      Floats y(in("y").size(), kNan), du(u.size(), kNan), dw(w.size(), 0.0f), dbias(1, 0.0f);
-      Bytes scratch(deconv1d_scratch(context, d));
-      deconv1d_forward(context, y, u, w, bias, scratch.get(), d);
-      deconv1d_backward(context, du, dw, dbias, dy, u, w, scratch.get(), d);
-      expect(y, "y");
-      expect(du, "du");
-      expect(dw, "dw");
-      expect(dbias, "dbias");
-    }
+    check(
+        {"u", "w", "bias"}, {"y", "du"}, {"dw", "dbias"},
+        [=](const Context& c, const Buffers& b) {
+          deconv1d_forward(c, b["y"], b["u"], b["w"], b["bias"], b.scratch, d);
+          deconv1d_backward(c, b["du"], b["dw"], b["dbias"], b["dy"], b["u"], b["w"], b.scratch, d);
+        },
+        [=](const Context& c) { return deconv1d_scratch(c, d); },
+        {{"dy", reference::pad(in("dy"), d.B, d.T, K, deconv1d_pad(d))}});
   }
 }
 
-TEST_F(GoldenOps, Activations) {
+TEST_F(GoldenOps, Pointwise) {
   for (const Activation a : kActivations) {
     prefix = std::string("activation.") + to_string(a) + ".";
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats x(in("x")), dy(in("dy")), y(x.size(), kNan), dx(x.size(), kNan);
-      const long n = static_cast<long>(x.size());
-      activation_forward(context, y, x, n, a);
-      activation_backward(context, dx, dy, y, n, a);
-      expect(y, "y");
-      expect(dx, "dx");
-    }
+    const auto n = static_cast<long>(in("x").size());
+    check({"x", "dy"}, {"y", "dx"}, {}, [=](const Context& c, const Buffers& b) {
+      activation_forward(c, b["y"], b["x"], n, a);
+      activation_backward(c, b["dx"], b["dy"], b["y"], n, a);
+    });
   }
-}
-
-TEST_F(GoldenOps, AbsAndMultiply) {
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    prefix = "abs.";
-    Floats x(in("x")), dy(in("dy")), y(x.size(), kNan), dx(x.size(), kNan);
-    abs_forward(context, y, x, static_cast<long>(x.size()));
-    abs_backward(context, dx, dy, x, static_cast<long>(x.size()));
-    expect(y, "y");
-    expect(dx, "dx");
-    prefix = "multiply.";
-    Floats a(in("a")), b(in("b")), dp(in("dy")), p(a.size(), kNan), da(a.size(), kNan), db(a.size(), kNan);
-    multiply_forward(context, p, a, b, static_cast<long>(a.size()));
-    multiply_backward(context, da, db, dp, a, b, static_cast<long>(a.size()));
-    expect(p, "y");
-    expect(da, "da");
-    expect(db, "db");
-  }
+  prefix = "abs.";
+  check({"x", "dy"}, {"y", "dx"}, {}, [n = static_cast<long>(in("x").size())](const Context& c, const Buffers& b) {
+    abs_forward(c, b["y"], b["x"], n);
+    abs_backward(c, b["dx"], b["dy"], b["x"], n);
+  });
+  prefix = "multiply.";
+  check({"a", "b", "dy"}, {"y", "da", "db"}, {},
+        [n = static_cast<long>(in("a").size())](const Context& c, const Buffers& b) {
+          multiply_forward(c, b["y"], b["a"], b["b"], n);
+          multiply_backward(c, b["da"], b["db"], b["dy"], b["a"], b["b"], n);
+        });
 }
 
 TEST_F(GoldenOps, Dense) {
   for (const Activation a : kActivations) {
     prefix = std::string("dense.") + to_string(a) + ".";
     const DenseDims d{shape("x")[0], shape("x")[1], shape("w")[0], a};
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats x(in("x")), w(in("w")), bias(in("bias")), dy(in("dy"));
-      Floats y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-      Bytes scratch(dense_scratch(context, d));
-      dense_forward(context, y, x, w, bias, scratch.get(), d);
-      dense_backward(context, dx, dw, dbias, dy, y, x, w, scratch.get(), d);
-      expect(y, "y");
-      expect(dx, "dx");
-      expect(dw, "dw");
-      expect(dbias, "dbias");
-    }
+    check(
+        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
+        [=](const Context& c, const Buffers& b) {
+          dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
+          dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
+        },
+        [=](const Context& c) { return dense_scratch(c, d); });
   }
 }
 
@@ -143,18 +118,13 @@ TEST_F(GoldenOps, DenseTime) {
     prefix = std::string("dense_time.") + to_string(a) + ".";
     const std::vector<int> s = shape("x");
     const DenseTimeDims d{s[0], s[1], shape("w")[0], s[2], a};
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats x(in("x")), w(in("w")), bias(in("bias")), dy(in("dy"));
-      Floats y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-      Bytes scratch(dense_time_scratch(context, d));
-      dense_time_forward(context, y, x, w, bias, scratch.get(), d);
-      dense_time_backward(context, dx, dw, dbias, dy, y, x, w, scratch.get(), d);
-      expect(y, "y");
-      expect(dx, "dx");
-      expect(dw, "dw");
-      expect(dbias, "dbias");
-    }
+    check(
+        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
+        [=](const Context& c, const Buffers& b) {
+          dense_time_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
+          dense_time_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
+        },
+        [=](const Context& c) { return dense_time_scratch(c, d); });
   }
 }
 
@@ -163,43 +133,37 @@ TEST_F(GoldenOps, LocalDense) {
     prefix = std::string("local_dense.") + to_string(a) + ".";
     const std::vector<int> s = shape("x");
     const LocalDenseDims d{s[0], s[1], shape("w")[1], s[2], a};
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats x(in("x")), w(in("w")), bias(in("bias")), dy(in("dy"));
-      Floats y(dy.size(), kNan), dx(x.size(), kNan), dw(w.size(), 0.0f), dbias(bias.size(), 0.0f);
-      Bytes scratch(local_dense_scratch(context, d));
-      local_dense_forward(context, y, x, w, bias, scratch.get(), d);
-      local_dense_backward(context, dx, dw, dbias, dy, y, x, w, scratch.get(), d);
-      expect(y, "y");
-      expect(dx, "dx");
-      expect(dw, "dw");
-      expect(dbias, "dbias");
-    }
+    check(
+        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
+        [=](const Context& c, const Buffers& b) {
+          local_dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
+          local_dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
+        },
+        [=](const Context& c) { return local_dense_scratch(c, d); });
   }
 }
 
 TEST_F(GoldenOps, Pool) {
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    prefix = "max_pool.";
-    const std::vector<int> s = shape("x");
-    const PoolDims d{s[0], s[1], s[2], s[1] / shape("y")[1]};
-    Floats x(in("x")), dz(in("dy")), z(dz.size(), kNan), dx(x.size(), kNan);
-    Ints positions(dz.size());
-    max_pool_forward(context, z, positions, x, d);
-    max_pool_backward(context, dx, dz, positions, d);
-    expect(z, "y");
-    expect(dx, "dx");
-    const Vec want = in("positions");
-    for (std::size_t i = 0; i < want.size(); ++i) EXPECT_EQ(positions.data()[i], want[i]);
-    for (const auto& [name, form] : {std::pair{"positions", Unpool::kPositions}, {"hold", Unpool::kHold}}) {
-      prefix = std::string("unpool.") + name + ".";
-      Floats given(in("z")), dy(in("dy")), y(dy.size(), kNan), got(given.size(), kNan);
-      unpool_forward(context, y, given, positions, d, form);
-      unpool_backward(context, got, dy, positions, d, form);
-      expect(y, "y");
-      expect(got, "dz");
-    }
+  prefix = "max_pool.";
+  const std::vector<int> s = shape("x");
+  const PoolDims d{s[0], s[1], s[2], s[1] / shape("y")[1]};
+  const Vec positions = in("positions");
+  const Positions at(positions.begin(), positions.end());
+  check_op({prefix,
+            {{"x", in("x")}, {"dy", in("dy")}},
+            {sets("y", in("y"), kTolerance), sets_ints("positions", at), sets("dx", in("dx"), kTolerance)},
+            [=](const Context& c, const Buffers& b) {
+              max_pool_forward(c, b["y"], b["positions"], b["x"], d);
+              max_pool_backward(c, b["dx"], b["dy"], b["positions"], d);
+            }});
+  for (const auto& [name, form] : {std::pair{"positions", Unpool::kPositions}, {"hold", Unpool::kHold}}) {
+    prefix = std::string("unpool.") + name + ".";
+    check({"z", "dy"}, {"y", "dz"}, {},
+          [=, form = form](const Context& c, const Buffers& b) {
+            unpool_forward(c, b["y"], b["z"], b["at"], d, form);
+            unpool_backward(c, b["dz"], b["dy"], b["at"], d, form);
+          },
+          {}, {ints("at", at)});
   }
 }
 
@@ -210,18 +174,13 @@ TEST_F(GoldenOps, Saaf) {
         prefix = fmt::format("saaf.{}.{}.{}.", order, static_cast<int>(every_second), rows);
         const std::vector<int> s = shape("x");
         const SaafDims d{s[0], s[1], s[2], 5, -0.7f, 0.6f, 1.5f, every_second, rows == 2, order};
-        for (const Context& context : contexts()) {
-          SCOPED_TRACE(label(context));
-          Floats x(in("x")), v(in("v")), w(in("w")), dy(in("dy"));
-          Floats y(x.size(), kNan), dx(x.size(), kNan), dv(v.size(), 0.0f), dw(w.size(), 0.0f);
-          Bytes scratch(saaf_scratch(context, d));
-          saaf_forward(context, y, x, v, w, scratch.get(), d);
-          saaf_backward(context, dx, dv, dw, dy, x, v, w, scratch.get(), d);
-          expect(y, "y");
-          expect(dx, "dx");
-          expect(dv, "dv");
-          expect(dw, "dw");
-        }
+        check(
+            {"x", "v", "w", "dy"}, {"y", "dx"}, {"dv", "dw"},
+            [=](const Context& c, const Buffers& b) {
+              saaf_forward(c, b["y"], b["x"], b["v"], b["w"], b.scratch, d);
+              saaf_backward(c, b["dx"], b["dv"], b["dw"], b["dy"], b["x"], b["v"], b["w"], b.scratch, d);
+            },
+            [=](const Context& c) { return saaf_scratch(c, d); });
       }
     }
   }
@@ -229,33 +188,40 @@ TEST_F(GoldenOps, Saaf) {
 
 TEST_F(GoldenOps, Mae) {
   prefix = "mae.";
-  const std::vector<int> s = shape("y");
-  const int B = s[0], T = s[1];
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    Floats y(in("y")), target(in("target")), dy(y.size(), kNan);
-    Items<double> loss(std::vector<double>(static_cast<std::size_t>(B)));
-    mae_forward_backward(context, loss.data(), dy, y, target, 1.0f / static_cast<float>(B * T), {B, T, 1, 0, T});
-    double sum = 0;
-    for (const double l : loss) sum += l;
-    EXPECT_NEAR(sum / (B * T), in("loss")[0], 1e-6);
-    expect(dy, "dy");
-  }
+  const int B = shape("y")[0], T = shape("y")[1];
+  const double loss = in("loss")[0];
+  const Vec y = in("y"), target = in("target");
+  Vec losses(static_cast<std::size_t>(B));
+  for (std::size_t i = 0; i < y.size(); ++i) losses[i / static_cast<std::size_t>(T)] += std::abs(y[i] - target[i]);
+  double sum = 0;
+  for (const double l : losses) sum += l;
+  EXPECT_NEAR(sum / (B * T), loss, 1e-6);  // the mean, of which the op makes the sum of each row
+  check_op({prefix,
+            {{"y", y}, {"target", target}},
+            {sets_doubles("losses", losses), sets("dy", in("dy"), kTolerance)},
+            [=](const Context& c, const Buffers& b) {
+              loss_forward_backward(c, b["losses"], b["dy"], b["y"], b["target"], nullptr,
+                                    1.0f / static_cast<float>(B * T), {.mae = 1.0f}, nullptr, {B, T, 1, 0, T});
+            }});
 }
 
 TEST_F(GoldenOps, TenAdamSteps) {
   for (const auto& [name, decay] : {std::pair{"adam.", 0.0f}, {"adamw.", 0.1f}}) {
     prefix = name;
-    for (const Context& context : contexts()) {
-      SCOPED_TRACE(label(context));
-      Floats params(in("params")), m(params.size(), 0.0f), v(params.size(), 0.0f), grads(in("grads"));
-      const long n = static_cast<long>(params.size());
-      for (long step = 1; step <= 10; ++step) {
-        adam_step(context, params, m, v, grads.data() + (step - 1) * n, nullptr, n,
-                  {1e-2f, 0.9f, 0.999f, 1e-8f, decay, 1.0f, step});
-      }
-      expect(params, "after");
-    }
+    const Vec start = in("params");
+    const auto n = static_cast<long>(start.size());
+    check_op({prefix,
+              {{"grads", in("grads")}},
+              {updates("params", start, in("after"), kTolerance)},
+              [=, decay = decay](const Context& c, const Buffers& b) {
+                float* m = b.scratch;  // and v behind it
+                fill_zero(c, m, sizeof(float) * static_cast<std::size_t>(2 * n));
+                for (long step = 1; step <= 10; ++step) {
+                  adam_step(c, b["params"], m, m + n, static_cast<const float*>(b["grads"]) + (step - 1) * n, nullptr,
+                            n, {1e-2f, 0.9f, 0.999f, 1e-8f, decay, 1.0f, step});
+                }
+              },
+              [=](const Context&) { return sizeof(float) * static_cast<std::size_t>(2 * n); }});
   }
 }
 

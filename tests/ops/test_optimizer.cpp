@@ -1,6 +1,6 @@
 #include "kernels/optimizer/optimizer.h"
 
-#include "tests/ops/op_test.h"
+#include "tests/ops/harness.h"
 
 namespace cafx {
 namespace {
@@ -9,48 +9,30 @@ using namespace op_test;
 
 constexpr long kCounts[] = {0, 1, 15, 33, 4096, 4097, 20011};
 
+// Ten steps in one call, each of its own gradient: (10, n).
+constexpr long kSteps = 10;
+AdamStep step_of(long step, float epsilon) { return {1e-2f, 0.9f, 0.999f, epsilon, 0.1f, 0.7f, step}; }
+
 TEST(Adam, TenStepsMatchReference) {
   for (const long n : kCounts) {
-    for (const bool masked : {false, true}) {
-      Vec mask = masked ? random(n, 5, 0, 1) : Vec();
-      for (const Context& context : contexts()) {
-        SCOPED_TRACE(fmt::format("{} n={} masked={}", label(context), n, masked));
-        Vec params = random(n, 1), m(n), v(n);
-        Floats fparams(params), fm(m), fv(v), fmask(mask);
-        for (long step = 1; step <= 10; ++step) {
-          const Vec grads = random(n, 10 + static_cast<std::uint64_t>(step), -0.1, 0.1);
-          Floats fgrads(grads);
-          const AdamStep s{1e-2f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.7f, step};
-          reference::adam_step(params, m, v, grads, mask, s);
-          adam_step(context, fparams, fm, fv, fgrads, masked ? fmask.data() : nullptr, n, s);
-        }
-        expect_near(fparams, params, "params");
-        expect_near(fm, m, "m");
-        expect_near(fv, v, "v");
+    const Vec grads = random(kSteps * n, 10, -0.1, 0.1), start = random(n, 1), zero(static_cast<std::size_t>(n));
+    for (const Vec& mask : {Vec(), random(n, 5, 0, 1)}) {
+      Vec params = start, m = zero, v = zero;
+      for (long t = 0; t < kSteps; ++t) {
+        const Vec of_step(grads.begin() + t * n, grads.begin() + (t + 1) * n);
+        reference::adam_step(params, m, v, of_step, mask, step_of(t + 1, 1e-8f));
       }
+      check_op({fmt::format("n={} masked={}", n, !mask.empty()),
+                {{"grads", grads}, {"mask", mask}},
+                {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
+                [=](const Context& context, const Buffers& b) {
+                  const float* g = b["grads"];
+                  for (long t = 0; t < kSteps; ++t) {
+                    adam_step(context, b["params"], b["m"], b["v"], n > 0 ? g + t * n : g, b["mask"], n,
+                              step_of(t + 1, 1e-8f));
+                  }
+                }});
     }
-  }
-}
-
-TEST(Adam, SameBitsForAnyNumberOfThreads) {
-  const long n = 20011;
-  const Vec params = random(n, 1), grads = random(n, 2);
-  for (Context context : contexts()) {
-    Floats first(params), fgrads(grads);
-    {
-      Floats m(n, 0.0f), v(n, 0.0f);
-      adam_step(context, first, m, v, fgrads, nullptr, n, {});
-    }
-    const double norm = squared_norm(context, fgrads, n);
-    for (const int threads : {1, 2, 5}) {
-      ThreadPool pool(threads);
-      context.pool = &pool;
-      Floats again(params), m(n, 0.0f), v(n, 0.0f);
-      adam_step(context, again, m, v, fgrads, nullptr, n, {});
-      expect_same_bits(again, first, n, fmt::format("{} {} threads", label(context), threads));
-      EXPECT_EQ(squared_norm(context, fgrads, n), norm) << label(context) << " " << threads << " threads";
-    }
-    context.pool = nullptr;
   }
 }
 
@@ -58,35 +40,37 @@ TEST(Adam, SameBitsForAnyNumberOfThreads) {
 TEST(Lamb, TenStepsMatchReference) {
   const std::vector<TensorSpan> tensors = {{0, 5}, {16, 4000}, {4016, 1}, {4032, 333}};
   const long n = 4368;
-  Vec mask = random(n, 5, 0, 1);
-  for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    Vec params(n), m(n), v(n);
-    const Vec start = random(n, 1);
-    for (const TensorSpan& t : tensors) {
-      for (long i = t.offset; i < t.offset + t.size && t.offset != 4032; ++i) params[i] = start[i];
+  const auto on_tensors = [&](const Vec& x) {
+    Vec y(x.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const long at = static_cast<long>(i) % n;
+      for (const TensorSpan& t : tensors) y[i] = at >= t.offset && at < t.offset + t.size ? x[i] : y[i];
     }
-    Floats fparams(params), fm(m), fv(v), fmask(mask);
-    Items<TensorSpan> ftensors(tensors);
-    Bytes scratch(lamb_scratch(n, 4));
-    for (long step = 1; step <= 10; ++step) {
-      Vec grads(n);
-      const Vec noise = random(n, 10 + static_cast<std::uint64_t>(step), -0.1, 0.1);
-      for (const TensorSpan& t : tensors) {
-        for (long i = t.offset; i < t.offset + t.size; ++i) grads[i] = noise[i];
-      }
-      Floats fgrads(grads);
-      const AdamStep s{1e-2f, 0.9f, 0.999f, 1e-6f, 0.1f, 0.7f, step};
-      reference::lamb_step(params, m, v, grads, mask, tensors, s);
-      lamb_step(context, fparams, fm, fv, fgrads, fmask, ftensors, 4, n, scratch.get(), s);
-    }
-    expect_near(fparams, params, "params");
-    expect_near(fm, m, "m");
-    expect_near(fv, v, "v");
+    return y;
+  };
+  const Vec grads = on_tensors(random(kSteps * n, 10, -0.1, 0.1)), mask = random(n, 5, 0, 1), zero(n);
+  Vec start = on_tensors(random(n, 1));
+  std::fill_n(start.begin() + 4032, 333, 0.0);
+  Vec params = start, m = zero, v = zero;
+  for (long t = 0; t < kSteps; ++t) {
+    const Vec of_step(grads.begin() + t * n, grads.begin() + (t + 1) * n);
+    reference::lamb_step(params, m, v, of_step, mask, tensors, step_of(t + 1, 1e-6f));
   }
+  Items<TensorSpan> spans(tensors);
+  check_op({"four tensors",
+            {{"grads", grads}, {"mask", mask}},
+            {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
+            [&](const Context& context, const Buffers& b) {
+              for (long t = 0; t < kSteps; ++t) {
+                lamb_step(context, b["params"], b["m"], b["v"], static_cast<const float*>(b["grads"]) + t * n,
+                          b["mask"], spans, 4, n, b.scratch, step_of(t + 1, 1e-6f));
+              }
+            },
+            [=](const Context&) { return lamb_scratch(n, 4); }});
 }
 
-TEST(Adam, SquaredNormIsTheSum) {
+// The form that waits for the device and, on a GPU, the one that a CUDA graph can hold.
+TEST(SquaredNorm, IsTheSum) {
   for (const long n : kCounts) {
     const Vec x = random(n, 1);
     double want = 0;
@@ -95,39 +79,41 @@ TEST(Adam, SquaredNormIsTheSum) {
       Floats fx(x);
       EXPECT_NEAR(squared_norm(context, fx, n), want, 1e-12 * want) << label(context) << " n=" << n;
     }
+    check_op({fmt::format("n={}", n),
+              {{"x", x}},
+              {sets_doubles("total", {want}, {0, 1e-12})},
+              [=](const Context& context, const Buffers& b) {
+                double* total = b["total"];
+                if (context.device == Device::kCpu) {
+                  *total = squared_norm(context, b["x"], n);
+                } else {
+                  squared_norm(context, total, b["x"], n, b.scratch, squared_norm_scratch(context, n));
+                }
+              },
+              [=](const Context& context) {
+                return context.device == Device::kCpu ? 0 : squared_norm_scratch(context, n);
+              }});
   }
 }
 
-TEST(ReduceSlots, IsTheSumWithTheSameBitsForAnyNumberOfThreads) {
+TEST(ReduceSlots, IsTheSum) {
   for (const int n_slots : {1, 2, 3, 7, kGradientSlots}) {
+    if (on_cuda() && n_slots > 1) continue;  // a GPU has one
     for (const long n : kCounts) {
-      std::vector<Vec> slots;
-      Vec want(n);
+      std::vector<Input> slots;
+      Vec want(static_cast<std::size_t>(n));
       for (int s = 0; s < n_slots; ++s) {
-        slots.push_back(random(n, static_cast<std::uint64_t>(s)));
-        for (long i = 0; i < n; ++i) want[i] += slots[s][i];
+        slots.push_back({std::to_string(s), random(n, static_cast<std::uint64_t>(s))});
+        for (std::size_t i = 0; i < want.size(); ++i) want[i] += slots.back().values[i];
       }
-      for (Context context : contexts()) {
-        if (context.device == Device::kCuda && n_slots > 1) continue;  // a GPU has one
-        SCOPED_TRACE(fmt::format("{} {} slots n={}", label(context), n_slots, n));
-        std::vector<std::unique_ptr<Floats>> blocks;
-        std::vector<float*> pointers;
-        for (const Vec& slot : slots) {
-          blocks.push_back(std::make_unique<Floats>(slot));
-          pointers.push_back(blocks.back()->data());
-        }
-        Floats total(n, kNan);
-        reduce_slots(context, total, pointers.data(), n_slots, n);
-        expect_near(total, want, "total");
-        for (const int threads : {1, 2, 5}) {
-          if (n < 4096) continue;
-          ThreadPool pool(threads);
-          context.pool = &pool;
-          Floats again(n, kNan);
-          reduce_slots(context, again, pointers.data(), n_slots, n);
-          expect_same_bits(again, total, n, fmt::format("{} threads", threads));
-        }
-      }
+      check_op({fmt::format("{} slots n={}", n_slots, n),
+                slots,
+                {sets("total", want)},
+                [=](const Context& context, const Buffers& b) {
+                  std::vector<float*> pointers;
+                  for (int s = 0; s < n_slots; ++s) pointers.push_back(b[std::to_string(s)]);
+                  reduce_slots(context, b["total"], pointers.data(), n_slots, n);
+                }});
     }
   }
 }

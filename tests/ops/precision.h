@@ -1,0 +1,75 @@
+// tests/ops/precision.h -- what tests of tf32 and bf16 share.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/device/precision.h"
+#include "tests/ops/op_test.h"
+
+namespace cafx::op_test {
+
+inline constexpr Precision kRounded[] = {Precision::kTf32, Precision::kBf16};
+inline int mantissa_of(Precision p) { return p == Precision::kTf32 ? 10 : 7; }
+// Largest relative error of one rounding.
+inline double unit_of(Precision p) { return std::ldexp(1.0, -mantissa_of(p) - 1); }
+
+// Where the processor multiplies bf16 itself, once more with that emulated.
+inline std::vector<Context> contexts_with_emulation() {
+  std::vector<Context> all = contexts();
+  for (Context context : contexts()) {
+    context.precision = Precision::kBf16;
+    if (!bf16_units(context)) continue;
+    context.use_bf16_units = false;
+    all.push_back(context);
+  }
+  return all;
+}
+inline std::string name_of(const Context& c) {
+  return fmt::format("{} {}{}", label(c), to_string(c.precision), bf16_units(c) ? " by its units" : "");
+}
+
+inline Vec rounded(Vec x, Precision p) {
+  for (double& v : x) v = round_to(static_cast<float>(v), p);
+  return x;
+}
+
+// What an op makes of operands rounded by the oracle: `exact` from the operands as they are, `magnitude` from their
+// absolute values. Two rounded factors are wrong by 2 u + u^2 of their product at most.
+inline void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, const Vec& magnitude, Precision p,
+                           const std::string& what) {
+  expect_near(got, emulated, what);
+  const double u = unit_of(p);
+  double furthest = 0.0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double err = std::abs(got.data()[i] - exact[i]);
+    ASSERT_TRUE(err <= (2 * u + u * u + 1e-5) * magnitude[i]) << what << "[" << i << "]";
+    furthest = std::max(furthest, err / magnitude[i]);
+  }
+  EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
+}
+
+// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
+// neighbour.
+inline void expect_stored(const Vec& got, const Vec& want, const std::string& what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  const double u = unit_of(Precision::kBf16), fp32 = on_cuda() ? 1e-5 : 1e-6;
+  double largest = 0.0;
+  for (const double v : want) largest = std::max(largest, std::abs(v));
+  long tipped = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    ASSERT_EQ(got[i], round_to(static_cast<float>(got[i]), Precision::kBf16)) << what << "[" << i << "] is no bf16";
+    ASSERT_TRUE(std::abs(got[i] - want[i]) <= 1.01 * u * std::abs(want[i]) + 2 * fp32 * largest)
+        << what << "[" << i << "] is " << got[i] << ", rounded from " << want[i];
+    tipped += got[i] != round_to(static_cast<float>(want[i]), Precision::kBf16);
+  }
+  EXPECT_LE(tipped, static_cast<long>(want.size() / 50 + 1)) << what;
+}
+
+inline Vec absolute(Vec x) {
+  for (double& v : x) v = std::abs(v);
+  return x;
+}
+
+}  // namespace cafx::op_test
