@@ -82,7 +82,10 @@ void loss_forward_backward(const Context& context, double* losses, float* dy, co
                            const float* reference, float scale, const LossWeights& w, void* scratch, LossDims d) {
   check(w, d);
   CAFX_CHECK(reference || !w.relative_mae);
-  if (dy && mae_alone(w)) return mae_forward_backward(context, losses, dy, y, target, scale, d);
+  if (dy && mae_alone(w)) {
+    CAFX_CUDA_CALL(context, mae_forward_backward, losses, dy, y, target, scale, d);
+    return CAFX_CALL(context, mae_forward_backward, losses, dy, y, target, scale, d);
+  }
   CAFX_CUDA_CALL(context, loss_forward_backward, losses, dy, y, target, reference, scale, w, scratch, d);
   CAFX_CALL(context, loss_forward_backward, losses, dy, y, target, reference, scale, w, stft_tables(), scratch, d);
 }
@@ -92,13 +95,6 @@ void loss_reference(const Context& context, float* reference, const float* targe
   check(d);
   CAFX_CUDA_CALL(context, loss_reference, reference, target, floors, pre_emphasis, d);
   CAFX_CALL(context, loss_reference, reference, target, floors, pre_emphasis, d);
-}
-
-void mae_forward_backward(const Context& context, double* losses, float* dy, const float* y, const float* target,
-                          float scale, LossDims d) {
-  check(d);
-  CAFX_CUDA_CALL(context, mae_forward_backward, losses, dy, y, target, scale, d);
-  CAFX_CALL(context, mae_forward_backward, losses, dy, y, target, scale, d);
 }
 
 }  // namespace cafx

@@ -64,9 +64,4 @@ void loss_forward_backward(const Context&, double* losses, float* dy, const floa
 void loss_reference(const Context&, float* reference, const float* target, const float* floors, float pre_emphasis,
                     LossDims);
 
-// mae alone, of weight 1.
-using MaeDims = LossDims;
-void mae_forward_backward(const Context&, double* losses, float* dy, const float* y, const float* target, float scale,
-                          MaeDims);
-
 }  // namespace cafx
