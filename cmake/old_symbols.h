@@ -1,5 +1,5 @@
-// cmake/old_symbols.h -- included before all in what is handed on (cmake/install.cmake): asks the C and C++ libraries for the older
-// of two versions of a function, so that a binary built on Debian 12 starts where they are older (glibc 2.34, libstdc++ of GCC 11).
+// cmake/old_symbols.h -- included before all in what is handed on (cmake/install.cmake): asks the C and C++ libraries
+// for the older of two versions of a function: built on Debian 12, it starts with glibc 2.34, libstdc++ of GCC 11.
 #pragma once
 
 #if defined(__linux__) && defined(__x86_64__)

@@ -141,7 +141,7 @@ class ClippingFinder {
  public:
   void push(float x) {
     constexpr float kEqual = 5e-5f;
-    // Four equal samples at the top of a slow and quiet wave are rounding to 16 bits; a cut leaves a corner beside them.
+    // Four equal samples at the top of a slow, quiet wave are rounding to 16 bits; a cut leaves a corner beside them.
     const float corner = std::max(1e-3f * peak_, 2.0f / 32768.0f), a = std::abs(x);
     if (a > (1.0f + kEqual) * peak_) {
       peak_ = a;

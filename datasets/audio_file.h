@@ -4,11 +4,11 @@
 //            Resampled by libsoxr at its very high quality.
 //   Clipping is looked for in each channel at the file's own rate: resampling rounds the flat tops off.
 //   Writing  WAV or FLAC by the name's ending; to a temporary name, then renamed.
-//   Headers  a wrong length in a header is mended in memory where the samples are there (datasets/container.h), with a note.
+//   Headers  a wrong length in a header is mended in memory, with a note, where the samples are there (container.h)
 //   Errors   Error naming the file, what was found and the cure: no such file, empty, not audio, rate 0.
 //            DamagedAudio: cut off, a checksum that fails, NaN or infinite samples; with the place, and what is lost.
-//   Memory   64 MiB and 4 bytes for each sample that is really decoded, at most kMostFrames of them: nothing is taken for
-//            what a header promises.
+//   Memory   64 MiB and 4 bytes for each sample that is really decoded, at most kMostFrames of them: nothing is taken
+//            for what a header promises.
 #pragma once
 
 #include <cstdint>
@@ -80,8 +80,8 @@ Clipping find_clipping(const std::vector<float>& x, double rate_hz);
 
 enum class SampleFormat { kPcm16, kPcm24, kFloat };
 
-// One channel, as WAV or FLAC by the name's ending (float in a FLAC: 24 bits); marked as made by cafx. Equal samples, equal
-// bytes. The file appears under its name once finish() was called.
+// One channel, as WAV or FLAC by the name's ending (float in a FLAC: 24 bits); marked as made by cafx. Equal samples,
+// equal bytes. The file appears under its name once finish() was called.
 class AudioWriter {
  public:
   AudioWriter(const std::filesystem::path&, int sample_rate, SampleFormat);

@@ -1,11 +1,11 @@
 // datasets/container.h -- what the container of an audio file promises, held against the bytes that are there.
 //
-//   Formats  WAV (RIFF, RIFX), RF64, BW64, W64, AIFF and AIFC, AU, CAF: lengths in headers. Ogg: pages and their checksums.
-//            MP3: frames and the count in its Xing or Info header. FLAC of unknown length: its last frame's checksum.
-//            Others: nothing is found, libsndfile's own words count.
-//   Wrong    A header whose length is 0, unknown, or a few bytes off, while the samples are there: patches make libsndfile
-//            read them all, a note says so. "A few": at most kMostMissing bytes and under a tenth of the samples, or any
-//            number where the length of the whole file (RIFF, FORM) is right.
+//   Formats  WAV (RIFF, RIFX), RF64, BW64, W64, AIFF and AIFC, AU, CAF: lengths in headers. Ogg: pages and their
+//            checksums. MP3: frames and the count in its Xing or Info header. FLAC of unknown length: its last frame's
+//            checksum. Others: nothing is found, libsndfile's own words count.
+//   Wrong    A header whose length is 0, unknown, or a few bytes off, while the samples are there: patches make
+//            libsndfile read them all, a note says so. "A few": at most kMostMissing bytes and under a tenth of the
+//            samples, or any number where the length of the whole file (RIFF, FORM) is right.
 //   Damaged  Bytes are missing or changed: where in seconds, and how much is lost where that can be told.
 // Memory   a few buffers of 64 KiB, whatever the file says; time linear in its size.
 #pragma once

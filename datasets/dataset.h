@@ -1,5 +1,5 @@
-// datasets/dataset.h -- pairs of dry and wet notes: found (readers/), read, examined (find/), planned (plan.h), repaired
-// (repair/), cut and split.
+// datasets/dataset.h -- pairs of dry and wet notes: found (readers/), read, examined (find/), planned (plan.h),
+// repaired (repair/), cut and split.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -24,9 +24,9 @@ struct Dataset {
   int file_rate = 0;            // the highest
 };
 
-// Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew by
-// data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be scaled
-// along with its dry note (that would teach the opposite of what the device does): without a chain it is refused.
+// Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew
+// by data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be
+// scaled along with its dry note (it would teach the opposite of what the device does): refused without a chain.
 //
 // Error where nothing is left, or where a finding stops training.
 Dataset load_dataset(const DataConfig&, int sample_rate);
@@ -40,8 +40,8 @@ std::vector<std::string> data_lines(const Dataset&);
 // Findings in full, for `cafx data check --json`.
 std::string findings_json(const Dataset&);
 
-// Each pair as repaired, as FOLDER/dry/NAME.wav and FOLDER/wet/NAME.wav, float: to be listened to, or read as two folders.
-// Error where the folder holds such folders already.
+// Each pair as repaired, as FOLDER/dry/NAME.wav and FOLDER/wet/NAME.wav, float: to be listened to, or read as two
+// folders. Error where the folder holds such folders already.
 void write_pairs(const Dataset&, const std::string& folder);
 
 // Of names and samples; 32 hex digits.

@@ -1,5 +1,5 @@
-// datasets/plan.h -- what will be done to which pair, how sure that is, and by which rule. Made from what the doctor saw;
-// data.repair, data.align and data.drift choose what may be done. datasets/repair/ does it.
+// datasets/plan.h -- what will be done to which pair, how sure that is, and by which rule. Made from what the doctor
+// saw; data.repair, data.align and data.drift choose what may be done. datasets/repair/ does it.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

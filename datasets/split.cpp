@@ -31,8 +31,8 @@ float peak_of(const std::vector<float>& x) {
 
 const Pair& at(const Dataset& data, int i) { return data.pairs[static_cast<std::size_t>(i)]; }
 
-// Which notes an entry of data.test_notes or data.validation_notes means: that of exactly this name, else all whose names
-// begin so.
+// Which notes an entry of data.test_notes or data.validation_notes means: that of exactly this name, else all whose
+// names begin so.
 std::set<std::string> meant_by(const Dataset& data, const std::string& entry) {
   std::set<std::string> names;
   if (entry.empty()) return names;

@@ -17,8 +17,8 @@ struct Split {
 
 // Whole notes, never frames: every setting of a note is on one side. By `split` = "instrument", whole groups. Lists of
 // notes in the config go first (a note of exactly that name, else all whose names begin so); the rest is drawn with the
-// seed, at least one note each where there are three or more. What cannot judge (can_judge) is drawn only where there is
-// nothing else. Copies at other levels stand in training alone.
+// seed, at least one note each where there are three or more. What cannot judge (can_judge) is drawn only where there
+// is nothing else. Copies at other levels stand in training alone.
 Split split_dataset(const Dataset&, const DataConfig&);
 // Names and files of each part, and which notes were not drawn since they cannot judge.
 std::string split_json(const Dataset&, const Split&);
@@ -27,8 +27,8 @@ std::string split_json(const Dataset&, const Split&);
 // either side is less than 60 dB under the loudest of all.
 bool can_judge(const Dataset&, int pair);
 
-// Why the part's error is no result, a clause; empty where it is one: there is no such part, it is silent or shorter than
-// half a second, or most of it is in training too, under another name, at another level or as a turn of a loop.
+// Why the part's error is no result, a clause; empty where it is one: there is no such part, it is silent or shorter
+// than half a second, or most of it is in training too, under another name, at another level or as a turn of a loop.
 struct Judgement {
   std::string validation, test;
 };
@@ -38,8 +38,8 @@ Judgement judge_split(const Dataset&, const Split&);
 // out: refused, with the gain that mends it, where nothing is.
 std::vector<Finding> check_loudness(const Dataset&, const Split&, double silence_db);
 
-// The same audio or note on both sides (refused where the samples are equal), prefixes that take several notes, parts that
-// cannot judge.
+// The same audio or note on both sides (refused where the samples are equal), prefixes that take several notes, parts
+// that cannot judge.
 std::vector<Finding> check_split(const Dataset&, const Split&, const DataConfig&);
 
 }  // namespace cafx

@@ -1,10 +1,10 @@
-// models/loss.h -- what a model is trained on: a weighted sum of errors between output and target (kernels/loss/loss.h has the
-// terms). The trainer makes it and hands it to the model, which calls it once per micro-batch, so that fused ops keep what they
-// saved in cache.
+// models/loss.h -- what a model is trained on: a weighted sum of errors between output and target (kernels/loss/loss.h
+// has the terms). The trainer makes it and hands it to the model, which calls it once per micro-batch, so that fused
+// ops keep what they saved in cache.
 //
-//   The relative terms, esr and dc, are held against the mean energy of a place's target plus energy_floor times that of the
-//   training set, so that quiet places count little. reference() gives it, over all of a place's samples: where a place is
-//   processed in blocks, each block is compared with the whole.
+//   The relative terms, esr and dc, are held against the mean energy of a place's target plus energy_floor times that
+//   of the training set, so that quiet places count little. reference() gives it, over all of a place's samples: where
+//   a place is processed in blocks, each block is compared with the whole.
 #pragma once
 
 #include <array>
@@ -26,8 +26,8 @@ Fields describe(LossConfig&);
 
 class Loss {
  public:
-  // B places of T samples: y (B,T), target (B,T) with row stride target_stride, dy (B, T + K - 1) with `pad` zeros before each
-  // row and the rest behind it, where deconv1d_backward reads it; K = 1, pad = 0: (B,T).
+  // B places of T samples: y (B,T), target (B,T) with row stride target_stride, dy (B, T + K - 1) with `pad` zeros
+  // before each row and the rest behind it, where deconv1d_backward reads it; K = 1, pad = 0: (B,T).
   struct Shape {
     int B, T;
     long target_stride;
@@ -42,15 +42,15 @@ class Loss {
   bool operator==(const Loss&) const = default;
   // Whether reference() must be called first.
   bool relative() const { return config_.esr > 0.0 || config_.dc > 0.0; }
-  // What the relative terms are held against, (B, kReferences), of the places' targets. `floors` are floors(), where the context
-  // computes.
+  // What the relative terms are held against, (B, kReferences), of the places' targets. `floors` are floors(), where
+  // the context computes.
   static constexpr int kReferences = kLossReferences;
   const std::array<float, kReferences>& floors() const { return floors_; }
   void reference(const Context&, float* reference, const float* target, const float* floors, Shape) const;
 
-  // losses (B): of each place T times its loss, so that their sum over B T is the mean. dy = `scale` times the gradient of
-  // their sum: 1 / (B T) for that of the mean, 0 where none is wanted. All pointers are where the context computes; reference
-  // is read where relative(); scratch has scratch() bytes.
+  // losses (B): of each place T times its loss, so that their sum over B T is the mean. dy = `scale` times the gradient
+  // of their sum: 1 / (B T) for that of the mean, 0 where none is wanted. All pointers are where the context computes;
+  // reference is read where relative(); scratch has scratch() bytes.
   void operator()(const Context&, double* losses, float* dy, const float* y, const float* target,
                   const float* reference, float scale, Shape, void* scratch) const;
   std::size_t scratch(const Context&, Shape) const;

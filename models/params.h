@@ -34,8 +34,8 @@ struct ParamSpec {
 };
 
 // While one lives, models made by this thread take at most kSlack parameters more than a file holds: what its config
-// describes is held against it before memory is taken. A model within the slack is made, and its tensors compared by name.
-// Error names the file.
+// describes is held against it before memory is taken. A model within the slack is made, and its tensors compared by
+// name. Error names the file.
 class ParamsLimit {
  public:
   static constexpr std::int64_t kSlack = std::int64_t{1} << 22;  // 16 MiB

@@ -1,4 +1,4 @@
-// models/stream_places.h -- what training has of each place of a stream: its samples, its loss, what that is relative to.
+// models/stream_places.h -- what training has of a place of a stream: its samples, its loss, what that is relative to.
 #pragma once
 
 #include "models/model.h"

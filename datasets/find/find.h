@@ -1,4 +1,4 @@
-// datasets/find/find.h -- the doctor: what is wrong with a data set before a model learns it. It finds, and changes nothing.
+// datasets/find/find.h -- the doctor: what is wrong with a data set before a model learns it. It changes nothing.
 //
 //   code        found
 //   latency     wet lags or leads dry: all pairs alike, or each by its own

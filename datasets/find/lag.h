@@ -1,10 +1,10 @@
-// datasets/find/lag.h -- how wet lies in time against its dry recording: latency, clock drift, lost or inserted samples.
+// datasets/find/lag.h -- how wet lies in time against its dry recording: latency, drift, lost or inserted samples.
 //
 //   lag(t) = lag + 1e-6 ppm t + sum of the steps before t      samples; t in samples of dry; positive: wet is late
 //
-// A short recording (a note) is correlated as a whole, a long one in windows. Correlations are whitened (magnitudes to the
-// power 0.8), which peaks within a sample of the true lag, up to the phase of the device's filters and, for single low
-// notes, up to a period. So what several windows or notes have in common, the device's whitened response, is found
+// A short recording (a note) is correlated as a whole, a long one in windows. Correlations are whitened (magnitudes to
+// the power 0.8), which peaks within a sample of the true lag, up to the phase of the device's filters and, for single
+// low notes, up to a period. So what several windows or notes have in common, the device's whitened response, is found
 // from all of them and matched against each: that leaves one peak.
 #pragma once
 

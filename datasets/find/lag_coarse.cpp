@@ -83,7 +83,7 @@ double support_of(const std::vector<Excerpt>& excerpts, double lag, double slope
   return sum / static_cast<double>(std::max<std::size_t>(1, excerpts.size()));
 }
 
-// The line that most of the excerpts agree on; of nearly equal ones that of the smallest lag: a loop fits at every turn.
+// The line that most of the excerpts agree on; of nearly equal ones that of the smallest lag: loops fit at every turn.
 CoarseLag vote(const std::vector<Excerpt>& excerpts) {
   CoarseLag best;
   const auto consider = [&](double lag, double slope, double middle) {

@@ -343,8 +343,8 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   out.match = match_of(job, at);
 }
 
-// A step of a few samples, which the path crosses by small moves: two constants that fit the windows far better than one
-// and better than a line. Returns whether the windows were parted.
+// A step of a few samples, which the path crosses by small moves: two constants that fit the windows far better than
+// one and better than a line. Returns whether the windows were parted.
 bool part_small_step(std::vector<WindowLag>& lags) {
   constexpr std::size_t kLeast = 4;
   constexpr double kFar = 6.0, kStep = 3.0;

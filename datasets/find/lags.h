@@ -1,9 +1,9 @@
-// datasets/find/lags.h -- how the wet files of a whole data set lie in time, and which of them are not of their dry file.
+// datasets/find/lags.h -- how the wet files of a data set lie in time, and which of them are not of their dry file.
 //
-//   Notes (under 6 s) of one take have one lag: correlations of all together peak there, where single bass notes peak up to
-//   a period off. A note whose own peak stands out elsewhere, with the response that the others share taken out, has a lag
-//   of its own. Where most do, they were cut by hand, and each is asked alone, with a response that is found from all.
-//   Longer recordings are looked at one by one (find/lag.h).
+//   Notes (under 6 s) of one take have one lag: correlations of all together peak there, where single bass notes peak
+//   up to a period off. A note whose own peak stands out elsewhere, with the response that the others share taken out,
+//   has a lag of its own. Where most do, they were cut by hand, and each is asked alone, with a response that is found
+//   from all. Longer recordings are looked at one by one (find/lag.h).
 #pragma once
 
 #include <string>

@@ -15,8 +15,8 @@ struct Half {
 };
 std::vector<Half> halves_of(const std::vector<float>& x, int rate);
 
-// DC: an offset that is there in silence too, constant or wandering. The offset that a device makes by bending the signal
-// follows the signal's level, belongs to the effect and is left alone.
+// DC: an offset that is there in silence too, constant or wandering. The offset that a device makes by bending the
+// signal follows the signal's level, belongs to the effect and is left alone.
 struct Offset {
   double mean = 0.0;                        // at level zero
   double wander = 0.0;                      // RMS of what changes slowly, whatever the level

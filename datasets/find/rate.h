@@ -14,9 +14,9 @@ struct WrongRate {
   double match = 0.0;  // correlation with the other side at the true rate, whitened to the power 0.5
 };
 
-// Evidence is content alone: at the true rate the sides correlate as those of one take, and clearly better than `as_is`.
-// `usual`, the rate of most files, decides whose header is wrong where it could be either's. Lengths only choose which
-// rates are tried first.
+// Evidence is content alone: at the true rate the sides correlate as those of one take, and clearly better than
+// `as_is`. `usual`, the rate of most files, decides whose header is wrong where it could be either's. Lengths only
+// choose which rates are tried first.
 std::optional<WrongRate> find_wrong_rate(const Pair&, double as_is, int usual, int rate);
 
 // The rate that most files state; dry files decide between equals.

@@ -11,9 +11,9 @@ struct Repeat {
   double likeness = 0.0;  // correlation at the best place, 0 .. 1
 };
 
-// For each of `what`, the one of `where` that holds the same audio: over half of the shorter one agrees up to a gain, to
-// -23 dB, from 100 Hz to 3 kHz with their spectra evened out by a first difference. Those with another spectrum are not
-// looked at.
+// For each of `what`, the one of `where` that holds the same audio: over half of the shorter one agrees up to a gain,
+// to -23 dB, from 100 Hz to 3 kHz with their spectra evened out by a first difference. Those with another spectrum are
+// not looked at.
 std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& what,
                                  const std::vector<const std::vector<float>*>& where, int rate);
 

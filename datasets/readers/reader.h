@@ -1,4 +1,4 @@
-// datasets/readers/reader.h -- finds which files are a pair. One line of the table in reader.cpp for each way of naming.
+// datasets/readers/reader.h -- finds which files are a pair. One line of reader.cpp's table for each way of naming.
 #pragma once
 
 #include <filesystem>

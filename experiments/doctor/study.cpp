@@ -9,9 +9,9 @@
 //         steps     the same and 10 to 1000 samples (at 16 kHz) lost or inserted at a place
 //         jitter    24 s recordings whose lag wanders at random, by 4 to 20 samples
 //         polarity  the wet side turned over
-// Effects are the shipped Distortion, Overdrive and EQ, and SoX chains: strong distortion, compression, chorus, tremolo,
-// phaser, echo, and such behind a distortion. Right: within 2 samples at 16 kHz (after the phase that the effect's own
-// filters have), 4 ppm or 5 %, half a second. One line for each effect, and a sum.
+// Effects are the shipped Distortion, Overdrive and EQ, and SoX chains: strong distortion, compression, chorus,
+// tremolo, phaser, echo, and such behind a distortion. Right: within 2 samples at 16 kHz (after the phase that the
+// effect's own filters have), 4 ppm or 5 %, half a second. One line for each effect, and a sum.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -29,8 +29,8 @@ std::atomic<bool>* stop_when_asked() {
     stop_requested = true;
   };
   for (const int s : kSignals) {
-    // Under nohup SIGHUP stays ignored: the work goes on without its terminal. A shell ignores SIGINT for what it starts in
-    // the background, which kill -INT shall reach all the same.
+    // Under nohup SIGHUP stays ignored: the work goes on without its terminal. A shell ignores SIGINT for what it
+    // starts in the background, which kill -INT shall reach all the same.
     if (std::signal(s, on_signal) == SIG_IGN && s == SIGHUP) std::signal(s, SIG_IGN);
   }
   return &stop_requested;

@@ -2,8 +2,8 @@
 //
 //   JSON      version "0.5.4": the lowest that holds all that models/ has of it; architecture "LSTM" or "WaveNet",
 //             config, weights, sample_rate (Hz), metadata: name, loudness and gain as that project's trainer
-//             measures them (host/export/nam_loudness.h), input_level_dbu and output_level_dbu where they are known: the
-//             analogue levels in dBu that 0 dB of full scale stand for; training.validation_esr where it was
+//             measures them (host/export/nam_loudness.h), input_level_dbu and output_level_dbu where they are known:
+//             the analogue levels in dBu that 0 dB of full scale stand for; training.validation_esr where it was
 //             measured, and under "cafx" the version, the kind and the quality (host/train/quality.h)
 //   Weights   and config from Model::nam
 //   Bytes     equal models give equal bytes: no date is written.

@@ -1,4 +1,4 @@
-// host/sweep/slurm_program.h -- what a job's script starts: this binary as it was at submission, or the cafx of a container.
+// host/sweep/slurm_program.h -- what a job's script starts: the binary of the submission, or a container's cafx.
 #pragma once
 
 #include <filesystem>
@@ -12,8 +12,8 @@ namespace cafx {
 // For a shell, whatever the text holds.
 std::string shell_quoted(const std::string& text);
 
-// This process's binary and the libraries that lie beside it (of a folder or a wheel: those that it found by $ORIGIN), by
-// content. Libraries of the system are the system's.
+// This process's binary and the libraries that lie beside it (of a folder or a wheel: those that it found by $ORIGIN),
+// by content. Libraries of the system are the system's.
 class PinnedProgram {
  public:
   explicit PinnedProgram(const std::filesystem::path& store);
@@ -27,8 +27,8 @@ class PinnedProgram {
 
 // The last lines of a script: `words` are the command's arguments, quoted already.
 //   without a container   exec PROGRAM words: the signal of --signal=B: reaches cafx itself
-//   with one              CONTAINER cafx words, whose signals the shell hands on; Slurm's programs are outside, so that the shell
-//                         puts the job back into the queue where cafx asks for it by its exit code
+//   with one              CONTAINER cafx words, whose signals the shell hands on; Slurm's programs are outside, so that
+//                         the shell puts the job back into the queue where cafx asks for it by its exit code
 std::string slurm_start(const SlurmConfig&, const std::filesystem::path& program, const std::string& words);
 
 }  // namespace cafx

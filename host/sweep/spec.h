@@ -93,7 +93,7 @@ struct Spec {
   std::vector<Setting> pretrain;
 };
 
-// What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with each of an evaluation.
+// What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with an evaluation's.
 std::vector<std::string> objective_names(const Spec&);
 
 Spec read_spec(const std::filesystem::path&);

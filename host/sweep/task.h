@@ -48,7 +48,7 @@ struct Outcome {
   Json metrics = Json::object();              // flat: validation_mae, training_mae, steps, test.mae, test.esr, ...
   std::vector<std::pair<int, double>> rungs;  // supervised epochs, best validation error by then
 
-  // What the run's validation came to, whatever it stops on: "validation_mae", "validation_esr", ...; NaN where there is none.
+  // What the run's validation came to, whatever it stops on: "validation_mae", "validation_esr", ...; NaN: none.
   double validation() const;
 };
 

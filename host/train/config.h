@@ -93,7 +93,7 @@ RunConfig make_config(const ConfigSource&);
 RunConfig config_of_json(const nlohmann::json& flat, const std::string& where);
 // Error that names the key where values do not fit together.
 void check(const RunConfig&, const std::string& where);
-// What the data set of a run is read with. A run that only pretrains learns no effect: several settings are no fault there.
+// What the data set of a run is read with. A run that only pretrains learns no effect: it may hear several settings.
 DataConfig data_of(const RunConfig&);
 // Of everything that decides the bits of the result: resolved config and data content. 12 hex digits.
 // `init` is the identity of the weights in train.init_from (models/play/weights_file.h); their path decides nothing.

@@ -1,5 +1,5 @@
-// kernels/base/csv.h -- tables of comma-separated values, as RFC 4180 has them: a cell with a comma, a quote or a line end
-// stands in quotes, quotes within are doubled. Lines end with a line feed.
+// kernels/base/csv.h -- tables of comma-separated values, as RFC 4180 has them: a cell with a comma, a quote or a line
+// end stands in quotes, quotes within are doubled. Lines end with a line feed.
 #pragma once
 
 #include <string>

@@ -1,6 +1,6 @@
 // kernels/frames/frames.h -- frames of an audio signal: cut, zero-padded, and recombined by overlap-add.
 //
-//   gather       x_padded[b, left + t] = audio[start_b + offset + t], zero where that is outside [begin_b, end_b) and around it
+//   gather       x_padded[b, left + t] = audio[start_b + offset + t], zero around it and outside [begin_b, end_b)
 //   overlap-add  out[n] = sum_i window[n - start_i] frame_i[n - start_i] / sum_i window[n - start_i]
 //
 //   Frames of a signal of n samples start at -(frame - hop) + i hop, i in [0, n_frames(n)): the first still holds

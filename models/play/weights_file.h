@@ -26,8 +26,8 @@ struct ModelFile {
   std::unique_ptr<Model> model;
   std::map<std::string, std::string> metadata;
 };
-// A weights file, or the folder of a run (its best.safetensors, which must be of that run): path of the weights, and the
-// model. Memory for parameters is bounded by what the file holds (ParamsLimit), whatever its config describes.
+// A weights file, or the folder of a run (its best.safetensors, which must be of that run): path of the weights, and
+// the model. Memory for parameters is bounded by what the file holds (ParamsLimit), whatever its config describes.
 std::filesystem::path weights_path(const std::filesystem::path&);
 ModelFile load_model(const std::filesystem::path&);
 

@@ -1,8 +1,8 @@
 // libcafx_player.so: what the Python module calls by ctypes, beside the functions of cafx_rt.h, which are in it too.
 //
-//   A C interface has one binary for every version of Python; ctypes gives Python's lock back during each call, and audio is
-//   handed over where it lies.
-//   Every function that can fail returns 0 or NULL then, with one sentence in `why`, cut to why_size.
+//   A C interface has one binary for every version of Python; ctypes gives Python's lock back during each call, and
+//   audio is handed over where it lies. Every function that can fail returns 0 or NULL then, with one sentence in
+//   `why`, cut to why_size.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

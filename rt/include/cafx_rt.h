@@ -8,22 +8,22 @@
  *   cafx_rt_process(stream, in, out, n);                                            // audio thread, any n
  *
  * Audio    one channel, float, full scale 1. A stream for each channel; cafx_rt_twin makes one that shares the weights.
- * Delay    output sample i + cafx_rt_latency(stream) belongs to input sample i, exactly, for blocks of every length. It is
- *          constant, in samples of the host's rate, and includes resampling. The first `latency` samples out are 0.
+ * Delay    output sample i + cafx_rt_latency(stream) belongs to input sample i, exactly, for blocks of every length. It
+ *          is constant, in samples of the host's rate, and includes resampling. The first `latency` samples out are 0.
  *          At the end of a signal feed that many zeros to get the rest.
- * Rates    a model has one rate (cafx_rt_info.sample_rate). At that host rate, output has the bits of `cafx render` with the
- *          same hop on the same instruction set. At any other from 4000 to 768000 Hz, to a whole Hz, the library resamples
- *          both ways: windowed sinc (Kaiser), linear phase, flat to 0.02 dB up to 0.9 of the lower rate's half, 100 dB down
- *          from that half on. What the host has above the model's half rate does not pass.
+ * Rates    a model has one rate (cafx_rt_info.sample_rate). At that host rate, output has the bits of `cafx render`
+ *          with the same hop on the same instruction set. At any other from 4000 to 768000 Hz, to a whole Hz, the
+ *          library resamples both ways: windowed sinc (Kaiser), linear phase, flat to 0.02 dB up to 0.9 of the lower
+ *          rate's half, 100 dB down from there on. What the host has above the model's half rate does not pass.
  * Time     process takes no memory, gives none back, takes no lock, makes no call of the system. Denormal numbers count
- *          as zero inside it; the caller's mode comes back. All work of a frame is done in the block that completes it: a
- *          block in which c frames become complete takes c times cafx_rt_frame_seconds and little else.
+ *          as zero inside it; the caller's mode comes back. All work of a frame is done in the block that completes it:
+ *          a block in which c frames become complete takes c times cafx_rt_frame_seconds and little else.
  * Threads  a model may be shared by all threads. A stream belongs to one thread at a time: hand it on as you would any
  *          memory. cafx_rt_process, cafx_rt_reset and the functions that only read are for the audio thread; load,
  *          prepare, twin, frame_seconds and free are not.
  * Lifetime a stream outlives its model: free them in any order. free of NULL does nothing.
  * Errors   no exception leaves the library. What makes something returns NULL and writes one line to `error`, cut to
- *          error_size with its closing 0 (NULL or 0: not wanted). What is broken by the caller is CAFX_RT_ERROR_ARGUMENT.
+ *          error_size with its closing 0 (NULL or 0: not wanted). What the caller breaks is CAFX_RT_ERROR_ARGUMENT.
  * Version  semantic, of this interface. Within a major version functions are only added, and structs grow only at their
  *          end: `size` says what the caller knows. The library's soname carries the major version.
  */
@@ -88,8 +88,8 @@ CAFX_RT_API cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model*, const cafx_rt_
 CAFX_RT_API cafx_rt_stream* cafx_rt_twin(const cafx_rt_stream*);
 CAFX_RT_API void cafx_rt_free(cafx_rt_stream*);
 
-/* n samples in, n samples out; in == out is allowed, other overlap is not. With an argument that is NULL, or an n that is no
- * multiple of block_length: CAFX_RT_ERROR_ARGUMENT, zeros in `out` where it is given, and the stream as it was. */
+/* n samples in, n samples out; in == out is allowed, other overlap is not. With an argument that is NULL, or an n that
+ * is no multiple of block_length: CAFX_RT_ERROR_ARGUMENT, zeros in `out` where it is given, the stream as it was. */
 CAFX_RT_API cafx_rt_status cafx_rt_process(cafx_rt_stream*, const float* in, float* out, size_t n);
 /* As if nothing had come yet. */
 CAFX_RT_API void cafx_rt_reset(cafx_rt_stream*);
@@ -97,9 +97,9 @@ CAFX_RT_API void cafx_rt_reset(cafx_rt_stream*);
 CAFX_RT_API size_t cafx_rt_latency(const cafx_rt_stream*); /* samples at the host's rate */
 CAFX_RT_API int32_t cafx_rt_hop(const cafx_rt_stream*);    /* samples at the model's rate */
 
-/* Seconds that one frame takes here (one sample of a model that plays sample by sample), the median of some of noise measured for
- * about `budget` seconds; the stream is reset. It keeps up on the whole where this is less than hop / sample_rate, and within every block where this is also less
- * than what a block lasts. Negative: an argument is wrong. */
+/* Seconds that one frame takes here (one sample of a model that plays sample by sample): the median over noise,
+ * measured for about `budget` seconds; the stream is reset. It keeps up on the whole where this is less than
+ * hop / sample_rate, within every block where it is also less than the block. Negative: an argument is wrong. */
 CAFX_RT_API double cafx_rt_frame_seconds(cafx_rt_stream*, double budget);
 
 #ifdef __cplusplus

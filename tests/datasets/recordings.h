@@ -1,4 +1,4 @@
-// tests/datasets/recordings.h -- recordings that tests break: twelve guitar notes through a distortion, and six of them as one.
+// tests/datasets/recordings.h -- recordings that tests break: twelve guitar notes, distorted, and six of them as one.
 #pragma once
 
 #include <gtest/gtest.h>

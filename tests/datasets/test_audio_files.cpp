@@ -1,4 +1,5 @@
-// Audio files with headers that lie, that are cut off and that are damaged, of every container; and thousands of mutations.
+// Audio files with headers that lie, that are cut off and that are damaged, of every container; and thousands of
+// mutations.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -302,8 +303,8 @@ std::string mutated(std::string s, std::uint64_t round) {
   return s;
 }
 
-// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how many of
-// each container.
+// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how
+// many of each container.
 TEST(AudioFiles, MutationsOfEveryContainerAreReadOrRefused) {
   const MemoryLimit limit;
   const char* asked = std::getenv("CAFX_FUZZ_FILES");

@@ -1,4 +1,5 @@
-// tests/fuzz/audio_files.h -- audio files of every container as bytes, to be damaged; and an entry point that reads them.
+// tests/fuzz/audio_files.h -- audio files of every container as bytes, to be damaged; and an entry point that reads
+// them.
 #pragma once
 
 #include <sndfile.h>

@@ -1,8 +1,8 @@
 // tests/ops/harness.h -- the test of an op: declare what it reads, what it should write and how it is called.
 //
 //   check_op(op) runs it in every context (each instruction set; the GPU's ways) and checks
-//     - every output against the oracle, per element: an output that is set starts as NaN, one that is added to as 0 and
-//       then as 9
+//     - every output against the oracle, per element: an output that is set starts as NaN, one that is added to as 0
+//       and then as 9
 //     - that what the oracle leaves as NaN (between rows that are further apart than they are long) is not written
 //     - that inputs stay as they are, and the borders of all buffers, which have exactly the size declared; scratch has
 //       the size of its query
