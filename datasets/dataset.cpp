@@ -229,7 +229,7 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
   }
   if (!data.pairs.empty()) return;
   if (!data.unreadable.empty()) throw Error("{}", data.unreadable.front());
-  throw Error("no dry and wet file belong together under '{}'; {}", config.reader == "idmt" ? config.path : config.dry,
+  throw Error("no dry and wet file belong together under '{}'; {}", config.dry.empty() ? config.path : config.dry,
               data.unpaired.empty() ? "there are no audio files" : data.unpaired.front());
 }
 
