@@ -57,6 +57,7 @@ struct Arguments {
   double seconds = 10.0;
   bool json = false, profile = false, realtime = false;
   std::string write, peer;
+  std::vector<int> cohort;  // members
 };
 
 constexpr int kSteps = 32;       // of an epoch; a GPU gets as many at a time as keep it busy
@@ -75,7 +76,9 @@ class Bench {
     on_cpu_ = context_.device == Device::kCpu;
     processor_ = on_cpu_ ? to_string(context_.isa) : device_name(context_);
     // Peak, profile, a step of each form, forward, and rendering twice.
-    share_ = args.seconds / (args.profile ? 2.0 : 7.0);
+    share_ = args.seconds / (args.profile          ? 2.0
+                             : args.cohort.empty() ? 7.0
+                                                   : static_cast<double>(args.cohort.size() + 1));
     const int n = length_ * (B_ + 4);
     std::vector<float> wet;
     const Rng rng{1, 2};
@@ -89,6 +92,7 @@ class Bench {
 
   int run() {
     if (!args_.write.empty()) write_case();
+    if (!args_.cohort.empty()) return tell_cohorts();
     if (on_cpu_) measure_peaks();
     StepProfile profile;
     if (args_.profile || on_cpu_) profile = profile_steps();
@@ -142,7 +146,8 @@ class Bench {
     std::vector<float> rates;
     void begin() { stepper->begin_epoch(order, rates, 0, 0); }
   };
-  std::unique_ptr<Steps> steps_of(const std::string& form) {
+  std::unique_ptr<Steps> steps_of(const std::string& form) { return steps_of(form, context_); }
+  std::unique_ptr<Steps> steps_of(const std::string& form, const Context& context) {
     auto s = std::make_unique<Steps>();
     s->model = fresh(form);
     std::vector<FrameRef> epoch;
@@ -152,15 +157,65 @@ class Bench {
     }
     const auto half = static_cast<std::int64_t>(audio_.size() / 2);
     const Signals signals{audio_.data(), audio_.size(), form == kPretrain ? 0 : half};
-    s->places = std::make_unique<Places>(context_, signals, epoch);
+    s->places = std::make_unique<Places>(context, signals, epoch);
     s->settings.batch = B_;
     s->settings.length = length_;
     s->settings.block = block_samples(run_);
     s->settings.loss = Loss(run_.train.loss, 1e-2);
     s->rates.assign(static_cast<std::size_t>(kSteps * s->settings.updates()), 1e-6f);
     const std::vector<float> zeros(static_cast<std::size_t>(s->model->params().n_floats()), 0.0f);
-    s->stepper = make_stepper(context_, *s->model, *s->places, s->settings, zeros, zeros);
+    s->stepper = make_stepper(context, *s->model, *s->places, s->settings, zeros, zeros);
     return s;
+  }
+
+  // Places a second of K supervised trainings side by side, in sum. A member takes kSteps at a time, as a turn of a cohort
+  // is about that long on a CPU; on a GPU each has a stream of its own, and the steps of all are under way at once.
+  double measure_cohort(int K) {
+    std::vector<std::unique_ptr<OwnedContext>> contexts;
+    std::vector<std::unique_ptr<Steps>> members;
+    for (int k = 0; k < K; ++k) {
+      if (!on_cpu_) contexts.push_back(std::make_unique<OwnedContext>(args_.device));
+      members.push_back(steps_of(kSupervised, on_cpu_ ? context_ : contexts.back()->context));
+    }
+    const auto turn = [&](Steps& s) {
+      s.begin();
+      s.stepper->enqueue(kSteps);
+    };
+    return frames_per_second(K * B_ * kSteps, share_, [&] {
+      for (const auto& m : members) {
+        turn(*m);
+        if (on_cpu_) m->stepper->collect(true);
+      }
+      for (const auto& m : members) m->stepper->collect(true);
+    });
+  }
+
+  int tell_cohorts() {
+    std::vector<int> sizes = args_.cohort;
+    if (std::find(sizes.begin(), sizes.end(), 1) == sizes.end()) sizes.insert(sizes.begin(), 1);
+    const RunSize size{audio_.size(), refs_.size()};
+    const double bytes = on_cpu_ ? 0.0 : static_cast<double>(plan_memory(context_, run_, B_, length_, size).total());
+    double alone = 0.0;
+    nlohmann::ordered_json json = {
+        {"preset", run_.preset}, {"batch", B_}, {"isa", processor_}, {"cohorts", nlohmann::json::array()}};
+    std::string text =
+        fmt::format("trainings side by side: preset {}, batch {}, {}, {}\n{:>8} {:>14} {:>14} {:>10}{}\n", run_.preset,
+                    B_, precision_text(context_), processor_, "members", fmt::format("{}/s in sum", unit()),
+                    "of a member", "to alone", on_cpu_ ? "" : fmt::format(" {:>10}", "memory"));
+    for (const int K : sizes) {
+      const double rate = measure_cohort(K);
+      if (K == 1) alone = rate;
+      const double ratio = alone > 0.0 ? rate / alone : 0.0;
+      json["cohorts"].push_back({{"members", K}, {fmt::format("{}_per_second", unit()), rate}, {"to_alone", ratio}});
+      text += fmt::format("{:>8} {:>14.1f} {:>14.1f} {:>10.2f}", K, rate, rate / K, ratio);
+      if (!on_cpu_) {
+        json["cohorts"].back()["bytes"] = K * bytes;
+        text += fmt::format(" {:>6.0f} MiB", K * bytes / 1048576.0);
+      }
+      text += "\n";
+    }
+    write_text("-", args_.json ? json.dump(2) + "\n" : text);
+    return 0;
   }
 
   Speed measure_step(const std::string& form) {
@@ -384,12 +439,18 @@ void add_bench(CLI::App& app, Run& run) {
        "(tests/nam/bench.sh)")
       ->needs(realtime)
       ->option_text("PROGRAM");
+  c->add_option("--cohort", args->cohort,
+                "only trainings side by side, as of 'cafx train --seeds': so many, one after the other")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024))
+      ->option_text("K,K,...");
   c->add_flag("--profile", args->profile,
               "only the supervised step: on a CPU by op, with bytes and FLOPs; on a GPU one between the marks of the "
               "profiler API");
   c->footer(
       "Examples:  cafx bench --preset paper --set model.unpool=hold --threads 2\n"
-      "           cafx bench --realtime --seconds 20\n\n"
+      "           cafx bench --realtime --seconds 20\n"
+      "           cafx bench --cohort 1,4,16 --preset default\n\n"
       "Useful GFLOP/s count what the model needs, whatever a kernel does to get it: of the forward pass all "
       "multiply-adds,\n"
       "of a step three times those of DNN-SAAF and the latent layers, and so on (README.md of experiments).");
