@@ -99,6 +99,10 @@ void Params::initialize(std::uint64_t seed) {
       const auto index = static_cast<std::uint64_t>(i);
       if (limit > 0.0) out[i] = static_cast<float>(limit * (2.0 * rng.uniform(index) - 1.0));
       if (p.init == Init::kNormal) out[i] = static_cast<float>(p.init_scale * rng.normal(index));
+      if (p.init == Init::kAround) {
+        out[i] = static_cast<float>(p.init_centre + p.init_scale * (2.0 * rng.uniform(index) - 1.0));
+      }
+      if (p.init == Init::kRamp) out[i] = static_cast<float>(p.init_scale * static_cast<double>(i % p.shape.back()));
     }
     if (p.init == Init::kIdentityCurve) {  // v1 = 1: the last row
       std::fill(out + (p.shape[0] - 1) * p.shape[1], out + p.size, 1.0f);

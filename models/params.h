@@ -16,7 +16,9 @@
 
 namespace cafx {
 
-enum class Init { kZero, kLecunUniform, kGlorotUniform, kFanInUniform, kNormal, kIdentityCurve };
+// kAround: init_centre plus init_scale times a uniform number of [-1, 1).   kRamp: init_scale times the index of the
+// last dimension.
+enum class Init { kZero, kLecunUniform, kGlorotUniform, kFanInUniform, kNormal, kIdentityCurve, kAround, kRamp };
 
 // One tensor of a model. The shape is PyTorch's: out before in, cross-correlation.
 struct ParamSpec {
@@ -25,7 +27,8 @@ struct ParamSpec {
   long offset = 0;  // in the flat block, in floats, a multiple of 16
   long size = 0;    // product of shape
   Init init = Init::kZero;
-  double init_scale = 1.0;         // standard deviation of kNormal
+  double init_scale = 1.0;         // standard deviation of kNormal, half width of kAround, step of kRamp
+  double init_centre = 0.0;        // of kAround
   double fan_in = 1, fan_out = 1;  // of the uniform ones
   bool decay = false;              // weight decay applies
   bool penalised = false;          // the model's own penalty on the sum of squares applies

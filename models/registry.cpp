@@ -8,6 +8,7 @@
 #include "models/cafx/cafx.h"
 #include "models/eq_net/eq_net.h"
 #include "models/lstm/lstm.h"
+#include "models/s4/s4.h"
 #include "models/wavenet/wavenet.h"
 
 namespace cafx {
@@ -17,6 +18,7 @@ const std::vector<ModelType>& model_types() {
       {"cafx", {kSupervised, kPretrain}, cafx_presets, cafx_model_preset, cafx_training, make_cafx},
       {"eq_net", {kSupervised, kPretrain}, eq_net_presets, eq_net_preset, eq_net_training, make_eq_net},
       {"lstm", {kSupervised}, lstm_presets, lstm_preset, lstm_training, make_lstm},
+      {"s4", {kSupervised}, s4_presets, s4_preset, s4_training, make_s4},
       {"wavenet", {kSupervised}, wavenet_presets, wavenet_preset, wavenet_training, make_wavenet},
   };
   return types;

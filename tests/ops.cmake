@@ -2,6 +2,7 @@
 add_library(cafx_reference STATIC ${CMAKE_CURRENT_LIST_DIR}/reference/reference.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_cafx.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_loss.cpp
+                                  ${CMAKE_CURRENT_LIST_DIR}/reference/reference_ssm.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_student.cpp
                                   ${CMAKE_CURRENT_LIST_DIR}/reference/reference_training.cpp)
 target_link_libraries(cafx_reference PUBLIC cafx_models)
@@ -69,6 +70,10 @@ cafx_ops_test(test_student_ops
   ${ops_dir}/test_wavenet_layer.cpp
 )
 
+# What S4 stands on. A few seconds.
+cafx_ops_test(test_ssm_ops ${ops_dir}/test_film.cpp ${ops_dir}/test_ssm.cpp)
+cafx_gpu_test(test_ssm_ops TEST_FILTER "-*Refuse*:*Differences*:*Plays*")
+
 cafx_gpu_test(test_student_ops TEST_FILTER "-*Refuse*:*Differences*:RelativeError.*")
 
 function(cafx_golden_test name models)
@@ -81,7 +86,7 @@ cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
 cafx_golden_test(test_loss cafx_kernels ${ops_dir}/test_loss.cpp)
 set(models_dir ${CMAKE_CURRENT_LIST_DIR}/models)
 cafx_golden_test(test_golden_model cafx_models ${models_dir}/test_golden_cafx.cpp)
-cafx_golden_test(test_golden_streams cafx_models ${models_dir}/test_golden_streams.cpp)
+cafx_golden_test(test_golden_streams cafx_models ${models_dir}/test_golden_s4.cpp ${models_dir}/test_golden_streams.cpp)
 cafx_gpu_test(test_golden_ops)
 cafx_gpu_test(test_loss TEST_FILTER "-*Refuse*:*Differences*")
 cafx_gpu_test(test_golden_streams TEST_FILTER "-*Thread*:*Divided*")

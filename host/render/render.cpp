@@ -132,6 +132,7 @@ Renderer::Renderer(Model& model, const Context& context, int hop) {
     frames_ = std::make_unique<Frames>(model, context, checked_hop(hop, g.hop, g.frame));
   } else {
     player_ = make_player(model, {hop, 1, context.isa, context.precision});
+    to_drop_ = static_cast<std::size_t>(player_->latency());
   }
 }
 
@@ -139,12 +140,18 @@ Renderer::~Renderer() = default;
 
 void Renderer::push(const float* x, std::size_t n, std::vector<float>& out) {
   if (frames_) return frames_->push(x, n, out);
-  out.resize(out.size() + n);
-  player_->process(out.data() + out.size() - n, x, n);
+  const std::size_t before = out.size();
+  out.resize(before + n);
+  player_->process(out.data() + before, x, n);
+  const std::size_t dropped = std::min(to_drop_, n);
+  to_drop_ -= dropped;
+  out.erase(out.begin() + static_cast<long>(before), out.begin() + static_cast<long>(before + dropped));
 }
 
 void Renderer::finish(std::vector<float>& out) {
-  if (frames_) frames_->finish(out);
+  if (frames_) return frames_->finish(out);
+  const std::vector<float> silence(static_cast<std::size_t>(player_->latency()), 0.0f);
+  if (!silence.empty()) push(silence.data(), silence.size(), out);
 }
 
 BlockRenderer::BlockRenderer(const Model& model, const Context& context, int hop, int block)

@@ -33,6 +33,7 @@ class Renderer {
   class Frames;
   std::unique_ptr<Frames> frames_;  // or, of a stream,
   std::unique_ptr<Player> player_;
+  std::size_t to_drop_ = 0;  // of the player's first samples: its latency
 };
 
 // The same as a real-time effect does it, in blocks of one length, to the same bits; the player's delay is taken out.

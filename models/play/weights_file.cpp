@@ -143,7 +143,7 @@ std::map<std::string, std::string> model_metadata(const Model& model, std::map<s
     extra["frame"] = std::to_string(g.frame);
     extra["hop"] = std::to_string(g.hop);
   }
-  extra["latency"] = std::to_string(g.frame);
+  extra["latency"] = std::to_string(g.frame > 0 ? g.frame : g.after);
   extra["version"] = kVersion;
   return extra;
 }

@@ -63,11 +63,11 @@ TEST_P(Players, BlocksOfEveryLengthGiveTheBitsOfTheWhole) {
   expect(y, "in place");
 }
 
-TEST_P(Players, AStreamHasNoLatency) {
+TEST_P(Players, LatencyIsThatOfTheGeometry) {
   const Geometry g = model_->geometry();
   const auto player = make_player(*model_);
   if (g.frame == 0) {
-    EXPECT_EQ(player->latency(), 0);
+    EXPECT_EQ(player->latency(), g.after);
     EXPECT_EQ(player_hop(*model_), 1);
     EXPECT_THROW(make_player(*model_, {64}), Error);
   } else {

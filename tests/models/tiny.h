@@ -35,6 +35,13 @@ inline const std::map<std::string, Settings>& settings() {
         {"pool", "4"},
         {"latent", "7"}}},
       {"lstm", {{"hidden", "5"}, {"layers", "2"}}},
+      {"s4",
+       {{"blocks", "2"},
+        {"channels", "5"},
+        {"state", "3"},
+        {"film", "temporal"},
+        {"film_block", "7"},
+        {"rest_samples", "500"}}},
       {"wavenet", {{"channels", "[5, 3]"}, {"layers", "[2, 2]"}, {"dilations", "[1, 3, 2, 7]"}, {"head_scale", "0.3"}}},
   };
   return all;

@@ -1,0 +1,103 @@
+// models/s4/net.h -- S4 as a model: its tensors, its training; its player is made from it.
+#pragma once
+
+#include <array>
+
+#include "kernels/conv1x1/conv1x1.h"
+#include "kernels/film/film.h"
+#include "kernels/lstm/lstm_tensors.h"
+#include "kernels/ssm/ssm.h"
+#include "models/s4/s4.h"
+#include "models/stream_memory.h"
+
+namespace cafx {
+
+class S4Model : public Model {
+ public:
+  S4Model(const S4Config&, const std::string& form);
+
+  const S4Config& config() const override { return config_; }
+  std::size_t training_bytes(const Context&, int B, int T, const Loss&) const override;
+  void reserve(const Context&, int B, int T, const Loss&) override;
+  void begin(const Context&, const Batch&, const Loss&) override;
+  void gradient(const Context&, float* gradient, const Batch&, const Loss&) override;
+  const double* losses() const override { return losses_.data(); }
+  std::unique_ptr<Player> stream(const Context&) const override;
+  std::vector<LayerRow> layers() const override;
+  std::vector<Fact> facts(const Context&, const Batch* = nullptr) override;
+  bool negate_output() override;
+
+  // A block's tensors, by index; those of the LSTM only with FiLM.
+  struct Block {
+    std::size_t linear, linear_bias, log_dt, c, log_a_real, a_imag, d, residual;
+    std::array<std::size_t, 4> lstm;  // weights of input and h, biases of both
+  };
+  const std::vector<Block>& blocks() const { return blocks_; }
+  template <class T>
+  T* at(T* base, std::size_t tensor) const {
+    return base + params_[tensor].offset;
+  }
+  template <class T>
+  SsmTensors<T*> ssm_tensors(T* base, const Block& k) const {
+    return {at(base, k.log_dt), at(base, k.c), at(base, k.log_a_real), at(base, k.a_imag), at(base, k.d)};
+  }
+  template <class T>
+  LstmTensors<T*> lstm_tensors(T* base, const Block& k) const {
+    return {at(base, k.lstm[0]), at(base, k.lstm[1]), at(base, k.lstm[2]), at(base, k.lstm[3])};
+  }
+  std::size_t expand() const { return expand_; }
+  std::size_t contract() const { return contract_; }
+  Conv1x1Dims mix(int inputs, int outputs, int B, int T) const { return {inputs, outputs, T, T, T, B}; }
+  SsmDims ssm_dims(int B, int T) const { return {B, config_.channels, config_.state, T}; }
+  FilmDims film_dims(int B, int T) const { return {B, config_.channels, T, config_.film_block}; }
+  LstmDims lstm_dims(int B, int T) const {
+    return {film_blocks(film_dims(B, T)), B, config_.channels, 2 * config_.channels};
+  }
+  double multiply_adds() const;  // of a sample
+
+ private:
+  // What a block keeps of B places of T samples: its input, of its layer input, output and saved states; pooled maxima,
+  // h (rows 1.. are the modulation), c and gates of its LSTM.
+  struct Saved {
+    float *x, *u, *z, *marks, *pooled, *h, *c, *gates;
+  };
+  struct Parts {
+    std::vector<Saved> blocks;
+    float *last, *y, *dx[2], *dz, *dmodulation, *dpooled, *dw, *dbias, *input, *target, *dout, *scratch, *loss;
+  };
+  // Weights as the ops read them, made once for each step.
+  struct Ready {
+    DeviceArray<float> ssm, lstm;
+    long ssm_size = 0, lstm_size = 0;  // of a block
+  };
+
+  static int places_per_call(const Context& context, int B) { return context.device == Device::kCpu ? 1 : B; }
+  void prepare(const Context&, int B, const Loss&);
+  void make_ready(const Context&);
+  std::vector<long> sizes_of(const Context&, int B, int T, const Loss&) const;
+  Parts lay_out(const Context&, int B, int T, const Loss&);
+  float* ssm_state(std::size_t block, int b);
+  float* lstm_state(std::size_t block, int b, int which);
+  void check_start(int t0) const;
+  // The forward pass of places [b, b + n) from p.input into p, y (n,T) in p.y; the states go on.
+  void forward(const Context&, const Parts& p, int b, int n, int T);
+  void modulate(const Context&, const Saved& s, std::size_t block, const Parts& p, int b, int n, int T);
+  void train(const Context&, float* g, const Batch&, const Loss&, int b, int n);
+  void backward(const Context&, const Parts& p, float* g, int n, int T);
+  float* modulation_backward(const Context&, const Parts& p, float* g, const Saved& s, std::size_t block, int n, int T);
+  void hear(const Context&, const Batch&, int t, int T, int b, int n);
+
+  S4Config config_;
+  std::size_t expand_ = 0, contract_ = 0;
+  std::vector<Block> blocks_;
+  int n_places_ = 0;
+  Device device_ = Device::kCpu;
+  Loss loss_;
+  Ready ready_;
+  DeviceArray<float> reference_, floors_, ssm_state_, lstm_state_;
+  DeviceArray<double> losses_;
+  std::vector<std::vector<float>> slots_;
+  std::vector<StreamMemory> memory_;  // of each worker
+};
+
+}  // namespace cafx

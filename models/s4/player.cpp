@@ -1,0 +1,146 @@
+#include <algorithm>
+
+#include "kernels/base/flush_denormals.h"
+#include "kernels/pointwise/pointwise.h"
+#include "models/s4/net.h"
+
+namespace cafx {
+
+namespace {
+
+constexpr int kChunk = 512;  // samples played at a time, without FiLM
+
+// Weights laid out for playing, shared by the twins.
+struct Packed {
+  StreamMemory memory;
+  std::vector<float*> ssm, lstm;  // [block]
+};
+
+class S4Player : public Player {
+ public:
+  S4Player(const Context& context, std::shared_ptr<const S4Model> model, std::shared_ptr<const Packed> packed,
+           std::vector<float> rest)
+      : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
+    context_ = context;
+    context_.device = Device::kCpu;
+    context_.pool = nullptr;
+    const S4Config& c = model_->config();
+    late_ = c.temporal() ? c.film_block - 1 : 0;
+    chunk_ = c.temporal() ? c.film_block : kChunk;
+    if (!packed_) pack();
+    const std::size_t blocks = model_->blocks().size();
+    of_ssm_ = static_cast<long>(ssm_play_state(ssm(1)));
+    of_lstm_ = c.temporal() ? 2L * lstm().H : 0;
+    const std::size_t scratch = std::max(ssm_play_scratch(ssm(1)), lstm_play_scratch(context_, lstm()));
+    const long rows = static_cast<long>(c.channels) * chunk_;
+    parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch), c.channels, lstm().H, chunk_, chunk_});
+    if (rest_.empty()) {
+      rest_.assign(blocks * static_cast<std::size_t>(of_ssm_ + of_lstm_), 0.0f);
+      state_ = rest_;
+      const FlushDenormals flush;
+      std::fill_n(input(), chunk_, 0.0f);
+      for (int t = 0; t < c.rest_samples; t += chunk_) run(output(), input(), chunk_);
+      rest_ = state_;
+    }
+    state_ = rest_;
+    S4Player::reset();
+  }
+
+  void process(float* y, const float* x, std::size_t n) noexcept override {
+    const FlushDenormals flush;
+    if (late_ == 0) {
+      for (std::size_t t = 0; t < n; t += kChunk) {
+        run(y + t, x + t, static_cast<int>(std::min<std::size_t>(kChunk, n - t)));
+      }
+      return;
+    }
+    // A block is played when its last sample is there; what was made of the one before comes out meanwhile.
+    for (std::size_t t = 0; t < n; ++t) {
+      input()[n_in_] = x[t];
+      if (++n_in_ == chunk_) {
+        run(output(), input(), chunk_);
+        n_in_ = 0;
+      }
+      y[t] = output()[n_in_];
+    }
+  }
+  void reset() noexcept override {
+    std::copy(rest_.begin(), rest_.end(), state_.begin());
+    std::fill_n(output(), chunk_, 0.0f);
+    n_in_ = 0;
+  }
+  int latency() const noexcept override { return late_; }
+  double multiply_adds() const noexcept override { return model_->multiply_adds() * model_->config().sample_rate; }
+  std::unique_ptr<Player> twin() const override { return std::make_unique<S4Player>(context_, model_, packed_, rest_); }
+
+ private:
+  SsmDims ssm(int T) const { return model_->ssm_dims(1, T); }
+  LstmDims lstm() const { return model_->lstm_dims(1, 1); }
+  float* input() { return parts_[5]; }
+  float* output() { return parts_[6]; }
+
+  void run(float* y, const float* x, int n) {
+    const float* weights = model_->params().data();
+    const int C = model_->config().channels;
+    float *between = parts_[0], *u = parts_[1], *scratch = parts_[2], *pooled = parts_[3], *h = parts_[4];
+    conv1x1_forward(context_, between, x, model_->at(weights, model_->expand()),
+                    model_->at(weights, model_->expand() + 1), model_->mix(1, C, 1, n));
+    float* state = state_.data();
+    for (std::size_t k = 0; k < model_->blocks().size(); ++k, state += of_ssm_ + of_lstm_) {
+      const S4Model::Block& w = model_->blocks()[k];
+      conv1x1_forward(context_, u, between, model_->at(weights, w.linear), model_->at(weights, w.linear_bias),
+                      model_->mix(C, C, 1, n));
+      activation_forward(context_, u, u, static_cast<long>(C) * n, Activation::kTanh);
+      ssm_play(context_, u, state, u, packed_->ssm[k], scratch, ssm(n));
+      if (of_lstm_ > 0) {
+        film_pool_forward(context_, pooled, u, model_->film_dims(1, n));
+        lstm_play(context_, h, state + of_ssm_, pooled, packed_->lstm[k], scratch, lstm());
+      }
+      film_forward(context_, between, u, between, model_->at(weights, w.residual), of_lstm_ > 0 ? h : nullptr,
+                   model_->film_dims(1, n));
+    }
+    conv1x1_forward(context_, y, between, model_->at(weights, model_->contract()),
+                    model_->at(weights, model_->contract() + 1), model_->mix(C, 1, 1, n));
+    activation_forward(context_, y, y, n, Activation::kTanh);
+  }
+
+  void pack() {
+    auto packed = std::make_shared<Packed>();
+    const auto blocks = model_->blocks().size();
+    const bool temporal = model_->config().temporal();
+    const LstmDims d = lstm();
+    const float* weights = model_->params().data();
+    std::vector<long> sizes(blocks, floats_of(ssm_play_packed(ssm(1))));
+    if (temporal) sizes.insert(sizes.end(), blocks, floats_of(lstm_packed(context_, d)));
+    const std::vector<float*> parts = packed->memory.lay_out(context_, sizes);
+    for (std::size_t k = 0; k < blocks; ++k) {
+      packed->ssm.push_back(parts[k]);
+      ssm_play_prepare(context_, parts[k], model_->ssm_tensors(weights, model_->blocks()[k]), ssm(1));
+      if (!temporal) continue;
+      packed->lstm.push_back(parts[blocks + k]);
+      std::vector<float> w(static_cast<std::size_t>(4 * d.H * (d.I + d.H))), bias(static_cast<std::size_t>(4 * d.H));
+      lstm_join(context_, w.data(), bias.data(), model_->lstm_tensors(weights, model_->blocks()[k]), d);
+      lstm_prepare(context_, parts[blocks + k], w.data(), bias.data(), d);
+    }
+    packed_ = std::move(packed);
+  }
+
+  Context context_;
+  std::shared_ptr<const S4Model> model_;
+  std::shared_ptr<const Packed> packed_;
+  std::vector<float> rest_, state_;  // [block]: the oscillators', then h and c
+  long of_ssm_ = 0, of_lstm_ = 0;    // floats of a block's state
+  int late_ = 0, chunk_ = 0, n_in_ = 0;
+  StreamMemory memory_;
+  std::vector<float*> parts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Player> S4Model::stream(const Context& context) const {
+  auto copy = std::make_shared<S4Model>(config_, form());
+  std::copy_n(params_.data(), params_.n_floats(), copy->params().data());
+  return std::make_unique<S4Player>(context, std::move(copy), nullptr, std::vector<float>());
+}
+
+}  // namespace cafx
