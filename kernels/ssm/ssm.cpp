@@ -51,9 +51,9 @@ struct Oscillator {
   }
 };
 
-void put(float* to, int N, int n, Complex z) {
-  to[n] = static_cast<float>(z.real());
-  to[N + n] = static_cast<float>(z.imag());
+void put(float* to, int n, Complex z) {
+  to[2 * n] = static_cast<float>(z.real());
+  to[2 * n + 1] = static_cast<float>(z.imag());
 }
 
 void prepare_channel(float* to, const SsmTensors<const float*>& p, int N, int channel) {
@@ -67,18 +67,20 @@ void prepare_channel(float* to, const SsmTensors<const float*>& p, int N, int ch
     Complex power = 1.0;
     for (int j = 0; j < Q; ++j) {
       response[j] += 2.0 * (r * power).real();
-      put(to + at.hear + static_cast<long>(Q - 1 - j) * 2 * N, N, n, power);
+      put(to + at.hear + static_cast<long>(Q - 1 - j) * 2 * N, n, power);
       power *= o.a;
       const Complex heard = 2.0 * r * power;
-      to[at.speak + static_cast<long>(n) * Q + j] = static_cast<float>(heard.real());
-      to[at.speak + static_cast<long>(N + n) * Q + j] = static_cast<float>(-heard.imag());
+      to[at.speak + 2L * n * Q + j] = static_cast<float>(heard.real());
+      to[at.speak + (2L * n + 1) * Q + j] = static_cast<float>(-heard.imag());
     }
-    put(to + at.over, N, n, power);
-    put(to + at.r, N, n, r);
-    put(to + at.slope, N, n, o.c * o.a / o.A);
-    put(to + at.e, N, n, o.E);
-    put(to + at.a, N, n, o.A);
-    put(to + at.fall, N, n, r / o.A);
+    put(to + at.over, n, power);
+    put(to + at.turn, n, {power.real(), power.real()});
+    put(to + at.turn_across, n, {-power.imag(), power.imag()});
+    put(to + at.r, n, r);
+    put(to + at.slope, n, o.c * o.a / o.A);
+    put(to + at.e, n, o.E);
+    put(to + at.a, n, o.A);
+    put(to + at.fall, n, r / o.A);
     to[at.dt] = static_cast<float>(o.dt);
   }
   for (int i = 0; i < Q; ++i) {
@@ -110,7 +112,7 @@ void ssm_prepare(const Context& context, void* packed, const SsmTensors<const fl
 }
 
 // Of a tile, states at the chunks' borders and their gradients; a chunk of u, of y and of both gradients; sums over all
-// tiles of products: u dy (Q,Q), dy s (Q,2N), u ds (Q,2N), s ds (2N); sums over the powers (4N).
+// tiles of products: u dy (Q,Q), dy s (Q,2N), u ds (Q,2N), s ds (4N); sums over the powers (4N).
 std::size_t ssm_scratch(const Context& context, SsmDims d) {
   check(d);
   CAFX_CUDA_CALL(context, ssm_scratch, d);

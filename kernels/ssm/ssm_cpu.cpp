@@ -8,19 +8,28 @@ namespace {
 
 constexpr int Q = ssm::Q, kChunks = kSsmTile / kSsmChunk;
 
-// to = a from + to, and with the conjugate of a, of N complex numbers: real parts, then imaginary ones.
-CAFX_INLINE void turn(float* to, const float* a, const float* from, int N) {
-  for_vectors(N, [&](long n, int m) {
-    const vf re = load_m(a + n, m), im = load_m(a + N + n, m), x = load_m(from + n, m), y = load_m(from + N + n, m);
-    store_m(to + n, load_m(to + n, m) + (re * x - im * y), m);
-    store_m(to + N + n, load_m(to + N + n, m) + (re * y + im * x), m);
+// Of N complex numbers, as pairs: each pair's numbers in the other order.
+CAFX_INLINE vf swapped(vf x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(_mm512_permute_ps(reinterpret_cast<__m512>(x), 0xB1));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vf>(_mm256_permute_ps(reinterpret_cast<__m256>(x), 0xB1));
+#else
+  return __builtin_shuffle(x, vi{1, 0, 3, 2});
+#endif
+}
+
+// to += a from, and with the conjugate of a; a = a^Q as `turn` and `turn_across` hold it.
+CAFX_INLINE void turn(float* to, const float* a, const float* across, const float* from, int N) {
+  for_vectors(2 * N, [&](long i, int m) {
+    const vf x = load_m(from + i, m), sum = load_m(to + i, m) + load_m(a + i, m) * x;
+    store_m(to + i, sum + load_m(across + i, m) * swapped(x), m);
   });
 }
-CAFX_INLINE void turn_back(float* to, const float* a, const float* from, int N) {
-  for_vectors(N, [&](long n, int m) {
-    const vf re = load_m(a + n, m), im = load_m(a + N + n, m), x = load_m(from + n, m), y = load_m(from + N + n, m);
-    store_m(to + n, load_m(to + n, m) + (re * x + im * y), m);
-    store_m(to + N + n, load_m(to + N + n, m) + (re * y - im * x), m);
+CAFX_INLINE void turn_back(float* to, const float* a, const float* across, const float* from, int N) {
+  for_vectors(2 * N, [&](long i, int m) {
+    const vf x = load_m(from + i, m), sum = load_m(to + i, m) + load_m(a + i, m) * x;
+    store_m(to + i, sum - load_m(across + i, m) * swapped(x), m);
   });
 }
 
@@ -29,13 +38,21 @@ void run(float* states, const float* u, const float* packed, const ssm::Packed& 
   const int n = 2 * N;
   gemm(chunks, n, Q, u, Q, 1, packed + at.hear, n, states + n, n, GemmInit::kZero);
   for (int k = 0; k < chunks; ++k) {
-    turn(states + static_cast<long>(k + 1) * n, packed + at.over, states + static_cast<long>(k) * n, N);
+    turn(states + static_cast<long>(k + 1) * n, packed + at.turn, packed + at.turn_across,
+         states + static_cast<long>(k) * n, N);
   }
 }
 
-// The last samples, fewer than a chunk: rows of `hear` from the end. power: a^rest.
-const float* power(const float* packed, const ssm::Packed& at, int rest, int N) {
-  return packed + at.hear + static_cast<long>(Q - 1 - rest) * 2 * N;
+// The same over the last `rest` samples, fewer than a chunk: by the rows of `hear` from the end. a: a^rest.
+void run_rest(float* next, const float* state, const float* u, const float* packed, const ssm::Packed& at, int rest,
+              int N) {
+  const int n = 2 * N;
+  gemm(1, n, rest, u, Q, 1, packed + at.hear + static_cast<long>(Q - rest) * n, n, next, n, GemmInit::kZero);
+  const float* a = packed + at.hear + static_cast<long>(Q - 1 - rest) * n;
+  for (int i = 0; i < n; i += 2) {
+    next[i] += a[i] * state[i] - a[i + 1] * state[i + 1];
+    next[i + 1] += a[i] * state[i + 1] + a[i + 1] * state[i];
+  }
 }
 
 void copy_floats(float* to, const float* from, int n) {
@@ -67,8 +84,7 @@ void forward_channel(float* y, float* state, float* saved, const float* u, const
       gemm(1, Q, n, last, n, 1, packed + at.speak, Q, own_y, Q, GemmInit::kAdd);
       copy_floats(y + t, own_y, rest);
       float* next = chunks > 0 ? states : states + n;
-      gemm(1, n, rest, own_u, Q, 1, packed + at.hear + static_cast<long>(Q - rest) * n, n, next, n, GemmInit::kZero);
-      turn(next, power(packed, at, rest, N), last, N);
+      run_rest(next, last, own_u, packed, at, rest, N);
       last = next;
     }
     if (last != states) copy_floats(states, last, n);
@@ -91,17 +107,18 @@ struct Work {
     dy_s = u_dy + Q * Q;
     u_ds = dy_s + Q * n;
     s_ds = u_ds + Q * n;
-    sums = s_ds + n;
+    sums = s_ds + 2 * n;
     end = sums + 2 * n;
   }
 };
 
-// s_ds += s conj(ds), of N complex numbers.
+// s_ds (2,2N) += the products of s and ds, number by number, then of each with the other's neighbour: s conj(ds) is the
+// sum of a pair of the first ones, and the difference of a pair of the others.
 CAFX_INLINE void add_products(float* s_ds, const float* s, const float* ds, int N) {
-  for_vectors(N, [&](long n, int m) {
-    const vf sr = load_m(s + n, m), si = load_m(s + N + n, m), dr = load_m(ds + n, m), di = load_m(ds + N + n, m);
-    store_m(s_ds + n, load_m(s_ds + n, m) + (sr * dr + si * di), m);
-    store_m(s_ds + N + n, load_m(s_ds + N + n, m) + (si * dr - sr * di), m);
+  for_vectors(2 * N, [&](long i, int m) {
+    const vf x = load_m(s + i, m), d = load_m(ds + i, m);
+    store_m(s_ds + i, load_m(s_ds + i, m) + x * d, m);
+    store_m(s_ds + 2 * N + i, load_m(s_ds + 2 * N + i, m) + swapped(x) * d, m);
   });
 }
 
@@ -114,7 +131,7 @@ void backward_chunks(float* du, const float* dy, const float* u, const float* pa
   for (int k = chunks - 1; k >= 0; --k) {
     float *here = w.dstates + static_cast<long>(k) * n, *behind = here + n;
     add_products(w.s_ds, w.states + static_cast<long>(k) * n, behind, N);
-    turn_back(here, packed + at.over, behind, N);
+    turn_back(here, packed + at.turn, packed + at.turn_across, behind, N);
   }
   gemm(chunks, Q, Q, dy, Q, 1, packed + at.response_t, Q, du, Q, GemmInit::kZero);
   gemm(chunks, Q, n, w.dstates + n, n, 1, packed + at.hear_t, Q, du, Q, GemmInit::kAdd);
@@ -167,46 +184,51 @@ void finish_channel(const SsmTensors<float*>& g, const float* packed, const Work
     const float* p = j < Q ? packed + at.hear + static_cast<long>(Q - 1 - j) * n2 : packed + at.over;
     const float now = j < Q ? 2.0f * response[j] : 0.0f, of = static_cast<float>(j);
     const float* heard = j > 0 ? w.dy_s + static_cast<long>(j - 1) * n2 : nullptr;
-    for (int n = 0; n < N; ++n) {
-      const float qr = heard ? now + 2.0f * heard[n] : now, qi = heard ? 2.0f * heard[N + n] : 0.0f;
-      const float re = qr * p[n] - qi * p[N + n], im = qr * p[N + n] + qi * p[n];
-      first[n] += re;
-      first[N + n] += im;
-      weighted[n] += of * re;
-      weighted[N + n] += of * im;
+    for (int i = 0; i < n2; i += 2) {
+      const float qr = heard ? now + 2.0f * heard[i] : now, qi = heard ? 2.0f * heard[i + 1] : 0.0f;
+      const float re = qr * p[i] - qi * p[i + 1], im = qr * p[i + 1] + qi * p[i];
+      first[i] += re;
+      first[i + 1] += im;
+      weighted[i] += of * re;
+      weighted[i + 1] += of * im;
     }
   }
   const float *r = packed + at.r, *slope = packed + at.slope, *e = packed + at.e, *a = packed + at.a,
               *fall = packed + at.fall;
   const float dt = packed[at.dt];
-  for (int n = 0; n < N; ++n) {  // weighted = c E weighted: of dt A
-    const float re = weighted[n] * r[n] - weighted[N + n] * r[N + n],
-                im = weighted[n] * r[N + n] + weighted[N + n] * r[n];
-    weighted[n] = re;
-    weighted[N + n] = im;
+  for (int i = 0; i < n2; i += 2) {  // weighted = c E weighted: of dt A
+    const float re = weighted[i] * r[i] - weighted[i + 1] * r[i + 1];
+    weighted[i + 1] = weighted[i] * r[i + 1] + weighted[i + 1] * r[i];
+    weighted[i] = re;
   }
-  for (int j = 1; j <= Q; ++j) {
-    const float* p = j < Q ? packed + at.hear + static_cast<long>(Q - 1 - j) * n2 : packed + at.over;
-    const float *re = j < Q ? w.u_ds + static_cast<long>(Q - 1 - j) * n2 : w.s_ds, *im = re + N;
-    const float sign = j < Q ? -1.0f : 1.0f, of = static_cast<float>(j);  // the conjugate of ds; s_ds has it
-    for (int n = 0; n < N; ++n) {
-      weighted[n] += of * (p[n] * re[n] - p[N + n] * sign * im[n]);
-      weighted[N + n] += of * (p[n] * sign * im[n] + p[N + n] * re[n]);
+  for (int j = 1; j < Q; ++j) {  // u conj(ds)
+    const float *p = packed + at.hear + static_cast<long>(Q - 1 - j) * n2,
+                *ds = w.u_ds + static_cast<long>(Q - 1 - j) * n2;
+    const float of = static_cast<float>(j);
+    for (int i = 0; i < n2; i += 2) {
+      weighted[i] += of * (p[i] * ds[i] + p[i + 1] * ds[i + 1]);
+      weighted[i + 1] += of * (p[i + 1] * ds[i] - p[i] * ds[i + 1]);
     }
+  }
+  for (int i = 0; i < n2; i += 2) {  // s conj(ds)
+    const float* p = packed + at.over;
+    const float re = w.s_ds[i] + w.s_ds[i + 1], im = w.s_ds[n2 + i] - w.s_ds[n2 + i + 1];
+    weighted[i] += static_cast<float>(Q) * (p[i] * re - p[i + 1] * im);
+    weighted[i + 1] += static_cast<float>(Q) * (p[i] * im + p[i + 1] * re);
   }
   double dlog_dt = 0.0;
   float *dc = g.c + static_cast<long>(channel) * n2, *dlog_a = g.log_a_real + static_cast<long>(channel) * N,
         *da_imag = g.a_imag + static_cast<long>(channel) * N;
-  for (int n = 0; n < N; ++n) {
-    const float pr = first[n], pi = first[N + n];
-    dc[2 * n] += pr * e[n] - pi * e[N + n];
-    dc[2 * n + 1] -= pr * e[N + n] + pi * e[n];
-    const float xr = weighted[n] + (pr * slope[n] - pi * slope[N + n]);
-    const float xi = weighted[N + n] + (pr * slope[N + n] + pi * slope[n]);
-    const float ar = xr * dt - (pr * fall[n] - pi * fall[N + n]), ai = xi * dt - (pr * fall[N + n] + pi * fall[n]);
-    dlog_a[n] += a[n] * ar;
-    da_imag[n] -= ai;
-    dlog_dt += static_cast<double>(xr) * a[n] - static_cast<double>(xi) * a[N + n];
+  for (int i = 0; i < n2; i += 2) {
+    const float pr = first[i], pi = first[i + 1];
+    dc[i] += pr * e[i] - pi * e[i + 1];
+    dc[i + 1] -= pr * e[i + 1] + pi * e[i];
+    const float xr = weighted[i] + (pr * slope[i] - pi * slope[i + 1]);
+    const float xi = weighted[i + 1] + (pr * slope[i + 1] + pi * slope[i]);
+    const float ar = xr * dt - (pr * fall[i] - pi * fall[i + 1]), ai = xi * dt - (pr * fall[i + 1] + pi * fall[i]);
+    dlog_a[i / 2] += a[i] * ar;
+    da_imag[i / 2] -= ai;
+    dlog_dt += static_cast<double>(xr) * a[i] - static_cast<double>(xi) * a[i + 1];
   }
   g.log_dt[channel] += static_cast<float>(dlog_dt * dt);
   g.d[channel] += response[0];

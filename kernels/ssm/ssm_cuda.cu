@@ -19,9 +19,9 @@ __device__ Complex operator/(Complex a, Complex b) {
   const double scale = 1.0 / (b.re * b.re + b.im * b.im);
   return {(a.re * b.re + a.im * b.im) * scale, (a.im * b.re - a.re * b.im) * scale};
 }
-__device__ void put(float* to, int N, int n, Complex z) {
-  to[n] = static_cast<float>(z.re);
-  to[N + n] = static_cast<float>(z.im);
+__device__ void put(float* to, int n, Complex z) {
+  to[2 * n] = static_cast<float>(z.re);
+  to[2 * n + 1] = static_cast<float>(z.im);
 }
 
 // A channel a block, an oscillator a thread; then the impulse response, its oscillators in order.
@@ -39,24 +39,24 @@ __global__ void prepare_kernel(float* packed, SsmTensors<const float*> p, int N)
     const Complex E = Complex{expm1(dt * A.re) * cos(dt * A.im) - 2.0 * half * half, a.im} / A, r = c * E;
     Complex power{1.0, 0.0};
     for (int j = 0; j < Q; ++j) {
-      put(to + at.hear + static_cast<long>(Q - 1 - j) * 2 * N, N, n, power);
+      put(to + at.hear + static_cast<long>(Q - 1 - j) * 2 * N, n, power);
       power = power * a;
       const Complex heard = r * power;
-      to[at.speak + static_cast<long>(n) * Q + j] = static_cast<float>(2.0 * heard.re);
-      to[at.speak + static_cast<long>(N + n) * Q + j] = static_cast<float>(-2.0 * heard.im);
+      to[at.speak + 2L * n * Q + j] = static_cast<float>(2.0 * heard.re);
+      to[at.speak + (2L * n + 1) * Q + j] = static_cast<float>(-2.0 * heard.im);
     }
-    put(to + at.over, N, n, power);
-    put(to + at.r, N, n, r);
-    put(to + at.slope, N, n, c * a / A);
-    put(to + at.e, N, n, E);
-    put(to + at.a, N, n, A);
-    put(to + at.fall, N, n, r / A);
+    put(to + at.over, n, power);
+    put(to + at.r, n, r);
+    put(to + at.slope, n, c * a / A);
+    put(to + at.e, n, E);
+    put(to + at.a, n, A);
+    put(to + at.fall, n, r / A);
   }
   __syncthreads();
   if (tid < Q) {
     double sum = tid == 0 ? static_cast<double>(p.d[channel]) : 0.0;
     for (int n = 0; n < N; ++n) {
-      sum += tid == 0 ? 2.0 * to[at.r + n] : static_cast<double>(to[at.speak + static_cast<long>(n) * Q + tid - 1]);
+      sum += tid == 0 ? 2.0 * to[at.r + 2 * n] : static_cast<double>(to[at.speak + 2L * n * Q + tid - 1]);
     }
     response[tid] = sum;
   }
@@ -95,14 +95,14 @@ __device__ void step(float* next, const float* state, const float* u, const floa
                      int samples) {
   const float* hear = packed + at.hear + static_cast<long>(Q - samples) * 2 * N;
   const float* over = samples == Q ? packed + at.over : packed + at.hear + static_cast<long>(Q - 1 - samples) * 2 * N;
-  for (int n = static_cast<int>(threadIdx.x); n < N; n += kBlock) {
+  for (int i = 2 * static_cast<int>(threadIdx.x); i < 2 * N; i += 2 * kBlock) {
     float re = 0.0f, im = 0.0f;
-    for (int i = 0; i < samples; ++i) {
-      re += u[i] * hear[i * 2 * N + n];
-      im += u[i] * hear[i * 2 * N + N + n];
+    for (int k = 0; k < samples; ++k) {
+      re += u[k] * hear[k * 2 * N + i];
+      im += u[k] * hear[k * 2 * N + i + 1];
     }
-    next[n] = re + over[n] * state[n] - over[N + n] * state[N + n];
-    next[N + n] = im + over[n] * state[N + n] + over[N + n] * state[n];
+    next[i] = re + over[i] * state[i] - over[i + 1] * state[i + 1];
+    next[i + 1] = im + over[i] * state[i + 1] + over[i + 1] * state[i];
   }
 }
 
@@ -185,35 +185,35 @@ __global__ void backward_kernel(float* du, float* parts, float* tiles, const flo
         for (int i = 0; i + tid < Q; ++i) response += x[i] * g[i + tid];
       }
       const float* over = of + at.over;
-      for (int i = tid; i < N; i += kBlock) {
-        const float sr = states[static_cast<long>(k) * n + i], si = states[static_cast<long>(k) * n + N + i];
-        const float dr = ds[i], di = ds[N + i];
+      for (int i = 2 * tid; i < n; i += 2 * kBlock) {
+        const float sr = states[static_cast<long>(k) * n + i], si = states[static_cast<long>(k) * n + i + 1];
+        const float dr = ds[i], di = ds[i + 1], ar = over[i], ai = over[i + 1];
         float qr = 0.0f, qi = 0.0f, wr = 0.0f, wi = 0.0f, hr = 0.0f, hi = 0.0f, vr = 0.0f, vi = 0.0f;
         for (int j = 0; j < Q; ++j) {  // a^(j+1) of dy, a^j of u
           const float* p = j + 1 < Q ? of + at.hear + static_cast<long>(Q - 2 - j) * n : over;
           const float* a = of + at.hear + static_cast<long>(Q - 1 - j) * n;
+          const float* v = of + at.speak_t + static_cast<long>(j) * n;
           const float weight = static_cast<float>(j);
           qr += g[j] * p[i];
-          qi += g[j] * p[N + i];
+          qi += g[j] * p[i + 1];
           wr += (weight + 1.0f) * g[j] * p[i];
-          wi += (weight + 1.0f) * g[j] * p[N + i];
+          wi += (weight + 1.0f) * g[j] * p[i + 1];
           hr += weight * x[Q - 1 - j] * a[i];
-          hi += weight * x[Q - 1 - j] * a[N + i];
-          vr += g[j] * of[at.speak_t + static_cast<long>(j) * n + i];
-          vi += g[j] * of[at.speak_t + static_cast<long>(j) * n + N + i];
+          hi += weight * x[Q - 1 - j] * a[i + 1];
+          vr += g[j] * v[i];
+          vi += g[j] * v[i + 1];
         }
         sums[i] += 2.0f * (qr * sr - qi * si);
-        sums[N + i] += 2.0f * (qr * si + qi * sr);
+        sums[i + 1] += 2.0f * (qr * si + qi * sr);
         sums[n + i] += 2.0f * (wr * sr - wi * si);
-        sums[n + N + i] += 2.0f * (wr * si + wi * sr);
+        sums[n + i + 1] += 2.0f * (wr * si + wi * sr);
         // Over the chunk the state before counts as a^Q s.
-        const float or_ = over[i], oi = over[N + i], all = static_cast<float>(Q);
-        hr += all * (or_ * sr - oi * si);
-        hi += all * (or_ * si + oi * sr);
+        hr += static_cast<float>(Q) * (ar * sr - ai * si);
+        hi += static_cast<float>(Q) * (ar * si + ai * sr);
         sums[2 * n + i] += hr * dr + hi * di;
-        sums[2 * n + N + i] += hi * dr - hr * di;
-        ds[i] = vr + (or_ * dr + oi * di);
-        ds[N + i] = vi + (or_ * di - oi * dr);
+        sums[2 * n + i + 1] += hi * dr - hr * di;
+        ds[i] = vr + (ar * dr + ai * di);
+        ds[i + 1] = vi + (ar * di - ai * dr);
       }
     }
   }
@@ -240,32 +240,33 @@ __global__ void finish_kernel(SsmTensors<float*> g, const float* parts, const fl
   double dlog_dt = 0.0;
   const float dt = of[at.dt];
   for (int n = tid; n < N; n += kBlock) {
-    float pr = sum_of(Q + n), pi = sum_of(Q + N + n), wr = sum_of(Q + n2 + n), wi = sum_of(Q + n2 + N + n);
+    const int re = 2 * n, im = re + 1;
+    float pr = sum_of(Q + re), pi = sum_of(Q + im), wr = sum_of(Q + n2 + re), wi = sum_of(Q + n2 + im);
     for (int j = 0; j < Q; ++j) {
       const float* a = of + at.hear + static_cast<long>(Q - 1 - j) * n2;
-      const float re = 2.0f * response[j] * a[n], im = 2.0f * response[j] * a[N + n], weight = static_cast<float>(j);
-      pr += re;
-      pi += im;
-      wr += weight * re;
-      wi += weight * im;
+      const float of_re = 2.0f * response[j] * a[re], of_im = 2.0f * response[j] * a[im];
+      pr += of_re;
+      pi += of_im;
+      wr += static_cast<float>(j) * of_re;
+      wi += static_cast<float>(j) * of_im;
     }
-    const auto times = [&](long at_, float re, float im, float& out_re, float& out_im) {
-      out_re = re * of[at_ + n] - im * of[at_ + N + n];
-      out_im = re * of[at_ + N + n] + im * of[at_ + n];
+    const auto times = [&](long factor, float x, float y, float& out_re, float& out_im) {
+      out_re = x * of[factor + re] - y * of[factor + im];
+      out_im = x * of[factor + im] + y * of[factor + re];
     };
     float xr, xi, sr, si, er, ei, fr, fi;
     times(at.r, wr, wi, xr, xi);
     times(at.slope, pr, pi, sr, si);
     times(at.e, pr, pi, er, ei);
     times(at.fall, pr, pi, fr, fi);
-    xr += sum_of(Q + 2 * n2 + n) + sr;
-    xi += sum_of(Q + 2 * n2 + N + n) + si;
+    xr += sum_of(Q + 2 * n2 + re) + sr;
+    xi += sum_of(Q + 2 * n2 + im) + si;
     const long i = static_cast<long>(channel) * N + n;
     g.c[2 * i] += er;
     g.c[2 * i + 1] -= ei;
-    g.log_a_real[i] += of[at.a + n] * (xr * dt - fr);
+    g.log_a_real[i] += of[at.a + re] * (xr * dt - fr);
     g.a_imag[i] -= xi * dt - fi;
-    dlog_dt += static_cast<double>(xr) * of[at.a + n] - static_cast<double>(xi) * of[at.a + N + n];
+    dlog_dt += static_cast<double>(xr) * of[at.a + re] - static_cast<double>(xi) * of[at.a + im];
   }
   dts[tid] = dlog_dt;
   __syncthreads();

@@ -13,14 +13,16 @@ namespace cafx::ssm {
 
 inline constexpr int Q = kSsmChunk;
 
-// One channel's block of floats. With a = exp(dt A), r = c E and k[j] the impulse response, d included in k[0]:
+// One channel's block of floats; complex numbers are pairs. With a = exp(dt A), r = c E and k[j] the impulse response, d
+// included in k[0]:
 struct Packed {
   long response;              // (Q,Q): [i][t] k[t - i], zero before
   long response_t;            // its transpose
-  long hear, hear_t;          // (Q,2N): [i] real and imaginary parts of a^(Q-1-i); its transpose
-  long speak, speak_t;        // (2N,Q): 2 Re r a^(t+1), then -2 Im; its transpose
-  long over;                  // (2N): a^Q
-  long r, slope, e, a, fall;  // (2N) each: r, c a / A, E, A, c E / A
+  long hear, hear_t;          // (Q,N,2): [i] a^(Q-1-i); its transpose
+  long speak, speak_t;        // (N,2,Q): 2 Re r a^(t+1) and -2 Im; its transpose
+  long over;                  // (N,2): a^Q
+  long turn, turn_across;     // (N,2): the real part of a^Q twice; its imaginary part, negated and as it is
+  long r, slope, e, a, fall;  // (N,2) each: r, c a / A, E, A, c E / A
   long dt, size;
   CAFX_SSM_BOTH explicit Packed(int N) {
     const long n = 2L * N;
@@ -31,7 +33,9 @@ struct Packed {
     speak = hear_t + Q * n;
     speak_t = speak + Q * n;
     over = speak_t + Q * n;
-    r = over + n;
+    turn = over + n;
+    turn_across = turn + n;
+    r = turn_across + n;
     slope = r + n;
     e = slope + n;
     a = e + n;

@@ -34,18 +34,18 @@ Vec ssm_forward(Vec& state, Vec& saved, const Vec& u, const Ssm& p, SsmDims d) {
     for (long t = 0; t < d.T; ++t) y[row * d.T + t] = p.d[channel] * u[row * d.T + t];
     for (long n = 0; n < N; ++n) {
       const Oscillator o(p, d, channel, n);
-      Complex s{state[row * 2 * N + n], state[row * 2 * N + N + n]};
+      Complex s{state[2 * (row * N + n)], state[2 * (row * N + n) + 1]};
       for (long t = 0; t < d.T; ++t) {
         if (t % kSsmTile == 0) {
           double* mark = saved.data() + (row * marks + t / kSsmTile) * 2 * N;
-          mark[n] = s.real();
-          mark[N + n] = s.imag();
+          mark[2 * n] = s.real();
+          mark[2 * n + 1] = s.imag();
         }
         s = o.a * s + u[row * d.T + t];
         y[row * d.T + t] += 2.0 * (o.r * s).real();
       }
-      state[row * 2 * N + n] = s.real();
-      state[row * 2 * N + N + n] = s.imag();
+      state[2 * (row * N + n)] = s.real();
+      state[2 * (row * N + n) + 1] = s.imag();
     }
   }
   return y;
@@ -63,7 +63,7 @@ Vec ssm_backward(Ssm& g, const Vec& dy, const Vec& u, const Vec& state, const Ss
     for (long n = 0; n < N; ++n) {
       const Oscillator o(p, d, channel, n);
       std::vector<Complex> s(static_cast<std::size_t>(d.T + 1));  // one more: before the first sample
-      s[0] = {state[row * 2 * N + n], state[row * 2 * N + N + n]};
+      s[0] = {state[2 * (row * N + n)], state[2 * (row * N + n) + 1]};
       for (long t = 0; t < d.T; ++t) s[t + 1] = o.a * s[t] + u[at + t];
       Complex later = 0.0, of_r = 0.0, of_a = 0.0;  // the output changes by Re(of_r dr), Re(of_a da)
       for (long t = d.T - 1; t >= 0; --t) {

@@ -10,7 +10,7 @@ namespace cafx::reference {
 struct Ssm {
   Vec log_dt, c, log_a_real, a_imag, d;
 };
-// state (B,C,2N) before the first sample, then after the last. saved: as the op keeps it.
+// state (B,C,N,2) before the first sample, then after the last. saved: as the op keeps it.
 Vec ssm_forward(Vec& state, Vec& saved, const Vec& u, const Ssm& p, SsmDims d);
 // Returns du; grads +=.
 Vec ssm_backward(Ssm& grads, const Vec& dy, const Vec& u, const Vec& state, const Ssm& p, SsmDims d);
