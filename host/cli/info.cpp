@@ -147,7 +147,10 @@ void add_info(CLI::App& app, Run& run) {
                                         form == kSupervised ? fmt::format(", latency as a real-time effect {} samples",
                                                                           make_player(*model)->latency())
                                                             : "")
-                          : fmt::format("\nplays sample by sample, {} Hz, no latency\n", g.sample_rate);
+                          : fmt::format("\nplays sample by sample, {} Hz, {}\n", g.sample_rate,
+                                        g.after > 0 ? fmt::format("latency {} samples ({:.1f} ms)", g.after,
+                                                                  1e3 * g.after / g.sample_rate)
+                                                    : "no latency");
       text += fmt::format("hears up to {:.1f} kHz; --set model.sample_rate chooses\n", 0.0005 * g.sample_rate);
       if (!args->device.empty()) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
