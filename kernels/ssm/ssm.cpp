@@ -145,7 +145,7 @@ std::size_t ssm_play_packed(SsmDims d) {
   return sizeof(float) * size(4 * d.N + 1, padded(d.C));
 }
 
-// (N,4,channels): real and imaginary part of exp(dt A), 2 Re c E, -2 Im c E; then d (channels).
+// (N,4,channels): real and imaginary part of exp(dt A) - 1, 2 Re c E, -2 Im c E; then d (channels).
 void ssm_play_prepare(const Context& context, void* packed, const SsmTensors<const float*>& p, SsmDims d) {
   check(d);
   CAFX_CHECK(context.device == Device::kCpu);
@@ -156,9 +156,9 @@ void ssm_play_prepare(const Context& context, void* packed, const SsmTensors<con
       for (int i = 0; i < 4; ++i) to[i * P + c] = 0.0f;
       if (c >= d.C) continue;
       const Oscillator o(p, d.N, c, n);
-      const Complex r = 2.0 * o.c * o.E;
-      to[c] = static_cast<float>(o.a.real());
-      to[P + c] = static_cast<float>(o.a.imag());
+      const Complex r = 2.0 * o.c * o.E, less = o.E * o.A;
+      to[c] = static_cast<float>(less.real());
+      to[P + c] = static_cast<float>(less.imag());
       to[2 * P + c] = static_cast<float>(r.real());
       to[3 * P + c] = static_cast<float>(-r.imag());
     }

@@ -266,7 +266,8 @@ void ssm_backward(float* du, const SsmTensors<float*>& g, const float* dy, const
 namespace {
 
 // M samples of kW channels: an oscillator after the other, which has its state in registers meanwhile. Each sum is
-// taken in steps of one product, so that a sample's bits do not depend on M.
+// taken in steps of one product, so that a sample's bits do not depend on M. s a = s + s (a - 1): the rounding of a near 1
+// would change how long an oscillator rings.
 template <int M>
 CAFX_INLINE void play(float* samples, float* state, const float* packed, int N, int P) {
   vf u[M], y[M];
@@ -275,15 +276,15 @@ CAFX_INLINE void play(float* samples, float* state, const float* packed, int N, 
     y[t] = load(packed + 4L * N * P) * u[t];
   }
   for (int n = 0; n < N; ++n, packed += 4 * P, state += 2 * P) {
-    const vf ar = load(packed), ai = load(packed + P), cr = load(packed + 2 * P), ci = load(packed + 3 * P);
+    const vf er = load(packed), ei = load(packed + P), cr = load(packed + 2 * P), ci = load(packed + 3 * P);
     vf sr = load(state), si = load(state + P);
     for (int t = 0; t < M; ++t) {
-      vf re = u[t] + ar * sr;
-      re = re - ai * si;
-      vf im = ai * sr;
-      im = im + ar * si;
-      sr = re;
-      si = im;
+      vf re = u[t] + er * sr;
+      re = re - ei * si;
+      vf im = ei * sr;
+      im = im + er * si;
+      sr = sr + re;
+      si = si + im;
       y[t] += cr * sr;
       y[t] += ci * si;
     }
