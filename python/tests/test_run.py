@@ -95,6 +95,7 @@ def test_a_run_that_is_there_is_not_lost(run, pair):
 
 
 def test_interrupt_keeps_the_best_and_resume_goes_on(pair, tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
     settings = {**TINY, "train.epochs": 20000, "train.patience": 20000}
     os.environ["CAFX_CHECKPOINT_SECONDS"] = "0.1"
     folder = tmp_path / "run"
@@ -121,6 +122,7 @@ def test_interrupt_keeps_the_best_and_resume_goes_on(pair, tmp_path):
     n = len(stopped.epochs)
     # Going on for an epoch or more, in a process of its own, so that it can be stopped as well.
     code = ("import sys, signal, threading, time, os; n = int(sys.argv[2]); sys.path[:0] = sys.argv[3:]; import cafx\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "def interrupt():\n"
             "    while len(cafx.Run(sys.argv[1]).epochs) <= n: time.sleep(0.1)\n"
             "    os.kill(os.getpid(), signal.SIGINT)\n"
