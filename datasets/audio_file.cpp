@@ -45,6 +45,12 @@ int bits_of(int format) {
   }
 }
 
+bool begins_with(const ByteSource& bytes, std::string_view text) {
+  std::string begin(text.size(), '\0');
+  begin.resize(bytes.read(0, begin.data(), begin.size()));
+  return begin == text;
+}
+
 // The rate in a WAV header, -1 where there is none: libsndfile does not open a file of 0 Hz, nor say why.
 long wav_rate(const ByteSource& file) {
   unsigned char head[28] = {};
@@ -224,6 +230,9 @@ struct AudioReader::State {
     }
     if (!file && wav_rate(*bytes) == 0) {
       throw Error("{}: its header states a rate of 0 Hz; mend the header or export it again", name);
+    }
+    if (!file && begins_with(*bytes, "version https://git-lfs.github.com/spec/")) {
+      throw Error("{}: is a Git-LFS pointer, not the audio; fetch that with 'git lfs pull'", name);
     }
     if (!file) {
       throw Error(

@@ -12,7 +12,7 @@ namespace cafx {
 namespace {
 
 constexpr double kMuchWander = 12.0;
-constexpr double kWander = 3.0;  // samples: the lag moves this far (median) about what was found
+constexpr double kWander = 2.0;  // samples: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
 std::string which(const std::vector<Pair>& pairs, const std::vector<std::size_t>& of, bool wet) {
@@ -154,7 +154,8 @@ class Planner {
   void latency(const std::vector<std::size_t>& of, double lag, bool sure, double confidence, const std::string& rule) {
     const std::string file = which(pairs_, of, true);
     const std::string what = fmt::format("wet is {} {} ({})", milliseconds(lag), lag > 0 ? "late" : "early", rule);
-    const char* cause = "the converter, the cable or the plug-in delays";
+    const char* cause = lag > 0 ? "the converter, the cable or the plug-in delays"
+                                : "dry was recorded late, latency was compensated twice, or dry and wet are swapped";
     if (sure && repairs(config_, "latency")) {
       for (const std::size_t i : of) plan_.pairs[i].latency = lag;
       say(Severity::kInfo, "latency", file, what + "; it is taken out", cause,
@@ -213,6 +214,8 @@ class Planner {
     const bool sure = lag.sure && (!has_drift || lag.sure_of_drift) && (!has_steps || lag.sure_of_steps);
     if (has_drift && !plan_drift(i, lag, sure)) return;
     if (has_steps && !plan_steps(i, lag, sure)) return;
+    plan_edges(i, lag);
+    tell_maybe_drift(i, lag);
     if (std::abs(lag.lag) > kSmallLag || has_drift || has_steps) {
       if (has_drift || has_steps) {
         plan_.pairs[i].latency = lag.lag / (1.0 + 1e-6 * lag.ppm);
@@ -267,20 +270,54 @@ class Planner {
     for (const Step& s : lag.steps) {
       const std::string what =
           fmt::format("wet {} {:.0f} samples", s.samples < 0 ? "lost" : "has too many by", std::abs(s.samples));
+      const double margin = s.margin + kStepMargin;
       say(mend ? Severity::kWarning : Severity::kRefuse, "steps", file,
-          what + (mend   ? "; the part behind is moved"
+          what + (mend ? fmt::format("; the part behind is moved, {:.2f} s around the place are left out", 2.0 * margin)
                   : sure ? "; data.repair leaves that in"
                          : "; that is not sure enough to mend it"),
           cause, mend ? "nothing need be done; record it again to be rid of it" : "record it again, or cut it there",
           s.seconds);
       if (!mend) continue;
-      plan_.pairs[i].steps.push_back(s);
+      plan_.pairs[i].steps.push_back({s.seconds, s.samples, margin});
       will("steps", file, s.samples, "samples", lag.confidence, lag.rule,
            fmt::format("the recording is parted, since wet {} {:.0f} samples", s.samples < 0 ? "lost" : "gained",
                        std::abs(s.samples)),
            s.seconds);
     }
     return mend;
+  }
+
+  // The first or last moments lie at another lag: too short to be moved, they are left out.
+  void plan_edges(std::size_t i, const Lag& lag) {
+    const std::string file = file_of(pairs_[i], true);
+    for (const Step& s : lag.edges) {
+      const bool mend = lag.sure && repairs(config_, "steps");
+      const double from = s.seconds - s.margin, to = s.seconds + s.margin;
+      say(Severity::kWarning, "steps", file,
+          fmt::format("lies at another lag from {:.2f} to {:.2f} s; {}", from, to,
+                      mend ? "that is left out" : "that is left in"),
+          "samples were lost or inserted there",
+          mend ? "nothing need be done" : "cut it off, or name steps in data.repair", from);
+      if (!mend) continue;
+      plan_.pairs[i].steps.push_back({s.seconds, 0.0, s.margin});
+      will("steps", file, 2.0 * s.margin, "seconds", lag.confidence, "two windows agree on a lag of their own",
+           fmt::format("{:.2f} to {:.2f} s are left out", from, to), from);
+    }
+    auto& steps = plan_.pairs[i].steps;
+    std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.seconds < b.seconds; });
+  }
+
+  void tell_maybe_drift(std::size_t i, const Lag& lag) {
+    if (lag.maybe_ppm == 0.0) return;
+    const double shift =
+        1e-6 * lag.maybe_ppm * static_cast<double>(std::min(pairs_[i].dry.size(), pairs_[i].wet.size()));
+    say(Severity::kWarning, "drift", file_of(pairs_[i], true),
+        fmt::format(
+            "the clock of wet may run {} by {:.1f} ppm ({:.1f} samples over the recording); that is not sure, and left "
+            "in",
+            lag.maybe_ppm > 0 ? "slow" : "fast", std::abs(lag.maybe_ppm), std::abs(shift)),
+        "dry was played and wet recorded by devices with clocks of their own, or notes that happen to lie so",
+        fmt::format("where they have, record longer, or state it, as --set data.drift={:.1f}", lag.maybe_ppm));
   }
 
   void tell_polarity() {

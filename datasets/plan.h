@@ -28,11 +28,13 @@ struct SidePlan {
   std::vector<float> baseline;  // every kBaselineSeconds; instead of dc
 };
 
+inline constexpr double kStepMargin = 0.1;  // seconds that belong to no part, on either side of a step, at least
+
 struct PairPlan {
   SidePlan dry, wet;
   double latency = 0.0;     // samples at the start of dry, once the drift is out; 0: nothing is moved
   double ppm = 0.0;         // wet's clock runs slow by this
-  std::vector<Step> steps;  // the pair is cut there
+  std::vector<Step> steps;  // the pair is cut there; `margin` on either side is left out
 };
 
 struct RepairPlan {

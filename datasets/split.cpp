@@ -217,6 +217,14 @@ Judgement judge_split(const Dataset& data, const Split& split) {
           cannot_judge(data, split, split.test, "test", repeats_of(data, split, split.test))};
 }
 
+double training_peak(const Dataset& data, const Split& split) {
+  float peak = 0.0f;
+  for (const int i : split.train) {
+    for (const float v : data.pairs[static_cast<std::size_t>(i)].dry) peak = std::max(peak, std::abs(v));
+  }
+  return static_cast<double>(peak);
+}
+
 std::vector<Finding> check_loudness(const Dataset& data, const Split& split, double silence_db) {
   float dry = 0.0f, wet = 0.0f;
   for (const int i : split.train) {

@@ -34,6 +34,9 @@ struct Judgement {
 };
 Judgement judge_split(const Dataset&, const Split&);
 
+// The loudest sample of the training part's dry notes, of full scale.
+double training_peak(const Dataset&, const Split&);
+
 // Whether anything of the training part is as loud as `silence_db` (of full scale), under which training leaves frames
 // out: refused, with the gain that mends it, where nothing is.
 std::vector<Finding> check_loudness(const Dataset&, const Split&, double silence_db);

@@ -6,13 +6,16 @@
 #include <cmath>
 
 #include "datasets/find/rate.h"
+#include "datasets/find/sides.h"
 #include "kernels/base/thread_pool.h"
 
 namespace cafx {
 
 namespace {
 
-constexpr double kBypass = 1e-5;  // energy that a gain leaves over: 50 dB down
+// Energy that a gain leaves over: 50 dB down nothing else was done; 25 dB down it may be the noise of a converter. The
+// mildest of the shipped effects leaves more than 12 dB down.
+constexpr double kBypass = 1e-5, kMaybeBypass = 3e-3;
 
 // What the best gain leaves of wet at a lag, of its energy; and that gain.
 std::pair<double, double> left_by_gain(const Pair& p, long lag) {
@@ -32,13 +35,27 @@ std::pair<double, double> left_by_gain(const Pair& p, long lag) {
 
 void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vector<Finding>& found) {
   if (p.dry == p.wet) {
+    if (p.dry_path == p.wet_path && !p.wet_path.empty() && p.wet_file.channels > 1) {
+      found.push_back({Severity::kRefuse, "identical", file_of(p, true), -1.0, "is both sides, by the same channel",
+                       "one file holds dry and wet as its channels, and which is which was not said",
+                       "say so, as --set data.dry_channel=left --set data.wet_channel=right"});
+      return;
+    }
     found.push_back({Severity::kRefuse, "identical", file_of(p, true), -1.0, "is sample by sample its dry file",
                      "the dry file was copied, or the device was bypassed", "record or export the wet audio again"});
     return;
   }
   if (by_chain) return;
   const auto [left, gain] = left_by_gain(p, std::lround(lag.lag.lag));
-  if (left > kBypass || lag.lag.ppm != 0.0) return;
+  if (left > kMaybeBypass || lag.lag.ppm != 0.0) return;
+  if (left > kBypass) {
+    found.push_back({Severity::kWarning, "identical", file_of(p, true), -1.0,
+                     fmt::format("is nearly its dry file at {:+.1f} dB: a gain leaves {:.0f} dB of it",
+                                 20.0 * std::log10(std::max(1e-12, std::abs(gain))), 10.0 * std::log10(left)),
+                     "the device was bypassed or switched off, or does very little",
+                     "listen to both; where the device does so little, nothing need be done"});
+    return;
+  }
   found.push_back({Severity::kRefuse, "identical", file_of(p, true), -1.0,
                    fmt::format("is its dry file at {:+.1f} dB{}: a gain leaves {:.0f} dB of it",
                                20.0 * std::log10(std::max(1e-12, std::abs(gain))), gain < 0.0 ? ", turned over" : "",
@@ -143,11 +160,16 @@ Seen examine(const std::vector<Pair>& pairs, const DataConfig& config, int rate)
   for (std::size_t i = 0; i < n; ++i) {
     if (good[i] && !seen.lags.pairs[i].mismatched) {
       tell_identical(pairs[i], seen.lags.pairs[i], !config.chain.empty(), seen.findings);
+      if (config.chain.empty()) tell_dropouts(pairs[i], seen.lags.pairs[i], rate, seen.findings);
     }
     tell_length(pairs[i], seen.lags.pairs[i], rate, seen.findings);
     tell_rates(pairs[i], rate, seen.findings);
   }
   tell_bandwidth(pairs, rate, seen.findings);
+  if (config.chain.empty()) {
+    tell_swapped_by_sound(pairs, seen.lags, rate, seen.findings);
+    tell_normalised(pairs, seen.findings);
+  }
   seen.findings.insert(seen.findings.end(), seen.lags.findings.begin(), seen.lags.findings.end());
   return seen;
 }

@@ -4,6 +4,7 @@
 //   latency     wet lags or leads dry: all pairs alike, or each by its own
 //   drift       the clocks of dry and wet run apart, in ppm
 //   steps       samples lost or inserted at a place
+//   dropouts    wet is silent for a moment, from one sample to the next, while dry plays on
 //   wander      the lag moves to and fro: an effect that modulates time, or a tape
 //   polarity    wet is inverted against dry
 //   clipping    flat tops at the file's highest value, at its own rate
@@ -19,7 +20,9 @@
 //   length      lengths differ
 //   header      a length in a file's header is wrong; what is there was read
 //   not_finite  NaN or infinite samples
-//   names, settings, swapped   what file names tell
+//   names, settings            what file names tell
+//   swapped     dry and wet the other way round, by their names or their sound
+//   normalised  wet files that each have a gain of their own
 //   leak        the same audio or the same note in training and in test
 //   judge       a validation or test part that cannot judge
 //   mismatch    dry and wet are not each other's

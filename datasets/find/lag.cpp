@@ -15,11 +15,11 @@ namespace cafx {
 namespace {
 
 // Signs of a drift below these are the phases of notes, not a clock.
-constexpr double kLeastDrift = 1.5;       // samples over the whole recording
-constexpr double kDriftDeviations = 6.0;  // of the slope's own standard deviation
-constexpr double kAgreement = 0.6;        // share of the windows that must lie on the model
-constexpr double kNear = 3.0;             // samples: a window lies on the model
-constexpr double kWander = 3.0;           // samples: windows that wander this far (median) say nothing of a clock
+constexpr double kLeastDrift = 1.5;                               // samples over the whole recording
+constexpr double kDriftDeviations = 6.0, kMaybeDeviations = 2.0;  // of the slope's own standard deviation
+constexpr double kAgreement = 0.6;                                // share of the windows that must lie on the model
+constexpr double kNear = 3.0;                                     // samples: a window lies on the model
+constexpr double kWander = 3.0;  // samples: windows that wander this far (median) say nothing of a clock
 
 double median(std::vector<double> v) {
   if (v.empty()) return 0.0;
@@ -107,6 +107,11 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   if (drifts) {
     found.sure_of_drift = w.size() >= 8 && halves_agree(w, n_segments, line);
   } else {
+    const double shift = std::abs(line.slope) * duration;
+    if (shift > kLeastDrift && std::abs(line.slope) > kMaybeDeviations * line.deviation &&
+        line.scatter < 2.0 * kWander) {
+      found.maybe_ppm = 1e6 * line.slope;
+    }
     line = fit(w, n_segments, false);
   }
   std::vector<double> distance;
@@ -123,9 +128,10 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   for (std::size_t i = 0; i < windows.breaks.size(); ++i) {
     const double by = line.base[i + 1] - line.base[i];
     if (std::abs(by) <= kSmallLag) continue;
-    found.steps.push_back({windows.breaks[i] / rate, by});
+    found.steps.push_back({windows.breaks[i].at / rate, by, windows.breaks[i].margin / rate});
   }
   found.sure_of_steps = windows.sure_of_breaks;
+  for (const Break& edge : windows.edges) found.edges.push_back({edge.at / rate, 0.0, edge.margin / rate});
   const double agreement = all > 0.0 ? on / all : 0.0;
   found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);
   found.sure = agreement >= kAgreement && windows.standing_out >= 0.2 && windows.halves_agree;

@@ -22,6 +22,7 @@ inline constexpr int kSmallLag = 2;          // samples: the phase of a filter, 
 struct Step {
   double seconds = 0.0;  // of dry
   double samples = 0.0;  // by which the lag grows there: positive, wet has extra samples; negative, it lost some
+  double margin = 0.0;   // seconds: the place may lie that much earlier or later
 };
 
 struct Lag {
@@ -35,6 +36,9 @@ struct Lag {
   int n_windows = 0;    // that could be judged
   double match = 0.0;   // correlation, whitened to the power 0.5: of the same take .4 and more
   bool sure_of_steps = true, sure_of_drift = true;
+  double maybe_ppm = 0.0;  // a drift that may be, and is too small for this recording to show
+  std::vector<Step>
+      edges;  // stretches at the beginning and the end that lie at another lag: around `seconds`, by `margin`
 };
 
 // A long recording on its own. Never moves anything by itself.

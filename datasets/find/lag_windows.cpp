@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "datasets/audio_file.h"
 #include "datasets/find/lag.h"
 #include "datasets/find/lag_coarse.h"
+#include "datasets/find/lag_steps.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -16,8 +18,11 @@ constexpr std::size_t kMostWindows = 256;
 constexpr double kReachSeconds = 1.0;  // steps up to this are followed
 constexpr long kFine = 256;            // samples around the path in the second look
 constexpr int kPool = 16;
-constexpr double kJump = 2.5, kMove = 0.03;  // what a jump of the path costs, and a sample of moving
-constexpr double kWorth = 2.0;               // of a jump: what each side loses with the other's lag
+constexpr double kJump = 2.5, kMove = 0.03;          // what a jump of the path costs, and a sample of moving
+constexpr double kWorth = 2.0;                       // of a jump: what each side loses with the other's lag
+constexpr double kTurn = 0.25;                       // seconds: a loop has no shorter turn
+constexpr double kEdgeOff = 8.0, kEdgeMargin = 0.4;  // samples; by how much such a peak stands out
+constexpr double kRuledOut = 2.0;                    // times the evidence against a break's place
 
 // lag(t) = lag + slope t, by which wet is looked up.
 struct Course {
@@ -66,9 +71,13 @@ void choose_windows(Job& job, const Course& course) {
 Take take_of(const Job& job, std::size_t i, const Course& course, double offset, long reach) {
   const long n = static_cast<long>(job.length), m = n + 2 * reach;
   std::vector<float> dry(job.length), wet;
+  double mean = 0.0;  // an offset would correlate with itself at every lag
+  for (long k = 0; k < n; ++k) mean += static_cast<double>(job.dry[job.begin[i] + static_cast<std::size_t>(k)]);
+  mean /= static_cast<double>(n);
   for (long k = 0; k < n; ++k) {
     const double taper = 0.5 - 0.5 * std::cos(2.0 * M_PI * (static_cast<double>(k) + 0.5) / static_cast<double>(n));
-    dry[static_cast<std::size_t>(k)] = static_cast<float>(taper) * job.dry[job.begin[i] + static_cast<std::size_t>(k)];
+    const auto v = static_cast<double>(job.dry[job.begin[i] + static_cast<std::size_t>(k)]) - mean;
+    dry[static_cast<std::size_t>(k)] = static_cast<float>(taper * v);
   }
   const long from = static_cast<long>(job.begin[i]) + std::lround(course.at(job.middle(i)) + offset) - reach;
   // Warped about the window's middle.
@@ -97,6 +106,25 @@ Map correlogram(const Job& job, const Course& course, long reach) {
     for (float& v : map[i]) v /= most;
   }
   return map;
+}
+
+// Whether the recording fits as well without the lag: a loop does at every turn.
+bool fits_without(Job job, const Course& course) {
+  constexpr long kBeside = 32;
+  choose_windows(job, {});
+  const std::size_t stride = std::max<std::size_t>(1, job.begin.size() / 16);
+  std::vector<double> ratio;
+  for (std::size_t i = 0; i < job.begin.size(); i += stride) {
+    double height[2] = {0.0, 0.0};
+    for (const bool with : {false, true}) {
+      const auto r = correlation(take_of(job, i, with ? course : Course{}, 0.0, kBeside), 0, 2 * kBeside);
+      height[with ? 1 : 0] = static_cast<double>(std::abs(r[strongest(r)]));
+    }
+    if (height[1] > 0.0) ratio.push_back(height[0] / height[1]);
+  }
+  if (ratio.empty()) return false;
+  std::nth_element(ratio.begin(), ratio.begin() + static_cast<long>(ratio.size() / 2), ratio.end());
+  return ratio[ratio.size() / 2] > 0.85;
 }
 
 // The slope beside the course that most windows share: a sum along straight lines through pooled correlations.
@@ -128,8 +156,8 @@ double find_slope(const Job& job, const Map& map, double most_bend) {
   return slope;
 }
 
-// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map.
-std::vector<int> best_path(const Map& map) {
+// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map; what it is worth.
+std::vector<int> best_path(const Map& map, double* worth = nullptr) {
   const int n = static_cast<int>(map.front().size());
   std::vector<float> score(static_cast<std::size_t>(n), 0.0f), next(score);
   std::vector<std::vector<std::int8_t>> move(map.size(), std::vector<std::int8_t>(static_cast<std::size_t>(n)));
@@ -161,6 +189,7 @@ std::vector<int> best_path(const Map& map) {
   }
   std::vector<int> path(map.size());
   int at = static_cast<int>(std::max_element(score.begin(), score.end()) - score.begin());
+  if (worth) *worth = static_cast<double>(score[static_cast<std::size_t>(at)]);
   for (std::size_t i = map.size(); i-- > 0;) {
     path[i] = at;
     const std::int8_t how = move[i][static_cast<std::size_t>(at)];
@@ -223,34 +252,56 @@ std::vector<int> segments_of(const Map& map, std::vector<int>& path, bool& sure)
   return segment;
 }
 
-// Where between two windows' middles the lag jumps: short frames are asked which of both lags they correlate at.
-double find_break(const Job& job, double from, double to, double lag_before, double lag_after) {
-  constexpr long kFrame = 1024, kHop = 128;
+// The lag beside a break, at the break's time: the median of the nearest windows of the segment, carried on by the slope.
+double lag_beside(const std::vector<WindowLag>& lags, std::size_t nearest, int step, double slope, double t) {
+  constexpr std::size_t kNearest = 7;
+  std::vector<double> v;
+  for (std::size_t i = nearest; i < lags.size() && v.size() < kNearest; i += static_cast<std::size_t>(step)) {
+    if (lags[i].segment != lags[nearest].segment) break;
+    v.push_back(lags[i].lag + slope * (t - lags[i].t));
+  }
+  std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+// Where in [from, to) the lag jumps: short frames are asked which of both lags they correlate at. A place is ruled out where
+// the frames that speak against it outweigh twice those that speak against the best one.
+Break find_break(const Job& job, double from, double to, double lag_before, double lag_after) {
+  constexpr long kFrame = 1536, kHop = 160, kSpare = 16, kNear = 3;
   const long n = static_cast<long>(job.dry.size());
   std::vector<double> gain;  // of the lag before over that after
   std::vector<double> place;
   for (long at = std::lround(from) - kFrame / 2; at + kFrame / 2 <= std::lround(to); at += kHop) {
     if (at < 0 || at + kFrame > n) continue;
     const auto score = [&](double lag) {
-      const long w = at + std::lround(lag) - 16, span = kFrame + 32;
+      const long w = at + std::lround(lag) - kSpare, span = kFrame + 2 * kSpare;
       if (w < 0 || w + span > static_cast<long>(job.wet.size())) return 0.0;
       const Bins a = spectrum(job.dry.data() + at, kFrame, 2048), b = spectrum(job.wet.data() + w, span, 2048);
-      const auto r = correlate(a, b, kMatchWhitening, 12, 20);
+      const auto r = correlate(a, b, kMatchWhitening, kSpare - kNear, kSpare + kNear);
       return static_cast<double>(std::abs(r[strongest(r)]));
     };
     const double level = energy(job.dry, at, kFrame);
     gain.push_back((score(lag_before) - score(lag_after)) * std::sqrt(level));
     place.push_back(static_cast<double>(at) + kFrame / 2.0);
   }
-  double total = 0.0, best = -1e30, where = 0.5 * (from + to);
+  const double half = 0.5 * (to - from);
+  if (gain.empty()) return {0.5 * (from + to), half};
+  std::vector<double> total(gain.size() + 1, 0.0);  // of a break before frame i
+  double weight = 0.0;
   for (std::size_t i = 0; i < gain.size(); ++i) {
-    total += gain[i];
-    if (total > best) {
-      best = total;
-      where = place[i] + kHop / 2.0;
-    }
+    total[i + 1] = total[i] + gain[i];
+    weight += std::abs(gain[i]);
   }
-  return where;
+  const auto best = static_cast<std::size_t>(std::max_element(total.begin(), total.end()) - total.begin());
+  double against = 0.0;
+  for (std::size_t i = 0; i < gain.size(); ++i) against += std::max(0.0, i < best ? -gain[i] : gain[i]);
+  const auto place_of = [&](std::size_t i) { return i == 0 ? place.front() - kHop / 2.0 : place[i - 1] + kHop / 2.0; };
+  Break found{place_of(best), 0.0};
+  for (std::size_t i = 0; i < total.size(); ++i) {
+    if (total[best] - total[i] > kRuledOut * against + 0.02 * weight) continue;
+    found.margin = std::max(found.margin, std::abs(place_of(i) - found.at));
+  }
+  return found;
 }
 
 struct Fine {
@@ -286,35 +337,10 @@ double match_of(const Job& job, const std::vector<double>& at) {
   return found[found.size() / 2];
 }
 
-// By least squares within the segments, windows far from their segment's mean lag left out.
-double slope_of(const std::vector<WindowLag>& lags) {
-  std::vector<double> n, t, l;
-  for (const WindowLag& x : lags) {
-    const auto s = static_cast<std::size_t>(x.segment);
-    if (s >= n.size()) n.resize(s + 1), t.resize(s + 1), l.resize(s + 1);
-    n[s] += x.weight;
-    t[s] += x.weight * x.t;
-    l[s] += x.weight * x.lag;
-  }
-  double slope = 0.0;
-  for (int round = 0; round < 4; ++round) {
-    double tt = 0.0, tl = 0.0;
-    for (const WindowLag& x : lags) {
-      const auto s = static_cast<std::size_t>(x.segment);
-      const double dt = x.t - t[s] / n[s], dl = x.lag - l[s] / n[s];
-      const double weight = x.weight / std::max(1.0, std::pow(dl - slope * dt, 2));
-      tt += weight * dt * dt;
-      tl += weight * dt * dl;
-    }
-    slope = tt > 0.0 ? tl / tt : 0.0;
-  }
-  return slope;
-}
-
 // The second look: what the windows have in common is matched against each, so that each tells its lag to a part of a
 // sample.
 void look_closely(const Job& job, const Course& course, const std::vector<double>& offset,
-                  const std::vector<int>& segment, Windows& out) {
+                  const std::vector<int>& segment, Windows& out, Template& response) {
   Fine fine;
   for (std::size_t i = 0; i < offset.size(); ++i) {
     fine.takes.push_back(take_of(job, i, course, offset[i], kFine));
@@ -323,7 +349,7 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   const std::size_t n = offset.size(), peak = common_peak(fine.r, 0, n, &out.standing_out);
   const auto same = [&](std::size_t other) { return std::max(other, peak) - std::min(other, peak) <= 3; };
   out.halves_agree = same(common_peak(fine.r, 0, n / 2, nullptr)) && same(common_peak(fine.r, n / 2, n, nullptr));
-  Template response;
+  response = Template();
   double sum = 0.0;
   for (const auto& r : fine.r) {
     response.add(r, static_cast<long>(peak), std::abs(r[strongest(r)]));
@@ -343,54 +369,56 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   out.match = match_of(job, at);
 }
 
-// A step of a few samples, which the path crosses by small moves: two constants that fit the windows far better than
-// one and better than a line. Returns whether the windows were parted.
-bool part_small_step(std::vector<WindowLag>& lags) {
-  constexpr std::size_t kLeast = 4;
-  constexpr double kFar = 6.0, kStep = 3.0;
-  if (lags.size() < 2 * kLeast + 2 || lags.back().segment != 0) return false;
-  const auto cost = [&](std::size_t from, std::size_t to, double* level) {
-    std::vector<double> v;
-    for (std::size_t i = from; i < to; ++i) v.push_back(lags[i].lag);
-    std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
-    *level = v[v.size() / 2];
-    double sum = 0.0;
-    for (const double x : v) sum += std::min(kFar, std::abs(x - *level));
-    return sum;
-  };
-  double level = 0.0, a = 0.0, b = 0.0;
-  const std::size_t n = lags.size();
-  double best = cost(0, n, &level);
-  const double one = best, slope = slope_of(lags);
-  double line = 0.0;
-  {
-    std::vector<double> rest;
-    for (const WindowLag& x : lags) rest.push_back(x.lag - slope * x.t);
-    std::nth_element(rest.begin(), rest.begin() + static_cast<long>(n / 2), rest.end());
-    for (const WindowLag& x : lags) line += std::min(kFar, std::abs(x.lag - slope * x.t - rest[n / 2]));
-  }
-  std::size_t at = 0;
-  for (std::size_t k = kLeast; k + kLeast <= n; ++k) {
-    const double parted = cost(0, k, &a) + cost(k, n, &b);
-    if (parted < best && std::abs(b - a) >= kStep) {
-      best = parted;
-      at = k;
+// Steps that the path crossed by small moves: guessed from the lags, looked at closely at the segments' own lags, twice since
+// windows beside a step are told apart only then.
+void look_for_small_steps(const Job& job, const Course& course, std::vector<double> offset, std::vector<int>& segment,
+                          Windows& out, Template& response) {
+  const Windows before = out;
+  for (int round = 0; round < 2; ++round) {
+    for (WindowLag& x : out.lags) x.segment = 0;
+    if (!guess_small_steps(out.lags)) break;
+    for (std::size_t i = 0; i < segment.size(); ++i) {
+      segment[i] = out.lags[i].segment;
+      offset[i] = out.lags[i].lag - course.at(job.middle(i));
     }
+    to_medians(offset, segment);
+    out.lags.clear();
+    look_closely(job, course, offset, segment, out, response);
   }
-  if (at == 0 || best > 0.4 * one || best > 0.5 * line || best > 0.8 * static_cast<double>(n)) return false;
-  for (std::size_t i = at; i < n; ++i) lags[i].segment = 1;
-  return true;
+  for (WindowLag& x : out.lags) x.segment = 0;
+  if (!guess_small_steps(out.lags) || !steps_hold(out.lags)) out = before;
+  for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
 }
 
-// To the median of each segment: a window that was a period off is not followed again.
-void smooth(std::vector<double>& offset, const std::vector<int>& segment) {
-  for (std::size_t begin = 0; begin < offset.size();) {
-    std::size_t end = begin;
-    while (end < offset.size() && segment[end] == segment[begin]) ++end;
-    std::vector<double> v(offset.begin() + static_cast<long>(begin), offset.begin() + static_cast<long>(end));
-    std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
-    std::fill(offset.begin() + static_cast<long>(begin), offset.begin() + static_cast<long>(end), v[v.size() / 2]);
-    begin = end;
+// How far the window lies from the lag that it should have, where its peak, with the response that all windows share taken
+// out, stands out elsewhere.
+std::optional<double> off_by(const Job& job, std::size_t window, double lag, const Template& response) {
+  const long reach = static_cast<long>(kReachSeconds * static_cast<double>(job.length));
+  const Course there{lag, 0.0};
+  const auto r = response.match(take_of(job, window, there, 0.0, reach), 0, 2 * reach);
+  const auto top = static_cast<std::size_t>(std::max_element(r.begin(), r.end()) - r.begin());
+  const double off = static_cast<double>(top) - static_cast<double>(reach);
+  if (std::abs(off) <= kEdgeOff || standing_out(r, top) < kEdgeMargin) return std::nullopt;
+  return off;
+}
+
+// What is heard at another lag at the beginning or the end of the recording, too short for a segment.
+void find_edges(const Job& job, const Template& response, Windows& out) {
+  const std::size_t last = out.lags.size() - 1;
+  if (out.lags.size() < 8) return;
+  const auto length = static_cast<double>(job.length), end = static_cast<double>(job.dry.size());
+  const double slope = slope_of(out.lags);
+  const double t0 = job.middle(0), lag0 = lag_beside(out.lags, 3, 1, slope, t0);
+  if (const auto off = off_by(job, 0, lag0, response)) {
+    const Break found = find_break(job, 0.0, t0 + 2.5 * length, lag0 + *off, lag0);
+    const double to = std::min(found.at + found.margin, t0 + 2.5 * length);
+    out.edges.push_back({0.5 * to, 0.5 * to});
+  }
+  const double t1 = job.middle(last), lag1 = lag_beside(out.lags, last - 3, -1, slope, t1);
+  if (const auto off = off_by(job, last, lag1, response)) {
+    const Break found = find_break(job, t1 - 2.5 * length, end, lag1, lag1 + *off);
+    const double from = std::max(found.at - found.margin, t1 - 2.5 * length);
+    out.edges.push_back({0.5 * (from + end), 0.5 * (end - from)});
   }
 }
 
@@ -403,7 +431,12 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
       l.t *= 2.0;
       l.lag *= 2.0;
     }
-    for (double& b : w.breaks) b *= 2.0;
+    for (auto* list : {&w.breaks, &w.edges}) {
+      for (Break& b : *list) {
+        b.at *= 2.0;
+        b.margin *= 2.0;
+      }
+    }
     return w;
   }
   Windows out;
@@ -411,41 +444,53 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
   if (dry.size() < 4 * job.length || wet.size() < 4 * job.length) return out;
   const CoarseLag coarse = find_coarse_lag(dry, wet, rate);
   Course course{coarse.lag, coarse.slope};
+  if (std::abs(coarse.lag) > kTurn * rate && fits_without(job, course)) course = {};
   choose_windows(job, course);
   if (job.begin.size() < 4) return out;
   const long reach = static_cast<long>(kReachSeconds * rate);
   const double half = 0.5 * static_cast<double>(dry.size());
   Map map = correlogram(job, course, reach);
+  double worth = 0.0;
+  std::vector<int> path = best_path(map, &worth);
+  const auto consider = [&](const Course& other) {
+    Map its_map = correlogram(job, other, reach);
+    double its_worth = 0.0;
+    std::vector<int> its_path = best_path(its_map, &its_worth);
+    if (its_worth < worth) return;
+    course = other;
+    worth = its_worth;
+    map = std::move(its_map);
+    path = std::move(its_path);
+  };
+  // Turned about the middle, which stays. Several steps look like a slope from afar, so none is considered too.
   const double bend = find_slope(job, map, std::min(2.0e-3 * half, 2000.0));
-  if (bend != 0.0) {
-    course.lag -= bend * half;  // turned about the middle, which stays
-    course.slope += bend;
-    map = correlogram(job, course, reach);
-  }
-  std::vector<int> path = best_path(map);
+  if (bend != 0.0) consider({course.lag - bend * half, course.slope + bend});
+  if (coarse.slope != 0.0) consider({course.at(half), 0.0});
   std::vector<int> segment = segments_of(map, path, out.sure_of_breaks);
+  Template response;
   std::vector<double> offset(path.size());
   for (std::size_t i = 0; i < path.size(); ++i) offset[i] = static_cast<double>(path[i]) - static_cast<double>(reach);
-  look_closely(job, course, offset, segment, out);
+  look_closely(job, course, offset, segment, out, response);
   // Windows of which the ends lie apart by a drift are looked at once more, at the speed that was found.
   const double slope = slope_of(out.lags), turn = slope - course.slope;
   if (std::abs(turn) * static_cast<double>(job.length) > 0.02 && std::abs(slope) < 3e-3) {
     course.lag -= turn * half;
     course.slope = slope;
     for (std::size_t i = 0; i < offset.size(); ++i) offset[i] = out.lags[i].lag - course.at(job.middle(i));
-    smooth(offset, segment);
+    to_medians(offset, segment);
     out.lags.clear();
-    look_closely(job, course, offset, segment, out);
+    look_closely(job, course, offset, segment, out, response);
   }
-  if (part_small_step(out.lags)) {
-    for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
-  }
+  if (out.lags.back().segment == 0) look_for_small_steps(job, course, offset, segment, out, response);
   for (std::size_t i = 0; i + 1 < path.size(); ++i) {
     if (segment[i + 1] == segment[i]) continue;
-    out.breaks.push_back(find_break(job, job.middle(i) - 0.5 * static_cast<double>(job.length),
-                                    job.middle(i + 1) + 0.5 * static_cast<double>(job.length), out.lags[i].lag,
-                                    out.lags[i + 1].lag));
+    const double t0 = job.middle(i), t1 = job.middle(i + 1), t = 0.5 * (t0 + t1);
+    const auto length = static_cast<double>(job.length);
+    const double turned = slope_of(out.lags);
+    out.breaks.push_back(find_break(job, t0 - 3.5 * length, t1 + 3.5 * length, lag_beside(out.lags, i, -1, turned, t),
+                                    lag_beside(out.lags, i + 1, 1, turned, t)));
   }
+  find_edges(job, response, out);
   return out;
 }
 

@@ -13,12 +13,18 @@ struct WindowLag {
   int segment = 0;  // between the breaks
 };
 
+// Where the lag jumps, in samples of dry: at `at`, up to `margin` earlier or later.
+struct Break {
+  double at = 0.0, margin = 0.0;
+};
+
 struct Windows {
   std::vector<WindowLag> lags;  // of windows that hold sound, in order
-  std::vector<double> breaks;   // where the lag jumps, in samples of dry
-  bool sure_of_breaks = true;   // each side of each holds enough windows, and each is worth its jump
-  bool halves_agree = true;     // the common peak is the same in both halves
-  double standing_out = 0.0;    // of the windows' common peak
+  std::vector<Break> breaks;
+  std::vector<Break> edges;    // stretches at the beginning and the end that lie at another lag
+  bool sure_of_breaks = true;  // each side of each holds enough windows, and each is worth its jump
+  bool halves_agree = true;    // the common peak is the same in both halves
+  double standing_out = 0.0;   // of the windows' common peak
   double sign = 1.0, match = 0.0;
 };
 

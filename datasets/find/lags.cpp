@@ -116,7 +116,9 @@ class Search {
              "{:.2f})",
              wrong->stated, wrong->wet ? "dry" : "wet", wrong->true_rate, wrong->match, as_is),
          "a program wrote the wrong rate into the header",
-         fmt::format("correct the header, as with 'sox -r {} in.wav out.wav'", wrong->true_rate)});
+         fmt::format("correct the header, as with 'sox -r {} in.wav out.wav'; or, where this one is right, that of the "
+                     "other file",
+                     wrong->true_rate)});
     return true;
   }
 

@@ -9,7 +9,8 @@ namespace cafx {
 
 namespace {
 
-constexpr double kClearPeak = 0.3, kClearAgreement = 0.4;
+// Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14.
+constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;
 constexpr float kNearlyAsWell = 0.7f;
 constexpr long kAgree = 3;              // samples
 constexpr std::size_t kMostTakes = 64;  // of which the response is found
@@ -116,8 +117,9 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
     at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
   }
   const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
-  clear = standing_out >= kClearPeak ||
-          (n_agree >= 3 && n_agree >= kClearAgreement * n_asked && (moves || std::abs(lag) <= kSmallLag));
+  const bool most =
+      n_agree >= kMostAgree * n_asked || (n_agree >= kClearAgreement * n_asked && standing_out >= kSomePeak);
+  clear = standing_out >= kClearPeak || (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag));
 }
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {

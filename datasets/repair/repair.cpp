@@ -74,11 +74,11 @@ void repair(std::vector<Pair>& pairs, const RepairPlan& plan, int rate) {
       repaired.push_back(std::move(p));
       continue;
     }
-    const long margin = std::lround(kStepMargin * rate);
     double lag = todo.latency;
     long begin = 0;
     for (std::size_t s = 0; s <= todo.steps.size(); ++s) {
       const bool last = s == todo.steps.size();
+      const long margin = last ? 0 : std::lround(todo.steps[s].margin * rate);
       const long end = last ? static_cast<long>(p.dry.size()) : std::lround(todo.steps[s].seconds * rate) - margin;
       Pair part = stretch(p, begin, end, std::lround(lag));
       part.offset_seconds = p.offset_seconds + static_cast<double>(begin) / rate;

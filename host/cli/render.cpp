@@ -1,11 +1,33 @@
 #include "host/render/render_file.h"
 
+#include <cmath>
+#include <cstdlib>
+
 #include "datasets/audio_file.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "models/play/weights_file.h"
 
 namespace cafx {
+
+namespace {
+
+// What a model makes of an input far louder than what it learned from is a guess.
+constexpr double kMuchLouderDb = 6.0;
+
+std::string too_loud(const ModelFile& file, double peak) {
+  const auto found = file.metadata.find("training_peak");
+  if (found == file.metadata.end()) return "";
+  const double trained = std::strtod(found->second.c_str(), nullptr), db = 20.0 * std::log10(peak / trained);
+  if (!(trained > 0.0) || !(db > kMuchLouderDb)) return "";
+  return fmt::format(
+      "warning: the input peaks at {:.1f} dB, {:.0f} dB over the loudest that the model was trained on ({:.1f} dB); "
+      "what it "
+      "plays there is a guess: turn the input down, or train on notes as loud",
+      20.0 * std::log10(peak), db, 20.0 * std::log10(trained));
+}
+
+}  // namespace
 
 void add_render(CLI::App& app, Run& run) {
   struct Arguments {
@@ -45,6 +67,9 @@ void add_render(CLI::App& app, Run& run) {
       const auto report = [&](const RenderStats& s) {
         for (const std::string& note : s.notes) line.line(fmt::format("{}: {}", args->in, note));
         if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
+        if (const std::string loud = too_loud(file, s.peak_in); !loud.empty()) {
+          line.line(fmt::format("{}: {}", args->in, loud));
+        }
         if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
       };
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;

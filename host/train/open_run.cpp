@@ -12,8 +12,12 @@
 
 namespace cafx {
 
-DataFacts::DataFacts(const Dataset& data, const Split& split)
-    : hash(content_hash(data)), record(data_json(data).dump(2) + "\n"), split(split_json(data, split)) {}
+DataFacts::DataFacts(const Dataset& data, const Split& of_run)
+    : hash(content_hash(data)), split(split_json(data, of_run)) {
+  auto about = data_json(data);
+  about["training_peak"] = training_peak(data, of_run);
+  record = about.dump(2) + "\n";
+}
 
 std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
                                    const TrainOptions& options, Company& company) {

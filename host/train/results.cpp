@@ -16,12 +16,23 @@ namespace {
 
 using About = std::map<std::string, std::string>;
 
+// What was found in the recordings, and done to them; an empty object where a run does not have it.
+nlohmann::json read_data(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) return nlohmann::json::object();
+  auto data = nlohmann::json::parse(RunFolder::read(path), nullptr, false);
+  return data.is_object() ? data : nlohmann::json::object();
+}
+
 // What the weights come from.
 About lineage(const RunFolder& folder, RunConfig config, const Checkpoint& checkpoint) {
   About about{{"run_hash", checkpoint.run_hash},
               {"seed", std::to_string(config.train.seed)},
               {"train_config", to_json(describe_result(config)).dump()},
               {"total_steps", std::to_string(checkpoint.counters.total_steps)}};
+  const auto data = read_data(folder.file("data.json"));
+  if (data.contains("training_peak") && data["training_peak"].is_number()) {
+    about["training_peak"] = fmt::format("{:.6g}", data["training_peak"].get<double>());
+  }
   if (!config.train.init_from.empty()) about["init"] = weights_identity(folder.file(kInitFile));
   if (!config.teacher.model.empty()) about["teacher"] = weights_identity(folder.file(kTeacherFile));
   return about;
@@ -58,10 +69,8 @@ void write_pretrained(const RunFolder& folder, const RunConfig& config, const Ch
 }
 
 std::string cannot_judge(const std::filesystem::path& run, const std::string& part) {
-  const auto path = run / "data.json";
-  if (!std::filesystem::exists(path)) return "";
-  const auto data = nlohmann::json::parse(RunFolder::read(path), nullptr, false);
-  if (!data.is_object() || !data.contains("cannot_judge") || !data["cannot_judge"].is_object()) return "";
+  const auto data = read_data(run / "data.json");
+  if (!data.contains("cannot_judge") || !data["cannot_judge"].is_object()) return "";
   const auto& reasons = data["cannot_judge"];
   return reasons.contains(part) && reasons[part].is_string() ? reasons[part].get<std::string>() : "";
 }
@@ -83,9 +92,8 @@ void write_result(const RunFolder& folder, const RunConfig& config, const Checkp
                            {"isa", checkpoint.isa},
                            {"version", kVersion}};
   for (const auto& [name, number] : fact_numbers(facts)) result[name] = number;
-  const auto data = folder.file("data.json");
-  if (std::filesystem::exists(data)) {  // what was found in the recordings, and done to them
-    result["data"] = nlohmann::json::parse(RunFolder::read(data), nullptr, false);
+  if (auto data = read_data(folder.file("data.json")); !data.empty()) {
+    result["data"] = std::move(data);
     if (result["data"].contains("cannot_judge")) result["cannot_judge"] = result["data"]["cannot_judge"];
   }
   if (quality) result["quality"] = nlohmann::json::parse(to_json(*quality));

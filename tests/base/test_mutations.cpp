@@ -2,45 +2,16 @@
 // under the sanitizers nothing else may happen. tests/fuzz has the same entry points for libFuzzer.
 #include <gtest/gtest.h>
 
-#include "kernels/base/rng.h"
 #include "tests/fuzz/entry_points.h"
+#include "tests/fuzz/mutations.h"
 
 namespace cafx {
 namespace {
 
-std::string mutated(std::string s, std::uint64_t round) {
-  const Rng rng{99, round};
-  const std::uint64_t n = 1 + rng.bits64(0) % 6;
-  for (std::uint64_t i = 0; i < n && !s.empty(); ++i) {
-    const std::uint64_t r = rng.bits64(3 * i + 1), at = rng.bits64(3 * i + 2) % s.size(), b = rng.bits64(3 * i + 3);
-    switch (r % 6) {
-      case 0:
-        s[at] = static_cast<char>(b);
-        break;
-      case 1:
-        s[at] = static_cast<char>(s[at] ^ (1 << b % 8));
-        break;
-      case 2:
-        s.erase(at, 1 + b % 9);
-        break;
-      case 3:
-        s.insert(at, s.substr(b % s.size(), 1 + b % 17));
-        break;
-      case 4:
-        s.resize(at);
-        break;
-      case 5:
-        s.insert(at, 1, "{}[]\",:-0e.=#\n"[b % 14]);
-        break;
-    }
-  }
-  return s;
-}
-
 void run(int (*entry)(const std::uint8_t*, std::size_t), const std::vector<std::string>& seeds) {
   int read = 0, refused = 0;
   for (std::uint64_t round = 0; round < 6000; ++round) {
-    const std::string s = mutated(seeds[round % seeds.size()], round);
+    const std::string s = mutated(seeds[round % seeds.size()], 99, round);
     const int result = entry(reinterpret_cast<const std::uint8_t*>(s.data()), s.size());
     (result ? read : refused) += 1;
   }

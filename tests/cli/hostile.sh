@@ -190,6 +190,21 @@ for _ in $(seq 400); do [ -s "$work/nohup/checkpoint.safetensors" ] && break; sl
 kill -HUP $pid
 wait $pid || fail "what nohup started is ended by SIGHUP"
 
+# The scheduler of a sweep passes it on: its runs save and end.
+sed 's/^epochs = 1$/epochs = 100000\npatience = 100000/; s/^name = "s"/name = "hup"/' "$work/s.toml" >"$work/hup.toml"
+"$cafx" sweep run "$work/hup.toml" --store "$work/hup_runs" --no-measure >"$work/out" 2>&1 &
+pid=$!
+for _ in $(seq 600); do ls "$work"/hup_runs/default-*/checkpoint.safetensors >/dev/null 2>&1 && break; sleep 0.05; done
+sleep 1
+touch "$work/asked"
+workers=$(pgrep -P $pid)
+kill -HUP $pid
+wait $pid
+code=$?
+[ $code = 130 ] || fail "SIGHUP ends a sweep with $code: $(cat "$work/out")"
+for worker in $workers; do kill -0 "$worker" 2>/dev/null && fail "a run goes on behind a sweep that SIGHUP ended"; done
+[ "$(find "$work"/hup_runs/default-* -name checkpoint.safetensors -newer "$work/asked" | wc -l)" = 1 ] || fail "SIGHUP: the run of a sweep did not save"
+
 # Weights from elsewhere. An export read back is the same model: its own config counts, where no other is given.
 odd_model=(--set model.activation=relu --set model.unpool=hold)
 "$cafx" train "${short[@]}" "${odd_model[@]}" --out "$work/odd_model" >/dev/null 2>&1 || fail "another model"

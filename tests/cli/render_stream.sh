@@ -22,6 +22,12 @@ cmp -s "$note" "$work/offline.wav" && fail "the render is the input"
 "$cafx" render "$work/run" "$note" "$work/stream.wav" --hop 64 --stream --block 64 >"$work/out" 2>&1 || fail "a stream with its report"
 grep -q "samples of latency" "$work/out" || fail "it does not say its latency: $(cat "$work/out")"
 grep -q "a block of 64 lasts 4.00 ms" "$work/out" || fail "it does not say what a block takes: $(cat "$work/out")"
+# An input far louder than any in training is warned of, one as loud is not.
+loud="over the loudest that the model was trained on"
+sox "$note" "$work/loud.wav" gain 18 2>/dev/null || fail "sox"
+"$cafx" render "$work/run" "$work/loud.wav" "$work/loud_out.wav" >"$work/out" 2>&1 && grep -q "$loud" "$work/out" || fail "a loud input: $(cat "$work/out")"
+"$cafx" render "$work/run" "$note" "$work/loud_out.wav" >"$work/out" 2>&1 || fail "a render over a render"
+grep -q "$loud" "$work/out" && fail "a note of the training is called loud: $(cat "$work/out")"
 refuses "--block without --stream" "--stream" "$cafx" render "$work/run" "$note" "$work/x.wav" --block 64
 refuses "a hop over half a frame" "hop" "$cafx" render "$work/run" "$note" "$work/x.wav" --hop 200 --stream --quiet
 refuses "a block of nothing" "--block" "$cafx" render "$work/run" "$note" "$work/x.wav" --stream --block 0

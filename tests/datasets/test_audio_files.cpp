@@ -11,8 +11,8 @@
 #include <functional>
 
 #include "datasets/dataset.h"
-#include "kernels/base/rng.h"
 #include "tests/fuzz/audio_files.h"
+#include "tests/fuzz/mutations.h"
 #include "tests/temporary_folder.h"
 
 extern "C" const char* __asan_default_options() { return "max_allocation_size_mb=256"; }
@@ -28,15 +28,8 @@ constexpr int kRate = 16000, kFrames = 16000;
 
 std::string wav16(int n = kFrames) { return audio_bytes(SF_FORMAT_WAV | SF_FORMAT_PCM_16, n, 1, kRate); }
 
-std::string little(std::uint64_t x, int bytes) {
-  std::string s;
-  for (int i = 0; i < bytes; ++i) s += static_cast<char>(x >> (8 * i));
-  return s;
-}
-std::string big(std::uint64_t x, int bytes) {
-  const std::string s = little(x, bytes);
-  return {s.rbegin(), s.rend()};
-}
+std::string little(std::uint64_t x, int bytes) { return number_bytes(x, bytes, true); }
+std::string big(std::uint64_t x, int bytes) { return number_bytes(x, bytes, false); }
 std::string chunk(const std::string& name, const std::string& data) {
   return name + little(data.size(), 4) + data + std::string(data.size() % 2, '\0');
 }
@@ -267,44 +260,8 @@ struct MemoryLimit {
 
 // Mutations -----------------------------------------------------------------------------------------------------------
 
-std::string mutated(std::string s, std::uint64_t round) {
-  const Rng rng{0xA0D10, round};
-  const std::uint64_t n = 1 + rng.bits64(0) % 5;
-  for (std::uint64_t i = 0; i < n && s.size() > 8; ++i) {
-    const std::uint64_t r = rng.bits64(4 * i + 1), b = rng.bits64(4 * i + 3);
-    // Half of the changes fall into the header, where the most can go wrong.
-    const std::uint64_t at = rng.bits64(4 * i + 2) % (r & 64 ? s.size() : std::min<std::size_t>(s.size(), 120));
-    static constexpr std::uint32_t kNumbers[] = {0,          1,          0x7fffffff, 0x80000000,
-                                                 0xffffffff, 0xfffffff0, 0x10000,    0x7ff00001};
-    switch (r % 7) {
-      case 0:
-        s[at] = static_cast<char>(b);
-        break;
-      case 1:
-        s[at] = static_cast<char>(s[at] ^ (1 << b % 8));
-        break;
-      case 2:
-        s.erase(at, 1 + b % 40);
-        break;
-      case 3:
-        s.insert(at, s.substr(b % s.size(), 1 + b % 90));
-        break;
-      case 4:
-        s.resize(s.size() - at % (s.size() / 2));
-        break;
-      case 5:
-        if (at + 4 <= s.size()) s.replace(at, 4, b & 8 ? little(kNumbers[b % 8], 4) : big(kNumbers[b % 8], 4));
-        break;
-      case 6:
-        s.replace(at, std::min<std::size_t>(200, s.size() - at), std::string(1 + b % 200, static_cast<char>(b >> 8)));
-        break;
-    }
-  }
-  return s;
-}
-
-// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how
-// many of each container.
+// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how many of
+// each container.
 TEST(AudioFiles, MutationsOfEveryContainerAreReadOrRefused) {
   const MemoryLimit limit;
   const char* asked = std::getenv("CAFX_FUZZ_FILES");
@@ -315,7 +272,7 @@ TEST(AudioFiles, MutationsOfEveryContainerAreReadOrRefused) {
     std::uint64_t read = 0, refused = 0;
     double worst = 0.0;
     for (std::uint64_t round = 0; round < n; ++round) {
-      std::string s = mutated(seed, round);
+      std::string s = mutated(seed, 0xA0D10, round);
       if (round % 2 == 1) stamp_ogg_pages(s);  // or nothing behind the checksums is reached
       const auto start = std::chrono::steady_clock::now();
       (fuzz_audio(reinterpret_cast<const std::uint8_t*>(s.data()), s.size()) ? read : refused) += 1;
