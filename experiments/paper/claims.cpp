@@ -11,10 +11,10 @@ namespace cafx {
 namespace {
 
 constexpr Published kPublished[] = {
-    {"Distortion", "0.0022 to 0.0074", "0.0014 to 0.0096"},
-    {"Overdrive", "0.0003 to 0.0033", "0.0002 to 0.0021"},
-    {"EQ", "0.0064 to 0.0080", "0.010 to 0.019"},
-    {"FxChain", "0.0060 to 0.0259", "0.0009 to 0.0055"},
+    {"Distortion", "0.0022 to 0.0074", "0.0014 to 0.0096", 0.003},
+    {"Overdrive", "0.0003 to 0.0033", "0.0002 to 0.0021", 0.002},
+    {"EQ", "0.0064 to 0.0080", "0.010 to 0.019", 0.006},
+    {"FxChain", "0.0060 to 0.0259", "0.0009 to 0.0055", 0.005},
 };
 
 // The models that a claim is judged by.
@@ -22,9 +22,10 @@ struct Tally {
   std::vector<Judged> models;
   void add(const Experiment& x, bool is_shown, bool is_against, double key, const std::string& text) {
     models.push_back({x.title(), x.preset + (x.variant.empty() ? "" : ", " + x.variant),
-                      is_shown     ? Verdict::kShown
-                      : is_against ? Verdict::kContradicted
-                                   : Verdict::kNotShown,
+                      is_shown       ? Verdict::kShown
+                      : !x.learned() ? Verdict::kNotJudged
+                      : is_against   ? Verdict::kContradicted
+                                     : Verdict::kNotShown,
                       key, text});
   }
   Claim claim(const std::string& text, const std::string& rule) {
@@ -34,12 +35,14 @@ struct Tally {
       return static_cast<std::size_t>(
           std::count_if(models.begin(), models.end(), [&](const Judged& m) { return m.verdict == v; }));
     };
-    const std::size_t shown = n(Verdict::kShown), against = n(Verdict::kContradicted);
-    c.verdict = shown == models.size()      ? Verdict::kShown
-                : against > 0 && shown == 0 ? Verdict::kContradicted
-                                            : Verdict::kNotShown;
+    const std::size_t shown = n(Verdict::kShown), against = n(Verdict::kContradicted), open = n(Verdict::kNotJudged);
+    c.verdict = shown == models.size()          ? Verdict::kShown
+                : shown + open == models.size() ? Verdict::kNotJudged
+                : against > 0 && shown == 0     ? Verdict::kContradicted
+                                                : Verdict::kNotShown;
     c.evidence = fmt::format("shown for {} of {}", shown, models.size());
     if (against > 0) c.evidence += fmt::format(", {} against", against);
+    if (open > 0) c.evidence += fmt::format(", {} not judged", open);
     std::map<std::string, std::pair<int, int>> of;  // by preset: shown, all
     for (const Judged& m : models) {
       auto& [yes, all] = of[m.preset];
@@ -61,6 +64,13 @@ struct Tally {
   }
 };
 
+// Where there are several seeds, the interval of 95 % for their mean.
+std::string seeds_text(const Experiment& x, double own) {
+  const double half = x.interval(&Metrics::esr);
+  if (std::isnan(half)) return "";
+  return fmt::format(" ({} seeds, 95 %: {:.4f} to {:.4f})", x.runs.size(), std::max(0.0, own - half), own + half);
+}
+
 }  // namespace
 
 const char* to_string(Verdict v) {
@@ -71,6 +81,8 @@ const char* to_string(Verdict v) {
       return "not shown";
     case Verdict::kContradicted:
       return "contradicted";
+    case Verdict::kNotJudged:
+      return "not judged";
     default:
       return "not tested";
   }
@@ -93,7 +105,7 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       if (x.effect.rfind(effect, 0) != 0) continue;
       const double own = x.own_mean().esr, baseline = x.mean(&StudyRun::baseline).esr, dry = x.mean(&StudyRun::dry).esr;
       tally.add(x, own < baseline && own < 0.1, !(own < dry), own,
-                fmt::format("ESR {:.4f}, baseline {:.4f}, dry {:.3f}", own, baseline, dry));
+                fmt::format("ESR {:.4f}{}, baseline {:.4f}, dry {:.3f}", own, seeds_text(x, own), baseline, dry));
     }
     claims.push_back(tally.claim(
         text,

@@ -8,7 +8,7 @@
 
 namespace cafx {
 
-enum class Verdict { kShown, kNotShown, kContradicted, kNotTested };
+enum class Verdict { kShown, kNotShown, kContradicted, kNotJudged, kNotTested };
 const char* to_string(Verdict);
 
 // The verdict of one model on a claim.
@@ -19,8 +19,8 @@ struct Judged {
   std::string numbers;  // it, beside the numbers of the rule
 };
 
-// Shown: by every model that the rule applies to. Contradicted: some model contradicts it and none shows it. Else not
-// shown.
+// Shown: by every model that the rule applies to. Contradicted: some model contradicts it and none shows it. Not judged:
+// all that do not show it heard under kEnoughFrames. Else not shown.
 struct Claim {
   std::string text;  // as the paper or the talk says it
   std::string rule;  // what decides
@@ -35,6 +35,7 @@ std::vector<Claim> judge(const std::vector<Experiment>&);
 // copies.
 struct Published {
   const char *effect, *mae, *esr;
+  double goal;  // mean ESR on test notes that this project aims at
 };
 const Published* published(const std::string& effect);  // "Distortion 2"; null where there is none
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "host/version.h"
@@ -38,15 +39,16 @@ std::string lead_of(const std::vector<Experiment>& experiments, bool quick, cons
 
 // The options of this report that differ from the defaults.
 std::string options_text(const ReproduceArguments& args) {
-  std::string how = args.quick ? " --quick" : "";
+  std::string how = args.size.empty() ? "" : " --size " + args.size;
   for (const std::string& file : args.sweeps) how += " --sweep " + file;
   const ReproduceArguments usual;
-  if (!args.quick && args.sweeps.empty()) {
+  if (args.size != "quick" && args.size != "evening" && args.sweeps.empty()) {
     if (args.parts != usual.parts) how += fmt::format(" --parts {}", fmt::join(args.parts, ","));
     if (args.presets != usual.presets) how += fmt::format(" --presets {}", fmt::join(args.presets, ","));
   }
   for (const std::string& setting : args.settings) how += " --set " + setting;
   if (!args.data.empty()) how += " --data " + args.data;
+  if (!args.takes.empty()) how += " --takes " + args.takes;
   if (!args.out.empty()) how += " --out " + args.out;
   return how;
 }
@@ -90,14 +92,17 @@ std::string folders_text(const std::vector<Experiment>& experiments) {
 PageInput describe_study(const std::vector<Experiment>& experiments, const ReproduceArguments& args,
                          const MeasuredWith& with) {
   PageInput page;
-  page.title = args.quick ? "CAFx, a quick look" : "CAFx, the experiments of the paper";
-  page.lead = lead_of(experiments, args.quick, with.recordings);
+  page.title = args.size == "quick" ? "CAFx, a quick look" : "CAFx, the experiments of the paper";
+  page.lead = lead_of(experiments, args.size == "quick", with.recordings);
   const std::string first = with.store + "/" + experiments[0].runs[0].folder;
   page.commands = {"cafx reproduce paper" + options_text(args), fmt::format("cafx eval {} --hop {}", first, args.hop),
                    "cafx report " + first};
   Names seeds, trained_on;
+  double least = HUGE_VAL, most = 0.0;
   for (const Experiment& x : experiments) {
     for (const StudyRun& r : x.runs) {
+      least = std::min(least, r.frames);
+      most = std::max(most, r.frames);
       trained_on.add(r.device);
       seeds.add(std::to_string(r.config.train.seed));
     }
@@ -109,6 +114,8 @@ PageInput describe_study(const std::vector<Experiment>& experiments, const Repro
       {"measured on", fmt::format("{}, instruction set {}, {} threads", c.device == Device::kCpu ? "CPU" : "GPU",
                                   to_string(c.isa), c.pool->n_threads())},
       {"cost", cost_text(experiments)},
+      {"heard",
+       fmt::format("{:.0f} to {:.0f} thousand frames a model in supervised training", least / 1e3, most / 1e3)},
       {"recordings", with.recordings},
       {"seeds", seeds.text()},
       {"runs", folders_text(experiments) + " (preset and hash of config and recordings)"},

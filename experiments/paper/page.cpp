@@ -20,6 +20,14 @@ std::string pill(Verdict v) {
   return fmt::format("<span class=\"pill {}\">{}</span>", css, to_string(v));
 }
 
+std::string not_judged_text() {
+  return fmt::format(
+      "Not judged: all that do not show it heard under {:.0f} million frames in training, too few to say. Where there "
+      "are "
+      "seeds, the mean over them decides, and its interval stands beside.",
+      kEnoughFrames / 1e6);
+}
+
 // "shown for 5 of 6; best: ..., worst: ...".
 std::string said(const Claim& c) {
   if (c.models.empty()) return c.evidence;
@@ -297,7 +305,8 @@ std::string page_html(const PageInput& in) {
   html +=
       "<h2 id=\"claims\">The claims</h2><p class=\"quiet\">Each has a rule that a number decides, so that a run can "
       "also fail it. Shown: by every model that tells. Contradicted: some model speaks against it and none shows "
-      "it.</p>";
+      "it. " +
+      not_judged_text() + "</p>";
   for (const Claim& c : in.claims) {
     html += fmt::format("<div class=\"claim\"><div>{}</div><div><b>{}</b><p class=\"quiet\">{}</p>", pill(c.verdict),
                         escape(c.text), escape(said(c)));
@@ -345,15 +354,16 @@ std::string page_html(const PageInput& in) {
   for (const auto& [name, value] : in.facts) html += "<dt>" + escape(name) + "</dt><dd>" + escape(value) + "</dd>";
   html += "</dl><details><summary>The sweep file</summary><pre>" + escape(in.spec) +
           "</pre></details><details><summary>Every run</summary><div class=\"scroll\"><table><tr><th>run</th><th "
-          "class=\"words\">model</th><th>seed</th><th class=\"words\">pretraining</th><th>ESR</th><th>training, "
+          "class=\"words\">model</th><th>seed</th><th class=\"words\">pretraining</th><th>ESR</th><th>thousand "
+          "frames</th><th>training, "
           "s</th></tr>";
   for (const Experiment& x : all) {
     for (const StudyRun& r : x.runs) {
       html += fmt::format(
           "<tr><td>{}</td><td class=\"words\">{} \u00b7 {}</td><td>{}</td><td "
-          "class=\"words\">{}</td><td>{}</td><td>{:.0f}</td></tr>",
+          "class=\"words\">{}</td><td>{}</td><td>{:.0f}</td><td>{:.0f}</td></tr>",
           escape(r.folder), escape(x.title()), escape(x.preset), r.config.train.seed, escape(r.pretraining),
-          number_text(r.own.mean.esr), r.seconds);
+          number_text(r.own.mean.esr), r.frames / 1e3, r.seconds);
     }
   }
   return html + "</table></div></details>" + std::string(kPageEnd);
@@ -363,9 +373,8 @@ std::string tables_markdown(const PageInput& in) {
   const std::vector<Experiment>& all = *in.experiments;
   std::string md = "# " + in.title + "\n\n" + in.lead + "\n\n## Claims\n\n| claim | verdict | |\n| --- | --- | --- |\n";
   for (const Claim& c : in.claims) md += fmt::format("| {} | **{}** | {} |\n", c.text, to_string(c.verdict), said(c));
-  md +=
-      "\nShown: by every model that tells. Contradicted: some model speaks against it and none shows it. Rules for one "
-      "model:\n\n";
+  md += "\nShown: by every model that tells. Contradicted: some model speaks against it and none shows it. " +
+        not_judged_text() + " Rules for one model:\n\n";
   for (const Claim& c : in.claims) md += fmt::format("- {} {}.\n", c.text, c.rule);
   for (const Claim& c : in.claims) {
     if (c.models.size() < 2) continue;

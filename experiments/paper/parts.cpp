@@ -29,12 +29,13 @@ std::vector<Part> texts_of(const ReproduceArguments& args) {
   std::vector<Part> parts;
   for (const std::string& file : args.sweeps) parts.push_back({RunFolder::read(file), file, ""});
   if (!parts.empty()) return parts;
-  if (args.quick) return {{kPaperQuick, "experiments/paper/quick.toml", ""}};
+  if (args.size == "quick") return {{kPaperQuick, "experiments/paper/quick.toml", ""}};
+  if (args.size == "evening") return {{kPaperEvening, "experiments/paper/evening.toml", ""}};
   if (args.data.empty()) {
     throw Error(
-        "choose how much: --quick (minutes on a CPU, with the notes that ship), --data FOLDER (all of "
-        "IDMT-SMT-Audio-Effects), --data "
-        "notes (a set made of Debian packages), or --sweep FILE");
+        "choose how much: --size quick (four models in minutes on a CPU, with the notes that ship), --size evening (22 "
+        "models in some hours on a CPU, with notes that are made of Debian packages), --size full --data FOLDER (all "
+        "of IDMT-SMT-Audio-Effects; --data notes: a set made of Debian packages; for a GPU), or --sweep FILE");
   }
   for (const std::string& wanted : args.parts) {
     const auto* found = std::find_if(std::begin(kPaperParts), std::end(kPaperParts),

@@ -23,6 +23,8 @@ namespace fs = std::filesystem;
 
 constexpr int kPlanLines = 40;
 constexpr std::size_t kOnOnePage = 12;  // most experiments whose sounds go on one page: 8 MB
+constexpr int kNotes = 624;             // of each instrument, as the paper has them
+constexpr int kEveningNotes = 208;
 
 std::string shell_quoted(const std::string& text) {
   std::string out = "'";
@@ -35,8 +37,9 @@ fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
   const fs::path script = find_source("datasets/generate/make_notes.py", "give --data FOLDER");
   const fs::path folder = fs::absolute(out / "notes").lexically_normal();
   const int jobs = args.threads > 0 ? args.threads : available_threads();
+  const int notes = args.notes > 0 ? args.notes : args.size == "evening" ? kEveningNotes : kNotes;
   const int rc = std::system(fmt::format("{} {} --notes {} --jobs {} >&2", shell_quoted(script.string()),
-                                         shell_quoted(folder.string()), args.notes, jobs)
+                                         shell_quoted(folder.string()), notes, jobs)
                                  .c_str());
   if (rc != 0)
     throw Error("{}: the notes were not made; its lines above say why, and calling it again goes on", script.string());
@@ -44,7 +47,7 @@ fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
 }
 
 fs::path data_folder(const ReproduceArguments& args, const fs::path& out) {
-  if (args.data == "notes") return make_notes(args, out);
+  if (args.data == "notes" || (args.data.empty() && args.size == "evening")) return make_notes(args, out);
   if (args.data.empty()) return find_source("datasets/notes", "give --data FOLDER");
   if (!fs::is_directory(args.data))
     throw Error(
@@ -129,6 +132,7 @@ int report(const std::vector<Part>& parts, const fs::path& data, const fs::path&
   StudyOptions options;
   options.data = data;
   options.unheard = data / "Unheard";
+  options.takes = args.takes;
   options.cache = out / "measured";
   options.hop = args.hop;
   options.shown = static_cast<std::size_t>(args.shown);
@@ -164,7 +168,7 @@ int report(const std::vector<Part>& parts, const fs::path& data, const fs::path&
 
 int reproduce(const ReproduceArguments& args) {
   std::vector<Part> parts = parts_of(args);
-  const bool one = parts.size() == 1 && (args.quick || !args.sweeps.empty());
+  const bool one = parts.size() == 1 && (args.size == "quick" || args.size == "evening" || !args.sweeps.empty());
   const fs::path out = !args.out.empty() ? fs::path(args.out) : fs::path("runs") / (one ? parts[0].name : "paper");
   std::error_code error;
   fs::create_directories(out, error);
@@ -196,14 +200,26 @@ int reproduce(const ReproduceArguments& args) {
 void add_reproduce_paper(CLI::App& top, Run& run) {
   auto args = std::make_shared<ReproduceArguments>();
   CLI::App* c = top.add_subcommand("paper", "CAFx, ICASSP 2019");
-  c->add_flag("--quick", args->quick, "four experiments in minutes on a CPU, with the notes that ship");
+  CLI::Option* size =
+      c->add_option("--size", args->size,
+                    "quick: four models of the notes that ship, 24 epochs, minutes on a CPU; evening: 22 models "
+                    "and eight more seeds, 2.4 million frames each, some hours on two cores; full: as published, "
+                    "with --data, for a GPU")
+          ->check(CLI::IsMember({"quick", "evening", "full"}));
+  c->add_flag_callback(
+       "--quick", [args] { args->size = "quick"; }, "short for --size quick")
+      ->excludes(size);
   c->add_option(
        "--data", args->data,
        "folder of IDMT-SMT-Audio-Effects or one in its layout; the word notes: a set is made of Debian packages")
       ->option_text("FOLDER");
-  c->add_option("--notes", args->notes, "with --data notes: how many of each instrument")
-      ->check(CLI::Range(3, 624))
-      ->capture_default_str();
+  c->add_option("--notes", args->notes,
+                "of notes that are made: how many of each instrument; 208 for an evening, else 624")
+      ->check(CLI::Range(3, kNotes));
+  c->add_option("--takes", args->takes,
+                "folder in the layout of --data with second takes of the wet notes: what the device itself differs by, "
+                "the best figure that a model can have")
+      ->option_text("FOLDER");
   c->add_option("--parts", args->parts, "of the whole: what of it")->delimiter(',')->capture_default_str();
   c->add_option("--presets", args->presets, "of the whole: the 22 models are trained with each")
       ->delimiter(',')
@@ -235,7 +251,8 @@ void add_reproduce_paper(CLI::App& top, Run& run) {
       ->excludes(train_only);
   c->add_flag("--quiet", args->quiet, "no plan, no progress");
   c->footer(
-      "Example:  cafx reproduce paper --quick\n          cafx reproduce paper --data IDMT-SMT-Audio-Effects "
+      "Example:  cafx reproduce paper --size quick\n          cafx reproduce paper --size evening\n          cafx "
+      "reproduce paper --data IDMT-SMT-Audio-Effects "
       "--plan\nKilled anywhere, the same command goes on where it was left.");
   c->callback([args, &run] { run = [args] { return reproduce(*args); }; });
 }

@@ -9,18 +9,21 @@ namespace cafx {
 
 struct ReproduceArguments {
   std::string data, out, device, isa;
+  std::string size;   // "quick", "evening", "full"; empty: full where `data` is given
+  std::string takes;  // folder of second takes of the wet notes; empty: none
   std::vector<std::string> sweeps, settings;
   std::vector<std::string> presets = {"paper", "default"},
                            parts = {"models", "form", "pretraining", "regularisers", "levels", "split", "both"};
-  int hop = 64, threads = 0, slots = 0, shown = 1, notes = 624;
-  bool quick = false, plan = false, train_only = false, report_only = false, quiet = false;
+  int hop = 64, threads = 0, slots = 0, shown = 1;
+  int notes = 0;  // that are made; 0: as the size says
+  bool plan = false, train_only = false, report_only = false, quiet = false;
 };
 
 // A sweep file of the paper as text, where it comes from and the sweep's name.
 struct Part {
   std::string text, origin, name;
 };
-// The files of --sweep, the quick sweep, or those of --parts (`models` once for each preset); Error where none is
+// The files of --sweep, the one of the size, or those of --parts (`models` once for each preset); Error where none is
 // chosen.
 std::vector<Part> parts_of(const ReproduceArguments&);
 // The sweep file with other recordings, and with the settings of --set (TABLE.KEY=VALUE).

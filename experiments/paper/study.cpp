@@ -208,6 +208,16 @@ class StudyMeasurer {
     return m;
   }
 
+  // Of the device against itself on the run's test notes (evidence.h); NaN without second takes.
+  double noise(const DataConfig& config, int rate) {
+    if (options_.takes.empty()) return std::nan("");
+    DataConfig again = config;
+    again.path = options_.takes.string();
+    const Loaded *first = recordings_.get(config, rate), *second = recordings_.get(again, rate);
+    if (!first || !second) return std::nan("");
+    return esr_of_noise(first->data, first->split.test, second->data);
+  }
+
   DeviceTraits traits(CafxModel& model, const std::vector<double>& levels_db) {
     const int hop = options_.traits_hop > 0 ? options_.traits_hop : model.geometry().frame / 2;
     std::string levels;
@@ -281,6 +291,17 @@ Metrics Experiment::own_spread() const {
   std::vector<Metrics> all;
   for (const StudyRun& r : runs) all.push_back(r.own.mean);
   return deviation_of(all);
+}
+
+double Experiment::interval(double Metrics::*value) const {
+  std::vector<double> all;
+  for (const StudyRun& r : runs) all.push_back(r.own.mean.*value);
+  return interval_of_mean(all);
+}
+
+bool Experiment::learned() const {
+  return std::all_of(runs.begin(), runs.end(),
+                     [](const StudyRun& r) { return r.frames <= 0.0 || r.frames >= kEnoughFrames; });
 }
 
 std::vector<const Experiment*> pointers(const std::vector<Experiment>& all) {
@@ -357,6 +378,7 @@ void read_training(StudyRun& run, const fs::path& folder) {
   if (result.is_object()) run.device = result.value("isa", "");
   if (usage.is_object() && usage.value("device", "") == "cpu") run.device = "CPU (" + run.device + ")";
   run.metrics_csv = RunFolder::read(folder / "metrics.csv");
+  run.frames = frames_heard(run.metrics_csv, run.config.train.batch);
 }
 
 // Measures `run` on the notes of the other instrument, or by instrument where it was trained on both.
@@ -438,6 +460,7 @@ std::vector<Experiment> study(const std::vector<Task>& tasks, const Store& store
     run.baseline = whole.baseline;
     measure_instruments(run, *own, measurer, model, d);
     measure_unheard(run, options.unheard, measurer, model, d);
+    if (d.reader == "idmt" && d.chain.empty()) run.best = measurer.noise(d, run.config.model->sample_rate);
     read_training(run, store.run(t));
     if (first) {
       describe_device(*at, *own, measurer, model);

@@ -5,6 +5,7 @@
 //   (split.json of the run).
 #pragma once
 
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -13,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/paper/evidence.h"
 #include "host/eval/device_traits.h"
 #include "host/eval/eval.h"
 #include "host/sweep/task.h"
@@ -37,6 +39,8 @@ struct StudyRun {
   std::optional<OnNotes> cross;            // on the other instrument's test notes
   std::map<std::string, OnNotes> parts;    // of a model for all instruments: its test notes by instrument
   std::map<std::string, OnNotes> unheard;  // FxChain alone: "piano", ... of StudyOptions::unheard
+  double best = std::nan("");              // ESR of the device against itself (evidence.h); NaN: no second takes
+  double frames = 0.0;                     // heard in supervised training; 0: not recorded
   double seconds = 0.0;                    // of its training
   std::string device;                      // of its training
   double frames_per_second = 0.0;          // of its training, validation and checkpoints included; 0: not recorded
@@ -62,6 +66,9 @@ struct Experiment {
   Metrics mean(Metrics StudyRun::*) const;  // over seeds
   Metrics own_mean() const;
   Metrics own_spread() const;  // over seeds where there are several, else over notes
+  // Half the width of the interval of 95 % for the mean of a metric over the seeds (Student's t); NaN with one seed.
+  double interval(double Metrics::*value) const;
+  bool learned() const;  // every run heard kEnoughFrames, as far as that was recorded
 };
 
 struct StudyOptions {
@@ -70,6 +77,7 @@ struct StudyOptions {
   std::size_t shown = 1;          // notes with sound
   std::filesystem::path data;     // current folder of the recordings; empty: the one of the plan
   std::filesystem::path unheard;  // folder with a folder of dry notes for each instrument never heard; empty: none
+  std::filesystem::path takes;    // folder of second takes, in the layout of `data`; empty: none
   std::filesystem::path cache;    // of measurements made before (cache.h); empty: none
   std::function<void(double, const std::string&)> progress;
 };

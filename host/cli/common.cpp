@@ -8,8 +8,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
+#include "datasets/audio_file.h"
 #include "datasets/dataset.h"
+#include "datasets/readers/reader.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/printable.h"
@@ -70,9 +73,46 @@ void set_recordings(DataConfig& data, const std::string& dry, const std::string&
   if (!wet.empty()) data.wet = wet;
 }
 
+namespace {
+
+constexpr int kFullBand = 44100;  // Hz; recordings of that rate or more are worth a model that hears all of them
+
+// Of the first file; 0 where it cannot be read, which reading the recordings will say.
+int rate_of_recordings(const std::string& path) {
+  try {
+    const auto files =
+        std::filesystem::is_directory(path) ? find_audio_files(path) : std::vector<std::filesystem::path>{path};
+    return files.empty() ? 0 : AudioReader(files.front()).sample_rate();
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+}  // namespace
+
+std::string ConfigOptions::preset_of_band() const {
+  if (dry.empty() || wet.empty() || !file.empty() || (!preset.empty() && preset != "full")) return preset;
+  static const std::set<std::string> kDecided{"preset",     "model.type",       "model.sample_rate",
+                                              "model.hop",  "model.frame",      "model.taps",
+                                              "model.pool", "model.local_taps", "teacher.model"};
+  for (const std::string& setting : settings) {
+    if (kDecided.count(setting.substr(0, setting.find('=')))) return preset;
+  }
+  const int rate = std::min(rate_of_recordings(dry), rate_of_recordings(wet));
+  if (rate < kFullBand) return preset;
+  return rate % kFullBand == 0 ? "full" : "full-48k";
+}
+
+std::string ConfigOptions::band_text(const RunConfig& config) const {
+  if (config.preset == preset || preset_of_band() != config.preset) return "";
+  return fmt::format(
+      "recordings of {} Hz or more: preset {}, a model of {} Hz; --preset default makes one of {} Hz, in less time",
+      kFullBand, config.preset, config.model->sample_rate, run_preset("default").model->sample_rate);
+}
+
 RunConfig ConfigOptions::resolve() const {
   ConfigSource source;
-  source.preset = preset;
+  source.preset = preset_of_band();
   if (!file.empty()) source.toml = RunFolder::read(file);
   source.where = file;
   source.settings = settings;

@@ -54,7 +54,13 @@ struct ConfigOptions {
   // Positional: the folder of an IDMT data set, or dry and wet as two files or two folders; short for data.reader and
   // the paths that it needs.
   void add_recordings_to(CLI::App&);
+  // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band.
   RunConfig resolve() const;
+  // A line that says so; empty where it did not happen.
+  std::string band_text(const RunConfig&) const;
+
+ private:
+  std::string preset_of_band() const;  // `preset` where the recordings do not decide
 };
 
 // --threads, --isa, --device; where a command offers it, --precision.

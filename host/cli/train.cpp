@@ -145,6 +145,7 @@ int train_run(RunConfig config, const TrainArguments& args) {
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);
+  const std::string band = args.config.band_text(config);
   std::string folder = args.out;
   if (folder.empty()) {
     const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from),
@@ -154,9 +155,11 @@ int train_run(RunConfig config, const TrainArguments& args) {
   if (args.seeds > 1) {
     TrainArguments of_all = args;
     of_all.out = args.out.empty() ? folder + "-seeds" : folder;
+    if (!band.empty() && !args.quiet) std::fprintf(stderr, "%s\n", band.c_str());
     return train_seeds(config, data, split, of_all);
   }
   TrainDisplay display(args.quiet);
+  if (!band.empty()) display.message(band);
   tell([&](const std::string& line) { display.message(line); }, data, split);
   const TrainOptions options = options_of(args, folder, display);
   return finish(train(config, data, split, options), config, data, split, args);

@@ -180,14 +180,16 @@ Plan make_plan(const Spec& spec, DataCatalogue& data) {
 }
 
 void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first) {
-  constexpr double kFirst = 1e12;
+  constexpr double kFirst = 1e9;  // seconds: over what any run takes
   for (Task& t : tasks) t.priority = t.seconds;
   // Children come after their parents.
   for (std::size_t i = tasks.size(); i-- > 0;) {
     Task& t = tasks[i];
     const std::string words = " " + label(t.point) + " ";
-    for (const std::string& f : first) {
-      if (words.find(" " + f + " ") != std::string::npos) t.priority += kFirst;
+    // Twice the weight of the one behind it: a run of the first goes before one of all others together.
+    double weight = kFirst;
+    for (std::size_t k = first.size(); k-- > 0; weight *= 2.0) {
+      if (words.find(" " + first[k] + " ") != std::string::npos) t.priority += weight;
     }
     if (t.parent >= 0) {
       Task& p = tasks[static_cast<std::size_t>(t.parent)];

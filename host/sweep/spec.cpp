@@ -293,7 +293,7 @@ Fields describe(SweepConfig& c) {
       field("lease_seconds", c.lease_seconds, 1, 1e6,
             "silence after which the owner of a run on another host counts as dead"),
       field("stall_seconds", c.stall_seconds, 1, 1e7, "a run without progress for so long counts as hung"),
-      field("first", c.first, "runs with these settings go first, such as [\"data.effect=EQ\"]"),
+      field("first", c.first, "runs with these settings go first, in this order, such as [\"data.effect=EQ\"]"),
   };
 }
 

@@ -42,7 +42,8 @@ struct CafxConfig : ModelConfig {
   void fit(const std::string& form) override;
 };
 
-// "default" (what learned best on the shipped notes), "paper", "journal". Error lists them.
+// "default" (what learned best on the shipped notes), "paper", "journal", "full" (the default for 44.1 kHz) and
+// "full-48k". Error lists them.
 CafxConfig cafx_preset(const std::string& name);
 std::vector<std::string> cafx_presets();
 inline std::unique_ptr<ModelConfig> cafx_model_preset(const std::string& name) { return cafx_preset(name).clone(); }

@@ -50,6 +50,9 @@ cp "$work/paper/report.html" "$work/first.html"
 cmp -s "$work/first.html" "$work/paper/report.html" || fail "the same results make another page"
 
 refuses "no amount" "choose how much" "$cafx" reproduce paper
+refuses "two amounts" "excludes" "$cafx" reproduce paper --quick --size evening
+refuses "no such amount" "huge" "$cafx" reproduce paper --size huge
+refuses "the whole without recordings" "choose how much" "$cafx" reproduce paper --size full
 refuses "no folder" "is no folder" "$cafx" reproduce paper --quick --data /nowhere
 printf '[data]\n' >"$work/bad.toml"
 refuses "a sweep without path" "no line 'path = ...'" "$cafx" reproduce paper --sweep "$work/bad.toml" --data "$root/datasets/notes"
@@ -65,6 +68,8 @@ find "$root/datasets/notes" -name '*.flac' | while read -r file; do
 done
 "$cafx" reproduce paper --data "$work/all" --parts models --presets default --out "$work/whole" --plan >"$work/plan" 2>&1 || fail "the whole: $(tail -1 "$work/plan")"
 grep -q "66 points are 66 training runs from 2 pretrainings" "$work/plan" || fail "the whole is planned as: $(head -1 "$work/plan")"
+"$cafx" reproduce paper --size evening --data "$work/all" --out "$work/evening" --plan >"$work/plan" 2>&1 || fail "an evening: $(tail -1 "$work/plan")"
+grep -q "30 points are 30 training runs from 2 pretrainings" "$work/plan" || fail "an evening is planned as: $(head -1 "$work/plan")"
 refuses "no such part" "there is no such part; there are models, form" "$cafx" reproduce paper --data "$work/all" --parts figures --out "$work/whole"
 refuses "no such preset" "did you mean .paper." "$cafx" reproduce paper --data "$work/all" --presets papr --out "$work/whole"
 

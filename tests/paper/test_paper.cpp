@@ -60,6 +60,61 @@ TEST(Claims, NumbersDecide) {
   EXPECT_EQ(published("Tremolo 1"), nullptr);
 }
 
+// A short run that fails says nothing, one that succeeds does.
+TEST(Claims, AreNotJudgedByModelsThatHeardLittle) {
+  std::vector<Experiment> all = {experiment("Distortion 1", 0.06, 0.05, 0.9),
+                                 experiment("Distortion 2", 0.02, 0.05, 0.9)};
+  all[0].runs[0].frames = all[1].runs[0].frames = kEnoughFrames - 1.0;
+  const Claim little = judge(all)[0];
+  EXPECT_EQ(little.verdict, Verdict::kNotJudged);
+  EXPECT_EQ(little.evidence, "shown for 1 of 2, 1 not judged");
+  EXPECT_EQ(little.models[1].verdict, Verdict::kNotJudged);
+  all[0].runs[0].own.mean.esr = 1.2;
+  EXPECT_EQ(judge(all)[0].verdict, Verdict::kNotJudged);  // worse than dry, after a moment
+  all[0].runs[0].frames = kEnoughFrames;
+  EXPECT_EQ(judge(all)[0].verdict, Verdict::kNotShown);
+  all[0].runs[0].own.mean.esr = 0.03;
+  EXPECT_EQ(judge(all)[0].verdict, Verdict::kShown);
+  all[0].runs[0].own.mean.esr = 0.06;
+  all[0].runs.push_back(all[0].runs[0]);
+  all[0].runs[1].frames = 10.0;  // one of its seeds
+  EXPECT_EQ(judge(all)[0].verdict, Verdict::kNotJudged);
+}
+
+TEST(Evidence, CountsSupervisedFramesAlone) {
+  const std::string csv =
+      "stage,epoch,steps,learning_rate\npretrain,1,10,0.1\npretrain,2,20,0.1\ntrain,1,26,0.1\nrefine,1,32,0.1\n";
+  EXPECT_EQ(frames_heard(csv, 16), 12.0 * 16.0);
+  EXPECT_EQ(frames_heard("stage,epoch,steps\ntrain,1,7,x\n", 2), 14.0);
+  EXPECT_EQ(frames_heard("", 16), 0.0);
+}
+
+// By a table of Student's t: 4.303 and 12.706 at 97.5 %.
+TEST(Evidence, IntervalIsStudents) {
+  EXPECT_NEAR(interval_of_mean({1.0, 2.0, 4.0}), 4.30265 * 1.5275252 / 1.7320508, 1e-3);
+  EXPECT_NEAR(interval_of_mean({0.0, 2.0}), 12.7062, 1e-3);
+  EXPECT_TRUE(std::isnan(interval_of_mean({1.0})));
+  Experiment x = experiment("EQ 1", 0.01, 0.05, 0.9);
+  x.runs.push_back(x.runs[0]);
+  x.runs[1].own.mean.esr = 0.03;
+  EXPECT_NEAR(x.interval(&Metrics::esr), 0.127062, 1e-5);
+  EXPECT_NE(judge({x})[2].models[0].numbers.find("(2 seeds, 95 %: 0.0000 to 0.1471)"), std::string::npos);
+}
+
+TEST(Evidence, NoiseOfTheDeviceBoundsTheError) {
+  Dataset first, second;
+  for (const char* name : {"a", "b", "c"}) {
+    Pair p;
+    p.name = name;
+    p.wet = {1.0f, -1.0f, 1.0f, -1.0f};
+    first.pairs.push_back(p);
+    p.wet = {1.1f, -1.1f, 0.9f, -0.9f};
+    if (*name != 'c') second.pairs.push_back(p);
+  }
+  EXPECT_NEAR(esr_of_noise(first, {0, 1, 2}, second), 0.5 * 0.01, 1e-6);
+  EXPECT_TRUE(std::isnan(esr_of_noise(first, {2}, second)));
+}
+
 TEST(Claims, ListsEveryModelBestFirst) {
   std::vector<Experiment> all = {
       experiment("Distortion 1", 0.06, 0.05, 0.9), experiment("Distortion 2", 0.02, 0.05, 0.9),
@@ -211,6 +266,20 @@ TEST(Tables, AreThereWhereRunsFillThem) {
   guitar.runs.pop_back();
   // The main tables and the claims leave variants out.
   EXPECT_EQ(main_experiments({guitar, tanh}).size(), 1u);
+}
+
+TEST(Tables, GoalsStandBesideWhatWasReached) {
+  Experiment x = experiment("Distortion 1", 0.0029, 0.05, 0.9), y = experiment("FxChain 1", 0.0051, 0.05, 0.9);
+  x.runs[0].frames = y.runs[0].frames = 2.4e6;
+  x.runs[0].best = 0.0001;
+  const auto tables = comparison_tables({x, y});
+  ASSERT_EQ(tables[0].id, "goals");
+  ASSERT_EQ(tables[0].rows.size(), 2u);
+  ASSERT_EQ(tables[0].rows[0].size(), tables[0].head.size());
+  EXPECT_EQ(tables[0].rows[0][5], "yes");
+  EXPECT_EQ(tables[0].rows[0][7], "0.00010");
+  EXPECT_EQ(tables[0].rows[1][5], "no");
+  EXPECT_EQ(tables[0].rows[1][10], "2400");
 }
 
 TEST(Tables, PresetsStandSideBySide) {

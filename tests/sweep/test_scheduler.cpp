@@ -99,6 +99,15 @@ TEST(Scheduler, RunsSweepFirstBeforeOthersWithItsPretraining) {
             (Texts{"pre-eq@cpu", "eq@cpu", "pre-drive@cpu", "drive@cpu"}));
 }
 
+TEST(Scheduler, RunsSweepFirstInItsOrder) {
+  const auto of = [](const char* effect, int seed) { return Point{{"data.effect", effect}, {"train.seed", seed}}; };
+  std::vector<Task> tasks{task("drive1", 5, -1, of("Overdrive", 1)), task("drive2", 50, -1, of("Overdrive", 2)),
+                          task("eq1", 1, -1, of("EQ", 1)), task("eq2", 2, -1, of("EQ", 2)),
+                          task("fuzz", 9, -1, of("Distortion", 2))};
+  EXPECT_EQ(run(tasks, {{"cpu", 1, 1, 0}}, {"data.effect=EQ", "train.seed=1"}).order,
+            (Texts{"eq1@cpu", "eq2@cpu", "drive1@cpu", "drive2@cpu", "fuzz@cpu"}));
+}
+
 // Graham's bound for longest first on m machines: at most 4/3 - 1/(3m) of the best.
 TEST(Scheduler, EndsNearTheLowerBound) {
   std::vector<Task> tasks;

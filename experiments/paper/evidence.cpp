@@ -1,0 +1,56 @@
+#include "experiments/paper/evidence.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <sstream>
+
+#include "host/metrics/error.h"
+
+namespace cafx {
+
+double frames_heard(const std::string& metrics_csv, int batch) {
+  std::istringstream lines(metrics_csv);
+  double pretrained = 0.0, last = 0.0;
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream cells(line);  // stage, epoch, steps of all stages so far, ...
+    std::string stage, epoch, steps;
+    if (!std::getline(cells, stage, ',') || !std::getline(cells, epoch, ',') || !std::getline(cells, steps, ','))
+      continue;
+    const double n = std::strtod(steps.c_str(), nullptr);
+    if (stage == "pretrain") pretrained = n;
+    last = std::max(last, n);
+  }
+  return (last - pretrained) * batch;
+}
+
+double interval_of_mean(const std::vector<double>& values) {
+  // Student's t at 97.5 % for 1, 2, ... degrees of freedom; the last for all above.
+  constexpr double kT[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
+  const std::size_t n = values.size();
+  if (n < 2) return std::nan("");
+  double mean = 0.0, squares = 0.0;
+  for (const double v : values) mean += v / static_cast<double>(n);
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  const double t = kT[std::min(n - 2, std::size(kT) - 1)];
+  return t * std::sqrt(squares / static_cast<double>(n - 1) / static_cast<double>(n));
+}
+
+double esr_of_noise(const Dataset& first, const std::vector<int>& which, const Dataset& second) {
+  std::map<std::string, const Pair*> takes;
+  for (const Pair& p : second.pairs) takes.emplace(p.name, &p);
+  double sum = 0.0;
+  int n = 0;
+  for (const int i : which) {
+    const Pair& p = first.pairs[static_cast<std::size_t>(i)];
+    const auto found = takes.find(p.name);
+    if (found == takes.end() || p.wet.empty()) continue;
+    std::vector<float> take = found->second->wet;
+    take.resize(p.wet.size(), 0.0f);
+    sum += 0.5 * error_metrics(p.wet.data(), take.data(), take.size()).esr;
+    ++n;
+  }
+  return n > 0 ? sum / n : std::nan("");
+}
+
+}  // namespace cafx

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Recordings of 44.1 or 48 kHz are trained at their own rate where the user decides nothing, and it is said. Seconds.
+. "$(dirname "$0")/common.sh"
+command -v sox >/dev/null || { echo "skipped: no sox"; exit 77; }
+quick=(--set train.pretrain_epochs=0 --set train.epochs=1 --set train.refine_epochs=0 --set model.filters=4 --set 'model.dnn=[4]')
+for rate in 16000 44100 48000 96000; do
+  sox -n -r $rate -c 1 -b 24 "$work/dry$rate.wav" synth 6 pluck E2 gain -12 2>/dev/null
+  sox "$work/dry$rate.wav" "$work/wet$rate.wav" overdrive 20 0 2>/dev/null || fail "sox"
+done
+# becomes RATE EXPECTED-RATE PRESET ARGUMENTS...: what a training of the recordings of RATE is.
+becomes() {
+  local rate=$1 expected=$2 preset=$3
+  shift 3
+  rm -rf "$work/run"
+  "$cafx" train "$work/dry$rate.wav" "$work/wet$rate.wav" "${quick[@]}" "$@" --out "$work/run" >"$work/out" 2>"$work/err" ||
+    fail "$rate Hz $*: $(tail -3 "$work/err")"
+  grep -q "^sample_rate = $expected" "$work/run/config.toml" && grep -q "^preset = \"$preset\"" "$work/run/config.toml" ||
+    fail "$rate Hz $*: $(grep -E '^(sample_rate|preset)' "$work/run/config.toml")"
+}
+becomes 16000 16000 default
+grep -q "preset full" "$work/err" && fail "16 kHz: says it is the full band"
+becomes 44100 44100 full
+grep -q "preset full, a model of 44100 Hz; --preset default makes one of 16000 Hz" "$work/err" || fail "44.1 kHz: it is not said: $(cat "$work/err")"
+grep -q "^frame = 2816" "$work/run/config.toml" && grep -q "^pool = 44" "$work/run/config.toml" || fail "44.1 kHz: other sizes"
+becomes 48000 48000 full-48k
+grep -q "^frame = 3072" "$work/run/config.toml" && grep -q "^taps = 192" "$work/run/config.toml" || fail "48 kHz: other sizes"
+becomes 96000 48000 full-48k
+becomes 48000 48000 full-48k --preset full
+becomes 48000 16000 default --preset default
+grep -q "preset full" "$work/err" && fail "a preset that was asked for is not taken"
+becomes 48000 32000 default --set model.sample_rate=32000
+becomes 44100 16000 default --set model.hop=256
+finish
