@@ -1,4 +1,5 @@
-// host/metrics/interval.h -- mean and 95 % interval of the mean over a few repetitions, such as the seeds of a training.
+// host/metrics/interval.h -- mean and 95 % interval of the mean over a few repetitions, such as the seeds of a
+// training.
 //
 //   half width = t s / sqrt(n), s the standard deviation with n - 1, t Student's quantile of .975 with n - 1 degrees of
 //   freedom (Hill 1970, Communications of the ACM 13(10), algorithm 396).

@@ -1,4 +1,5 @@
-// host/train/company.h -- what runs that train in one process share: threads, recordings in memory, their copy on a GPU.
+// host/train/company.h -- what runs that train in one process share: threads, recordings in memory, their copy on a
+// GPU.
 //
 //   Sharing decides no bit: a run in company takes the same steps on the same numbers as alone.
 #pragma once

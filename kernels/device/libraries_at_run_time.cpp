@@ -1,5 +1,5 @@
-// The functions of cuBLAS and cuDNN that cafx calls, as jumps to where the libraries were loaded: the linker finds every name here,
-// and no call site differs from one of a linked library. A call before load_libraries() throws.
+// The functions of cuBLAS and cuDNN that cafx calls, as jumps to where the libraries were loaded: the linker finds
+// every name here, and no call site differs from one of a linked library. A call before load_libraries() throws.
 #include <dlfcn.h>
 
 #include "kernels/base/error.h"
