@@ -24,18 +24,6 @@ double frames_heard(const std::string& metrics_csv, int batch) {
   return (last - pretrained) * batch;
 }
 
-double interval_of_mean(const std::vector<double>& values) {
-  // Student's t at 97.5 % for 1, 2, ... degrees of freedom; the last for all above.
-  constexpr double kT[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228};
-  const std::size_t n = values.size();
-  if (n < 2) return std::nan("");
-  double mean = 0.0, squares = 0.0;
-  for (const double v : values) mean += v / static_cast<double>(n);
-  for (const double v : values) squares += (v - mean) * (v - mean);
-  const double t = kT[std::min(n - 2, std::size(kT) - 1)];
-  return t * std::sqrt(squares / static_cast<double>(n - 1) / static_cast<double>(n));
-}
-
 double esr_of_noise(const Dataset& first, const std::vector<int>& which, const Dataset& second) {
   std::map<std::string, const Pair*> takes;
   for (const Pair& p : second.pairs) takes.emplace(p.name, &p);

@@ -16,9 +16,6 @@ inline constexpr double kEnoughFrames = 1e6;
 // Frames of supervised training, from the run's metrics.csv and its batch; 0 where it does not tell.
 double frames_heard(const std::string& metrics_csv, int batch);
 
-// Half the width of the interval of 95 % for the mean of independent, normal values (Student's t); NaN for fewer than two.
-double interval_of_mean(const std::vector<double>&);
-
 // The least mean ESR that a model of a device with noise can have on the notes `which` of `first`: half of what a second
 // take has against the first, since both hold the noise and a model can only meet their mean. NaN where no note has a
 // second take. Data sets at the same rate, each aligned by itself; notes go by their names.

@@ -11,6 +11,7 @@
 #include "datasets/idmt.h"
 #include "experiments/paper/cache.h"
 #include "host/eval/baseline.h"
+#include "host/metrics/interval.h"
 #include "host/render/render.h"
 #include "host/sweep/plan.h"
 #include "host/train/run_folder.h"
@@ -296,7 +297,7 @@ Metrics Experiment::own_spread() const {
 double Experiment::interval(double Metrics::*value) const {
   std::vector<double> all;
   for (const StudyRun& r : runs) all.push_back(r.own.mean.*value);
-  return interval_of_mean(all);
+  return all.size() < 2 ? std::nan("") : interval_of(all).half_width;
 }
 
 bool Experiment::learned() const {
