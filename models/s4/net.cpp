@@ -80,16 +80,11 @@ double S4Model::multiply_adds() const {
 void S4Model::prepare(const Context& context, int B, const Loss& loss) {
   const bool other_device = context.device != device_;
   const auto n = static_cast<std::size_t>(B), blocks = blocks_.size();
-  if (losses_.size() < n || other_device) {  // a smaller batch keeps every address: a graph may hold it
-    losses_ = DeviceArray<double>(context, n);
-    reference_ = DeviceArray<float>(context, n * Loss::kReferences);
-    ssm_state_ = DeviceArray<float>(
-        context, blocks * n * static_cast<std::size_t>(config_.channels) * static_cast<std::size_t>(2 * config_.state));
-    lstm_state_ = DeviceArray<float>(context, blocks * n * static_cast<std::size_t>(4 * config_.channels));
-  }
-  if (floors_.size() == 0 || !(loss == loss_) || other_device) {
-    floors_ = DeviceArray<float>(context, Loss::kReferences);
-    floors_.upload(loss.floors().data(), Loss::kReferences);
+  const auto floats = blocks * n * static_cast<std::size_t>(2 * config_.channels);  // twice: of the LSTMs
+  losses_.reserve(context, B, loss);
+  if (lstm_state_.size() < 2 * floats || other_device) {  // a smaller batch keeps every address: a graph may hold it
+    ssm_state_ = DeviceArray<float>(context, floats * static_cast<std::size_t>(config_.state));
+    lstm_state_ = DeviceArray<float>(context, 2 * floats);
   }
   if (ready_.ssm.size() == 0 || other_device) {
     const LstmDims d = lstm_dims(1, 1);
@@ -99,7 +94,6 @@ void S4Model::prepare(const Context& context, int B, const Loss& loss) {
     if (config_.temporal())
       ready_.lstm = DeviceArray<float>(context, blocks * static_cast<std::size_t>(ready_.lstm_size));
   }
-  loss_ = loss;
   device_ = context.device;
   n_places_ = B;
   if (memory_.size() < static_cast<std::size_t>(context.n_workers())) {
@@ -202,16 +196,13 @@ void S4Model::begin(const Context& context, const Batch& batch, const Loss& loss
   over_tasks(context, batch.B / n, [&](const Context& inner, int b) {
     const FlushDenormals flush;
     for (int t = 0; t < warm_up; t += chunk) hear(inner, batch, t - warm_up, std::min(chunk, warm_up - t), b * n, n);
-    if (!loss.relative()) return;
-    float* target = memory_[static_cast<std::size_t>(inner.worker)].lay_out(inner, {static_cast<long>(n) * batch.T})[0];
-    gather_frames(inner, target, batch.target, batch.refs + b * n, {n, batch.T, 1, 0});
-    loss.reference(inner, reference_.data() + b * n * Loss::kReferences, target, floors_.data(), {n, batch.T, batch.T});
+    losses_.refer(inner, memory_[static_cast<std::size_t>(inner.worker)], batch, b * n, n);
   });
 }
 
 void S4Model::hear(const Context& context, const Batch& batch, int t, int T, int b, int n) {
-  const Parts p = lay_out(context, n, T, loss_);
-  gather_frames(context, p.input, batch.input, batch.refs + b, {n, T, 1, 0, t});
+  const Parts p = lay_out(context, n, T, Loss());
+  gather_places(context, p.input, batch.input, batch, b, n, t, T);
   forward(context, p, b, n, T);
 }
 
@@ -288,11 +279,10 @@ void S4Model::modulate(const Context& context, const Saved& s, std::size_t block
 void S4Model::train(const Context& context, float* g, const Batch& batch, const Loss& loss, int b, int n) {
   const int T = batch.T;
   const Parts p = lay_out(context, n, T, loss);
-  gather_frames(context, p.input, batch.input, batch.refs + b, {n, T, 1, 0, batch.t0});
-  gather_frames(context, p.target, batch.target, batch.refs + b, {n, T, 1, 0, batch.t0});
+  gather_places(context, p.input, batch.input, batch, b, n, batch.t0, T);
+  gather_places(context, p.target, batch.target, batch, b, n, batch.t0, T);
   forward(context, p, b, n, T);
-  loss(context, losses_.data() + b, p.dout, p.y, p.target, reference_.data() + b * Loss::kReferences,
-       g ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * T)) : 0.0f, {n, T, T}, p.loss);
+  losses_(context, loss, p.dout, p.y, p.target, g != nullptr, batch, b, n, p.loss);
   if (g) backward(context, p, g, n, T);
 }
 

@@ -8,7 +8,7 @@
 #include "kernels/lstm/lstm_tensors.h"
 #include "kernels/ssm/ssm.h"
 #include "models/s4/s4.h"
-#include "models/stream_memory.h"
+#include "models/stream_places.h"
 
 namespace cafx {
 
@@ -92,10 +92,9 @@ class S4Model : public Model {
   std::vector<Block> blocks_;
   int n_places_ = 0;
   Device device_ = Device::kCpu;
-  Loss loss_;
   Ready ready_;
-  DeviceArray<float> reference_, floors_, ssm_state_, lstm_state_;
-  DeviceArray<double> losses_;
+  StreamLosses losses_;
+  DeviceArray<float> ssm_state_, lstm_state_;
   std::vector<std::vector<float>> slots_;
   std::vector<StreamMemory> memory_;  // of each worker
 };
