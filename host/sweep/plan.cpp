@@ -185,11 +185,11 @@ void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first)
   // Children come after their parents.
   for (std::size_t i = tasks.size(); i-- > 0;) {
     Task& t = tasks[i];
-    const std::string words = " " + label(t.point) + " ";
+    const std::string words = fmt::format(" {} ", label(t.point));
     // Twice the weight of the one behind it: a run of the first goes before one of all others together.
     double weight = kFirst;
     for (std::size_t k = first.size(); k-- > 0; weight *= 2.0) {
-      if (words.find(" " + first[k] + " ") != std::string::npos) t.priority += weight;
+      if (words.find(fmt::format(" {} ", first[k])) != std::string::npos) t.priority += weight;
     }
     if (t.parent >= 0) {
       Task& p = tasks[static_cast<std::size_t>(t.parent)];
