@@ -20,7 +20,8 @@ becomes() {
 becomes 16000 16000 default
 grep -q "preset full" "$work/err" && fail "16 kHz: says it is the full band"
 becomes 44100 44100 full
-grep -q "preset full, a model of 44100 Hz; --preset default makes one of 16000 Hz" "$work/err" || fail "44.1 kHz: it is not said: $(cat "$work/err")"
+grep -q "preset full, a model of 44100 Hz; --preset default makes one of 16000 Hz" "$work/err" ||
+  fail "44.1 kHz: it is not said: $(cat "$work/err")"
 grep -q "^frame = 2816" "$work/run/config.toml" && grep -q "^pool = 44" "$work/run/config.toml" || fail "44.1 kHz: other sizes"
 becomes 48000 48000 full-48k
 grep -q "^frame = 3072" "$work/run/config.toml" && grep -q "^taps = 192" "$work/run/config.toml" || fail "48 kHz: other sizes"
