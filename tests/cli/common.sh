@@ -1,7 +1,7 @@
 # tests/cli/common.sh -- shared by the tests of the command line: $1 is the binary, $2 the project's folder.
 set -u
 cafx=$1 root=$2
-work=$(mktemp -d)
+work=$(mktemp -d) && [ -d "$work" ] || { echo "no temporary folder could be made"; exit 1; }
 trap 'chmod -R u+w "$work" 2>/dev/null; rm -rf "$work"' EXIT
 failures=0
 
