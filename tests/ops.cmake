@@ -60,6 +60,13 @@ cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.AGpu*")
+# The virtual GPU once more as a Hopper, whose shared memory some kernels need; a real GPU is what it is.
+if(CAFX_HAS_CUDA)
+  add_test(NAME cuda.Precision.DnnSaafOnHopper COMMAND test_precision --gtest_filter=Precision.Dnn*)
+  set_tests_properties(cuda.Precision.DnnSaafOnHopper PROPERTIES
+    LABELS gpu ENVIRONMENT "CAFX_TEST_DEVICE=cuda;VGPU_ARCH=90" RUN_SERIAL ON TIMEOUT 900
+    SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+endif()
 
 # What models with memory stand on. A few seconds.
 cafx_ops_test(test_student_ops

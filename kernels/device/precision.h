@@ -6,7 +6,7 @@
 //   bf16   8 bits of exponent, 7 of mantissa; to nearest, halves to even: cvt.rn.bf16.f32
 //
 //   Rounded in: Conv1D, deConv1D (tf32 in place of bf16 without bf16 units), the latent Dense, the dense layers of
-//   DNN-SAAF; forward and backward. DNN-SAAF computes an activation's slope from the rounded output.
+//   DNN-SAAF; forward and backward. DNN-SAAF computes an activation's slope from the rounded output; see its header.
 //
 //   In bf16 the tensors of all samples and channels, (B,T,C), are bf16 from one op to the next: X1, the output u of
 //   DNN-SAAF (in pretraining of unpooling times X1), and their gradients dX1 and du. Each is rounded once, when it is

@@ -53,12 +53,13 @@ void saaf_forward_tile(float* u, const float* x, int n, const float* packed, con
 #endif
   saaf_rows_forward(u, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
 }
+template <bool kRounds>
 void saaf_backward_tile(float* dx, SaafSums* sums, const float* dy, const float* x, int n, const float* packed,
                         const DnnPacked& at, SaafDims d) {
 #if defined(__AVX512F__)
-  if (saaf_fits_lanes(d)) return saaf_rows_backward_turned(dx, sums, dy, x, n, packed + at.lanes, d);
+  if (saaf_fits_lanes(d)) return saaf_rows_backward_turned<kRounds>(dx, sums, dy, x, n, packed + at.lanes, d);
 #endif
-  saaf_rows_backward(dx, sums, dy, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
+  saaf_rows_backward<kRounds>(dx, sums, dy, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
 }
 
 // The three products of layer l on n rows, in fp32 or by bf16 units; `pairs` is scratch for these.
@@ -213,7 +214,9 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
       const float* du_t = du + (frame + t0) * d.C;
       if (d.use_saaf) {
         const Part part("SAAF", 0, 12.0 * n * d.C);
-        saaf_backward_tile(g, sums, du_t, saved + keep.h[d.L - 1] + (frame + t0) * d.C, n, packed, at, saaf);
+        const float* x = saved + keep.h[d.L - 1] + (frame + t0) * d.C;
+        rounds ? saaf_backward_tile<true>(g, sums, du_t, x, n, packed, at, saaf)
+               : saaf_backward_tile<false>(g, sums, du_t, x, n, packed, at, saaf);
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) g[i] = du_t[i];
       }
@@ -227,6 +230,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         const float* in = l == 0 ? h0 : saved + keep.h[l - 1] + (frame + t0) * inputs;
         {
           const Part part("products for weights", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
+          if (rounds) round_to_bf16(g, static_cast<long>(n) * width);  // once, for the products and the biases' sums
           layer.weights(grads.dw[l], g, in, n);
           add_column_sums(grads.dbias[l], g, n, width, width);
         }

@@ -1,6 +1,7 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
+#include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf_unfused_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
@@ -567,6 +568,7 @@ void with_rows(int M, F f) {
 }  // namespace
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
+  if (dnn_persistent::takes(context, d)) return dnn_persistent::packed(d);
   if (dnn_mma::takes(context, d)) return dnn_mma::packed(context, d);
   // The SAAF's v and w follow, for the twin.
   const Net net(d);
@@ -575,13 +577,14 @@ std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
 }
 
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
-  if (dnn_mma::takes(context, d)) return 0;
+  if (dnn_persistent::takes(context, d) || dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
   if (!plan.M) return dnn_unfused::saved(context, d);
   return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
+  if (dnn_persistent::takes(context, d)) return dnn_persistent::scratch(context, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::scratch(context, d);
   const Plan plan = plan_for(context, d);
   if (!plan.M) return dnn_unfused::scratch(context, d);
@@ -593,6 +596,7 @@ std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
 }
 
 void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+  if (dnn_persistent::takes(context, d)) return dnn_persistent::prepare(context, packed, weights, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::prepare(context, packed, weights, d);
   const Net net(d);
   for (int l = 0; l < net.L; ++l) {
@@ -618,6 +622,7 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
 
 void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_persistent::takes(context, d)) return dnn_persistent::forward(context, u, r, z, positions, packed, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::forward(context, u, r, z, positions, packed, d);
   const Plan plan = plan_for(context, d);
   const Net net(d);
@@ -682,6 +687,9 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums
 void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
                        const float* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_persistent::takes(context, d)) {
+    return dnn_persistent::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+  }
   if (dnn_mma::takes(context, d)) {
     return dnn_mma::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
   }

@@ -411,8 +411,9 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
             if (row + k >= end) break;
             float* s = own + p[k].region * d.C;
             s[0] += now[k];
-            s[n_sums] += now[k] * p[k].t;
-            s[2 * n_sums] += now[k] * p[k].t * p[k].t;
+            const float t = as_stored<typename T::Storage>(p[k].t);
+            s[n_sums] += now[k] * t;
+            s[2 * n_sums] += now[k] * t * t;
           }
         }
       }
@@ -425,7 +426,10 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
       for (int j = 0; j < kGroups; ++j) {
         if (kGroup * j >= O) break;
 #pragma unroll
-        for (int s = 0; s < 2; ++s) T::pack(a[j][s], c[j][s]);
+        for (int s = 0; s < 2; ++s) {
+          T::pack(a[j][s], c[j][s]);
+          T::keep_rounded(c[j][s], a[j][s]);
+        }
       }
       keep(g, at.g_stride, O);
       float* parts = bias_parts + warp * (at.g_stride - 8);

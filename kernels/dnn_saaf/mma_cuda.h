@@ -36,6 +36,7 @@ struct Tf32 {
 #pragma unroll
     for (int k = 0; k < 4; ++k) to[k] = round(v[k]);
   }
+  static __device__ void keep_rounded(float (&)[4], const std::uint32_t (&)[4]) {}
   static __device__ void store(Element* to, const std::uint32_t (&a)[4]) {
     *reinterpret_cast<uint4*>(to) = {a[0], a[1], a[2], a[3]};
   }
@@ -89,6 +90,11 @@ struct Bf16 {
   static constexpr int kRowsOfStep = 16;
   static __device__ void pack(std::uint32_t (&to)[2], const float (&v)[4]) {
     to[0] = round_pair(v[0], v[1]), to[1] = round_pair(v[2], v[3]);
+  }
+  // For the biases' sums, which are of the rounded gradients in bf16 and not in tf32 (device/precision.h).
+  static __device__ void keep_rounded(float (&v)[4], const std::uint32_t (&a)[2]) {
+    const float4 x = widen(uint2{a[0], a[1]});
+    v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
   }
   static __device__ void store(Element* to, const std::uint32_t (&a)[2]) {
     *reinterpret_cast<uint2*>(to) = {a[0], a[1]};

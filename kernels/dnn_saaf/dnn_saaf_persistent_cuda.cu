@@ -1,0 +1,955 @@
+#include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
+
+#include "kernels/device/each_cuda.h"
+#include "kernels/dnn_saaf/tensor_core_cuda.h"
+#include "kernels/pointwise/pointwise_cuda.h"
+#include "kernels/saaf/saaf_math.h"
+
+// Forward: a warp takes 32 samples through all layers. A layer's inputs go from the warp's own rows of shared memory to
+// registers whole; then, 16 outputs at a time, products, activation, and back to the rows. That loop is not unrolled, so
+// that the code stays in the instruction caches, and every load of a weight serves 32 samples.
+//
+// Backward: a block has a tile of 64 samples and two kinds of warps. Four *chain* warps, each with 32 samples and half of
+// a layer's outputs, compute the layers again and then the gradients down through them; eight *helper* warps add up, from
+// what the chain lays down in shared memory, the curve's sums and the weights' gradients. All of the latter stay in the
+// helpers' registers until the block ends, so that they leave the multiprocessor once. Named barriers hand the tiles over;
+// while the helpers are at the last product of a tile, the chain is in the layers of the next.
+namespace cafx::cuda::dnn_persistent {
+
+namespace {
+
+using namespace tensor_core;
+
+constexpr int kForwardWarps = 16, kForwardRows = 32;          // most warps of a block; samples of a warp
+constexpr int kTile = 64, kChainThreads = 128, kHelpers = 8;  // samples of a tile; threads; warps
+constexpr int kHelperThreads = 32 * kHelpers, kBackThreads = kChainThreads + kHelperThreads;
+
+// Four layers of these widths, each 32, 64 or 128.
+template <int C_, int W1, int W2, int W3>
+struct Shape {
+  static constexpr int L = 4, C = C_;
+  static constexpr int kCopies = 128 / C;  // of the curve's sums: threads that share a channel
+  __host__ __device__ static constexpr int width(int l) { return l == 1 ? W1 : l == 2 ? W2 : l == 3 ? W3 : C_; }
+  __host__ __device__ static constexpr int widest() {
+    int w = 0;
+    for (int l = 0; l <= L; ++l) w = width(l) > w ? width(l) : w;
+    return w;
+  }
+  __host__ __device__ static constexpr int weights_at(int l) {  // numbers before those of layer l, of 0 .. L - 1
+    int n = 0;
+    for (int k = 0; k < l; ++k) n += width(k) * width(k + 1);
+    return n;
+  }
+  __host__ __device__ static constexpr int bias_at(int l) {
+    int n = 0;
+    for (int k = 0; k < l; ++k) n += width(k + 1);
+    return n;
+  }
+  static constexpr int n_weights() { return weights_at(L); }
+  static constexpr int n_bias() { return bias_at(L); }
+  static bool is(const DnnSaafDims& d) {
+    return d.L == L && d.C == C && d.width[0] == W1 && d.width[1] == W2 && d.width[2] == W3;
+  }
+};
+
+// The curve's region of x is floor(regions_below_one * saturate(x scale + offset)), without a conversion to integers.
+struct Curve {
+  float scale = 0.0f, offset = 0.0f, regions_below_one = 0.0f;
+  int regions = 0;
+  explicit Curve(const DnnSaafDims& d) {
+    if (!d.use_saaf) return;
+    regions = d.saaf.S + 2;
+    const double per_width = 1.0 / saaf_width(d.saaf);
+    scale = static_cast<float>(per_width / regions);
+    offset = static_cast<float>((1.0 - d.saaf.lo * per_width) / regions);
+    regions_below_one = std::nextafter(static_cast<float>(regions), 0.0f);
+  }
+};
+__device__ __forceinline__ Word region_of(const Curve& c, float x) {  // NaN: 0
+  return __float_as_uint(__fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, 8388608.0f)) & 0xffu;
+}
+
+// Arguments by value. `weights`: bf16, laid out as tensor_core_cuda.h says, layer after layer.
+struct Operands {
+  const Bfloat *r, *du;
+  const float *z, *bias;
+  const std::int32_t* positions;
+  const uint4* weights;
+  const float4* table;
+  Bfloat *u, *dr;
+  float *dz, *partials;
+  int P, tiles;  // of kForwardRows or kTile samples
+  Curve curve;
+};
+
+template <Activation A>
+__device__ __forceinline__ float activated(float x) {
+  if constexpr (A == Activation::kSoftplus) return softplus_fast(x);
+  return activate<A>(x);
+}
+template <Activation A>
+__device__ __forceinline__ float slope_from(float y) {
+  if constexpr (A == Activation::kSoftplus) return 1.0f - exp2_fast(y * -kLog2E);
+  return activation_slope<A>(y);
+}
+
+// The inputs of 32 rows, K columns of a matrix of N: A of two products side by side.
+template <int K>
+using Inputs = Fragment[2][K / 16];
+template <int N, int Steps>
+__device__ __forceinline__ void load_inputs(Fragment (&a)[2][Steps], Word rows, int lane) {
+  const Word own = row_at<N>(rows, lane % 16) ^ (lane / 16 * 16);
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int k = 0; k < Steps; ++k) load_blocks(a[m][k], (own ^ (32 * k)) + m * 16 * 2 * N);
+  }
+}
+using Outputs = Sums[2][2];  // 16 columns of 32 rows: [16 rows][8 columns]
+
+__device__ __forceinline__ void multiply(Outputs& c, const Fragment& a0, const Fragment& a1, const Fragment& b) {
+  tensor_core::multiply(c[0][0], a0, b[0], b[1]);
+  tensor_core::multiply(c[1][0], a1, b[0], b[1]);
+  tensor_core::multiply(c[0][1], a0, b[2], b[3]);
+  tensor_core::multiply(c[1][1], a1, b[2], b[3]);
+}
+// c = bias + a w^T, outputs n .. n + 16; w (outputs,K).
+template <int K>
+__device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, Word bias, int n, int lane) {
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    const float b0 = __uint_as_float(load_word(bias + 4 * (n + 8 * h + lane % 4 * 2))),
+                b1 = __uint_as_float(load_word(bias + 4 * (n + 8 * h + lane % 4 * 2 + 1)));
+#pragma unroll
+    for (int m = 0; m < 2; ++m) c[m][h][0] = c[m][h][2] = b0, c[m][h][1] = c[m][h][3] = b1;
+  }
+  const Word own = row_at<K>(w, n + lane % 8 + lane / 16 * 8) ^ (lane / 8 % 2 * 16);
+#pragma unroll
+  for (int k = 0; k < K / 16; ++k) {
+    Fragment b;
+    load_blocks(b, own ^ (32 * k));
+    multiply(c, a[0][k], a[1][k], b);
+  }
+}
+// c = g w, inputs n .. n + 16; w (K,N).
+template <int K, int N>
+__device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Word w, int n, int lane) {
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) c[m][h][0] = c[m][h][1] = c[m][h][2] = c[m][h][3] = 0.0f;
+  }
+  const Word own = row_at<N>(w, lane % 16) ^ (2 * n + lane / 16 * 16);
+#pragma unroll
+  for (int k = 0; k < K / 16; ++k) {
+    Fragment b;
+    load_blocks_transposed(b, own + k * 16 * 2 * N);
+    multiply(c, g[0][k], g[1][k], b);
+  }
+}
+// Where this lane's pair of columns of C lies: f(m, h, s, address) for rows 16 m + 8 s of the 32, columns n + 8 h.
+template <int N, class F>
+__device__ __forceinline__ void over_pairs(Word rows, int n, int lane, F f) {
+  const Word own = row_at<N>(rows, lane / 4) + lane % 4 * 4;
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int s = 0; s < 2; ++s) f(m, h, s, (own ^ (2 * n + 16 * h)) + (16 * m + 8 * s) * 2 * N);
+    }
+  }
+}
+template <int N>
+__device__ __forceinline__ void store_outputs(Word rows, int n, int lane, const Outputs& c) {
+  over_pairs<N>(rows, n, lane,
+                [&](int m, int h, int s, Word at) { store_word(at, round_pair(c[m][h][2 * s], c[m][h][2 * s + 1])); });
+}
+template <Activation A>
+__device__ __forceinline__ void activate_all(Outputs& c) {
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) c[m][h][i] = activated<A>(c[m][h][i]);
+    }
+  }
+}
+
+// The factors from z of this lane's eight channels, for rows of one window; `row` counts within it.
+template <bool kPositions>
+struct Held {
+  float z[8];
+  int at[8];
+  __device__ Held(const Operands& x, long window, int C, int channel) {
+    const float* from = x.z + window * C + channel;
+#pragma unroll
+    for (int k = 0; k < 8; k += 4) {
+      const float4 v = *reinterpret_cast<const float4*>(from + k);
+      z[k] = v.x, z[k + 1] = v.y, z[k + 2] = v.z, z[k + 3] = v.w;
+      if constexpr (kPositions) {
+        const int4 p = *reinterpret_cast<const int4*>(x.positions + window * C + channel + k);
+        at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
+      }
+    }
+  }
+  __device__ float factor(int k, int row) const { return kPositions && at[k] != row ? 0.0f : z[k]; }
+  __device__ uint4 times(uint4 r, int row) const {
+    const float4 a = widen(uint2{r.x, r.y}), b = widen(uint2{r.z, r.w});
+    return {
+        round_pair(a.x * factor(0, row), a.y * factor(1, row)), round_pair(a.z * factor(2, row), a.w * factor(3, row)),
+        round_pair(b.x * factor(4, row), b.y * factor(5, row)), round_pair(b.z * factor(6, row), b.w * factor(7, row))};
+  }
+};
+
+template <class S, int l, Activation A>
+__device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias, int lane) {
+  constexpr int K = S::width(l), N = S::width(l + 1);
+  Inputs<K> a;
+  load_inputs<S::widest()>(a, rows, lane);
+  __syncwarp();
+#pragma unroll 1
+  for (int n = 0; n < N; n += 16) {
+    Outputs c;
+    product<K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
+    activate_all<A>(c);
+    store_outputs<S::widest()>(rows, n, lane, c);
+  }
+  __syncwarp();
+}
+
+template <class S>
+__device__ __forceinline__ void load_weights(char* shared, const Operands& x) {
+  auto* to = reinterpret_cast<uint4*>(shared);
+  for (int i = threadIdx.x; i < S::n_weights() / 8; i += blockDim.x) to[i] = x.weights[i];
+  auto* bias = reinterpret_cast<float*>(shared + 2 * S::n_weights());
+  for (int i = threadIdx.x; i < S::n_bias(); i += blockDim.x) bias[i] = x.bias[i];
+  __syncthreads();
+}
+
+template <class S, Activation A, bool kPositions>
+__global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __grid_constant__ Operands x) {
+  constexpr int C = S::C, N = S::widest(), kPieces = C / 8, kRowsOfLoad = 32 / kPieces, kLoads = 16 / kRowsOfLoad;
+  extern __shared__ __align__(1024) char shared[];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  load_weights<S>(shared, x);
+  const Word weights = shared_address(shared), bias = weights + 2 * S::n_weights(),
+             rows = bias + 4 * S::n_bias() + warp * kForwardRows * 2 * N;
+  const int piece = lane % kPieces, row0 = lane / kPieces;
+#pragma unroll 1
+  for (int tile = blockIdx.x * warps + warp; tile < x.tiles; tile += gridDim.x * warps) {
+    const long n0 = static_cast<long>(tile) * kForwardRows;
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      const long first = n0 + 16 * m, window = first / x.P;
+      const auto* r = reinterpret_cast<const uint4*>(x.r + first * C) + lane;
+      uint4 v[kLoads];
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) v[i] = __ldcs(r + 32 * i);
+      const Held<kPositions> held(x, window, C, 8 * piece);
+      const int in_window = static_cast<int>(first - window * x.P);
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) {
+        const int row = row0 + i * kRowsOfLoad;
+        store_words(row_at<N>(rows, 16 * m + row) ^ (16 * piece), held.times(v[i], in_window + row));
+      }
+    }
+    __syncwarp();
+    forward_layer<S, 0, A>(rows, weights, bias, lane);
+    forward_layer<S, 1, A>(rows, weights, bias, lane);
+    forward_layer<S, 2, A>(rows, weights, bias, lane);
+    {
+      constexpr int K = S::width(3);
+      Inputs<K> a;
+      load_inputs<N>(a, rows, lane);
+      __syncwarp();
+#pragma unroll 1
+      for (int n = 0; n < C; n += 16) {
+        Outputs c;
+        product<K>(c, a, weights + 2 * S::weights_at(3), bias + 4 * S::bias_at(3), n, lane);
+        if (x.curve.regions) {
+#pragma unroll
+          for (int m = 0; m < 2; ++m) {
+#pragma unroll
+            for (int h = 0; h < 2; ++h) {
+              float4 piece_of[4];
+#pragma unroll
+              for (int i = 0; i < 4; ++i) {
+                piece_of[i] = __ldg(x.table + region_of(x.curve, c[m][h][i]) * C + n + 8 * h + lane % 4 * 2 + i % 2);
+              }
+#pragma unroll
+              for (int i = 0; i < 4; ++i) {
+                const float4& p = piece_of[i];
+                const float t = c[m][h][i] - p.w;
+                c[m][h][i] = fmaf(t, fmaf(t, p.z, p.y), p.x);
+              }
+            }
+          }
+        }
+        store_outputs<N>(rows, n, lane, c);
+      }
+      __syncwarp();
+    }
+    auto* u = reinterpret_cast<uint4*>(x.u + n0 * C) + lane;
+#pragma unroll
+    for (int i = 0; i < 2 * kLoads; ++i) {
+      __stcs(u + 32 * i, load_words(row_at<N>(rows, row0 + i * kRowsOfLoad) ^ (16 * piece)));
+    }
+    __syncwarp();
+  }
+}
+
+// Shared memory of the backward kernel: byte offsets.
+template <class S>
+struct Layout {
+  static constexpr int kRowBytes = 2 * kTile;
+  static constexpr int larger(int a, int b) { return a > b ? a : b; }
+  static constexpr int bias = 2 * S::n_weights(), h0 = bias + 4 * S::n_bias(), h0_bytes = kRowBytes * S::C,
+                       h1 = h0 + 2 * h0_bytes, h2 = h1 + kRowBytes * S::width(1), h3 = h2 + kRowBytes * S::width(2);
+  // Gradients of the outputs of layers 4 and then 1, of 3, and of 2 in the place of h3; t of the curve.
+  static constexpr int top = h3 + kRowBytes * larger(S::width(3), S::width(2)),
+                       third = top + kRowBytes * larger(S::C, S::width(1)), second = h3,
+                       t = third + kRowBytes * S::width(3), regions = t + kRowBytes * S::C,
+                       sums = regions + kTile * S::C;
+  static_assert(h0 % 512 == 0);
+  static int bytes(int curve_regions) { return sums + 4 * 3 * S::kCopies * curve_regions * S::C; }
+};
+
+// Barriers between chain and helpers, of all threads of the block, in the order in which a tile passes them.
+enum Barrier : int {
+  kPair = 1,     // and 2: the two warps of the chain that share 32 samples
+  kCurve = 3,    // chain: t, regions, du, the last layer's gradient and its inputs are there
+  kLastTaken,    // helpers: the last layer's gradient and inputs may go
+  kSumsTaken,    // helpers: t, regions and du may go
+  kSecond,       // chain: the gradients of layers 3 and 2 are there
+  kLayersTaken,  // helpers: these and the outputs of layers 1 to 3 may go
+  kFirst,        // chain: the gradient of layer 1 and h0 are there
+  kFirstTaken,   // helpers: these may go
+  kChain,        // the chain alone
+};
+
+// Eight helper warps over the 16 x 16 blocks of a weight gradient (O,I): warp w has kRows x kColumns of them.
+template <int O, int I>
+struct Share {
+  static constexpr int per_warp = O * I / 256 < kHelpers ? 1 : O * I / 256 / kHelpers, rows = per_warp >= 4 ? 2 : 1,
+                       columns = per_warp / rows, across = I / 16 / columns, warps = O / 16 / rows * across;
+  using Part = Sums[rows][2 * columns];
+};
+
+// sums += g^T h over the tile; in `bias`, columns `column` .. become g's sums over the tile.
+template <int O, int I>
+__device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, Sums& bias, int column, Word g, Word h,
+                                              int warp, int lane) {
+  using Own = Share<O, I>;
+  if (Own::warps < kHelpers && warp >= Own::warps) return;
+  const Word own_g = row_at<O>(g, lane % 8 + lane / 16 * 8) ^ (warp / Own::across * Own::rows * 32 + lane / 8 % 2 * 16),
+             own_h = row_at<I>(h, lane % 16) ^ (warp % Own::across * Own::columns * 32 + lane / 16 * 16);
+#pragma unroll 1
+  for (int row = 0; row < kTile; row += 16) {
+    Fragment a[Own::rows];
+#pragma unroll
+    for (int m = 0; m < Own::rows; ++m) load_blocks_transposed(a[m], (own_g ^ (32 * m)) + row * 2 * O);
+#pragma unroll
+    for (int m = 0; m < Own::rows; ++m) {
+      const Word ones = lane / 4 == column + m ? 0x3f803f80u : 0u;
+      tensor_core::multiply(bias, a[m], ones, ones);
+    }
+#pragma unroll
+    for (int n = 0; n < Own::columns; ++n) {
+      Fragment b;
+      load_blocks_transposed(b, (own_h ^ (32 * n)) + row * 2 * I);
+#pragma unroll
+      for (int m = 0; m < Own::rows; ++m) {
+        tensor_core::multiply(sums[m][2 * n], a[m], b[0], b[1]);
+        tensor_core::multiply(sums[m][2 * n + 1], a[m], b[2], b[3]);
+      }
+    }
+  }
+}
+// To the block's partial gradient: [part][warp][lane][4], as `place_of` reads it; bias in order.
+template <class S, int l>
+__device__ __forceinline__ void write_partial(float* partial,
+                                              const typename Share<S::width(l + 1), S::width(l)>::Part& sums,
+                                              const Sums& bias, int warp, int lane) {
+  using Own = Share<S::width(l + 1), S::width(l)>;
+  if (warp >= Own::warps) return;
+  auto* to = reinterpret_cast<float4*>(partial + S::weights_at(l)) + warp * 32 + lane;
+#pragma unroll
+  for (int m = 0; m < Own::rows; ++m) {
+#pragma unroll
+    for (int n = 0; n < 2 * Own::columns; ++n) {
+      const Sums& c = sums[m][n];
+      to[(m * 2 * Own::columns + n) * Own::warps * 32] = {c[0], c[1], c[2], c[3]};
+    }
+  }
+  if (lane % 4 != l || warp % Own::across != 0) return;
+  float* own = partial + S::n_weights() + S::bias_at(l) + warp / Own::across * Own::rows * 16 + lane / 4;
+  own[0] = bias[0], own[8] = bias[2];
+  if constexpr (Own::rows == 2) own[16] = bias[1], own[24] = bias[3];
+}
+// Output and input of number i of layer l's part.
+template <class S, int l>
+__device__ int2 place_of(int i) {
+  using Own = Share<S::width(l + 1), S::width(l)>;
+  const int e = i % 4, lane = i / 4 % 32, warp = i / 128 % Own::warps, part = i / 128 / Own::warps,
+            m = part / (2 * Own::columns), n = part % (2 * Own::columns);
+  return {(warp / Own::across * Own::rows + m) * 16 + lane / 4 + e / 2 * 8,
+          warp % Own::across * Own::columns * 16 + n * 8 + lane % 4 * 2 + e % 2};
+}
+
+// Where the region of a sample's channel lies: bytes, permuted so that eight rows do not collide.
+template <int C>
+__device__ __forceinline__ int region_at(int row, int channel) {
+  return row * C + (channel ^ (row * C / 128 % (C / 16) * 16));
+}
+
+// One layer of the chain: this warp's half of the outputs for its 32 samples.
+template <class S, int l, Activation A>
+__device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Word bias, int half, int lane) {
+  constexpr int K = S::width(l), N = S::width(l + 1);
+  Inputs<K> a;
+  load_inputs<K>(a, from, lane);
+#pragma unroll 1
+  for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
+    Outputs c;
+    product<K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
+    activate_all<A>(c);
+    store_outputs<N>(to, n, lane, c);
+  }
+}
+// The gradient of layer l's outputs from that of layer l + 1; h: those outputs.
+template <class S, int l, Activation A>
+__device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weights, int half, int lane) {
+  constexpr int K = S::width(l + 1), N = S::width(l);
+  Inputs<K> g;
+  load_inputs<K>(g, from, lane);
+#pragma unroll 1
+  for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
+    Outputs c;
+    product_down<K, N>(c, g, weights + 2 * S::weights_at(l), n, lane);
+    over_pairs<N>(h, n, lane, [&](int m, int s8, int s, Word at) {
+      const float2 y = widen(load_word(at));
+      c[m][s8][2 * s] *= slope_from<A>(y.x), c[m][s8][2 * s + 1] *= slope_from<A>(y.y);
+    });
+    store_outputs<N>(to, n, lane, c);
+  }
+}
+
+// Begins copying this warp's 16 rows of a tile of (rows,C) to shared memory.
+template <int C>
+__device__ __forceinline__ void begin_rows(Word to, const Bfloat* tile, int warp, int lane) {
+  constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
+  const int piece = lane % kPieces;
+#pragma unroll
+  for (int i = 0; i < 16 / kRowsOfLoad; ++i) {
+    const int row = 16 * warp + i * kRowsOfLoad + lane / kPieces;
+    begin_copy(row_at<C>(to, row) ^ (16 * piece), tile + row * C + 8 * piece);
+  }
+}
+
+// From the last layer's outputs v and du: t and region of each, and du times the curve's slope as its gradient.
+template <class S>
+__device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Word base, Word h0, int pair, int half,
+                                            int lane) {
+  using At = Layout<S>;
+  constexpr int K = S::width(3), C = S::C;
+  const int row0 = 32 * pair;
+  Inputs<K> a;
+  load_inputs<K>(a, base + At::h3 + row0 * 2 * K, lane);
+#pragma unroll 1
+  for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
+    Outputs c, t;
+    product<K>(c, a, base + 2 * S::weights_at(3), base + At::bias + 4 * S::bias_at(3), n, lane);
+    if (x.curve.regions) {
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float4 piece[4];
+          Word region[4];
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            region[i] = region_of(x.curve, c[m][h][i]);
+            piece[i] = __ldg(x.table + region[i] * C + n + 8 * h + lane % 4 * 2 + i % 2);
+          }
+#pragma unroll
+          for (int s = 0; s < 2; ++s) {
+            auto* to = reinterpret_cast<std::uint16_t*>(
+                shared + At::regions + region_at<C>(row0 + 16 * m + 8 * s + lane / 4, n + 8 * h + lane % 4 * 2));
+            *to = static_cast<std::uint16_t>(region[2 * s] | region[2 * s + 1] << 8);
+          }
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            t[m][h][i] = c[m][h][i] - piece[i].w;
+            c[m][h][i] = fmaf(2.0f * t[m][h][i], piece[i].z, piece[i].y);
+          }
+        }
+      }
+      store_outputs<C>(base + At::t + row0 * 2 * C, n, lane, t);
+    } else {
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) c[m][h][0] = c[m][h][1] = c[m][h][2] = c[m][h][3] = 1.0f;
+      }
+    }
+    over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word at) {
+      const float2 du = widen(load_word(at));
+      c[m][h][2 * s] *= du.x, c[m][h][2 * s + 1] *= du.y;
+    });
+    store_outputs<C>(base + At::top + row0 * 2 * C, n, lane, c);
+  }
+}
+
+// Through the first layer and the residual: dr, dz's terms of each 16 samples, and h0 in the place of r.
+template <class S, bool kPositions>
+__device__ __forceinline__ void chain_residual(const Operands& x, char* shared, Word base, Word h0, long n0, int pair,
+                                               int half, int lane) {
+  using At = Layout<S>;
+  constexpr int K = S::width(1), C = S::C;
+  const int row0 = 32 * pair;
+  Inputs<K> g;
+  load_inputs<K>(g, base + At::top + row0 * 2 * K, lane);
+#pragma unroll 1
+  for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
+    float2 z[2][2];
+    int2 at[2][2];
+    int in_window[2];
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+      const long first = n0 + row0 + 16 * m, window = first / x.P;
+      in_window[m] = static_cast<int>(first - window * x.P) + lane / 4;
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const long i = window * C + n + 8 * h + lane % 4 * 2;
+        z[m][h] = *reinterpret_cast<const float2*>(x.z + i);
+        if constexpr (kPositions) at[m][h] = *reinterpret_cast<const int2*>(x.positions + i);
+      }
+    }
+    Outputs c;
+    product_down<K, C>(c, g, base, n, lane);
+    float terms[8] = {};
+    Word through[2][2][2];
+    over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word place) {
+      const float2 r = widen(load_word(place));
+      float2 f = z[m][h];
+      bool here[2] = {true, true};
+      if constexpr (kPositions) {
+        here[0] = at[m][h].x == in_window[m] + 8 * s, here[1] = at[m][h].y == in_window[m] + 8 * s;
+        if (!here[0]) f.x = 0.0f;
+        if (!here[1]) f.y = 0.0f;
+      }
+      const float d0 = c[m][h][2 * s], d1 = c[m][h][2 * s + 1];
+      if (here[0]) terms[4 * m + 2 * h] += d0 * r.x;
+      if (here[1]) terms[4 * m + 2 * h + 1] += d1 * r.y;
+      through[m][h][s] = round_pair(d0 * f.x, d1 * f.y);
+      store_word(place, round_pair(r.x * f.x, r.y * f.y));
+    });
+    // Two neighbouring lanes exchange halves, so that each writes 8 bytes of the 32 that a row's 16 columns are.
+#pragma unroll
+    for (int m = 0; m < 2; ++m) {
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+        const bool odd = lane % 2;
+        const Word away = odd ? through[m][0][s] : through[m][1][s], kept = odd ? through[m][1][s] : through[m][0][s];
+        const Word other = __shfl_xor_sync(0xffffffffu, away, 1);
+        Bfloat* to = x.dr + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
+        __stcs(reinterpret_cast<uint2*>(to), odd ? uint2{other, kept} : uint2{kept, other});
+      }
+    }
+    // Over the 16 samples, by halves: the lane's last three bits that are left name rows, eighth and channel.
+#pragma unroll
+    for (int mask = 16, left = 4; mask >= 4; mask /= 2, left /= 2) {
+      const bool upper = lane & mask;
+#pragma unroll
+      for (int i = 0; i < left; ++i) {
+        const float away = upper ? terms[i] : terms[i + left], kept = upper ? terms[i + left] : terms[i];
+        terms[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
+      }
+    }
+    const int m = lane / 16, channel = n + lane / 8 % 2 * 8 + lane % 4 * 2 + lane / 4 % 2;
+    if (x.P == 16) {
+      x.dz[((n0 + row0) / 16 + m) * C + channel] = terms[0];
+    } else {
+      reinterpret_cast<float*>(shared + At::regions)[(2 * pair + m) * C + channel] = terms[0];
+    }
+  }
+}
+
+template <class S, Activation A, bool kPositions>
+__device__ __forceinline__ void chain(const Operands& x, char* shared) {
+  using At = Layout<S>;
+  constexpr int C = S::C;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, pair = warp / 2, half = warp % 2, row0 = 32 * pair;
+  const Word base = shared_address(shared), bias = base + At::bias;
+  const auto both = [&] { wait_at(kPair + pair, 64); };
+  const auto rows_of = [&](int at, int width) { return base + at + row0 * 2 * width; };
+  Word h0 = base + At::h0, next_h0 = h0 + At::h0_bytes;
+  begin_rows<C>(h0, x.r + static_cast<long>(blockIdx.x) * kTile * C, warp, lane);
+#pragma unroll 1
+  for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
+    const long n0 = static_cast<long>(tile) * kTile;
+    const bool first = tile == static_cast<int>(blockIdx.x);
+    {
+      constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
+      const int piece = lane % kPieces;
+      const long from = n0 + 16 * warp, window = from / x.P;
+      const Held<kPositions> held(x, window, C, 8 * piece);
+      const int in_window = static_cast<int>(from - window * x.P);
+      wait_copies();
+#pragma unroll
+      for (int i = 0; i < 16 / kRowsOfLoad; ++i) {
+        const int row = i * kRowsOfLoad + lane / kPieces;
+        const Word at = row_at<C>(h0, 16 * warp + row) ^ (16 * piece);
+        store_words(at, held.times(load_words(at), in_window + row));
+      }
+    }
+    if (!first) wait_at<kLayersTaken, kBackThreads>();
+    both();
+    chain_layer<S, 0, A>(h0 + row0 * 2 * C, rows_of(At::h1, S::width(1)), base, bias, half, lane);
+    both();
+    begin_rows<C>(h0, x.du + n0 * C, warp, lane);
+    chain_layer<S, 1, A>(rows_of(At::h1, S::width(1)), rows_of(At::h2, S::width(2)), base, bias, half, lane);
+    both();
+    chain_layer<S, 2, A>(rows_of(At::h2, S::width(2)), rows_of(At::h3, S::width(3)), base, bias, half, lane);
+    wait_copies();
+    if (!first) wait_at<kFirstTaken, kBackThreads>();
+    both();
+    if (tile + static_cast<int>(gridDim.x) < x.tiles) {
+      begin_rows<C>(next_h0, x.r + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
+    }
+    chain_curve<S>(x, shared, base, h0, pair, half, lane);
+    both();
+    arrive_at<kCurve, kBackThreads>();
+    chain_down<S, 3, A>(rows_of(At::top, C), rows_of(At::h3, S::width(3)), rows_of(At::third, S::width(3)), base, half,
+                        lane);
+    wait_at<kLastTaken, kBackThreads>();
+    chain_down<S, 2, A>(rows_of(At::third, S::width(3)), rows_of(At::h2, S::width(2)), rows_of(At::second, S::width(2)),
+                        base, half, lane);
+    arrive_at<kSecond, kBackThreads>();
+    wait_at<kSumsTaken, kBackThreads>();
+    begin_rows<C>(h0, x.r + n0 * C, warp, lane);
+    chain_down<S, 1, A>(rows_of(At::second, S::width(2)), rows_of(At::h1, S::width(1)), rows_of(At::top, S::width(1)),
+                        base, half, lane);
+    wait_copies();
+    both();
+    chain_residual<S, kPositions>(x, shared, base, h0, n0, pair, half, lane);
+    arrive_at<kFirst, kBackThreads>();
+    if (x.P != 16) {
+      wait_at<kChain, kChainThreads>();
+      const auto* parts = reinterpret_cast<const float*>(shared + At::regions);
+      const int of_window = x.P / 16;
+      for (int i = threadIdx.x; i < kTile / x.P * C; i += kChainThreads) {
+        const int window = i / C, channel = i % C;
+        float sum = 0.0f;
+        for (int k = 0; k < of_window; ++k) sum += parts[(window * of_window + k) * C + channel];
+        x.dz[(n0 / x.P + window) * C + channel] = sum;
+      }
+    }
+    const Word swap = h0;
+    h0 = next_h0, next_h0 = swap;
+  }
+  wait_at<kLayersTaken, kBackThreads>();
+  wait_at<kFirstTaken, kBackThreads>();
+}
+
+__device__ __forceinline__ float load_float(Word at) { return __uint_as_float(load_word(at)); }
+__device__ __forceinline__ void store_float(Word at, float v) { store_word(at, __float_as_uint(v)); }
+__device__ __forceinline__ float load_bf16(Word at) {
+  std::uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at) : "memory");
+  return __uint_as_float(static_cast<Word>(v) << 16);
+}
+__device__ __forceinline__ Word load_byte(Word at) {
+  Word v;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
+  return v;
+}
+
+// The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples at
+// once: the second sum of one region goes on from the first's, so that they add up as they would one after the other.
+// Addresses of 32 bits and no reading ahead: beside the sums of the weights' gradients there are few registers.
+template <class S>
+__device__ __forceinline__ void add_curve(const Operands& x, Word base, Word h0) {
+  using At = Layout<S>;
+  constexpr int C = S::C, kRows = kTile / S::kCopies;
+  const int thread = threadIdx.x - kChainThreads, channel = thread % C, copy = thread / C / 2;
+  const bool second = thread / C % 2;
+  const Word n = 4 * x.curve.regions * C, own = base + At::sums + copy * 3 * n + 4 * channel + (second ? 2 * n : 0);
+#pragma unroll 1
+  for (int row = copy * kRows; row < (copy + 1) * kRows; row += 8) {
+    const Word t_rows = base + At::t + row * 2 * C, du_rows = h0 + row * 2 * C, regions = base + At::regions + row * C;
+#pragma unroll
+    for (int k = 0; k < 8; k += 2) {
+      const Word at_a = row_at<C>(0, k) ^ (2 * channel), at_b = row_at<C>(0, k + 1) ^ (2 * channel);
+      const float t_a = load_bf16(t_rows + at_a), t_b = load_bf16(t_rows + at_b);
+      const float du_a = load_bf16(du_rows + at_a), du_b = load_bf16(du_rows + at_b);
+      const Word to_a = own + load_byte(regions + region_at<C>(k, channel)) * (4 * C),
+                 to_b = own + load_byte(regions + region_at<C>(k + 1, channel)) * (4 * C);
+      const bool same = to_a == to_b;
+      const float first_a = du_a * t_a, first_b = du_b * t_b;
+      if (second) {
+        const float sum_a = load_float(to_a), sum_b = load_float(to_b), left = sum_a + first_a * t_a;
+        store_float(to_a, left);
+        store_float(to_b, (same ? left : sum_b) + first_b * t_b);
+      } else {
+        const float sum_a = load_float(to_a), sum_b = load_float(to_b), more_a = load_float(to_a + n),
+                    more_b = load_float(to_b + n), left = sum_a + du_a, more_left = more_a + first_a;
+        store_float(to_a, left);
+        store_float(to_b, (same ? left : sum_b) + du_b);
+        store_float(to_a + n, more_left);
+        store_float(to_b + n, (same ? more_left : more_b) + first_b);
+      }
+    }
+  }
+}
+
+template <class S>
+__device__ __forceinline__ void help(const Operands& x, char* shared) {
+  using At = Layout<S>;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 - kChainThreads / 32;
+  const Word base = shared_address(shared);
+  typename Share<S::width(1), S::width(0)>::Part w0{};
+  typename Share<S::width(2), S::width(1)>::Part w1{};
+  typename Share<S::width(3), S::width(2)>::Part w2{};
+  typename Share<S::width(4), S::width(3)>::Part w3{};
+  Sums bias{};
+  Word h0 = base + At::h0, next_h0 = h0 + At::h0_bytes;
+#pragma unroll 1
+  for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
+    wait_at<kCurve, kBackThreads>();
+    outer_product<S::width(4), S::width(3)>(w3, bias, 6, base + At::top, base + At::h3, warp, lane);
+    arrive_at<kLastTaken, kBackThreads>();
+    if (x.curve.regions) add_curve<S>(x, base, h0);
+    arrive_at<kSumsTaken, kBackThreads>();
+    wait_at<kSecond, kBackThreads>();
+    outer_product<S::width(3), S::width(2)>(w2, bias, 4, base + At::third, base + At::h2, warp, lane);
+    outer_product<S::width(2), S::width(1)>(w1, bias, 2, base + At::second, base + At::h1, warp, lane);
+    arrive_at<kLayersTaken, kBackThreads>();
+    wait_at<kFirst, kBackThreads>();
+    outer_product<S::width(1), S::width(0)>(w0, bias, 0, base + At::top, h0, warp, lane);
+    arrive_at<kFirstTaken, kBackThreads>();
+    const Word swap = h0;
+    h0 = next_h0, next_h0 = swap;
+  }
+  const int n_sums = 3 * x.curve.regions * S::C;
+  const auto* sums = reinterpret_cast<const float*>(shared + At::sums);
+  float* partial = x.partials + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + n_sums);
+  write_partial<S, 0>(partial, w0, bias, warp, lane);
+  write_partial<S, 1>(partial, w1, bias, warp, lane);
+  write_partial<S, 2>(partial, w2, bias, warp, lane);
+  write_partial<S, 3>(partial, w3, bias, warp, lane);
+  // The threads of other copies and kinds have written theirs before the last barrier that this thread waited at.
+  for (int i = threadIdx.x - kChainThreads; i < n_sums; i += kHelperThreads) {
+    float sum = 0.0f;
+    for (int copy = 0; copy < S::kCopies; ++copy) sum += sums[copy * n_sums + i];
+    partial[S::n_weights() + S::n_bias() + i] = sum;
+  }
+}
+
+template <class S, Activation A, bool kPositions>
+__global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(const __grid_constant__ Operands x) {
+  extern __shared__ __align__(1024) char shared[];
+  auto* sums = reinterpret_cast<float*>(shared + Layout<S>::sums);
+  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C; i += kBackThreads) sums[i] = 0.0f;
+  load_weights<S>(shared, x);
+  if (threadIdx.x < kChainThreads) {
+    chain<S, A, kPositions>(x, shared);
+  } else {
+    help<S>(x, shared);
+  }
+}
+
+template <class S>
+std::size_t partial_size(const DnnSaafDims& d) {
+  return static_cast<std::size_t>(S::n_weights() + S::n_bias()) + (d.use_saaf ? 3ul * (d.saaf.S + 2) * S::C : 0);
+}
+
+// f.operator()<S>() for the shape of these layers; false if there is none.
+template <class F>
+bool with_shape(const DnnSaafDims& d, F f) {
+  using Paper = Shape<128, 128, 64, 64>;
+  using Default = Shape<32, 32, 32, 32>;
+  if (Paper::is(d) && d.activation == Activation::kSoftplus) {
+    f.template operator()<Paper, Activation::kSoftplus>();
+    return true;
+  }
+  if (Default::is(d) && d.activation == Activation::kRelu) {
+    f.template operator()<Default, Activation::kRelu>();
+    return true;
+  }
+  return false;
+}
+
+// Of the packed weights: offsets in bytes. The table comes last, so that the rest lies where it does without a curve.
+template <class S>
+struct Packed {
+  static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
+};
+
+Operands operands(const char* packed, std::size_t bias, std::size_t table, const DnnSaafDims& d, const Stored* r,
+                  const float* z, const std::int32_t* positions, int rows) {
+  return {static_cast<const Bfloat*>(r),
+          nullptr,
+          z,
+          reinterpret_cast<const float*>(packed + bias),
+          positions,
+          reinterpret_cast<const uint4*>(packed),
+          reinterpret_cast<const float4*>(packed + table),
+          nullptr,
+          nullptr,
+          nullptr,
+          nullptr,
+          d.P,
+          static_cast<int>(static_cast<long>(d.B) * d.T / rows),
+          Curve(d)};
+}
+
+int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
+  return static_cast<int>(std::min<long>(static_cast<long>(d.B) * d.T / kTile, context.cuda->n_sm));
+}
+
+}  // namespace
+
+bool takes(const Context& context, const DnnSaafDims& d) {
+  if (context.precision != Precision::kBf16 || !context.fuse_dnn || context.cuda->major < 8) return false;
+  if (d.T % kTile != 0 || (d.P != 16 && d.P != 32 && d.P != 64)) return false;
+  if (d.saaf.S + 2 > 255 || static_cast<long>(d.B) * d.T / kForwardRows > 1l << 30) return false;
+  bool fits = false;
+  with_shape(d, [&]<class S, Activation>() {
+    // With a curve or without, so that the same weights serve both.
+    fits = static_cast<std::size_t>(Layout<S>::bytes(d.saaf.S + 2)) <= context.cuda->shared_max;
+  });
+  return fits;
+}
+
+std::size_t packed(const DnnSaafDims& d) {
+  std::size_t bytes = 0;
+  with_shape(d, [&]<class S, Activation>() { bytes = Packed<S>::table + (d.use_saaf ? saaf_table_bytes(d.saaf) : 0); });
+  return bytes;
+}
+
+std::size_t scratch(const Context& context, const DnnSaafDims& d) {
+  std::size_t floats = 0;
+  with_shape(d, [&]<class S, Activation>() {
+    floats = static_cast<std::size_t>(blocks_of_backward(context, d)) * partial_size<S>(d);
+    if (d.use_saaf) floats += saaf_sums_bytes(d.saaf) / sizeof(float);
+  });
+  return sizeof(float) * floats;
+}
+
+namespace {
+
+// One thread for two neighbouring weights, then for a bias, then for a channel's curve.
+template <class S>
+__global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeights weights, const float* v,
+                               const float* w, const __grid_constant__ SaafDims curve, bool use_saaf) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < S::n_weights() / 2) {
+    i *= 2;
+    int l = 0;
+    while (l < S::L - 1 && i >= S::weights_at(l + 1)) ++l;
+    const int K = S::width(l), at = i - S::weights_at(l), row = at / K, column = at % K;
+    const Word permuted = static_cast<Word>(2 * column) ^ (K >= 64 ? permutation<64>(row) : permutation<32>(row));
+    const float2 pair = *reinterpret_cast<const float2*>(weights.w[l] + at);
+    *reinterpret_cast<Word*>(packed + 2 * (S::weights_at(l) + row * K) + permuted) = round_pair(pair.x, pair.y);
+    return;
+  }
+  i -= S::n_weights() / 2;
+  if (i < S::n_bias()) {
+    int l = 0;
+    while (l < S::L - 1 && i >= S::bias_at(l + 1)) ++l;
+    reinterpret_cast<float*>(packed + Packed<S>::bias)[i] = weights.bias[l][i - S::bias_at(l)];
+    return;
+  }
+  i -= S::n_bias();
+  if (use_saaf && i < S::C) saaf_make_table(reinterpret_cast<SaafPiece*>(packed + Packed<S>::table), v, w, curve, i);
+}
+
+}  // namespace
+
+void prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+  with_shape(d, [&]<class S, Activation>() {
+    const long items = S::n_weights() / 2 + S::n_bias() + S::C;
+    launch(context, prepare_kernel<S>, blocks_for(items), kThreads, 0, reinterpret_cast<char*>(packed), weights,
+           weights.saaf_v, weights.saaf_w, d.saaf, d.use_saaf);
+  });
+}
+
+void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
+             const float* packed, const DnnSaafDims& d) {
+  with_shape(d, [&]<class S, Activation A>() {
+    Operands x = operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions,
+                          kForwardRows);
+    x.u = static_cast<Bfloat*>(u);
+    const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
+    const int warps =
+        static_cast<int>(std::min<std::size_t>(kForwardWarps, (context.cuda->shared_max - fixed) / of_warp));
+    const auto blocks = static_cast<unsigned>(std::min<long>(ceil_div(x.tiles, warps), context.cuda->n_sm));
+    const auto run = [&]<bool kPositions>() {
+      launch(context, forward_kernel<S, A, kPositions>, blocks, 32 * warps, fixed + of_warp * warps, x);
+    };
+    d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
+  });
+}
+
+namespace {
+
+// Destinations of the sums over the blocks' partial gradients.
+template <class S>
+struct Finish {
+  DnnSaafGrads to;
+  SaafSums* sums;
+  int n_sums;  // of each kind
+  template <int l>
+  __device__ bool weight(int i, float sum) const {
+    if (i >= S::weights_at(l + 1)) return false;
+    const int2 at = place_of<S, l>(i - S::weights_at(l));
+    to.dw[l][at.x * S::width(l) + at.y] += sum;
+    return true;
+  }
+  __device__ void operator()(long item, double total) const {
+    int i = static_cast<int>(item);
+    const auto sum = static_cast<float>(total);
+    if (weight<0>(i, sum) || weight<1>(i, sum) || weight<2>(i, sum) || weight<3>(i, sum)) return;
+    i -= S::n_weights();
+    if (i < S::n_bias()) {
+      int l = 0;
+      while (l < S::L - 1 && i >= S::bias_at(l + 1)) ++l;
+      to.dbias[l][i - S::bias_at(l)] += sum;
+      return;
+    }
+    i -= S::n_bias();
+    reinterpret_cast<float*>(sums)[i % n_sums * 4 + i / n_sums] = sum;
+  }
+};
+
+}  // namespace
+
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+              const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
+              const DnnSaafDims& d) {
+  with_shape(d, [&]<class S, Activation A>() {
+    Operands x =
+        operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions, kTile);
+    x.du = static_cast<const Bfloat*>(du), x.dr = static_cast<Bfloat*>(dr), x.dz = dz;
+    const int blocks = blocks_of_backward(context, d);
+    auto* sums = reinterpret_cast<SaafSums*>(scratch);
+    x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
+    const auto run = [&]<bool kPositions>() {
+      launch(context, backward_kernel<S, A, kPositions>, blocks, kBackThreads,
+             static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
+    };
+    d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
+    sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
+              Finish<S>{grads, sums, x.curve.regions * S::C});
+  });
+  if (!d.use_saaf) return;
+  float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
+  const auto* sums = reinterpret_cast<const SaafSums*>(scratch);
+  const SaafDims saaf = d.saaf;
+  for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+}
+
+}  // namespace cafx::cuda::dnn_persistent
