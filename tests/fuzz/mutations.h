@@ -39,7 +39,7 @@ inline std::string mutated(std::string s, std::uint64_t seed, std::uint64_t roun
         s.insert(at, s.substr(b % s.size(), 1 + b % 90));
         break;
       case 4:
-        s.resize(s.size() - at % (s.size() / 2));
+        s.erase(s.size() - at % (s.size() / 2));
         break;
       case 5:
         if (at + 4 <= s.size()) s.replace(at, 4, number_bytes(kNumbers[b % 8], 4, b & 8));

@@ -1,6 +1,8 @@
 // tests/train/synthetic.h -- a data set that needs no files, and a run of the smallest model of every type on it.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <string>
 #include <vector>
@@ -21,8 +23,8 @@ inline Dataset notes(int n_notes, int samples, float sign = 1.0f) {
   Dataset data;
   for (int i = 0; i < n_notes; ++i) {
     Pair p;
-    p.name = "note" + std::to_string(i);
-    p.group = "G" + std::to_string(i % 2);
+    p.name = fmt::format("note{}", i);
+    p.group = fmt::format("G{}", i % 2);
     p.dry_file.rate = p.wet_file.rate = kRate;
     const Rng rng{11, static_cast<std::uint64_t>(i)};
     float before = 0.0f;
