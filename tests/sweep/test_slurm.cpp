@@ -44,9 +44,9 @@ class SlurmArrays : public testing::Test {
     std::vector<std::string> text;
     for (const SlurmArray& a : slurm_arrays(rows, queue, most)) {
       text.push_back(a.name + ":");
-      for (const int i : a.tasks) text.back() += " " + std::to_string(i);
-      if (a.parent >= 0) text.back() += " < " + std::to_string(a.parent);
-      if (!a.parent_job.empty()) text.back() += " " + a.parent_job;
+      for (const int i : a.tasks) text.back() += fmt::format(" {}", i);
+      if (a.parent >= 0) text.back() += fmt::format(" < {}", a.parent);
+      if (!a.parent_job.empty()) text.back() += fmt::format(" {}", a.parent_job);
     }
     return text;
   }
