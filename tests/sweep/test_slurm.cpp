@@ -1,4 +1,5 @@
 // What a sweep becomes on a Slurm cluster; the cluster itself is in cli/slurm.sh.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "host/sweep/slurm.h"
