@@ -9,8 +9,9 @@ namespace cafx {
 
 namespace {
 
-// Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14.
+// Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do not.
 constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;
+constexpr int kFew = 5;
 constexpr float kNearlyAsWell = 0.7f;
 constexpr long kAgree = 3;              // samples
 constexpr std::size_t kMostTakes = 64;  // of which the response is found
@@ -117,8 +118,8 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
     at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
   }
   const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
-  const bool most =
-      n_agree >= kMostAgree * n_asked || (n_agree >= kClearAgreement * n_asked && standing_out >= kSomePeak);
+  const bool most = n_agree >= kMostAgree * n_asked ||
+                    (n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew));
   clear = standing_out >= kClearPeak || (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag));
 }
 
