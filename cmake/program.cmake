@@ -13,9 +13,10 @@ add_custom_target(cafx_commit BYPRODUCTS ${CMAKE_BINARY_DIR}/generated/host/cli/
 add_dependencies(cafx cafx_commit)
 set(cuda_text "not built in")
 if(CAFX_HAS_CUDA)
-  set(cuda_text "${CUDAToolkit_VERSION}, for ${CMAKE_CUDA_ARCHITECTURES}")
+  list(JOIN CMAKE_CUDA_ARCHITECTURES " " architectures)  # a semicolon would end the definition below
+  set(cuda_text "${CUDAToolkit_VERSION}, for ${architectures}")
   if(CAFX_HAS_NCCL)
-    string(APPEND cuda_text "; several GPUs by NCCL")
+    string(APPEND cuda_text ", several GPUs by NCCL")
   endif()
 endif()
 set(onnx_text "not built in")
