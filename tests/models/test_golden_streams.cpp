@@ -14,27 +14,30 @@ using namespace op_test;
 // Gradients over many samples, stored as float32.
 constexpr Tolerance kTolerance{1e-5, 1e-4};
 
-// Segments of `length` samples behind `context` others, one note each.
+// Segments of `length` samples behind `context` others, one note each, on a device.
 class Segments {
  public:
-  Segments(const Vec& x, const Vec& target, int B, int context, int length)
-      : x_(x.begin(), x.end()), length_(length), context_(context) {
+  Segments(const Context& device, const Vec& x, const Vec& target, int B, int context, int length)
+      : B_(B), length_(length), context_(context) {
+    std::vector<float> targets;
+    std::vector<FrameRef> refs;
     const std::int64_t row = context + length;
     for (std::int64_t b = 0; b < B; ++b) {
-      target_.insert(target_.end(), static_cast<std::size_t>(context), 0.0f);
-      target_.insert(target_.end(), target.begin() + b * length, target.begin() + (b + 1) * length);
-      refs_.push_back({b * row + context, b * row, (b + 1) * row});
+      targets.insert(targets.end(), static_cast<std::size_t>(context), 0.0f);
+      targets.insert(targets.end(), target.begin() + b * length, target.begin() + (b + 1) * length);
+      refs.push_back({b * row + context, b * row, (b + 1) * row});
     }
+    x_ = DeviceArray<float>(device, std::vector<float>(x.begin(), x.end()));
+    target_ = DeviceArray<float>(device, targets);
+    refs_ = DeviceArray<FrameRef>(device, refs);
   }
-  Batch batch(int t0, int T) const {
-    return {x_.data(), target_.data(), refs_.data(), static_cast<int>(refs_.size()), T, t0, context_};
-  }
+  Batch batch(int t0, int T) const { return {x_.data(), target_.data(), refs_.data(), B_, T, t0, context_}; }
   Batch whole() const { return batch(0, length_); }
 
  private:
-  std::vector<float> x_, target_;
-  std::vector<FrameRef> refs_;
-  int length_, context_;
+  DeviceArray<float> x_, target_;
+  DeviceArray<FrameRef> refs_;
+  int B_, length_, context_;
 };
 
 void expect_golden(const std::string& name, const ModelConfig& config, int n_blocks) {
@@ -43,7 +46,6 @@ void expect_golden(const std::string& name, const ModelConfig& config, int n_blo
   const std::string prefix = name + ".";
   const int block = json["block"], context = json["context"];
   const std::vector<int> shape = golden.shape(prefix + "target");
-  const Segments segments(golden.values(prefix + "x"), golden.values(prefix + "target"), shape[0], context, shape[1]);
   const Loss loss({.mae = 0.0, .esr = 1.0, .pre_emphasis = json["pre_emphasis"], .energy_floor = json["energy_floor"]},
                   json["mean_energy"]);
   const auto model = make_model(config);
@@ -54,11 +56,16 @@ void expect_golden(const std::string& name, const ModelConfig& config, int n_blo
   }
   for (const Context& device : contexts()) {
     SCOPED_TRACE(name + ", " + label(device));
+    const Segments segments(device, golden.values(prefix + "x"), golden.values(prefix + "target"), shape[0], context,
+                            shape[1]);
     std::vector<float> gradient(static_cast<std::size_t>(model->n_floats()), kNan);
+    DeviceArray<float> on_device(device, gradient);
+    model->params().upload(device);
     model->begin(device, segments.whole(), loss);
     for (int k = 0; k < n_blocks; ++k) {
       const Batch batch = segments.batch(k * block, block);
-      model->gradient(device, gradient.data(), batch, loss);
+      model->gradient(device, on_device.data(), batch, loss);
+      on_device.download(gradient.data(), gradient.size());
       const double want = golden.values(prefix + "loss." + std::to_string(k))[0];
       EXPECT_NEAR(model->mean_loss(device, batch), want, 1e-5 * want);
       for (const ParamSpec& p : model->params()) {
@@ -114,7 +121,7 @@ class Students : public ::testing::TestWithParam<std::string> {
 
 TEST_P(Students, SameBitsForAnyNumberOfThreads) {
   const int context = std::max(33, student_->geometry().warm_up), length = 150, B = 37;
-  const Segments segments(random(B * (context + length), 1), random(B * length, 2), B, context, length);
+  const Segments segments(Context(), random(B * (context + length), 1), random(B * length, 2), B, context, length);
   const Loss loss({.mae = 0.0, .esr = 1.0, .pre_emphasis = 0.5}, 0.3);
   Context device;
   device.isa = best_isa();
