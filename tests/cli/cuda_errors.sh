@@ -47,7 +47,7 @@ middle() {
 }
 middle "a lost GPU" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaGraphLaunch:7:719
 middle "a lost GPU, seen later" "the GPU failed: .*cafx resume.*the last checkpoint is safe" cudaEventSynchronize:5:214
-middle "no memory in the middle" "the GPU has too little free memory" cudaMalloc:60:2
+middle "no memory in the middle" "the GPU has too little free memory" cudaMalloc:34:2
 export CAFX_CONVOLUTIONS=cudnn
 rm -rf "$work/whole"
 "$cafx" train "${run[@]}" --out "$work/whole" >/dev/null 2>"$work/err" || fail "training with cuDNN: $(cat "$work/err")"
