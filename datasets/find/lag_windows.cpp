@@ -156,7 +156,8 @@ double find_slope(const Job& job, const Map& map, double most_bend) {
   return slope;
 }
 
-// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map; what it is worth.
+// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map; what it is
+// worth.
 std::vector<int> best_path(const Map& map, double* worth = nullptr) {
   const int n = static_cast<int>(map.front().size());
   std::vector<float> score(static_cast<std::size_t>(n), 0.0f), next(score);
@@ -252,7 +253,8 @@ std::vector<int> segments_of(const Map& map, std::vector<int>& path, bool& sure)
   return segment;
 }
 
-// The lag beside a break, at the break's time: the median of the nearest windows of the segment, carried on by the slope.
+// The lag beside a break, at the break's time: the median of the nearest windows of the segment, carried on by the
+// slope.
 double lag_beside(const std::vector<WindowLag>& lags, std::size_t nearest, int step, double slope, double t) {
   constexpr std::size_t kNearest = 7;
   std::vector<double> v;
@@ -264,8 +266,8 @@ double lag_beside(const std::vector<WindowLag>& lags, std::size_t nearest, int s
   return v[v.size() / 2];
 }
 
-// Where in [from, to) the lag jumps: short frames are asked which of both lags they correlate at. A place is ruled out where
-// the frames that speak against it outweigh twice those that speak against the best one.
+// Where in [from, to) the lag jumps: short frames are asked which of both lags they correlate at. A place is ruled out
+// where the frames that speak against it outweigh twice those that speak against the best one.
 Break find_break(const Job& job, double from, double to, double lag_before, double lag_after) {
   constexpr long kFrame = 1536, kHop = 160, kSpare = 16, kNear = 3;
   const long n = static_cast<long>(job.dry.size());
@@ -369,8 +371,8 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   out.match = match_of(job, at);
 }
 
-// Steps that the path crossed by small moves: guessed from the lags, looked at closely at the segments' own lags, twice since
-// windows beside a step are told apart only then.
+// Steps that the path crossed by small moves: guessed from the lags, looked at closely at the segments' own lags, twice
+// since windows beside a step are told apart only then.
 void look_for_small_steps(const Job& job, const Course& course, std::vector<double> offset, std::vector<int>& segment,
                           Windows& out, Template& response) {
   const Windows before = out;
@@ -390,8 +392,8 @@ void look_for_small_steps(const Job& job, const Course& course, std::vector<doub
   for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
 }
 
-// How far the window lies from the lag that it should have, where its peak, with the response that all windows share taken
-// out, stands out elsewhere.
+// How far the window lies from the lag that it should have, where its peak, with the response that all windows share
+// taken out, stands out elsewhere.
 std::optional<double> off_by(const Job& job, std::size_t window, double lag, const Template& response) {
   const long reach = static_cast<long>(kReachSeconds * static_cast<double>(job.length));
   const Course there{lag, 0.0};

@@ -1,6 +1,6 @@
 // How often the doctor is right, wrong or not sure, on notes with faults planted in them.
 //
-//   cafx_doctor_study NOTES KIND COUNT [SEED]      NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
+//   cafx_doctor_study NOTES KIND COUNT [SEED]   NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
 //   KIND  sound     nothing is wrong: pairs that are changed all the same
 //         latency   all notes of a set late or early by one lag, up to 500 ms
 //         by-hand   each note late by its own, up to 30 ms
@@ -9,12 +9,12 @@
 //         drift     the same and a drift of 2 to 500 ppm, either sign
 //         steps     the same and 10 to 1000 samples (at 16 kHz) lost or inserted at a place
 //         jitter    24 s recordings whose lag wanders at random, by 4 to 20 samples, anew every half second
-// Effects are those of NOTES, and SoX chains on its dry notes: strong distortion, compression, chorus, tremolo, phaser, echo,
-// and such behind a distortion. Sets are of 12 notes drawn anew.
+// Effects are those of NOTES, and SoX chains on its dry notes: strong distortion, compression, chorus, tremolo, phaser,
+// echo, and such behind a distortion. Sets are of 12 notes drawn anew.
 //
-// Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of a
-//         drift) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter: `wander` is said, or half
-//         of the recording lies within 3 samples.
+// Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of
+//         a drift) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter:
+//         `wander` is said, or half of the recording lies within 3 samples.
 // Not sure  refused, or left as it is with a warning.
 // Wrong   all else.   One line for each effect, and a sum.
 #include <fmt/format.h>

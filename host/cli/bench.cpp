@@ -195,7 +195,7 @@ class Bench {
 
   int tell_cohorts() {
     std::vector<int> sizes = args_.cohort;
-    if (std::find(sizes.begin(), sizes.end(), 1) == sizes.end()) sizes.insert(sizes.begin(), 1);
+    if (sizes.front() != 1) sizes.insert(sizes.begin(), 1);  // the others are told beside it
     const RunSize size{audio_.size(), refs_.size()};
     const double bytes = on_cpu_ ? 0.0 : static_cast<double>(plan_memory(context_, run_, B_, length_, size).total());
     double alone = 0.0;
@@ -217,7 +217,11 @@ class Bench {
       }
       text += "\n";
     }
-    write_text("-", args_.json ? json.dump(2) + "\n" : text);
+    if (args_.json) {
+      write_table("-", json.dump(2) + "\n");
+    } else {
+      write_text("-", text);
+    }
     return 0;
   }
 

@@ -6,14 +6,14 @@
 #include "kernels/saaf/saaf_math.h"
 
 // Forward: a warp takes 32 samples through all layers. A layer's inputs go from the warp's own rows of shared memory to
-// registers whole; then, 16 outputs at a time, products, activation, and back to the rows. That loop is not unrolled, so
-// that the code stays in the instruction caches, and every load of a weight serves 32 samples.
+// registers whole; then, 16 outputs at a time, products, activation, and back to the rows. That loop is not unrolled,
+// so that the code stays in the instruction caches, and every load of a weight serves 32 samples.
 //
-// Backward: a block has a tile of 64 samples and two kinds of warps. Four *chain* warps, each with 32 samples and half of
-// a layer's outputs, compute the layers again and then the gradients down through them; eight *helper* warps add up, from
-// what the chain lays down in shared memory, the curve's sums and the weights' gradients. All of the latter stay in the
-// helpers' registers until the block ends, so that they leave the multiprocessor once. Named barriers hand the tiles over;
-// while the helpers are at the last product of a tile, the chain is in the layers of the next.
+// Backward: a block has a tile of 64 samples and two kinds of warps. Four *chain* warps, each with 32 samples and half
+// of a layer's outputs, compute the layers again and then the gradients down through them; eight *helper* warps add up,
+// from what the chain lays down in shared memory, the curve's sums and the weights' gradients. All of the latter stay
+// in the helpers' registers until the block ends, so that they leave the multiprocessor once. Named barriers hand the
+// tiles over; while the helpers are at the last product of a tile, the chain is in the layers of the next.
 namespace cafx::cuda::dnn_persistent {
 
 namespace {
@@ -667,9 +667,9 @@ __device__ __forceinline__ Word load_byte(Word at) {
   return v;
 }
 
-// The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples at
-// once: the second sum of one region goes on from the first's, so that they add up as they would one after the other.
-// Addresses of 32 bits and no reading ahead: beside the sums of the weights' gradients there are few registers.
+// The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples
+// at once: the second sum of one region goes on from the first's, so that they add up as they would one after the
+// other. Addresses of 32 bits and no reading ahead: beside the sums of the weights' gradients there are few registers.
 template <class S>
 __device__ __forceinline__ void add_curve(const Operands& x, Word base, Word h0) {
   using At = Layout<S>;
