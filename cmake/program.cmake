@@ -1,11 +1,5 @@
-# What belongs to the program besides its sources: precompiled headers, what --version says, its installation with manual
+# What belongs to the program besides its sources: what --version says, its installation with manual
 # pages and completion. Included by host/CMakeLists.txt.
-if(CAFX_PCH)
-  target_precompile_headers(cafx_host PRIVATE <algorithm> <cmath> <filesystem> <fmt/format.h> <fmt/ranges.h> <functional> <map>
-                                              <memory> <nlohmann/json.hpp> <set> <string> <vector>)
-  target_precompile_headers(cafx PRIVATE <CLI/CLI.hpp> <algorithm> <filesystem> <fmt/format.h> <fmt/ranges.h> <functional> <map>
-                                         <memory> <nlohmann/json.hpp> <string> <vector>)
-endif()
 # `cafx --version` tells of the commit and the build; the commit is looked up at each build.
 add_custom_target(cafx_commit BYPRODUCTS ${CMAKE_BINARY_DIR}/generated/host/cli/commit.h
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUT=${CMAKE_BINARY_DIR}/generated/host/cli/commit.h

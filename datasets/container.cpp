@@ -46,9 +46,9 @@ struct Samples {
   bool padded = false;  // chunks begin at even bytes
 };
 
-class Reader {
+class ContainerReader {
  public:
-  explicit Reader(const ByteSource& source) : source_(source), size_(source.size()) {}
+  explicit ContainerReader(const ByteSource& source) : source_(source), size_(source.size()) {}
   std::uint64_t size() const { return size_; }
   const ByteSource& source() const { return source_; }
   // 0 where the file ends before.
@@ -73,7 +73,7 @@ bool is_chunk_name(const std::string& name) {
 }
 
 // Whether the file from `at` to its end is chunks, tags of MP3 players or a few zeros: all but samples.
-bool is_chunks(const Reader& file, std::uint64_t at, bool big) {
+bool is_chunks(const ContainerReader& file, std::uint64_t at, bool big) {
   for (int n = 0; n < 10000 && at < file.size(); ++n) {
     const std::string name = file.text_at(at, 4);
     if (name.rfind("TAG", 0) == 0 || name.rfind("ID3", 0) == 0) return true;
@@ -87,7 +87,7 @@ bool is_chunks(const Reader& file, std::uint64_t at, bool big) {
 }
 
 // Whether bytes behind the samples are samples that the header forgot: neighbours are alike, as in no other data.
-bool are_samples(const Reader& file, const Samples& s, std::uint64_t at) {
+bool are_samples(const ContainerReader& file, const Samples& s, std::uint64_t at) {
   if (s.bits < 8 || s.bits > 32 || s.bits % 8 != 0 || s.block == 0) return false;
   const std::string raw = file.text_at(at, 65536);
   const std::size_t step = s.block, width = static_cast<std::size_t>(s.bits) / 8;
@@ -122,7 +122,7 @@ void patch(Container& c, const Samples& s, std::uint64_t n, std::uint64_t file_s
   put(s.frames, n / std::max<std::uint64_t>(1, s.block));
 }
 
-void judge(const Reader& file, const Samples& s, Container& c) {
+void judge(const ContainerReader& file, const Samples& s, Container& c) {
   const std::uint64_t there = file.size() > s.at ? file.size() - s.at : 0;
   const auto last = [&](std::uint64_t n) { return n - n % std::max<std::uint64_t>(1, s.block); };
   const auto time = [&](std::uint64_t n) {
@@ -167,7 +167,7 @@ void judge(const Reader& file, const Samples& s, Container& c) {
       fmt::format("behind its samples lie {} bytes that are neither samples nor chunks; they are not read", behind));
 }
 
-bool inspect_riff(const Reader& file, Container& c) {
+bool inspect_riff(const ContainerReader& file, Container& c) {
   const std::string id = file.text_at(0, 4);
   if ((id != "RIFF" && id != "RIFX" && id != "RF64" && id != "BW64") || file.text_at(8, 4) != "WAVE") return false;
   Samples s;
@@ -223,12 +223,12 @@ bool inspect_riff(const Reader& file, Container& c) {
 }
 
 // The rate of an AIFF, a float of 80 bits.
-double extended(const Reader& file, std::uint64_t at) {
+double extended(const ContainerReader& file, std::uint64_t at) {
   const auto exponent = static_cast<int>(file.number_at(at, 2, true) & 0x7fff) - 16383 - 63;
   return std::ldexp(static_cast<double>(file.number_at(at + 2, 8, true)), exponent);
 }
 
-bool inspect_aiff(const Reader& file, Container& c) {
+bool inspect_aiff(const ContainerReader& file, Container& c) {
   const std::string type = file.text_at(8, 4);
   if (file.text_at(0, 4) != "FORM" || (type != "AIFF" && type != "AIFC")) return false;
   Samples s;
@@ -268,7 +268,7 @@ bool inspect_aiff(const Reader& file, Container& c) {
   return true;
 }
 
-bool inspect_au(const Reader& file, Container& c) {
+bool inspect_au(const ContainerReader& file, Container& c) {
   const std::string id = file.text_at(0, 4);
   if (id != ".snd" && id != "dns.") return false;
   Samples s;
@@ -294,7 +294,7 @@ bool inspect_au(const Reader& file, Container& c) {
   return true;
 }
 
-bool inspect_w64(const Reader& file, Container& c) {
+bool inspect_w64(const ContainerReader& file, Container& c) {
   if (file.text_at(0, 4) != "riff" || file.text_at(24, 4) != "wave") return false;
   Samples s;
   s.whole = file.number_at(16, 8, false);
@@ -323,7 +323,7 @@ bool inspect_w64(const Reader& file, Container& c) {
   return true;
 }
 
-bool inspect_caf(const Reader& file, Container& c) {
+bool inspect_caf(const ContainerReader& file, Container& c) {
   if (file.text_at(0, 4) != "caff") return false;
   Samples s;
   s.big = true;
@@ -357,7 +357,7 @@ bool inspect_caf(const Reader& file, Container& c) {
 }  // namespace
 
 bool inspect_chunks(const ByteSource& source, Container& c) {
-  const Reader file(source);
+  const ContainerReader file(source);
   return inspect_riff(file, c) || inspect_aiff(file, c) || inspect_au(file, c) || inspect_w64(file, c) ||
          inspect_caf(file, c);
 }

@@ -12,7 +12,7 @@ namespace cafx {
 namespace {
 
 constexpr double kMuchWander = 12.0;
-constexpr double kWander = 2.0;  // samples: the lag moves this far (median) about what was found
+constexpr double kWanderLeft = 2.0;  // samples: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
 std::string which(const std::vector<Pair>& pairs, const std::vector<std::size_t>& of, bool wet) {
@@ -226,7 +226,7 @@ class Planner {
         latency({i}, lag.lag, lag.sure, lag.confidence, lag.rule);
       }
     }
-    if (lag.n_windows >= 8 && lag.wander > kWander) {
+    if (lag.n_windows >= 8 && lag.wander > kWanderLeft) {
       // A modulating effect moves by little over a whole second; much more is a clock.
       const bool much = lag.wander > kMuchWander;
       say(much ? Severity::kRefuse : Severity::kWarning, "wander", file,

@@ -21,7 +21,7 @@ namespace {
 constexpr double kLeastShare = 0.25;   // of the median length
 constexpr float kQuiet = 1e-3f;        // of the loudest: 60 dB
 constexpr double kLeastSeconds = 0.5;  // of a part
-constexpr float kSilent = 1e-5f;
+constexpr float kSilentPeak = 1e-5f;
 
 float peak_of(const std::vector<float>& x) {
   float peak = 0.0f;
@@ -199,7 +199,7 @@ std::string cannot_judge(const Dataset& data, const Split& split, const std::vec
     seconds += own;
     if (repeats.count(i)) repeated += own;
   }
-  if (own_dry < kQuiet * loudest_dry || own_wet < kQuiet * loudest_wet || own_wet < kSilent) {
+  if (own_dry < kQuiet * loudest_dry || own_wet < kQuiet * loudest_wet || own_wet < kSilentPeak) {
     return fmt::format("the {} part is silent, or 60 dB under the training part", name);
   }
   if (seconds < kLeastSeconds) return fmt::format("the {} part lasts {:.2f} s", name, seconds);
@@ -260,7 +260,7 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split, const 
       const Pair& p = at(data, i);
       auto twin = seen.find(hash_of(p));
       if (twin == seen.end()) twin = seen.find(p.name);
-      if (peak_of(p.dry) < kSilent) continue;
+      if (peak_of(p.dry) < kSilentPeak) continue;
       if (twin != seen.end()) {
         repeats.erase(i);
         found.push_back(

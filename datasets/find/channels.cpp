@@ -7,12 +7,13 @@
 
 #include "datasets/audio_file.h"
 #include "datasets/find/spectrum.h"
+#include "datasets/find/statistics.h"
 
 namespace cafx {
 
 namespace {
 
-constexpr std::size_t kWindow = 8192, kMostWindows = 32;
+constexpr std::size_t kWindow = 8192, kMostLevels = 32;
 constexpr double kEmptyDb = -90.0;                   // of full scale, or
 constexpr double kFarBelowDb = 40.0;                 // under the loudest channel: crosstalk and noise, no recording
 constexpr double kNoiseBelowDb = 10.0;               // a steady channel so far under a lively one is noise
@@ -20,8 +21,6 @@ constexpr double kSteadyDb = 6.0, kLivelyDb = 15.0;  // between the loudest tent
 constexpr double kAlike = 0.9;                       // correlation of every part of the band
 constexpr double kInverted = -0.7;
 constexpr double kRelated = 0.25;
-
-double db(double x) { return 20.0 * std::log10(std::max(x, 1e-12)); }
 
 struct Sums {
   double sum = 0.0, square = 0.0, block = 0.0;
@@ -59,14 +58,13 @@ Scan read_all(const std::filesystem::path& path) {
   if (channels == 1) return scan;
   constexpr std::size_t kBlock = 4096;
   const std::size_t level_block = static_cast<std::size_t>(scan.rate) / 20;
-  const std::int64_t stride =
-      std::max<std::int64_t>(kWindow, reader.frames() / static_cast<std::int64_t>(kMostWindows));
+  const std::int64_t stride = std::max<std::int64_t>(kWindow, reader.frames() / static_cast<std::int64_t>(kMostLevels));
   std::vector<float> block(kBlock * channels);
   std::int64_t at = 0;
   while (const std::size_t n = reader.read(block.data(), kBlock)) {
     for (std::size_t i = 0; i < n; ++i, ++at) {
       const std::int64_t window = at / stride, inside = at % stride;
-      if (window < static_cast<std::int64_t>(kMostWindows) && inside < static_cast<std::int64_t>(kWindow)) {
+      if (window < static_cast<std::int64_t>(kMostLevels) && inside < static_cast<std::int64_t>(kWindow)) {
         if (inside == 0) scan.windows.emplace_back();
         const auto* frame = block.data() + i * channels;
         scan.windows.back().insert(scan.windows.back().end(), frame, frame + channels);

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "datasets/find/lag_windows.h"
+#include "datasets/find/statistics.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -20,13 +21,6 @@ constexpr double kDriftDeviations = 6.0, kMaybeDeviations = 2.0;  // of the slop
 constexpr double kAgreement = 0.6;                                // share of the windows that must lie on the model
 constexpr double kNear = 3.0;                                     // samples: a window lies on the model
 constexpr double kWander = 3.0;  // samples: windows that wander this far (median) say nothing of a clock
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0.0;
-  const auto middle = v.begin() + static_cast<long>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  return *middle;
-}
 
 // Least squares that outliers do not pull: weights fall with the distance (Huber, reweighted).
 struct Line {

@@ -34,15 +34,15 @@ double slope_of(const std::vector<WindowLag>& lags) {
 namespace {
 
 constexpr std::size_t kLeast = 4, kMostSteps = 4;  // windows of a segment
-constexpr double kFar = 6.0, kStep = 3.0;
+constexpr double kFarLag = 6.0, kStep = 3.0;
 constexpr double kPrice = 0.15;  // of a step, in samples of the windows' mean distance
 
-// Of windows at one level: the level, and the sum of their distances, far ones counted as kFar.
-struct Level {
+// Of windows at one level: the level, and the sum of their distances, far ones counted as kFarLag.
+struct LagLevel {
   double lag = 0.0, cost = 0.0;
 };
 
-Level level_of(const std::vector<WindowLag>& lags, std::size_t from, std::size_t to, double slope = 0.0) {
+LagLevel level_of(const std::vector<WindowLag>& lags, std::size_t from, std::size_t to, double slope = 0.0) {
   std::vector<std::pair<double, double>> v;  // lag, weight
   double half = 0.0;
   for (std::size_t i = from; i < to; ++i) {
@@ -50,14 +50,14 @@ Level level_of(const std::vector<WindowLag>& lags, std::size_t from, std::size_t
     half += 0.5 * lags[i].weight;
   }
   std::sort(v.begin(), v.end());
-  Level level{v.back().first, 0.0};
+  LagLevel level{v.back().first, 0.0};
   double sum = 0.0;
   for (const auto& [lag, weight] : v) {
     if ((sum += weight) < half) continue;
     level.lag = lag;
     break;
   }
-  for (const auto& [lag, weight] : v) level.cost += weight * std::min(kFar, std::abs(lag - level.lag));
+  for (const auto& [lag, weight] : v) level.cost += weight * std::min(kFarLag, std::abs(lag - level.lag));
   return level;
 }
 
@@ -72,7 +72,7 @@ bool guess_small_steps(std::vector<WindowLag>& lags) {
   // best[k][j]: the first j windows in k + 1 segments.
   std::vector<std::vector<double>> best(kMostSteps + 1, std::vector<double>(n + 1, std::numeric_limits<double>::max()));
   std::vector<std::vector<std::size_t>> begin(kMostSteps + 1, std::vector<std::size_t>(n + 1, 0));
-  std::vector<std::vector<Level>> levels(n, std::vector<Level>(n + 1));
+  std::vector<std::vector<LagLevel>> levels(n, std::vector<LagLevel>(n + 1));
   for (std::size_t i = 0; i < n; ++i) {
     for (std::size_t j = i + kLeast; j <= n; ++j) levels[i][j] = level_of(lags, i, j);
   }

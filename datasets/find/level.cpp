@@ -1,4 +1,5 @@
 #include "datasets/find/level.h"
+#include "datasets/find/statistics.h"
 
 #include <fmt/format.h>
 
@@ -13,13 +14,6 @@ constexpr double kLeastOffset = 1e-3;    // of full scale; notes of sample libra
 constexpr double kLeastOfSignal = 0.02;  // of the signal's RMS
 constexpr double kSilent = 1e-5;         // of full scale
 constexpr double kIntegerPeak = 16.0;    // no converter and no float mix goes so far over full scale
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0.0;
-  const auto middle = v.begin() + static_cast<long>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  return *middle;
-}
 
 }  // namespace
 

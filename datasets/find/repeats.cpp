@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kSame = 0.9975;
 constexpr std::size_t kBands = 32, kNearest = 3;
-constexpr double kFar = 0.25;  // distance of two spectra, in bels a band: of other audio
+constexpr double kFarSpectrum = 0.25;  // distance of two spectra, in bels a band: of other audio
 
 using Fingerprint = std::array<float, kBands>;
 
@@ -118,7 +118,7 @@ std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& w
     std::vector<std::pair<double, int>> near;
     for (std::size_t k = 0; k < where.size(); ++k) {
       const double d = distance(own, prints[k]);
-      if (d < kFar) near.push_back({d, static_cast<int>(k)});
+      if (d < kFarSpectrum) near.push_back({d, static_cast<int>(k)});
     }
     std::sort(near.begin(), near.end());
     for (std::size_t k = 0; k < std::min(kNearest, near.size()); ++k) {

@@ -1,4 +1,5 @@
 #include "datasets/find/sides.h"
+#include "datasets/find/statistics.h"
 
 #include <fmt/format.h>
 
@@ -17,8 +18,6 @@ constexpr double kLoudDb = 35.0;  // under the loudest block: quieter ones hold 
 constexpr double kMoreDynamic = 1.2, kHigherTops = 0.5, kDuller = -0.5;
 constexpr float kSilentShare = 1e-3f, kLoudShare = 0.02f;  // of the peak
 constexpr std::size_t kLeastBlocks = 40, kLeastFiles = 6;
-
-double db(double x) { return 20.0 * std::log10(std::max(1e-12, x)); }
 
 // Of a block: level and crest in dB, energy, energy of the differences from sample to sample.
 struct Block {

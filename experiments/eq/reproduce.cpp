@@ -17,14 +17,14 @@ namespace fs = std::filesystem;
 
 constexpr int kRate = 16000;  // of the dry files, in Hz
 
-struct Arguments {
+struct EqArguments {
   std::string out = "runs/eq", device, isa;
   std::vector<std::string> settings;
   int threads = 0, slots = 0;
   bool plan = false, quiet = false;
 };
 
-Spec spec_of(const Arguments& args) {
+Spec eq_spec(const EqArguments& args) {
   const fs::path out = args.out;
   std::string text =
       with_value(kEqSweep, "data.dry", toml_text((fs::absolute(out) / "dry").lexically_normal().string()));
@@ -43,7 +43,7 @@ Spec spec_of(const Arguments& args) {
   return spec;
 }
 
-int report(const Spec& spec, const Arguments& args) {
+int report(const Spec& spec, const EqArguments& args) {
   DeviceOptions device;
   device.threads = args.threads;
   device.isa = args.isa;
@@ -71,11 +71,11 @@ int report(const Spec& spec, const Arguments& args) {
   return 0;
 }
 
-int reproduce(const Arguments& args) {
+int reproduce(const EqArguments& args) {
   std::error_code error;
   fs::create_directories(args.out, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --out", args.out, error.message());
-  const Spec spec = spec_of(args);
+  const Spec spec = eq_spec(args);
   write_dry_files(find_source("datasets/notes", "copy its folder datasets here"), fs::path(args.out) / "dry", kRate);
   SweepOptions options;
   options.isa = args.isa;
@@ -93,7 +93,7 @@ int reproduce(const Arguments& args) {
 }  // namespace
 
 void add_reproduce_eq(CLI::App& top, Run& run) {
-  auto args = std::make_shared<Arguments>();
+  auto args = std::make_shared<EqArguments>();
   CLI::App* c = top.add_subcommand("eq", "filters of an equaliser, learned: magnitude, group delay and error of each");
   c->add_option("--out", args->out, "folder for audio, runs, figures and report")
       ->option_text("FOLDER")

@@ -51,7 +51,7 @@ double frames_per_second(int n, double seconds, Body body) {
   return parts[5];
 }
 
-struct Arguments {
+struct BenchArguments {
   ConfigOptions config;
   DeviceOptions device;
   double seconds = 10.0;
@@ -60,16 +60,16 @@ struct Arguments {
   std::vector<int> cohort;  // members
 };
 
-constexpr int kSteps = 32;       // of an epoch; a GPU gets as many at a time as keep it busy
-constexpr int kAnyRate = 48000;  // Hz, of a config that leaves the rate to the recordings
+constexpr int kSteps = 32;         // of an epoch; a GPU gets as many at a time as keep it busy
+constexpr int kBenchRate = 48000;  // Hz, of a config that leaves the rate to the recordings
 
 // What is measured, on noise bursts through a curve: what is learned does not matter for the speed. A place is a frame,
 // or a segment of a stream.
 class Bench {
  public:
-  Bench(const Arguments& args, RunConfig config)
+  Bench(const BenchArguments& args, RunConfig config)
       : args_(args), run_(std::move(config)), own_(args.device), context_(own_.context), B_(run_.train.batch) {
-    if (run_.model->sample_rate == 0) run_.model->sample_rate = kAnyRate;
+    if (run_.model->sample_rate == 0) run_.model->sample_rate = kBenchRate;
     check(*run_.model, "model");
     geometry_ = run_.model->geometry();
     length_ = place_samples(run_);
@@ -402,7 +402,7 @@ class Bench {
     write_safetensors(args_.write, file);
   }
 
-  const Arguments& args_;
+  const BenchArguments& args_;
   RunConfig run_;
   OwnedContext own_;
   const Context& context_;
@@ -415,7 +415,7 @@ class Bench {
   std::vector<FrameRef> refs_;
 };
 
-int bench(const Arguments& args) {
+int bench(const BenchArguments& args) {
   if (!args.realtime) return Bench(args, args.config.resolve()).run();
   const OwnedContext own(args.device);
   std::vector<std::string> presets;
@@ -428,7 +428,7 @@ int bench(const Arguments& args) {
 }  // namespace
 
 void add_bench(CLI::App& app, Run& run) {
-  auto args = std::make_shared<Arguments>();
+  auto args = std::make_shared<BenchArguments>();
   CLI::App* c = app.add_subcommand("bench", "how fast this machine trains and renders, beside what it can multiply");
   args->config.add_to(*c);
   args->device.add_to(*c);

@@ -38,7 +38,7 @@ BlockTimes median_of(std::vector<BlockTimes> rounds) {
   return rounds[rounds.size() / 2];
 }
 
-std::vector<float> noise(std::size_t n) {
+std::vector<float> test_noise(std::size_t n) {
   std::vector<float> x(n);
   const Rng rng{1, 2};
   for (std::size_t i = 0; i < n; ++i) x[i] = static_cast<float>(0.1 * rng.normal(i));
@@ -46,7 +46,7 @@ std::vector<float> noise(std::size_t n) {
 }
 
 BlockTimes play(Player& player, int blocks) {
-  const std::vector<float> x = noise(static_cast<std::size_t>(blocks) * kRealtimeBlock);
+  const std::vector<float> x = test_noise(static_cast<std::size_t>(blocks) * kRealtimeBlock);
   std::vector<float> y(kRealtimeBlock);
   std::vector<double> seconds;
   seconds.reserve(static_cast<std::size_t>(blocks));

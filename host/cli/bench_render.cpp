@@ -15,7 +15,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double elapsed(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::vector<float> noise(std::size_t n) {
   const Rng rng{1, 2};
@@ -37,8 +37,8 @@ double offline(Model& model, const Context& context, int hop, double seconds) {
     out.clear();
     const auto start = Clock::now();
     renderer.push(x.data(), x.size(), out);
-    rates.push_back(static_cast<double>(frames) / seconds_since(start));
-  } while (seconds_since(started) < seconds || rates.size() < 3);
+    rates.push_back(static_cast<double>(frames) / elapsed(start));
+  } while (elapsed(started) < seconds || rates.size() < 3);
   std::nth_element(rates.begin(), rates.begin() + static_cast<long>(rates.size() / 2), rates.end());
   return rates[rates.size() / 2];
 }
@@ -51,10 +51,10 @@ void stream(HopSpeed& speed, Model& model, const Context& context, double second
   std::vector<float> y(n);
   std::vector<double> ms;
   const auto started = Clock::now();
-  for (std::size_t i = 0; seconds_since(started) < seconds || ms.size() < 100; ++i) {
+  for (std::size_t i = 0; elapsed(started) < seconds || ms.size() < 100; ++i) {
     const auto start = Clock::now();
     effect->process(y.data(), x.data() + i % 64 * n, n);
-    ms.push_back(1e3 * seconds_since(start));
+    ms.push_back(1e3 * elapsed(start));
   }
   std::sort(ms.begin(), ms.end());
   speed.latency = effect->latency();

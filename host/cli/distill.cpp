@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char* kPreset = "lstm";
 
-struct Arguments {
+struct DistillArguments {
   std::string teacher;
   std::vector<std::string> recordings;
   int rate = 0;
@@ -19,7 +19,7 @@ struct Arguments {
 
 // --preset, --config, --set, --rate, teacher and recordings: later ones win; the teacher's run says which recordings
 // there are and how they are split, where nothing else does.
-RunConfig resolve(const Arguments& args) {
+RunConfig resolve(const DistillArguments& args) {
   if (!args.teacher.empty() && !std::filesystem::exists(args.teacher)) {
     throw Error("{}: no such file or folder; a teacher is a run of 'cafx train', or a weights file", args.teacher);
   }
@@ -61,7 +61,7 @@ RunConfig resolve(const Arguments& args) {
 }  // namespace
 
 void add_distill(CLI::App& app, Run& run) {
-  auto args = std::make_shared<Arguments>();
+  auto args = std::make_shared<DistillArguments>();
   TrainArguments& train = args->train;
   CLI::App* c = app.add_subcommand(
       "distill", "train a small model (LSTM or WaveNet, as NAM's) on what a trained model makes of the dry notes");

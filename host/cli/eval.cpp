@@ -8,7 +8,7 @@ namespace cafx {
 
 namespace {
 
-struct Arguments {
+struct EvalArguments {
   std::string model, data_run, part = "test", json, csv;
   int hop = 0;
   std::vector<std::string> settings;
@@ -16,7 +16,7 @@ struct Arguments {
 };
 
 // `source`: the run whose recordings and split are used.
-Evaluation evaluate_model(const Arguments& args, const std::string& source) {
+Evaluation evaluate_model(const EvalArguments& args, const std::string& source) {
   const ModelFile file = load_model(args.model);
   refuse_hop(*file.model, args.model, args.hop > 0);
   const Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
@@ -28,7 +28,7 @@ Evaluation evaluate_model(const Arguments& args, const std::string& source) {
 }  // namespace
 
 void add_eval(CLI::App& app, Run& run) {
-  auto args = std::make_shared<Arguments>();
+  auto args = std::make_shared<EvalArguments>();
   CLI::App* c = app.add_subcommand(
       "eval",
       "measure a model on whole notes: waveform, spectrum, modulation, attack and decay; per note, mean and spread");

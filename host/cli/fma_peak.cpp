@@ -11,7 +11,7 @@ namespace cafx {
 
 namespace {
 
-constexpr int kRounds = 1 << 16;  // of twelve vectors each: enough to hide the latency of every processor
+constexpr int kFmaRounds = 1 << 16;  // of twelve vectors each: enough to hide the latency of every processor
 constexpr int kChains = 12;
 
 #if defined(__x86_64__)
@@ -19,7 +19,7 @@ __attribute__((target("avx512f"))) float fma_avx512() {
   __m512 acc[kChains];
   for (auto& a : acc) a = _mm512_set1_ps(1.0f);
   const __m512 x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0; i < kFmaRounds; ++i) {
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm512_fmadd_ps(acc[k], x, y);
   }
@@ -35,7 +35,7 @@ __attribute__((target("avx2,fma"))) float fma_avx2() {
   __m256 acc[kChains];
   for (auto& a : acc) a = _mm256_set1_ps(1.0f);
   const __m256 x = _mm256_set1_ps(0.999f), y = _mm256_set1_ps(1e-3f);
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0; i < kFmaRounds; ++i) {
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm256_fmadd_ps(acc[k], x, y);
   }
@@ -52,7 +52,7 @@ typedef float v4 __attribute__((vector_size(16)));
 float fma_portable() {
   v4 acc[kChains];
   for (auto& a : acc) a = v4{1, 1, 1, 1};
-  for (int i = 0; i < kRounds; ++i) {
+  for (int i = 0; i < kFmaRounds; ++i) {
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = acc[k] * 0.999f + 1e-3f;
   }
@@ -86,7 +86,7 @@ double measure_fma_peak(const Context& context, double seconds) {
       for (int r = 0; r < 16; ++r) sink[static_cast<std::size_t>(i)] += loop();
     });
     const double dt = std::chrono::duration<double>(Clock::now() - t0).count();
-    best = std::max(best, 2.0 * lanes * kChains * kRounds * 16.0 * n / dt);
+    best = std::max(best, 2.0 * lanes * kChains * kFmaRounds * 16.0 * n / dt);
   }
   volatile float keep = sink[0];  // the loops must not be optimised away
   (void)keep;

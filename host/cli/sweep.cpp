@@ -25,14 +25,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct SweepArguments {
   std::string sweep, store, device, isa, launcher = "local";
   int slots = 0, threads = 0, lines = 40;
   bool json = false, quiet = false, fresh = false, no_measure = false, once = false, dry_run = false;
 };
 
 // The spec that the arguments name, with the settings that they override.
-Spec spec_of(const Arguments& args) {
+Spec spec_of(const SweepArguments& args) {
   Spec spec = find_sweep(args.sweep, args.store);
   if (!args.device.empty()) spec.sweep.device = args.device;
   if (args.slots > 0) spec.sweep.slots = args.slots;
@@ -47,7 +47,7 @@ struct Started {
   fs::path folder;
   std::vector<Task> tasks;
 
-  explicit Started(const Arguments& args)
+  explicit Started(const SweepArguments& args)
       : spec(spec_of(args)), store(spec.sweep.store), folder(store.sweep(spec.name)) {
     read();
   }
@@ -56,11 +56,11 @@ struct Started {
 };
 
 // The words of a command that name the sweep as this one was named.
-std::string as_given(const Arguments& args) {
+std::string as_given(const SweepArguments& args) {
   return shell_word(args.sweep) + (args.store.empty() ? "" : " --store " + shell_word(args.store));
 }
 
-SweepOptions options_of(const Arguments& args) {
+SweepOptions options_of(const SweepArguments& args) {
   SweepOptions options;
   options.isa = args.isa;
   options.measure = !args.no_measure;
@@ -68,7 +68,7 @@ SweepOptions options_of(const Arguments& args) {
   return options;
 }
 
-int plan_command(const Arguments& args) {
+int plan_command(const SweepArguments& args) {
   const Spec spec = spec_of(args);
   DataCatalogue data(spec.sweep.store);
   const PlannedSweep planned = plan_sweep(spec, data, options_of(args));
@@ -80,7 +80,7 @@ int plan_command(const Arguments& args) {
   return 0;
 }
 
-int run_on_slurm(const Arguments& args) {
+int run_on_slurm(const SweepArguments& args) {
   const Spec spec = spec_of(args);
   const std::string text = submit_sweep(spec, options_of(args), args.device, args.dry_run);
   if (args.dry_run || !args.quiet) write_text("-", text);
@@ -91,13 +91,13 @@ int run_on_slurm(const Arguments& args) {
   return 0;
 }
 
-int run_command(const Arguments& args) {
+int run_command(const SweepArguments& args) {
   if (args.launcher == "slurm") return run_on_slurm(args);
   if (args.dry_run) throw Error("--dry-run goes with --launcher slurm; 'cafx sweep plan' shows what would run here");
   return run_sweep_shown(spec_of(args), options_of(args), {as_given(args), args.json, args.quiet});
 }
 
-int status_command(const Arguments& args) {
+int status_command(const SweepArguments& args) {
   Started o(args);
   const bool terminal = isatty(STDOUT_FILENO) == 1 && !args.json && !args.once;
   if (terminal) stop_when_asked();
@@ -134,7 +134,7 @@ int status_command(const Arguments& args) {
   }
 }
 
-int stop_command(const Arguments& args) {
+int stop_command(const SweepArguments& args) {
   const Spec spec = spec_of(args);
   const fs::path folder = Store(spec.sweep.store).sweep(spec.name);
   if (!fs::exists(folder / "tasks.jsonl"))
@@ -147,7 +147,7 @@ int stop_command(const Arguments& args) {
   return 0;
 }
 
-int retry_command(const Arguments& args) {
+int retry_command(const SweepArguments& args) {
   const Started o(args);
   int n = 0;
   for (const Task& t : o.tasks) {
@@ -167,7 +167,7 @@ int retry_command(const Arguments& args) {
   return run_command(args);
 }
 
-int report_command(const Arguments& args) {
+int report_command(const SweepArguments& args) {
   const Started o(args);
   const auto rows = o.rows();
   write_sweep_tables(o.spec, rows);
@@ -211,12 +211,12 @@ int slurm_task_command(const SlurmTaskOptions& given) {
   return slurm_task(options);
 }
 
-void add_common(CLI::App* c, Arguments& args) {
+void add_common(CLI::App* c, SweepArguments& args) {
   c->add_option("sweep", args.sweep, "TOML file of the sweep, its name, or its folder")->required();
   c->add_option("--store", args.store, "folder of all runs; what the file says, or runs")->option_text("FOLDER");
 }
 
-void add_devices(CLI::App* c, Arguments& args) {
+void add_devices(CLI::App* c, SweepArguments& args) {
   c->add_option("--device", args.device, "cpu, cuda:0,cuda:1, or auto: as sweep.device")->option_text("NAMES");
   c->add_option("--slots", args.slots, "runs at a time on the CPU: as sweep.slots")->check(CLI::Range(0, 100000));
   c->add_option("--threads", args.threads, "threads of all runs together: as sweep.threads")
@@ -225,7 +225,7 @@ void add_devices(CLI::App* c, Arguments& args) {
   c->add_flag("--no-measure", args.no_measure, "do not measure speeds that no finished run has recorded");
 }
 
-void add_launcher(CLI::App* c, Arguments& args) {
+void add_launcher(CLI::App* c, SweepArguments& args) {
   c->add_option("--launcher", args.launcher, "local: processes of this host; slurm: job arrays, as [slurm] says")
       ->check(CLI::IsMember({"local", "slurm"}))
       ->capture_default_str();
@@ -284,8 +284,9 @@ void add_sweep(CLI::App& app, Run& run) {
       "          cafx sweep run experiments/sweeps/rates.toml      starts it, or goes on with it\n"
       "          cafx sweep status rates\n"
       "host/sweep/README.md describes the file.");
-  const auto command = [&](const char* name, const char* help, int (*body)(const Arguments&), const char* example) {
-    auto args = std::make_shared<Arguments>();
+  const auto command = [&](const char* name, const char* help, int (*body)(const SweepArguments&),
+                           const char* example) {
+    auto args = std::make_shared<SweepArguments>();
     CLI::App* c = sweep->add_subcommand(name, help);
     add_common(c, *args);
     c->footer(std::string("Example:  ") + example);

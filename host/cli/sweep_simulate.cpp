@@ -39,14 +39,14 @@ double resident_mb() {
 }
 
 // A folder that goes when this does.
-class Scratch {
+class TemporaryStore {
  public:
-  Scratch() {
+  TemporaryStore() {
     std::string name = (fs::temp_directory_path() / "cafx-simulate-XXXXXX").string();
     if (!mkdtemp(name.data())) throw Error("{}: cannot be made; set TMPDIR to a folder that can be written", name);
     path_ = name;
   }
-  ~Scratch() {
+  ~TemporaryStore() {
     std::error_code ignored;
     fs::remove_all(path_, ignored);
   }
@@ -252,7 +252,7 @@ int simulate_command(const SimulateArguments& args) {
   if (tasks.empty()) throw Error("{}: makes no runs", args.file);
   costs.plan_seconds = since(start);
   costs.plan_mb = resident_mb();
-  const Scratch scratch;
+  const TemporaryStore scratch;
   Index index(scratch.path() / "index.sqlite");
   write_plan(tasks, scratch.path(), index, costs);
   std::optional<Course> course = simulate(tasks, args, index, costs, line);

@@ -15,7 +15,7 @@ namespace cafx {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // One line of progress for all members. What several of them say is printed once.
 class SeedsDisplay {
@@ -119,23 +119,25 @@ std::string table_of(const std::vector<Seed>& seeds, const std::vector<SeedResul
   return text;
 }
 
-Json json_of(const std::vector<Seed>& seeds, const std::vector<SeedResult>& results, const fs::path& folder) {
-  Json json = {
-      {"folder", folder.string()}, {"seeds", Json::array()}, {"mean", Json::object()}, {"interval", Json::object()}};
+OrderedJson json_of(const std::vector<Seed>& seeds, const std::vector<SeedResult>& results, const fs::path& folder) {
+  OrderedJson json = {{"folder", folder.string()},
+                      {"seeds", OrderedJson::array()},
+                      {"mean", OrderedJson::object()},
+                      {"interval", OrderedJson::object()}};
   for (std::size_t i = 0; i < seeds.size(); ++i) {
-    Json seed = {{"seed", seeds[i].config.train.seed}, {"folder", seeds[i].folder}};
+    OrderedJson seed = {{"seed", seeds[i].config.train.seed}, {"folder", seeds[i].folder}};
     if (!results[i].outcome.error.empty()) {
       seed["error"] = results[i].outcome.error;
     } else {
-      seed["result"] = Json::parse(RunFolder::read(folder / seeds[i].folder / "result.json"));
-      if (results[i].test) seed["test"] = Json::parse(to_json(*results[i].test));
+      seed["result"] = OrderedJson::parse(RunFolder::read(folder / seeds[i].folder / "result.json"));
+      if (results[i].test) seed["test"] = OrderedJson::parse(to_json(*results[i].test));
     }
     json["seeds"].push_back(seed);
   }
   for (const Column& c : columns_of(seeds, results)) {
     const Interval interval = interval_of(c.values);
     json["mean"][c.key] = interval.mean;
-    json["interval"][c.key] = std::isfinite(interval.half_width) ? Json(interval.half_width) : Json();
+    json["interval"][c.key] = std::isfinite(interval.half_width) ? OrderedJson(interval.half_width) : OrderedJson();
   }
   return json;
 }
@@ -166,7 +168,7 @@ int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& dat
     if (!outcomes[i].error.empty()) continue;
     results[i].test = evaluate_test(folder / seeds[i].folder, seeds[i].config, data, split, args);
   }
-  const Json json = json_of(seeds, results, folder);
+  const OrderedJson json = json_of(seeds, results, folder);
   write_text((folder / "result.json").string(), json.dump(2) + "\n");
   if (args.json) {
     write_table("-", json.dump() + "\n");
@@ -190,7 +192,7 @@ int train_seeds(const RunConfig& config, Dataset& data, const Split& split, cons
   }
   fs::create_directories(folder, ignored);
   std::vector<Seed> seeds;
-  Json list = Json::array();
+  OrderedJson list = OrderedJson::array();
   for (int i = 0; i < args.seeds; ++i) {
     seeds.push_back({fmt::format("seed-{}", config.train.seed + i), config});
     seeds.back().config.train.seed = config.train.seed + i;
@@ -208,9 +210,9 @@ int train_seeds(const RunConfig& config, Dataset& data, const Split& split, cons
 
 int resume_seeds(const TrainArguments& args) {
   const fs::path folder = args.out, file = folder / kSeedsFile;
-  const Json list = Json::parse(RunFolder::read(file), nullptr, false);
+  const OrderedJson list = OrderedJson::parse(RunFolder::read(file), nullptr, false);
   std::vector<Seed> seeds;
-  for (const Json& name : list.is_array() ? list : Json::array()) {
+  for (const OrderedJson& name : list.is_array() ? list : OrderedJson::array()) {
     if (name.is_string()) seeds.push_back({name, read_run_config(folder / std::string(name))});
   }
   if (seeds.empty()) {

@@ -10,7 +10,7 @@ namespace cafx {
 
 namespace {
 
-constexpr int kFft = 4096, kHop = 2048, kMels = 40;
+constexpr int kSpectrumFft = 4096, kSpectrumHop = 2048, kMels = 40;
 
 // Slaney's mel scale: linear below 1 kHz, logarithmic above.
 constexpr double kLinear = 200.0 / 3.0, kBreakHz = 1000.0, kBreakMel = kBreakHz / kLinear;
@@ -18,16 +18,16 @@ const double kLogStep = std::log(6.4) / 27.0;
 double mel_of(double hz) { return hz < kBreakHz ? hz / kLinear : kBreakMel + std::log(hz / kBreakHz) / kLogStep; }
 double hz_of(double mel) { return mel < kBreakMel ? mel * kLinear : kBreakHz * std::exp(kLogStep * (mel - kBreakMel)); }
 
-// (kMels, kFft / 2 + 1): triangles of unit area.
+// (kMels, kSpectrumFft / 2 + 1): triangles of unit area.
 std::vector<double> mel_filters(int sample_rate) {
   double edge[kMels + 2];
   const double top = mel_of(sample_rate / 2.0);
   for (int i = 0; i < kMels + 2; ++i) edge[i] = hz_of(top * i / (kMels + 1));
-  const int bins = kFft / 2 + 1;
+  const int bins = kSpectrumFft / 2 + 1;
   std::vector<double> w(static_cast<std::size_t>(kMels) * bins);
   for (int m = 0; m < kMels; ++m) {
     for (int k = 0; k < bins; ++k) {
-      const double hz = static_cast<double>(k) * sample_rate / kFft;
+      const double hz = static_cast<double>(k) * sample_rate / kSpectrumFft;
       const double up = (hz - edge[m]) / (edge[m + 1] - edge[m]);
       const double down = (edge[m + 2] - hz) / (edge[m + 2] - edge[m + 1]);
       w[static_cast<std::size_t>(m) * bins + static_cast<std::size_t>(k)] =
@@ -50,7 +50,7 @@ std::vector<double> mfcc(const std::vector<float>& samples, int sample_rate) {
     const double scale = 1.0 / std::sqrt(energy / static_cast<double>(x.size()));
     for (double& v : x) v *= scale;
   }
-  const PowerFrames frames = power_frames(x, kFft, kHop, kFft, Padding::kZero);
+  const PowerFrames frames = power_frames(x, kSpectrumFft, kSpectrumHop, kSpectrumFft, Padding::kZero);
   const std::vector<double> filters = mel_filters(sample_rate);
   const std::size_t n = frames.frames(), bins = static_cast<std::size_t>(frames.bins);
   std::vector<double> db(n * kMels);

@@ -23,7 +23,7 @@ constexpr std::size_t kMostRows = 3000, kMostLines = 1000, kMostPoints = 200;
 
 std::string number(double v) { return std::isfinite(v) ? fmt::format("{:.5g}", v) : ""; }
 
-std::string hours(double seconds) {
+std::string duration(double seconds) {
   if (seconds >= 3600.0) return fmt::format("{:.1f} h", seconds / 3600.0);
   return seconds >= 60.0 ? fmt::format("{:.0f} min", seconds / 60.0) : fmt::format("{:.1f} s", seconds);
 }
@@ -113,7 +113,7 @@ class Page {
            escape(short_label(rows_[lowest].task->point)));
     double seconds = 0.0;
     for (const Row& r : rows_) seconds += r.seconds;
-    card("work so far", hours(seconds), "pretraining and training, one run at a time");
+    card("work so far", duration(seconds), "pretraining and training, one run at a time");
     return html + "</div>";
   }
 

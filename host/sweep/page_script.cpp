@@ -4,7 +4,7 @@ namespace cafx {
 
 namespace {
 
-constexpr const char* kStyle = R"(
+constexpr const char* kSweepStyle = R"(
 main.wide{max-width:1180px}.tall{max-height:520px;overflow:auto;border:1px solid var(--rule);border-radius:10px;background:var(--card)}
 .tall thead th{position:sticky;top:0;background:var(--card);z-index:1}th button{font:inherit;color:inherit;background:none;border:0;padding:0;cursor:pointer;white-space:nowrap}th button::after{content:" \2195";opacity:.4}th[aria-sort=ascending] button::after{content:" \2191";opacity:1}th[aria-sort=descending] button::after{content:" \2193";opacity:1}
 th button:focus-visible,input:focus-visible{outline:2px solid var(--a);outline-offset:2px}tbody tr:hover td{background:color-mix(in srgb,var(--a) 9%,transparent)}td a{color:var(--a);text-decoration:none}td a:hover{text-decoration:underline}td.reason,td.settings{white-space:normal;min-width:26ch;text-align:left}
@@ -157,7 +157,7 @@ constexpr const char* kScript = R"('use strict';
 
 }  // namespace
 
-const char* sweep_style() { return kStyle; }
+const char* sweep_style() { return kSweepStyle; }
 
 const char* sweep_script() { return kScript; }
 

@@ -47,7 +47,7 @@ void add_files(Hasher& hasher, const fs::path& path) {
 
 }  // namespace
 
-const DataFacts& DataCatalogue::facts(const DataConfig& config, int sample_rate) {
+const RecordingFacts& DataCatalogue::facts(const DataConfig& config, int sample_rate) {
   DataConfig all = config;
   const std::string exact = to_toml(describe(all)) + std::to_string(sample_rate);
   const auto found = known_.find(exact);
@@ -58,7 +58,7 @@ const DataFacts& DataCatalogue::facts(const DataConfig& config, int sample_rate)
     if (!path.empty()) add_files(hasher, path);
   }
   const fs::path cached = store_ / ".content" / (hasher.hex() + ".json");
-  DataFacts facts;
+  RecordingFacts facts;
   const Json json = Store::read_json(cached);
   if (json.is_object() && json.contains("hash")) {
     facts = {json["hash"], json["samples"], json["training"], json["validation"]};
@@ -131,7 +131,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   config.model->sample_rate = data.rate(config);
   check(config, where);
   ++n_points;
-  const auto frames_of = [](const RunConfig& c, const DataFacts& f) {
+  const auto frames_of = [](const RunConfig& c, const RecordingFacts& f) {
     double frames = 0.0;
     for (const Stage& s : stages_of(c)) frames += (s.reconstructs ? 2.0 : 1.0) * s.epochs;
     return frames * f.samples * f.training / samples_between_places(c);
@@ -150,7 +150,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   int parent = -1;
   if (spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
     const RunConfig first = pretraining_of(config, spec.pretrain);
-    const DataFacts& facts = data.facts(data_of(first), first.model->sample_rate);
+    const RecordingFacts& facts = data.facts(data_of(first), first.model->sample_rate);
     Task task;
     task.kind = TaskKind::kPretrain;
     task.key = run_hash(first, facts.hash, init, teacher);
@@ -163,7 +163,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
         fs::absolute(fs::path(spec.sweep.store) / p.folder / "pretrained.safetensors").lexically_normal().string();
     init = p.key + "/pretrained";
   }
-  const DataFacts& facts = data.facts(data_of(config), config.model->sample_rate);
+  const RecordingFacts& facts = data.facts(data_of(config), config.model->sample_rate);
   Task task;
   task.key = run_hash(config, facts.hash, init, teacher);
   task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;

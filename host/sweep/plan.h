@@ -11,7 +11,7 @@
 namespace cafx {
 
 // Facts about the recordings of a data config.
-struct DataFacts {
+struct RecordingFacts {
   std::string hash;                         // content_hash
   double samples = 0;                       // of all dry notes
   double training = 1.0, validation = 0.0;  // shares of the samples
@@ -21,12 +21,12 @@ struct DataFacts {
 class DataCatalogue {
  public:
   explicit DataCatalogue(std::filesystem::path store) : store_(std::move(store)) {}
-  const DataFacts& facts(const DataConfig&, int sample_rate);
+  const RecordingFacts& facts(const DataConfig&, int sample_rate);
   int rate(RunConfig);  // that the model works at; where none is asked for, that of the teacher or the recordings
 
  private:
   std::filesystem::path store_;
-  std::map<std::string, DataFacts> known_;
+  std::map<std::string, RecordingFacts> known_;
   std::map<std::string, int> rates_;
 };
 

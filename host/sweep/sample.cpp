@@ -81,7 +81,7 @@ void put(Point& point, const Axis& axis, const std::vector<Json>& values) {
   for (std::size_t k = 0; k < axis.keys.size(); ++k) point.emplace_back(axis.keys[k], values[k]);
 }
 
-Json flat(const RunConfig& base) {
+Json values_of(const RunConfig& base) {
   RunConfig copy = base;
   return to_json(describe(copy));
 }
@@ -121,7 +121,7 @@ std::vector<double> sobol_point(std::uint32_t i, int dimensions, std::uint64_t s
 }
 
 Point point_at(const std::vector<const Axis*>& axes, const std::vector<double>& u, const RunConfig& base) {
-  const Json flat_base = flat(base);
+  const Json flat_base = values_of(base);
   Point point;
   const auto order = ordered(axes);
   for (const Axis* axis : order) {
@@ -132,7 +132,7 @@ Point point_at(const std::vector<const Axis*>& axes, const std::vector<double>& 
 }
 
 std::vector<Point> cross(const std::vector<const Axis*>& axes, const RunConfig& base) {
-  const Json flat_base = flat(base);
+  const Json flat_base = values_of(base);
   std::vector<Point> points{Point()};
   for (const Axis* axis : ordered(axes)) {
     std::vector<Point> next;

@@ -42,9 +42,9 @@ Json to_json_value(const toml::node& node, const std::string& where) {
 }
 
 // Reads one file; knows the keys of the base config, so that every message can name the nearest.
-class Reader {
+class SpecReader {
  public:
-  Reader(Spec& spec, std::string where) : spec_(spec), where_(std::move(where)) {
+  SpecReader(Spec& spec, std::string where) : spec_(spec), where_(std::move(where)) {
     for (const Field& f : describe(spec_.base)) known_.push_back(f.name);
   }
 
@@ -396,7 +396,7 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   }
   if (spec.name.empty()) throw Error("{}: name is empty", where);
   const toml::table table = toml::parse(text, where);
-  Reader reader(spec, where);
+  SpecReader reader(spec, where);
   if (const auto* node = table.get("axes")) {
     if (!node->is_table()) throw Error("{}: axes: expected a table, [axes]", reader.line(*node));
     reader.axes(*node->as_table(), "");

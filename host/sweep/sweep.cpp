@@ -19,7 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void write(const fs::path& path, const std::string& text) { write_file_atomically(path, text.data(), text.size()); }
+void write_text(const fs::path& path, const std::string& text) {
+  write_file_atomically(path, text.data(), text.size());
+}
 
 Store store_of(const Spec& spec) { return Store(spec.sweep.store); }
 fs::path folder_of(const Spec& spec) { return store_of(spec).sweep(spec.name); }
@@ -66,7 +68,7 @@ void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, bool fresh
   fs::create_directories(folder, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --store", folder.string(), error.message());
   if (fresh) put_aside(spec, tasks);
-  write(folder / "sweep.toml", spec.text);
+  write_text(folder / "sweep.toml", spec.text);
   write_tasks(folder / "tasks.jsonl", tasks);
   fs::remove(folder / "stop", error);
 }
@@ -224,8 +226,8 @@ PlannedSweep plan_sweep(const Spec& spec, DataCatalogue& data, const SweepOption
 SweepResult run_sweep(const Spec& spec, const SweepOptions& options) { return LocalSweep(spec, options).run(); }
 
 void write_sweep_tables(const Spec& spec, const std::vector<Row>& rows) {
-  write(folder_of(spec) / "results.csv", results_csv(rows));
-  write(folder_of(spec) / "results.json", results_json(rows, spec.name, spec.sweep.objective));
+  write_text(folder_of(spec) / "results.csv", results_csv(rows));
+  write_text(folder_of(spec) / "results.json", results_json(rows, spec.name, spec.sweep.objective));
 }
 
 std::string submit_sweep(const Spec& spec, const SweepOptions& options, const std::string& device, bool dry) {

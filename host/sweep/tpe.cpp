@@ -14,8 +14,8 @@ namespace cafx {
 
 namespace {
 
-constexpr double kGood = 0.25;   // share of results that count as good
-constexpr int kCandidates = 24;  // candidates drawn from the good ones
+constexpr double kGood = 0.25;  // share of results that count as good
+constexpr int kDrawn = 24;      // candidates drawn from the good ones
 
 // A mixture of normals cut to [0, 1], one around each point, and a flat part as wide as one point.
 struct Parzen {
@@ -69,7 +69,7 @@ std::vector<double> tpe_suggest(const std::vector<std::vector<double>>& points, 
     const Parzen l(good), g(bad);
     const Rng rng{seed, 0x7E0000u + static_cast<std::uint64_t>(index) * 4096u + static_cast<std::uint64_t>(d) * 64u};
     double most = -1.0;
-    for (std::uint64_t i = 0; i < kCandidates; ++i) {
+    for (std::uint64_t i = 0; i < kDrawn; ++i) {
       const double x = l.draw(rng, i), score = l.density(x) / g.density(x);
       if (score > most) {
         most = score;

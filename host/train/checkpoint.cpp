@@ -12,7 +12,7 @@ namespace cafx {
 namespace {
 
 constexpr const char* kFormat = "cafx-checkpoint";
-constexpr const char* kVersion = "1";
+constexpr const char* kFormatVersion = "1";
 
 // Visits every counter as (name, reference), for writing and reading alike.
 template <class C, class F>
@@ -63,8 +63,9 @@ Checkpoint head_of(const Safetensors& file, const std::string& where) {
   if (text("format") != kFormat) {
     throw Error("{}: is not a checkpoint of cafx, its format is '{}'", where, text("format"));
   }
-  if (text("format_version") != kVersion) {
-    throw Error("{}: checkpoint format {} is not known, this cafx reads {}", where, text("format_version"), kVersion);
+  if (text("format_version") != kFormatVersion) {
+    throw Error("{}: checkpoint format {} is not known, this cafx reads {}", where, text("format_version"),
+                kFormatVersion);
   }
   Checkpoint c;
   c.run_hash = text("run_hash");
@@ -89,9 +90,9 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
   nlohmann::json counters;
   visit(c.counters, [&](const char* name, auto& value) { counters[name] = fmt::format("{}", value); });
   Safetensors file;
-  file.metadata = {{"format", kFormat},    {"format_version", kVersion}, {"run_hash", c.run_hash},
-                   {"isa", c.isa},         {"version", c.version},       {"counters", counters.dump()},
-                   {"metrics", c.metrics}, {"precision", c.precision}};
+  file.metadata = {
+      {"format", kFormat},    {"format_version", kFormatVersion}, {"run_hash", c.run_hash}, {"isa", c.isa},
+      {"version", c.version}, {"counters", counters.dump()},      {"metrics", c.metrics},   {"precision", c.precision}};
   if (c.events > 0) file.metadata["events"] = std::to_string(c.events);
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
     file.tensors[block + "/" + p.name] = Safetensors::from_floats(block_of(c, block).data() + p.offset, p.shape);

@@ -1,5 +1,6 @@
 #include "kernels/lstm/lstm.h"
 
+#include "kernels/base/elements.h"
 #include "kernels/device/dispatch.h"
 
 namespace cafx {
@@ -24,13 +25,12 @@ CAFX_CUDA(std::size_t, lstm_forward_scratch, (const Context&, LstmDims));
 CAFX_CUDA(std::size_t, lstm_backward_scratch, (const Context&, LstmDims));
 
 static void check(LstmDims d) { CAFX_CHECK(d.T >= 1 && d.B >= 1 && d.I >= 1 && d.H >= 1, d.T, d.B, d.I, d.H); }
-static std::size_t size(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
 // w transposed (I+H,4H); gates of one sample, for a caller that keeps none.
 std::size_t lstm_forward_scratch(const Context& context, LstmDims d) {
   check(d);
   CAFX_CUDA_CALL(context, lstm_forward_scratch, d);
-  return sizeof(float) * (size(d.I + d.H, 4 * d.H) + size(d.B, 4 * d.H));
+  return sizeof(float) * (elements(d.I + d.H, 4 * d.H) + elements(d.B, 4 * d.H));
 }
 
 void lstm_forward(const Context& context, float* h, float* c, float* gates, const float* x, const float* w,
@@ -44,7 +44,7 @@ void lstm_forward(const Context& context, float* h, float* c, float* gates, cons
 std::size_t lstm_backward_scratch(const Context& context, LstmDims d) {
   check(d);
   CAFX_CUDA_CALL(context, lstm_backward_scratch, d);
-  return sizeof(float) * (size(d.I + d.H, 4 * d.H) + size(kLstmChunk * d.B, 4 * d.H) + 2 * size(d.B, d.H));
+  return sizeof(float) * (elements(d.I + d.H, 4 * d.H) + elements(kLstmChunk * d.B, 4 * d.H) + 2 * elements(d.B, d.H));
 }
 
 // Gates padded to whole vectors of the widest instruction set.
@@ -53,7 +53,7 @@ static int padded(int H) { return 4 * ((H + 15) / 16 * 16); }
 std::size_t lstm_packed(const Context& context, LstmDims d) {
   check(d);
   CAFX_CHECK(context.device == Device::kCpu && d.B == 1, d.B);
-  return sizeof(float) * size(d.I + d.H + 1, padded(d.H));
+  return sizeof(float) * elements(d.I + d.H + 1, padded(d.H));
 }
 
 void lstm_prepare(const Context& context, void* packed, const float* w, const float* bias, LstmDims d) {
@@ -63,7 +63,7 @@ void lstm_prepare(const Context& context, void* packed, const float* w, const fl
 
 std::size_t lstm_play_scratch(const Context&, LstmDims d) {
   check(d);
-  return sizeof(float) * size(2, padded(d.H));
+  return sizeof(float) * elements(2, padded(d.H));
 }
 
 void lstm_play(const Context& context, float* h, float* state, const float* x, const void* packed, void* scratch,

@@ -8,10 +8,10 @@ CAFX_CUDA(void, lstm_join, (const Context&, float* w, float* bias, const LstmTen
 CAFX_CUDA(void, lstm_part,
           (const Context&, const LstmTensors<float*>& to, const float* dw, const float* dbias, LstmDims d));
 
-static void check(LstmDims d) { CAFX_CHECK(d.I >= 1 && d.H >= 1, d.I, d.H); }
+static void check_sizes(LstmDims d) { CAFX_CHECK(d.I >= 1 && d.H >= 1, d.I, d.H); }
 
 void lstm_join(const Context& context, float* w, float* bias, const LstmTensors<const float*>& from, LstmDims d) {
-  check(d);
+  check_sizes(d);
   CAFX_CUDA_CALL(context, lstm_join, w, bias, from, d);
   for (int g = 0; g < 4 * d.H; ++g) {
     for (int i = 0; i < d.I; ++i) *w++ = from.w_input[g * d.I + i];
@@ -21,7 +21,7 @@ void lstm_join(const Context& context, float* w, float* bias, const LstmTensors<
 }
 
 void lstm_part(const Context& context, const LstmTensors<float*>& to, const float* dw, const float* dbias, LstmDims d) {
-  check(d);
+  check_sizes(d);
   CAFX_CUDA_CALL(context, lstm_part, to, dw, dbias, d);
   for (int g = 0; g < 4 * d.H; ++g) {
     for (int i = 0; i < d.I; ++i) to.w_input[g * d.I + i] += *dw++;

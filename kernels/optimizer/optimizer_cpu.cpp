@@ -5,7 +5,7 @@
 namespace cafx::CAFX_ISA_NS {
 
 namespace {
-vf vsqrt(vf x) {
+vf root(vf x) {
 #if defined(__AVX512F__)
   return reinterpret_cast<vf>(_mm512_sqrt_ps(reinterpret_cast<__m512>(x)));
 #else
@@ -26,7 +26,7 @@ void adam_block(float* params, float* m, float* v, const float* grads, const flo
     const vf decay = s.weight_decay * (decay_mask ? load_m(decay_mask + i, k) : set1(1.0f));
     store_m(m + i, m1, k);
     store_m(v + i, v1, k);
-    store_m(params + i, p - s.lr * ((m1 / correction1) / (vsqrt(v1 / correction2) + s.epsilon) + decay * p), k);
+    store_m(params + i, p - s.lr * ((m1 / correction1) / (root(v1 / correction2) + s.epsilon) + decay * p), k);
   });
 }
 

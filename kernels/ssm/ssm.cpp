@@ -4,6 +4,7 @@
 #include <complex>
 #include <vector>
 
+#include "kernels/base/elements.h"
 #include "kernels/device/dispatch.h"
 #include "kernels/ssm/ssm_layout.h"
 
@@ -26,8 +27,9 @@ CAFX_CUDA(void, ssm_backward,
            const void* packed, void* scratch, SsmDims d));
 
 static void check(SsmDims d) { CAFX_CHECK(d.B >= 1 && d.C >= 1 && d.N >= 1 && d.T >= 1, d.B, d.C, d.N, d.T); }
-static std::size_t size(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
-static int padded(int C) { return (C + 15) / 16 * 16; }  // channels in whole vectors of the widest instruction set
+static int padded_channels(int C) {
+  return (C + 15) / 16 * 16;
+}  // channels in whole vectors of the widest instruction set
 
 namespace {
 
@@ -117,8 +119,8 @@ std::size_t ssm_scratch(const Context& context, SsmDims d) {
   check(d);
   CAFX_CUDA_CALL(context, ssm_scratch, d);
   const int n = 2 * d.N, rows = kSsmTile / kSsmChunk + 1;
-  return sizeof(float) *
-         (size(2 * rows, n) + 4 * kSsmChunk + size(kSsmChunk, kSsmChunk) + size(2 * kSsmChunk, n) + size(4, n));
+  return sizeof(float) * (elements(2 * rows, n) + 4 * kSsmChunk + elements(kSsmChunk, kSsmChunk) +
+                          elements(2 * kSsmChunk, n) + elements(4, n));
 }
 
 void ssm_forward(const Context& context, float* y, float* state, float* saved, const float* u, const void* packed,
@@ -137,19 +139,19 @@ void ssm_backward(const Context& context, float* du, const SsmTensors<float*>& g
 
 std::size_t ssm_play_state(SsmDims d) {
   check(d);
-  return size(2 * d.N, padded(d.C));
+  return elements(2 * d.N, padded_channels(d.C));
 }
 
 std::size_t ssm_play_packed(SsmDims d) {
   check(d);
-  return sizeof(float) * size(4 * d.N + 1, padded(d.C));
+  return sizeof(float) * elements(4 * d.N + 1, padded_channels(d.C));
 }
 
 // (N,4,channels): real and imaginary part of exp(dt A) - 1, 2 Re c E, -2 Im c E; then d (channels).
 void ssm_play_prepare(const Context& context, void* packed, const SsmTensors<const float*>& p, SsmDims d) {
   check(d);
   CAFX_CHECK(context.device == Device::kCpu);
-  const int P = padded(d.C);
+  const int P = padded_channels(d.C);
   float* to = static_cast<float*>(packed);
   for (int n = 0; n < d.N; ++n, to += 4 * P) {
     for (int c = 0; c < P; ++c) {
@@ -168,7 +170,7 @@ void ssm_play_prepare(const Context& context, void* packed, const SsmTensors<con
 
 std::size_t ssm_play_scratch(SsmDims d) {
   check(d);
-  return sizeof(float) * size(8, padded(d.C));
+  return sizeof(float) * elements(8, padded_channels(d.C));
 }
 
 void ssm_play(const Context& context, float* y, float* state, const float* u, const void* packed, void* scratch,

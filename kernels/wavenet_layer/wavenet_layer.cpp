@@ -1,5 +1,6 @@
 #include "kernels/wavenet_layer/wavenet_layer.h"
 
+#include "kernels/base/elements.h"
 #include "kernels/device/dispatch.h"
 
 namespace cafx {
@@ -29,13 +30,12 @@ static void check(WavenetLayerDims d) {
   CAFX_CHECK(d.x_stride >= d.T + static_cast<long>(d.K - 1) * d.dilation && d.y_stride >= d.T && d.head_stride >= d.H,
              d.x_stride, d.y_stride, d.head_stride);
 }
-static std::size_t size(int a, int b) { return static_cast<std::size_t>(a) * static_cast<std::size_t>(b); }
 
 // z of a tile, for a caller that keeps none, and the product of its halves.
 std::size_t wavenet_layer_forward_scratch(const Context& context, WavenetLayerDims d) {
   check(d);
   CAFX_CUDA_CALL(context, wavenet_layer_forward_scratch, d);
-  return sizeof(float) * size(n_z(d) + d.C, kWavenetTile);
+  return sizeof(float) * elements(n_z(d) + d.C, kWavenetTile);
 }
 
 void wavenet_layer_forward(const Context& context, float* y, float* head, float* saved, const float* x,
@@ -50,9 +50,9 @@ void wavenet_layer_forward(const Context& context, float* y, float* head, float*
 std::size_t wavenet_layer_backward_scratch(const Context& context, WavenetLayerDims d) {
   check(d);
   CAFX_CUDA_CALL(context, wavenet_layer_backward_scratch, d);
-  const std::size_t sums =
-      size(n_z(d), d.C * d.K) + size(d.C, d.C) + 2 * static_cast<std::size_t>(n_z(d)) + static_cast<std::size_t>(d.C);
-  return sizeof(float) * (size(2 * d.C + n_z(d), kWavenetTile) + 16 * sums);
+  const std::size_t sums = elements(n_z(d), d.C * d.K) + elements(d.C, d.C) + 2 * static_cast<std::size_t>(n_z(d)) +
+                           static_cast<std::size_t>(d.C);
+  return sizeof(float) * (elements(2 * d.C + n_z(d), kWavenetTile) + 16 * sums);
 }
 
 void wavenet_layer_backward(const Context& context, float* dx, const WavenetLayerTensors<float*>& gradients,

@@ -17,7 +17,7 @@ namespace cafx {
 namespace {
 
 constexpr int kSlotStreams = 8;  // places of a gradient slot: enough rows to keep a processor's adders busy
-constexpr int kChunk = 512;      // samples heard or played at a time
+constexpr int kLstmBlock = 512;  // samples heard or played at a time
 
 class LstmModel : public Model {
  public:
@@ -54,7 +54,7 @@ class LstmModel : public Model {
     share_out(context, B, loss);
     for (Slot& slot : slots_) {
       slot.memory.lay_out(context, sizes_of(context, slot.B, T, loss));
-      slot.memory.lay_out(context, sizes_of(context, slot.B, kChunk, loss));
+      slot.memory.lay_out(context, sizes_of(context, slot.B, kLstmBlock, loss));
     }
   }
 
@@ -65,7 +65,8 @@ class LstmModel : public Model {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
       fill_zero(inner, slot.state.data(), sizeof(float) * slot.state.size());
-      for (int t = 0; t < warm_up; t += kChunk) hear(inner, slot, batch, t - warm_up, std::min(kChunk, warm_up - t));
+      for (int t = 0; t < warm_up; t += kLstmBlock)
+        hear(inner, slot, batch, t - warm_up, std::min(kLstmBlock, warm_up - t));
       losses_.refer(inner, slot.memory, batch, slot.b0, slot.B);
     });
   }
@@ -266,14 +267,14 @@ class LstmModel : public Model {
 };
 
 // Weights laid out for playing, shared by the twins.
-struct Packed {
+struct LstmPacked {
   StreamMemory memory;
   std::vector<float*> layers;
 };
 
 class LstmPlayer : public Player {
  public:
-  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::shared_ptr<const Packed> packed,
+  LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::shared_ptr<const LstmPacked> packed,
              std::vector<float> rest)
       : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
     context_ = context;
@@ -281,9 +282,9 @@ class LstmPlayer : public Player {
     context_.pool = nullptr;
     if (!packed_) pack();
     const LstmConfig& c = model_->config();
-    std::size_t scratch = dense_scratch(context_, model_->head_dims(kChunk));
-    for (int l = 0; l < c.layers; ++l) scratch = std::max(scratch, lstm_play_scratch(context_, dims(l, kChunk)));
-    const long rows = static_cast<long>(kChunk) * c.hidden;
+    std::size_t scratch = dense_scratch(context_, model_->head_dims(kLstmBlock));
+    for (int l = 0; l < c.layers; ++l) scratch = std::max(scratch, lstm_play_scratch(context_, dims(l, kLstmBlock)));
+    const long rows = static_cast<long>(kLstmBlock) * c.hidden;
     parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch)});
     if (rest_.empty()) {
       rest_.assign(static_cast<std::size_t>(2 * c.layers * c.hidden), 0.0f);
@@ -300,8 +301,8 @@ class LstmPlayer : public Player {
     const int L = model_->config().layers, H = model_->config().hidden;
     const float* weights = model_->params().data();
     float *h = parts_[0], *below = parts_[1];
-    for (std::size_t t = 0; t < n; t += kChunk) {
-      const int T = static_cast<int>(std::min<std::size_t>(kChunk, n - t));
+    for (std::size_t t = 0; t < n; t += kLstmBlock) {
+      const int T = static_cast<int>(std::min<std::size_t>(kLstmBlock, n - t));
       for (int l = 0; l < L; ++l) {
         lstm_play(context_, h, state_.data() + static_cast<std::ptrdiff_t>(2 * l * H), l == 0 ? x + t : below,
                   packed_->layers[static_cast<std::size_t>(l)], parts_[2], dims(l, T));
@@ -328,7 +329,7 @@ class LstmPlayer : public Player {
   LstmDims dims(int layer, int T) const { return {T, 1, model_->inputs(layer), model_->config().hidden}; }
 
   void pack() {
-    auto packed = std::make_shared<Packed>();
+    auto packed = std::make_shared<LstmPacked>();
     std::vector<long> sizes;
     const int L = model_->config().layers;
     for (int l = 0; l < L; ++l) sizes.push_back(floats_of(lstm_packed(context_, dims(l, 1))));
@@ -343,7 +344,7 @@ class LstmPlayer : public Player {
 
   Context context_;
   std::shared_ptr<const LstmModel> model_;
-  std::shared_ptr<const Packed> packed_;
+  std::shared_ptr<const LstmPacked> packed_;
   std::vector<float> rest_, state_;  // (layers, 2, H): h and c
   StreamMemory memory_;
   std::vector<float*> parts_;

@@ -8,17 +8,17 @@ namespace cafx {
 
 namespace {
 
-constexpr int kChunk = 512;  // samples played at a time, without FiLM
+constexpr int kS4Chunk = 512;  // samples played at a time, without FiLM
 
 // Weights laid out for playing, shared by the twins.
-struct Packed {
+struct S4Packed {
   StreamMemory memory;
   std::vector<float*> ssm, lstm;  // [block]
 };
 
 class S4Player : public Player {
  public:
-  S4Player(const Context& context, std::shared_ptr<const S4Model> model, std::shared_ptr<const Packed> packed,
+  S4Player(const Context& context, std::shared_ptr<const S4Model> model, std::shared_ptr<const S4Packed> packed,
            std::vector<float> rest)
       : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
     context_ = context;
@@ -26,7 +26,7 @@ class S4Player : public Player {
     context_.pool = nullptr;
     const S4Config& c = model_->config();
     late_ = c.temporal() ? c.film_block - 1 : 0;
-    chunk_ = c.temporal() ? c.film_block : kChunk;
+    chunk_ = c.temporal() ? c.film_block : kS4Chunk;
     if (!packed_) pack();
     const std::size_t blocks = model_->blocks().size();
     of_ssm_ = static_cast<long>(ssm_play_state(ssm(1)));
@@ -49,8 +49,8 @@ class S4Player : public Player {
   void process(float* y, const float* x, std::size_t n) noexcept override {
     const FlushDenormals flush;
     if (late_ == 0) {
-      for (std::size_t t = 0; t < n; t += kChunk) {
-        run(y + t, x + t, static_cast<int>(std::min<std::size_t>(kChunk, n - t)));
+      for (std::size_t t = 0; t < n; t += kS4Chunk) {
+        run(y + t, x + t, static_cast<int>(std::min<std::size_t>(kS4Chunk, n - t)));
       }
       return;
     }
@@ -105,7 +105,7 @@ class S4Player : public Player {
   }
 
   void pack() {
-    auto packed = std::make_shared<Packed>();
+    auto packed = std::make_shared<S4Packed>();
     const auto blocks = model_->blocks().size();
     const bool temporal = model_->config().temporal();
     const LstmDims d = lstm();
@@ -127,7 +127,7 @@ class S4Player : public Player {
 
   Context context_;
   std::shared_ptr<const S4Model> model_;
-  std::shared_ptr<const Packed> packed_;
+  std::shared_ptr<const S4Packed> packed_;
   std::vector<float> rest_, state_;  // [block]: the oscillators', then h and c
   long of_ssm_ = 0, of_lstm_ = 0;    // floats of a block's state
   int late_ = 0, chunk_ = 0, n_in_ = 0;

@@ -10,8 +10,8 @@ namespace cafx {
 
 namespace {
 
-constexpr int kChunk = 512;   // samples played at a time
-constexpr long kRoom = 1024;  // behind a layer's past: it is moved back once in so many samples, less a chunk
+constexpr int kWaveNetChunk = 512;  // samples played at a time
+constexpr long kRoom = 1024;        // behind a layer's past: it is moved back once in so many samples, less a chunk
 
 // Each layer's input stands behind the samples of it that it still needs: what the future hears of the past.
 class WavenetPlayer : public Player {
@@ -31,10 +31,11 @@ class WavenetPlayer : public Player {
         past_.push_back(past);
         inputs_.emplace_back(static_cast<std::size_t>(a.C * (past + kRoom)), 0.0f);
         scratch = std::max(
-            scratch, wavenet_layer_forward_scratch(context_, model_->dims(a, l, kChunk, kChunk, past + kRoom, kChunk)));
+            scratch, wavenet_layer_forward_scratch(
+                         context_, model_->dims(a, l, kWaveNetChunk, kWaveNetChunk, past + kRoom, kWaveNetChunk)));
       }
     }
-    parts_ = memory_.lay_out(context_, {channels * kChunk, channels * kChunk, channels * kChunk,
+    parts_ = memory_.lay_out(context_, {channels * kWaveNetChunk, channels * kWaveNetChunk, channels * kWaveNetChunk,
                                         static_cast<long>(scratch / sizeof(float))});
     if (rest_.empty()) {
       const std::vector<float> silence(static_cast<std::size_t>(model_->context()) + 1, 0.0f);
@@ -48,8 +49,8 @@ class WavenetPlayer : public Player {
 
   void process(float* y, const float* x, std::size_t n) noexcept override {
     const FlushDenormals flush;
-    for (std::size_t t = 0; t < n; t += kChunk) {
-      chunk(y + t, x + t, static_cast<int>(std::min<std::size_t>(kChunk, n - t)));
+    for (std::size_t t = 0; t < n; t += kWaveNetChunk) {
+      chunk(y + t, x + t, static_cast<int>(std::min<std::size_t>(kWaveNetChunk, n - t)));
     }
   }
   void reset() noexcept override {
@@ -87,7 +88,7 @@ class WavenetPlayer : public Player {
     const auto scale = static_cast<float>(model_->config().head_scale);
     for (int t = 0; t < n; ++t) y[t] = scale * out[t];
     at_ += n;
-    if (at_ + kChunk > kRoom) rewind();
+    if (at_ + kWaveNetChunk > kRoom) rewind();
   }
 
   long stride(std::size_t layer) const { return past_[layer] + kRoom; }
