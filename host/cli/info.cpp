@@ -51,6 +51,23 @@ std::string memory_text(const std::string& device, const std::string& precision,
       gpus * largest_batch(own.context, config, place_samples(config), {0, std::size_t{1} << 20}, gpus));
 }
 
+// Of a cohort: each member has its model and its activations, the recordings are held once.
+std::string cohort_text(const std::string& device, const std::string& precision, const RunConfig& config, int members) {
+  DeviceOptions options;
+  options.device = device;
+  options.precision = precision;
+  const OwnedContext own(options);
+  const int batch = places_at_once(config.train.batch, 1, 1);
+  const MemoryPlan plan = plan_memory(own.context, config, batch, place_samples(config), {}, 1);
+  const std::size_t all = static_cast<std::size_t>(members) * plan.total();
+  return fmt::format(
+      "{} models side by side on {}: {} times {:.1f} MiB, {:.1f} MiB{}, beside the audio, 8 bytes a sample, which they "
+      "hold once where they learn from the same recordings; {:.1f} MiB are free, enough for {} models without audio\n",
+      members, device_name(own.context), members, mib(plan.total()), mib(all),
+      all > plan.free ? ", which is more than there is" : "", mib(plan.free),
+      plan.free / std::max<std::size_t>(1, plan.total()));
+}
+
 std::string memory_text(const std::string& device, const std::string& gpus, const std::string& precision,
                         const RunConfig& config, int batch) {
   const std::vector<int> all = choose_gpus(device, gpus, true);
@@ -82,6 +99,7 @@ void add_info(CLI::App& app, Run& run) {
     std::string model;
     bool pretrain = false, json = false;
     std::string device, gpus;
+    int cohort = 0;
     ConfigOptions config;
   };
   auto args = std::make_shared<Arguments>();
@@ -95,10 +113,14 @@ void add_info(CLI::App& app, Run& run) {
       c->add_option("--gpus", args->gpus,
                     "the GPUs of this machine; with a number, all, or a list such as 0,2: what training on them takes");
   gpus->expected(0, 1)->option_text("[N|all|LIST]");
+  c->add_option("--cohort", args->cohort, "what so many models take that train side by side, on --device or the CPU")
+      ->check(CLI::Range(1, 4096))
+      ->option_text("K");
   c->add_flag("--json", args->json, "as JSON");
   c->footer(
       "Examples:  cafx info --preset journal\n           cafx info --preset paper --set train.batch=512 --device "
-      "cuda --gpus 4\n           cafx info runs/ds1\n           cafx info --gpus");
+      "cuda --gpus 4\n           cafx info --preset lstm --cohort 32 --device cuda\n           cafx info runs/ds1\n    "
+      "       cafx info --gpus");
   c->callback([args, gpus, &run] {
     const bool list = gpus->count() > 0 && args->gpus.empty();
     run = [args, list] {
@@ -154,6 +176,9 @@ void add_info(CLI::App& app, Run& run) {
       text += fmt::format("hears up to {:.1f} kHz; --set model.sample_rate chooses\n", 0.0005 * g.sample_rate);
       if (!args->device.empty()) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
+      }
+      if (args->cohort > 0) {
+        text += cohort_text(args->device.empty() ? "cpu" : args->device, config.train.precision, config, args->cohort);
       }
       for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
         if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);

@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct SweepArguments {
-  std::string sweep, store, device, isa, launcher = "local";
+  std::string sweep, store, device, isa, cohort, launcher = "local";
   int slots = 0, threads = 0, lines = 40;
   bool json = false, quiet = false, fresh = false, no_measure = false, once = false, dry_run = false;
 };
@@ -37,6 +37,10 @@ Spec spec_of(const SweepArguments& args) {
   if (!args.device.empty()) spec.sweep.device = args.device;
   if (args.slots > 0) spec.sweep.slots = args.slots;
   if (args.threads > 0) spec.sweep.threads = args.threads;
+  if (!args.cohort.empty()) {
+    cohort_size(args.cohort, false);
+    spec.sweep.cohort = args.cohort;
+  }
   return spec;
 }
 
@@ -221,6 +225,8 @@ void add_devices(CLI::App* c, SweepArguments& args) {
   c->add_option("--slots", args.slots, "runs at a time on the CPU: as sweep.slots")->check(CLI::Range(0, 100000));
   c->add_option("--threads", args.threads, "threads of all runs together: as sweep.threads")
       ->check(CLI::Range(0, 100000));
+  c->add_option("--cohort", args.cohort, "most runs that a process trains side by side: as sweep.cohort")
+      ->option_text("auto|off|N");
   c->add_option("--isa", args.isa, "portable, avx2 or avx512")->option_text("NAME");
   c->add_flag("--no-measure", args.no_measure, "do not measure speeds that no finished run has recorded");
 }
@@ -332,7 +338,7 @@ void add_sweep(CLI::App& app, Run& run) {
   add_sweep_simulate(*sweep, run);
   auto options = std::make_shared<WorkerOptions>();
   CLI::App* w = sweep->add_subcommand("worker", "works on one run; the scheduler starts these");
-  w->add_option("run", options->run, "folder of the run")->required();
+  w->add_option("run", options->runs, "folder of the run; several are trained side by side")->required();
   w->add_option("--threads", options->threads, "threads to use; 0: all");
   w->add_option("--isa", options->isa, "portable, avx2 or avx512");
   w->add_option("--device", options->device, "cpu, cuda, cuda:N or auto")->capture_default_str();

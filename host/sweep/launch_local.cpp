@@ -31,14 +31,14 @@ class LocalLauncher : public Launcher {
     }
   }
 
-  void start(const Task& task, const Job& job) override {
-    const std::string run = store_.run(task).string(), log = run + "/worker.log";
-    std::vector<std::string> words{options_.binary,   "sweep",
-                                   "worker",          run,
-                                   "--threads",       std::to_string(job.threads),
-                                   "--device",        job.gpus.empty() ? job.device_name : "cuda",
-                                   "--until-epoch",   std::to_string(job.until_epoch),
-                                   "--stall-seconds", fmt::format("{}", options_.stall_seconds)};
+  void start(const std::vector<const Task*>& members, const Job& job) override {
+    const std::string log = store_.run(*members[0]).string() + "/worker.log";
+    std::vector<std::string> words{options_.binary, "sweep", "worker"};
+    for (const Task* t : members) words.push_back(store_.run(*t).string());
+    words.insert(words.end(),
+                 {"--threads", std::to_string(job.threads), "--device", job.gpus.empty() ? job.device_name : "cuda",
+                  "--until-epoch", std::to_string(job.until_epoch), "--stall-seconds",
+                  fmt::format("{}", options_.stall_seconds)});
     if (!job.gpus.empty()) words.insert(words.end(), {"--gpus", job.gpus});
     if (!options_.isa.empty()) words.insert(words.end(), {"--isa", options_.isa});
     std::vector<char*> argv;

@@ -10,7 +10,7 @@
 namespace cafx {
 
 struct Job {
-  int task = 0;             // index in the plan
+  int task = 0;             // index in the plan; of a cohort, the first one's
   int device = 0;           // index in the scheduler's devices
   std::string device_name;  // "cpu", "cuda:1"
   std::string gpus;         // "0,1": all GPUs of the run; empty: device_name alone
@@ -27,7 +27,8 @@ struct Exit {
 class Launcher {
  public:
   virtual ~Launcher() = default;
-  virtual void start(const Task&, const Job&) = 0;
+  // One process for one run, or for the members of a cohort; the first is Job::task.
+  virtual void start(const std::vector<const Task*>& members, const Job&) = 0;
   // Workers that have ended; waits up to `seconds` for the first.
   virtual std::vector<Exit> wait(double seconds) = 0;
   // Signals all workers to save and end.
@@ -41,7 +42,7 @@ struct LocalOptions {
   std::string isa;
   double stall_seconds = 1800.0;
 };
-// Worker processes of this host, one run each. When the launcher's process ends, they save and end.
+// Worker processes of this host, one run or cohort each. When the launcher's process ends, they save and end.
 std::unique_ptr<Launcher> make_local_launcher(const Store&, const LocalOptions&);
 
 }  // namespace cafx

@@ -7,8 +7,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "host/sweep/worker.h"
+#include "host/train/cohort.h"
 #include "kernels/device/memory.h"
 
 namespace cafx {
@@ -62,6 +64,7 @@ std::vector<DeviceSlots> find_devices(const SweepConfig& c) {
     d.slots = cpu ? (c.slots > 0 ? c.slots : threads) : c.slots_per_gpu;
     d.threads = std::max(1, cpu ? threads : threads / static_cast<int>(names.size()));
     if (d.bytes == 0) d.bytes = free_memory(context) / 10 * 9;
+    d.cohort = cohort_size(c.cohort, !cpu);
     devices.push_back(d);
   }
   return devices;
@@ -102,7 +105,13 @@ Scheduler::Scheduler(std::vector<Task>& tasks, std::vector<DeviceSlots> devices,
       pruner_(pruner),
       proposer_(proposer),
       options_(std::move(options)),
-      load_(devices_.size()) {}
+      load_(devices_.size()),
+      cohorts_(std::any_of(devices_.begin(), devices_.end(), [](const auto& d) { return d.cohort > 1; })) {}
+
+int Scheduler::n_running() const {
+  return static_cast<int>(std::count_if(status_.begin(), status_.end(),
+                                        [](const Status& s) { return s.state == State::kRunning && !s.elsewhere; }));
+}
 
 void Scheduler::add_new_tasks() {
   const auto from = static_cast<int>(status_.size());
@@ -116,6 +125,8 @@ void Scheduler::add_new_tasks() {
       if (key == "train.epochs" && value.is_number()) s.epochs = value.get<int>();
       if (key.rfind("data.", 0) == 0) s.group += value.dump() + "\n";
     }
+    const Task& t = tasks_[static_cast<std::size_t>(i)];
+    if (cohorts_ && t.kind == TaskKind::kTrain && gpus_wanted(t, n_gpus()) < 2) s.kin = kinship(t.config);
     read_state(i);
   }
 }
@@ -220,14 +231,33 @@ std::vector<int> Scheduler::team_for(const Task& t) const {
   return free;
 }
 
+// The tasks that start in one process with `task`: itself, then ready ones of its kin, in their order.
+std::vector<int> Scheduler::company_of(int task, int device) const {
+  const DeviceSlots& d = devices_[static_cast<std::size_t>(device)];
+  const Status& first = status_[static_cast<std::size_t>(task)];
+  std::vector<int> members{task};
+  if (d.cohort < 2 || first.kin.empty() || first.alone) return members;
+  std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
+  for (const auto& [rank, other] : ready_) {
+    if (static_cast<int>(members.size()) >= d.cohort) break;
+    const Status& s = status_[static_cast<std::size_t>(other)];
+    if (other == task || s.alone || s.kin != first.kin || s.until_epoch != first.until_epoch) continue;
+    const std::size_t more = tasks_[static_cast<std::size_t>(other)].bytes;
+    if (d.bytes > 0 && bytes + more > d.bytes) continue;
+    bytes += more;
+    members.push_back(other);
+  }
+  return members;
+}
+
 void Scheduler::start(int task, std::vector<int> team) {
   const int d = team[0];
-  const Task& t = tasks_[static_cast<std::size_t>(task)];
   Status& s = status_[static_cast<std::size_t>(task)];
   Load& load = load_[static_cast<std::size_t>(d)];
   const DeviceSlots& device = devices_[static_cast<std::size_t>(d)];
-  // Free threads, divided among the tasks that could still start here.
-  const int could = std::clamp(static_cast<int>(ready_.size()), 1, device.slots - load.running);
+  // Free threads, divided among the processes that could still start here.
+  const auto waiting = (static_cast<int>(ready_.size()) + device.cohort - 1) / device.cohort;
+  const int could = std::clamp(waiting, 1, device.slots - load.running);
   Job job;
   job.task = task;
   job.device = d;
@@ -239,19 +269,27 @@ void Scheduler::start(int task, std::vector<int> team) {
     const std::string& name = devices_[static_cast<std::size_t>(member)].name;
     job.gpus += (job.gpus.empty() ? "" : ",") + name.substr(name.find(':') + 1);
   }
-  board_.prepare(t, t.parent >= 0 ? &tasks_[static_cast<std::size_t>(t.parent)] : nullptr);
-  launcher_.start(t, job);
+  s.members = team.size() > 1 ? std::vector<int>{task} : company_of(task, d);
+  s.bytes = 0;
+  std::vector<const Task*> members;
+  for (const int m : s.members) {
+    const Task& t = tasks_[static_cast<std::size_t>(m)];
+    board_.prepare(t, t.parent >= 0 ? &tasks_[static_cast<std::size_t>(t.parent)] : nullptr);
+    s.bytes += t.bytes;
+    members.push_back(&t);
+  }
+  launcher_.start(members, job);
   s.device = d;
   s.threads = job.threads;
   load.threads += job.threads;
   for (const int member : team) {
     Load& m = load_[static_cast<std::size_t>(member)];
-    m.bytes += t.bytes;
+    m.bytes += s.bytes;
     m.running += team.size() > 1 ? devices_[static_cast<std::size_t>(member)].slots : 1;  // to itself
   }
   s.team = std::move(team);
   ++n_running_;
-  set_state(task, State::kRunning);
+  for (const int m : s.members) set_state(m, State::kRunning);
 }
 
 void Scheduler::start_ready() {
@@ -273,39 +311,54 @@ void Scheduler::start_ready() {
 
 void Scheduler::ended(const Exit& e) {
   Status& s = status_[static_cast<std::size_t>(e.task)];
-  const Task& t = tasks_[static_cast<std::size_t>(e.task)];
   Load& load = load_[static_cast<std::size_t>(s.device)];
   load.threads -= s.threads;
   for (const int member : s.team) {
     Load& m = load_[static_cast<std::size_t>(member)];
-    m.bytes -= t.bytes;
+    m.bytes -= s.bytes;
     m.running -= s.team.size() > 1 ? devices_[static_cast<std::size_t>(member)].slots : 1;
   }
   s.team.clear();
   --n_running_;
   s.device = -1;
+  const std::vector<int> members = std::exchange(s.members, {});
+  for (const int m : members) {
+    if (status_[static_cast<std::size_t>(m)].state == State::kRunning) conclude(m, e, members.size() > 1);
+  }
+}
+
+// What becomes of a task whose process has ended.
+void Scheduler::conclude(int task, const Exit& e, bool in_company) {
+  Status& s = status_[static_cast<std::size_t>(task)];
+  const Task& t = tasks_[static_cast<std::size_t>(task)];
   const auto say = [&](const std::string& text) {
     if (options_.say) options_.say(fmt::format("{}: {}", t.folder, text));
   };
   s.outcome = board_.outcome(t);
   if (s.outcome.state != State::kQueued) {
     if (s.outcome.state == State::kFailed) say("failed: " + s.outcome.reason);
-    return settle(e.task);
+    return settle(task);
   }
-  if (e.signal == 0 && e.code == kExitBusy) {
+  const bool held = in_company && e.signal == 0 && board_.lease(t).held;
+  if (held || (e.signal == 0 && e.code == kExitBusy)) {
     s.elsewhere = true;
-    elsewhere_.insert(e.task);
-    return set_state(e.task, State::kRunning);
+    elsewhere_.insert(task);
+    return set_state(task, State::kRunning);
   }
   if (e.signal == 0 && e.code == kExitDiskFull) {
     full_ = true;
-    return queue(e.task);
+    return queue(task);
   }
-  if (e.signal == 0 && e.code == kExitRequeue) return settle(e.task);
-  if (e.signal == 0 && e.code == 130) return queue(e.task);
+  if (e.signal == 0 && e.code == kExitRequeue) return settle(task);
+  if (e.signal == 0 && e.code == 130) return queue(task);
+  if (in_company && e.signal == 0) {  // not begun, or a fault of the process that need not be this run's
+    s.alone = true;
+    return queue(task);
+  }
   s.last_end = e.signal ? fmt::format("killed by signal {} ({})", e.signal, strsignal(e.signal))
                         : fmt::format("ended with code {}", e.code);
   const int deaths = board_.deaths(t);
+  s.alone = s.alone || (in_company && deaths > 1);
   if (e.signal == 0 || deaths > options_.retries) {
     board_.close(
         t, State::kFailed,
@@ -313,11 +366,11 @@ void Scheduler::ended(const Exit& e) {
                     s.last_end, std::max(1, deaths)));
     s.outcome = board_.outcome(t);
     say("failed: " + s.outcome.reason);
-    if (s.outcome.state != State::kQueued) return settle(e.task);
+    if (s.outcome.state != State::kQueued) return settle(task);
   } else {
     say(fmt::format("{}; it goes on from its checkpoint", s.last_end));
   }
-  queue(e.task);
+  queue(task);
 }
 
 // Runs that another process holds: did it finish or abandon them?
@@ -331,6 +384,24 @@ void Scheduler::look_elsewhere() {
     s.elsewhere = false;
     s.outcome = board_.outcome(t);
     settle(task);
+  }
+}
+
+// Members that have left a cohort whose process goes on: those that wait for them need not.
+void Scheduler::look_into_cohorts() {
+  for (Status& leader : status_) {
+    if (leader.members.size() < 2) continue;
+    for (const int task : leader.members) {
+      Status& s = status_[static_cast<std::size_t>(task)];
+      if (s.state != State::kRunning || s.elsewhere) continue;
+      const Outcome outcome = board_.outcome(tasks_[static_cast<std::size_t>(task)]);
+      if (outcome.state == State::kQueued) continue;
+      s.outcome = outcome;
+      if (outcome.state == State::kFailed && options_.say) {
+        options_.say(fmt::format("{}: failed: {}", tasks_[static_cast<std::size_t>(task)].folder, outcome.reason));
+      }
+      settle(task);
+    }
   }
 }
 
@@ -417,6 +488,10 @@ bool Scheduler::run() {
     if (now - last_look_ >= kLookSeconds && !elsewhere_.empty()) {
       last_look_ = now;
       look_elsewhere();
+    }
+    if (cohorts_ && now - last_cohorts_ >= kLookSeconds) {
+      last_cohorts_ = now;
+      look_into_cohorts();
     }
     if (options_.tick && now - last_tick_ >= options_.tick_seconds) {
       last_tick_ = now;

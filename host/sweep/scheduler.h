@@ -4,6 +4,10 @@
 //   first. A task goes to a device with a free slot and enough memory; a CPU's threads are divided among its runs, so
 //   that a lone pretraining gets them all and many small runs get one each.
 //
+//   Tasks of one architecture share a process where the device takes cohorts (host/train/cohort.h): the first in line, and
+//   those of its kin behind it, as far as the memory goes. A cohort takes one slot. A member that ends leaves it, one
+//   whose company died twice goes on alone.
+//
 //   A task with `train.gpus` gets that many GPUs to itself. While it is first in line and waits for them, nothing else
 //   starts, so that small runs cannot starve it.
 //
@@ -30,6 +34,7 @@ struct DeviceSlots {
   int slots = 1;
   int threads = 1;        // to be divided among its runs
   std::size_t bytes = 0;  // memory for runs; 0: not limited
+  int cohort = 1;         // most runs in one process
 };
 // Resolves the spec's device, slots, threads and memory on this host. CUDA_VISIBLE_DEVICES (Slurm's or the user's)
 // limits the GPUs.
@@ -81,7 +86,7 @@ class Scheduler {
 
   State state(int task) const { return status_[static_cast<std::size_t>(task)].state; }
   const Outcome& outcome(int task) const { return status_[static_cast<std::size_t>(task)].outcome; }
-  int n_running() const { return n_running_; }
+  int n_running() const;  // tasks, in processes of this one
 
  private:
   struct Status {
@@ -96,6 +101,10 @@ class Scheduler {
     std::string group;       // of trials that are compared (search.h)
     std::vector<int> team;   // its exclusive devices, the first is `device`
     std::string last_end;
+    std::string kin;           // of tasks that can share a process; empty: it goes alone
+    std::vector<int> members;  // of the process that it leads, itself first
+    std::size_t bytes = 0;     // that this process holds
+    bool alone = false;        // after deaths in company
   };
   struct Load {
     int running = 0, threads = 0;
@@ -113,9 +122,12 @@ class Scheduler {
   int device_for(const Task&) const;
   std::vector<int> team_for(const Task&) const;
   int n_gpus() const;
+  std::vector<int> company_of(int task, int device) const;
   void start(int task, std::vector<int> team);
   void ended(const Exit&);
+  void conclude(int task, const Exit&, bool in_company);
   void look_elsewhere();
+  void look_into_cohorts();
   void prune();
   void wait_for_space();
   bool anything_left() const;
@@ -132,9 +144,10 @@ class Scheduler {
   std::vector<Load> load_;
   std::set<std::pair<double, int>> ready_;  // (-priority, task)
   std::set<int> elsewhere_;
-  int n_running_ = 0;
+  int n_running_ = 0;     // processes
+  bool cohorts_ = false;  // a device takes them
   bool full_ = false;
-  double last_tick_ = -1e9, last_look_ = -1e9;
+  double last_tick_ = -1e9, last_look_ = -1e9, last_cohorts_ = -1e9;
 };
 
 }  // namespace cafx

@@ -82,8 +82,10 @@ void Simulation::close(const Task& t, State state, const std::string&) {
   if (state == State::kFailed) ++counts_.given_up;
 }
 
-void Simulation::start(const Task& t, const Job& job) {
+void Simulation::start(const std::vector<const Task*>& members, const Job& job) {
   const Stopwatch watch(counts_.own_seconds);
+  CAFX_CHECK(members.size() == 1, members.size(), 1);  // no cohorts here
+  const Task& t = *members[0];
   const auto d = static_cast<std::size_t>(job.device);
   Life& life = lives_[static_cast<std::size_t>(job.task)];
   CAFX_CHECK(index(t) == job.task && life.state == State::kQueued && life.device < 0, job.task, life.device);

@@ -40,7 +40,7 @@ class Simulation : public Board, public Launcher {
   void close(const Task&, State, const std::string& reason) override;
   bool space() override { return true; }
 
-  void start(const Task&, const Job&) override;
+  void start(const std::vector<const Task*>& members, const Job&) override;
   std::vector<Exit> wait(double seconds) override;
   void stop() override {}
   double now() const override { return now_; }

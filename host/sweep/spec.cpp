@@ -268,6 +268,17 @@ class SpecReader {
 
 }  // namespace
 
+constexpr int kAutoCohort = 16;  // runs of a GPU's process: launch gaps of one are filled by the steps of the others
+
+int cohort_size(const std::string& text, bool gpu) {
+  if (text == "auto") return gpu ? kAutoCohort : 1;
+  if (text == "off") return 1;
+  char* end = nullptr;
+  const long n = std::strtol(text.c_str(), &end, 10);
+  if (!text.empty() && *end == '\0' && n >= 1 && n <= 256) return static_cast<int>(n);
+  throw Error("sweep.cohort = \"{}\": is auto, off, or a number of runs from 1 to 256", text);
+}
+
 Fields describe(SweepConfig& c) {
   return {
       field("store", c.store, "folder of all runs; a run that is finished there is never computed again"),
@@ -287,6 +298,10 @@ Fields describe(SweepConfig& c) {
       field("slots", c.slots, 0, 1e5, "runs at a time on the CPU; 0: one for each thread"),
       field("threads", c.threads, 0, 1e5, "threads of all runs together; 0: all that this process may use"),
       field("slots_per_gpu", c.slots_per_gpu, 1, 1000, "most runs at a time on one GPU, where its memory allows"),
+      field(
+          "cohort", c.cohort,
+          "most runs of one architecture that a process trains side by side: auto (16 on a GPU, 1 on a CPU), off, or a "
+          "number"),
       field("memory_gb", c.memory_gb, 0, 1e6, "memory for all runs on a device, in GiB; 0: what is free"),
       field("retries", c.retries, 0, 1000,
             "deaths of a run in a row, without a step of progress, before it counts as failed"),
@@ -395,6 +410,11 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
     }
   }
   if (spec.name.empty()) throw Error("{}: name is empty", where);
+  try {
+    cohort_size(spec.sweep.cohort, false);
+  } catch (const Error& e) {
+    throw Error("{}: {}", where, e.what());
+  }
   const toml::table table = toml::parse(text, where);
   SpecReader reader(spec, where);
   if (const auto* node = table.get("axes")) {

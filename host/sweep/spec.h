@@ -64,6 +64,7 @@ struct SweepConfig {
   int slots = 0;
   int threads = 0;
   int slots_per_gpu = 4;
+  std::string cohort = "auto";
   double memory_gb = 0.0;
   int retries = 3;
   double lease_seconds = 60.0;
@@ -71,6 +72,8 @@ struct SweepConfig {
   std::vector<std::string> first;
 };
 Fields describe(SweepConfig&);
+// Most runs of a cohort, of sweep.cohort: "auto", "off" or a number from 1 to 256; Error otherwise.
+int cohort_size(const std::string& text, bool gpu);
 
 // Resources of jobs on a Slurm cluster; empty and 0: the cluster's default.
 struct SlurmConfig {

@@ -5,16 +5,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <fstream>
+#include <map>
 #include <mutex>
 #include <thread>
 
 #include "host/eval/eval.h"
 #include "host/sweep/lease.h"
 #include "host/sweep/task.h"
+#include "host/train/cohort.h"
 #include "host/train/run_folder.h"
 #include "host/train/targets.h"
 #include "kernels/base/printable.h"
@@ -34,8 +37,8 @@ Json finite(double x) { return std::isfinite(x) ? Json(x) : Json(); }
 // Renews the lease while training advances, publishes progress, and checks for `prune`.
 class Watch : public TrainObserver {
  public:
-  Watch(const WorkerOptions& options, const Lease& lease)
-      : options_(options), lease_(lease), last_sign_(Clock::now()), thread_([this] { beat(); }) {}
+  Watch(const WorkerOptions& options, const fs::path& run, const Lease& lease)
+      : options_(options), run_(run), lease_(lease), last_sign_(Clock::now()), thread_([this] { beat(); }) {}
   ~Watch() override {
     {
       const std::lock_guard lock(mutex_);
@@ -57,7 +60,7 @@ class Watch : public TrainObserver {
     if (p.stage == "train" && options_.until_epoch > 0 && p.epoch >= options_.until_epoch) {
       rung_epoch_ = p.epoch;
       rung_value_ = p.best;
-      *options_.stop = true;
+      stop_ = true;
     }
   }
   void sign() {
@@ -68,6 +71,7 @@ class Watch : public TrainObserver {
   int rung_epoch() const { return rung_epoch_; }
   double rung_value() const { return rung_value_; }
   bool pruned() const { return pruned_; }
+  const std::atomic<bool>* stop() const { return &stop_; }  // at a rung, or pruned
 
  private:
   void beat() {
@@ -80,9 +84,9 @@ class Watch : public TrainObserver {
       lock.unlock();
       if (alive) lease_.beat();
       if (news) write_progress(p);
-      if (fs::exists(options_.run / "prune")) {
+      if (fs::exists(run_ / "prune")) {
         pruned_ = true;
-        *options_.stop = true;
+        stop_ = true;
       }
       lock.lock();
       wake_.wait_for(lock, std::chrono::milliseconds(700), [this] { return end_; });
@@ -99,23 +103,24 @@ class Watch : public TrainObserver {
                        {"frames_per_second", finite(p.frames_per_second)},
                        {"fraction", finite(p.fraction)},
                        {"seconds_left", finite(p.seconds_left)}};
-    const fs::path temporary = options_.run / ".progress.partial";
+    const fs::path temporary = run_ / ".progress.partial";
     {
       std::ofstream out(temporary);
       out << json.dump();
     }
     std::error_code ignored;
-    fs::rename(temporary, options_.run / "progress.json", ignored);
+    fs::rename(temporary, run_ / "progress.json", ignored);
   }
 
   const WorkerOptions& options_;
+  const fs::path& run_;
   const Lease& lease_;
   std::mutex mutex_;
   std::condition_variable wake_;
   Clock::time_point last_sign_;
   TrainProgress last_;
   bool news_ = false, end_ = false;
-  std::atomic<bool> pruned_{false};
+  std::atomic<bool> pruned_{false}, stop_{false};
   int rung_epoch_ = 0;
   double rung_value_ = 0.0;
   std::thread thread_;  // last: it uses all of the above
@@ -126,79 +131,120 @@ void write_json(const fs::path& path, const Json& json) {
   write_file_atomically(path, text.data(), text.size());
 }
 
+// Recordings that a process has read, each set once for all members of a cohort that learn from it.
+class Recordings {
+ public:
+  struct Read {
+    Dataset data;
+    Split split;
+  };
+  Read& of(const RunConfig& config) {
+    RunConfig copy = config;
+    std::string key = fmt::format("{} Hz\n", config.model->sample_rate);
+    const Json flat = to_json(describe(copy));
+    for (const auto& [name, value] : flat.items()) {
+      if (name.rfind("data.", 0) == 0 || name.rfind("teacher.", 0) == 0) key += name + value.dump() + "\n";
+    }
+    std::unique_ptr<Read>& read = read_[key];
+    if (!read) {
+      auto fresh = std::make_unique<Read>();
+      fresh->data = load_dataset(data_of(config), config.model->sample_rate);
+      fresh->split = split_dataset(fresh->data, config.data);
+      read = std::move(fresh);
+    }
+    return *read;
+  }
+
+ private:
+  std::map<std::string, std::unique_ptr<Read>> read_;
+};
+
+constexpr int kExitStopped = 130;
+
+// One run in this process: claimed, made a member of the process's cohort, concluded.
 class Work {
  public:
-  Work(const WorkerOptions& options, Lease lease) : options_(options), lease_(std::move(lease)) {}
+  Work(const WorkerOptions& options, fs::path run, Lease lease)
+      : options_(options), run_(std::move(run)), lease_(std::move(lease)) {}
 
-  int run() {
-    started_ = Clock::now();
+  // Calls work(), whose value is an exit code; so is what comes of an error.
+  template <class Do>
+  int guarded(Do work) {
     try {
-      return attempt();
+      return work();
     } catch (const LeaseLost&) {
       return kExitBusy;
     } catch (const WriteError& e) {
       if (!e.disk_full()) return fail(e.what());
       say(e.what());
-      lease_.give_back();
+      give_back();
       return kExitDiskFull;
     } catch (const Error& e) {
       return fail(e.what());
     }
   }
 
- private:
-  int attempt() {
-    const Json task = Store::read_json(options_.run / "task.json");
-    const RunConfig config = config_of_json(task.at("config"), (options_.run / "task.json").string());
+  // Reads and checks what the run needs; kExitDone: `member` can be trained.
+  int prepare(Recordings& recordings, Member& member) {
+    started_ = Clock::now();
+    const Json task = Store::read_json(run_ / "task.json");
+    config_ = config_of_json(task.at("config"), (run_ / "task.json").string());
     const std::string key = task.at("key");
     if (!folder_is_free()) {
-      lease_.give_back();
+      give_back();
       return kExitBusy;
     }
-    Watch watch(options_, lease_);
-    Dataset data = load_dataset(data_of(config), config.model->sample_rate);
-    const Split split = split_dataset(data, config.data);
-    watch.sign();
+    watch_ = std::make_unique<Watch>(options_, run_, lease_);
+    recordings_ = &recordings.of(config_);
+    watch_->sign();
     std::string init, teacher;
-    const bool begun = fs::exists(options_.run / "checkpoint.safetensors");
-    if (!config.train.init_from.empty()) {
-      init = weights_identity(begun ? options_.run / "init.safetensors" : fs::path(config.train.init_from));
+    const bool begun = fs::exists(run_ / "checkpoint.safetensors");
+    if (!config_.train.init_from.empty()) {
+      init = weights_identity(begun ? run_ / "init.safetensors" : fs::path(config_.train.init_from));
     }
-    if (!config.teacher.model.empty()) {
-      teacher = weights_identity(begun ? options_.run / kTeacherFile : weights_of_teacher(config));
+    if (!config_.teacher.model.empty()) {
+      teacher = weights_identity(begun ? run_ / kTeacherFile : weights_of_teacher(config_));
     }
-    if (run_hash(config, content_hash(data), init, teacher) != key) {
+    if (run_hash(config_, content_hash(recordings_->data), init, teacher) != key) {
       throw Error(
           "the audio under '{}' or the weights to start or learn from have changed since the sweep was planned; plan "
           "it again",
-          config.data.path);
+          config_.data.path);
     }
     TrainOptions options;
-    options.folder = options_.run;
+    options.folder = run_;
     options.threads = options_.threads;
     options.isa = options_.isa;
     options.device = options_.device;
     options.gpus = options_.gpus;
-    options.stop = options_.stop;
-    options.observer = &watch;
+    options.stop = watch_->stop();
+    options.stop_all = options_.stop;
+    options.observer = watch_.get();
     options.checkpoint_seconds = options_.checkpoint_seconds;
     options.before_write = [this] { lease_.check(); };
-    const TrainOutcome trained = begun ? resume(config, data, split, options) : train(config, data, split, options);
-    add_usage(trained);
-    if (!trained.finished) return stopped(watch);
-    Json metrics = metrics_of_training(config);
-    if (config.train.epochs > 0) {
-      const ModelFile file = load_model(options_.run);
+    member = {config_, &recordings_->data, &recordings_->split, options, nullptr};
+    return kExitDone;
+  }
+
+  // What becomes of the run once it has left the cohort.
+  int conclude(const MemberOutcome& member) {
+    if (member.thrown) std::rethrow_exception(member.thrown);
+    add_usage(member.trained);
+    if (!member.trained.finished) return stopped();
+    Json metrics = metrics_of_training();
+    if (config_.train.epochs > 0) {
+      const ModelFile file = load_model(run_);
       ThreadPool pool(options_.threads > 0 ? options_.threads : available_threads());
       Context context;
       context.isa = options_.isa.empty() ? best_isa() : parse_isa(options_.isa);
       context.pool = &pool;
       use_device(context, options_.device);
+      const auto& [data, split] = *recordings_;
       if (!split.test.empty()) {
-        const Evaluation e = evaluate(*file.model, context, data, split.test, "test", config.model->geometry().hop);
+        const Evaluation e = evaluate(*file.model, context, data, split.test, "test", config_.model->geometry().hop);
         lease_.check();
         const std::string text = to_json(e);
-        write_file_atomically(options_.run / "eval.json", text.data(), text.size());
+        write_file_atomically(run_ / "eval.json", text.data(), text.size());
         add_test(metrics, e);
       }
     }
@@ -206,21 +252,27 @@ class Work {
     Outcome outcome;
     outcome.state = State::kDone;
     outcome.metrics = metrics;
-    Store::write_outcome(options_.run, outcome);
-    lease_.give_back();
+    Store::write_outcome(run_, outcome);
+    give_back();
     return kExitDone;
   }
 
-  Json metrics_of_training(const RunConfig& config) const {
-    const Json result = Store::read_json(options_.run / "result.json");
+ private:
+  void give_back() {
+    watch_.reset();  // no sign of life for a run that another process may claim
+    lease_.give_back();
+  }
+
+  Json metrics_of_training() const {
+    const Json result = Store::read_json(run_ / "result.json");
     Json metrics = Json::object();
     if (!result.is_object()) return metrics;
     for (const auto& [name, value] : result.items()) {  // what decides the run, not how well it went, is left out
       if (value.is_number() && name != "seed" && name != "sample_rate" && name != "epochs") metrics[name] = value;
     }
-    if (config.train.epochs == 0) {
-      const Json about = load_model(options_.run / "pretrained.safetensors").metadata;
-      const std::string name = training_name(config.train);
+    if (config_.train.epochs == 0) {
+      const Json about = load_model(run_ / "pretrained.safetensors").metadata;
+      const std::string name = training_name(config_.train);
       metrics[name] = std::strtod(about.value(name, "nan").c_str(), nullptr);
     }
     return metrics;
@@ -234,40 +286,40 @@ class Work {
     }
   }
 
-  int stopped(const Watch& watch) {
+  int stopped() {
     lease_.check();
-    if (watch.pruned()) {
-      Outcome outcome = Store::read_outcome(options_.run);
+    if (watch_->pruned()) {
+      Outcome outcome = Store::read_outcome(run_);
       outcome.state = State::kPruned;
-      outcome.reason = RunFolder::read(options_.run / "prune").substr(0, 500);
-      Store::write_outcome(options_.run, outcome);
-      lease_.give_back();
+      outcome.reason = RunFolder::read(run_ / "prune").substr(0, 500);
+      Store::write_outcome(run_, outcome);
+      give_back();
       return kExitDone;
     }
-    if (watch.rung_epoch() > 0) {
-      Json rungs = Store::read_json(options_.run / "rungs.json");
+    if (watch_->rung_epoch() > 0) {
+      Json rungs = Store::read_json(run_ / "rungs.json");
       if (!rungs.is_array()) rungs = Json::array();
-      rungs.push_back({watch.rung_epoch(), watch.rung_value()});
-      write_json(options_.run / "rungs.json", rungs);
-      lease_.give_back();
+      rungs.push_back({watch_->rung_epoch(), watch_->rung_value()});
+      write_json(run_ / "rungs.json", rungs);
+      give_back();
       return kExitRequeue;
     }
-    lease_.give_back();
-    return options_.requeue && *options_.requeue ? kExitRequeue : 130;
+    give_back();
+    return options_.requeue && *options_.requeue ? kExitRequeue : kExitStopped;
   }
 
   int fail(const std::string& reason) {
     try {
       lease_.check();
-      Outcome outcome = Store::read_outcome(options_.run);
+      Outcome outcome = Store::read_outcome(run_);
       outcome.state = State::kFailed;
       outcome.reason = reason;
-      Store::write_outcome(options_.run, outcome);
-      lease_.give_back();
+      Store::write_outcome(run_, outcome);
+      give_back();
     } catch (const LeaseLost&) {
       return kExitBusy;
     } catch (const WriteError& e) {
-      lease_.give_back();
+      give_back();
       return e.disk_full() ? kExitDiskFull : kExitFailed;
     }
     say(reason);
@@ -276,7 +328,7 @@ class Work {
 
   // The process before may still be ending, or be frozen on this host: its lock ends with it.
   bool folder_is_free() const {
-    const int fd = open((options_.run / "run.lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    const int fd = open((run_ / "run.lock").c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
     if (fd < 0) return true;  // training reports the error
     bool free = false;
     for (int i = 0; i < 50 && !free; ++i) {
@@ -290,50 +342,93 @@ class Work {
   static void say(const std::string& text) { std::fprintf(stderr, "cafx: %s\n", printable_line(text).c_str()); }
 
   void add_usage(const TrainOutcome& trained) const {
-    Json usage = Store::read_json(options_.run / "usage.json");
+    Json usage = Store::read_json(run_ / "usage.json");
     if (!usage.is_object()) usage = {{"seconds", 0.0}, {"steps", 0}};
     rusage r{};
     getrusage(RUSAGE_SELF, &r);
     const long before = usage.value("steps", 0L);
-    usage["seconds"] = usage.value("seconds", 0.0) + std::chrono::duration<double>(Clock::now() - started_).count();
-    usage["training_seconds"] = usage.value("training_seconds", 0.0) + trained.seconds;
-    usage["trained_steps"] = usage.value("trained_steps", 0L) + std::max(0L, trained.steps - before);
+    const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
+    const auto members = static_cast<double>(options_.runs.size());
+    usage["seconds"] = usage.value("seconds", 0.0) + seconds / members;
+    if (options_.runs.size() == 1) {  // in company neither speed nor memory is the run's own
+      usage["training_seconds"] = usage.value("training_seconds", 0.0) + trained.seconds;
+      usage["trained_steps"] = usage.value("trained_steps", 0L) + std::max(0L, trained.steps - before);
+      usage["peak_bytes"] = std::max(usage.value("peak_bytes", 0L), r.ru_maxrss * 1024L);
+    }
+    usage["cohort"] = std::max(usage.value("cohort", std::size_t{1}), options_.runs.size());
     usage["steps"] = trained.steps;
     usage["threads"] = options_.threads;
     usage["device"] = options_.device;
-    usage["peak_bytes"] = std::max(usage.value("peak_bytes", 0L), r.ru_maxrss * 1024L);
-    write_json(options_.run / "usage.json", usage);
+    write_json(run_ / "usage.json", usage);
   }
 
   const WorkerOptions& options_;
+  const fs::path run_;
   Lease lease_;
+  RunConfig config_;
+  Recordings::Read* recordings_ = nullptr;
+  std::unique_ptr<Watch> watch_;
   Clock::time_point started_;
 };
+
+// Claims a run; null, and why in `code`, where there is nothing to do.
+std::unique_ptr<Work> claim(const WorkerOptions& options, const fs::path& run, int& code) {
+  const Json task = Store::read_json(run / "task.json");
+  if (!task.is_object()) {
+    throw Error("{}: task.json is missing or damaged; give the folder of a run that a sweep made", run.string());
+  }
+  code = kExitDone;
+  if (Store::read_outcome(run).state != State::kQueued) return nullptr;
+  std::optional<Lease> lease;
+  try {
+    lease = Lease::claim(run, task.value("lease_seconds", 60.0), Store::steps_done(run));
+  } catch (const WriteError& e) {
+    std::fprintf(stderr, "cafx: %s\n", printable_line(e.what()).c_str());
+    code = e.disk_full() ? kExitDiskFull : kExitFailed;
+    return nullptr;
+  }
+  if (!lease) {
+    code = kExitBusy;
+    return nullptr;
+  }
+  if (Store::read_outcome(run).state == State::kQueued) {
+    return std::make_unique<Work>(options, run, std::move(*lease));
+  }
+  lease->give_back();  // it has ended between the check and the claim
+  return nullptr;
+}
+
+// Of a cohort: what its scheduler has to know, beside what the folders say.
+int gravest(const std::vector<int>& codes) {
+  for (const int code : {kExitDiskFull, kExitStopped, kExitRequeue}) {
+    if (std::find(codes.begin(), codes.end(), code) != codes.end()) return code;
+  }
+  return kExitDone;
+}
 
 }  // namespace
 
 int work(const WorkerOptions& options) {
-  const Json task = Store::read_json(options.run / "task.json");
-  if (!task.is_object()) {
-    throw Error("{}: task.json is missing or damaged; give the folder of a run that a sweep made",
-                options.run.string());
+  std::vector<int> codes;
+  std::vector<std::unique_ptr<Work>> works;
+  std::vector<Member> members;
+  Recordings recordings;
+  for (const fs::path& run : options.runs) {
+    int code = kExitDone;
+    std::unique_ptr<Work> work = claim(options, run, code);
+    Member member;
+    if (work) code = work->guarded([&] { return work->prepare(recordings, member); });
+    codes.push_back(code);
+    if (!work || code != kExitDone) continue;
+
+    member.left = [&codes, i = codes.size() - 1, it = work.get()](const MemberOutcome& outcome) {
+      codes[i] = it->guarded([&] { return it->conclude(outcome); });
+    };
+    members.push_back(std::move(member));
+    works.push_back(std::move(work));
   }
-  const double seconds = task.value("lease_seconds", 60.0);
-  std::optional<Lease> lease;
-  try {
-    if (Store::read_outcome(options.run).state != State::kQueued) return kExitDone;
-    lease = Lease::claim(options.run, seconds, Store::steps_done(options.run));
-  } catch (const WriteError& e) {
-    std::fprintf(stderr, "cafx: %s\n", printable_line(e.what()).c_str());
-    return e.disk_full() ? kExitDiskFull : kExitFailed;
-  }
-  if (!lease) return kExitBusy;
-  // It may have ended between the check and the claim.
-  if (Store::read_outcome(options.run).state != State::kQueued) {
-    lease->give_back();
-    return kExitDone;
-  }
-  return Work(options, std::move(*lease)).run();
+  if (!members.empty()) train_cohort(std::move(members));
+  return codes.size() == 1 ? codes[0] : gravest(codes);
 }
 
 }  // namespace cafx

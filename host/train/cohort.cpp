@@ -1,6 +1,7 @@
 #include "host/train/cohort.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -22,18 +23,31 @@ bool decides_kinship(const std::string& key) {
   return key.rfind("model.", 0) == 0 || std::find(kKeys.begin(), kKeys.end(), key) != kKeys.end();
 }
 
-// Calls work(i); what it throws becomes the member's error, in its log too, and the member leaves.
-template <class Work>
-void guarded(std::size_t i, Runs& runs, std::vector<MemberOutcome>& outcomes, Work work) {
+// A member's last line, unless the folder is another process's by now.
+void log_last(const Member& member, const OpenRun& run, const std::string& line) {
   try {
-    work(i);
-  } catch (const Error& e) {
-    outcomes[i].error = e.what();
-    if (!runs[i]) return;
-    outcomes[i].trained = runs[i]->trainer->outcome();
-    runs[i]->folder.log(e.what());
-    runs[i].reset();
+    if (member.options.before_write) member.options.before_write();
+    run.folder.log(line);
+  } catch (const Error&) {
   }
+}
+
+// Calls work(); false, or an Error, and the member leaves.
+template <class Work>
+void guarded(const Member& member, std::unique_ptr<OpenRun>& run, MemberOutcome& outcome, Work work) {
+  try {
+    if (work()) return;
+    outcome.trained = run->trainer->outcome();
+  } catch (const Error& e) {
+    outcome.error = e.what();
+    outcome.thrown = std::current_exception();
+    if (run) {
+      outcome.trained = run->trainer->outcome();
+      log_last(member, *run, e.what());
+    }
+  }
+  run.reset();
+  if (member.left) member.left(outcome);
 }
 
 bool holds_run(const std::filesystem::path& folder) {
@@ -43,6 +57,14 @@ bool holds_run(const std::filesystem::path& folder) {
 }
 
 }  // namespace
+
+std::string kinship(const nlohmann::json& config) {
+  std::string text;
+  for (const auto& [key, value] : config.items()) {
+    if (decides_kinship(key)) text += key + value.dump() + "\n";
+  }
+  return text;
+}
 
 std::string why_apart(const RunConfig& a, const RunConfig& b) {
   RunConfig first = a, second = b;
@@ -73,24 +95,24 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   Runs runs(members.size());
   std::vector<MemberOutcome> outcomes(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {
-    guarded(i, runs, outcomes, [&](std::size_t) {
-      const Member& m = members[i];
+    const Member& m = members[i];
+    guarded(m, runs[i], outcomes[i], [&] {
       const auto open = holds_run(m.options.folder) ? reopen_run : begin_run;
       runs[i] = open(m.config, *m.data, facts.at(m.data), *m.split, m.options, company);
       runs[i]->trainer->begin();
+      return true;
     });
   }
   const auto under_way = [&] {
     return std::any_of(runs.begin(), runs.end(), [](const auto& r) { return r != nullptr; });
   };
+  const double turn = members.size() > 1 ? turn_seconds : std::numeric_limits<double>::infinity();
   while (under_way()) {
     for (std::size_t i = 0; i < members.size(); ++i) {
       if (!runs[i]) continue;
-      guarded(i, runs, outcomes, [&](std::size_t) {
+      guarded(members[i], runs[i], outcomes[i], [&] {
         Trainer& trainer = *runs[i]->trainer;
-        if (trainer.turn(trainer.on_gpu() ? 0.0 : turn_seconds)) return;
-        outcomes[i].trained = trainer.outcome();
-        runs[i].reset();
+        return trainer.turn(trainer.on_gpu() && members.size() > 1 ? 0.0 : turn);
       });
     }
   }

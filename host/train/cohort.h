@@ -12,6 +12,9 @@
 // Bits     those of the run alone. A member that fails or ends leaves; the others do not notice.
 #pragma once
 
+#include <exception>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -19,24 +22,30 @@
 
 namespace cafx {
 
+struct MemberOutcome {
+  TrainOutcome trained;
+  std::string error;          // why it failed; empty: it did not
+  std::exception_ptr thrown;  // the same, as it was thrown
+};
+
 struct Member {
   RunConfig config;
   Dataset* data;  // as `train` takes it; members of one data set give the same one, and its audio is held once
   const Split* split;
-  TrainOptions options;  // threads and `stop` of the first member count for all
-};
-
-struct MemberOutcome {
-  TrainOutcome trained;
-  std::string error;  // why it failed; empty: it did not
+  TrainOptions options;  // threads of the first member count for all
+  // Called once, when the member has finished, failed or was stopped; the others go on afterwards.
+  std::function<void(const MemberOutcome&)> left = nullptr;
 };
 
 // In words why two runs cannot be in one cohort; empty: they can.
 std::string why_apart(const RunConfig&, const RunConfig&);
+// Runs can be in one cohort where this is the same; of a config as to_json(describe(config)) gives it.
+std::string kinship(const nlohmann::json& config);
 
 // Begins each run, or goes on with it where its folder holds one. Error where two members cannot be in one cohort; what
 // goes wrong in a member afterwards is in its outcome and in its log.
 // `turn_seconds`: how long a member trains on a CPU before the next one does; long beside filling its caches.
+// A single member trains as by `train` and `resume`.
 std::vector<MemberOutcome> train_cohort(std::vector<Member>, double turn_seconds = 0.25);
 
 }  // namespace cafx

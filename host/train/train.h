@@ -32,13 +32,14 @@
 namespace cafx {
 
 struct TrainOptions {
-  std::filesystem::path folder;             // of the run
-  int threads = 0;                          // 0: all that this process may use
-  std::string isa;                          // empty: the best there is
-  std::string device = "cpu";               // as use_device takes it
-  std::string gpus;                         // as choose_gpus takes it; empty: as the config says
-  std::string precision;                    // resume: refused where it is not the run's; empty: the run's
-  const std::atomic<bool>* stop = nullptr;  // set: finish the step, save, return
+  std::filesystem::path folder;                 // of the run
+  int threads = 0;                              // 0: all that this process may use
+  std::string isa;                              // empty: the best there is
+  std::string device = "cpu";                   // as use_device takes it
+  std::string gpus;                             // as choose_gpus takes it; empty: as the config says
+  std::string precision;                        // resume: refused where it is not the run's; empty: the run's
+  const std::atomic<bool>* stop = nullptr;      // set: finish the step, save, return
+  const std::atomic<bool>* stop_all = nullptr;  // the same, of all members of a cohort
   TrainObserver* observer = nullptr;
   // Called before every write that others can see; an exception ends the run. A sweep asks here whether the run is
   // still this process's.

@@ -52,7 +52,9 @@ class Trainer {
   std::string processor() const;  // determines the bits, with config and data
 
   // The loop.
-  bool stop_wanted() const { return options_.stop && options_.stop->load(); }
+  bool stop_wanted() const {
+    return (options_.stop && options_.stop->load()) || (options_.stop_all && options_.stop_all->load());
+  }
   bool stage_goes_on() const;
   void begin_epoch();   // from the current counters on
   bool take_portion();  // of the epoch's steps; false: stopped

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # A sweep whose scheduler, workers, or all of them are killed with SIGKILL at random moments ends with the table of an
 # undisturbed one, byte for byte; no run is lost, none counted twice; the index may vanish meanwhile.
-#   $3: training runs   $4: kills
+#   $3: training runs   $4: kills   $5: runs that a process trains side by side; those of the undisturbed sweep are alone
 . "$(dirname "$0")/sweep_common.sh"
-runs=${3:-24} kills=${4:-20}
+runs=${3:-24} kills=${4:-20} cohort=${5:-off}
 rates='{log = [1e-4, 1e-2], points = 4}'
 seeds="[$(seq -s, 1 $((runs / 8)))]"
 more=$'[sweep]\nretries = 1000\nslots = 3'
@@ -17,7 +17,7 @@ RANDOM=11
 n=0 rounds=0
 while [ $rounds -lt 400 ]; do
   rounds=$((rounds + 1))
-  "$cafx" sweep run "$work/whole.toml" --store "$work/killed" --quiet --no-measure >"$work/log" 2>&1 &
+  "$cafx" sweep run "$work/whole.toml" --store "$work/killed" --cohort "$cohort" --quiet --no-measure >"$work/log" 2>&1 &
   scheduler=$!
   ended=0
   while [ $n -lt "$kills" ]; do
@@ -49,6 +49,8 @@ for run in "$work/whole"/default-*; do
 done
 [ "$(ls -d "$work/killed"/default-* | wc -l)" = "$runs" ] || fail "there are other run folders than $runs"
 [ "$(ls -d "$work/killed"/pretrain-* | wc -l)" = 2 ] || fail "there are other pretrainings than 2"
+
+[ "$cohort" = off ] || grep -q "\"cohort\": $cohort" "$work/killed"/default-*/usage.json || fail "no process had $cohort runs"
 
 # Each run's index row is there again after the index is deleted.
 if command -v sqlite3 >/dev/null; then

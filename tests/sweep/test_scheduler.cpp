@@ -20,15 +20,24 @@ class World : public Board, public Launcher {
   }
   void prepare(const Task&, const Task*) override {}
   LeaseState lease(const Task&) override { return {}; }
-  int deaths(const Task&) override { return 0; }
+  int deaths(const Task&) override { return dies_in_company ? 2 : 0; }
   void close(const Task&, State, const std::string&) override {}
   bool space() override { return true; }
 
-  void start(const Task& t, const Job& job) override {
-    running_.push_back({job.task, now_ + t.seconds});
-    order.push_back(t.folder + "@" + (job.gpus.empty() ? job.device_name : job.gpus));
+  void start(const std::vector<const Task*>& members, const Job& job) override {
+    Running process{job.task, now_, {}};
+    std::string names;
+    for (const Task* t : members) {
+      process.end = std::max(process.end, now_ + t->seconds);
+      process.members.push_back(index(*t));
+      names += (names.empty() ? "" : "+") + t->folder;
+    }
+    running_.push_back(process);
+    order.push_back(names + "@" + (job.gpus.empty() ? job.device_name : job.gpus));
     std::size_t bytes = 0;
-    for (const auto& r : running_) bytes += tasks_[static_cast<std::size_t>(r.task)].bytes;
+    for (const Running& r : running_) {
+      for (const std::size_t i : r.members) bytes += tasks_[i].bytes;
+    }
     most_bytes = std::max(most_bytes, bytes);
     most_running = std::max(most_running, running_.size());
   }
@@ -37,21 +46,24 @@ class World : public Board, public Launcher {
     const auto first = std::min_element(running_.begin(), running_.end(),
                                         [](const Running& a, const Running& b) { return a.end < b.end; });
     now_ = first->end;
-    const int task = first->task;
+    const Running process = *first;
     running_.erase(first);
-    done_[static_cast<std::size_t>(task)] = true;
-    return {{task, 0, 0}};
+    if (dies_in_company && process.members.size() > 1) return {{process.task, 0, 9}};
+    for (const std::size_t i : process.members) done_[i] = true;
+    return {{process.task, 0, 0}};
   }
   void stop() override {}
   double now() const override { return now_; }
 
   std::vector<std::string> order;  // "folder@device" as they were started
   std::size_t most_bytes = 0, most_running = 0;
+  bool dies_in_company = false;  // a process of several runs ends by signal 9, at its end
 
  private:
   struct Running {
     int task;
     double end;
+    std::vector<std::size_t> members;
   };
   std::size_t index(const Task& t) const {
     const auto at = std::find_if(tasks_.begin(), tasks_.end(), [&](const Task& u) { return u.folder == t.folder; });
@@ -144,6 +156,48 @@ TEST(Scheduler, GivesSeveralGpusToATaskThatAsksForThem) {
   EXPECT_EQ(run(tasks, gpus).order[0], "pre@0,1");
   EXPECT_EQ(run(tasks, {{"cpu", 2, 1, 0}}).order[0], "pre@cpu");  // no GPUs: as any other
   EXPECT_EQ(run(tasks, {{"cuda:3", 2, 1, 0}}).order[0], "pre@cuda:3");
+}
+
+Task kin(const std::string& folder, int frame, int batch = 8) {
+  Task t = task(folder, 1.0);
+  t.config = {{"model.type", "cafx"}, {"model.frame", frame}, {"train.batch", batch}, {"train.seed", folder}};
+  return t;
+}
+
+DeviceSlots cohorts_of(int n, std::size_t bytes = 0) { return {"cuda:0", 1, 1, bytes, n}; }
+
+// What decides kinship: the model and the batch; seeds do not.
+TEST(Scheduler, StartsTasksOfOneArchitectureInOneProcess) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 32), kin("d", 64), kin("e", 64), kin("f", 64, 16)};
+  EXPECT_EQ(run(tasks, {cohorts_of(3)}).order, (Texts{"a+b+d@cuda:0", "c@cuda:0", "e@cuda:0", "f@cuda:0"}));
+  EXPECT_EQ(run(tasks, {cohorts_of(1)}).order.size(), 6u);
+}
+
+TEST(Scheduler, FillsACohortAsFarAsTheMemoryGoes) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64)};
+  for (Task& t : tasks) t.bytes = 40;
+  const World world = run(tasks, {cohorts_of(8, 100)});
+  EXPECT_EQ(world.order, (Texts{"a+b@cuda:0", "c+d@cuda:0"}));
+  EXPECT_EQ(world.most_bytes, 80u);
+}
+
+// One member that takes the process down twice must not hold the others up for ever.
+TEST(Scheduler, RunsWhoseCompanyDiesGoOnAlone) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64)};
+  prioritise(tasks, {});
+  World world(tasks);
+  world.dies_in_company = true;
+  Scheduler scheduler(tasks, {cohorts_of(8)}, world, world, nullptr, nullptr, {});
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.order, (Texts{"a+b@cuda:0", "a@cuda:0", "b@cuda:0"}));
+}
+
+TEST(SweepSpec, RefusesACohortThatIsNoNumber) {
+  EXPECT_EQ(cohort_size("auto", false), 1);
+  EXPECT_GT(cohort_size("auto", true), 1);
+  EXPECT_EQ(cohort_size("off", true), 1);
+  EXPECT_EQ(cohort_size("12", false), 12);
+  for (const char* text : {"", "0", "-1", "257", "4x", "on"}) EXPECT_THROW(cohort_size(text, true), Error) << text;
 }
 
 }  // namespace
