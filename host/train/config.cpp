@@ -244,6 +244,12 @@ void check(const RunConfig& c, const std::string& where) {
     throw Error("{}: train.accumulate = {} takes a batch in parts, which needs segments of one block; set it to 1",
                 where, t.accumulate);
   }
+  if (g.frame == 0 && t.block > 0 && t.block % g.unit != 0) {
+    throw Error(
+        "{}: train.block = {}; this model takes blocks of a multiple of {} samples, such as {}, or 0 for whole "
+        "segments",
+        where, t.block, g.unit, (t.block + g.unit - 1) / g.unit * g.unit);
+  }
   static_cast<void>(Loss(t.loss));  // refuses weights that are all 0
   const int block = t.block > 0 ? t.block : g.block, segment = static_cast<int>(t.segment_seconds * g.sample_rate),
             heard = g.frame > 0 ? g.frame

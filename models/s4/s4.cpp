@@ -24,7 +24,10 @@ void S4Config::check(const std::string& where) const {
 
 Geometry S4Config::geometry() const {
   Geometry g{sample_rate};
-  if (temporal()) g.after = film_block - 1;
+  if (temporal()) {
+    g.after = film_block - 1;
+    g.unit = film_block;
+  }
   return g;
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 #include "models/play/weights_file.h"
+#include "models/registry.h"
 #include "tests/temporary_folder.h"
 #include "tests/train/synthetic.h"
 
@@ -190,6 +191,19 @@ TEST_P(Trainers, TurnAModelThatCameOutInverted) {
   for (const auto& [name, tensor] : a.tensors) EXPECT_TRUE(tensor.bytes == b.tensors.at(name).bytes) << name;
   const auto rows = table(folder_ / "mended" / "metrics.csv");
   EXPECT_LT(outcome.validation, std::stod(rows.back()[column(rows, validation_name(config.train))]));
+}
+
+TEST(TrainConfig, ABlockBeginsWhereAModulationDoes) {
+  RunConfig config;
+  config.type = "s4";
+  config.train.pretrain_epochs = 0;
+  config.model = AnyConfig(model_type("s4").preset("s4-tf-s"));
+  const int unit = config.model->geometry().unit;
+  ASSERT_GT(unit, 1);
+  config.train.block = 3 * unit;
+  EXPECT_NO_THROW(check(config, "here"));
+  config.train.block = 3 * unit + 1;
+  EXPECT_THROW(check(config, "here"), Error);
 }
 
 TEST_P(Trainers, RefuseWhatTheyCannotDo) {
