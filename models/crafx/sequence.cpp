@@ -12,6 +12,7 @@ namespace cafx {
 
 namespace {
 
+constexpr int kMostKept = 64;  // frames in a context_hop: with more, all latents in sight would take too much memory
 constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::min();
 
 // A copy of the weights, shared by the twins.
@@ -97,7 +98,7 @@ class CrafxSequence : public FrameSequence {
   }
 
   FrontEndDims front() const { return d_.own.front; }
-  bool keeps() const { return config_.context_hop % hop_ == 0; }
+  bool keeps() const { return config_.context_hop % hop_ == 0 && config_.context_hop / hop_ <= kMostKept; }
 
   void start() {
     const auto latents = static_cast<std::size_t>(d_.N) * static_cast<std::size_t>(config_.filters);
@@ -107,10 +108,12 @@ class CrafxSequence : public FrameSequence {
     arena_.build(context_, [&](Arena& a) {
       pass_.lay_out(context_, a, config_, 1, CrafxPass::Use::kSequence, Loss());
       own_positions_ = a.take<std::int32_t>(latents);
-      for (Kept& k : kept_) {
+      const auto take = [&](Kept& k) {
         k.z = a.take<float>(latents);
         k.positions = a.take<std::int32_t>(latents);
-      }
+      };
+      for (Kept& k : kept_) take(k);
+      take(silence_);
     });
     // Touched now, so that no page is missing when the first frame comes; x_padded is the pass's first part.
     Arena sizes;
@@ -120,6 +123,8 @@ class CrafxSequence : public FrameSequence {
       fill_zero(context_, k.z, sizeof(float) * latents);
       fill_zero(context_, k.positions, sizeof(std::int32_t) * latents);
     }
+    const FlushDenormals scope;
+    compute(silence_, std::vector<float>(static_cast<std::size_t>(config_.frame)).data());
   }
 
   void pad(const float* x) {
@@ -137,10 +142,20 @@ class CrafxSequence : public FrameSequence {
     Kept& kept = kept_[static_cast<std::size_t>(number < 0 ? number + n : number)];
     if (keeps() && kept.at == at) return kept;
     kept.at = at;
-    pad(x);
-    front_end_forward(context_, pass_.x1, kept.z, kept.positions, pass_.x_padded, weights_->front, pass_.scratch,
-                      front());
+    // So that a stream's first frames, whose context is silence, cost no more than the others.
+    if (std::all_of(x, x + config_.frame, [](float v) { return v == 0.0f; })) {
+      const long latents = static_cast<long>(d_.N) * config_.filters;
+      std::copy_n(silence_.z, latents, kept.z);
+      std::copy_n(silence_.positions, latents, kept.positions);
+    } else {
+      compute(kept, x);
+    }
     return kept;
+  }
+
+  void compute(Kept& to, const float* x) {
+    pad(x);
+    front_end_forward(context_, pass_.x1, to.z, to.positions, pass_.x_padded, weights_->front, pass_.scratch, front());
   }
 
   CrafxConfig config_;
@@ -152,7 +167,8 @@ class CrafxSequence : public FrameSequence {
   CrafxPass pass_;
   std::int32_t* own_positions_ = nullptr;
   std::int64_t last_ = kNowhere;  // sample at which the former frame began
-  std::vector<Kept> kept_;        // the frame at sample `at` in number floor(at / hop) modulo their count
+  Kept silence_;
+  std::vector<Kept> kept_;  // the frame at sample `at` in number floor(at / hop) modulo their count
 };
 
 }  // namespace
