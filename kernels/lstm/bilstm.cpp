@@ -13,7 +13,7 @@ CAFX_CUDA(void, bilstm_part, (const Context&, float* a, float* b, const float* y
 
 namespace {
 
-void check(LstmDims d) {
+void check_bilstm(LstmDims d) {
   CAFX_CHECK(d.T >= 1 && d.B >= 1 && d.I >= 1 && d.H >= 1 && !d.reversed, d.T, d.B, d.I, d.H, d.reversed);
 }
 
@@ -37,11 +37,11 @@ Direction<F> direction(F* saved, LstmDims d) {
 }
 
 // y (rows,2H) = [a, b], and back.
-void join(const Context& context, float* y, const float* a, const float* b, long rows, int H) {
+void join_directions(const Context& context, float* y, const float* a, const float* b, long rows, int H) {
   CAFX_CUDA_CALL(context, bilstm_join, y, a, b, rows, H);
   for (long n = 0; n < rows; ++n) std::copy_n(b + n * H, H, std::copy_n(a + n * H, H, y + n * 2 * H));
 }
-void part(const Context& context, float* a, float* b, const float* y, long rows, int H) {
+void part_directions(const Context& context, float* a, float* b, const float* y, long rows, int H) {
   CAFX_CUDA_CALL(context, bilstm_part, a, b, y, rows, H);
   for (long n = 0; n < rows; ++n) {
     std::copy_n(y + n * 2 * H, H, a + n * H);
@@ -52,18 +52,18 @@ void part(const Context& context, float* a, float* b, const float* y, long rows,
 }  // namespace
 
 std::size_t bilstm_saved(const Context&, LstmDims d) {
-  check(d);
+  check_bilstm(d);
   return 2 * sizeof(float) * static_cast<std::size_t>(direction_floats(d));
 }
 
 std::size_t bilstm_forward_scratch(const Context& context, LstmDims d) {
-  check(d);
+  check_bilstm(d);
   return lstm_forward_scratch(context, d);
 }
 
 void bilstm_forward(const Context& context, float* y, void* saved, const float* x, const BilstmTensors<const float*>& p,
                     void* scratch, LstmDims d) {
-  check(d);
+  check_bilstm(d);
   const auto one = direction(static_cast<float*>(saved), d),
              other = direction(static_cast<float*>(saved), backwards(d));
   const std::size_t row = sizeof(float) * static_cast<std::size_t>(row_floats(d));
@@ -73,25 +73,25 @@ void bilstm_forward(const Context& context, float* y, void* saved, const float* 
   fill_zero(context, other.c + d.T * row_floats(d), row);
   lstm_forward(context, one.h, one.c, one.gates, x, p.w, p.bias, scratch, d);
   lstm_forward(context, other.h, other.c, other.gates, x, p.w_reversed, p.bias_reversed, scratch, backwards(d));
-  join(context, y, one.written, other.written, static_cast<long>(d.T) * d.B, d.H);
+  join_directions(context, y, one.written, other.written, static_cast<long>(d.T) * d.B, d.H);
 }
 
 // The gradients of both directions' h; the second one's of x; what a direction needs.
 std::size_t bilstm_backward_scratch(const Context& context, LstmDims d) {
-  check(d);
+  check_bilstm(d);
   const auto rows = static_cast<std::size_t>(d.T) * static_cast<std::size_t>(d.B);
   return sizeof(float) * rows * static_cast<std::size_t>(2 * d.H + d.I) + lstm_backward_scratch(context, d);
 }
 
 void bilstm_backward(const Context& context, float* dx, const BilstmTensors<float*>& g, const float* dy, const float* x,
                      const void* saved, const BilstmTensors<const float*>& p, void* scratch, LstmDims d) {
-  check(d);
+  check_bilstm(d);
   const long rows = static_cast<long>(d.T) * d.B;
   float *dh = static_cast<float*>(scratch), *dh_other = dh + rows * d.H, *dx_other = dh_other + rows * d.H,
         *inner = dx_other + rows * d.I;
   const auto one = direction(static_cast<const float*>(saved), d),
              other = direction(static_cast<const float*>(saved), backwards(d));
-  part(context, dh, dh_other, dy, rows, d.H);
+  part_directions(context, dh, dh_other, dy, rows, d.H);
   lstm_backward(context, dx, g.w, g.bias, dh, x, one.h, one.c, one.gates, p.w, inner, d);
   lstm_backward(context, dx ? dx_other : nullptr, g.w_reversed, g.bias_reversed, dh_other, x, other.h, other.c,
                 other.gates, p.w_reversed, inner, backwards(d));

@@ -9,10 +9,10 @@ namespace {
 CAFX_INLINE vf bend(vf x, bool linear) { return linear ? x : vtanh(x); }
 
 // Rows of h and c around sample t: the state before it in the direction of time, and its own.
-struct Rows {
+struct LstmRows {
   long before, now;
 };
-Rows rows_of(LstmDims d, int t) { return d.reversed ? Rows{t + 1L, t} : Rows{t, t + 1L}; }
+LstmRows lstm_rows(LstmDims d, int t) { return d.reversed ? LstmRows{t + 1L, t} : LstmRows{t, t + 1L}; }
 }  // namespace
 
 // One sample after the other, all streams together: a product with the weights of h, then the gates. The products with
@@ -28,7 +28,7 @@ void lstm_forward(float* h, float* c, float* gates, const float* x, const float*
   if (at_once) gemm(d.T * d.B, G, d.I, x, d.I, 1, w_t, G, gates, G, GemmInit::kBias, bias);
   for (int step = 0; step < d.T; ++step) {
     const int t = d.reversed ? d.T - 1 - step : step;
-    const Rows row = rows_of(d, t);
+    const LstmRows row = lstm_rows(d, t);
     float* z_t = gates ? gates + t * BG : own;
     if (!at_once) gemm(d.B, G, d.I, x + t * BI, d.I, 1, w_t, G, z_t, G, GemmInit::kBias, bias);
     gemm(d.B, G, H, h + row.before * BH, H, 1, w_t + static_cast<long>(d.I) * G, G, z_t, G, GemmInit::kAdd);
@@ -125,7 +125,7 @@ void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const fl
     const int begin = d.reversed ? done : d.T - done - n;
     for (int step = 0; step < n; ++step) {
       const int t = d.reversed ? begin + step : begin + n - 1 - step;
-      const Rows now = rows_of(d, t);
+      const LstmRows now = lstm_rows(d, t);
       float* dz_t = dz + (t - begin) * BG;
       for (int b = 0; b < d.B; ++b) {
         const float* a = gates + t * BG + static_cast<long>(b) * G;
@@ -150,7 +150,7 @@ void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const fl
     }
     const int rows = n * d.B;
     gemm(d.I, G, rows, x + begin * BI, 1, d.I, dz, G, dw_t, G, GemmInit::kAdd);
-    gemm(H, G, rows, h + rows_of(d, begin).before * BH, 1, H, dz, G, dw_t + static_cast<long>(d.I) * G, G,
+    gemm(H, G, rows, h + lstm_rows(d, begin).before * BH, 1, H, dz, G, dw_t + static_cast<long>(d.I) * G, G,
          GemmInit::kAdd);
     add_column_sums(dbias, dz, rows, G, G);
     if (dx) gemm(rows, d.I, G, dz, G, 1, w, in, dx + begin * BI, d.I, GemmInit::kZero);

@@ -7,15 +7,15 @@ namespace cafx::CAFX_ISA_NS {
 
 namespace {
 
-constexpr int kRows = 64;  // samples whose sum is taken by itself: a long one in float would lose digits
+constexpr int kSumRows = 64;  // samples whose sum is taken by itself: a long one in float would lose digits
 
 // sums[c] = sum over t of value(t C + c, m), by vectors of channels.
 template <class F>
-CAFX_INLINE void over_time(float* sums, SqueezeExciteDims d, F value) {
+CAFX_INLINE void sum_over_time(float* sums, SqueezeExciteDims d, F value) {
   for_vectors(d.C, [&](long c, int m) {
     vf total = {};
-    for (long t0 = 0; t0 < d.T; t0 += kRows) {
-      const long end = t0 + kRows < d.T ? t0 + kRows : d.T;
+    for (long t0 = 0; t0 < d.T; t0 += kSumRows) {
+      const long end = t0 + kSumRows < d.T ? t0 + kSumRows : d.T;
       vf part = {};
       for (long t = t0; t < end; ++t) part += value(t * d.C + c, m);
       total += part;
@@ -26,9 +26,9 @@ CAFX_INLINE void over_time(float* sums, SqueezeExciteDims d, F value) {
 
 // What forward keeps of a frame, and the gradients of it.
 template <class F>
-struct Parts {
+struct SqueezeParts {
   F *a, *s, *h;
-  Parts(F* at, SqueezeExciteDims d) : a(at), s(at + d.C), h(at + 2L * d.C) {}
+  SqueezeParts(F* at, SqueezeExciteDims d) : a(at), s(at + d.C), h(at + 2L * d.C) {}
 };
 
 }  // namespace
@@ -37,8 +37,8 @@ void squeeze_excite_forward(float* y, float* saved, const float* x, const Squeez
                             bool rounds, SqueezeExciteDims d) {
   const long n = static_cast<long>(d.T) * d.C;
   for (int b = 0; b < d.B; ++b, x += n, y += n, saved += 2L * d.C + d.H) {
-    const Parts of(saved, d);
-    over_time(of.a, d, [&](long i, int m) { return vabs(load_m(x + i, m)); });
+    const SqueezeParts of(saved, d);
+    sum_over_time(of.a, d, [&](long i, int m) { return vabs(load_m(x + i, m)); });
     const float per_sample = 1.0f / static_cast<float>(d.T);
     for (int c = 0; c < d.C; ++c) of.a[c] *= per_sample;
     for (int j = 0; j < d.H; ++j) of.h[j] = p.b1[j];
@@ -61,10 +61,10 @@ void squeeze_excite_backward(float* dx, const SqueezeExciteTensors<float*>& g, c
                              const float* saved, const SqueezeExciteTensors<const float*>& p, float* scratch,
                              bool rounds, SqueezeExciteDims d) {
   const long n = static_cast<long>(d.T) * d.C;
-  const Parts to(scratch, d);
+  const SqueezeParts to(scratch, d);
   for (int b = 0; b < d.B; ++b, x += n, dx += n, dy += n, saved += 2L * d.C + d.H) {
-    const Parts of(saved, d);
-    over_time(to.s, d, [&](long i, int m) { return load_m(dy + i, m) * load_m(x + i, m); });
+    const SqueezeParts of(saved, d);
+    sum_over_time(to.s, d, [&](long i, int m) { return load_m(dy + i, m) * load_m(x + i, m); });
     for (int c = 0; c < d.C; ++c) to.s[c] *= of.s[c] * (1.0f - of.s[c]);
     gemm(1, d.H, d.C, to.s, 0, 1, p.w2, d.H, to.h, d.H, GemmInit::kZero);
     for (int j = 0; j < d.H; ++j) to.h[j] = of.h[j] > 0.0f ? to.h[j] : 0.0f;

@@ -13,8 +13,8 @@ namespace {
 using Ints = GraphBuilder::Ints;
 
 // Samples [from, to) along axis 1.
-std::string slice(GraphBuilder& g, const std::string& output, const std::string& x, std::int64_t from,
-                  std::int64_t to) {
+std::string slice_places(GraphBuilder& g, const std::string& output, const std::string& x, std::int64_t from,
+                         std::int64_t to) {
   return g.add("Slice", output, {x, g.int64s(output + ".from", {from}), g.int64s(output + ".to", {to}), "axis.1"});
 }
 
@@ -82,7 +82,7 @@ bool CrafxModel::graph(GraphBuilder& g) const {
   std::vector<std::string> frames;
   for (std::int64_t k = 0; k < F; ++k) {
     const std::string name = fmt::format("frame.{}", k);
-    slice(g, name, "x", k * c.context_hop, k * c.context_hop + T);  // (B,T)
+    slice_places(g, name, "x", k * c.context_hop, k * c.context_hop + T);  // (B,T)
     frames.push_back(g.add("Unsqueeze", name + ".row", {name, "axis.1"}));
   }
   g.add("Concat", "frames", frames, {GraphBuilder::one("axis", 1)});                     // (B,F,T)
@@ -107,7 +107,7 @@ bool CrafxModel::graph(GraphBuilder& g) const {
 
   const auto own = [&](const std::string& output, const std::string& of_frames) {  // (B F,C,T) -> (B,C,T)
     g.add("Reshape", output + ".of_places", {of_frames, "shape.of_places"});
-    return slice(g, output, output + ".of_places", c.before * C, (c.before + 1) * C);
+    return slice_places(g, output, output + ".of_places", c.before * C, (c.before + 1) * C);
   };
   if (c.unpool == "positions") {
     Ints every;

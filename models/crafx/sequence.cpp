@@ -13,10 +13,10 @@ namespace cafx {
 namespace {
 
 constexpr int kMostKept = 64;  // frames in a context_hop: with more, all latents in sight would take too much memory
-constexpr std::int64_t kNowhere = std::numeric_limits<std::int64_t>::min();
+constexpr std::int64_t kNoFrame = std::numeric_limits<std::int64_t>::min();
 
 // A copy of the weights, shared by the twins.
-struct Weights {
+struct CrafxWeights {
   std::vector<float> block;
   CrafxTensors tensors;
   Arena arena;
@@ -31,7 +31,7 @@ class CrafxSequence : public FrameSequence {
     context_.isa = context.isa;
     context_.precision = context.precision;
     context_.use_bf16_units = context.use_bf16_units;
-    auto w = std::make_shared<Weights>();
+    auto w = std::make_shared<CrafxWeights>();
     w->block.assign(params.data(), params.data() + params.n_floats());
     w->tensors = tensors_of(config, params, w->block.data());
     w->arena.build(context_, [&](Arena& a) {
@@ -52,8 +52,8 @@ class CrafxSequence : public FrameSequence {
   void next(float* y, const float* x, std::int64_t at) noexcept override {
     const FlushDenormals scope;
     const long latents = static_cast<long>(d_.N) * config_.filters;
-    if (last_ == kNowhere || at != last_ + hop_) {  // another signal, or another place in it
-      for (Kept& kept : kept_) kept.at = kNowhere;
+    if (last_ == kNoFrame || at != last_ + hop_) {  // another signal, or another place in it
+      for (Kept& kept : kept_) kept.at = kNoFrame;
     }
     last_ = at;
     for (int k = 0; k < d_.F; ++k) {
@@ -82,7 +82,7 @@ class CrafxSequence : public FrameSequence {
 
  private:
   struct Kept {
-    std::int64_t at = kNowhere;  // of the frame's first sample
+    std::int64_t at = kNoFrame;  // of the frame's first sample
     float* z = nullptr;
     std::int32_t* positions = nullptr;
   };
@@ -162,11 +162,11 @@ class CrafxSequence : public FrameSequence {
   CrafxDims d_;
   int hop_;
   Context context_;
-  std::shared_ptr<const Weights> weights_;
+  std::shared_ptr<const CrafxWeights> weights_;
   Arena arena_;
   CrafxPass pass_;
   std::int32_t* own_positions_ = nullptr;
-  std::int64_t last_ = kNowhere;  // sample at which the former frame began
+  std::int64_t last_ = kNoFrame;  // sample at which the former frame began
   Kept silence_;
   std::vector<Kept> kept_;  // the frame at sample `at` in number floor(at / hop) modulo their count
 };
