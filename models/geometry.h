@@ -10,6 +10,7 @@ struct Geometry {
   int hop = 0;      // between frames, in training and by default in rendering
   int before = 0;  // context: input samples before and after the frame; `after` of a stream: how late it is, in samples
   int after = 0;
+  int span() const { return before + frame + after; }  // samples in for a frame out
   int warm_up = 0;  // of a stream: least warm-up before a segment, input without loss
   int block = 0;    // of a stream: samples between two steps of training, the reach of back-propagation; 0: the segment
   int unit = 1;     // of a stream: a block begins at a multiple of so many samples

@@ -1,7 +1,7 @@
 // models/graph.h -- the forward pass of one frame as nodes of a graph, written beside the model's ops. Who builds the
 // graph knows the file's format and no model; the model knows the operators and no format.
 //
-//   Operators  the standard ones of ONNX, opset 13. The input is "x" (B, frame), the output "y" (B, frame); B is free.
+//   Operators  the standard ones of ONNX, opset 13. The input is "x" (B, span), the output "y" (B, frame); B is free.
 //   Names      a node is named after the layer that it belongs to; initializers as the tensors in params().
 #pragma once
 
@@ -18,7 +18,10 @@ class GraphBuilder {
     const char* name;
     Ints ints;
     bool single = false;
+    std::vector<float> floats = {};  // in place of ints, as are
+    std::vector<std::string> strings = {};
   };
+  static Attribute text(const char* name, const std::string& value) { return {name, {}, true, {}, {value}}; }
   static Attribute one(const char* name, std::int64_t value) { return {name, {value}, true}; }
   static constexpr std::int64_t kFloat = 1, kInt32 = 6;  // types of a Cast, as ONNX counts them
 

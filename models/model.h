@@ -24,7 +24,8 @@ inline constexpr const char* kSupervised = "supervised";
 inline constexpr const char* kPretrain = "pretrain";
 
 // B places in concatenated audio, where the context computes; outside of a place's note there is silence.
-//   Frames   samples [start, start + T) of each ref; T is the model's frame, t0 = 0.
+//   Frames   samples [start, start + T) of each ref; T is the model's frame, t0 = 0. The context around them, where the
+//            geometry has one, is gathered by the model.
 //   Streams  a ref's start is that of a segment; the batch is samples [start + t0, start + t0 + T), which follow the
 //            former block's. The warm-up lies before the start.
 struct Batch {
@@ -65,8 +66,9 @@ struct Fact {
 class FrameSequence {
  public:
   virtual ~FrameSequence() = default;
-  // y (frame) of the frame x (frame), which begins at sample `at` of the signal. It costs least where `at` is the
-  // former call's plus hop; any other value starts again. The bits are those of Model::forward in every case.
+  // y (frame) of the frame that begins at sample `at` of the signal; x (span) begins with the context before it. It
+  // costs least where `at` is the former call's plus hop; any other value starts again. The bits are those of
+  // Model::forward in every case.
   virtual void next(float* y, const float* x, std::int64_t at) noexcept = 0;
   // Another one with a state of its own on the same copy of the weights, for another thread.
   virtual std::unique_ptr<FrameSequence> twin() const = 0;
@@ -123,7 +125,7 @@ class Model {
   // Puts the weights back into what the model allows. To be called after each step.
   virtual void project(const Context&) {}
 
-  // Playing, on frames: y (B,frame) from x (B,frame), contiguous, where the context computes. One caller at a time.
+  // Playing, on frames: y (B,frame) from x (B,span), contiguous, where the context computes. One caller at a time.
   virtual void forward(const Context&, float* y, const float* x, int B);
   // With a copy of the weights as they are now, on the CPU; null where the model, its form or the context has none.
   virtual std::unique_ptr<FrameSequence> sequence(const Context&, int /* hop */) const { return nullptr; }

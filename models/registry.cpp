@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "models/cafx/cafx.h"
+#include "models/crafx/crafx.h"
 #include "models/eq_net/eq_net.h"
 #include "models/lstm/lstm.h"
 #include "models/s4/s4.h"
@@ -16,6 +17,7 @@ namespace cafx {
 const std::vector<ModelType>& model_types() {
   static const std::vector<ModelType> types{
       {"cafx", {kSupervised, kPretrain}, cafx_presets, cafx_model_preset, cafx_training, make_cafx},
+      {"crafx", {kSupervised, kPretrain}, crafx_presets, crafx_preset, crafx_training, make_crafx},
       {"eq_net", {kSupervised, kPretrain}, eq_net_presets, eq_net_preset, eq_net_training, make_eq_net},
       {"lstm", {kSupervised}, lstm_presets, lstm_preset, lstm_training, make_lstm},
       {"s4", {kSupervised}, s4_presets, s4_preset, s4_training, make_s4},

@@ -70,9 +70,11 @@ endif()
 
 # What models with memory stand on. A few seconds.
 cafx_ops_test(test_student_ops
+  ${ops_dir}/test_bilstm.cpp
   ${ops_dir}/test_conv1x1.cpp
   ${ops_dir}/test_lstm.cpp
   ${ops_dir}/test_lstm_play.cpp
+  ${ops_dir}/test_squeeze_excite.cpp
   ${ops_dir}/test_transpose.cpp
   ${ops_dir}/test_wavenet_layer.cpp
 )
@@ -92,7 +94,7 @@ endfunction()
 cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
 cafx_golden_test(test_loss cafx_kernels ${ops_dir}/test_loss.cpp)
 set(models_dir ${CMAKE_CURRENT_LIST_DIR}/models)
-cafx_golden_test(test_golden_model cafx_models ${models_dir}/test_golden_cafx.cpp)
+cafx_golden_test(test_golden_model cafx_models ${models_dir}/test_golden_cafx.cpp ${models_dir}/test_golden_crafx.cpp)
 cafx_golden_test(test_golden_streams cafx_models ${models_dir}/test_golden_s4.cpp ${models_dir}/test_golden_streams.cpp)
 cafx_gpu_test(test_golden_ops)
 cafx_gpu_test(test_loss TEST_FILTER "-*Refuse*:*Differences*")

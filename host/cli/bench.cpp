@@ -252,9 +252,10 @@ class Bench {
     const auto model = fresh(kSupervised);
     Speed speed;
     if (by_frames()) {
-      const std::size_t samples = static_cast<std::size_t>(B_) * static_cast<std::size_t>(length_);
-      DeviceArray<float> x(context_, std::vector<float>(audio_.begin(), audio_.begin() + static_cast<long>(samples))),
-          y(context_, samples);
+      const auto places = static_cast<std::size_t>(B_), span = static_cast<std::size_t>(geometry_.span());
+      std::vector<float> heard(places * span);
+      for (std::size_t i = 0; i < heard.size(); ++i) heard[i] = audio_[i % (audio_.size() / 2)];
+      DeviceArray<float> x(context_, heard), y(context_, places * static_cast<std::size_t>(length_));
       speed.frames_per_second = frames_per_second(B_, share_, [&] {
         model->forward(context_, y.data(), x.data(), B_);
         synchronize(context_);

@@ -164,8 +164,10 @@ void add_info(CLI::App& app, Run& run) {
         return 0;
       }
       std::string text = table_text(rows, g.frame > 0);
-      text += g.frame > 0 ? fmt::format("\nframe {} samples ({:.1f} ms), hop {}, {} Hz{}\n", g.frame,
-                                        1e3 * g.frame / g.sample_rate, g.hop, g.sample_rate,
+      const std::string context =
+          g.span() > g.frame ? fmt::format(" with {} samples of context before and {} after", g.before, g.after) : "";
+      text += g.frame > 0 ? fmt::format("\nframe {} samples ({:.1f} ms){}, hop {}, {} Hz{}\n", g.frame,
+                                        1e3 * g.frame / g.sample_rate, context, g.hop, g.sample_rate,
                                         form == kSupervised ? fmt::format(", latency as a real-time effect {} samples",
                                                                           make_player(*model)->latency())
                                                             : "")

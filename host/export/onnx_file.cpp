@@ -33,6 +33,19 @@ class OnnxGraph : public GraphBuilder {
     for (const Attribute& a : attributes) {
       onnx::AttributeProto& p = *node.add_attribute();
       p.set_name(a.name);
+      if (!a.strings.empty()) {
+        p.set_type(a.single ? onnx::AttributeProto::STRING : onnx::AttributeProto::STRINGS);
+        if (a.single) p.set_s(a.strings[0]);
+        for (const std::string& s : a.strings) {
+          if (!a.single) p.add_strings(s);
+        }
+        continue;
+      }
+      if (!a.floats.empty()) {
+        p.set_type(onnx::AttributeProto::FLOATS);
+        p.mutable_floats()->Assign(a.floats.begin(), a.floats.end());
+        continue;
+      }
       p.set_type(a.single ? onnx::AttributeProto::INT : onnx::AttributeProto::INTS);
       if (a.single) p.set_i(a.ints[0]);
       if (!a.single) p.mutable_ints()->Assign(a.ints.begin(), a.ints.end());
@@ -90,10 +103,10 @@ std::string base64(const std::vector<float>& x) {
   return text;
 }
 
-// A plucked note with some noise: typical input, loud enough to reach the nonlinear range.
+// A frame with its context: a plucked note with some noise, loud enough to reach the nonlinear range.
 std::vector<float> selftest_frame(const Geometry& c) {
   const Rng rng{7, 1};
-  std::vector<float> x(static_cast<std::size_t>(c.frame));
+  std::vector<float> x(static_cast<std::size_t>(c.span()));
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double t = static_cast<double>(i) / c.sample_rate, pi = 3.14159265358979323846;
     x[i] = static_cast<float>(0.3 * std::exp(-8.0 * t) *
@@ -140,14 +153,14 @@ void save_onnx(const std::filesystem::path& path, Model& model, const std::map<s
   opset.set_version(kOnnxOpset);
   onnx::GraphProto& graph = *proto.mutable_graph();
   graph.set_name("cafx");
-  describe_value(*graph.add_input(), "x", model.geometry().frame);
+  describe_value(*graph.add_input(), "x", model.geometry().span());
   describe_value(*graph.add_output(), "y", model.geometry().frame);
   OnnxGraph builder(graph);
   if (!model.graph(builder)) throw Error("{}: {}", path.string(), why_not_onnx(model));
 
   auto metadata = model_metadata(model, extra);
   const std::vector<float> x = selftest_frame(model.geometry());
-  std::vector<float> y(x.size());
+  std::vector<float> y(static_cast<std::size_t>(model.geometry().frame));
   Context context;
   context.isa = best_isa();
   model.forward(context, y.data(), x.data(), 1);

@@ -24,21 +24,22 @@ class Renderer::Frames {
   Frames(Model& model, const Context& context, int hop)
       : model_(model),
         context_(context),
-        frame_(model.geometry().frame),
+        geometry_(model.geometry()),
+        frame_(geometry_.frame),
         hop_(hop),
         sequences_(sequences_of(model, context, hop)),
         sum_(context, frame_, hop, batch()),
-        input_start_(sum_.next_start()) {
+        input_start_(sum_.next_start() - geometry_.before) {
     input_.assign(static_cast<std::size_t>(-input_start_), 0.0f);  // silence before the first sample
-    const auto size = static_cast<std::size_t>(batch()) * static_cast<std::size_t>(frame_);
-    rendered_ = DeviceArray<float>(context, size);
+    const auto frames = static_cast<std::size_t>(batch());
+    rendered_ = DeviceArray<float>(context, frames * static_cast<std::size_t>(frame_));
     if (!sequences_.empty()) return;
     std::vector<FrameRef> refs;
-    const auto n = static_cast<std::int64_t>(overlap_add_samples({kBatch, frame_, hop}));
+    const auto n = static_cast<std::int64_t>(overlap_add_samples({kBatch, geometry_.span(), hop}));
     for (std::int64_t b = 0; b < kBatch; ++b) refs.push_back({b * hop, 0, n});
     refs_ = DeviceArray<FrameRef>(context, refs);
     samples_ = DeviceArray<float>(context, static_cast<std::size_t>(n));
-    frames_ = DeviceArray<float>(context, size);
+    frames_ = DeviceArray<float>(context, frames * static_cast<std::size_t>(geometry_.span()));
   }
 
   void push(const float* x, std::size_t n, std::vector<float>& out) {
@@ -49,7 +50,7 @@ class Renderer::Frames {
 
   void finish(std::vector<float>& out) {
     if (n_in_ == 0) return;
-    input_.insert(input_.end(), static_cast<std::size_t>(frame_), 0.0f);
+    input_.insert(input_.end(), static_cast<std::size_t>(frame_ + geometry_.after), 0.0f);
     run(out, true);
     const std::int64_t left = n_in_ - n_out_;  // what the last frame left: all of it is final
     out.resize(out.size() + static_cast<std::size_t>(left));
@@ -75,15 +76,17 @@ class Renderer::Frames {
     const std::int64_t n_all = last ? cafx::n_frames(n_in_, frame_, hop_) : 0;
     for (;;) {
       const std::int64_t first = sum_.next_start(), end = input_start_ + static_cast<std::int64_t>(input_.size());
-      std::int64_t ready = end < first + frame_ ? 0 : (end - first - frame_) / hop_ + 1;
+      const std::int64_t first_ends = first + frame_ + geometry_.after;
+      std::int64_t ready = end < first_ends ? 0 : (end - first_ends) / hop_ + 1;
       if (last) ready = std::min(ready, n_all - sum_.n_frames());
       // Whole batches while more may come; their number of frames does not change a frame's bits.
       if (ready <= 0 || (!last && ready < batch())) return;
       const int B = static_cast<int>(std::min<std::int64_t>(ready, batch()));
-      render(input_.data() + (first - input_start_), first, B);
+      render(input_.data() + (first - geometry_.before - input_start_), first, B);
       sum_.add(context_, rendered_.data(), B);
       take(out);
-      const auto drop = std::min(sum_.next_start() - input_start_, static_cast<std::int64_t>(input_.size()));
+      const auto drop =
+          std::min(sum_.next_start() - geometry_.before - input_start_, static_cast<std::int64_t>(input_.size()));
       input_.erase(input_.begin(), input_.begin() + drop);
       input_start_ += drop;
     }
@@ -99,6 +102,7 @@ class Renderer::Frames {
     n_out_ += wanted;
   }
 
+  // B frames from sample `first` on; input begins with the context before it.
   void render(const float* input, std::int64_t first, int B) {
     if (!sequences_.empty()) {  // runs of consecutive frames, one task each
       over_tasks(context_, (B + kRun - 1) / kRun, [&](const Context& inner, int run) {
@@ -110,13 +114,15 @@ class Renderer::Frames {
       });
       return;
     }
-    samples_.upload(input, static_cast<std::size_t>(overlap_add_samples({B, frame_, hop_})));
-    gather_frames(context_, frames_.data(), samples_.data(), refs_.data(), {B, frame_, 1, 0});
+    const int span = geometry_.span();
+    samples_.upload(input, static_cast<std::size_t>(overlap_add_samples({B, span, hop_})));
+    gather_frames(context_, frames_.data(), samples_.data(), refs_.data(), {B, span, 1, 0});
     model_.forward(context_, rendered_.data(), frames_.data(), B);
   }
 
   Model& model_;
   const Context& context_;
+  Geometry geometry_;
   int frame_, hop_;
   std::vector<std::unique_ptr<FrameSequence>> sequences_;
   OverlapAdd sum_;

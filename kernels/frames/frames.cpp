@@ -50,7 +50,7 @@ void pad_frames(const Context& context, float* x_padded, const float* x, GatherD
   for (int b = 0; b < d.B; ++b) {
     float* to = x_padded + b * width;
     std::fill(to, to + width, 0.0f);
-    std::memcpy(to + d.left, x + static_cast<std::int64_t>(b) * d.T, sizeof(float) * d.T);
+    std::memcpy(to + d.left, x + b * (d.row > 0 ? d.row : d.T) + d.offset, sizeof(float) * d.T);
   }
 }
 

@@ -29,10 +29,11 @@ struct GatherDims {
   int B, T, K;
   int left;         // zeros before the first sample: same_left(K) for conv1d
   long offset = 0;  // of that sample, from start_b: what is read begins there
+  long row = 0;     // of pad_frames: samples from one place's first to the next one's; 0: T
 };
 
 void gather_frames(const Context&, float* x_padded, const float* audio, const FrameRef* refs, GatherDims);
-// The same of B contiguous frames: x (B,T).
+// The same of B rows of samples: x (B,row), of each the T from `offset` on.
 void pad_frames(const Context&, float* x_padded, const float* x, GatherDims);
 
 // order = permutation(n, rng), in the device's memory; scratch of shuffle_scratch bytes.

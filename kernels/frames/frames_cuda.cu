@@ -51,10 +51,10 @@ void gather_frames(const Context& context, float* x_padded, const float* audio, 
 }
 
 void pad_frames(const Context& context, float* x_padded, const float* x, GatherDims d) {
-  const long width = d.T + d.K - 1;
+  const long width = d.T + d.K - 1, row = d.row > 0 ? d.row : d.T;
   for_each(context, d.B * width, [=] __device__(long i) {
     const long b = i / width, t = i - b * width - d.left;
-    x_padded[i] = t >= 0 && t < d.T ? x[b * d.T + t] : 0.0f;
+    x_padded[i] = t >= 0 && t < d.T ? x[b * row + d.offset + t] : 0.0f;
   });
 }
 

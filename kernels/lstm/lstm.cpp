@@ -69,7 +69,7 @@ std::size_t lstm_play_scratch(const Context&, LstmDims d) {
 void lstm_play(const Context& context, float* h, float* state, const float* x, const void* packed, void* scratch,
                LstmDims d) {
   check(d);
-  CAFX_CHECK(context.device == Device::kCpu && d.B == 1, d.B);
+  CAFX_CHECK(context.device == Device::kCpu && d.B == 1 && !d.reversed && !d.linear, d.B, d.reversed, d.linear);
   CAFX_CALL(context, lstm_play, h, state, x, packed, scratch, d);
 }
 

@@ -3,11 +3,15 @@
 //   z[t] = bias + w [x[t], h[t-1]]      i, f, o = sigmoid, g = tanh of the rows of z, in this order: i, f, g, o
 //   c[t] = f c[t-1] + i g               h[t] = o tanh(c[t])
 //
+//   reversed   from the last sample to the first: t + 1 stands for t - 1
+//   linear     the identity stands for both tanh, as in Keras's activation='linear'
+//
 // Source   Hochreiter & Schmidhuber 1997; order of the gates as in PyTorch, whose two biases are one here: what a .nam
 //          file holds.
-// Shapes   x, dx (T,B,I)   h, c (T+1,B,H): row 0 is the state before the block, read; rows 1..T are written
+// Shapes   x, dx (T,B,I)   h, c (T+1,B,H): row 0 is the state before the block, read; rows 1..T are written; reversed:
+//          row T is the state, rows 0..T-1 are written
 //          gates (T,B,4H), after their activations; may be null in forward, which then keeps none
-//          w, dw (4H,I+H)   bias, dbias (4H)   dh (T,B,H): gradient of rows 1..T of h
+//          w, dw (4H,I+H)   bias, dbias (4H)   dh (T,B,H): gradient of the rows of h that are written
 //          Time is outermost: a step of the recurrence reads one row of every stream.
 // Grads    dx = (may be null)   dw +=   dbias +=      None for the state before the block: back-propagation ends there.
 // Saved    x, h, c, gates.
@@ -29,6 +33,7 @@ namespace cafx {
 
 struct LstmDims {
   int T, B, I, H;
+  bool reversed = false, linear = false;
 };
 inline constexpr int kLstmChunk = 64;  // samples whose gates' gradient is held at a time
 
@@ -39,7 +44,7 @@ std::size_t lstm_backward_scratch(const Context&, LstmDims);  // bytes
 void lstm_backward(const Context&, float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h,
                    const float* c, const float* gates, const float* w, void* scratch, LstmDims);
 
-// The same for playing: one stream, with weights laid out once, no gates kept. h (T,H) of the block's samples; state
+// The same for playing: one stream from first to last, with weights laid out once, no gates kept. h (T,H) of the block's samples; state
 // (2,H): h and c before the block, and after it. packed: lstm_packed bytes, made by lstm_prepare. CPU alone: CheckError
 // on a GPU.
 // Bits   those of however the samples are divided into calls; lstm_forward sums in another order.

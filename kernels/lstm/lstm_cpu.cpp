@@ -5,7 +5,18 @@
 
 namespace cafx::CAFX_ISA_NS {
 
-// One sample after the other, all streams together: a product with the weights of h, then the gates.
+namespace {
+CAFX_INLINE vf bend(vf x, bool linear) { return linear ? x : vtanh(x); }
+
+// Rows of h and c around sample t: the state before it in the direction of time, and its own.
+struct LstmRows {
+  long before, now;
+};
+LstmRows lstm_rows(LstmDims d, int t) { return d.reversed ? LstmRows{t + 1L, t} : LstmRows{t, t + 1L}; }
+}  // namespace
+
+// One sample after the other, all streams together: a product with the weights of h, then the gates. The products with
+// the weights of x are made for all samples at once where these are the larger part: weights are then read once.
 void lstm_forward(float* h, float* c, float* gates, const float* x, const float* w, const float* bias, void* scratch,
                   LstmDims d) {
   const int H = d.H, G = 4 * d.H;
@@ -13,23 +24,27 @@ void lstm_forward(float* h, float* c, float* gates, const float* x, const float*
   float* w_t = static_cast<float*>(scratch);          // (I+H,4H)
   float* own = w_t + static_cast<long>(d.I + H) * G;  // (B,4H)
   transpose(w_t, w, G, d.I + H);
-  for (int t = 0; t < d.T; ++t) {
+  const bool at_once = gates && d.I > H;
+  if (at_once) gemm(d.T * d.B, G, d.I, x, d.I, 1, w_t, G, gates, G, GemmInit::kBias, bias);
+  for (int step = 0; step < d.T; ++step) {
+    const int t = d.reversed ? d.T - 1 - step : step;
+    const LstmRows row = lstm_rows(d, t);
     float* z_t = gates ? gates + t * BG : own;
-    gemm(d.B, G, d.I, x + t * BI, d.I, 1, w_t, G, z_t, G, GemmInit::kBias, bias);
-    gemm(d.B, G, H, h + t * BH, H, 1, w_t + static_cast<long>(d.I) * G, G, z_t, G, GemmInit::kAdd);
+    if (!at_once) gemm(d.B, G, d.I, x + t * BI, d.I, 1, w_t, G, z_t, G, GemmInit::kBias, bias);
+    gemm(d.B, G, H, h + row.before * BH, H, 1, w_t + static_cast<long>(d.I) * G, G, z_t, G, GemmInit::kAdd);
     for (int b = 0; b < d.B; ++b) {
       float* z = z_t + static_cast<long>(b) * G;
-      const float* c_before = c + t * BH + static_cast<long>(b) * H;
-      float *c_now = c + (t + 1) * BH + static_cast<long>(b) * H, *h_now = h + (t + 1) * BH + static_cast<long>(b) * H;
+      const float* c_before = c + row.before * BH + static_cast<long>(b) * H;
+      float *c_now = c + row.now * BH + static_cast<long>(b) * H, *h_now = h + row.now * BH + static_cast<long>(b) * H;
       for_vectors(2 * H, [&](long j, int m) { store_m(z + j, vsigmoid(load_m(z + j, m)), m); });
       for_vectors(H, [&](long j, int m) {
         const vf i = load_m(z + j, m), f = load_m(z + H + j, m);
-        const vf g = vtanh(load_m(z + 2 * H + j, m)), o = vsigmoid(load_m(z + 3 * H + j, m));
+        const vf g = bend(load_m(z + 2 * H + j, m), d.linear), o = vsigmoid(load_m(z + 3 * H + j, m));
         const vf now = f * load_m(c_before + j, m) + i * g;
         store_m(z + 2 * H + j, g, m);
         store_m(z + 3 * H + j, o, m);
         store_m(c_now + j, now, m);
-        store_m(h_now + j, o * vtanh(now), m);
+        store_m(h_now + j, o * bend(now, d.linear), m);
       });
     }
   }
@@ -94,7 +109,7 @@ void lstm_play(float* h, float* state, const float* x, const void* packed, void*
   }
 }
 
-// From the last sample to the first; the products that sum over time are made once for each chunk.
+// Against the direction of time; the products that sum over time are made once for each chunk.
 void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h, const float* c,
                    const float* gates, const float* w, void* scratch, LstmDims d) {
   const int H = d.H, G = 4 * d.H, in = d.I + d.H;
@@ -105,9 +120,12 @@ void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const fl
   float* dc = later + BH;                        // (B,H)
   for (long i = 0; i < static_cast<long>(in) * G; ++i) dw_t[i] = 0.0f;
   for (long i = 0; i < BH; ++i) later[i] = dc[i] = 0.0f;
-  for (int end = d.T; end > 0; end -= kLstmChunk) {
-    const int begin = end > kLstmChunk ? end - kLstmChunk : 0;
-    for (int t = end - 1; t >= begin; --t) {
+  for (int done = 0; done < d.T; done += kLstmChunk) {
+    const int n = d.T - done < kLstmChunk ? d.T - done : kLstmChunk;
+    const int begin = d.reversed ? done : d.T - done - n;
+    for (int step = 0; step < n; ++step) {
+      const int t = d.reversed ? begin + step : begin + n - 1 - step;
+      const LstmRows now = lstm_rows(d, t);
       float* dz_t = dz + (t - begin) * BG;
       for (int b = 0; b < d.B; ++b) {
         const float* a = gates + t * BG + static_cast<long>(b) * G;
@@ -116,21 +134,24 @@ void lstm_backward(float* dx, float* dw, float* dbias, const float* dh, const fl
         for_vectors(H, [&](long j, int m) {
           const vf i = load_m(a + j, m), f = load_m(a + H + j, m), g = load_m(a + 2 * H + j, m),
                    o = load_m(a + 3 * H + j, m);
-          const vf tanh_c = vtanh(load_m(c + (t + 1) * BH + row + j, m));
+          const vf bent_c = bend(load_m(c + now.now * BH + row + j, m), d.linear);
+          const vf of_bend = d.linear ? set1(1.0f) : 1.0f - bent_c * bent_c,
+                   of_g = d.linear ? set1(1.0f) : 1.0f - g * g;
           const vf dh_now = load_m(dh + t * BH + row + j, m) + load_m(later + row + j, m);
-          const vf dc_now = load_m(dc + row + j, m) + dh_now * o * (1.0f - tanh_c * tanh_c);
+          const vf dc_now = load_m(dc + row + j, m) + dh_now * o * of_bend;
           store_m(out + j, dc_now * g * i * (1.0f - i), m);
-          store_m(out + H + j, dc_now * load_m(c + t * BH + row + j, m) * f * (1.0f - f), m);
-          store_m(out + 2 * H + j, dc_now * i * (1.0f - g * g), m);
-          store_m(out + 3 * H + j, dh_now * tanh_c * o * (1.0f - o), m);
+          store_m(out + H + j, dc_now * load_m(c + now.before * BH + row + j, m) * f * (1.0f - f), m);
+          store_m(out + 2 * H + j, dc_now * i * of_g, m);
+          store_m(out + 3 * H + j, dh_now * bent_c * o * (1.0f - o), m);
           store_m(dc + row + j, dc_now * f, m);
         });
       }
       gemm(d.B, H, G, dz_t, G, 1, w + d.I, in, later, H, GemmInit::kZero);
     }
-    const int rows = (end - begin) * d.B;
+    const int rows = n * d.B;
     gemm(d.I, G, rows, x + begin * BI, 1, d.I, dz, G, dw_t, G, GemmInit::kAdd);
-    gemm(H, G, rows, h + begin * BH, 1, H, dz, G, dw_t + static_cast<long>(d.I) * G, G, GemmInit::kAdd);
+    gemm(H, G, rows, h + lstm_rows(d, begin).before * BH, 1, H, dz, G, dw_t + static_cast<long>(d.I) * G, G,
+         GemmInit::kAdd);
     add_column_sums(dbias, dz, rows, G, G);
     if (dx) gemm(rows, d.I, G, dz, G, 1, w, in, dx + begin * BI, d.I, GemmInit::kZero);
   }

@@ -6,6 +6,11 @@ namespace cafx::cuda {
 namespace {
 
 __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ float bend(float x, bool linear) { return linear ? x : tanhf(x); }
+
+// Rows of h and c: the state before sample t in the direction of time, and its own.
+__host__ __device__ long row_before(LstmDims d, long t) { return d.reversed ? t + 1 : t; }
+__device__ long row_now(LstmDims d, long t) { return d.reversed ? t : t + 1; }
 
 __global__ void transpose_kernel(float* y, const float* x, int rows, int columns) {
   const long n = static_cast<long>(rows) * columns;
@@ -79,27 +84,30 @@ __global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
   float *now = shared, *cells = now + padded, *gates = cells + H;
   const long b = blockIdx.x, BH = static_cast<long>(d.B) * H, BG = static_cast<long>(d.B) * G;
   const float* w_h = w_t + static_cast<long>(d.I) * G;  // (H,4H)
-  for (int j = tid; j < padded; j += static_cast<int>(blockDim.x)) now[j] = j < H ? h[b * H + j] : 0.0f;
-  for (int j = tid; j < H; j += static_cast<int>(blockDim.x)) cells[j] = c[b * H + j];
+  const long state = (d.reversed ? d.T * BH : 0) + b * H;
+  for (int j = tid; j < padded; j += static_cast<int>(blockDim.x)) now[j] = j < H ? h[state + j] : 0.0f;
+  for (int j = tid; j < H; j += static_cast<int>(blockDim.x)) cells[j] = c[state + j];
   float held[kHeld > 0 ? kHeld : 1];
   hold<kHeld>(held, tid < G, H, [&](int k) { return w_h[static_cast<long>(k) * G + tid]; });
   __syncthreads();
-  for (int t = 0; t < d.T; ++t) {
+  for (int step = 0; step < d.T; ++step) {
+    const int t = d.reversed ? d.T - 1 - step : step;
     float* z_t = z + t * BG + b * G;
     for (int r = tid; r < G; r += static_cast<int>(blockDim.x)) {
       const float sum = z_t[r] + product<kHeld>(held, now, H, [&](int k) { return w_h[static_cast<long>(k) * G + r]; });
-      const float gate = r / H == 2 ? tanhf(sum) : sigmoid(sum);
+      const float gate = r / H == 2 ? bend(sum, d.linear) : sigmoid(sum);
       gates[r] = gate;
       if (keep) z_t[r] = gate;
     }
     __syncthreads();
     for (int j = tid; j < H; j += static_cast<int>(blockDim.x)) {
       const float cell = gates[H + j] * cells[j] + gates[j] * gates[2 * H + j];
-      const float out = gates[3 * H + j] * tanhf(cell);
+      const float out = gates[3 * H + j] * bend(cell, d.linear);
+      const long at = row_now(d, t) * BH + b * H + j;
       cells[j] = cell;
       now[j] = out;
-      c[(t + 1) * BH + b * H + j] = cell;
-      h[(t + 1) * BH + b * H + j] = out;
+      c[at] = cell;
+      h[at] = out;
     }
     __syncthreads();
   }
@@ -124,16 +132,18 @@ __global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
   float held[kHeld > 0 ? kHeld : 1];
   hold<kHeld>(held, tid < G, H, weight_of(tid));
   __syncthreads();
-  for (int t = d.T - 1; t >= 0; --t) {
+  for (int step = 0; step < d.T; ++step) {
+    const int t = d.reversed ? step : d.T - 1 - step;
     const float* a = gates + t * BG + b * G;
     float* out = dz + t * BG + b * G;
     for (int j = tid; j < H; j += static_cast<int>(blockDim.x)) {
       const float i = a[j], f = a[H + j], g = a[2 * H + j], o = a[3 * H + j];
-      const float tanh_c = tanhf(c[(t + 1) * BH + b * H + j]);
+      const float bent_c = bend(c[row_now(d, t) * BH + b * H + j], d.linear);
+      const float of_bend = d.linear ? 1.0f : 1.0f - bent_c * bent_c, of_g = d.linear ? 1.0f : 1.0f - g * g;
       const float dh_now = dh[t * BH + b * H + j] + ((later[j] + later[H + j]) + (later[2 * H + j] + later[3 * H + j]));
-      const float dc_now = dc[j] + dh_now * o * (1.0f - tanh_c * tanh_c);
-      const float parts[4] = {dc_now * g * i * (1.0f - i), dc_now * c[t * BH + b * H + j] * f * (1.0f - f),
-                              dc_now * i * (1.0f - g * g), dh_now * tanh_c * o * (1.0f - o)};
+      const float dc_now = dc[j] + dh_now * o * of_bend, c_before = c[row_before(d, t) * BH + b * H + j];
+      const float parts[4] = {dc_now * g * i * (1.0f - i), dc_now * c_before * f * (1.0f - f), dc_now * i * of_g,
+                              dh_now * bent_c * o * (1.0f - o)};
 #pragma unroll
       for (int q = 0; q < 4; ++q) {
         of_z[q * padded + j] = parts[q];
@@ -192,6 +202,7 @@ void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, c
   const int I = d.I, H = d.H, G = 4 * H, in = I + H;
   const long rows = static_cast<long>(d.T) * d.B;
   float *dz = static_cast<float*>(scratch), *partial = dz + rows * G;
+  const float* h_before = h + row_before(d, 0) * d.B * H;
   with_held(H, [&]<int kHeld>() {
     launch(context, backward_kernel<kHeld>, static_cast<unsigned>(d.B), threads_of(H),
            sizeof(float) * static_cast<std::size_t>(4 * padded_of(H) + 5 * H), dz, dh, c, gates, w, d);
@@ -202,7 +213,7 @@ void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, c
       [=] __device__(int, int r, int row) { return dz[static_cast<long>(row) * G + r]; },
       [=] __device__(int, int k, int row) {
         if (k == in) return 1.0f;
-        return k < I ? x[static_cast<long>(row) * I + k] : h[static_cast<long>(row) * H + k - I];
+        return k < I ? x[static_cast<long>(row) * I + k] : h_before[static_cast<long>(row) * H + k - I];
       },
       [=] __device__(int r, int k, float sum) { (k < in ? dw[static_cast<long>(r) * in + k] : dbias[r]) += sum; });
 }

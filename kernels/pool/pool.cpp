@@ -13,7 +13,7 @@ CAFX_BACKENDS(void, unpool_multiply_forward,
                Unpool form));
 CAFX_BACKENDS(void, unpool_multiply_backward,
               (float* dz, float* dx, const float* du, const float* z, const float* x, const std::int32_t* positions,
-               bool rounds, PoolDims d, Unpool form));
+               bool rounds, PoolDims d, Unpool form, bool adds));
 CAFX_CUDA(void, max_pool_forward, (const Context&, float* z, std::int32_t* positions, const float* x, PoolDims d));
 CAFX_CUDA(void, max_pool_backward,
           (const Context&, float* dx, const float* dz, const std::int32_t* positions, PoolDims d));
@@ -27,7 +27,7 @@ CAFX_CUDA(void, unpool_multiply_forward,
            Unpool form));
 CAFX_CUDA(void, unpool_multiply_backward,
           (const Context&, float* dz, Stored* dx, const Stored* du, const float* z, const Stored* x,
-           const std::int32_t* positions, PoolDims d, Unpool form));
+           const std::int32_t* positions, PoolDims d, Unpool form, bool adds));
 
 static void check(PoolDims d) {
   CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.P >= 1 && d.T % d.P == 0, d.B, d.T, d.C, d.P);
@@ -66,12 +66,12 @@ void unpool_multiply_forward(const Context& context, Stored* u, const float* z, 
             rounds_stored(context), d, form);
 }
 void unpool_multiply_backward(const Context& context, float* dz, Stored* dx, const Stored* du, const float* z,
-                              const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form) {
+                              const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form, bool adds) {
   check(d);
   CAFX_CHECK(positions || form == Unpool::kHold);
-  CAFX_CUDA_CALL(context, unpool_multiply_backward, dz, dx, du, z, x, positions, d, form);
+  CAFX_CUDA_CALL(context, unpool_multiply_backward, dz, dx, du, z, x, positions, d, form, adds);
   CAFX_CALL(context, unpool_multiply_backward, dz, static_cast<float*>(dx), static_cast<const float*>(du), z,
-            static_cast<const float*>(x), positions, rounds_stored(context), d, form);
+            static_cast<const float*>(x), positions, rounds_stored(context), d, form, adds);
 }
 
 }  // namespace cafx

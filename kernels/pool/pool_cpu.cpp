@@ -85,7 +85,7 @@ void unpool_multiply_forward(float* u, const float* z, const float* x, const std
 }
 
 void unpool_multiply_backward(float* dz, float* dx, const float* du, const float* z, const float* x,
-                              const std::int32_t* positions, bool rounds, PoolDims d, Unpool form) {
+                              const std::int32_t* positions, bool rounds, PoolDims d, Unpool form, bool adds) {
   const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
   for (long p = 0; p < n_windows; ++p) {
     for_vectors(d.C, [&](long c, int m) {
@@ -94,11 +94,14 @@ void unpool_multiply_backward(float* dz, float* dx, const float* du, const float
       for (int r = 0; r < d.P; ++r) {
         const long i = (p * d.P + r) * d.C + c;
         const vi here = gives(positions, p * d.C + c, r, m, form);
-        const vf g = load_m(du + i, m), v = g * (here ? value : vf{});
+        const vf g = load_m(du + i, m);
+        vf v = g * (here ? value : vf{});
+        if (adds) v += load_m(dx + i, m);
         store_m(dx + i, rounds ? vround_bf16(v) : v, m);
         const vf through = g * load_m(x + i, m);
         total = form == Unpool::kHold ? total + through : (here ? through : total);
       }
+      if (adds) total += load_m(dz + p * d.C + c, m);
       store_m(dz + p * d.C + c, total, m);
     });
   }

@@ -83,7 +83,7 @@ void unpool_multiply_forward(const Context& context, Stored* u, const float* z, 
 
 template <class S>
 static void unpool_multiply_back(const Context& context, float* dz, S* dx, const S* du, const float* z, const S* x,
-                                 const std::int32_t* positions, PoolDims d, Unpool form) {
+                                 const std::int32_t* positions, PoolDims d, Unpool form, bool adds) {
   const int C = d.C, P = d.P;
   over_windows(context, d, [=] __device__(long i, long first) {
     const bool hold = form == Unpool::kHold;
@@ -93,18 +93,19 @@ static void unpool_multiply_back(const Context& context, float* dz, S* dx, const
     for (int r = 0; r < P; ++r) {
       const long j = first + static_cast<long>(r) * C;
       const float g = read(du + j);
-      write(dx + j, g * (hold || r == at ? v : 0.0f));
+      const float of_x = g * (hold || r == at ? v : 0.0f);
+      write(dx + j, adds ? of_x + read(dx + j) : of_x);
       if (hold) total += g * read(x + j);
       if (r == at) total = g * read(x + j);
     }
-    dz[i] = total;
+    dz[i] = adds ? total + dz[i] : total;
   });
 }
 void unpool_multiply_backward(const Context& context, float* dz, Stored* dx, const Stored* du, const float* z,
-                              const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form) {
+                              const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form, bool adds) {
   with_stored(context, [&]<class S>() {
     unpool_multiply_back(context, dz, static_cast<S*>(dx), static_cast<const S*>(du), z, static_cast<const S*>(x),
-                         positions, d, form);
+                         positions, d, form, adds);
   });
 }
 

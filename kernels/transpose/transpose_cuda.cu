@@ -1,4 +1,4 @@
-#include "kernels/device/cuda.h"
+#include "kernels/device/each_cuda.h"
 #include "kernels/transpose/transpose.h"
 
 namespace cafx::cuda {
@@ -32,6 +32,14 @@ void transpose_each(const Context& context, float* y, const float* x, TransposeD
   const int row_tiles = static_cast<int>(ceil_div(d.R, kTile)), column_tiles = static_cast<int>(ceil_div(d.C, kTile));
   launch(context, transpose_kernel, static_cast<unsigned>(d.B * row_tiles * column_tiles), dim3(kTile, kRows), 0, y, x,
          d, row_tiles, column_tiles);
+}
+
+void exchange_outer(const Context& context, float* y, const float* x, ExchangeDims d) {
+  const long I = d.I, J = d.J, K = d.K, C = d.C;
+  for_each(context, K * J * I * C, [=] __device__(long at) {
+    const long c = at % C, i = at / C % I, j = at / (C * I) % J, k = at / (C * I * J);
+    y[at] = x[((i * J + j) * K + k) * C + c];
+  });
 }
 
 }  // namespace cafx::cuda

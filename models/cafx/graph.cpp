@@ -1,5 +1,5 @@
 // CAFx and its relatives as nodes of a graph.
-#include "models/graph.h"
+#include "models/cafx/graph.h"
 
 #include <fmt/format.h>
 
@@ -14,16 +14,18 @@ namespace {
 
 using Ints = GraphBuilder::Ints;
 
-const char* op_of(const std::string& activation) {
+}  // namespace
+
+const char* graph_op_of(const std::string& activation) {
   return activation == "relu"       ? "Relu"
          : activation == "tanh"     ? "Tanh"
          : activation == "softplus" ? "Softplus"
                                     : nullptr;
 }
 
-// u (B,C,T) -> curve of each channel. Region k of S + 2 as in kernels/saaf/saaf_math.h, from whose table the pieces
-// come.
-std::string add_saaf(GraphBuilder& g, const std::string& u, const CafxConfig& c, const float* v, const float* w) {
+// Region k of S + 2 as in kernels/saaf/saaf_math.h, from whose table the pieces come.
+std::string add_saaf(GraphBuilder& g, const std::string& saaf, const std::string& u, const CafxConfig& c,
+                     const float* v, const float* w) {
   const int C = c.filters, S = c.saaf_segments, n_regions = S + 2;
   SaafDims d = CafxDims::saaf_of(c, 1);
   d.T = 1;
@@ -44,40 +46,39 @@ std::string add_saaf(GraphBuilder& g, const std::string& u, const CafxConfig& c,
 
   const double D = saaf_width(d);
   const Ints rows{static_cast<std::int64_t>(C) * n_regions};
-  g.scalar("saaf.origin", d.lo - D);
-  g.scalar("saaf.per_sample", 1.0 / D);
-  g.scalar("saaf.first_region", 0.0);
-  g.scalar("saaf.last_region", n_regions - 1);
-  g.int32s("saaf.first_index", {0}, {});
-  g.int32s("saaf.last_index", {n_regions - 1}, {});
-  g.int32s("saaf.rows_of_channel", first, {C, 1});
-  g.floats("saaf.start", start.data(), {n_regions});
-  g.floats("saaf.A", A.data(), rows);
-  g.floats("saaf.B", B.data(), rows);
+  g.scalar(saaf + ".origin", d.lo - D);
+  g.scalar(saaf + ".per_sample", 1.0 / D);
+  g.scalar(saaf + ".first_region", 0.0);
+  g.scalar(saaf + ".last_region", n_regions - 1);
+  g.int32s(saaf + ".first_index", {0}, {});
+  g.int32s(saaf + ".last_index", {n_regions - 1}, {});
+  g.int32s(saaf + ".rows_of_channel", first, {C, 1});
+  g.floats(saaf + ".start", start.data(), {n_regions});
+  g.floats(saaf + ".A", A.data(), rows);
+  g.floats(saaf + ".B", B.data(), rows);
 
-  g.add("Sub", "saaf/from_origin", {u, "saaf.origin"});
-  g.add("Mul", "saaf/in_segments", {"saaf/from_origin", "saaf.per_sample"});
-  g.add("Floor", "saaf/floor", {"saaf/in_segments"});
-  g.add("Clip", "saaf/clipped", {"saaf/floor", "saaf.first_region", "saaf.last_region"});
-  g.add("Cast", "saaf/whole", {"saaf/clipped"}, {GraphBuilder::one("to", GraphBuilder::kInt32)});
-  g.add("Clip", "saaf/region", {"saaf/whole", "saaf.first_index", "saaf.last_index"});  // for a NaN, which stays one
-  g.add("Add", "saaf/row", {"saaf/region", "saaf.rows_of_channel"});
-  g.add("Gather", "saaf/a", {"saaf.start", "saaf/region"});
-  g.add("Sub", "saaf/t", {u, "saaf/a"});
-  g.add("Gather", "saaf/B", {"saaf.B", "saaf/row"});
-  std::string slope = "saaf/B";
+  g.add("Sub", saaf + "/from_origin", {u, saaf + ".origin"});
+  g.add("Mul", saaf + "/in_segments", {saaf + "/from_origin", saaf + ".per_sample"});
+  g.add("Floor", saaf + "/floor", {saaf + "/in_segments"});
+  g.add("Clip", saaf + "/clipped", {saaf + "/floor", saaf + ".first_region", saaf + ".last_region"});
+  g.add("Cast", saaf + "/whole", {saaf + "/clipped"}, {GraphBuilder::one("to", GraphBuilder::kInt32)});
+  g.add("Clip", saaf + "/region",
+        {saaf + "/whole", saaf + ".first_index", saaf + ".last_index"});  // for a NaN, which stays one
+  g.add("Add", saaf + "/row", {saaf + "/region", saaf + ".rows_of_channel"});
+  g.add("Gather", saaf + "/a", {saaf + ".start", saaf + "/region"});
+  g.add("Sub", saaf + "/t", {u, saaf + "/a"});
+  g.add("Gather", saaf + "/B", {saaf + ".B", saaf + "/row"});
+  std::string slope = saaf + "/B";
   if (c.saaf_order == 2) {
-    g.floats("saaf.H", H.data(), rows);
-    g.add("Gather", "saaf/H", {"saaf.H", "saaf/row"});
-    g.add("Mul", "saaf/tH", {"saaf/t", "saaf/H"});
-    slope = g.add("Add", "saaf/slope", {"saaf/B", "saaf/tH"});
+    g.floats(saaf + ".H", H.data(), rows);
+    g.add("Gather", saaf + "/H", {saaf + ".H", saaf + "/row"});
+    g.add("Mul", saaf + "/tH", {saaf + "/t", saaf + "/H"});
+    slope = g.add("Add", saaf + "/slope", {saaf + "/B", saaf + "/tH"});
   }
-  g.add("Mul", "saaf/rise", {"saaf/t", slope});
-  g.add("Gather", "saaf/A", {"saaf.A", "saaf/row"});
-  return g.add("Add", "saaf", {"saaf/A", "saaf/rise"});
+  g.add("Mul", saaf + "/rise", {saaf + "/t", slope});
+  g.add("Gather", saaf + "/A", {saaf + ".A", saaf + "/row"});
+  return g.add("Add", saaf, {saaf + "/A", saaf + "/rise"});
 }
-
-}  // namespace
 
 // The layers in the order of models/cafx/net.h; shapes at the right, channels before time as ONNX convolves.
 bool CafxNet::graph(GraphBuilder& g) const {
@@ -149,10 +150,10 @@ bool CafxNet::graph(GraphBuilder& g) const {
   for (std::size_t l = 0; parts().dnn && l < c.dnn.size(); ++l) {
     const std::string name = fmt::format("dnn.{}", l);
     u = g.add("Conv", name, {u, name + ".weight", name + ".bias"});
-    const char* op = op_of(c.activation);
+    const char* op = graph_op_of(c.activation);
     if (l + 1 < c.dnn.size() && op) u = g.add(op, name + ".activation", {u});
   }
-  if (parts().dnn && c.saaf) u = add_saaf(g, u, c, params_.tensor("saaf.v"), params_.tensor("saaf.w"));
+  if (parts().dnn && c.saaf) u = add_saaf(g, "saaf", u, c, params_.tensor("saaf.v"), params_.tensor("saaf.w"));
   if (c.deconv == "adjoint") {
     g.add("ConvTranspose", "deconv", {u, "conv1d.weight", "deconv.bias"}, {{"pads", pads}});  // (B,1,T)
   } else {

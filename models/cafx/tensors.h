@@ -50,16 +50,17 @@ void visit_tensors(const CafxConfig& c, CafxParts parts, Visit f) {
   f("local_conv.weight", {C, 1, c.local_taps}, weights(conv, local_taps, local_taps), &CafxTensors::local_w);
   f("local_conv.bias", {C}, zero, &CafxTensors::local_b);
   f("deconv.bias", {1}, zero, &CafxTensors::deconv_b);
-  if (!parts.latent) return;
   const auto of_dense = [&](std::int64_t out, std::int64_t in) {
     return weights(dense, static_cast<double>(in), static_cast<double>(out));
   };
-  if (c.latent_layer == "dense") {
+  if (parts.latent && c.latent_layer == "dense") {
     f("latent_dense.weight", {latent, pooled}, of_dense(latent, pooled), &CafxTensors::latent_w);
     f("latent_dense.bias", {latent}, zero, &CafxTensors::latent_b);
   }
-  f("dense.weight", {pooled, latent}, of_dense(pooled, latent), &CafxTensors::dense_w);
-  f("dense.bias", {pooled}, zero, &CafxTensors::dense_b);
+  if (parts.latent) {
+    f("dense.weight", {pooled, latent}, of_dense(pooled, latent), &CafxTensors::dense_w);
+    f("dense.bias", {pooled}, zero, &CafxTensors::dense_b);
+  }
   std::int64_t in = C;
   for (std::size_t l = 0; parts.dnn && l < c.dnn.size(); ++l) {
     const std::string name = "dnn." + std::to_string(l);
@@ -77,7 +78,7 @@ void visit_tensors(const CafxConfig& c, CafxParts parts, Visit f) {
     f("saaf.v", {n_v(s), C}, straight, &CafxTensors::saaf_v);
     f("saaf.w", {n_curved(s), C}, curve, &CafxTensors::saaf_w);
   }
-  if (c.latent_layer == "dense") return;
+  if (!parts.latent || c.latent_layer == "dense") return;
   CafxTensorKind local = of_dense(latent, pooled), local_bias;
   local.whole_batch = local_bias.whole_batch = true;
   f("local_dense.weight", {C, latent, pooled}, local, &CafxTensors::local_dense_w);

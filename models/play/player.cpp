@@ -13,8 +13,8 @@ namespace cafx {
 
 namespace {
 
-// Samples count from the first that came. Frame i is complete with sample (i + 1) hop - 1 and begins `frame` samples
-// before its end: where overlap-add wants it.
+// Samples count from the first that came. Frame i ends with sample (i + 1) hop - 1 and begins `frame` samples before its
+// end: where overlap-add wants it. It is complete with the context behind it, `after` samples later.
 class FramePlayer : public Player {
  public:
   FramePlayer(std::unique_ptr<FrameSequence> sequence, const Geometry& g, int hop, int multiple)
@@ -22,9 +22,9 @@ class FramePlayer : public Player {
         geometry_(g),
         hop_(hop),
         multiple_(multiple),
-        latency_(g.frame - std::gcd(hop, multiple)),
+        latency_(latency_of(g, std::gcd(hop, multiple))),
         sum_(context_, g.frame, hop, 1),
-        input_(static_cast<std::size_t>(g.frame)),
+        input_(static_cast<std::size_t>(g.span())),
         y_(static_cast<std::size_t>(g.frame)),
         made_(static_cast<std::size_t>(hop)),
         ready_(2 * static_cast<std::size_t>(hop)) {
@@ -39,7 +39,7 @@ class FramePlayer : public Player {
     const FlushDenormals scope;
     while (n > 0) {
       const auto m = std::min(n, static_cast<std::size_t>(hop_ - phase_));  // up to the end of a frame
-      std::copy_n(x, m, input_.begin() + geometry_.frame - hop_ + phase_);
+      std::copy_n(x, m, input_.end() - hop_ + phase_);
       phase_ += static_cast<int>(m);
       n_in_ += static_cast<std::int64_t>(m);
       if (phase_ == hop_) {
@@ -63,10 +63,10 @@ class FramePlayer : public Player {
     sum_.reset();
     n_in_ = 0;
     n_ready_ = 0;
-    phase_ = 0;
+    phase_ = (hop_ - geometry_.after % hop_) % hop_;
     // The frame of silence before the first, so that the first costs no more than the others.
     const FlushDenormals scope;
-    sequence_->next(y_.data(), input_.data(), -geometry_.frame);
+    sequence_->next(y_.data(), input_.data(), -phase_ - geometry_.after - geometry_.frame);
   }
 
   int latency() const noexcept override { return latency_; }
@@ -76,9 +76,21 @@ class FramePlayer : public Player {
   }
 
  private:
-  // The frame in input_, whose last sample is n_in_ - 1.
+  // g: the greatest common divisor of blocks and hop. The context's last sample is in a block that ends up to g - 1
+  // samples behind it.
+  static int latency_of(const Geometry& geometry, int g) {
+    return geometry.frame - g + (geometry.after + g - 1) / g * g;
+  }
+
+  // The frame in input_, whose context ends with sample n_in_ - 1.
   void render_frame() noexcept {
-    sequence_->next(y_.data(), input_.data(), n_in_ - geometry_.frame);
+    const std::int64_t start = n_in_ - geometry_.after - geometry_.frame;
+    sequence_->next(y_.data(), input_.data(), start);
+    if (start == sum_.next_start()) take_frame();  // silence comes before the first
+    std::copy(input_.begin() + hop_, input_.end(), input_.begin());
+  }
+
+  void take_frame() noexcept {
     sum_.add(context_, y_.data(), 1);
     const std::int64_t n = sum_.n_final();
     sum_.take(made_.data());
@@ -86,7 +98,6 @@ class FramePlayer : public Player {
       ready_[static_cast<std::size_t>(n_ready_ % static_cast<std::int64_t>(ready_.size()))] =
           made_[static_cast<std::size_t>(i)];
     }
-    std::copy(input_.begin() + hop_, input_.end(), input_.begin());
   }
 
   Context context_;
@@ -94,7 +105,7 @@ class FramePlayer : public Player {
   Geometry geometry_;
   int hop_, multiple_, latency_;
   OverlapAdd sum_;
-  std::vector<float> input_, y_, made_;  // input_: the last samples, where the next frame's stand
+  std::vector<float> input_, y_, made_;  // input_: the last samples, where the next frame and its context stand
   std::vector<float> ready_;             // final samples, number i at i % size
   std::int64_t n_in_ = 0, n_ready_ = 0;
   int phase_ = 0;  // samples of the next hop that have come

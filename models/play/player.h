@@ -9,7 +9,8 @@
 //
 // Latency  of a stream 0. Of frames frame - gcd(hop, multiple): 1023 samples for a frame of 1024 and blocks of any
 //          length; 960 at hop 64 where every block is a multiple of 64. It cannot be less: an output sample is final
-//          once the last frame that holds it is complete, and that frame begins up to hop - 1 samples before it.
+//          once the last frame that holds it is complete, and that frame begins up to hop - 1 samples before it. The
+//          context behind a frame comes on top, rounded up to a multiple of that divisor.
 // Equal    out[latency + i] has the bits of the rendered signal's [i], for blocks of every length; the first `latency`
 //          samples are 0. At the end of a signal, feed `latency` zeros to get the rest.
 // Time     of frames: a block in which c frames become complete takes c times a frame's time and little else, so blocks

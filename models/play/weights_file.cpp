@@ -143,7 +143,11 @@ std::map<std::string, std::string> model_metadata(const Model& model, std::map<s
     extra["frame"] = std::to_string(g.frame);
     extra["hop"] = std::to_string(g.hop);
   }
-  extra["latency"] = std::to_string(g.frame > 0 ? g.frame : g.after);
+  if (g.frame > 0 && g.span() > g.frame) {
+    extra["context_before"] = std::to_string(g.before);
+    extra["context_after"] = std::to_string(g.after);
+  }
+  extra["latency"] = std::to_string(g.frame + g.after);
   extra["version"] = kVersion;
   return extra;
 }

@@ -56,7 +56,11 @@ class GraphEvaluator : public GraphBuilder {
       }
       return otherwise;
     };
-    set(output, compute(op, in, attribute));
+    if (op == "LSTM") {
+      set(output, bilstm(*in.at(0), *in.at(1), *in.at(2), *in.at(3), attributes));
+    } else {
+      set(output, compute(op, in, attribute));
+    }
     return output;
   }
 
@@ -169,6 +173,105 @@ class GraphEvaluator : public GraphBuilder {
     return y;
   }
 
+  // Axes in another order: axis i of the result is axis perm[i] of x.
+  static Tensor transposed(const Tensor& x, const Ints& perm) {
+    Tensor y;
+    Ints step(perm.size(), 1);  // of the result's axes in x
+    for (std::size_t i = 0; i < perm.size(); ++i) {
+      y.shape.push_back(x.dim(static_cast<int>(perm[i])));
+      for (std::size_t k = static_cast<std::size_t>(perm[i]) + 1; k < perm.size(); ++k) step[i] *= x.shape[k];
+    }
+    for (std::int64_t n = 0; n < x.size(); ++n) {
+      std::int64_t rest = n, at = 0;
+      for (std::size_t i = perm.size(); i-- > 0; rest /= y.shape[i]) at += rest % y.shape[i] * step[i];
+      y.v.push_back(x.v[static_cast<std::size_t>(at)]);
+    }
+    return y;
+  }
+
+  // Elements [from, to) of axis 1, or tensors one after another along it.
+  static Tensor slice(const Tensor& x, std::int64_t from, std::int64_t to) {
+    Tensor y{x.shape, {}};
+    y.shape[1] = to - from;
+    const std::int64_t inner = x.size() / (x.dim(0) * x.dim(1));
+    for (std::int64_t i = 0; i < x.dim(0); ++i) {
+      const auto first = x.v.begin() + i * x.dim(1) * inner;
+      y.v.insert(y.v.end(), first + from * inner, first + to * inner);
+    }
+    return y;
+  }
+  static Tensor concatenated(const std::vector<const Tensor*>& in) {
+    Tensor y{in[0]->shape, {}};
+    y.shape[1] = 0;
+    for (const Tensor* x : in) y.shape[1] += x->dim(1);
+    for (std::int64_t i = 0; i < y.shape[0]; ++i) {
+      for (const Tensor* x : in) {
+        const std::int64_t n = x->size() / x->dim(0);
+        y.v.insert(y.v.end(), x->v.begin() + i * n, x->v.begin() + (i + 1) * n);
+      }
+    }
+    return y;
+  }
+
+  // x (T,B,I) -> (T,2,B,H): gates in ONNX's order i, o, f, g.
+  static Tensor bilstm(const Tensor& x, const Tensor& w, const Tensor& r, const Tensor& bias,
+                       const std::vector<Attribute>& attributes) {
+    const std::int64_t T = x.dim(0), B = x.dim(1), I = x.dim(2), H = r.dim(2);
+    EXPECT_EQ(x.dim(2), w.dim(2));
+    std::vector<std::string> activations{"Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Tanh"};
+    for (const Attribute& a : attributes) {
+      if (std::string(a.name) == "activations") activations = a.strings;
+      if (std::string(a.name) == "direction") {
+        EXPECT_EQ(a.strings.at(0), "bidirectional");
+      }
+      if (std::string(a.name) == "activation_alpha") {
+        EXPECT_EQ(a.floats, std::vector<float>(4, 1.0f));
+      }
+      if (std::string(a.name) == "activation_beta") {
+        EXPECT_EQ(a.floats, std::vector<float>(4, 0.0f));
+      }
+    }
+    const auto bend = [&](std::int64_t direction, int which, double z) {
+      const std::string& name = activations.at(static_cast<std::size_t>(3 * direction + which));
+      if (name == "Sigmoid") return 1.0 / (1.0 + std::exp(-z));
+      EXPECT_TRUE(name == "Tanh" || name == "Affine") << name;
+      return name == "Tanh" ? std::tanh(z) : z;
+    };
+    Tensor y{{T, 2, B, H}, std::vector<double>(static_cast<std::size_t>(T * 2 * B * H))};
+    for (std::int64_t n = 0; n < 2 * B; ++n) {
+      const std::int64_t direction = n / B, b = n % B;
+      std::vector<double> h(static_cast<std::size_t>(H)), c(h), z(static_cast<std::size_t>(4 * H));
+      for (std::int64_t step = 0; step < T; ++step) {
+        const std::int64_t t = direction == 0 ? step : T - 1 - step;
+        for (std::int64_t k = 0; k < 4 * H; ++k) {
+          const std::int64_t row = direction * 4 * H + k;
+          double sum = bias.v[direction * 8 * H + k] + bias.v[direction * 8 * H + 4 * H + k];
+          for (std::int64_t i = 0; i < I; ++i) sum += w.v[row * I + i] * x.v[(t * B + b) * I + i];
+          for (std::int64_t i = 0; i < H; ++i) sum += r.v[row * H + i] * h[i];
+          z[k] = sum;
+        }
+        for (std::int64_t k = 0; k < H; ++k) {
+          c[k] = bend(direction, 0, z[2 * H + k]) * c[k] + bend(direction, 0, z[k]) * bend(direction, 1, z[3 * H + k]);
+          h[k] = bend(direction, 0, z[H + k]) * bend(direction, 2, c[k]);
+          y.v[((t * 2 + direction) * B + b) * H + k] = h[k];
+        }
+      }
+    }
+    return y;
+  }
+
+  static Tensor mean_of_last(const Tensor& x) {
+    Tensor y{x.shape, {}};
+    const std::int64_t n = y.shape.back();
+    y.shape.back() = 1;
+    for (std::int64_t at = 0; at < x.size(); at += n) {
+      double sum = 0.0;
+      for (std::int64_t i = 0; i < n; ++i) sum += x.v[static_cast<std::size_t>(at + i)];
+      y.v.push_back(sum / static_cast<double>(n));
+    }
+    return y;
+  }
+
   // The largest of each window of the last axis, or where it is: the first of equals.
   static Tensor windows(const Tensor& x, std::int64_t window, bool position) {
     Tensor y{x.shape, {}};
@@ -185,6 +288,7 @@ class GraphEvaluator : public GraphBuilder {
     const Tensor& x = *in.at(0);
     if (op == "Abs") return map(x, [](double v) { return std::abs(v); });
     if (op == "Relu") return map(x, [](double v) { return std::max(0.0, v); });
+    if (op == "Sigmoid") return map(x, [](double v) { return 1.0 / (1.0 + std::exp(-v)); });
     if (op == "Tanh") return map(x, [](double v) { return std::tanh(v); });
     if (op == "Floor") return map(x, [](double v) { return std::floor(v); });
     if (op == "Softplus") return map(x, [](double v) { return v > 30.0 ? v : std::log1p(std::exp(v)); });
@@ -200,6 +304,12 @@ class GraphEvaluator : public GraphBuilder {
     const Ints pads = attribute("pads", {0, 0});
     if (op == "Conv") return convolve(x, *in.at(1), in.size() > 2 ? in[2] : nullptr, pads, attribute("group", {1})[0]);
     if (op == "ConvTranspose") return transposed_convolution(x, *in.at(1), *in.at(2), pads);
+    if (op == "Slice" && in.at(3)->v[0] == 1) {
+      return slice(x, static_cast<std::int64_t>(in.at(1)->v[0]), static_cast<std::int64_t>(in.at(2)->v[0]));
+    }
+    if (op == "Concat" && attribute("axis", {}) == Ints{1}) return concatenated(in);
+    if (op == "ReduceMean" && attribute("axes", {}) == Ints{std::ssize(x.shape) - 1}) return mean_of_last(x);
+    if (op == "Transpose") return transposed(x, attribute("perm", {}));
     Tensor y = x;
     if (op == "Unsqueeze") {
       y.shape.insert(y.shape.begin() + static_cast<std::ptrdiff_t>(in.at(1)->v[0]), 1);
@@ -216,10 +326,9 @@ class GraphEvaluator : public GraphBuilder {
         const auto n = static_cast<std::int64_t>(in[1]->v[i]);
         y.shape.push_back(n == 0 ? x.shape[i] : n);
       }
-      return y;
-    }
-    if (op == "Transpose" && attribute("perm", {}) == Ints{1, 0, 2} && (x.dim(0) == 1 || x.dim(1) == 1)) {
-      std::swap(y.shape[0], y.shape[1]);
+      std::int64_t others = 1;
+      for (const std::int64_t n : y.shape) others *= n < 0 ? 1 : n;
+      for (std::int64_t& n : y.shape) n = n < 0 ? x.size() / others : n;
       return y;
     }
     if (op == "Gather") {

@@ -334,11 +334,11 @@ TEST_P(Models, AFormHandsItsTensorsOnByName) {
 TEST_P(Models, TheGraphIsTheForwardPass) {
   const auto m = model();
   GraphEvaluator graph;
-  const std::int64_t B = 3, T = m->geometry().frame;
-  const std::vector<float> x = dry_audio(static_cast<std::size_t>(B * std::max<std::int64_t>(1, T)));
-  graph.set("x", {{B, T}, {x.begin(), x.end()}});
+  const std::int64_t B = 3, T = m->geometry().frame, span = m->geometry().span();
+  const std::vector<float> x = dry_audio(static_cast<std::size_t>(B * std::max<std::int64_t>(1, span)));
+  graph.set("x", {{B, span}, {x.begin(), x.end()}});
   if (!m->graph(graph)) GTEST_SKIP() << "this type and form has no graph";
-  std::vector<float> y(x.size());
+  std::vector<float> y(static_cast<std::size_t>(B * T));
   m->forward({}, y.data(), x.data(), static_cast<int>(B));
   const GraphEvaluator::Tensor& got = graph.at("y");
   ASSERT_EQ(got.shape, (GraphBuilder::Ints{B, T}));

@@ -63,6 +63,45 @@ TEST_P(Players, BlocksOfEveryLengthGiveTheBitsOfTheWhole) {
   expect(y, "in place");
 }
 
+// Of neighbouring frames, of some that are apart, and of another signal at the same places.
+TEST_P(Players, ASequenceGivesTheBitsOfForward) {
+  const Geometry g = model_->geometry();
+  if (g.frame == 0) GTEST_SKIP() << "a stream has no frames";
+  const auto n = static_cast<std::size_t>(g.frame);
+  for (const int hop : {g.hop, g.hop / 2, g.frame / 2 - 1}) {
+    const auto sequence = model_->sequence(context(), hop);
+    for (const std::uint64_t seed : {3, 4}) {
+      const std::vector<float> x = noise(3000, seed);
+      for (const int number : {0, 1, 2, 3, 4, 11, 12, 3}) {
+        const float* frame = x.data() + number * hop;
+        std::vector<float> y(n), want(n);
+        sequence->next(y.data(), frame, number * hop);
+        model_->forward(context(), want.data(), frame, 1);
+        ASSERT_EQ(y, want) << "hop " << hop << ", frame " << number;
+      }
+    }
+  }
+}
+
+// A host that promises its blocks' length hears the output earlier, and the same bits.
+TEST_P(Players, BlocksOfAPromisedLengthGiveTheSameBits) {
+  const Geometry g = model_->geometry();
+  if (g.frame == 0) GTEST_SKIP() << "a stream has no latency of frames";
+  const std::vector<float> x = noise(3000);
+  for (const int hop : {g.hop, g.hop / 2, g.frame / 2 - 1}) {
+    const std::vector<float> whole = render_signal(*model_, context(), x.data(), x.size(), hop);
+    for (const int block : {g.hop, 3 * g.hop, 8, 30}) {
+      const auto player = make_player(*model_, {hop, block});
+      const auto latency = static_cast<std::size_t>(player->latency());
+      const auto n = static_cast<std::size_t>(block);
+      const std::vector<float> y = played(*player, {x.begin(), x.end() - std::ssize(x) % block}, {n});
+      for (std::size_t i = latency; i < y.size(); ++i) {
+        ASSERT_EQ(y[i], whole[i - latency]) << "hop " << hop << ", blocks of " << block << ", sample " << i;
+      }
+    }
+  }
+}
+
 TEST_P(Players, LatencyIsThatOfTheGeometry) {
   const Geometry g = model_->geometry();
   const auto player = make_player(*model_);
@@ -71,8 +110,9 @@ TEST_P(Players, LatencyIsThatOfTheGeometry) {
     EXPECT_EQ(player_hop(*model_), 1);
     EXPECT_THROW(make_player(*model_, {64}), Error);
   } else {
-    EXPECT_EQ(player->latency(), g.frame - 1);
-    EXPECT_EQ(make_player(*model_, {g.hop, g.hop})->latency(), g.frame - g.hop);
+    EXPECT_EQ(player->latency(), g.frame + g.after - 1);
+    const int blocks_of_context = (g.after + g.hop - 1) / g.hop;
+    EXPECT_EQ(make_player(*model_, {g.hop, g.hop})->latency(), g.frame + (blocks_of_context - 1) * g.hop);
     EXPECT_EQ(player_hop(*model_), g.hop);
     EXPECT_THROW(make_player(*model_, {g.frame}), Error);
   }

@@ -36,6 +36,21 @@ TEST(Frames, PaddedFramesStandAmidZeros) {
   }
 }
 
+// Of rows that are longer than what is taken of them.
+TEST(Frames, PadsThePartOfARow) {
+  const GatherDims d{3, 5, 4, 1, 6, 17};
+  const Vec x = random(d.B * d.row, 1);
+  Vec parts;
+  for (long b = 0; b < d.B; ++b) {
+    const auto first = x.begin() + b * d.row + d.offset;
+    parts.insert(parts.end(), first, first + d.T);
+  }
+  check_op({"rows of 17",
+            {{"x", x}},
+            {sets("padded", reference::pad(parts, d.B, d.T, d.K, d.left), {0, 0})},
+            [=](const Context& c, const Buffers& b) { pad_frames(c, b["padded"], b["x"], d); }});
+}
+
 // The host's order to the last frame, whatever the device; more frames than one block of a sort takes.
 TEST(Frames, ShufflesMatchTheHost) {
   for (const std::uint32_t n : {1u, 2u, 33u, 4097u, 50021u}) {

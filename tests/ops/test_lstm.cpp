@@ -18,10 +18,10 @@ struct Case {
         w(random(4L * d.H * (d.I + d.H), 4, -1 / std::sqrt(d.H), 1 / std::sqrt(d.H))),
         bias(random(4L * d.H, 5)),
         dh(random(static_cast<long>(d.T) * d.B * d.H, 6)) {}
-  // Room for all rows, with the state in the first.
-  static Vec rows(const Vec& first, int T) {
-    Vec all(first);
-    all.resize(first.size() * static_cast<std::size_t>(T + 1), NAN);
+  // Room for all rows, with the state in the first, or in the last where time is reversed.
+  Vec rows(const Vec& state) const {
+    Vec all(state.size() * static_cast<std::size_t>(d.T + 1), NAN);
+    std::copy(state.begin(), state.end(), d.reversed ? all.end() - std::ssize(state) : all.begin());
     return all;
   }
   LstmDims d;
@@ -29,14 +29,15 @@ struct Case {
 };
 
 TEST(Lstm, ReferenceGradientMatchesDifferences) {
-  for (const LstmDims d : {LstmDims{7, 2, 3, 2}, LstmDims{1, 1, 1, 1}}) {
+  for (const LstmDims d : {LstmDims{7, 2, 3, 2}, {1, 1, 1, 1}, {5, 2, 3, 2, true}, {4, 1, 2, 3, true, true}}) {
     Case k(d);
     Vec dw(k.w.size()), dbias(k.bias.size());
     const Vec dx = reference::lstm_backward(dw, dbias, k.dh, reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d),
                                             k.x, k.w, d);
     const auto f = [&] {
       const Vec h = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d).h;
-      return dot(Vec(h.begin() + d.B * d.H, h.end()), k.dh);
+      const long row = static_cast<long>(d.B) * d.H;
+      return dot(d.reversed ? Vec(h.begin(), h.end() - row) : Vec(h.begin() + row, h.end()), k.dh);
     };
     expect_gradient("dx", k.x, dx, f);
     expect_gradient("dw", k.w, dw, f);
@@ -54,17 +55,22 @@ TEST(Lstm, MatchesReference) {
                            {150, 8, 24, 24},
                            {256, 8, 1, 40},
                            {5, 2, 3, 70},
-                           {3, 1, 2, 260}}) {
+                           {3, 1, 2, 260},
+                           {17, 2, 9, 5, true},
+                           {2 * kLstmChunk + 3, 2, 3, 18, true},
+                           {17, 2, 3, 5, false, true},
+                           {20, 1, 33, 16, true, true}}) {
     const Case k(d);
     const reference::Lstm want = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d);
     Vec dw(k.w.size()), dbias(k.bias.size());
     const Vec dx = reference::lstm_backward(dw, dbias, k.dh, want, k.x, k.w, d);
-    const std::string sizes = fmt::format("T={} B={} I={} H={}", d.T, d.B, d.I, d.H);
+    const std::string sizes = fmt::format("T={} B={} I={} H={}{}{}", d.T, d.B, d.I, d.H, d.reversed ? " reversed" : "",
+                                          d.linear ? " linear" : "");
     const Tolerance forward{2e-6, 1e-5}, backward{1e-5, 1e-4};
     check_op({sizes,
               {{"x", k.x}, {"w", k.w}, {"bias", k.bias}},
-              {updates("h", Case::rows(k.h0, d.T), want.h, forward),
-               updates("c", Case::rows(k.c0, d.T), want.c, forward), optional(sets("gates", want.gates, forward))},
+              {updates("h", k.rows(k.h0), want.h, forward), updates("c", k.rows(k.c0), want.c, forward),
+               optional(sets("gates", want.gates, forward))},
               [=](const Context& c, const Buffers& b) {
                 lstm_forward(c, b["h"], b["c"], b["gates"], b["x"], b["w"], b["bias"], b.scratch, d);
               },
@@ -86,8 +92,8 @@ TEST(Lstm, SameBitsHoweverABlockIsDivided) {
   const Case k(d);
   for (const Context& context : contexts()) {
     SCOPED_TRACE(label(context));
-    Floats x(k.x), w(k.w), bias(k.bias), h(Case::rows(k.h0, d.T)), c(Case::rows(k.c0, d.T));
-    Floats again(Case::rows(k.h0, d.T)), c_again(Case::rows(k.c0, d.T));
+    Floats x(k.x), w(k.w), bias(k.bias), h(k.rows(k.h0)), c(k.rows(k.c0));
+    Floats again(k.rows(k.h0)), c_again(k.rows(k.c0));
     Bytes scratch(lstm_forward_scratch(context, d));
     lstm_forward(context, h, c, nullptr, x, w, bias, scratch.get(), d);
     const int first = 9, row = d.B * d.H;

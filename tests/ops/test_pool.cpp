@@ -44,6 +44,34 @@ TEST(Pool, MatchesReference) {
   }
 }
 
+// The gradients of unpool(z) x added to what other paths gave.
+TEST(Pool, UnpoolMultiplyAddsItsGradients) {
+  for (const PoolDims d : kSizes) {
+    const long n = static_cast<long>(d.B) * d.T * d.C, n_z = n / d.P;
+    const Vec x = random(n, 1), z = random(n_z, 2), du = random(n, 3);
+    Positions positions;
+    reference::max_pool_forward(positions, random(n, 4), d);
+    for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
+      const Vec held = reference::unpool_forward(z, positions, d, form);
+      Vec dx(x.size()), of_held(x.size());
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        dx[i] = held[i] * du[i];
+        of_held[i] = x[i] * du[i];
+      }
+      const auto stored = [](Output out) {
+        out.kind = Kind::kStored;
+        return out;
+      };
+      check_op({fmt::format("B={} T={} C={} P={}", d.B, d.T, d.C, d.P),
+                {{"du", du, Kind::kStored}, {"z", z}, {"x", x, Kind::kStored}, ints("at", positions)},
+                {adds("dz", reference::unpool_backward(of_held, positions, d, form)), stored(adds("dx", dx))},
+                [=](const Context& c, const Buffers& b) {
+                  unpool_multiply_backward(c, b["dz"], b["dx"], b["du"], b["z"], b["x"], b["at"], d, form, true);
+                }});
+    }
+  }
+}
+
 TEST(Pool, ANanIsAMaximumOnlyWhereItIsFirst) {
   const PoolDims d{1, 8, 17, 4};
   for (const Context& context : contexts()) {

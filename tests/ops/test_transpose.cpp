@@ -26,9 +26,30 @@ TEST(Transpose, RowsBecomeColumns) {
   }
 }
 
+TEST(Transpose, OuterAxesAreExchanged) {
+  for (const ExchangeDims d : {ExchangeDims{9, 3, 5, 7}, {1, 1, 1, 1}, {2, 1, 64, 32}, {64, 4, 1, 33}}) {
+    const Vec x = random(static_cast<long>(d.I) * d.J * d.K * d.C, 1);
+    Vec y(x.size());
+    std::size_t at = 0;
+    for (long i = 0; i < d.I; ++i) {
+      for (long j = 0; j < d.J; ++j) {
+        for (long k = 0; k < d.K; ++k) {
+          for (long c = 0; c < d.C; ++c) y[static_cast<std::size_t>(((k * d.J + j) * d.I + i) * d.C + c)] = x[at++];
+        }
+      }
+    }
+    check_op({fmt::format("I={} J={} K={} C={}", d.I, d.J, d.K, d.C),
+              {{"x", x}},
+              {sets("y", y, {0, 0})},
+              [=](const Context& c, const Buffers& b) { exchange_outer(c, b["y"], b["x"], d); }});
+  }
+}
+
 TEST(Transpose, RefusesSizesBelowOne) {
   expect_refused({TransposeDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}},
                  [&](TransposeDims d) { transpose({}, nowhere(), nowhere(), d); });
+  expect_refused({ExchangeDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
+                 [&](ExchangeDims d) { exchange_outer({}, nowhere(), nowhere(), d); });
 }
 
 }  // namespace

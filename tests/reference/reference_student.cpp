@@ -11,24 +11,27 @@ double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 Lstm lstm_forward(const Vec& x, const Vec& h0, const Vec& c0, const Vec& w, const Vec& bias, LstmDims d) {
   const long T = d.T, B = d.B, I = d.I, H = d.H, in = I + H;
   Lstm f;
-  f.h = h0;
-  f.c = c0;
   f.h.resize(static_cast<std::size_t>((T + 1) * B * H));
   f.c.resize(f.h.size());
   f.gates.resize(static_cast<std::size_t>(T * B * 4 * H));
-  for (long t = 0; t < T; ++t) {
+  const long state = d.reversed ? T * B * H : 0;
+  std::copy(h0.begin(), h0.end(), f.h.begin() + state);
+  std::copy(c0.begin(), c0.end(), f.c.begin() + state);
+  for (long step = 0; step < T; ++step) {
+    const long t = d.reversed ? T - 1 - step : step;
+    const long row_before = d.reversed ? t + 1 : t, row_now = d.reversed ? t : t + 1;
     for (long b = 0; b < B; ++b) {
       double* gates = f.gates.data() + (t * B + b) * 4 * H;
       for (long r = 0; r < 4 * H; ++r) {
         double z = bias[r];
         for (long i = 0; i < I; ++i) z += w[r * in + i] * x[(t * B + b) * I + i];
-        for (long k = 0; k < H; ++k) z += w[r * in + I + k] * f.h[(t * B + b) * H + k];
-        gates[r] = r / H == 2 ? std::tanh(z) : sigmoid(z);
+        for (long k = 0; k < H; ++k) z += w[r * in + I + k] * f.h[(row_before * B + b) * H + k];
+        gates[r] = r / H == 2 ? (d.linear ? z : std::tanh(z)) : sigmoid(z);
       }
       for (long k = 0; k < H; ++k) {
-        const long before = (t * B + b) * H + k, now = ((t + 1) * B + b) * H + k;
+        const long before = (row_before * B + b) * H + k, now = (row_now * B + b) * H + k;
         f.c[now] = gates[H + k] * f.c[before] + gates[k] * gates[2 * H + k];
-        f.h[now] = gates[3 * H + k] * std::tanh(f.c[now]);
+        f.h[now] = gates[3 * H + k] * (d.linear ? f.c[now] : std::tanh(f.c[now]));
       }
     }
   }
@@ -40,18 +43,20 @@ Vec lstm_backward(Vec& dw, Vec& dbias, const Vec& dh, const Lstm& f, const Vec& 
   Vec dx(x.size());
   for (long b = 0; b < B; ++b) {
     Vec later(static_cast<std::size_t>(H)), dc(later);
-    for (long t = T - 1; t >= 0; --t) {
+    for (long step = 0; step < T; ++step) {
+      const long t = d.reversed ? step : T - 1 - step;
+      const long row_before = d.reversed ? t + 1 : t, row_now = d.reversed ? t : t + 1;
       const double* gates = f.gates.data() + (t * B + b) * 4 * H;
       Vec dz(static_cast<std::size_t>(4 * H));
       for (long k = 0; k < H; ++k) {
-        const long before = (t * B + b) * H + k, now = ((t + 1) * B + b) * H + k;
+        const long before = (row_before * B + b) * H + k, now = (row_now * B + b) * H + k;
         const double i = gates[k], forget = gates[H + k], g = gates[2 * H + k], o = gates[3 * H + k],
-                     tanh_c = std::tanh(f.c[now]), of_h = dh[before] + later[k];
-        dc[k] += of_h * o * (1 - tanh_c * tanh_c);
+                     bent_c = d.linear ? f.c[now] : std::tanh(f.c[now]), of_h = dh[(t * B + b) * H + k] + later[k];
+        dc[k] += of_h * o * (d.linear ? 1 : 1 - bent_c * bent_c);
         dz[k] = dc[k] * g * i * (1 - i);
         dz[H + k] = dc[k] * f.c[before] * forget * (1 - forget);
-        dz[2 * H + k] = dc[k] * i * (1 - g * g);
-        dz[3 * H + k] = of_h * tanh_c * o * (1 - o);
+        dz[2 * H + k] = dc[k] * i * (d.linear ? 1 : 1 - g * g);
+        dz[3 * H + k] = of_h * bent_c * o * (1 - o);
         dc[k] *= forget;
         later[k] = 0;
       }
@@ -62,10 +67,104 @@ Vec lstm_backward(Vec& dw, Vec& dbias, const Vec& dh, const Lstm& f, const Vec& 
           dx[(t * B + b) * I + i] += dz[r] * w[r * in + i];
         }
         for (long k = 0; k < H; ++k) {
-          dw[r * in + I + k] += dz[r] * f.h[(t * B + b) * H + k];
+          dw[r * in + I + k] += dz[r] * f.h[(row_before * B + b) * H + k];
           later[k] += dz[r] * w[r * in + I + k];
         }
       }
+    }
+  }
+  return dx;
+}
+
+namespace {
+
+LstmDims backwards(LstmDims d) {
+  d.reversed = true;
+  return d;
+}
+Lstm from_rest(const Vec& x, const Vec& w, const Vec& bias, LstmDims d) {
+  const Vec rest(static_cast<std::size_t>(d.B * d.H));
+  return lstm_forward(x, rest, rest, w, bias, d);
+}
+
+}  // namespace
+
+Vec bilstm_forward(const Vec& x, const Bilstm& p, LstmDims d) {
+  const Vec h = from_rest(x, p.w, p.bias, d).h, other = from_rest(x, p.w_reversed, p.bias_reversed, backwards(d)).h;
+  const long row = static_cast<long>(d.B) * d.H;
+  Vec y;
+  for (long n = 0; n < static_cast<long>(d.T) * d.B; ++n) {
+    y.insert(y.end(), h.begin() + row + n * d.H, h.begin() + row + (n + 1) * d.H);
+    y.insert(y.end(), other.begin() + n * d.H, other.begin() + (n + 1) * d.H);
+  }
+  return y;
+}
+
+Vec bilstm_backward(Bilstm& g, const Vec& dy, const Vec& x, const Bilstm& p, LstmDims d) {
+  Vec dh, dh_other;
+  for (long at = 0; at < std::ssize(dy); at += 2 * d.H) {
+    dh.insert(dh.end(), dy.begin() + at, dy.begin() + at + d.H);
+    dh_other.insert(dh_other.end(), dy.begin() + at + d.H, dy.begin() + at + 2 * d.H);
+  }
+  Vec dx = lstm_backward(g.w, g.bias, dh, from_rest(x, p.w, p.bias, d), x, p.w, d);
+  const Vec more =
+      lstm_backward(g.w_reversed, g.bias_reversed, dh_other, from_rest(x, p.w_reversed, p.bias_reversed, backwards(d)),
+                    x, p.w_reversed, backwards(d));
+  for (std::size_t i = 0; i < dx.size(); ++i) dx[i] += more[i];
+  return dx;
+}
+
+Vec squeeze_excite_forward(Vec& saved, const Vec& x, const SqueezeExcite& p, SqueezeExciteDims d) {
+  const long T = d.T, C = d.C, H = d.H;
+  Vec y(x.size());
+  saved.clear();
+  for (long b = 0; b < d.B; ++b) {
+    Vec a(static_cast<std::size_t>(C)), h(static_cast<std::size_t>(H)), s(a.size());
+    const double* of = x.data() + b * T * C;
+    for (long i = 0; i < T * C; ++i) a[i % C] += std::abs(of[i]) / static_cast<double>(T);
+    for (long j = 0; j < H; ++j) {
+      double z = p.b1[j];
+      for (long c = 0; c < C; ++c) z += p.w1[j * C + c] * a[c];
+      h[j] = std::max(0.0, z);
+    }
+    for (long c = 0; c < C; ++c) {
+      double z = p.b2[c];
+      for (long j = 0; j < H; ++j) z += p.w2[c * H + j] * h[j];
+      s[c] = sigmoid(z);
+    }
+    for (long i = 0; i < T * C; ++i) y[b * T * C + i] = s[i % C] * of[i];
+    for (const Vec* v : {&a, &s, &h}) saved.insert(saved.end(), v->begin(), v->end());
+  }
+  return y;
+}
+
+Vec squeeze_excite_backward(SqueezeExcite& g, const Vec& dy, const Vec& saved, const Vec& x, const SqueezeExcite& p,
+                            SqueezeExciteDims d) {
+  const long T = d.T, C = d.C, H = d.H;
+  Vec dx(x.size());
+  for (long b = 0; b < d.B; ++b) {
+    const double *a = saved.data() + b * (2 * C + H), *s = a + C, *h = s + C;
+    Vec da(static_cast<std::size_t>(C)), ds(da.size()), dh(static_cast<std::size_t>(H));
+    const long at = b * T * C;
+    for (long i = 0; i < T * C; ++i) ds[i % C] += dy[at + i] * x[at + i];
+    for (long c = 0; c < C; ++c) {
+      ds[c] *= s[c] * (1 - s[c]);
+      g.b2[c] += ds[c];
+      for (long j = 0; j < H; ++j) {
+        g.w2[c * H + j] += ds[c] * h[j];
+        dh[j] += ds[c] * p.w2[c * H + j] * (h[j] > 0 ? 1 : 0);
+      }
+    }
+    for (long j = 0; j < H; ++j) {
+      g.b1[j] += dh[j];
+      for (long c = 0; c < C; ++c) {
+        g.w1[j * C + c] += dh[j] * a[c];
+        da[c] += dh[j] * p.w1[j * C + c] / static_cast<double>(T);
+      }
+    }
+    for (long i = 0; i < T * C; ++i) {
+      const double v = x[at + i], sign = v > 0 ? 1 : v < 0 ? -1 : 0;
+      dx[at + i] = s[i % C] * dy[at + i] + sign * da[i % C];
     }
   }
   return dx;
