@@ -92,16 +92,22 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   const auto validation = listed(data, config.validation_notes, "validation_notes");
   const Judges judges(data);
   std::map<std::string, bool> able;
+  bool any_given = false;
   for (std::size_t i = 0; i < data.pairs.size(); ++i) {
     const Pair& p = data.pairs[i];
     const std::string unit = config.split == "instrument" ? p.group : p.name;
     units[unit].push_back(static_cast<int>(i));
     able[unit] = able[unit] || judges.can[i];
-    if (test.count(p.name))
+    const std::string given = config.given_split ? p.part : "";
+    any_given = any_given || !given.empty();
+    if (test.count(p.name) || (given == "test" && test.empty()))
       side[unit] = kTest;
-    else if (validation.count(p.name) && !side.count(unit))
+    else if ((validation.count(p.name) || (given == "validation" && validation.empty())) && !side.count(unit))
       side[unit] = kValidation;
   }
+  const auto is_given = [&](int to) {
+    return any_given && std::any_of(side.begin(), side.end(), [&](const auto& s) { return s.second == to; });
+  };
   std::vector<std::string> free;
   for (const auto& [unit, pairs] : units) {
     if (!side.count(unit)) free.push_back(unit);
@@ -116,9 +122,10 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   }
   std::size_t next = 0;
   const auto draw = [&](double share, const std::vector<std::string>& entries, int to) {
-    if (!entries.empty() || share <= 0.0) return;
-    auto n = static_cast<std::size_t>(std::lround(share * static_cast<double>(units.size())));
-    if (units.size() >= 3) n = std::max<std::size_t>(n, 1);
+    if (!entries.empty() || share <= 0.0 || is_given(to)) return;
+    const std::size_t n_units = any_given ? free.size() : units.size();
+    auto n = static_cast<std::size_t>(std::lround(share * static_cast<double>(n_units)));
+    if (n_units >= 3) n = std::max<std::size_t>(n, 1);
     for (; n > 0 && free.size() - next > 1; --n) side[drawn[next++]] = to;
   };
   draw(config.test, config.test_notes, kTest);
@@ -149,6 +156,13 @@ std::string split_json(const Dataset& data, const Split& split) {
       const Pair& p = at(data, i);
       list.push_back(
           {{"note", p.name}, {"dry", p.dry_path.filename().string()}, {"wet", p.wet_path.filename().string()}});
+      for (const KnobValue& k : p.knobs) {
+        if (k.is_number()) {
+          list.back()["knobs"][k.name] = k.number;
+        } else {
+          list.back()["knobs"][k.name] = k.text;
+        }
+      }
     }
     return list;
   };

@@ -186,6 +186,7 @@ void add_train(CLI::App& app, Run& run) {
       "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
       "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
       "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
+      "           cafx train DATASET --set data.select=device=Muff    a data set in a layout that cafx knows\n"
       "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
       "           cafx train dry.wav wet.wav --precision tf32\n"
       "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"
