@@ -8,6 +8,7 @@
 #include "datasets/readers/naming.h"
 #include "datasets/readers/reader.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 
 namespace cafx {
 
@@ -46,7 +47,9 @@ Fields describe(DataConfig& c) {
       field("setting", c.setting, 0, 9, "idmt: setting of the effect; 0: all"),
       field("chain", c.chain, "SoX effects that make the wet audio from the dry, or fxchain1, fxchain2, fxchain3"),
       field("segment_seconds", c.segment_seconds, 0.1, 3600, "files: pieces that count as notes, in seconds"),
-      choice("split", c.split, {"note", "instrument"}, "what stays on one side: a note, or an instrument setting"),
+      formerly("what stays on one side: a note, or an instrument setting (note, instrument)",
+               choice("split", c.split, {"note", "instrument", "knobs"},
+                      "what stays on one side: a note, an instrument setting, or a position of the knobs")),
       field("validation", c.validation, 0, 0.9, "share of notes for validation, at least one"),
       field("test", c.test, 0, 0.9, "share of notes for the test, at least one"),
       field("validation_notes", c.validation_notes, "notes for validation, by the beginning of their names"),
@@ -75,6 +78,8 @@ Fields describe(DataConfig& c) {
                  "pattern: names of wet files in data.path, as {device}/gain{knob:gain}/{note} or "
                  "{split}/{note}-{side:input,target}")),
       late(field("select", c.select, "which of several devices, knob positions, ...: NAME=VALUE")),
+      late(field("knobs", c.knobs,
+                 "knobs that the model learns, in place of one setting: NAME: LOWEST..HIGHEST UNIT, or NAME: OFF|ON")),
       late(field("given_split", c.given_split, "training, validation and test parts that the data set gives stay")),
   };
 }
@@ -132,6 +137,11 @@ void check(const DataConfig& c, const std::string& where) {
     }
   }
   if (!c.pattern.empty()) Naming(c.pattern, where + ": data.pattern", c.dry_pattern, where + ": data.dry_pattern");
+  parse_knobs(c.knobs, where + ": data.knobs");
+  if (c.split == "knobs" && c.knobs.empty()) {
+    throw Error("{}: data.split = \"knobs\" keeps positions of knobs for validation and test; name them by data.knobs",
+                where);
+  }
   if (!c.pattern.empty() && c.reader != "pattern") {
     throw Error("{}: data.pattern is read by data.reader = \"pattern\", not by \"{}\"", where, c.reader);
   }

@@ -37,6 +37,7 @@ struct DataConfig {
   std::string dry_pattern, wet_pattern;  // folders: names with * for what a pair shares; empty: found
   std::string pattern;                   // pattern: wet names (readers/name_pattern.h); dry_pattern: dry names
   std::vector<std::string> select;       // NAME=VALUE of a setting: which of several
+  std::vector<std::string> knobs;        // that a model learns, in words (kernels/base/knobs.h)
   bool given_split = true;               // parts that the data set gives itself stay
 };
 Fields describe(DataConfig&);

@@ -17,6 +17,7 @@
 #include "datasets/repair/sync.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/rng.h"
 #include "kernels/base/thread_pool.h"
 
@@ -36,6 +37,7 @@ Pair without_audio(const Pair& whole) {
   p.setting = whole.setting;
   p.part = whole.part;
   p.knobs = whole.knobs;
+  p.controls = whole.controls;
   p.dry_path = whole.dry_path;
   p.wet_path = whole.wet_path;
   p.dry_file = whole.dry_file;
@@ -136,6 +138,7 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, 
   pair.setting = source.setting;
   pair.part = source.part;
   pair.knobs = source.knobs;
+  pair.controls = source.controls;
   pair.dry_path = source.dry;
   pair.wet_path = source.wet;
   pair.dry = read_side(source.dry, config, false, sample_rate, pair.dry_file, findings);
@@ -313,6 +316,28 @@ void tell_given(Dataset& data, const DataConfig& config) {
   }
 }
 
+// Where the knobs of data.knobs stood, in every pair.
+void take_controls(Sources& sources, const DataConfig& config) {
+  const std::vector<Knob> knobs = parse_knobs(config.knobs, "data.knobs");
+  if (knobs.empty()) return;
+  for (Source& s : sources.pairs) {
+    const std::string where = (s.wet.empty() ? s.dry : s.wet).string();
+    std::vector<double> values;
+    for (const Knob& k : knobs) {
+      const auto found =
+          std::find_if(s.knobs.begin(), s.knobs.end(), [&](const KnobValue& v) { return v.name == k.name; });
+      if (found == s.knobs.end()) {
+        std::vector<std::string> names;
+        for (const KnobValue& v : s.knobs) names.push_back(v.name);
+        throw Error("{}: data.reader = \"{}\" finds no position of the knob {} there; it finds {}", where,
+                    config.reader, k.name, names.empty() ? "none at all" : fmt::format("{}", fmt::join(names, ", ")));
+      }
+      values.push_back(value_of(k, found->show(), where));
+    }
+    s.controls = controls_at(knobs, values);
+  }
+}
+
 void cut_to_the_shorter(Dataset& data) {
   for (Pair& pair : data.pairs) {
     const std::size_t n = std::min(pair.dry.size(), pair.wet.size());
@@ -359,7 +384,9 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   Dataset data;
   data.sample_rate = sample_rate;
   const Reader& reader = find_reader(config.reader);
-  const Sources sources = reader.find(config);
+  Sources sources = reader.find(config);
+  take_controls(sources, config);
+  data.split_by_knobs = config.split == "knobs";
   data.unpaired = sources.left_out;
   data.findings = sources.findings;
   read_all(sources, config, sample_rate, data);

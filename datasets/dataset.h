@@ -21,6 +21,7 @@ struct Dataset {
   std::vector<Finding> findings;
   std::vector<Repair> repairs;  // what was done
   int sample_rate = 0;          // of the pairs
+  bool split_by_knobs = false;  // the same dry audio at other positions is another example
   double wet_lost_db = -200.0;  // of the wet audio's energy: what lies above half that rate, at most
   int file_rate = 0;            // the highest
 };

@@ -40,6 +40,7 @@ struct Pair {
   std::string setting;  // of the effect, where the reader knows it
   std::string part;     // of the data set's own split: "train", "validation", "test"; empty: it gives none
   std::vector<KnobValue> knobs;
+  std::vector<float> controls;               // what a model reads of those that data.knobs names (kernels/base/knobs.h)
   std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
   std::vector<float> dry, wet;
   FileFacts dry_file, wet_file;

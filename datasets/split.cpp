@@ -1,6 +1,7 @@
 #include "datasets/split.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -56,6 +57,8 @@ std::set<std::string> listed(const Dataset& data, const std::vector<std::string>
   return names;
 }
 
+std::string knobs_of(const Pair& p) { return fmt::format("{}", fmt::join(p.controls, " ")); }
+
 // Levels and lengths of all pairs, measured once.
 struct Judges {
   std::vector<bool> can;
@@ -95,10 +98,10 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   bool any_given = false;
   for (std::size_t i = 0; i < data.pairs.size(); ++i) {
     const Pair& p = data.pairs[i];
-    const std::string unit = config.split == "instrument" ? p.group : p.name;
+    const std::string unit = config.split == "instrument" ? p.group : config.split == "knobs" ? knobs_of(p) : p.name;
     units[unit].push_back(static_cast<int>(i));
     able[unit] = able[unit] || judges.can[i];
-    const std::string given = config.given_split ? p.part : "";
+    const std::string given = config.given_split && config.split != "knobs" ? p.part : "";
     any_given = any_given || !given.empty();
     if (test.count(p.name) || (given == "test" && test.empty()))
       side[unit] = kTest;
@@ -182,6 +185,7 @@ namespace {
 
 // Notes of a part that are in training too, under another name: by which of training.
 std::map<int, int> repeats_of(const Dataset& data, const Split& split, const std::vector<int>& part) {
+  if (data.split_by_knobs) return {};
   std::vector<const std::vector<float>*> what, where;
   for (const int i : part) what.push_back(&at(data, i).dry);
   for (const int i : split.train) where.push_back(&at(data, i).dry);
@@ -257,15 +261,16 @@ std::vector<Finding> check_loudness(const Dataset& data, const Split& split, dou
 
 std::vector<Finding> check_split(const Dataset& data, const Split& split, const DataConfig& config) {
   std::map<std::string, const Pair*> seen;
-  const auto hash_of = [](const Pair& p) {
+  const auto hash_of = [&](const Pair& p) {
     Hasher hasher;
     hasher.add(p.dry.data(), p.dry.size() * sizeof(float));
+    if (data.split_by_knobs) hasher.add(p.wet.data(), p.wet.size() * sizeof(float));
     return hasher.hex();
   };
   for (const int i : split.train) {
     const Pair& p = at(data, i);
     seen.emplace(hash_of(p), &p);
-    seen.emplace(p.name, &p);
+    if (!data.split_by_knobs) seen.emplace(p.name, &p);
   }
   std::vector<Finding> found;
   for (const auto& [part, name] : {std::pair(&split.validation, "validation"), std::pair(&split.test, "test")}) {

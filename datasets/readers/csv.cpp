@@ -12,9 +12,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uintmax_t kMostBytes = 64u << 20;  // of a manifest; far more than a table of files needs
+constexpr std::uintmax_t kMostTableBytes = 64u << 20;  // of a manifest; far more than a table of files needs
 
-std::string trimmed(const std::string& s) {
+std::string trimmed_cell(const std::string& s) {
   const std::size_t from = s.find_first_not_of(" \r\t"), to = s.find_last_not_of(" \r\t");
   return from == std::string::npos ? "" : s.substr(from, to - from + 1);
 }
@@ -30,7 +30,8 @@ char separator_of(const std::string& text) {
 std::string read_text(const fs::path& path) {
   std::error_code error;
   if (!fs::is_regular_file(path, error)) throw Error("{}: is no file that can be read", path.string());
-  if (fs::file_size(path, error) > kMostBytes) throw Error("{}: is over 64 MiB, too large for a table", path.string());
+  if (fs::file_size(path, error) > kMostTableBytes)
+    throw Error("{}: is over 64 MiB, too large for a table", path.string());
   std::ifstream in(path, std::ios::binary);
   std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (!in.good() && !in.eof()) throw Error("{}: cannot be read", path.string());
@@ -47,7 +48,7 @@ std::vector<CsvRow> read_csv(const fs::path& path) {
   bool quoted = false, was_quoted = false;
   long line = 1, quote_line = 0;
   const auto end_cell = [&] {
-    row.cells.push_back(was_quoted ? cell : trimmed(cell));
+    row.cells.push_back(was_quoted ? cell : trimmed_cell(cell));
     cell.clear();
     was_quoted = false;
   };
@@ -68,7 +69,7 @@ std::vector<CsvRow> read_csv(const fs::path& path) {
       } else {
         quoted = false;
       }
-    } else if (c == '"' && trimmed(cell).empty()) {
+    } else if (c == '"' && trimmed_cell(cell).empty()) {
       cell.clear();
       quoted = was_quoted = true;
       quote_line = line;

@@ -37,7 +37,7 @@ class Manifest {
       sources.pairs.push_back(pairs_[i]);
       used.push_back(settings_[i]);
     }
-    check_settings(used, printable(path_.string()), sources.findings);
+    check_settings(used, config_, printable(path_.string()), sources.findings);
     sources.findings.push_back({Severity::kInfo, "layout", printable(path_.string()), -1.0,
                                 fmt::format("is read as a manifest, {} pairs", sources.pairs.size()),
                                 "a table with a row a pair", "nothing need be done"});

@@ -17,12 +17,12 @@
 namespace cafx {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using PlainJson = nlohmann::json;
 
 namespace {
 
 // Read here; those of the second list concern NAM's own training.
-const std::vector<std::string>& known_keys() {
+const std::vector<std::string>& known_nam_keys() {
   static const std::vector<std::string> keys = {"x_path",
                                                 "y_path",
                                                 "delay",
@@ -55,17 +55,17 @@ class NamJson {
   explicit NamJson(const DataConfig& config) : config_(config), path_(config.path) {}
 
   Sources run() {
-    const Json all = parse();
-    const Json common = all.value("common", Json::object());
+    const PlainJson all = parse();
+    const PlainJson common = all.value("common", PlainJson::object());
     if (!common.is_object()) refuse("common", "expected an object");
     for (const char* part : {"train", "validation", "test"}) {
       if (!all.contains(part)) continue;
-      const Json& entries = all[part];
+      const PlainJson& entries = all[part];
       std::size_t n = 0;
-      for (const Json& entry : entries.is_array() ? entries : Json::array({entries})) {
+      for (const PlainJson& entry : entries.is_array() ? entries : PlainJson::array({entries})) {
         const std::string where = entries.is_array() ? fmt::format("{}[{}]", part, n++) : part;
         if (!entry.is_object()) refuse(where, "expected an object, or a list of them");
-        Json merged = common;
+        PlainJson merged = common;
         merged.update(entry);
         add_entry(merged, part, where);
       }
@@ -78,11 +78,11 @@ class NamJson {
     throw Error("{}: {}: {}", path_.string(), where, reason);
   }
 
-  Json parse() const {
-    Json all;
+  PlainJson parse() const {
+    PlainJson all;
     try {
-      all = Json::parse(read_text(path_));
-    } catch (const Json::exception& e) {
+      all = PlainJson::parse(read_text(path_));
+    } catch (const PlainJson::exception& e) {
       throw Error("{}: is no JSON: {}", path_.string(), e.what());
     }
     const bool has_part =
@@ -94,7 +94,7 @@ class NamJson {
     return all;
   }
 
-  double number(const Json& entry, const std::string& key, const std::string& where, double otherwise) const {
+  double number(const PlainJson& entry, const std::string& key, const std::string& where, double otherwise) const {
     const auto found = entry.find(key);
     if (found == entry.end() || found->is_null()) return otherwise;
     if (!found->is_number() || !std::isfinite(found->get<double>())) {
@@ -103,7 +103,7 @@ class NamJson {
     return found->get<double>();
   }
 
-  fs::path file(const Json& entry, const std::string& key, const std::string& where) const {
+  fs::path file(const PlainJson& entry, const std::string& key, const std::string& where) const {
     const auto found = entry.find(key);
     if (found == entry.end() || !found->is_string()) refuse(where, fmt::format("has no {}", key));
     std::string text = found->get<std::string>();
@@ -114,18 +114,18 @@ class NamJson {
            fmt::format("the file of {} '{}' does not exist; paths are taken from the JSON file's folder", key, text));
   }
 
-  void add_entry(const Json& entry, const std::string& part, const std::string& where) {
+  void add_entry(const PlainJson& entry, const std::string& part, const std::string& where) {
     for (const auto& [key, value] : entry.items()) {
-      const auto& keys = known_keys();
+      const auto& keys = known_nam_keys();
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
         refuse(where, fmt::format("key '{}' is not known; did you mean '{}'?", key, nearest(key, keys)));
       }
     }
-    const Json data = entry.value("data", Json());
+    const PlainJson data = entry.value("data", PlainJson());
     if (!data.is_array()) return add_pair(entry, part, where);
     for (std::size_t i = 0; i < data.size(); ++i) {
       if (!data[i].is_object()) refuse(fmt::format("{}: data[{}]", where, i), "expected an object");
-      Json one = entry;  // the parameters of the whole are their ranges
+      PlainJson one = entry;  // the parameters of the whole are their ranges
       for (const char* key : {"data", "parameters", "params"}) one.erase(key);
       one.update(data[i]);
       add_pair(one, part, fmt::format("{}: data[{}]", where, i));
@@ -133,7 +133,7 @@ class NamJson {
   }
 
   // start and stop in samples have three names; seconds are read where there are none.
-  Excerpt excerpt_of(const Json& entry, const std::string& where) const {
+  Excerpt excerpt_of(const PlainJson& entry, const std::string& where) const {
     const auto of = [&](const char* edge) {
       const std::string name = edge;
       const double samples = number(entry, name + "_samples", where, number(entry, name, where, 0.0));
@@ -153,14 +153,14 @@ class NamJson {
     return e;
   }
 
-  void add_pair(const Json& entry, const std::string& part, const std::string& where) {
+  void add_pair(const PlainJson& entry, const std::string& part, const std::string& where) {
     Source s{"", "", file(entry, "x_path", where), file(entry, "y_path", where)};
     s.part = part;
     // Positions of the knobs share a stretch of the input, which stays on one side of a split.
     s.name = s.group = note_name(part + "/" + s.dry.stem().string());
     s.excerpt = excerpt_of(entry, where);
-    Json knobs = entry.value("params", Json());
-    if (knobs.is_null()) knobs = entry.value("parameters", Json());
+    PlainJson knobs = entry.value("params", PlainJson());
+    if (knobs.is_null()) knobs = entry.value("parameters", PlainJson());
     if (!knobs.is_null() && !knobs.is_object()) refuse(where, "params: expected an object of names and numbers");
     Setting setting;
     for (const auto& [name, value] : knobs.items()) {
@@ -185,7 +185,7 @@ class NamJson {
       some.pairs.push_back(sources_.pairs[i]);
       used.push_back(settings_[i]);
     }
-    check_settings(used, printable(path_.string()), some.findings);
+    check_settings(used, config_, printable(path_.string()), some.findings);
     some.findings.push_back({Severity::kInfo, "layout", printable(path_.string()), -1.0,
                              fmt::format("is read as nam-json, {} pairs", some.pairs.size()),
                              "recordings for NeuralAmpModeler's trainer", "nothing need be done"});

@@ -13,7 +13,7 @@ namespace cafx {
 
 namespace {
 
-constexpr int kMostSteps = 100000;  // of one name
+constexpr int kMostReadings = 100000;  // of one name
 
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
 bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0; }
@@ -57,7 +57,7 @@ std::vector<std::size_t> list_ends(const std::string& s, std::size_t at) {
   return ends;
 }
 
-std::string trimmed(const std::string& s) {
+std::string trimmed_name(const std::string& s) {
   const std::size_t from = s.find_first_not_of(". "), to = s.find_last_not_of(". ");
   return from == std::string::npos ? "" : s.substr(from, to - from + 1);
 }
@@ -190,7 +190,7 @@ struct NamePattern::Matcher {
   int steps = 0;
 
   bool run(std::size_t i, std::size_t at) {
-    if (++steps > kMostSteps) {
+    if (++steps > kMostReadings) {
       pattern.refuse(
           fmt::format("has too many readings for '{}'; put longer words between its placeholders", printable(text)));
     }
@@ -249,7 +249,7 @@ std::optional<NameParts> NamePattern::match(const std::string& path) const {
   NameParts parts;
   for (std::size_t i = 0; i < tokens_.size(); ++i) {
     const std::string& got = matcher.taken[i];
-    if (tokens_[i].kind == Kind::kName) parts.names[tokens_[i].text] = trimmed(got);
+    if (tokens_[i].kind == Kind::kName) parts.names[tokens_[i].text] = trimmed_name(got);
     if (tokens_[i].kind == Kind::kSplit) parts.split = got;
     if (tokens_[i].kind == Kind::kSide) parts.wet = lower_case(got) == tokens_[i].words[1];
     if (tokens_[i].kind == Kind::kKnob) parts.knobs.push_back(knob_value(tokens_[i].text, got, tokens_[i].divisor));

@@ -10,6 +10,7 @@
 #include "datasets/readers/duplicates.h"
 #include "kernels/base/describe.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
 
 namespace cafx {
@@ -47,7 +48,7 @@ Listing list_names(const fs::path& folder, const std::vector<fs::path>& files, c
   return listing;
 }
 
-bool in(const std::vector<std::string>& list, const std::string& name) {
+bool has_name(const std::vector<std::string>& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
@@ -67,7 +68,7 @@ Setting setting_of(const NameParts& parts, const Naming& naming) {
   const auto shared = shared_names(naming);
   Setting setting;
   for (const std::string& name : naming.wet.names()) {
-    if (name == kDevice || !in(shared, name)) setting.names.emplace_back(name, parts.names.at(name));
+    if (name == kDevice || !has_name(shared, name)) setting.names.emplace_back(name, parts.names.at(name));
   }
   setting.knobs = parts.knobs;
   return setting;
@@ -83,7 +84,7 @@ std::map<std::string, std::map<std::string, int>> values_of(const std::vector<Se
   return values;
 }
 
-std::string list_of(const std::map<std::string, int>& values, bool with_counts) {
+std::string list_of_values(const std::map<std::string, int>& values, bool with_counts) {
   constexpr std::size_t kMost = 8;
   std::string text;
   std::size_t n = 0;
@@ -117,7 +118,7 @@ Naming::Naming(const std::string& wet_text, const std::string& wet_key, const st
   if (dry->has_side() || dry->has_knobs()) refuse(*dry, dry_key, "dry files have neither sides nor knobs");
   if (dry->has_split() && !wet.has_split()) refuse(*dry, dry_key, fmt::format("has a {{split}}, {} none", wet_key));
   for (const std::string& name : dry->names()) {
-    if (!in(wet.names(), name)) refuse(*dry, dry_key, fmt::format("{{{}}} is not in {}", name, wet_key));
+    if (!has_name(wet.names(), name)) refuse(*dry, dry_key, fmt::format("{{{}}} is not in {}", name, wet_key));
   }
 }
 
@@ -157,7 +158,7 @@ std::vector<bool> selected(const std::vector<Setting>& settings, const DataConfi
     }
     if (!found) {
       throw Error("data.select = {}={}: no recording has it; there are: {}", name, value,
-                  list_of(known->second, false));
+                  list_of_values(known->second, false));
     }
   }
   for (std::size_t i = 0; i < settings.size(); ++i) {
@@ -171,13 +172,18 @@ std::vector<bool> selected(const std::vector<Setting>& settings, const DataConfi
   return take;
 }
 
-void check_settings(const std::vector<Setting>& settings, const std::string& where, std::vector<Finding>& findings) {
+void check_settings(const std::vector<Setting>& settings, const DataConfig& config, const std::string& where,
+                    std::vector<Finding>& findings) {
+  const std::vector<Knob> learned = parse_knobs(config.knobs, "data.knobs");
   for (const auto& [name, values] : values_of(settings)) {
-    if (values.size() < 2) continue;
-    findings.push_back({Severity::kRefuse, "settings", where, -1.0,
-                        fmt::format("{} has {} values: {}", name, values.size(), list_of(values, true)),
-                        "each is another sound, and a model without knobs would learn their mean",
-                        fmt::format("choose one, as --set data.select={}={}", name, values.begin()->first)});
+    const auto is_it = [&, &n = name](const Knob& k) { return k.name == n; };
+    if (values.size() < 2 || std::any_of(learned.begin(), learned.end(), is_it)) continue;
+    findings.push_back(
+        {Severity::kRefuse, "settings", where, -1.0,
+         fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
+         "each is another sound, and a model without knobs would learn their mean",
+         fmt::format("choose one, as --set data.select={}={}, or let a model learn it as a knob: data.knobs", name,
+                     values.begin()->first)});
   }
 }
 
@@ -247,7 +253,7 @@ class PairsByName {
       sources_.pairs.push_back(std::move(s));
       used.push_back(settings[which.front()]);
     }
-    check_settings(used, printable(folder_.string()), sources_.findings);
+    check_settings(used, config_, printable(folder_.string()), sources_.findings);
   }
 
   // What the dry file's name says, after the part that the data set has it in.

@@ -39,7 +39,7 @@ struct Setting {
 };
 // Which of the settings data.select takes. Error where it names what is not there.
 std::vector<bool> selected(const std::vector<Setting>&, const DataConfig&);
-// Several settings are refused: one model cannot sound like all of them.
-void check_settings(const std::vector<Setting>&, const std::string& where, std::vector<Finding>&);
+// Several settings are refused, since one model cannot sound like all of them, unless it learns the knob: data.knobs.
+void check_settings(const std::vector<Setting>&, const DataConfig&, const std::string& where, std::vector<Finding>&);
 
 }  // namespace cafx

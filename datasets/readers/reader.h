@@ -29,6 +29,7 @@ struct Source {
   std::string setting = {};  // of the effect, as a name of the data set tells it; empty: unknown
   std::string part = {};     // as Pair::part
   std::vector<KnobValue> knobs = {};
+  std::vector<float> controls = {};  // as Pair::controls
   std::optional<Excerpt> excerpt = {};
 };
 

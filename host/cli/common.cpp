@@ -15,6 +15,7 @@
 #include "datasets/readers/reader.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
@@ -56,15 +57,15 @@ void ConfigOptions::add_recordings_to(CLI::App& app) {
 
 namespace {
 
-bool sets(const std::vector<std::string>& settings, const std::string& key) {
+bool has_setting(const std::vector<std::string>& settings, const std::string& key) {
   return std::any_of(settings.begin(), settings.end(),
                      [&](const std::string& s) { return s.rfind(key + "=", 0) == 0; });
 }
 
 // One path: by what its names look like; a folder that nothing is known of counts as IDMT, whose reader says what it is.
 void set_by_layout(DataConfig& data, const std::string& path, const std::vector<std::string>& settings) {
-  const bool pattern = sets(settings, "data.pattern");
-  if (sets(settings, "data.reader") || pattern) {
+  const bool pattern = has_setting(settings, "data.pattern");
+  if (has_setting(settings, "data.reader") || pattern) {
     if (pattern) data.reader = "pattern";
     data.path = path;
     return;
@@ -196,6 +197,11 @@ void refuse_hop(const Model& model, const std::string& name, bool asked) {
   if (!asked || model.geometry().frame > 0) return;
   throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames", name,
               model.config().type());
+}
+
+void turn_knobs(Model& model, const std::vector<std::string>& settings) {
+  const std::vector<Knob> knobs = parse_knobs(model.config().knobs, "model.knobs");
+  model.turn_to(controls_at(knobs, knob_values(knobs, settings, "--knob")));
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {

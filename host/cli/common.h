@@ -77,6 +77,9 @@ struct DeviceOptions {
 // Error if a model that plays sample by sample is used with frames.
 void refuse_hop(const Model&, const std::string& name, bool asked);
 
+// Turns the model's knobs by settings as "gain=5"; the others stay at their start.
+void turn_knobs(Model&, const std::vector<std::string>& settings);
+
 // A context with threads of its own.
 struct OwnedContext {
   explicit OwnedContext(const DeviceOptions&);

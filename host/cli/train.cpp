@@ -140,6 +140,7 @@ int train_run(RunConfig config, const TrainArguments& args) {
   make_paths_absolute(fields);  // the folder may be resumed from anywhere
   check_teacher(config);
   choose_rate(config);
+  choose_knobs(config);
   check(config, args.config.file.empty() ? "config" : args.config.file);
   choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);

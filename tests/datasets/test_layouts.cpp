@@ -1,4 +1,6 @@
 // Data sets as researchers have them on disk: names with placeholders, and each layout on a small tree made here.
+#include <set>
+
 #include "datasets/readers/naming.h"
 #include "datasets/repair/sync.h"
 #include "tests/datasets/recordings.h"
@@ -137,6 +139,59 @@ TEST_F(Trees, APatternPairsCarriesKnobsAndDoesNotMixSettings) {
   config.select.clear();
   config.pattern = "{device}/nothing/{note}";
   EXPECT_NE(error_of([&] { inspect_dataset(config, kRate); }).find("holds no pair"), std::string::npos);
+}
+
+TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
+  for (std::size_t i = 0; i < 3; ++i) {
+    put(fmt::format("dry/n{}.wav", i), notes().dry[i]);
+    for (const int gain : {0, 2, 5, 8, 10}) {
+      put(fmt::format("Muff/{}-{}/n{}.wav", gain, gain > 5 ? "on" : "off", i),
+          times(0.1 + 0.08 * gain, notes().wet[i]));
+    }
+  }
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "{device}/{knob:gain}-{knob:bright}/{note}";
+  config.dry_pattern = "dry/{note}";
+  config.knobs = {"gain: 0..10"};
+  const Dataset mixed = inspect_dataset(config, kRate);
+  ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
+  EXPECT_NE(of(mixed, "settings")[0].text.find("bright has 2 values"), std::string::npos);
+  config.knobs = {"gain: 0..10", "bright: off|on"};
+  const Dataset data = load_dataset(config, kRate);
+  ASSERT_EQ(data.pairs.size(), 15u);
+  for (const Pair& p : data.pairs) {
+    ASSERT_EQ(p.controls.size(), 2u);
+    EXPECT_EQ(p.controls[0], static_cast<float>(2.0 * p.knobs[0].number / 10.0 - 1.0));
+    EXPECT_EQ(p.controls[1], p.knobs[1].text == "on" ? 1.0f : -1.0f);
+  }
+  // By note every position of it is on one side; by knobs every note of a position.
+  for (const char* by : {"note", "knobs"}) {
+    config.split = by;
+    const Dataset of_split = load_dataset(config, kRate);
+    const Split split = split_dataset(of_split, config);
+    EXPECT_EQ(split.validation.size(), by[0] == 'n' ? 5u : 3u) << by;
+    std::set<std::string> trained;
+    const auto unit = [&](int i) {
+      const Pair& p = of_split.pairs[static_cast<std::size_t>(i)];
+      return by[0] == 'n' ? p.name : p.knobs[0].show();
+    };
+    for (const int i : split.train) trained.insert(unit(i));
+    for (const int i : split.validation) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
+    for (const int i : split.test) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
+    EXPECT_TRUE(judge_split(of_split, split).validation.empty()) << judge_split(of_split, split).validation;
+  }
+  for (const auto& [knobs, said] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"gain: 0..9", "bright: off|on"}, "gain = 10 is out of its range, 0 to 9"},
+           {{"gain: 0..10", "bright: no|on"}, "bright = off is out of its range, no or on"},
+           {{"tone: 0..10"}, "finds no position of the knob tone there; it finds gain, bright"},
+           {{"gain 0..10"}, "data.knobs: \"gain 0..10\": has no name before a colon"},
+           {{}, "name them by data.knobs"}}) {
+    config.knobs = knobs;
+    const std::string e = error_of([&] { inspect_dataset(config, kRate); });
+    EXPECT_NE(e.find(said), std::string::npos) << said << ": " << e;
+  }
 }
 
 TEST_F(Trees, OneDryFileForEveryPositionOfAKnob) {
