@@ -5,8 +5,10 @@
 #include <cmath>
 
 #include "datasets/finding.h"
+#include "datasets/readers/naming.h"
 #include "datasets/readers/reader.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 
 namespace cafx {
 
@@ -17,6 +19,12 @@ const std::vector<std::string>& all_repairs() {
   return names;
 }
 
+// With other words for people; runs keep the hash of the former ones.
+Field formerly(std::string words, Field f) {
+  f.hashed = std::move(words);
+  return f;
+}
+
 bool is_text(const std::string& s) { return printable(s) == s; }
 
 }  // namespace
@@ -24,11 +32,14 @@ bool is_text(const std::string& s) { return printable(s) == s; }
 Fields describe(DataConfig& c) {
   std::vector<std::string> names;
   for (const Reader& reader : readers()) names.push_back(reader.name);
-  Field reader = choice("reader", c.reader, names, "how dry and wet are found: IDMT folder, two folders, two files");
-  reader.hashed = reader.help + " (idmt, folders, files)";  // with another reader in the table, runs keep their hash
+  Field reader =
+      choice("reader", c.reader, names, "how dry and wet are found: a layout of names, two folders, two files");
+  reader.hashed =
+      "how dry and wet are found: IDMT folder, two folders, two files (idmt, folders, files)";  // with another reader in the table, runs keep their hash
   return {
       std::move(reader),
-      path("path", c.path, "idmt: folder of the data set, searched recursively"),
+      formerly("idmt: folder of the data set, searched recursively",
+               path("path", c.path, "folder of the data set, searched recursively; manifest, nam-json: the file")),
       path("dry", c.dry, "folders, files: folder of the dry files, or the dry file"),
       path("wet", c.wet, "folders, files: folder of the wet files with the same names, or the wet file"),
       choice("instrument", c.instrument, {"guitar", "bass", "polyphonic", "all"}, "idmt: which notes"),
@@ -36,7 +47,9 @@ Fields describe(DataConfig& c) {
       field("setting", c.setting, 0, 9, "idmt: setting of the effect; 0: all"),
       field("chain", c.chain, "SoX effects that make the wet audio from the dry, or fxchain1, fxchain2, fxchain3"),
       field("segment_seconds", c.segment_seconds, 0.1, 3600, "files: pieces that count as notes, in seconds"),
-      choice("split", c.split, {"note", "instrument"}, "what stays on one side: a note, or an instrument setting"),
+      formerly("what stays on one side: a note, or an instrument setting (note, instrument)",
+               choice("split", c.split, {"note", "instrument", "knobs"},
+                      "what stays on one side: a note, an instrument setting, or a position of the knobs")),
       field("validation", c.validation, 0, 0.9, "share of notes for validation, at least one"),
       field("test", c.test, 0, 0.9, "share of notes for the test, at least one"),
       field("validation_notes", c.validation_notes, "notes for validation, by the beginning of their names"),
@@ -56,8 +69,18 @@ Fields describe(DataConfig& c) {
       late(field("drift", c.drift, "auto, off, or the parts per million by which the clock of wet runs slow")),
       late(field("dry_channel", c.dry_channel, "of files with several: auto, mean, left, right, or a number from 1")),
       late(field("wet_channel", c.wet_channel, "of files with several: auto, mean, left, right, or a number from 1")),
-      late(field("dry_pattern", c.dry_pattern, "folders: names of dry files, * for what a pair shares, as *_dry")),
+      late(
+          formerly("folders: names of dry files, * for what a pair shares, as *_dry",
+                   field("dry_pattern", c.dry_pattern,
+                         "folders: names of dry files, * for what a pair shares, as *_dry; pattern: as data.pattern"))),
       late(field("wet_pattern", c.wet_pattern, "folders: names of wet files, * for what a pair shares, as *_wet")),
+      late(field("pattern", c.pattern,
+                 "pattern: names of wet files in data.path, as {device}/gain{knob:gain}/{note} or "
+                 "{split}/{note}-{side:input,target}")),
+      late(field("select", c.select, "which of several devices, knob positions, ...: NAME=VALUE")),
+      late(field("knobs", c.knobs,
+                 "knobs that the model learns, in place of one setting: NAME: LOWEST..HIGHEST UNIT, or NAME: OFF|ON")),
+      late(field("given_split", c.given_split, "training, validation and test parts that the data set gives stay")),
   };
 }
 
@@ -108,9 +131,24 @@ void check(const DataConfig& c, const std::string& where) {
                 c.drift);
   }
   for (const auto& [key, text] : {std::pair("dry_pattern", &c.dry_pattern), std::pair("wet_pattern", &c.wet_pattern)}) {
-    if (!text->empty() && std::count(text->begin(), text->end(), '*') != 1) {
+    if (c.reader != "pattern" && !text->empty() && std::count(text->begin(), text->end(), '*') != 1) {
       throw Error("{}: data.{} = \"{}\": expected one * for what the names of a pair share, as in *_dry", where, key,
                   *text);
+    }
+  }
+  if (!c.pattern.empty()) Naming(c.pattern, where + ": data.pattern", c.dry_pattern, where + ": data.dry_pattern");
+  parse_knobs(c.knobs, where + ": data.knobs");
+  if (c.split == "knobs" && c.knobs.empty()) {
+    throw Error("{}: data.split = \"knobs\" keeps positions of knobs for validation and test; name them by data.knobs",
+                where);
+  }
+  if (!c.pattern.empty() && c.reader != "pattern") {
+    throw Error("{}: data.pattern is read by data.reader = \"pattern\", not by \"{}\"", where, c.reader);
+  }
+  for (const std::string& entry : c.select) {
+    const std::size_t equals = entry.find('=');
+    if (equals == 0 || equals >= entry.size() - 1) {
+      throw Error("{}: data.select = \"{}\": expected NAME=VALUE, as device=Muff", where, entry);
     }
   }
   for (const std::string* text : {&c.path, &c.dry, &c.wet}) {

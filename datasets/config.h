@@ -12,7 +12,7 @@ namespace cafx {
 
 struct DataConfig {
   std::string reader = "idmt";  // a name in readers/reader.h
-  std::string path;             // idmt: the folder that holds it all
+  std::string path;             // the folder that holds it all, or a table of files
   std::string dry, wet;         // folders: two folders with equal names; files: two files
   std::string instrument = "guitar";
   std::string effect = "Distortion";
@@ -35,6 +35,10 @@ struct DataConfig {
   std::vector<std::string> repair = {"channel", "scale", "dc", "latency", "drift", "steps"};
   std::string drift = "auto";            // "auto", "off", or the ppm by which wet runs slow
   std::string dry_pattern, wet_pattern;  // folders: names with * for what a pair shares; empty: found
+  std::string pattern;                   // pattern: wet names (readers/name_pattern.h); dry_pattern: dry names
+  std::vector<std::string> select;       // NAME=VALUE of a setting: which of several
+  std::vector<std::string> knobs;        // that a model learns, in words (kernels/base/knobs.h)
+  bool given_split = true;               // parts that the data set gives itself stay
 };
 Fields describe(DataConfig&);
 // Error where a value is none: unknown repairs, channels, patterns without *, paths that are not UTF-8.

@@ -1,9 +1,11 @@
 #include "datasets/dataset.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
@@ -12,8 +14,10 @@
 #include "datasets/find/channels.h"
 #include "datasets/readers/reader.h"
 #include "datasets/repair/repair.h"
+#include "datasets/repair/sync.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/rng.h"
 #include "kernels/base/thread_pool.h"
 
@@ -22,6 +26,24 @@ namespace cafx {
 std::string file_of(const Pair& p, bool wet) {
   const auto& path = wet ? p.wet_path : p.dry_path;
   return path.empty() ? p.name + (wet ? " (wet)" : " (dry)") : printable(path.string());
+}
+
+std::string KnobValue::show() const { return is_number() ? fmt::format("{}", number) : text; }
+
+Pair without_audio(const Pair& whole) {
+  Pair p;
+  p.name = whole.name;
+  p.group = whole.group;
+  p.setting = whole.setting;
+  p.part = whole.part;
+  p.knobs = whole.knobs;
+  p.controls = whole.controls;
+  p.dry_path = whole.dry_path;
+  p.wet_path = whole.wet_path;
+  p.dry_file = whole.dry_file;
+  p.wet_file = whole.wet_file;
+  p.copy = whole.copy;
+  return p;
 }
 
 namespace {
@@ -84,11 +106,39 @@ std::vector<float> read_side(const fs::path& path, const DataConfig& config, boo
   return x;
 }
 
+// Both sides between two moments of dry, wet moved by its stated delay.
+void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate) {
+  const auto length = static_cast<double>(pair.dry.size());
+  const double unit = e.in_samples ? static_cast<double>(sample_rate) / pair.dry_file.rate : sample_rate;
+  const auto place = [&](double at) { return std::round(at * unit + (at < 0.0 ? length : 0.0)); };
+  const double start = place(e.start), stop = e.stop == 0.0 ? length : place(e.stop);
+  const double delay = std::round(e.delay * sample_rate / std::max(1, pair.wet_file.rate));
+  if (!(start >= 0.0 && stop > start && stop <= length && std::abs(delay) < stop - start)) {
+    throw Error("{}: start = {}, stop = {} and delay = {} leave nothing of {:.3f} s", file_of(pair, false), e.start,
+                e.stop, e.delay, length / sample_rate);
+  }
+  const auto from = static_cast<std::size_t>(start), to = static_cast<std::size_t>(stop);
+  const auto late = static_cast<std::size_t>(std::abs(delay));
+  for (std::vector<float>* side : {&pair.dry, &pair.wet}) {
+    side->resize(std::min(side->size(), to));
+    const bool moved = late > 0 && (side == &pair.wet) == (delay > 0.0);
+    side->erase(side->begin(), side->begin() + static_cast<long>(std::min(side->size(), from + (moved ? late : 0))));
+  }
+  const std::size_t n = std::min(pair.dry.size(), pair.wet.size());
+  pair.dry.resize(n);
+  pair.wet.resize(n);
+  scale(pair.dry, 20.0 * std::log10(e.dry_gain), false);
+  for (float& v : pair.wet) v *= static_cast<float>(e.wet_gain);
+}
+
 Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, std::vector<Finding>& findings) {
   Pair pair;
   pair.name = source.name;
   pair.group = source.group;
   pair.setting = source.setting;
+  pair.part = source.part;
+  pair.knobs = source.knobs;
+  pair.controls = source.controls;
   pair.dry_path = source.dry;
   pair.wet_path = source.wet;
   pair.dry = read_side(source.dry, config, false, sample_rate, pair.dry_file, findings);
@@ -100,6 +150,7 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, 
     pair.wet_file.rate = pair.dry_file.rate;
     pair.wet_file.frames = pair.dry_file.frames;
   }
+  if (source.excerpt) take_excerpt(pair, *source.excerpt, sample_rate);
   if (const auto ppm = stated_drift(config); ppm && *ppm != 0.0) {
     pair.wet = resample(pair.wet, 1.0 + 1e-6 * *ppm, 1.0);
   }
@@ -189,15 +240,10 @@ std::vector<Pair> cut(const Pair& whole, double seconds, int sample_rate) {
   std::vector<Pair> pieces;
   for (std::size_t at = 0; at + 64 <= n; at += piece) {
     const std::size_t end = std::min(n, at + piece);
-    Pair p;
-    p.dry_path = whole.dry_path;
-    p.wet_path = whole.wet_path;
-    p.dry_file = whole.dry_file;
-    p.wet_file = whole.wet_file;
+    Pair p = without_audio(whole);
     p.offset_seconds = whole.offset_seconds + static_cast<double>(at) / sample_rate;
     p.name = fmt::format("{}@{:.3f}", whole.offset_seconds > 0.0 ? base : whole.name, p.offset_seconds);
     p.group = p.name;
-    p.copy = whole.copy;
     p.dry.assign(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
     p.wet.assign(whole.wet.begin() + static_cast<long>(at), whole.wet.begin() + static_cast<long>(end));
     pieces.push_back(std::move(p));
@@ -233,6 +279,65 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
               data.unpaired.empty() ? "there are no audio files" : data.unpaired.front());
 }
 
+bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate) {
+  constexpr double kLong = 30.0;  // seconds
+  if (reader.cut != Cut::kLong) return reader.cut == Cut::kAlways;
+  return std::any_of(pairs.begin(), pairs.end(),
+                     [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= kLong * sample_rate; });
+}
+
+void leave_out_sync_impulses(Dataset& data) {
+  for (Pair& p : data.pairs) {
+    const SyncImpulses found = cut_sync_impulses(p, data.sample_rate);
+    if (found.before + found.after == 0) continue;
+    data.findings.push_back({Severity::kInfo, "sync", file_of(p, false), -1.0,
+                             fmt::format("{} sync impulses before and {} after the music are left out, on both sides",
+                                         found.before, found.after),
+                             "the data set has them to be aligned by", "nothing need be done"});
+  }
+}
+
+// What the data set itself says beside its audio: its parts, and where the knobs stood.
+void tell_given(Dataset& data, const DataConfig& config) {
+  const std::string where = printable(config.path);
+  std::map<std::string, int> parts;
+  for (const Pair& p : data.pairs) ++parts[p.part];
+  if (config.given_split && (parts.size() > 1 || !parts.count(""))) {
+    data.findings.push_back({Severity::kInfo, "split", where, -1.0,
+                             fmt::format("has parts of its own: {} for training, {} for validation, {} for the test; "
+                                         "one that is missing is drawn from training",
+                                         parts["train"] + parts[""], parts["validation"], parts["test"]),
+                             "names of folders or a column say so",
+                             "nothing need be done; data.given_split = false draws parts as for any recordings"});
+  }
+  for (const KnobRange& k : knob_ranges(data)) {
+    data.findings.push_back({Severity::kInfo, "knobs", where, -1.0, fmt::format("knob {}", k.text()),
+                             "names or columns say so", "nothing need be done"});
+  }
+}
+
+// Where the knobs of data.knobs stood, in every pair.
+void take_controls(Sources& sources, const DataConfig& config) {
+  const std::vector<Knob> knobs = parse_knobs(config.knobs, "data.knobs");
+  if (knobs.empty()) return;
+  for (Source& s : sources.pairs) {
+    const std::string where = (s.wet.empty() ? s.dry : s.wet).string();
+    std::vector<double> values;
+    for (const Knob& k : knobs) {
+      const auto found =
+          std::find_if(s.knobs.begin(), s.knobs.end(), [&](const KnobValue& v) { return v.name == k.name; });
+      if (found == s.knobs.end()) {
+        std::vector<std::string> names;
+        for (const KnobValue& v : s.knobs) names.push_back(v.name);
+        throw Error("{}: data.reader = \"{}\" finds no position of the knob {} there; it finds {}", where,
+                    config.reader, k.name, names.empty() ? "none at all" : fmt::format("{}", fmt::join(names, ", ")));
+      }
+      values.push_back(value_of(k, found->show(), where));
+    }
+    s.controls = controls_at(knobs, values);
+  }
+}
+
 void cut_to_the_shorter(Dataset& data) {
   for (Pair& pair : data.pairs) {
     const std::size_t n = std::min(pair.dry.size(), pair.wet.size());
@@ -249,12 +354,39 @@ void cut_to_the_shorter(Dataset& data) {
 
 }  // namespace
 
+std::vector<KnobRange> knob_ranges(const Dataset& data) {
+  std::vector<KnobRange> knobs;
+  std::map<std::string, std::map<std::string, double>> positions;
+  for (const Pair& p : data.pairs) {
+    for (const KnobValue& k : p.knobs) {
+      if (!positions.count(k.name)) knobs.push_back({k.name});
+      positions[k.name][k.show()] = k.number;
+    }
+  }
+  for (KnobRange& k : knobs) {
+    for (const auto& [text, number] : positions[k.name]) {
+      k.positions.push_back(text);
+      if (!(number == number)) k.words = true;
+      k.lo = std::min(k.lo, number);
+      k.hi = std::max(k.hi, number);
+    }
+  }
+  return knobs;
+}
+
+std::string KnobRange::text() const {
+  if (words) return fmt::format("{}: {}", name, fmt::join(positions, ", "));
+  return fmt::format("{}: {} to {}, {} position{}", name, lo, hi, positions.size(), positions.size() == 1 ? "" : "s");
+}
+
 Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   check(config, "config");
   Dataset data;
   data.sample_rate = sample_rate;
   const Reader& reader = find_reader(config.reader);
-  const Sources sources = reader.find(config);
+  Sources sources = reader.find(config);
+  take_controls(sources, config);
+  data.split_by_knobs = config.split == "knobs";
   data.unpaired = sources.left_out;
   data.findings = sources.findings;
   read_all(sources, config, sample_rate, data);
@@ -270,8 +402,10 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
     data.findings.insert(data.findings.end(), found->begin(), found->end());
   }
   cut_to_the_shorter(data);
+  if (reader.sync_impulses) leave_out_sync_impulses(data);
+  tell_given(data, config);
   add_level_copies(data.pairs, config, sample_rate);
-  if (reader.cuts) {
+  if (cuts(reader, data.pairs, sample_rate)) {
     const double seconds = piece_seconds(data.pairs, config, sample_rate, data.findings);
     std::vector<Pair> pieces;
     for (Pair& whole : data.pairs) {
@@ -307,6 +441,8 @@ std::string content_hash(const Dataset& data) {
   Hasher hasher;
   for (const Pair& p : data.pairs) {
     hasher.add(p.name);
+    if (!p.part.empty()) hasher.add(p.part);
+    for (const KnobValue& k : p.knobs) hasher.add(fmt::format("{}={}", k.name, k.show()));
     hasher.add(p.dry.data(), p.dry.size() * sizeof(float));
     hasher.add(p.wet.data(), p.wet.size() * sizeof(float));
   }

@@ -2,6 +2,7 @@
 // repaired (repair/), cut and split.
 #pragma once
 
+#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -20,9 +21,20 @@ struct Dataset {
   std::vector<Finding> findings;
   std::vector<Repair> repairs;  // what was done
   int sample_rate = 0;          // of the pairs
+  bool split_by_knobs = false;  // the same dry audio at other positions is another example
   double wet_lost_db = -200.0;  // of the wet audio's energy: what lies above half that rate, at most
   int file_rate = 0;            // the highest
 };
+
+// Where a knob stood in the recordings.
+struct KnobRange {
+  std::string name;
+  double lo = std::numeric_limits<double>::infinity(), hi = -lo;  // of numbers
+  bool words = false;                                             // a switch
+  std::vector<std::string> positions = {};                        // that are there, without repetition
+  std::string text() const;                                       // for people
+};
+std::vector<KnobRange> knob_ranges(const Dataset&);
 
 // Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew
 // by data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,11 +24,23 @@ struct FileFacts {
   std::vector<std::string> notes;  // what is wrong with its header, nothing being lost
 };
 
+// Where a knob of the device stood.
+struct KnobValue {
+  std::string name, text;                                    // text: as the file's name or the manifest has it
+  double number = std::numeric_limits<double>::quiet_NaN();  // not a number: a word, of a switch
+
+  bool is_number() const { return number == number; }
+  std::string show() const;  // the number, else the word
+};
+
 // Of equal length at the model's rate, once repaired.
 struct Pair {
   std::string name;     // of the note: the first nine characters in IDMT, the file's stem or "name@seconds" elsewhere
   std::string group;    // the instrument and its setting, "G6": what a split by instrument keeps together
   std::string setting;  // of the effect, where the reader knows it
+  std::string part;     // of the data set's own split: "train", "validation", "test"; empty: it gives none
+  std::vector<KnobValue> knobs;
+  std::vector<float> controls;               // what a model reads of those that data.knobs names (kernels/base/knobs.h)
   std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
   std::vector<float> dry, wet;
   FileFacts dry_file, wet_file;
@@ -35,6 +48,8 @@ struct Pair {
   bool copy = false;            // at another level: for training alone
 };
 
+// The pair without its samples: what its pieces begin as.
+Pair without_audio(const Pair&);
 // The path of the dry or wet file as text, the note's name where a chain made the audio.
 std::string file_of(const Pair&, bool wet);
 

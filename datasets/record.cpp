@@ -35,6 +35,10 @@ Json data_json(const Dataset& data) {
                {"bandwidth_hz", data.sample_rate / 2},
                {"file_rate", data.file_rate}};
   if (data.file_rate > data.sample_rate) json["wet_energy_above_db"] = std::round(10.0 * data.wet_lost_db) / 10.0;
+  for (const KnobRange& k : knob_ranges(data)) {
+    json["knobs"].push_back({{"name", k.name}, {"positions", k.positions}});
+    if (!k.words) json["knobs"].back().update({{"min", k.lo}, {"max", k.hi}});
+  }
   json["repairs"] = plan_json(data.repairs);
   json["findings"] = Json::array();
   for (const Finding& f : shorten(data.findings)) {

@@ -1,6 +1,7 @@
 #include "datasets/split.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -56,6 +57,8 @@ std::set<std::string> listed(const Dataset& data, const std::vector<std::string>
   return names;
 }
 
+std::string knobs_of(const Pair& p) { return fmt::format("{}", fmt::join(p.controls, " ")); }
+
 // Levels and lengths of all pairs, measured once.
 struct Judges {
   std::vector<bool> can;
@@ -92,16 +95,22 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   const auto validation = listed(data, config.validation_notes, "validation_notes");
   const Judges judges(data);
   std::map<std::string, bool> able;
+  bool any_given = false;
   for (std::size_t i = 0; i < data.pairs.size(); ++i) {
     const Pair& p = data.pairs[i];
-    const std::string unit = config.split == "instrument" ? p.group : p.name;
+    const std::string unit = config.split == "instrument" ? p.group : config.split == "knobs" ? knobs_of(p) : p.name;
     units[unit].push_back(static_cast<int>(i));
     able[unit] = able[unit] || judges.can[i];
-    if (test.count(p.name))
+    const std::string given = config.given_split && config.split != "knobs" ? p.part : "";
+    any_given = any_given || !given.empty();
+    if (test.count(p.name) || (given == "test" && test.empty()))
       side[unit] = kTest;
-    else if (validation.count(p.name) && !side.count(unit))
+    else if ((validation.count(p.name) || (given == "validation" && validation.empty())) && !side.count(unit))
       side[unit] = kValidation;
   }
+  const auto is_given = [&](int to) {
+    return any_given && std::any_of(side.begin(), side.end(), [&](const auto& s) { return s.second == to; });
+  };
   std::vector<std::string> free;
   for (const auto& [unit, pairs] : units) {
     if (!side.count(unit)) free.push_back(unit);
@@ -116,9 +125,10 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   }
   std::size_t next = 0;
   const auto draw = [&](double share, const std::vector<std::string>& entries, int to) {
-    if (!entries.empty() || share <= 0.0) return;
-    auto n = static_cast<std::size_t>(std::lround(share * static_cast<double>(units.size())));
-    if (units.size() >= 3) n = std::max<std::size_t>(n, 1);
+    if (!entries.empty() || share <= 0.0 || is_given(to)) return;
+    const std::size_t n_units = any_given ? free.size() : units.size();
+    auto n = static_cast<std::size_t>(std::lround(share * static_cast<double>(n_units)));
+    if (n_units >= 3) n = std::max<std::size_t>(n, 1);
     for (; n > 0 && free.size() - next > 1; --n) side[drawn[next++]] = to;
   };
   draw(config.test, config.test_notes, kTest);
@@ -149,6 +159,13 @@ std::string split_json(const Dataset& data, const Split& split) {
       const Pair& p = at(data, i);
       list.push_back(
           {{"note", p.name}, {"dry", p.dry_path.filename().string()}, {"wet", p.wet_path.filename().string()}});
+      for (const KnobValue& k : p.knobs) {
+        if (k.is_number()) {
+          list.back()["knobs"][k.name] = k.number;
+        } else {
+          list.back()["knobs"][k.name] = k.text;
+        }
+      }
     }
     return list;
   };
@@ -168,6 +185,7 @@ namespace {
 
 // Notes of a part that are in training too, under another name: by which of training.
 std::map<int, int> repeats_of(const Dataset& data, const Split& split, const std::vector<int>& part) {
+  if (data.split_by_knobs) return {};
   std::vector<const std::vector<float>*> what, where;
   for (const int i : part) what.push_back(&at(data, i).dry);
   for (const int i : split.train) where.push_back(&at(data, i).dry);
@@ -243,15 +261,16 @@ std::vector<Finding> check_loudness(const Dataset& data, const Split& split, dou
 
 std::vector<Finding> check_split(const Dataset& data, const Split& split, const DataConfig& config) {
   std::map<std::string, const Pair*> seen;
-  const auto hash_of = [](const Pair& p) {
+  const auto hash_of = [&](const Pair& p) {
     Hasher hasher;
     hasher.add(p.dry.data(), p.dry.size() * sizeof(float));
+    if (data.split_by_knobs) hasher.add(p.wet.data(), p.wet.size() * sizeof(float));
     return hasher.hex();
   };
   for (const int i : split.train) {
     const Pair& p = at(data, i);
     seen.emplace(hash_of(p), &p);
-    seen.emplace(p.name, &p);
+    if (!data.split_by_knobs) seen.emplace(p.name, &p);
   }
   std::vector<Finding> found;
   for (const auto& [part, name] : {std::pair(&split.validation, "validation"), std::pair(&split.test, "test")}) {

@@ -15,7 +15,10 @@ struct Split {
   std::vector<int> train, validation, test;  // indices in pairs, ascending
 };
 
-// Whole notes, never frames: every setting of a note is on one side. By `split` = "instrument", whole groups. Lists of
+// Parts that the data set gives itself (Pair::part) stay, unless data.given_split is false; one that it lacks is drawn
+// from its training part.
+// Whole notes, never frames: every setting of a note is on one side. By `split` = "instrument", whole groups; by
+// "knobs", whole positions of data.knobs, so that a model is judged where it never was. Lists of
 // notes in the config go first (a note of exactly that name, else all whose names begin so); the rest is drawn with the
 // seed, at least one note each where there are three or more. What cannot judge (can_judge) is drawn only where there
 // is nothing else. Copies at other levels stand in training alone.

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/base/describe.h"
 #include "models/geometry.h"
@@ -13,6 +14,10 @@ class ModelConfig {
  public:
   int sample_rate = 0;  // the rate that the model works at, in Hz; 0: not chosen yet, which check() refuses
 
+  // That the model reads, in words (kernels/base/knobs.h); those of data.knobs where it was trained. A type that reads
+  // some lists the field in fields(); the others have none.
+  std::vector<std::string> knobs;
+
   virtual ~ModelConfig() = default;
   virtual const char* type() const = 0;  // "cafx": [model] type of a config, `model` in the metadata of a file
   // The fields of this object, for [model] of a config and the metadata of a file; sample_rate is one of them.
@@ -21,6 +26,7 @@ class ModelConfig {
   virtual void check(const std::string& where) const = 0;
   virtual std::unique_ptr<ModelConfig> clone() const = 0;
   virtual Geometry geometry() const = 0;
+  virtual bool takes_knobs() const { return false; }
   // Fits the fields that `form` does not read (Field::forms), which are at their defaults, to the rest.
   virtual void fit(const std::string& /* form */) {}
 

@@ -14,7 +14,7 @@ struct Geometry {
   int warm_up = 0;  // of a stream: least warm-up before a segment, input without loss
   int block = 0;    // of a stream: samples between two steps of training, the reach of back-propagation; 0: the segment
   int unit = 1;     // of a stream: a block begins at a multiple of so many samples
-  int knobs = 0;    // inputs that are constant over a frame
+  int knobs = 0;    // controls: inputs that are constant over a place
 };
 
 }  // namespace cafx

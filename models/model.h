@@ -35,7 +35,7 @@ struct Batch {
   int B, T;
   int t0 = 0;
   int warm_up = 0;               // of a stream: warm-up before the start, in samples; at least the geometry's
-  const float* knobs = nullptr;  // (B, geometry().knobs)
+  const float* knobs = nullptr;  // (B, geometry().knobs); null: all 0
 };
 
 // One line of `cafx info`.
@@ -100,6 +100,10 @@ class Model {
   const float* data() const { return params_.data(); }
   long n_floats() const { return params_.n_floats(); }
   long n_parameters() const { return params_.n_parameters(); }
+  // Where the knobs stand for what stream() makes: geometry().knobs controls (kernels/base/knobs.h); empty: at their
+  // start.
+  void turn_to(std::vector<float> controls) { position_ = std::move(controls); }
+  const std::vector<float>& position() const { return position_; }
   void initialize(std::uint64_t seed) { params_.initialize(seed); }
   float* weights(const Context& context) { return params_.on(context); }
   void upload(const Context& context) { params_.upload(context); }
@@ -146,6 +150,7 @@ class Model {
   Params params_;
 
  private:
+  std::vector<float> position_;
   std::string form_;
 };
 

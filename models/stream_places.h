@@ -1,6 +1,7 @@
 // models/stream_places.h -- what training has of a place of a stream: its samples, its loss, what that is relative to.
 #pragma once
 
+#include "kernels/base/error.h"
 #include "models/model.h"
 #include "models/stream_memory.h"
 
@@ -10,6 +11,11 @@ namespace cafx {
 inline void gather_places(const Context& context, float* x, const float* audio, const Batch& batch, int b, int n, int t,
                           int T) {
   gather_frames(context, x, audio, batch.refs + b, {n, T, 1, 0, t});
+}
+
+inline void check_device_of_knobs(const Context& context, int n_controls) {
+  if (n_controls == 0 || context.device == Device::kCpu) return;
+  throw Error("a model with knobs is computed on the CPU so far; add --device cpu");
 }
 
 class StreamLosses {

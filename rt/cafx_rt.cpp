@@ -14,6 +14,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
 #include "kernels/base/rng.h"
 #include "models/play/player.h"
@@ -22,6 +23,7 @@
 
 struct cafx_rt_model {
   std::unique_ptr<cafx::Model> model;
+  std::vector<cafx::Knob> knobs;
 };
 
 namespace {
@@ -82,9 +84,11 @@ struct cafx_rt_stream {
   };
   std::unique_ptr<Player> effect;
   Setting setting;
-  std::optional<Rates> rates;  // where the host's rate is not the model's
+  std::vector<std::pair<double, double>> ranges;  // of the knobs
+  std::optional<Rates> rates;                     // where the host's rate is not the model's
 
-  cafx_rt_stream(std::unique_ptr<Player> e, const Setting& s) : effect(std::move(e)), setting(s) {
+  cafx_rt_stream(std::unique_ptr<Player> e, const Setting& s, std::vector<std::pair<double, double>> knobs)
+      : effect(std::move(e)), setting(s), ranges(std::move(knobs)) {
     if (s.host_hz != s.model_hz) rates.emplace(s.host_hz, s.model_hz, effect->latency());
   }
 
@@ -130,7 +134,8 @@ cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t error_size) {
       throw Error("{}: is a pretrained front end, which is no effect; give a model after its supervised training",
                   path);
     }
-    return new cafx_rt_model{std::move(model)};
+    std::vector<Knob> knobs = parse_knobs(model->config().knobs, path);
+    return new cafx_rt_model{std::move(model), std::move(knobs)};
   });
 }
 
@@ -142,6 +147,29 @@ cafx_rt_status cafx_rt_describe(const cafx_rt_model* model, cafx_rt_info* info) 
   info->hop = std::max(1, g.hop);
   info->parameters = model->model->n_parameters();
   return CAFX_RT_OK;
+}
+
+int32_t cafx_rt_knobs(const cafx_rt_model* model) { return model ? static_cast<int32_t>(model->knobs.size()) : 0; }
+
+cafx_rt_status cafx_rt_knob(const cafx_rt_model* model, int32_t index, cafx_rt_knob_info* info) {
+  if (!info || info->size < sizeof(cafx_rt_knob_info) || index < 0 || index >= cafx_rt_knobs(model)) {
+    return CAFX_RT_ERROR_ARGUMENT;
+  }
+  const Knob& k = model->knobs[static_cast<std::size_t>(index)];
+  info->positions = static_cast<int32_t>(k.positions.size());
+  info->min = k.least();
+  info->max = k.largest();
+  info->start = k.start();
+  info->name = k.name.c_str();
+  info->unit = k.unit.c_str();
+  return CAFX_RT_OK;
+}
+
+const char* cafx_rt_knob_position(const cafx_rt_model* model, int32_t index, int32_t position) {
+  if (index < 0 || index >= cafx_rt_knobs(model) || position < 0) return nullptr;
+  const auto& positions = model->knobs[static_cast<std::size_t>(index)].positions;
+  return position < static_cast<int32_t>(positions.size()) ? positions[static_cast<std::size_t>(position)].c_str()
+                                                           : nullptr;
 }
 
 void cafx_rt_free_model(cafx_rt_model* model) { delete model; }
@@ -161,14 +189,17 @@ cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_option
     if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
     const int block = std::max(1, o.block_length);
     const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
-    return new cafx_rt_stream(make_player(*model->model, play), {model_hz, hz, player_hop(*model->model, play), block});
+    std::vector<std::pair<double, double>> ranges;
+    for (const Knob& k : model->knobs) ranges.emplace_back(k.least(), k.largest());
+    return new cafx_rt_stream(make_player(*model->model, play), {model_hz, hz, player_hop(*model->model, play), block},
+                              std::move(ranges));
   });
 }
 
 cafx_rt_stream* cafx_rt_twin(const cafx_rt_stream* stream) {
   return guarded(nullptr, 0, [&]() -> cafx_rt_stream* {
     if (!stream) return nullptr;
-    return new cafx_rt_stream(stream->effect->twin(), stream->setting);
+    return new cafx_rt_stream(stream->effect->twin(), stream->setting, stream->ranges);
   });
 }
 
@@ -180,6 +211,14 @@ cafx_rt_status cafx_rt_process(cafx_rt_stream* stream, const float* in, float* o
     return CAFX_RT_ERROR_ARGUMENT;
   }
   stream->process(in, out, n);
+  return CAFX_RT_OK;
+}
+
+cafx_rt_status cafx_rt_set_knob(cafx_rt_stream* stream, int32_t index, double value) {
+  if (!stream || index < 0 || index >= static_cast<int32_t>(stream->ranges.size())) return CAFX_RT_ERROR_ARGUMENT;
+  const auto [lo, hi] = stream->ranges[static_cast<std::size_t>(index)];
+  if (!(value >= lo && value <= hi)) return CAFX_RT_ERROR_ARGUMENT;
+  stream->effect->set(index, static_cast<float>(value));
   return CAFX_RT_OK;
 }
 

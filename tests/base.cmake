@@ -2,6 +2,7 @@ add_executable(test_base
   base/test_base.cpp
   base/test_profile.cpp
   base/test_describe.cpp
+  base/test_knobs.cpp
   base/test_mutations.cpp
   base/test_safetensors.cpp
 )

@@ -3,6 +3,7 @@ add_executable(test_train
   train/test_cohort.cpp
   train/test_config.cpp
   train/test_corpus.cpp
+  train/test_train_knobs.cpp
   train/test_trainer.cpp
 )
 target_link_libraries(test_train PRIVATE cafx_host GTest::gtest_main)

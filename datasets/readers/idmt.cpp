@@ -48,7 +48,8 @@ Notes list_notes(const DataConfig& config) {
   if (n_named == 0) {
     throw Error(
         "{}: holds no file named as in IDMT-SMT-Audio-Effects (such as G61-40100-1111-20593.wav); is it the "
-        "folder that the archive was unpacked to? For other names use data.reader = \"folders\"",
+        "folder that the archive was unpacked to? It is in no other layout that cafx knows either; name the files by "
+        "data.reader = \"pattern\", or use \"folders\" or \"manifest\" (datasets/README.md)",
         config.path);
   }
   if (notes.dry.empty()) {

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "datasets/readers/layouts.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -15,8 +16,16 @@ namespace cafx {
 namespace fs = std::filesystem;
 
 const std::vector<Reader>& readers() {
-  static const std::vector<Reader> table = {
-      {"idmt", find_idmt, false}, {"folders", find_folders, false}, {"files", find_files, true}};
+  static const std::vector<Reader> table = [] {
+    std::vector<Reader> all = {{"idmt", find_idmt, Cut::kNever},           {"folders", find_folders, Cut::kNever},
+                               {"files", find_files, Cut::kAlways},        {"pattern", find_by_pattern, Cut::kLong},
+                               {"manifest", find_in_manifest, Cut::kLong}, {"nam-json", find_nam_json, Cut::kAlways}};
+    for (const Layout& layout : layouts()) {
+      all.push_back({layout.name, [&layout](const DataConfig& c) { return find_layout(c, layout); }, layout.cut,
+                     layout.sync_impulses});
+    }
+    return all;
+  }();
   return table;
 }
 

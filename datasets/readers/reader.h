@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,14 +10,27 @@
 
 #include "datasets/config.h"
 #include "datasets/finding.h"
+#include "datasets/pair.h"
 
 namespace cafx {
+
+// A part of two recordings, as a manifest states it.
+struct Excerpt {
+  double start = 0.0, stop = 0.0;  // of the dry file; negative: from its end; stop = 0: to its end
+  bool in_samples = false;         // of the file; else in seconds
+  double delay = 0.0;              // by which the wet file is late, in samples of the file
+  double dry_gain = 1.0, wet_gain = 1.0;
+};
 
 // Files to read for one note; wet is empty where a chain makes it.
 struct Source {
   std::string name, group;
   std::filesystem::path dry, wet;
-  std::string setting;  // of the effect, as a name of the data set tells it; empty: unknown
+  std::string setting = {};  // of the effect, as a name of the data set tells it; empty: unknown
+  std::string part = {};     // as Pair::part
+  std::vector<KnobValue> knobs = {};
+  std::vector<float> controls = {};  // as Pair::controls
+  std::optional<Excerpt> excerpt = {};
 };
 
 struct Sources {
@@ -25,11 +39,14 @@ struct Sources {
   std::vector<Finding> findings;      // about names: files of one name, settings mixed, sides swapped
 };
 
-// Error where nothing can be found at all, with what is there instead.
+enum class Cut { kNever, kAlways, kLong };  // recordings into pieces that count as notes; kLong: if one lasts 30 s
+
 struct Reader {
-  const char* name;  // as data.reader has it
-  Sources (*find)(const DataConfig&);
-  bool cuts;  // long recordings, cut into pieces that count as notes
+  std::string name;  // as data.reader has it
+  // Error where nothing can be found at all, with what is there instead.
+  std::function<Sources(const DataConfig&)> find;
+  Cut cut;
+  bool sync_impulses = false;  // stand at the ends of its recordings
 };
 const std::vector<Reader>& readers();
 const Reader& find_reader(const std::string& name);
@@ -37,6 +54,18 @@ const Reader& find_reader(const std::string& name);
 Sources find_idmt(const DataConfig&);
 Sources find_folders(const DataConfig&);
 Sources find_files(const DataConfig&);
+Sources find_by_pattern(const DataConfig&);
+Sources find_in_manifest(const DataConfig&);
+Sources find_nam_json(const DataConfig&);
+
+// What a folder or file is by its names, with the reader that takes it.
+struct Recognised {
+  std::string reader;
+  std::size_t pairs;
+  std::string path, dry, wet;  // as DataConfig has them; empty: stay as they are
+};
+// All that it could be, most pairs first; none: no reader knows it.
+std::vector<Recognised> recognise(const std::filesystem::path&);
 
 // Audio files below `folder`, recursively, sorted by path; a file counts once, by whichever of its paths comes first in
 // that order, and loops of links end. By ending: whatever libsndfile can read.

@@ -30,14 +30,7 @@ void repair_side(std::vector<float>& x, const SidePlan& plan, int rate) {
 
 // dry[begin, end) with wet at `lag`, cut to what both have.
 Pair stretch(const Pair& whole, long begin, long end, long lag) {
-  Pair p;
-  p.name = whole.name;
-  p.group = whole.group;
-  p.setting = whole.setting;
-  p.dry_path = whole.dry_path;
-  p.wet_path = whole.wet_path;
-  p.dry_file = whole.dry_file;
-  p.wet_file = whole.wet_file;
+  Pair p = without_audio(whole);
   begin = std::max({begin, 0L, -lag});
   end = std::min({end, static_cast<long>(whole.dry.size()), static_cast<long>(whole.wet.size()) - lag});
   if (end > begin) {

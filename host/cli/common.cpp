@@ -15,6 +15,7 @@
 #include "datasets/readers/reader.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
@@ -49,21 +50,51 @@ void ConfigOptions::add_to(CLI::App& app) {
 }
 
 void ConfigOptions::add_recordings_to(CLI::App& app) {
-  app.add_option("dry", dry, "the folder of an IDMT data set, or the dry file, or a folder of dry files");
+  app.add_option("dry", dry,
+                 "the folder of a data set, a CSV manifest, NAM's JSON; or the dry file, or a folder of dry files");
   app.add_option("wet", wet, "the wet file, or a folder of wet files with the same names");
 }
 
-void set_recordings(DataConfig& data, const std::string& dry, const std::string& wet) {
+namespace {
+
+bool has_setting(const std::vector<std::string>& settings, const std::string& key) {
+  return std::any_of(settings.begin(), settings.end(),
+                     [&](const std::string& s) { return s.rfind(key + "=", 0) == 0; });
+}
+
+// One path: by what its names look like; a folder that nothing is known of counts as IDMT, whose reader says what it is.
+void set_by_layout(DataConfig& data, const std::string& path, const std::vector<std::string>& settings) {
+  const bool pattern = has_setting(settings, "data.pattern");
+  if (has_setting(settings, "data.reader") || pattern) {
+    if (pattern) data.reader = "pattern";
+    data.path = path;
+    return;
+  }
+  const std::vector<Recognised> found = recognise(path);
+  if (found.size() > 1) {
+    std::vector<std::string> readings;
+    for (const Recognised& r : found) readings.push_back(fmt::format("{} ({} pairs)", r.reader, r.pairs));
+    throw Error("{}: can be read in more than one way, as {}; choose one, as --set data.reader={}", path,
+                fmt::join(readings, " or as "), found.front().reader);
+  }
+  data.reader = found.empty() ? "idmt" : found.front().reader;
+  data.path = found.empty() ? path : found.front().path;
+  if (!found.empty()) {
+    data.dry = found.front().dry;
+    data.wet = found.front().wet;
+  }
+}
+
+}  // namespace
+
+void set_recordings(DataConfig& data, const std::string& dry, const std::string& wet,
+                    const std::vector<std::string>& settings) {
   if (dry.empty()) return;
   for (const std::string& path : {dry, wet}) {
     if (!path.empty() && !std::filesystem::exists(path)) throw Error("{}: no such file or folder", path);
   }
   const bool is_folder = std::filesystem::is_directory(dry);
-  if (wet.empty() && is_folder) {
-    data.reader = "idmt";
-    data.path = dry;
-    return;
-  }
+  if (wet.empty() && (is_folder || !recognise(dry).empty())) return set_by_layout(data, dry, settings);
   if (!wet.empty() && std::filesystem::is_directory(wet) != is_folder) {
     throw Error("{} and {}: one is a file, the other a folder; give dry and wet as two files or as two folders", dry,
                 wet);
@@ -74,6 +105,18 @@ void set_recordings(DataConfig& data, const std::string& dry, const std::string&
 }
 
 namespace {
+
+// Sets what the settings name of the data; `alone`: another setting is an error.
+void set_data_fields(Fields fields, const std::vector<std::string>& settings, bool alone = true) {
+  for (const std::string& setting : settings) {
+    const auto [key, value] = split_setting(setting);
+    if (key.rfind("data.", 0) == 0) {
+      set_field(fields, key, value, "--set");
+    } else if (alone) {
+      throw Error("--set {}: expected a setting of the data, such as --set data.setting=2", setting);
+    }
+  }
+}
 
 constexpr int kFullBand = 44100;  // Hz; recordings of that rate or more are worth a model that hears all of them
 
@@ -88,17 +131,32 @@ int rate_of_recordings(const std::string& path) {
   }
 }
 
+// The same of a data set, whose reader finds the files; 0 for IDMT, which the presets are for.
+int rate_of_layout(const std::string& path, const std::vector<std::string>& settings) {
+  try {
+    DataConfig data;
+    set_recordings(data, path, "", settings);
+    set_data_fields(prefixed("data", describe(data)), settings, false);
+    if (data.reader == "idmt" || data.reader == "files") return 0;
+    const Sources sources = find_reader(data.reader).find(data);
+    return AudioReader(sources.pairs.front().dry).sample_rate();
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
 }  // namespace
 
 std::string ConfigOptions::preset_of_band() const {
-  if (dry.empty() || wet.empty() || !file.empty() || (!preset.empty() && preset != "full")) return preset;
+  if (dry.empty() || !file.empty() || (!preset.empty() && preset != "full")) return preset;
   static const std::set<std::string> kDecided{"preset",     "model.type",       "model.sample_rate",
                                               "model.hop",  "model.frame",      "model.taps",
                                               "model.pool", "model.local_taps", "teacher.model"};
   for (const std::string& setting : settings) {
     if (kDecided.count(setting.substr(0, setting.find('=')))) return preset;
   }
-  const int rate = std::min(rate_of_recordings(dry), rate_of_recordings(wet));
+  const int rate =
+      wet.empty() ? rate_of_layout(dry, settings) : std::min(rate_of_recordings(dry), rate_of_recordings(wet));
   if (rate < kFullBand) return preset;
   return rate % kFullBand == 0 ? "full" : "full-48k";
 }
@@ -118,12 +176,8 @@ RunConfig ConfigOptions::resolve() const {
   source.settings = settings;
   RunConfig config = make_config(source);
   if (dry.empty()) return config;
-  set_recordings(config.data, dry, wet);
-  Fields fields = describe(config);  // settings win over the recordings of the command line
-  for (const std::string& setting : settings) {
-    const auto [key, value] = split_setting(setting);
-    if (key.rfind("data.", 0) == 0) set_field(fields, key, value, "--set");
-  }
+  set_recordings(config.data, dry, wet, settings);
+  set_data_fields(describe(config), settings, false);  // settings win over the recordings of the command line
   return config;
 }
 
@@ -143,6 +197,11 @@ void refuse_hop(const Model& model, const std::string& name, bool asked) {
   if (!asked || model.geometry().frame > 0) return;
   throw Error("{}: is a model of type {}, which plays sample by sample: --hop is for models of frames", name,
               model.config().type());
+}
+
+void turn_knobs(Model& model, const std::vector<std::string>& settings) {
+  const std::vector<Knob> knobs = parse_knobs(model.config().knobs, "model.knobs");
+  model.turn_to(controls_at(knobs, knob_values(knobs, settings, "--knob")));
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {
@@ -201,16 +260,6 @@ void write_table(const std::string& path, const std::string& text) {
 }
 
 namespace {
-
-void set_data_fields(Fields fields, const std::vector<std::string>& settings) {
-  for (const std::string& setting : settings) {
-    const auto [key, value] = split_setting(setting);
-    if (key.rfind("data.", 0) != 0) {
-      throw Error("--set {}: expected a setting of the data, such as --set data.setting=2", setting);
-    }
-    set_field(fields, key, value, "--set");
-  }
-}
 
 // Numbers of a run are of the audio that it was trained on: where that has changed since, they are of something else.
 void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,

@@ -42,8 +42,10 @@ void add_distill(CLI::App&, Run&);
 void add_completion(CLI::App&, Run&);
 void add_manual(CLI::App&, Run&);
 
-// What recordings given as paths mean: the folder of an IDMT data set, two files, or two folders.
-void set_recordings(DataConfig&, const std::string& dry, const std::string& wet);
+// What recordings given as paths mean: two files, two folders, or a data set, whose layout its names tell unless the
+// settings do. Error where it can be read in more than one way.
+void set_recordings(DataConfig&, const std::string& dry, const std::string& wet,
+                    const std::vector<std::string>& settings);
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {
@@ -51,8 +53,8 @@ struct ConfigOptions {
   std::vector<std::string> settings;
 
   void add_to(CLI::App&);
-  // Positional: the folder of an IDMT data set, or dry and wet as two files or two folders; short for data.reader and
-  // the paths that it needs.
+  // Positional: a data set, or dry and wet as two files or two folders; short for data.reader and the paths that it
+  // needs.
   void add_recordings_to(CLI::App&);
   // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band.
   RunConfig resolve() const;
@@ -74,6 +76,9 @@ struct DeviceOptions {
 
 // Error if a model that plays sample by sample is used with frames.
 void refuse_hop(const Model&, const std::string& name, bool asked);
+
+// Turns the model's knobs by settings as "gain=5"; the others stay at their start.
+void turn_knobs(Model&, const std::vector<std::string>& settings);
 
 // A context with threads of its own.
 struct OwnedContext {

@@ -25,7 +25,8 @@ void add_data(CLI::App& app, Run& run) {
       ->option_text("FOLDER");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
-      "           cafx data check dry.wav wet.wav --write repaired");
+      "           cafx data check dry.wav wet.wav --write repaired\n"
+      "           cafx data check DATASET             says which layout it is, and which settings it holds");
   c->callback([args, &run] {
     run = [args] {
       RunConfig config = args->config.resolve();

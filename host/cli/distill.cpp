@@ -39,7 +39,8 @@ RunConfig resolve(const DistillArguments& args) {
   RunConfig config = make_config(source);
   if (!args.teacher.empty()) config.teacher.model = args.teacher;
   if (!args.recordings.empty()) {
-    set_recordings(config.data, args.recordings[0], args.recordings.size() > 1 ? args.recordings[1] : "");
+    set_recordings(config.data, args.recordings[0], args.recordings.size() > 1 ? args.recordings[1] : "",
+                   source.settings);
     Fields fields = describe(config);
     for (const std::string& setting : source.settings) {
       const auto [key, value] = split_setting(setting);

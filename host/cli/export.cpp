@@ -17,6 +17,7 @@ namespace {
 
 struct ExportArguments {
   std::string model, out, licence, format, name;
+  std::vector<std::string> knobs;
   std::optional<double> input_dbu, output_dbu;
 };
 
@@ -32,6 +33,7 @@ int export_model(const ExportArguments& args) {
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
   const Format& format = args.format.empty() ? format_of_path(args.out) : format_of_name(args.format);
+  if (!args.knobs.empty()) turn_knobs(*file.model, args.knobs);
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
   const auto given = std::filesystem::absolute(args.model).lexically_normal();
@@ -55,6 +57,8 @@ void add_export(CLI::App& app, Run& run) {
       "export", "write a model's weights, with its whole config, as safetensors, ONNX or .nam: what the model can be");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
+  c->add_option("--knob", args->knobs, "nam: where a knob of the model stands for good; may be repeated")
+      ->option_text("NAME=VALUE");
   c->add_option("--format", args->format, "safetensors, onnx or nam; by default what the file's ending says")
       ->check(CLI::IsMember(format_names()))
       ->option_text("NAME");

@@ -4,6 +4,7 @@
 #include "host/train/gpu_team.h"
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
+#include "kernels/base/knobs.h"
 #include "kernels/device/memory.h"
 #include "models/play/player.h"
 #include "models/play/weights_file.h"
@@ -157,6 +158,14 @@ void add_info(CLI::App& app, Run& run) {
           parameters += r.parameters;
           multiply_adds += r.multiply_adds;
         }
+        for (const Knob& k : parse_knobs(config.model->knobs, "model.knobs")) {
+          json["knobs"].push_back({{"name", k.name},
+                                   {"unit", k.unit},
+                                   {"min", k.least()},
+                                   {"max", k.largest()},
+                                   {"start", k.start()},
+                                   {"positions", k.positions}});
+        }
         json["parameters"] = parameters;
         json["multiply_adds"] = multiply_adds;
         if (!metadata.empty()) json["metadata"] = metadata;
@@ -175,6 +184,9 @@ void add_info(CLI::App& app, Run& run) {
                                         g.after > 0 ? fmt::format("latency {} samples ({:.1f} ms)", g.after,
                                                                   1e3 * g.after / g.sample_rate)
                                                     : "no latency");
+      for (const Knob& k : parse_knobs(config.model->knobs, "model.knobs")) {
+        text += fmt::format("knob {}: {}, at first {}\n", k.name, k.range(), k.show(k.start()));
+      }
       text += fmt::format("hears up to {:.1f} kHz; --set model.sample_rate chooses\n", 0.0005 * g.sample_rate);
       if (!args->device.empty()) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);

@@ -34,6 +34,7 @@ void add_render(CLI::App& app, Run& run) {
     std::string model, in, out;
     int hop = 0, block = 64;
     bool quiet = false, stream = false, force = false;
+    std::vector<std::string> knobs;
     DeviceOptions device;
   };
   auto args = std::make_shared<Arguments>();
@@ -49,16 +50,19 @@ void add_render(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1 << 20))
       ->needs(stream)
       ->capture_default_str();
+  c->add_option("--knob", args->knobs, "where a knob of the model stands; may be repeated")->option_text("NAME=VALUE");
   c->add_flag("--force", args->force, "overwrite a file that cafx did not make");
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
   args->device.add_precision_to(*c, "of the products' operands; fp32 by default, whatever the model was trained in");
   c->footer(
       "Example:  cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 256\n"
-      "          cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 64 --stream --block 64");
+      "          cafx render runs/ds1 guitar.wav guitar-ds1.wav --hop 64 --stream --block 64\n"
+      "          cafx render runs/muff guitar.wav guitar-muff.wav --knob gain=7 --knob tone=2");
   c->callback([args, &run] {
     run = [args] {
       const ModelFile file = load_model(args->model);
+      turn_knobs(*file.model, args->knobs);
       refuse_hop(*file.model, args->model, args->hop > 0);
       if (!args->force) refuse_to_overwrite(args->out, "choose another name, or overwrite it with --force");
       const OwnedContext own(args->device);

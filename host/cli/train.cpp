@@ -140,6 +140,7 @@ int train_run(RunConfig config, const TrainArguments& args) {
   make_paths_absolute(fields);  // the folder may be resumed from anywhere
   check_teacher(config);
   choose_rate(config);
+  choose_knobs(config);
   check(config, args.config.file.empty() ? "config" : args.config.file);
   choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
@@ -186,6 +187,7 @@ void add_train(CLI::App& app, Run& run) {
       "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
       "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
       "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
+      "           cafx train DATASET --set data.select=device=Muff    a data set in a layout that cafx knows\n"
       "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
       "           cafx train dry.wav wet.wav --precision tf32\n"
       "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"

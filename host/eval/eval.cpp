@@ -31,16 +31,36 @@ nlohmann::ordered_json json_of(const Metrics& metrics) {
   return json;
 }
 
+using PlayPair = std::function<std::vector<float>(const Pair&)>;
+Evaluation evaluate_pairs(const PlayPair&, int sample_rate, const Context&, const Dataset&,
+                          const std::vector<int>& which, const std::string& part, int hop);
+
 }  // namespace
 
 Evaluation evaluate(Model& model, const Context& context, const Dataset& data, const std::vector<int>& which,
                     const std::string& part, int hop) {
-  return evaluate([&](const std::vector<float>& x) { return render_signal(model, context, x.data(), x.size(), hop); },
-                  model.geometry().sample_rate, context, data, which, part, hop);
+  const auto play = [&](const Pair& pair) {
+    if (const auto n = static_cast<std::size_t>(model.geometry().knobs); n > 0) {
+      if (pair.controls.size() != n) {
+        throw Error("{}: its knobs are not those of the model; set data.knobs as the model has them",
+                    file_of(pair, true));
+      }
+      model.turn_to(pair.controls);
+    }
+    return render_signal(model, context, pair.dry.data(), pair.dry.size(), hop);
+  };
+  return evaluate_pairs(play, model.geometry().sample_rate, context, data, which, part, hop);
 }
 
 Evaluation evaluate(const Play& play, int sample_rate, const Context& context, const Dataset& data,
                     const std::vector<int>& which, const std::string& part, int hop) {
+  return evaluate_pairs([&](const Pair& pair) { return play(pair.dry); }, sample_rate, context, data, which, part, hop);
+}
+
+namespace {
+
+Evaluation evaluate_pairs(const PlayPair& play, int sample_rate, const Context& context, const Dataset& data,
+                          const std::vector<int>& which, const std::string& part, int hop) {
   if (which.empty())
     throw Error("no note is in the {} part of the split; raise data.{} or choose another --part", part, part);
   Evaluation e;
@@ -55,7 +75,7 @@ Evaluation evaluate(const Play& play, int sample_rate, const Context& context, c
     r.seconds = static_cast<double>(pair.dry.size()) / sample_rate;
     r.input = pair.dry;
     r.target = pair.wet;
-    r.output = play(pair.dry);
+    r.output = play(pair);
     e.notes.push_back(std::move(r));
   }
   // Rendering uses all threads; metrics use one thread per note.
@@ -74,6 +94,8 @@ Evaluation evaluate(const Play& play, int sample_rate, const Context& context, c
   summarise(e);
   return e;
 }
+
+}  // namespace
 
 std::string to_text(const Evaluation& e) {
   std::string text =

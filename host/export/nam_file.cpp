@@ -43,6 +43,9 @@ void add_levels(Json& metadata, const ModelFile& file) {
 
 std::string why_not_nam(const Model& model) {
   if (model.nam()) return "";
+  if (model.geometry().knobs > 0 && model.position().empty()) {
+    return "a .nam file holds a model at one position of its knobs; choose it, as --knob gain=5";
+  }
   return fmt::format(
       "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
       "measured: "

@@ -217,8 +217,12 @@ std::vector<std::vector<float>> render_signals(Model& model, const Context& cont
   over_tasks(context, static_cast<int>(signals.size()), [&](const Context&, int i) {
     const auto k = static_cast<std::size_t>(i);
     const auto player = at_rest->twin();
-    outputs[k].resize(signals[k]->size());
-    player->process(outputs[k].data(), signals[k]->data(), outputs[k].size());
+    const std::size_t n = signals[k]->size(), late = static_cast<std::size_t>(player->latency());
+    const std::vector<float> silence(late, 0.0f);
+    outputs[k].resize(n + late);
+    player->process(outputs[k].data(), signals[k]->data(), n);
+    player->process(outputs[k].data() + n, silence.data(), late);
+    outputs[k].erase(outputs[k].begin(), outputs[k].begin() + static_cast<long>(late));
   });
   return outputs;
 }

@@ -22,8 +22,8 @@ struct RunAudio {
   std::vector<std::vector<float>> recorded;  // of those notes, where a teacher made the targets
 
   std::size_t samples() const { return training.audio.size() + validation.audio.size(); }
-  Signals training_signals() const { return {training.audio.data(), training.audio.size(), training.half()}; }
-  Signals validation_signals() const { return {validation.audio.data(), validation.audio.size(), validation.half()}; }
+  Signals training_signals() const { return signals_of(training); }
+  Signals validation_signals() const { return signals_of(validation); }
 };
 
 class Company {

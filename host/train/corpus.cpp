@@ -38,6 +38,14 @@ void over_grid(const float* dry, const float* wet, std::int64_t n, int frame, in
 
 }  // namespace
 
+Signals signals_of(const Corpus& c) {
+  Signals signals{c.audio.data(), c.audio.size(), c.half()};
+  for (const Corpus::Note& n : c.notes) {
+    if (!n.controls.empty()) signals.controls[n.begin] = n.controls;
+  }
+  return signals;
+}
+
 Corpus take_corpus(Dataset& data, const std::vector<int>& which) {
   Corpus c;
   std::size_t half = 0;
@@ -46,7 +54,7 @@ Corpus take_corpus(Dataset& data, const std::vector<int>& which) {
     CAFX_CHECK(pair.wet.size() == pair.dry.size(), pair.dry.size(), pair.wet.size());
     const auto begin = static_cast<std::int64_t>(half);
     half += pair.dry.size();
-    c.notes.push_back({pair.name, begin, static_cast<std::int64_t>(half)});
+    c.notes.push_back({pair.name, begin, static_cast<std::int64_t>(half), pair.controls});
   }
   c.audio.reserve(2 * half);  // pages come to be as they are written, while those of the pairs go
   std::size_t freed = 0;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "datasets/dataset.h"
+#include "host/train/places.h"
 #include "kernels/frames/frames.h"
 
 namespace cafx {
@@ -24,7 +25,8 @@ namespace cafx {
 struct Corpus {
   struct Note {
     std::string name;
-    std::int64_t begin, end;  // in the first half of `audio`
+    std::int64_t begin, end;           // in the first half of `audio`
+    std::vector<float> controls = {};  // as Pair::controls
   };
   std::vector<float> audio;
   std::vector<Note> notes;
@@ -33,6 +35,8 @@ struct Corpus {
   const float* dry(const Note& n) const { return audio.data() + n.begin; }
   const float* target(const Note& n) const { return audio.data() + half() + n.begin; }
 };
+
+Signals signals_of(const Corpus&);  // which must stay
 
 // Moves the audio of the pairs `which` out of the data set, note by note, so that it is never held twice.
 Corpus take_corpus(Dataset&, const std::vector<int>& which);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "host/render/render.h"
 #include "kernels/base/error.h"
@@ -34,7 +35,7 @@ bool is_silent(const WholeNote& note) {
 std::vector<WholeNote> whole_notes(const Corpus& corpus) {
   std::vector<WholeNote> notes;
   for (const Corpus::Note& n : corpus.notes) {
-    notes.push_back({n.name, corpus.dry(n), corpus.target(n), static_cast<std::size_t>(n.end - n.begin)});
+    notes.push_back({n.name, corpus.dry(n), corpus.target(n), static_cast<std::size_t>(n.end - n.begin), &n.controls});
   }
   return notes;
 }
@@ -48,13 +49,25 @@ void play_notes(Model& model, const Context& context, const std::vector<WholeNot
     }
     return;
   }
-  const std::unique_ptr<Player> at_rest = stream_of(model, context);
+  std::map<std::vector<float>, std::unique_ptr<Player>> at_rest;  // by where the knobs stand
+  const std::vector<float> position = model.position();
+  for (const WholeNote& note : notes) {
+    std::unique_ptr<Player>& player = at_rest[*note.controls];
+    if (player) continue;
+    model.turn_to(*note.controls);
+    player = stream_of(model, context);
+  }
+  model.turn_to(position);
   Context cpu = context;
   cpu.device = Device::kCpu;
   over_tasks(cpu, static_cast<int>(notes.size()), [&](const Context&, int i) {
     const WholeNote& note = notes[static_cast<std::size_t>(i)];
-    std::vector<float> output(note.n);
-    at_rest->twin()->process(output.data(), note.dry, note.n);
+    const auto player = at_rest.at(*note.controls)->twin();
+    const auto late = static_cast<std::size_t>(player->latency());
+    std::vector<float> output(note.n + late), silence(late, 0.0f);
+    player->process(output.data(), note.dry, note.n);
+    player->process(output.data() + note.n, silence.data(), late);
+    output.erase(output.begin(), output.begin() + static_cast<long>(late));  // sample n belongs to the note's n
     visit(static_cast<std::size_t>(i), output);
   });
 }

@@ -18,6 +18,7 @@ struct WholeNote {
   std::string name;
   const float *dry, *target;  // n samples each
   std::size_t n;
+  const std::vector<float>* controls;  // of its knobs; empty: there are none
 };
 std::vector<WholeNote> whole_notes(const Corpus&);
 

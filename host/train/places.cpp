@@ -6,6 +6,7 @@ namespace cafx {
 
 Places::Places(const Context& context, const Signals& signals, std::vector<FrameRef> refs)
     : signals_(signals), refs_(std::move(refs)), audio_(signals.data) {
+  find_knobs();
   if (context.device == Device::kCpu) return;
   own_audio_ = DeviceArray<float>(context, signals.size);
   own_audio_.upload(signals.data, signals.size);
@@ -16,12 +17,25 @@ Places::Places(const Context& context, const Signals& signals, std::vector<Frame
 Places::Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target)
     : signals_(audio.signals_), refs_(std::move(refs)), audio_(audio.audio_) {
   signals_.target = target;
+  find_knobs();
   if (context.device != Device::kCpu && !refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
+}
+
+void Places::find_knobs() {
+  knobs_.clear();
+  n_knobs_ = signals_.controls.empty() ? 0 : signals_.controls.begin()->second.size();
+  if (n_knobs_ == 0) return;
+  for (const FrameRef& ref : refs_) {
+    const std::vector<float>& controls = signals_.controls.at(ref.begin);
+    CAFX_CHECK(controls.size() == n_knobs_, controls.size(), n_knobs_);
+    knobs_.insert(knobs_.end(), controls.begin(), controls.end());
+  }
 }
 
 void Places::set(const std::vector<FrameRef>& refs) {
   CAFX_CHECK(refs.size() == refs_.size(), refs.size(), refs_.size());
   refs_ = refs;
+  find_knobs();
   if (on_device_.size() > 0) on_device_.upload(refs_.data(), refs_.size());
 }
 

@@ -2,6 +2,7 @@
 // GPU copies.
 #pragma once
 
+#include <map>
 #include <vector>
 
 #include "kernels/device/memory.h"
@@ -15,6 +16,8 @@ struct Signals {
   const float* data = nullptr;
   std::size_t size = 0;
   std::int64_t target = 0;  // 0: a model that learns to reproduce its input
+  // Of each note the controls of its knobs, by where it begins; empty: there are none.
+  std::map<std::int64_t, std::vector<float>> controls = {};
 };
 
 class Places {
@@ -38,14 +41,25 @@ class Places {
   const FrameRef* refs() const { return on_device_.size() > 0 ? on_device_.data() : refs_.data(); }
   const std::vector<FrameRef>& host_refs() const { return refs_; }
   std::size_t size() const { return refs_.size(); }
+  // Controls of place i, on the host; null: there are none.
+  const float* knobs(std::size_t i) const { return n_knobs_ > 0 ? knobs_.data() + i * n_knobs_ : nullptr; }
+  std::size_t n_knobs() const { return n_knobs_; }
   // B of them from the first on, of T samples each.
-  Batch batch(std::size_t first, int B, int T) const { return {input(), target(), refs() + first, B, T}; }
+  Batch batch(std::size_t first, int B, int T) const {
+    Batch b{input(), target(), refs() + first, B, T};
+    b.knobs = knobs(first);
+    return b;
+  }
 
  private:
   Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target);
 
+  void find_knobs();
+
   Signals signals_;
   std::vector<FrameRef> refs_;
+  std::size_t n_knobs_ = 0;
+  std::vector<float> knobs_;  // (places, n_knobs_)
   DeviceArray<float> own_audio_;
   DeviceArray<FrameRef> on_device_;
   const float* audio_;

@@ -30,22 +30,27 @@ inline std::vector<TensorSpan> spans_of(const Model& model) {
 }
 
 // Block k of the places `refs` of a step.
-inline Batch block_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n, int k) {
-  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up};
+inline Batch block_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n, int k,
+                      const float* knobs = nullptr) {
+  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up, knobs};
 }
 // The places as a whole, for Model::begin.
-inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n) {
-  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up};
+inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n,
+                      const float* knobs = nullptr) {
+  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up, knobs};
 }
 
 // The gradient g of block k of the n places `refs`, in settings.accumulate parts: a part's gradient goes to `part`, and
 // to g weighted by its places. with_losses(i, from, to): the model has the losses of part i, places [from, to).
+// knobs: the places' controls, null where there are none.
 template <class WithLosses>
 void gradient_of_block(const Context& context, Model& model, const Places& places, const StepSettings& s, float* g,
-                       float* part, const FrameRef* refs, int n, int k, WithLosses with_losses) {
+                       float* part, const FrameRef* refs, int n, int k, WithLosses with_losses,
+                       const float* knobs = nullptr) {
   const auto of = [&](float* to_gradient, int i, int from, int to) {
-    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from), s.loss);
-    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k), s.loss);
+    const float* own = knobs ? knobs + static_cast<std::size_t>(from) * places.n_knobs() : nullptr;
+    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from, own), s.loss);
+    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k, own), s.loss);
     with_losses(i, from, to);
   };
   if (s.accumulate == 1) return of(g, 0, 0, n);

@@ -65,8 +65,13 @@ class CpuStepper : public Stepper {
 
   void step() {
     refs_.clear();
+    knobs_.clear();
     const long first = next_ * settings_.batch, n = places_of_step(next_, order_.size(), settings_.batch);
-    for (long i = first; i < first + n; ++i) refs_.push_back(places_.refs()[order_[static_cast<std::size_t>(i)]]);
+    for (long i = first; i < first + n; ++i) {
+      const std::size_t place = order_[static_cast<std::size_t>(i)];
+      refs_.push_back(places_.refs()[place]);
+      if (const float* knobs = places_.knobs(place)) knobs_.insert(knobs_.end(), knobs, knobs + places_.n_knobs());
+    }
     for (int k = 0; k < settings_.updates(); ++k) {
       if (!update(gradient(k), next_ * settings_.updates() + k)) return;
     }
@@ -76,12 +81,14 @@ class CpuStepper : public Stepper {
   double gradient(int k) {
     const int n = static_cast<int>(refs_.size());
     double loss = 0.0;
-    gradient_of_block(context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
-                      [&](int, int from, int to) {
-                        const Batch batch = block_of(places_, settings_, refs_.data() + from, to - from, k);
-                        const double share = static_cast<double>(to - from) / static_cast<double>(n);
-                        loss += share * model_.mean_loss(context_, batch);
-                      });
+    gradient_of_block(
+        context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
+        [&](int, int from, int to) {
+          const Batch batch = block_of(places_, settings_, refs_.data() + from, to - from, k);
+          const double share = static_cast<double>(to - from) / static_cast<double>(n);
+          loss += share * model_.mean_loss(context_, batch);
+        },
+        knobs_.empty() ? nullptr : knobs_.data());
     return loss;
   }
 
@@ -118,6 +125,7 @@ class CpuStepper : public Stepper {
   std::vector<unsigned char> scratch_;
   std::vector<std::uint32_t> order_;
   std::vector<FrameRef> refs_;
+  std::vector<float> knobs_;  // of each of them
   std::vector<StepRecord> records_;
   long updates_before_ = 0, next_ = 0;
 };

@@ -1,10 +1,13 @@
 #include "host/train/targets.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "host/render/render.h"
 #include "kernels/base/error.h"
 #include "models/play/weights_file.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -37,6 +40,32 @@ void choose_rate(RunConfig& config) {
   const Dataset found = inspect_dataset(config.data, kProbeRate);
   if (found.pairs.empty()) throw Error("no pair of dry and wet recordings was found; 'cafx data check' says why");
   config.model->sample_rate = found.pairs[0].dry_file.rate;
+}
+
+void choose_knobs(RunConfig& config) {
+  ModelConfig& model = *config.model;
+  std::vector<std::string>& knobs = config.data.knobs;
+  if (knobs.empty()) knobs = model.knobs;
+  if (knobs.empty()) return;
+  if (!model.takes_knobs()) {
+    std::vector<std::string> types;
+    for (const ModelType& t : model_types()) {
+      if (t.preset(t.presets().front())->takes_knobs()) types.push_back(t.name);
+    }
+    throw Error(
+        "data.knobs names {} for the model to learn, and models of type {} have no knobs; those of type {} have, as by "
+        "--preset {}; or choose one position by data.select",
+        knobs.size() == 1 ? "a knob" : fmt::format("{} knobs", knobs.size()), model.type(), fmt::join(types, " and "),
+        types.front());
+  }
+  if (!config.teacher.model.empty()) {
+    throw Error("data.knobs: a teacher has no knobs so far, so it cannot make targets at their positions");
+  }
+  if (!model.knobs.empty() && model.knobs != knobs) {
+    throw Error("model.knobs = [{}], and data.knobs = [{}]; leave one of them out", fmt::join(model.knobs, ", "),
+                fmt::join(knobs, ", "));
+  }
+  model.knobs = knobs;
 }
 
 std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,

@@ -21,6 +21,8 @@ std::filesystem::path weights_of_teacher(const RunConfig&);
 void check_teacher(const RunConfig&);
 // The default rate: the teacher's, or that of the first dry file.
 void choose_rate(RunConfig&);
+// The model's knobs: those of data.knobs. Error where its type has none, or it has others.
+void choose_knobs(RunConfig&);
 
 // Puts what the teacher in `weights` makes of the dry audio of `which` in the place of its wet audio, at the model's
 // rate: the teacher plays at its own, and its output is resampled where they differ. Gives back the wet audio of the

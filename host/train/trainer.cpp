@@ -1,5 +1,7 @@
 #include "host/train/trainer.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -13,6 +15,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "models/registry.h"
+#include "models/stream_places.h"
 
 namespace cafx {
 
@@ -53,6 +56,11 @@ Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, con
   open_device();
   use_precision(context_, config.train.precision);
   if (context_.precision != Precision::kFp32) log_.say(fmt::format("products in {}", precision_text(context_)));
+  if (config.model->knobs != config.data.knobs) {
+    throw Error("data.knobs = [{}] and model.knobs = [{}] differ; in a sweep give both alike",
+                fmt::join(config.data.knobs, ", "), fmt::join(config.model->knobs, ", "));
+  }
+  check_device_of_knobs(context_, config.model->geometry().knobs);
   if (split.train.empty()) throw Error("no note is left for training; lower data.validation or data.test");
   audio_ = company.audio_of(data, [&] { return take_audio(data, split); });
   log_.choose_notes(audio_->validation);

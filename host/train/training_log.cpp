@@ -140,7 +140,7 @@ void TrainingLog::choose_notes(const Corpus& validation) {
     if (notes_.size() == kNotes) return;
     const float *dry = validation.dry(n), *wet = validation.target(n);
     const std::int64_t size = std::min(most, n.end - n.begin);
-    Note note{n.name, {dry, dry + size}, {wet, wet + size}, 1.0};
+    Note note{n.name, {dry, dry + size}, {wet, wet + size}, 1.0, n.controls};
     // Raw notes are quiet. One gain for all sounds of a note, so that loudness can be compared.
     float peak = 0.0f;
     for (const float v : note.dry) peak = std::max(peak, std::abs(v));
@@ -162,6 +162,7 @@ void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Conte
   std::copy(best.begin(), best.end(), params.data());
   params.upload(context);
   for (const Note& note : notes_) {
+    model.turn_to(note.controls);
     const auto rendered = render_signal(model, context, note.dry.data(), note.dry.size(), model.geometry().hop);
     const std::string tag = "audio/" + note.name + "/";
     if (!told) {
@@ -171,6 +172,7 @@ void TrainingLog::notes(const Counters& c, const Schedule& schedule, const Conte
     events_.audio(tag + (schedule.stage(c.stage).reconstructs ? "pretrained" : "model"), c.total_steps, rendered, rate,
                   note.gain);
   }
+  model.turn_to({});
   std::copy(last.begin(), last.end(), params.data());
   params.upload(context);
 }

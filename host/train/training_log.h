@@ -55,7 +55,8 @@ class TrainingLog {
   struct Note {
     std::string name;
     std::vector<float> dry, wet;
-    double gain;  // for the ear
+    double gain;                  // for the ear
+    std::vector<float> controls;  // of its knobs
   };
   void scalars(const Counters&, const Stage&, const std::vector<Fact>&, double rate, double training,
                double validation);

@@ -6,10 +6,12 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
+#include "kernels/base/knobs.h"
 #include "kernels/dense/dense.h"
 #include "kernels/lstm/lstm.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/transpose/transpose.h"
+#include "models/knob_ramp.h"
 #include "models/stream_places.h"
 
 namespace cafx {
@@ -21,7 +23,8 @@ constexpr int kLstmBlock = 512;  // samples heard or played at a time
 
 class LstmModel : public Model {
  public:
-  LstmModel(const LstmConfig& config, const std::string& form) : Model(form), config_(config) {
+  LstmModel(const LstmConfig& config, const std::string& form)
+      : Model(form), config_(config), n_controls_(config.geometry().knobs) {
     const long H = config.hidden;
     const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, bool decay) {
       ParamSpec p{name, std::move(shape)};
@@ -97,7 +100,8 @@ class LstmModel : public Model {
       const long n = 4 * H * (inputs(l) + H), parameters = params_[weight(l)].size + params_[weight(l) + 1].size;
       const long below = l == 0 ? 0 : 4 * H * inputs(l);  // the input needs no gradient
       rows.push_back({LayerRow::Kind::kRecurrent, fmt::format("LSTM {}", l + 1), fmt::format("{}", H),
-                      fmt::format("{} hidden units", H), parameters, n, static_cast<double>(n + 4 * H * H + below)});
+                      fmt::format("{} hidden units{}", H, l == 0 && n_controls_ > 0 ? ", knobs beside the input" : ""),
+                      parameters, n, static_cast<double>(n + 4 * H * H + below)});
     }
     rows.push_back({LayerRow::Kind::kDense, "head", "1", "", H + 1, H, 2.0 * static_cast<double>(H)});
     return rows;
@@ -113,6 +117,7 @@ class LstmModel : public Model {
 
   // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
   std::optional<NamModel> nam() const override {
+    if (n_controls_ > 0 && position().empty()) return std::nullopt;  // the format's LSTM has one input
     NamModel nam{
         "LSTM",
         fmt::format(R"({{"input_size": 1, "hidden_size": {}, "num_layers": {}}})", config_.hidden, config_.layers),
@@ -125,14 +130,33 @@ class LstmModel : public Model {
     context.isa = best_isa();
     const std::vector<float> rest = lstm_rest(context, *this);
     for (int l = 0; l < config_.layers; ++l) {
-      add(weight(l));
-      add(weight(l) + 1);
+      if (l == 0 && n_controls_ > 0) {
+        add_first_layer(nam.weights);
+      } else {
+        add(weight(l));
+        add(weight(l) + 1);
+      }
       nam.weights.insert(nam.weights.end(), rest.begin() + 2L * l * config_.hidden,
                          rest.begin() + 2L * (l + 1) * config_.hidden);
     }
     add(head());
     add(head() + 1);
     return nam;
+  }
+
+  // The first layer as one of the sample alone: what the knobs add where they stand is part of the bias.
+  void add_first_layer(std::vector<float>& weights) const {
+    const int H = config_.hidden, I = inputs(0), rows = 4 * H;
+    std::vector<float> bias(at(params_.data(), 1), at(params_.data(), 1) + rows);
+    for (int r = 0; r < rows; ++r) {
+      const float* row = at(params_.data(), 0) + static_cast<long>(r) * (I + H);
+      weights.push_back(row[0]);
+      weights.insert(weights.end(), row + I, row + I + H);
+      for (int k = 0; k < n_controls_; ++k) {
+        bias[static_cast<std::size_t>(r)] += row[1 + k] * position()[static_cast<std::size_t>(k)];
+      }
+    }
+    weights.insert(weights.end(), bias.begin(), bias.end());
   }
 
   // T samples of one layer after the other. h and c (T+1,B,H) of each layer; row 0 is the state, and is taken from
@@ -151,7 +175,8 @@ class LstmModel : public Model {
       copy(context, of_layer + BH, c[l] + T * BH, sizeof(float) * static_cast<std::size_t>(BH));
     }
   }
-  int inputs(int layer) const { return layer == 0 ? 1 : config_.hidden; }
+  int inputs(int layer) const { return layer == 0 ? 1 + n_controls_ : config_.hidden; }
+  int widest() const { return std::max(inputs(0), config_.layers > 1 ? config_.hidden : 1); }
   static std::size_t weight(int layer) { return 2 * static_cast<std::size_t>(layer); }
   std::size_t head() const { return 2 * static_cast<std::size_t>(config_.layers); }
   template <class T>
@@ -160,8 +185,8 @@ class LstmModel : public Model {
   }
   long forward_scratch(const Context& context, int T, int B) const {
     const int H = config_.hidden;
-    return floats_of(std::max(lstm_forward_scratch(context, {T, B, config_.layers > 1 ? H : 1, H}),
-                              dense_scratch(context, {T * B, H, 1})));
+    return floats_of(
+        std::max(lstm_forward_scratch(context, {T, B, widest(), H}), dense_scratch(context, {T * B, H, 1})));
   }
   DenseDims head_dims(int n) const { return {n, config_.hidden, 1}; }
 
@@ -183,6 +208,7 @@ class LstmModel : public Model {
 
   // Places to slots, and what each place has of its own.
   void share_out(const Context& context, int B, const Loss& loss) {
+    check_device_of_knobs(context, n_controls_);
     const bool other_device = context.device != device_;
     losses_.reserve(context, B, loss);
     if (B == n_places_ && !other_device) return;
@@ -207,11 +233,25 @@ class LstmModel : public Model {
     for (int l = 0; l < 2 * L; ++l) sizes.push_back((T + 1) * BH);  // h, then c
     for (int l = 0; l < L; ++l) sizes.push_back(T * BH * 4);        // gates
     sizes.insert(sizes.end(), {T * BH, T * BH});                    // dh, dh of the layer below
-    sizes.insert(sizes.end(), 6, TB);                               // x, y, dy; along time: x or y, dy, target
+    sizes.push_back(TB * inputs(0));                                // x
+    sizes.insert(sizes.end(), 5, TB);                               // y, dy; along time: x or y, dy, target
     sizes.push_back(floats_of(loss.scratch(context, {B, T, T})));
     sizes.push_back(
-        std::max(forward_scratch(context, T, B), floats_of(lstm_backward_scratch(context, {T, B, L > 1 ? H : 1, H}))));
+        std::max(forward_scratch(context, T, B), floats_of(lstm_backward_scratch(context, {T, B, widest(), H}))));
     return sizes;
+  }
+
+  // x (T,B,I): the samples along time (B,T), and each place's controls beside them.
+  void arrange(const Context& context, float* x, const float* along, const Batch& batch, const Slot& slot,
+               int T) const {
+    if (n_controls_ == 0) return transpose(context, x, along, {1, slot.B, T});
+    for (int t = 0; t < T; ++t) {
+      for (int b = 0; b < slot.B; ++b) {
+        *x++ = along[static_cast<long>(b) * T + t];
+        const float* controls = batch.knobs ? batch.knobs + static_cast<long>(slot.b0 + b) * n_controls_ : nullptr;
+        for (int k = 0; k < n_controls_; ++k) *x++ = controls ? controls[k] : 0.0f;
+      }
+    }
   }
 
   void hear(const Context& context, Slot& slot, const Batch& batch, int t, int T) {
@@ -219,7 +259,7 @@ class LstmModel : public Model {
     const std::vector<float*> m = slot.memory.lay_out(context, sizes_of(context, slot.B, T, Loss()));
     float *const *rest = m.data() + 3 * L, *x = rest[2], *along = rest[5];
     gather_places(context, along, batch.input, batch, slot.b0, slot.B, t, T);
-    transpose(context, x, along, {1, slot.B, T});
+    arrange(context, x, along, batch, slot, T);
     layers_forward(context, params_.on(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
                    slot.B);
   }
@@ -236,7 +276,7 @@ class LstmModel : public Model {
     const float* weights = params_.on(context);
 
     gather_places(context, along, batch.input, batch, slot.b0, B, batch.t0, T);
-    transpose(context, x, along, {1, B, T});
+    arrange(context, x, along, batch, slot, T);
     layers_forward(context, weights, slot.state.data(), h, c, gates, x, scratch, T, B);
     const float* top = h[L - 1] + BH;
     dense_forward(context, y, top, at(weights, head()), at(weights, head() + 1), scratch, head_dims(T * B));
@@ -260,6 +300,7 @@ class LstmModel : public Model {
   }
 
   LstmConfig config_;
+  int n_controls_;
   int n_places_ = 0;  // that the slots were made for
   Device device_ = Device::kCpu;
   std::vector<Slot> slots_;
@@ -275,8 +316,9 @@ struct LstmPacked {
 class LstmPlayer : public Player {
  public:
   LstmPlayer(const Context& context, std::shared_ptr<const LstmModel> model, std::shared_ptr<const LstmPacked> packed,
-             std::vector<float> rest)
-      : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
+             std::vector<float> rest, const KnobRamp& knobs)
+      : model_(std::move(model)), packed_(std::move(packed)), knobs_(knobs), rest_(std::move(rest)) {
+    knobs_.finish();
     context_ = context;
     context_.device = Device::kCpu;
     context_.pool = nullptr;
@@ -285,7 +327,8 @@ class LstmPlayer : public Player {
     std::size_t scratch = dense_scratch(context_, model_->head_dims(kLstmBlock));
     for (int l = 0; l < c.layers; ++l) scratch = std::max(scratch, lstm_play_scratch(context_, dims(l, kLstmBlock)));
     const long rows = static_cast<long>(kLstmBlock) * c.hidden;
-    parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch)});
+    parts_ =
+        memory_.lay_out(context_, {rows, rows, floats_of(scratch), static_cast<long>(kLstmBlock) * model_->inputs(0)});
     if (rest_.empty()) {
       rest_.assign(static_cast<std::size_t>(2 * c.layers * c.hidden), 0.0f);
       state_ = rest_;
@@ -303,8 +346,9 @@ class LstmPlayer : public Player {
     float *h = parts_[0], *below = parts_[1];
     for (std::size_t t = 0; t < n; t += kLstmBlock) {
       const int T = static_cast<int>(std::min<std::size_t>(kLstmBlock, n - t));
+      const float* in = with_controls(x + t, T);
       for (int l = 0; l < L; ++l) {
-        lstm_play(context_, h, state_.data() + static_cast<std::ptrdiff_t>(2 * l * H), l == 0 ? x + t : below,
+        lstm_play(context_, h, state_.data() + static_cast<std::ptrdiff_t>(2 * l * H), l == 0 ? in : below,
                   packed_->layers[static_cast<std::size_t>(l)], parts_[2], dims(l, T));
         std::swap(h, below);
       }
@@ -312,6 +356,7 @@ class LstmPlayer : public Player {
                     model_->at(weights, model_->head() + 1), parts_[2], model_->head_dims(T));
     }
   }
+  void set(int knob, float value) noexcept override { knobs_.set(knob, value); }
   void reset() noexcept override { std::copy(rest_.begin(), rest_.end(), state_.begin()); }
   int latency() const noexcept override { return 0; }
   double multiply_adds() const noexcept override {
@@ -321,12 +366,25 @@ class LstmPlayer : public Player {
     return sum * c.sample_rate;
   }
   std::unique_ptr<Player> twin() const override {
-    return std::make_unique<LstmPlayer>(context_, model_, packed_, rest_);
+    return std::make_unique<LstmPlayer>(context_, model_, packed_, rest_, knobs_);
   }
   const std::vector<float>& rest() const { return rest_; }
 
  private:
   LstmDims dims(int layer, int T) const { return {T, 1, model_->inputs(layer), model_->config().hidden}; }
+
+  // (T,I): each sample with its controls.
+  const float* with_controls(const float* x, int T) noexcept {
+    const int K = knobs_.size();
+    if (K == 0) return x;
+    float* to = parts_[3];
+    for (int t = 0; t < T; ++t) {
+      knobs_.advance(1);
+      *to++ = x[t];
+      to = std::copy_n(knobs_.now(), K, to);
+    }
+    return parts_[3];
+  }
 
   void pack() {
     auto packed = std::make_shared<LstmPacked>();
@@ -345,6 +403,7 @@ class LstmPlayer : public Player {
   Context context_;
   std::shared_ptr<const LstmModel> model_;
   std::shared_ptr<const LstmPacked> packed_;
+  KnobRamp knobs_;
   std::vector<float> rest_, state_;  // (layers, 2, H): h and c
   StreamMemory memory_;
   std::vector<float*> parts_;
@@ -353,7 +412,8 @@ class LstmPlayer : public Player {
 std::unique_ptr<Player> LstmModel::stream(const Context& context) const {
   auto copy = std::make_shared<LstmModel>(config_, form());
   std::copy_n(params_.data(), params_.n_floats(), copy->params().data());
-  return std::make_unique<LstmPlayer>(context, std::move(copy), nullptr, std::vector<float>());
+  return std::make_unique<LstmPlayer>(context, std::move(copy), nullptr, std::vector<float>(),
+                                      KnobRamp(config_, position()));
 }
 
 }  // namespace
@@ -363,15 +423,19 @@ Fields LstmConfig::fields() {
       field("sample_rate", sample_rate, 0, 384000, "rate the model works at, in Hz; 0: that of what it learns from"),
       field("hidden", hidden, 1, 1024, "hidden units of a layer"),
       field("layers", layers, 1, 16, "layers"),
+      late(field("knobs", knobs,
+                 "inputs beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
   };
 }
 
 void LstmConfig::check(const std::string& where) const {
   if (sample_rate < 1) throw Error("{}: sample_rate = {}; a model's is 1 Hz or more", where, sample_rate);
+  parse_knobs(knobs, where + ": knobs");
 }
 
 Geometry LstmConfig::geometry() const {
   Geometry g{sample_rate};
+  g.knobs = count_controls(parse_knobs(knobs, "model.knobs"));
   g.block = 1024;
   return g;
 }

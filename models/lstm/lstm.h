@@ -3,6 +3,7 @@
 //
 //   The LSTM of NeuralAmpModeler (NAM), with its order of weights. It reads no future sample: its latency is 0.
 //
+// Knobs     Their controls are inputs of the first layer beside the sample; they are computed on the CPU alone.
 // Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is
 //           carried from block to block, gradients are not (truncated back-propagation).
 // Silence   A stream starts after kRestSamples of silence, as in NAM's trainer.
@@ -24,6 +25,7 @@ struct LstmConfig : ModelConfig {
   void check(const std::string& where) const override;
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<LstmConfig>(*this); }
   Geometry geometry() const override;
+  bool takes_knobs() const override { return true; }
 };
 
 inline constexpr long kRestSamples = 48000;

@@ -23,7 +23,8 @@ int rounded_up(int n, int step) { return (n + step - 1) / step * step; }
 }  // namespace
 
 // Initial values as PyTorch's layers and nablafx's DSSM have them.
-S4Model::S4Model(const S4Config& config, const std::string& form) : Model(form), config_(config) {
+S4Model::S4Model(const S4Config& config, const std::string& form)
+    : Model(form), config_(config), n_controls_(config.geometry().knobs) {
   const long C = config.channels, N = config.state, H = 2 * C;
   const auto add = [&](const std::string& name, std::vector<std::int64_t> shape, Init init, double scale,
                        bool decay = false) {
@@ -47,6 +48,7 @@ S4Model::S4Model(const S4Config& config, const std::string& form) : Model(form),
     return params_.add(std::move(p));
   };
   expand_ = dense("expand", C, 1);
+  if (has_knob_film()) knob_net_ = dense("knobs", kFilmHidden, n_controls_);
   for (int k = 0; k < config.blocks; ++k) {
     const std::string name = "blocks." + std::to_string(k) + ".";
     Block b{};
@@ -59,10 +61,14 @@ S4Model::S4Model(const S4Config& config, const std::string& form) : Model(form),
     b.d = add(name + "s4.D", {C}, Init::kNormal, 1.0, true);
     if (config.temporal()) {
       const double fan_in = static_cast<double>(H);
-      b.lstm = {add(name + "film.lstm.weight_ih_l0", {4 * H, C}, Init::kFanInUniform, fan_in, true),
+      b.lstm = {add(name + "film.lstm.weight_ih_l0", {4 * H, C + n_controls_}, Init::kFanInUniform, fan_in, true),
                 add(name + "film.lstm.weight_hh_l0", {4 * H, H}, Init::kFanInUniform, fan_in, true),
                 add(name + "film.lstm.bias_ih_l0", {4 * H}, Init::kFanInUniform, fan_in),
                 add(name + "film.lstm.bias_hh_l0", {4 * H}, Init::kFanInUniform, fan_in)};
+    }
+    if (has_knob_film()) {
+      b.film = dense(name + "film", H, kFilmHidden);
+      b.film_bias = b.film + 1;
     }
     b.residual = add(name + "res.weight", {C, 1, 1}, Init::kFanInUniform, 1.0, true);
     blocks_.push_back(b);
@@ -73,11 +79,12 @@ S4Model::S4Model(const S4Config& config, const std::string& form) : Model(form),
 double S4Model::multiply_adds() const {
   const double C = config_.channels, H = 2 * C;
   double block = C * C + C * (6.0 * config_.state + 1) + C;
-  if (config_.temporal()) block += 4 * H * (C + H) / config_.film_block + C;
+  if (config_.temporal()) block += 4 * H * (C + n_controls_ + H) / config_.film_block + C;
   return 2 * C + config_.blocks * block;
 }
 
 void S4Model::prepare(const Context& context, int B, const Loss& loss) {
+  check_device_of_knobs(context, n_controls_);
   const bool other_device = context.device != device_;
   const auto n = static_cast<std::size_t>(B), blocks = blocks_.size();
   const auto floats = blocks * n * static_cast<std::size_t>(2 * config_.channels);  // twice: of the LSTMs
@@ -127,14 +134,16 @@ std::vector<long> S4Model::sizes_of(const Context& context, int B, int T, const 
     scratch = std::max({scratch, lstm_forward_scratch(context, l), lstm_backward_scratch(context, l)});
   std::vector<long> sizes;
   for (std::size_t k = 0; k < blocks_.size(); ++k) {
-    for (const long size : {rows, rows, rows, static_cast<long>(B) * C * ssm_marks(T) * 2 * config_.state, K * B * C,
+    for (const long size : {rows, rows, rows, static_cast<long>(B) * C * ssm_marks(T) * 2 * config_.state, K * B * l.I,
                             after, after, K * BH * 4}) {
       sizes.push_back(size);
     }
   }
   const long w = config_.temporal() ? 4L * l.H * (l.I + l.H) : 0, bias = config_.temporal() ? 4L * l.H : 0;
-  for (const long size : {rows, BT, rows, rows, rows, K * BH, K * B * C, w, bias, BT, BT, BT, floats_of(scratch),
-                          floats_of(loss.scratch(context, {B, T, T}))}) {
+  const long net = has_knob_film() ? kFilmHidden : 0, of_block = has_knob_film() ? l.H : 0;
+  for (const long size : {rows, BT, rows, rows, rows, std::max(K * BH, of_block), K * B * l.I, w, bias, BT, BT, BT,
+                          floats_of(scratch), floats_of(loss.scratch(context, {B, T, T})),
+                          static_cast<long>(B) * n_controls_, net, net, static_cast<long>(blocks_.size()) * of_block}) {
     sizes.push_back(size);
   }
   return sizes;
@@ -151,7 +160,7 @@ S4Model::Parts S4Model::lay_out(const Context& context, int B, int T, const Loss
     p.blocks.push_back(s);
   }
   for (float** at : {&p.last, &p.y, &p.dx[0], &p.dx[1], &p.dz, &p.dmodulation, &p.dpooled, &p.dw, &p.dbias, &p.input,
-                     &p.target, &p.dout, &p.scratch, &p.loss}) {
+                     &p.target, &p.dout, &p.scratch, &p.loss, &p.controls, &p.hidden, &p.dhidden, &p.modulations}) {
     *at = *part++;
   }
   return p;
@@ -203,6 +212,7 @@ void S4Model::begin(const Context& context, const Batch& batch, const Loss& loss
 void S4Model::hear(const Context& context, const Batch& batch, int t, int T, int b, int n) {
   const Parts p = lay_out(context, n, T, Loss());
   gather_places(context, p.input, batch.input, batch, b, n, t, T);
+  take_controls(p, batch, b, n);
   forward(context, p, b, n, T);
 }
 
@@ -239,9 +249,41 @@ void S4Model::gradient(const Context& context, float* gradient, const Batch& bat
   reduce_slots(context, gradient, parts, S, params_.n_floats());
 }
 
+void S4Model::take_controls(const Parts& p, const Batch& batch, int b, int n) const {
+  const long size = static_cast<long>(n) * n_controls_;
+  if (size == 0) return;
+  if (batch.knobs) {
+    std::copy_n(batch.knobs + static_cast<long>(b) * n_controls_, size, p.controls);
+  } else {
+    std::fill_n(p.controls, size, 0.0f);
+  }
+}
+
+void S4Model::knob_hidden(float* hidden, const float* weights, const float* controls) const noexcept {
+  const float *w = at(weights, knob_net_), *bias = at(weights, knob_net_ + 1);
+  for (int h = 0; h < kFilmHidden; ++h, w += n_controls_) {
+    float sum = bias[h];
+    for (int k = 0; k < n_controls_; ++k) sum += w[k] * controls[k];
+    hidden[h] = std::tanh(sum);
+  }
+}
+
+void S4Model::knob_modulation(float* modulation, const float* weights, const Block& block,
+                              const float* hidden) const noexcept {
+  const int C = config_.channels;
+  const float *w = at(weights, block.film), *bias = at(weights, block.film_bias);
+  for (int o = 0; o < 2 * C; ++o, w += kFilmHidden) {
+    float sum = bias[o] + (o < C ? 1.0f : 0.0f);  // scales begin around 1, shifts around 0
+    for (int h = 0; h < kFilmHidden; ++h) sum += w[h] * hidden[h];
+    modulation[o] = sum;
+  }
+}
+
 void S4Model::forward(const Context& context, const Parts& p, int b, int n, int T) {
   const int C = config_.channels;
   const float* weights = params_.on(context);
+  CAFX_CHECK(n_controls_ == 0 || n == 1, n_controls_, n);
+  if (has_knob_film()) knob_hidden(p.hidden, weights, p.controls);
   conv1x1_forward(context, p.blocks[0].x, p.input, at(weights, expand_), at(weights, expand_ + 1), mix(1, C, n, T));
   for (std::size_t k = 0; k < blocks_.size(); ++k) {
     const Block& w = blocks_[k];
@@ -255,6 +297,11 @@ void S4Model::forward(const Context& context, const Parts& p, int b, int n, int 
       modulate(context, s, k, p, b, n, T);
       modulation = s.h + static_cast<long>(n) * 2 * C;
     }
+    if (has_knob_film()) {
+      float* of_block = p.modulations + static_cast<long>(k) * 2 * C;
+      knob_modulation(of_block, weights, w, p.hidden);
+      modulation = of_block;
+    }
     film_forward(context, k + 1 < blocks_.size() ? p.blocks[k + 1].x : p.last, s.z, s.x, at(weights, w.residual),
                  modulation, film_dims(n, T));
   }
@@ -267,7 +314,16 @@ void S4Model::modulate(const Context& context, const Saved& s, std::size_t block
   const long row = static_cast<long>(n) * d.H;
   const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(row);
   const float* w = ready_.lstm.data() + static_cast<long>(block) * ready_.lstm_size;
-  film_pool_forward(context, s.pooled, s.z, film_dims(n, T));
+  if (n_controls_ == 0) {
+    film_pool_forward(context, s.pooled, s.z, film_dims(n, T));
+  } else {  // (K,1,C + controls)
+    film_pool_forward(context, p.dpooled, s.z, film_dims(n, T));
+    for (int k = 0; k < d.T; ++k) {
+      std::copy_n(p.dpooled + static_cast<long>(k) * config_.channels, config_.channels,
+                  s.pooled + static_cast<long>(k) * d.I);
+      std::copy_n(p.controls, n_controls_, s.pooled + static_cast<long>(k) * d.I + config_.channels);
+    }
+  }
   copy(context, s.h, lstm_state(block, b, 0), bytes);
   copy(context, s.c, lstm_state(block, b, 1), bytes);
   lstm_forward(context, s.h, s.c, s.gates, s.pooled, w, w + 4L * d.H * (d.I + d.H), p.scratch, d);
@@ -281,6 +337,7 @@ void S4Model::train(const Context& context, float* g, const Batch& batch, const 
   const Parts p = lay_out(context, n, T, loss);
   gather_places(context, p.input, batch.input, batch, b, n, batch.t0, T);
   gather_places(context, p.target, batch.target, batch, b, n, batch.t0, T);
+  take_controls(p, batch, b, n);
   forward(context, p, b, n, T);
   losses_(context, loss, p.dout, p.y, p.target, g != nullptr, batch, b, n, p.loss);
   if (g) backward(context, p, g, n, T);
@@ -297,9 +354,12 @@ void S4Model::backward(const Context& context, const Parts& p, float* g, int n, 
   for (std::size_t k = blocks_.size(); k-- > 0;) {
     const Block& w = blocks_[k];
     const Saved& s = p.blocks[k];
-    const float* modulation = config_.temporal() ? s.h + static_cast<long>(n) * 2 * C : nullptr;
+    const float* modulation = config_.temporal() ? s.h + static_cast<long>(n) * 2 * C
+                              : has_knob_film()  ? p.modulations + static_cast<long>(k) * 2 * C
+                                                 : nullptr;
     film_backward(context, dz, p.dmodulation, dy, s.z, modulation, film_dims(n, T));
-    if (modulation)
+    if (has_knob_film()) knobs_backward(p, g, k, k == 0);
+    if (config_.temporal())
       film_pool_backward(context, dz, modulation_backward(context, p, g, s, k, n, T), s.z, film_dims(n, T));
     ssm_backward(context, du, ssm_tensors(g, w), dz, s.u, s.marks,
                  ready_.ssm.data() + static_cast<long>(k) * ready_.ssm_size, p.scratch, ssm_dims(n, T));
@@ -314,6 +374,28 @@ void S4Model::backward(const Context& context, const Parts& p, float* g, int n, 
                    mix(1, C, n, T));
 }
 
+// From the gradient of a block's modulation to that of its weights, and with the last block of all to the net's.
+void S4Model::knobs_backward(const Parts& p, float* g, std::size_t block, bool last) const {
+  const Block& b = blocks_[block];
+  const float* w = at(params_.data(), b.film);
+  float *dw = at(g, b.film), *dbias = at(g, b.film_bias);
+  if (block + 1 == blocks_.size()) std::fill_n(p.dhidden, kFilmHidden, 0.0f);
+  for (int o = 0; o < 2 * config_.channels; ++o, w += kFilmHidden, dw += kFilmHidden) {
+    dbias[o] += p.dmodulation[o];
+    for (int h = 0; h < kFilmHidden; ++h) {
+      dw[h] += p.dmodulation[o] * p.hidden[h];
+      p.dhidden[h] += p.dmodulation[o] * w[h];
+    }
+  }
+  if (!last) return;
+  float *dnet = at(g, knob_net_), *dnet_bias = at(g, knob_net_ + 1);
+  for (int h = 0; h < kFilmHidden; ++h, dnet += n_controls_) {
+    const float slope = p.dhidden[h] * (1.0f - p.hidden[h] * p.hidden[h]);
+    dnet_bias[h] += slope;
+    for (int k = 0; k < n_controls_; ++k) dnet[k] += slope * p.controls[k];
+  }
+}
+
 // From the gradient of the modulation to that of the maxima, which it returns.
 float* S4Model::modulation_backward(const Context& context, const Parts& p, float* g, const Saved& s, std::size_t block,
                                     int n, int T) {
@@ -324,6 +406,12 @@ float* S4Model::modulation_backward(const Context& context, const Parts& p, floa
   lstm_backward(context, p.dpooled, p.dw, p.dbias, p.dmodulation, s.pooled, s.h, s.c, s.gates,
                 ready_.lstm.data() + static_cast<long>(block) * ready_.lstm_size, p.scratch, d);
   lstm_part(context, lstm_tensors(g, blocks_[block]), p.dw, p.dbias, d);
+  if (n_controls_ > 0) {  // controls need no gradient
+    for (int k = 1; k < d.T; ++k) {
+      std::copy_n(p.dpooled + static_cast<long>(k) * d.I, config_.channels,
+                  p.dpooled + static_cast<long>(k) * config_.channels);
+    }
+  }
   return p.dpooled;
 }
 
@@ -335,16 +423,24 @@ std::vector<LayerRow> S4Model::layers() const {
     rows.push_back({kind, name, fmt::format("{}", outputs), detail, parameters, forward, backward});
   };
   add(LayerRow::Kind::kDense, "expand", C, "", 2 * C, C, static_cast<double>(C));
+  if (has_knob_film()) {  // where a knob moves alone
+    add(LayerRow::Kind::kDense, "knobs", kFilmHidden, "tanh, once for each position", kFilmHidden * (n_controls_ + 1),
+        0, 0.0);
+  }
   for (int k = 0; k < config_.blocks; ++k) {
     const std::string name = fmt::format("block {}: ", k + 1);
     add(LayerRow::Kind::kDense, name + "linear", C, "tanh", C * C + C, C * C, 2.0 * static_cast<double>(C * C));
     add(LayerRow::Kind::kRecurrent, name + "state space", C, fmt::format("{} oscillators a channel", N),
         2 * C + 4 * C * N, C * (6 * N + 1), static_cast<double>(C * (2 * Q + 10 * N)));
     if (config_.temporal()) {
-      const double sample = static_cast<double>(4 * H * (C + H)) / config_.film_block;
+      const double sample = static_cast<double>(4 * H * (C + n_controls_ + H)) / config_.film_block;
       add(LayerRow::Kind::kRecurrent, name + "FiLM", 2 * C,
-          fmt::format("LSTM of {} units on maxima of {} samples", H, config_.film_block), 4 * H * (C + H + 2),
-          std::max(1L, static_cast<long>(sample)), 2.0 * sample);
+          fmt::format("LSTM of {} units on maxima of {} samples", H, config_.film_block),
+          4 * H * (C + n_controls_ + H + 2), std::max(1L, static_cast<long>(sample)), 2.0 * sample);
+    }
+    if (has_knob_film()) {
+      add(LayerRow::Kind::kElementwise, name + "FiLM", 2 * C, "scales and shifts from the knobs", H * (kFilmHidden + 1),
+          2 * C, 2.0 * static_cast<double>(H));
     }
     add(LayerRow::Kind::kElementwise, name + "residual", C, "tanh, then added", C, C, 2.0 * static_cast<double>(C));
   }

@@ -31,6 +31,7 @@ class S4Model : public Model {
   struct Block {
     std::size_t linear, linear_bias, log_dt, c, log_a_real, a_imag, d, residual;
     std::array<std::size_t, 4> lstm;  // weights of input and h, biases of both
+    std::size_t film, film_bias;      // of knobs without FiLM
   };
   const std::vector<Block>& blocks() const { return blocks_; }
   template <class T>
@@ -45,13 +46,20 @@ class S4Model : public Model {
   LstmTensors<T*> lstm_tensors(T* base, const Block& k) const {
     return {at(base, k.lstm[0]), at(base, k.lstm[1]), at(base, k.lstm[2]), at(base, k.lstm[3])};
   }
+  int n_controls() const { return n_controls_; }
+  // Knobs scale and shift the blocks by a net of their own; with FiLM they go through its LSTMs.
+  bool has_knob_film() const { return n_controls_ > 0 && !config_.temporal(); }
+  // The modulation (2C) of a block from the net's hidden units (kFilmHidden), and those from the controls.
+  void knob_hidden(float* hidden, const float* weights, const float* controls) const noexcept;
+  void knob_modulation(float* modulation, const float* weights, const Block&, const float* hidden) const noexcept;
   std::size_t expand() const { return expand_; }
   std::size_t contract() const { return contract_; }
   Conv1x1Dims mix(int inputs, int outputs, int B, int T) const { return {inputs, outputs, T, T, T, B}; }
   SsmDims ssm_dims(int B, int T) const { return {B, config_.channels, config_.state, T}; }
-  FilmDims film_dims(int B, int T) const { return {B, config_.channels, T, config_.film_block}; }
+  FilmDims film_dims(int B, int T) const { return {B, config_.channels, T, has_knob_film() ? T : config_.film_block}; }
   LstmDims lstm_dims(int B, int T) const {
-    return {film_blocks(film_dims(B, T)), B, config_.channels, 2 * config_.channels};
+    const FilmDims film{B, config_.channels, T, config_.film_block};
+    return {film_blocks(film), B, config_.channels + n_controls_, 2 * config_.channels};
   }
   double multiply_adds() const;  // of a sample
 
@@ -64,6 +72,7 @@ class S4Model : public Model {
   struct Parts {
     std::vector<Saved> blocks;
     float *last, *y, *dx[2], *dz, *dmodulation, *dpooled, *dw, *dbias, *input, *target, *dout, *scratch, *loss;
+    float *controls, *hidden, *dhidden, *modulations;  // (n,K); of the net of the knobs; [block] (2C)
   };
   // Weights as the ops read them, made once for each step.
   struct Ready {
@@ -79,7 +88,8 @@ class S4Model : public Model {
   float* ssm_state(std::size_t block, int b);
   float* lstm_state(std::size_t block, int b, int which);
   void check_start(int t0) const;
-  // The forward pass of places [b, b + n) from p.input into p, y (n,T) in p.y; the states go on.
+  void take_controls(const Parts& p, const Batch&, int b, int n) const;
+  // The forward pass of places [b, b + n) from p.input and p.controls into p, y (n,T) in p.y; the states go on.
   void forward(const Context&, const Parts& p, int b, int n, int T);
   void modulate(const Context&, const Saved& s, std::size_t block, const Parts& p, int b, int n, int T);
   void train(const Context&, float* g, const Batch&, const Loss&, int b, int n);
@@ -87,7 +97,11 @@ class S4Model : public Model {
   float* modulation_backward(const Context&, const Parts& p, float* g, const Saved& s, std::size_t block, int n, int T);
   void hear(const Context&, const Batch&, int t, int T, int b, int n);
 
+  void knobs_backward(const Parts& p, float* g, std::size_t block, bool last) const;
+
   S4Config config_;
+  int n_controls_ = 0;
+  std::size_t knob_net_ = 0;
   std::size_t expand_ = 0, contract_ = 0;
   std::vector<Block> blocks_;
   int n_places_ = 0;

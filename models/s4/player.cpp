@@ -2,6 +2,7 @@
 
 #include "kernels/base/flush_denormals.h"
 #include "kernels/pointwise/pointwise.h"
+#include "models/knob_ramp.h"
 #include "models/s4/net.h"
 
 namespace cafx {
@@ -9,6 +10,7 @@ namespace cafx {
 namespace {
 
 constexpr int kS4Chunk = 512;  // samples played at a time, without FiLM
+constexpr int kRampStep = 16;  // while a knob moves
 
 // Weights laid out for playing, shared by the twins.
 struct S4Packed {
@@ -19,8 +21,9 @@ struct S4Packed {
 class S4Player : public Player {
  public:
   S4Player(const Context& context, std::shared_ptr<const S4Model> model, std::shared_ptr<const S4Packed> packed,
-           std::vector<float> rest)
-      : model_(std::move(model)), packed_(std::move(packed)), rest_(std::move(rest)) {
+           std::vector<float> rest, const KnobRamp& knobs)
+      : model_(std::move(model)), packed_(std::move(packed)), knobs_(knobs), rest_(std::move(rest)) {
+    knobs_.finish();
     context_ = context;
     context_.device = Device::kCpu;
     context_.pool = nullptr;
@@ -33,7 +36,10 @@ class S4Player : public Player {
     of_lstm_ = c.temporal() ? 2L * lstm().H : 0;
     const std::size_t scratch = std::max(ssm_play_scratch(ssm(1)), lstm_play_scratch(context_, lstm()));
     const long rows = static_cast<long>(c.channels) * chunk_;
-    parts_ = memory_.lay_out(context_, {rows, rows, floats_of(scratch), c.channels, lstm().H, chunk_, chunk_});
+    const long modulations = model_->has_knob_film() ? static_cast<long>(blocks) * 2 * c.channels : 0;
+    parts_ = memory_.lay_out(
+        context_, {rows, rows, floats_of(scratch), c.channels + knobs_.size(), lstm().H, chunk_, chunk_, modulations});
+    modulate();
     if (rest_.empty()) {
       rest_.assign(blocks * static_cast<std::size_t>(of_ssm_ + of_lstm_), 0.0f);
       state_ = rest_;
@@ -49,8 +55,10 @@ class S4Player : public Player {
   void process(float* y, const float* x, std::size_t n) noexcept override {
     const FlushDenormals flush;
     if (late_ == 0) {
-      for (std::size_t t = 0; t < n; t += kS4Chunk) {
-        run(y + t, x + t, static_cast<int>(std::min<std::size_t>(kS4Chunk, n - t)));
+      for (std::size_t t = 0; t < n;) {
+        const int m = turn(static_cast<int>(std::min<std::size_t>(kS4Chunk, n - t)));
+        run(y + t, x + t, m);
+        t += static_cast<std::size_t>(m);
       }
       return;
     }
@@ -58,11 +66,16 @@ class S4Player : public Player {
     for (std::size_t t = 0; t < n; ++t) {
       input()[n_in_] = x[t];
       if (++n_in_ == chunk_) {
+        knobs_.advance(chunk_);
         run(output(), input(), chunk_);
         n_in_ = 0;
       }
       y[t] = output()[n_in_];
     }
+  }
+  void set(int knob, float value) noexcept override {
+    knobs_.set(knob, value);
+    of_step_ = 0;
   }
   void reset() noexcept override {
     std::copy(rest_.begin(), rest_.end(), state_.begin());
@@ -71,13 +84,41 @@ class S4Player : public Player {
   }
   int latency() const noexcept override { return late_; }
   double multiply_adds() const noexcept override { return model_->multiply_adds() * model_->config().sample_rate; }
-  std::unique_ptr<Player> twin() const override { return std::make_unique<S4Player>(context_, model_, packed_, rest_); }
+  std::unique_ptr<Player> twin() const override {
+    return std::make_unique<S4Player>(context_, model_, packed_, rest_, knobs_);
+  }
 
  private:
   SsmDims ssm(int T) const { return model_->ssm_dims(1, T); }
   LstmDims lstm() const { return model_->lstm_dims(1, 1); }
   float* input() { return parts_[5]; }
   float* output() { return parts_[6]; }
+
+  // How many of the next n samples have one modulation, which is made: knobs move in steps of kRampStep samples.
+  int turn(int n) noexcept {
+    if (!model_->has_knob_film()) return n;
+    if (of_step_ == 0) {
+      if (!knobs_.moving()) return n;
+      knobs_.advance(kRampStep);
+      modulate();
+      of_step_ = kRampStep;
+    }
+    const int m = std::min(n, of_step_);
+    of_step_ -= m;
+    return m;
+  }
+
+  void modulate() noexcept {
+    if (!model_->has_knob_film()) return;
+    float hidden[kFilmHidden];
+    const float* weights = model_->params().data();
+    model_->knob_hidden(hidden, weights, knobs_.now());
+    float* to = parts_[7];
+    for (const S4Model::Block& b : model_->blocks()) {
+      model_->knob_modulation(to, weights, b, hidden);
+      to += 2 * model_->config().channels;
+    }
+  }
 
   void run(float* y, const float* x, int n) {
     const float* weights = model_->params().data();
@@ -94,9 +135,11 @@ class S4Player : public Player {
       ssm_play(context_, u, state, u, packed_->ssm[k], scratch, ssm(n));
       if (of_lstm_ > 0) {
         film_pool_forward(context_, pooled, u, model_->film_dims(1, n));
+        std::copy_n(knobs_.now(), knobs_.size(), pooled + C);
         lstm_play(context_, h, state + of_ssm_, pooled, packed_->lstm[k], scratch, lstm());
       }
-      film_forward(context_, between, u, between, model_->at(weights, w.residual), of_lstm_ > 0 ? h : nullptr,
+      const float* modulation = model_->has_knob_film() ? parts_[7] + static_cast<long>(k) * 2 * C : nullptr;
+      film_forward(context_, between, u, between, model_->at(weights, w.residual), of_lstm_ > 0 ? h : modulation,
                    model_->film_dims(1, n));
     }
     conv1x1_forward(context_, y, between, model_->at(weights, model_->contract()),
@@ -128,6 +171,8 @@ class S4Player : public Player {
   Context context_;
   std::shared_ptr<const S4Model> model_;
   std::shared_ptr<const S4Packed> packed_;
+  KnobRamp knobs_;
+  int of_step_ = 0;                  // samples that the modulation still holds for
   std::vector<float> rest_, state_;  // [block]: the oscillators', then h and c
   long of_ssm_ = 0, of_lstm_ = 0;    // floats of a block's state
   int late_ = 0, chunk_ = 0, n_in_ = 0;
@@ -140,7 +185,8 @@ class S4Player : public Player {
 std::unique_ptr<Player> S4Model::stream(const Context& context) const {
   auto copy = std::make_shared<S4Model>(config_, form());
   std::copy_n(params_.data(), params_.n_floats(), copy->params().data());
-  return std::make_unique<S4Player>(context, std::move(copy), nullptr, std::vector<float>());
+  return std::make_unique<S4Player>(context, std::move(copy), nullptr, std::vector<float>(),
+                                    KnobRamp(config_, position()));
 }
 
 }  // namespace cafx

@@ -1,6 +1,7 @@
 #include "models/s4/s4.h"
 
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "models/s4/net.h"
 
 namespace cafx {
@@ -15,11 +16,14 @@ Fields S4Config::fields() {
       field("film_block", film_block, 1, 65536, "samples that are modulated alike; with FiLM the latency plus one"),
       field("rest_samples", rest_samples, 0, 1 << 20,
             "silence before the first sample of a stream, in samples; 0: it begins with states of zero"),
+      late(field("knobs", knobs,
+                 "what modulates beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
   };
 }
 
 void S4Config::check(const std::string& where) const {
   if (sample_rate < 1) throw Error("{}: sample_rate = {}; a model's is 1 Hz or more", where, sample_rate);
+  parse_knobs(knobs, where + ": knobs");
 }
 
 Geometry S4Config::geometry() const {
@@ -28,6 +32,7 @@ Geometry S4Config::geometry() const {
     g.after = film_block - 1;
     g.unit = film_block;
   }
+  g.knobs = count_controls(parse_knobs(knobs, "model.knobs"));
   return g;
 }
 

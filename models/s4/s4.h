@@ -11,6 +11,8 @@
 //
 // Causal    Without FiLM it reads no future sample. With FiLM a block's maxima are known at its end: the stream is
 //           film_block - 1 samples late.
+// Knobs     Without FiLM a net of kFilmHidden units makes scales and shifts for every block from their controls; with
+//           FiLM they are inputs of its LSTMs. Computed on the CPU alone.
 // Training  Back-propagation through a whole block; states (of the oscillators, of the LSTM) are carried from block to
 //           block, gradients are not. A segment begins with its warm-up.
 // Silence   A stream starts after rest_samples of silence; with 0 of them from states of zero, as nablafx renders.
@@ -24,6 +26,8 @@
 
 namespace cafx {
 
+inline constexpr int kFilmHidden = 16;
+
 struct S4Config : ModelConfig {
   int blocks = 8, channels = 16, state = 32;
   std::string film = "none";  // "none" or "temporal"
@@ -35,6 +39,7 @@ struct S4Config : ModelConfig {
   void check(const std::string& where) const override;
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<S4Config>(*this); }
   Geometry geometry() const override;
+  bool takes_knobs() const override { return true; }
   bool temporal() const { return film == "temporal"; }
 };
 

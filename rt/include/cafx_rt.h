@@ -18,8 +18,10 @@
  * Time     process takes no memory, gives none back, takes no lock, makes no call of the system. Denormal numbers count
  *          as zero inside it; the caller's mode comes back. All work of a frame is done in the block that completes it:
  *          a block in which c frames become complete takes c times cafx_rt_frame_seconds and little else.
+ * Knobs    a model that was trained at several positions of knobs has them here too: cafx_rt_knobs and cafx_rt_knob of
+ *          the model, cafx_rt_set_knob of a stream, which gets there in a straight line of 20 ms.
  * Threads  a model may be shared by all threads. A stream belongs to one thread at a time: hand it on as you would any
- *          memory. cafx_rt_process, cafx_rt_reset and the functions that only read are for the audio thread; load,
+ *          memory. cafx_rt_process, cafx_rt_reset, cafx_rt_set_knob and the functions that only read are for the audio thread; load,
  *          prepare, twin, frame_seconds and free are not.
  * Lifetime a stream outlives its model: free them in any order. free of NULL does nothing.
  * Errors   no exception leaves the library. What makes something returns NULL and writes one line to `error`, cut to
@@ -38,7 +40,7 @@ extern "C" {
 #endif
 
 #define CAFX_RT_VERSION_MAJOR 1
-#define CAFX_RT_VERSION_MINOR 0
+#define CAFX_RT_VERSION_MINOR 1
 #define CAFX_RT_VERSION (CAFX_RT_VERSION_MAJOR * 1000 + CAFX_RT_VERSION_MINOR)
 
 #if defined(__GNUC__)
@@ -59,6 +61,15 @@ typedef struct cafx_rt_info {
   int32_t hop;         /* that the model was made for, samples at sample_rate; 1 likewise */
   int64_t parameters;
 } cafx_rt_info;
+
+typedef struct cafx_rt_knob_info {
+  uint32_t size;     /* sizeof(cafx_rt_knob_info), set by the caller */
+  int32_t positions; /* of a switch, whose value is the position's index; 0: continuous */
+  double min, max;   /* of the value */
+  double start;      /* where a new stream has it */
+  const char* name;  /* these live as long as the model */
+  const char* unit;  /* "" where there is none */
+} cafx_rt_knob_info;
 
 typedef struct cafx_rt_options {
   uint32_t size;        /* sizeof(cafx_rt_options); CAFX_RT_OPTIONS_INIT sets it */
@@ -81,6 +92,12 @@ CAFX_RT_API cafx_rt_model* cafx_rt_load(const char* path, char* error, size_t er
 CAFX_RT_API cafx_rt_status cafx_rt_describe(const cafx_rt_model*, cafx_rt_info* info);
 CAFX_RT_API void cafx_rt_free_model(cafx_rt_model*);
 
+/* How many knobs the model has (since 1.1); and the one of this index. */
+CAFX_RT_API int32_t cafx_rt_knobs(const cafx_rt_model*);
+CAFX_RT_API cafx_rt_status cafx_rt_knob(const cafx_rt_model*, int32_t index, cafx_rt_knob_info* info);
+/* The name of a switch's position, as long as the model lives; NULL: there is none. */
+CAFX_RT_API const char* cafx_rt_knob_position(const cafx_rt_model*, int32_t index, int32_t position);
+
 /* NULL: see error. */
 CAFX_RT_API cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model*, const cafx_rt_options*, char* error,
                                             size_t error_size);
@@ -91,6 +108,9 @@ CAFX_RT_API void cafx_rt_free(cafx_rt_stream*);
 /* n samples in, n samples out; in == out is allowed, other overlap is not. With an argument that is NULL, or an n that
  * is no multiple of block_length: CAFX_RT_ERROR_ARGUMENT, zeros in `out` where it is given, the stream as it was. */
 CAFX_RT_API cafx_rt_status cafx_rt_process(cafx_rt_stream*, const float* in, float* out, size_t n);
+/* Turns a knob (since 1.1). A value out of its range, or an index that the model does not have: CAFX_RT_ERROR_ARGUMENT,
+ * and the knob stays. A twin begins where the knobs of its stream stand; reset does not turn them. */
+CAFX_RT_API cafx_rt_status cafx_rt_set_knob(cafx_rt_stream*, int32_t index, double value);
 /* As if nothing had come yet. */
 CAFX_RT_API void cafx_rt_reset(cafx_rt_stream*);
 

@@ -48,13 +48,18 @@ class Places {
       const std::int64_t lowest = over ? begin - T_ / 2 : begin, highest = end - T_ / (over ? 2 : 1);
       refs.push_back({lowest + (highest - lowest) * b / std::max(1, B - 1), begin, end});
     }
+    const Rng rng{6, 2};
+    for (int i = 0; i < B * g.knobs; ++i)
+      knobs_.push_back(static_cast<float>(2.0 * rng.uniform(static_cast<std::uint64_t>(i)) - 1.0));
     dry_ = DeviceArray<float>(context, dry);
     wet_ = DeviceArray<float>(context, wet_audio(dry));
     refs_ = DeviceArray<FrameRef>(context, refs);
   }
   // Samples [t0, t0 + T) of the places; T = 0: all. The pretrained form gives back what it hears.
   Batch batch(const std::string& form = kSupervised, int t0 = 0, int T = 0) const {
-    return {dry_.data(), form == kPretrain ? dry_.data() : wet_.data(), refs_.data(), B_, T > 0 ? T : T_, t0};
+    Batch b{dry_.data(), form == kPretrain ? dry_.data() : wet_.data(), refs_.data(), B_, T > 0 ? T : T_, t0};
+    if (!knobs_.empty()) b.knobs = knobs_.data();
+    return b;
   }
   int T() const { return T_; }
 
@@ -62,6 +67,7 @@ class Places {
   int B_, T_ = 0;
   DeviceArray<float> dry_, wet_;
   DeviceArray<FrameRef> refs_;
+  std::vector<float> knobs_;  // (B, knobs)
 };
 
 Loss mae() { return Loss(); }
@@ -99,6 +105,9 @@ double penalty_of(Model& model, const Context& context) {
 
 class Models : public ::testing::TestWithParam<tiny::Case> {
  protected:
+  void SetUp() override {
+    if (on_cuda() && model()->geometry().knobs > 0) GTEST_SKIP() << "knobs are computed on the CPU";
+  }
   std::unique_ptr<Model> model(std::uint64_t seed = 4) const {
     return tiny::model(GetParam().type, GetParam().form, seed);
   }
@@ -273,7 +282,7 @@ TEST_P(Models, AFileBringsItBackToTheBit) {
   save_model(path, *m, {{"licence", "free"}});
   const ModelFile back = load_model(path);
   EXPECT_EQ(back.metadata.at("licence"), "free");
-  EXPECT_EQ(back.metadata.at("model"), GetParam().type);
+  EXPECT_EQ(back.metadata.at("model"), tiny::type_of(GetParam().type));
   EXPECT_EQ(back.model->form(), GetParam().form);
   EXPECT_EQ(to_json(back.model->config().clone()->fields()), to_json(m->config().clone()->fields()));
   ASSERT_EQ(back.model->n_floats(), m->n_floats());
@@ -321,7 +330,7 @@ TEST_P(Models, TellsOfItself) {
 
 // The same weights under the same name start alike whatever stands beside them.
 TEST_P(Models, AFormHandsItsTensorsOnByName) {
-  const ModelType& type = model_type(GetParam().type);
+  const ModelType& type = model_type(tiny::type_of(GetParam().type));
   const auto from = model(), to = tiny::model(GetParam().type, type.forms.front(), 9);
   const int n = to->params().take_by_name(from->params(), from->data());
   EXPECT_EQ(n, static_cast<int>(from->params().size()));
@@ -347,6 +356,23 @@ TEST_P(Models, TheGraphIsTheForwardPass) {
 
 INSTANTIATE_TEST_SUITE_P(Registry, Models, ::testing::ValuesIn(tiny::cases()),
                          [](const auto& c) { return c.param.name(); });
+
+// The same place at another position of the knobs is another sound; one without any is at the middle.
+TEST_P(Models, HearsWhereItsKnobsStand) {
+  const auto m = model();
+  const int K = m->geometry().knobs;
+  if (K == 0) GTEST_SKIP() << "no knobs";
+  const Context context = contexts().back();
+  const Places places(context, *m, 5);
+  Batch b = batch(places);
+  const double loss = loss_of(*m, context, b, mae());
+  std::vector<float> others(static_cast<std::size_t>(5 * K), 0.0f);
+  b.knobs = others.data();
+  const double middle = loss_of(*m, context, b, mae());
+  EXPECT_NE(loss, middle);
+  b.knobs = nullptr;
+  EXPECT_EQ(loss_of(*m, context, b, mae()), middle);
+}
 
 TEST(Registry, PresetsBelongToOneTypeAndAreChecked) {
   std::set<std::string> names;

@@ -1,8 +1,11 @@
 // Every type of the registry as it plays. A program of its own: it counts every call of malloc and every lock.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "host/render/render.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/rng.h"
 #include "models/play/player.h"
 #include "tests/models/tiny.h"
@@ -161,8 +164,78 @@ TEST_P(Players, NegatedWeightsNegateTheOutput) {
   for (std::size_t i = 0; i < y.size(); ++i) ASSERT_EQ(now[i], turned ? -y[i] : y[i]) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, Players, ::testing::ValuesIn(model_type_names()),
-                         [](const auto& type) { return type.param; });
+// A knob that is turned arrives where a player begins that was made there; on the way there is no jump, and no bit
+// depends on how the samples are divided.
+TEST_P(Players, KnobsAreTurnedWhilePlaying) {
+  if (model_->geometry().knobs == 0) GTEST_SKIP() << "no knobs";
+  const std::vector<Knob> knobs = parse_knobs(model_->config().knobs, "test");
+  const std::vector<float> x = noise(8000);
+  const auto turned = [&](const std::vector<std::size_t>& blocks) {
+    const auto player = make_player(*model_);
+    std::vector<float> y = played(*player, {x.begin(), x.begin() + 1000}, blocks);
+    player->set(0, 9.0f);
+    player->set(1, 2.0f);
+    const std::vector<float> rest = played(*player, {x.begin() + 1000, x.end()}, blocks);
+    y.insert(y.end(), rest.begin(), rest.end());
+    return y;
+  };
+  const std::vector<float> y = turned({8000});
+  EXPECT_EQ(turned({1}), y);
+  EXPECT_EQ(turned({64, 3, 17, 600}), y);
+  const std::vector<float> before = played(*make_player(*model_), x, {8000});
+  model_->turn_to(controls_at(knobs, {9.0, 2.0}));
+  const auto there = make_player(*model_);
+  const std::vector<float> after = played(*there, x, {8000});
+  const auto late = static_cast<std::size_t>(model_->geometry().after);
+  double moved = 0.0;
+  for (std::size_t i = 0; i < 1000; ++i) ASSERT_EQ(y[i], before[i]) << i;
+  for (std::size_t i = 7000; i < x.size(); ++i)
+    moved = std::max(moved, std::abs(static_cast<double>(after[i]) - before[i]));
+  EXPECT_GT(moved, 2e-3) << "the position is not heard";
+  for (std::size_t i = 7000; i < x.size(); ++i) ASSERT_NEAR(y[i], after[i], 0.1 * moved) << i;
+  EXPECT_LT(std::abs(y[1001 + late] - before[1001 + late]), 0.2 * moved) << "it jumps";
+  // A twin begins where the other's knobs stand.
+  EXPECT_EQ(played(*there->twin(), x, {8000}), after);
+  // Out of range is the end of the range; what is none is left alone.
+  const auto a = make_player(*model_), b = make_player(*model_);
+  a->set(0, 10.0f);
+  b->set(0, 1e9f);
+  b->set(7, 1.0f);
+  b->set(-1, 1.0f);
+  b->set(1, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(played(*a, x, {8000}), played(*b, x, {8000}));
+}
+
+// What training hears of a place is what a player makes of it.
+TEST_P(Players, PlaysWhatItWasTrainedAs) {
+  const int K = model_->geometry().knobs;
+  if (K == 0) GTEST_SKIP() << "no knobs";
+  constexpr int kSilence = 42000;  // longer than any memory, and a whole number of FiLM's blocks
+  const std::vector<float> x = noise(700), controls(static_cast<std::size_t>(K), 0.4f);
+  model_->turn_to(controls);
+  const std::vector<float> silence(kSilence, 0.0f);
+  const auto player = make_player(*model_);
+  played(*player, silence, {kSilence});
+  std::vector<float> y = played(*player, x, {700});
+  const std::size_t late = static_cast<std::size_t>(model_->geometry().after);
+  const std::vector<float> rest = played(*player, std::vector<float>(late + 1, 0.0f), {late + 1});
+  y.insert(y.end(), rest.begin(), rest.end());
+  y.erase(y.begin(), y.begin() + static_cast<long>(late));
+  y.resize(x.size());
+  const FrameRef ref{0, 0, 700};
+  Batch batch{x.data(), y.data(), &ref, 1, 700, 0, kSilence, controls.data()};
+  model_->begin(context(), batch, Loss());
+  model_->gradient(context(), nullptr, batch, Loss());
+  EXPECT_LT(model_->mean_loss(context(), batch), 1e-5);
+  const std::vector<float> others(static_cast<std::size_t>(K), -0.4f);
+  batch.knobs = others.data();
+  model_->begin(context(), batch, Loss());
+  model_->gradient(context(), nullptr, batch, Loss());
+  EXPECT_GT(model_->mean_loss(context(), batch), 1e-3);
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, Players, ::testing::ValuesIn(tiny::names()),
+                         [](const auto& type) { return tiny::Case::letters(type.param); });
 
 TEST(Players, AFormThatIsNoEffectIsRefused) {
   const auto pretrained = tiny::model("cafx", kPretrain);

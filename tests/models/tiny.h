@@ -1,7 +1,9 @@
 // tests/models/tiny.h -- the smallest model of every type that still has all of its parts: odd sizes, none a whole
-// number of vectors. A new type adds its line here and is then held by every test of tests/models.
+// number of vectors. A new type adds its line here and is then held by every test of tests/models. "TYPE+VARIANT" is a
+// type once more, with parts that its own line lacks.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
@@ -61,16 +63,34 @@ inline const std::map<std::string, Settings>& settings() {
         {"film", "temporal"},
         {"film_block", "7"},
         {"rest_samples", "500"}}},
+      {"lstm+knobs", {{"hidden", "5"}, {"layers", "2"}, {"knobs", "[\"gain: 0..10 dB\", \"mode: a|b|c\"]"}}},
+      {"s4+knobs",
+       {{"blocks", "2"},
+        {"channels", "5"},
+        {"state", "3"},
+        {"rest_samples", "500"},
+        {"knobs", "[\"gain: 0..10 dB\", \"mode: a|b|c\"]"}}},
+      {"s4+film_knobs",
+       {{"blocks", "2"},
+        {"channels", "5"},
+        {"state", "3"},
+        {"film", "temporal"},
+        {"film_block", "7"},
+        {"rest_samples", "500"},
+        {"knobs", "[\"gain: 0..10 dB\", \"mode: a|b|c\"]"}}},
       {"wavenet", {{"channels", "[5, 3]"}, {"layers", "[2, 2]"}, {"dilations", "[1, 3, 2, 7]"}, {"head_scale", "0.3"}}},
   };
   return all;
 }
 
+inline std::string type_of(const std::string& name) { return name.substr(0, name.find('+')); }
+
 // At 8 kHz. Error where the type has no line above.
 inline std::unique_ptr<ModelConfig> config(const std::string& type) {
   const auto found = settings().find(type);
   if (found == settings().end()) throw Error("tests/models/tiny.h has no line for the type '{}'", type);
-  auto config = model_type(type).preset(model_type(type).presets().front());
+  const ModelType& of = model_type(type_of(type));
+  auto config = of.preset(of.presets().front());
   Fields fields = config->fields();
   for (const auto& [name, value] : found->second) set_field(fields, name, value, "tiny " + type);
   config->sample_rate = 8000;
@@ -91,15 +111,34 @@ inline std::unique_ptr<Model> model(const std::string& type, const std::string& 
   return model;
 }
 
+inline std::vector<std::string> variants() {
+  std::vector<std::string> names;
+  for (const auto& [name, fields] : settings()) {
+    if (name != type_of(name)) names.push_back(name);
+  }
+  return names;
+}
+
 struct Case {
   std::string type, form;
-  std::string name() const { return type + "_" + form; }
+  std::string name() const { return letters(type) + "_" + form; }
+  // Fit for the name of a test.
+  static std::string letters(std::string s) {
+    std::replace(s.begin(), s.end(), '+', '_');
+    return s;
+  }
 };
 inline std::vector<Case> cases() {
   std::vector<Case> all;
   for (const ModelType& t : model_types()) {
     for (const std::string& form : t.forms) all.push_back({t.name, form});
   }
+  for (const std::string& name : variants()) all.push_back({name, kSupervised});
+  return all;
+}
+inline std::vector<std::string> names() {
+  std::vector<std::string> all = model_type_names();
+  for (const std::string& name : variants()) all.push_back(name);
   return all;
 }
 

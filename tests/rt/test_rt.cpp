@@ -248,6 +248,55 @@ TEST_F(Rt, DenormalsCountAsZeroAndTheCallersModeComesBack) {
   }
 }
 
+// Knobs by the C API: names and ranges, what is out of them, and the bits of a player whose knobs are turned.
+TEST_F(Rt, TurnsTheKnobsOfAModelThatHasSome) {
+  EXPECT_EQ(cafx_rt_knobs(model_.get()), 0);
+  EXPECT_EQ(cafx_rt_knobs(nullptr), 0);
+  EXPECT_EQ(cafx_rt_set_knob(prepare(0).get(), 0, 0.5), CAFX_RT_ERROR_ARGUMENT);
+  for (const std::string& type : tiny::variants()) {
+    SCOPED_TRACE(type);
+    const auto model = tiny::model(type);
+    const auto path = (folder_ / "knobs.safetensors").string();
+    save_model(path, *model, {});
+    model_.reset(cafx_rt_load(path.c_str(), why_, sizeof why_));
+    ASSERT_TRUE(model_) << why_;
+    ASSERT_EQ(cafx_rt_knobs(model_.get()), 2);
+    cafx_rt_knob_info info{};
+    EXPECT_EQ(cafx_rt_knob(model_.get(), 0, &info), CAFX_RT_ERROR_ARGUMENT) << "size";
+    info.size = sizeof info;
+    EXPECT_EQ(cafx_rt_knob(model_.get(), 2, &info), CAFX_RT_ERROR_ARGUMENT);
+    ASSERT_EQ(cafx_rt_knob(model_.get(), 0, &info), CAFX_RT_OK);
+    EXPECT_STREQ(info.name, "gain");
+    EXPECT_STREQ(info.unit, "dB");
+    EXPECT_EQ(info.min, 0.0);
+    EXPECT_EQ(info.max, 10.0);
+    EXPECT_EQ(info.positions, 0);
+    ASSERT_EQ(cafx_rt_knob(model_.get(), 1, &info), CAFX_RT_OK);
+    EXPECT_EQ(info.positions, 3);
+    EXPECT_STREQ(cafx_rt_knob_position(model_.get(), 1, 2), "c");
+    EXPECT_EQ(cafx_rt_knob_position(model_.get(), 1, 3), nullptr);
+    EXPECT_EQ(cafx_rt_knob_position(model_.get(), 0, 0), nullptr);
+    const RtStream s = prepare(0, 0);
+    const auto player = make_player(*model);
+    const std::vector<float> x = noise(2000);
+    std::vector<float> y(x.size()), want(x.size());
+    for (const double bad : {-0.1, 10.1, std::nan("")}) {
+      EXPECT_EQ(cafx_rt_set_knob(s.get(), 0, bad), CAFX_RT_ERROR_ARGUMENT) << bad;
+    }
+    EXPECT_EQ(cafx_rt_set_knob(s.get(), 2, 0.0), CAFX_RT_ERROR_ARGUMENT);
+    EXPECT_EQ(cafx_rt_set_knob(nullptr, 0, 0.0), CAFX_RT_ERROR_ARGUMENT);
+    for (const std::size_t at : {std::size_t{0}, std::size_t{1000}}) {
+      ASSERT_EQ(cafx_rt_process(s.get(), x.data() + at, y.data() + at, 1000), CAFX_RT_OK);
+      player->process(want.data() + at, x.data() + at, 1000);
+      ASSERT_EQ(cafx_rt_set_knob(s.get(), 0, 9.0), CAFX_RT_OK);
+      ASSERT_EQ(cafx_rt_set_knob(s.get(), 1, 2.0), CAFX_RT_OK);
+      player->set(0, 9.0f);
+      player->set(1, 2.0f);
+    }
+    EXPECT_EQ(y, want);
+  }
+}
+
 // Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays
 // sample by sample has no delay but its own look-ahead and that of the resampling.
 TEST_F(Rt, PlaysEveryTypeOfModel) {

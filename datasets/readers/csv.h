@@ -1,0 +1,21 @@
+// datasets/readers/csv.h -- tables as text: cells between commas, semicolons or tabs, in quotes where they hold such.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace cafx {
+
+struct CsvRow {
+  long line;  // of the file, from 1
+  std::vector<std::string> cells;
+};
+
+// RFC 4180. The separator is that of the first row; blank lines are left out, and so are blanks around a cell.
+// Error where the file cannot be read or a quote is not closed, with the row.
+std::vector<CsvRow> read_csv(const std::filesystem::path&);
+// The bytes of a file of text, without the mark that some systems begin it with.
+std::string read_text(const std::filesystem::path&);
+
+}  // namespace cafx

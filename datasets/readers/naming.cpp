@@ -1,0 +1,303 @@
+#include "datasets/readers/naming.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "datasets/readers/duplicates.h"
+#include "kernels/base/describe.h"
+#include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
+#include "kernels/base/printable.h"
+
+namespace cafx {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kDevice = "device";  // a setting, though both sides name it
+
+struct Named {
+  fs::path path;
+  NameParts parts;
+};
+
+struct Listing {
+  std::vector<Named> dry, wet;
+  std::vector<fs::path> others;
+};
+
+Listing list_names(const fs::path& folder, const std::vector<fs::path>& files, const Naming& naming) {
+  Listing listing;
+  for (const fs::path& path : files) {
+    const std::string name = path.lexically_relative(folder).generic_string();
+    std::optional<NameParts> dry = naming.dry ? naming.dry->match(name) : std::nullopt, wet;
+    if (!dry) wet = naming.wet.match(name);
+    if (dry) {
+      listing.dry.push_back({path, std::move(*dry)});
+    } else if (!wet) {
+      listing.others.push_back(path);
+    } else {
+      (naming.dry || wet->wet ? listing.wet : listing.dry).push_back({path, std::move(*wet)});
+    }
+  }
+  return listing;
+}
+
+bool has_name(const std::vector<std::string>& list, const std::string& name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// What is equal in a pair: names of placeholders, in the order of the dry pattern.
+std::vector<std::string> shared_names(const Naming& naming) {
+  return naming.dry ? naming.dry->names() : naming.wet.names();
+}
+
+std::string key_of(const NameParts& parts, const Naming& naming) {
+  const bool split = naming.wet.has_split() && (!naming.dry || naming.dry->has_split());
+  std::string key = split ? lower_case(parts.split) + "/" : "";
+  for (const std::string& name : shared_names(naming)) key += lower_case(parts.names.at(name)) + "/";
+  return key;
+}
+
+Setting setting_of(const NameParts& parts, const Naming& naming) {
+  const auto shared = shared_names(naming);
+  Setting setting;
+  for (const std::string& name : naming.wet.names()) {
+    if (name == kDevice || !has_name(shared, name)) setting.names.emplace_back(name, parts.names.at(name));
+  }
+  setting.knobs = parts.knobs;
+  return setting;
+}
+
+// The values of one name over all settings, with how often each is there.
+std::map<std::string, std::map<std::string, int>> values_of(const std::vector<Setting>& settings) {
+  std::map<std::string, std::map<std::string, int>> values;
+  for (const Setting& s : settings) {
+    for (const auto& [name, value] : s.names) ++values[name][value];
+    for (const KnobValue& k : s.knobs) ++values[k.name][k.show()];
+  }
+  return values;
+}
+
+std::string list_of_values(const std::map<std::string, int>& values, bool with_counts) {
+  constexpr std::size_t kMost = 8;
+  std::string text;
+  std::size_t n = 0;
+  for (const auto& [value, count] : values) {
+    if (++n > kMost) return fmt::format("{}, ... ({} in all)", text, values.size());
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", printable_line(value));
+    if (with_counts) text += fmt::format(" ({} pairs)", count);
+  }
+  return text;
+}
+
+}  // namespace
+
+Naming::Naming(const std::string& wet_text, const std::string& wet_key, const std::string& dry_text,
+               const std::string& dry_key)
+    : wet(wet_text, wet_key) {
+  const auto refuse = [](const NamePattern& p, const std::string& key, const std::string& reason) {
+    throw Error("{} = \"{}\": {}", key, p.text(), reason);
+  };
+  if (dry_text.empty()) {
+    if (!wet.has_side()) {
+      refuse(wet, wet_key,
+             fmt::format("tells no dry files; name them by {}, or say what tells the sides apart, as "
+                         "{{side:input,target}}",
+                         dry_key));
+    }
+    return;
+  }
+  if (wet.has_side()) refuse(wet, wet_key, fmt::format("has a {{side}}, so {} must be empty", dry_key));
+  dry.emplace(dry_text, dry_key);
+  if (dry->has_side() || dry->has_knobs()) refuse(*dry, dry_key, "dry files have neither sides nor knobs");
+  if (dry->has_split() && !wet.has_split()) refuse(*dry, dry_key, fmt::format("has a {{split}}, {} none", wet_key));
+  for (const std::string& name : dry->names()) {
+    if (!has_name(wet.names(), name)) refuse(*dry, dry_key, fmt::format("{{{}}} is not in {}", name, wet_key));
+  }
+}
+
+std::string Naming::text() const {
+  return dry ? fmt::format("dry '{}', wet '{}'", dry->text(), wet.text()) : fmt::format("'{}'", wet.text());
+}
+
+std::string Setting::text() const {
+  std::string text;
+  for (const auto& [name, value] : names) text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, value);
+  for (const KnobValue& k : knobs) text += fmt::format("{}{}={}", text.empty() ? "" : " ", k.name, k.show());
+  return note_name(text);
+}
+
+std::vector<bool> selected(const std::vector<Setting>& settings, const DataConfig& config) {
+  std::vector<bool> take(settings.size(), true);
+  const auto values = values_of(settings);
+  std::map<std::string, std::set<std::string>> wanted;
+  for (const std::string& entry : config.select) {
+    const std::size_t equals = entry.find('=');
+    const std::string name = entry.substr(0, equals), value = entry.substr(equals + 1);
+    const auto known = values.find(name);
+    if (known == values.end()) {
+      std::vector<std::string> names;
+      for (const auto& [n, counts] : values) names.push_back(n);
+      if (names.empty()) throw Error("data.select names '{}', but the recordings have one setting only", name);
+      throw Error("data.select names '{}', which the recordings do not have; did you mean '{}'? There are: {}", name,
+                  nearest(name, names), fmt::join(names, ", "));
+    }
+    const auto number = number_of(value);
+    bool found = false;
+    for (const auto& [there, count] : known->second) {
+      const auto its = number_of(there);
+      if (number && its ? *number != *its : lower_case(value) != lower_case(there)) continue;
+      wanted[name].insert(there);
+      found = true;
+    }
+    if (!found) {
+      throw Error("data.select = {}={}: no recording has it; there are: {}", name, value,
+                  list_of_values(known->second, false));
+    }
+  }
+  for (std::size_t i = 0; i < settings.size(); ++i) {
+    std::map<std::string, std::string> own;
+    for (const auto& [name, value] : settings[i].names) own[name] = value;
+    for (const KnobValue& k : settings[i].knobs) own[k.name] = k.show();
+    for (const auto& [name, some] : wanted) {
+      if (!own.count(name) || !some.count(own[name])) take[i] = false;
+    }
+  }
+  return take;
+}
+
+void check_settings(const std::vector<Setting>& settings, const DataConfig& config, const std::string& where,
+                    std::vector<Finding>& findings) {
+  const std::vector<Knob> learned = parse_knobs(config.knobs, "data.knobs");
+  for (const auto& [name, values] : values_of(settings)) {
+    const auto is_it = [&, &n = name](const Knob& k) { return k.name == n; };
+    if (values.size() < 2 || std::any_of(learned.begin(), learned.end(), is_it)) continue;
+    findings.push_back(
+        {Severity::kRefuse, "settings", where, -1.0,
+         fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
+         "each is another sound, and a model without knobs would learn their mean",
+         fmt::format("choose one, as --set data.select={}={}, or let a model learn it as a knob: data.knobs", name,
+                     values.begin()->first)});
+  }
+}
+
+std::size_t count_pairs(const fs::path& folder, const std::vector<fs::path>& files, const Naming& naming) {
+  const Listing listing = list_names(folder, files, naming);
+  std::set<std::string> dry;
+  for (const Named& d : listing.dry) dry.insert(key_of(d.parts, naming));
+  return static_cast<std::size_t>(std::count_if(
+      listing.wet.begin(), listing.wet.end(), [&](const Named& w) { return dry.count(key_of(w.parts, naming)) > 0; }));
+}
+
+namespace {
+
+class PairsByName {
+ public:
+  PairsByName(const fs::path& folder, const std::vector<fs::path>& files, const Naming& naming,
+              const DataConfig& config)
+      : folder_(folder), naming_(naming), config_(config), listing_(list_names(folder, files, naming)) {}
+
+  Sources run() {
+    take_dry();
+    take_wet();
+    tell_left_out();
+    std::sort(sources_.pairs.begin(), sources_.pairs.end(),
+              [](const Source& a, const Source& b) { return std::tie(a.dry, a.wet) < std::tie(b.dry, b.wet); });
+    return std::move(sources_);
+  }
+
+ private:
+  struct Dry {
+    fs::path path;
+    bool used = false;
+  };
+
+  void take_dry() {
+    std::map<std::string, std::vector<fs::path>> files;
+    for (const Named& d : listing_.dry) files[key_of(d.parts, naming_)].push_back(d.path);
+    for (const auto& [key, paths] : files) {
+      dry_[key].path = choose_of_equal_names(paths, paths.front().stem().string(), sources_.findings);
+    }
+  }
+
+  void take_wet() {
+    std::vector<Setting> settings;
+    for (const Named& w : listing_.wet) settings.push_back(setting_of(w.parts, naming_));
+    const std::vector<bool> take = selected(settings, config_);
+    std::map<std::pair<std::string, std::string>, std::vector<std::size_t>> same;  // by key and setting
+    for (std::size_t i = 0; i < settings.size(); ++i) {
+      if (take[i]) same[{key_of(listing_.wet[i].parts, naming_), settings[i].text()}].push_back(i);
+    }
+    std::vector<Setting> used;
+    for (const auto& [key, which] : same) {
+      const auto found = dry_.find(key.first);
+      std::vector<fs::path> paths;
+      for (const std::size_t i : which) paths.push_back(listing_.wet[i].path);
+      if (found == dry_.end()) {
+        for (const fs::path& p : paths) sources_.left_out.push_back(p.string() + ": wet, without a dry file");
+        continue;
+      }
+      found->second.used = true;
+      const Named& w = listing_.wet[which.front()];
+      const fs::path wet = choose_of_equal_names(paths, w.path.stem().string(), sources_.findings);
+      Source s{name_of(w.parts, found->second.path), "", found->second.path, wet, key.second};
+      s.group = group_of(w.parts, s.name);
+      s.part = part_of_word(w.parts.split);
+      s.knobs = w.parts.knobs;
+      sources_.pairs.push_back(std::move(s));
+      used.push_back(settings[which.front()]);
+    }
+    check_settings(used, config_, printable(folder_.string()), sources_.findings);
+  }
+
+  // What the dry file's name says, after the part that the data set has it in.
+  std::string name_of(const NameParts& parts, const fs::path& dry) const {
+    std::string name;
+    for (const std::string& n : shared_names(naming_)) name += (name.empty() ? "" : "/") + parts.names.at(n);
+    if (name.empty()) name = dry.stem().string();
+    return note_name(parts.split.empty() ? name : parts.split + "/" + name);
+  }
+
+  std::string group_of(const NameParts& parts, const std::string& name) const {
+    std::string group;
+    for (const std::string& n : shared_names(naming_)) {
+      if (n != "note" && n != kDevice) group += (group.empty() ? "" : "/") + parts.names.at(n);
+    }
+    return group.empty() ? name : note_name(group);
+  }
+
+  void tell_left_out() {
+    for (const auto& [key, dry] : dry_) {
+      if (!dry.used && config_.select.empty())
+        sources_.left_out.push_back(dry.path.string() + ": dry, without a wet file");
+    }
+    if (listing_.others.empty()) return;
+    sources_.left_out.push_back(
+        fmt::format("{}: {} named neither as a dry nor as a wet file ({})", listing_.others.front().string(),
+                    listing_.others.size() == 1 ? std::string("is")
+                                                : fmt::format("and {} more files are", listing_.others.size() - 1),
+                    naming_.text()));
+  }
+
+  const fs::path& folder_;
+  const Naming& naming_;
+  const DataConfig& config_;
+  Listing listing_;
+  std::map<std::string, Dry> dry_;
+  Sources sources_;
+};
+
+}  // namespace
+
+Sources pairs_by_name(const fs::path& folder, const std::vector<fs::path>& files, const Naming& naming,
+                      const DataConfig& config) {
+  return PairsByName(folder, files, naming, config).run();
+}
+
+}  // namespace cafx

@@ -1,0 +1,184 @@
+#include "kernels/base/knobs.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <set>
+
+#include "kernels/base/describe.h"
+#include "kernels/base/error.h"
+
+namespace cafx {
+
+namespace {
+
+std::string trimmed_word(const std::string& s) {
+  const std::size_t from = s.find_first_not_of(" \t"), to = s.find_last_not_of(" \t");
+  return from == std::string::npos ? "" : s.substr(from, to - from + 1);
+}
+
+std::string in_lower_case(std::string s) {
+  for (char& c : s) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return s;
+}
+
+// The number that a text begins with, and what is left of it.
+std::optional<double> number_at(const std::string& text, std::string& rest) {
+  double value = 0.0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || !std::isfinite(value)) return std::nullopt;
+  rest.assign(at, end);
+  return value;
+}
+
+std::vector<std::string> words_between(const std::string& text, char separator) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == separator) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  for (std::string& p : parts) p = trimmed_word(p);
+  return parts;
+}
+
+Knob parse_knob(const std::string& text, const std::string& where) {
+  const auto refuse = [&](const std::string& reason) {
+    throw Error("{}: \"{}\": {}; expected NAME: LOWEST..HIGHEST UNIT, or NAME: POSITION|POSITION", where, text, reason);
+  };
+  const std::size_t colon = text.find(':');
+  Knob knob;
+  knob.name = trimmed_word(text.substr(0, colon));
+  if (colon == std::string::npos || knob.name.empty()) refuse("has no name before a colon");
+  if (knob.name.find('=') != std::string::npos) refuse("the name has a =");
+  const std::string what = trimmed_word(text.substr(colon + 1));
+  if (what.find('|') != std::string::npos) {
+    knob.positions = words_between(what, '|');
+    std::set<std::string> names;
+    for (const std::string& p : knob.positions) {
+      if (p.empty()) refuse("a position has no name");
+      if (!names.insert(in_lower_case(p)).second) refuse(fmt::format("the position {} stands there twice", p));
+    }
+    if (knob.positions.size() > 64) refuse("has over 64 positions");
+    return knob;
+  }
+  const std::size_t dots = what.find("..");
+  std::string rest;
+  const auto lo = dots == std::string::npos ? std::nullopt : number_at(trimmed_word(what.substr(0, dots)), rest);
+  if (!lo || !rest.empty()) refuse("has neither a range nor positions");
+  const auto hi = number_at(trimmed_word(what.substr(dots + 2)), rest);
+  if (!hi) refuse("the range has no end");
+  if (!(*lo < *hi)) refuse(fmt::format("the range is empty, from {} to {}", *lo, *hi));
+  knob.lo = *lo;
+  knob.hi = *hi;
+  knob.unit = trimmed_word(rest);
+  return knob;
+}
+
+}  // namespace
+
+std::string Knob::range() const {
+  if (is_switch()) return fmt::format("{}", fmt::join(positions, positions.size() == 2 ? " or " : ", "));
+  return fmt::format("{} to {}{}{}", lo, hi, unit.empty() ? "" : " ", unit);
+}
+
+std::string Knob::show(double value) const {
+  if (is_switch()) {
+    return positions[static_cast<std::size_t>(std::clamp(std::round(value), 0.0, largest()))];
+  }
+  return fmt::format("{}{}{}", value, unit.empty() ? "" : " ", unit);
+}
+
+std::vector<Knob> parse_knobs(const std::vector<std::string>& texts, const std::string& where) {
+  std::vector<Knob> knobs;
+  std::set<std::string> names;
+  for (const std::string& text : texts) {
+    knobs.push_back(parse_knob(text, where));
+    if (!names.insert(in_lower_case(knobs.back().name)).second) {
+      throw Error("{}: the knob \"{}\" stands there twice", where, knobs.back().name);
+    }
+  }
+  if (knobs.size() > 64) throw Error("{}: {} knobs; at most 64 are known to work", where, knobs.size());
+  return knobs;
+}
+
+int count_controls(const std::vector<Knob>& knobs) {
+  int n = 0;
+  for (const Knob& k : knobs) n += k.controls();
+  return n;
+}
+
+double value_of(const Knob& knob, const std::string& text, const std::string& where) {
+  std::string rest;
+  const auto number = number_at(trimmed_word(text), rest);
+  const bool is_number = number && (rest.empty() || trimmed_word(rest) == knob.unit);
+  for (std::size_t i = 0; i < knob.positions.size(); ++i) {
+    std::string tail;
+    const auto named = number_at(knob.positions[i], tail);
+    if (in_lower_case(knob.positions[i]) == in_lower_case(trimmed_word(text)) ||
+        (named && tail.empty() && is_number && *named == *number)) {
+      return static_cast<double>(i);
+    }
+  }
+  if (knob.is_switch() || !is_number || !(*number >= knob.lo && *number <= knob.hi)) {
+    throw Error("{}: {} = {} is out of its range, {}", where, knob.name, text, knob.range());
+  }
+  return *number;
+}
+
+void write_controls(float* controls, const Knob& knob, double value) noexcept {
+  const double v = std::clamp(value, knob.least(), knob.largest());
+  if (knob.controls() > 1) {
+    const auto at = static_cast<int>(std::lround(v));
+    for (int i = 0; i < knob.controls(); ++i) controls[i] = i == at ? 1.0f : 0.0f;
+    return;
+  }
+  controls[0] = static_cast<float>(2.0 * (v - knob.least()) / (knob.largest() - knob.least()) - 1.0);
+}
+
+std::vector<float> controls_at(const std::vector<Knob>& knobs, const std::vector<double>& values) {
+  CAFX_CHECK(knobs.size() == values.size(), knobs.size(), values.size());
+  std::vector<float> controls(static_cast<std::size_t>(count_controls(knobs)));
+  float* at = controls.data();
+  for (std::size_t i = 0; i < knobs.size(); ++i) {
+    write_controls(at, knobs[i], values[i]);
+    at += knobs[i].controls();
+  }
+  return controls;
+}
+
+std::vector<double> knobs_at_start(const std::vector<Knob>& knobs) {
+  std::vector<double> values;
+  for (const Knob& k : knobs) values.push_back(k.start());
+  return values;
+}
+
+std::vector<double> knob_values(const std::vector<Knob>& knobs, const std::vector<std::string>& settings,
+                                const std::string& where) {
+  std::vector<double> values = knobs_at_start(knobs);
+  for (const std::string& setting : settings) {
+    const std::size_t equals = setting.find('=');
+    const std::string name = trimmed_word(setting.substr(0, equals));
+    if (equals == std::string::npos) throw Error("{} {}: expected NAME=VALUE, as gain=5", where, setting);
+    if (knobs.empty()) throw Error("{} {}: the model has no knobs", where, setting);
+    const auto knob = std::find_if(knobs.begin(), knobs.end(),
+                                   [&](const Knob& k) { return in_lower_case(k.name) == in_lower_case(name); });
+    if (knob == knobs.end()) {
+      std::vector<std::string> names;
+      for (const Knob& k : knobs) names.push_back(k.name);
+      throw Error("{} {}: the model has no knob of this name; did you mean \"{}\"? It has: {}", where, setting,
+                  nearest(name, names), fmt::join(names, ", "));
+    }
+    values[static_cast<std::size_t>(knob - knobs.begin())] = value_of(*knob, setting.substr(equals + 1), where);
+  }
+  return values;
+}
+
+}  // namespace cafx

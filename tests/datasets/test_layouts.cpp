@@ -1,0 +1,390 @@
+// Data sets as researchers have them on disk: names with placeholders, and each layout on a small tree made here.
+#include <set>
+
+#include "datasets/readers/naming.h"
+#include "datasets/repair/sync.h"
+#include "tests/datasets/recordings.h"
+
+namespace cafx {
+namespace {
+
+std::string error_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(NamePattern, TellsWhatStandsInAName) {
+  const NamePattern p("{device}/gain{knob:gain}/{split}-{note}", "p");
+  const auto parts = p.match("somewhere/else/Muff/GAIN-1.5/valid-a_b-c.wav");
+  ASSERT_TRUE(parts);
+  EXPECT_EQ(parts->names.at("device"), "Muff");
+  EXPECT_EQ(parts->names.at("note"), "a_b-c");
+  EXPECT_EQ(parts->split, "valid");
+  ASSERT_EQ(parts->knobs.size(), 1u);
+  EXPECT_EQ(parts->knobs[0].number, -1.5);
+  EXPECT_FALSE(p.match("gain1/train-a.wav")) << "a folder is missing";
+  EXPECT_FALSE(p.match("Muff/gain1/a.wav"));
+  EXPECT_FALSE(NamePattern("a{note}.wav", "p").match("ab.flac"));
+  EXPECT_TRUE(NamePattern("a{note}.wav", "p").match("ab.WAV"));
+  EXPECT_TRUE(NamePattern("a{note}", "p").match("ab.flac"));
+}
+
+TEST(NamePattern, KnobsAreNumbersWhereTheyCanBeElseWords) {
+  const auto knob = [](const std::string& pattern, const std::string& name) {
+    return NamePattern(pattern, "p").match(name)->knobs;
+  };
+  EXPECT_EQ(knob("{knob:gain}-{note}", "10-5.wav")[0].number, 10.0);
+  EXPECT_EQ(knob("{knob:gain/100}_{note}", "025_a.wav")[0].number, 0.25);
+  EXPECT_EQ(knob("{note}_{knob:mode}", "a_bright.wav")[0].text, "bright");
+  EXPECT_FALSE(knob("{note}_{knob:mode}", "a_bright.wav")[0].is_number());
+  const auto list = knob("{knobs/100}.{note}", "C030_R100_MNormal..bass.wav");
+  ASSERT_EQ(list.size(), 3u);
+  EXPECT_EQ(list[0].name + list[0].show(), "C0.3");
+  EXPECT_EQ(list[1].name + list[1].show(), "R1");
+  EXPECT_EQ(list[2].name + list[2].show(), "MNormal");
+  EXPECT_EQ(NamePattern("{knobs}.{note}", "p").match("C030..bass.wav")->names.at("note"), "bass");
+}
+
+TEST(NamePattern, WhatIsNoneIsRefused) {
+  for (const auto& [text, reason] :
+       std::vector<std::pair<std::string, std::string>>{{"", "is empty"},
+                                                        {"{note", "no } behind"},
+                                                        {"note}", "no { before"},
+                                                        {"{no te}", "a name of letters"},
+                                                        {"{note}{take}", "side by side"},
+                                                        {"{note}-{note}", "twice"},
+                                                        {"{knob:}", "expected a name"},
+                                                        {"{knob:a/0}", "above 0"},
+                                                        {"{note/3}", "only knobs"},
+                                                        {"{side:a}", "a word for each side"},
+                                                        {"{what:a}", "expected {knob:NAME}"},
+                                                        {"{knobs}-{knobs}", "once"},
+                                                        {"/{note}", "begins or ends"}}) {
+    const std::string said = error_of([&] { NamePattern(text, "data.pattern"); });
+    EXPECT_NE(said.find(reason), std::string::npos) << text << ": " << said;
+  }
+  const NamePattern many("{a}a{b}a{c}a{d}a{e}a{f}a{g}a{h}b", "data.pattern");
+  const std::string said = error_of([&] { many.match(std::string(200, 'a')); });
+  EXPECT_NE(said.find("too many readings"), std::string::npos) << said;
+  EXPECT_NE(error_of([] { Naming("{note}", "wet", "", "dry"); }).find("tells no dry files"), std::string::npos);
+  EXPECT_NE(error_of([] { Naming("{note}", "wet", "{take}", "dry"); }).find("{take} is not in wet"), std::string::npos);
+}
+
+struct Trees : Recordings {
+  void put(const std::string& name, const Signal& x, int rate = kRate) { write(folder / name, {x}, rate); }
+  // The note, as dry and wet.
+  void note(std::size_t i, const std::string& dry, const std::string& wet, double gain = 1.0) {
+    put(dry, notes().dry[i]);
+    put(wet, times(gain, notes().wet[i]));
+  }
+  Dataset look(const std::string& reader) {
+    config = DataConfig();
+    config.reader = reader;
+    config.path = folder.path().string();
+    return inspect_dataset(config, kRate);
+  }
+  std::string only_reader() const {
+    const auto found = recognise(folder.path());
+    return found.size() == 1 ? found[0].reader : fmt::format("{} readings", found.size());
+  }
+};
+
+std::vector<std::string> names_of(const Dataset& data, const std::vector<int>& part) {
+  std::vector<std::string> names;
+  for (const int i : part) names.push_back(data.pairs[static_cast<std::size_t>(i)].name);
+  return names;
+}
+
+TEST_F(Trees, APatternPairsCarriesKnobsAndDoesNotMixSettings) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    for (const char* gain : {"2", "10"}) {
+      note(i, fmt::format("dry/n{}.wav", i), fmt::format("Muff/gain{}/n{}.wav", gain, i));
+    }
+  }
+  put("dry/lonely.wav", notes().dry[5]);
+  put("readme/x.wav", notes().dry[5]);
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "{device}/gain{knob:gain}/{note}";
+  config.dry_pattern = "dry/{note}";
+  const Dataset mixed = inspect_dataset(config, kRate);
+  EXPECT_EQ(mixed.pairs.size(), 8u);
+  ASSERT_TRUE(refused(mixed, "settings")) << all(mixed);
+  EXPECT_NE(of(mixed, "settings")[0].text.find("gain has 2 values: 10 (4 pairs), 2 (4 pairs)"), std::string::npos)
+      << all(mixed);
+  EXPECT_EQ(mixed.unpaired.size(), 2u);
+  ASSERT_EQ(knob_ranges(mixed).size(), 1u);
+  EXPECT_EQ(knob_ranges(mixed)[0].lo, 2.0);
+  EXPECT_EQ(knob_ranges(mixed)[0].hi, 10.0);
+  config.select = {"gain=10.0"};
+  const Dataset data = inspect_dataset(config, kRate);
+  EXPECT_FALSE(refused(data)) << all(data);
+  ASSERT_EQ(data.pairs.size(), 4u);
+  EXPECT_EQ(data.pairs[0].name, "n0");
+  EXPECT_EQ(data.pairs[0].knobs.at(0).number, 10.0);
+  EXPECT_EQ(data.pairs[0].wet_path, folder / "Muff/gain10/n0.wav");
+  EXPECT_EQ(nlohmann::json::parse(split_json(data, split_dataset(data, config)))["train"][0]["knobs"]["gain"], 10.0);
+  EXPECT_EQ(data_json(data)["knobs"][0]["max"], 10.0);
+  config.select = {"gian=10"};
+  EXPECT_NE(error_of([&] { inspect_dataset(config, kRate); }).find("did you mean 'gain'"), std::string::npos);
+  config.select = {"gain=7"};
+  EXPECT_NE(error_of([&] { inspect_dataset(config, kRate); }).find("there are: 10, 2"), std::string::npos);
+  config.select = {"gain"};
+  EXPECT_NE(error_of([&] { inspect_dataset(config, kRate); }).find("expected NAME=VALUE"), std::string::npos);
+  config.select.clear();
+  config.pattern = "{device}/nothing/{note}";
+  EXPECT_NE(error_of([&] { inspect_dataset(config, kRate); }).find("holds no pair"), std::string::npos);
+}
+
+TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
+  for (std::size_t i = 0; i < 3; ++i) {
+    put(fmt::format("dry/n{}.wav", i), notes().dry[i]);
+    for (const int gain : {0, 2, 5, 8, 10}) {
+      put(fmt::format("Muff/{}-{}/n{}.wav", gain, gain > 5 ? "on" : "off", i),
+          times(0.1 + 0.08 * gain, notes().wet[i]));
+    }
+  }
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "{device}/{knob:gain}-{knob:bright}/{note}";
+  config.dry_pattern = "dry/{note}";
+  config.knobs = {"gain: 0..10"};
+  const Dataset mixed = inspect_dataset(config, kRate);
+  ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
+  EXPECT_NE(of(mixed, "settings")[0].text.find("bright has 2 values"), std::string::npos);
+  config.knobs = {"gain: 0..10", "bright: off|on"};
+  const Dataset data = load_dataset(config, kRate);
+  ASSERT_EQ(data.pairs.size(), 15u);
+  for (const Pair& p : data.pairs) {
+    ASSERT_EQ(p.controls.size(), 2u);
+    EXPECT_EQ(p.controls[0], static_cast<float>(2.0 * p.knobs[0].number / 10.0 - 1.0));
+    EXPECT_EQ(p.controls[1], p.knobs[1].text == "on" ? 1.0f : -1.0f);
+  }
+  // By note every position of it is on one side; by knobs every note of a position.
+  for (const char* by : {"note", "knobs"}) {
+    config.split = by;
+    const Dataset of_split = load_dataset(config, kRate);
+    const Split split = split_dataset(of_split, config);
+    EXPECT_EQ(split.validation.size(), by[0] == 'n' ? 5u : 3u) << by;
+    std::set<std::string> trained;
+    const auto unit = [&](int i) {
+      const Pair& p = of_split.pairs[static_cast<std::size_t>(i)];
+      return by[0] == 'n' ? p.name : p.knobs[0].show();
+    };
+    for (const int i : split.train) trained.insert(unit(i));
+    for (const int i : split.validation) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
+    for (const int i : split.test) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
+    EXPECT_TRUE(judge_split(of_split, split).validation.empty()) << judge_split(of_split, split).validation;
+  }
+  for (const auto& [knobs, said] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"gain: 0..9", "bright: off|on"}, "gain = 10 is out of its range, 0 to 9"},
+           {{"gain: 0..10", "bright: no|on"}, "bright = off is out of its range, no or on"},
+           {{"tone: 0..10"}, "finds no position of the knob tone there; it finds gain, bright"},
+           {{"gain 0..10"}, "data.knobs: \"gain 0..10\": has no name before a colon"},
+           {{}, "name them by data.knobs"}}) {
+    config.knobs = knobs;
+    const std::string e = error_of([&] { inspect_dataset(config, kRate); });
+    EXPECT_NE(e.find(said), std::string::npos) << said << ": " << e;
+  }
+}
+
+TEST_F(Trees, OneDryFileForEveryPositionOfAKnob) {
+  put("input.wav", notes().dry[0]);
+  put("drive 0.5.wav", notes().wet[0]);
+  put("drive 1.wav", times(0.5, notes().wet[0]));
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "drive {knob:drive}";
+  config.dry_pattern = "input";
+  const Dataset data = inspect_dataset(config, kRate);
+  ASSERT_EQ(data.pairs.size(), 2u);
+  EXPECT_EQ(data.pairs[0].dry_path, data.pairs[1].dry_path);
+  EXPECT_EQ(data.pairs[0].name, data.pairs[1].name) << "one note stays on one side of a split";
+  EXPECT_EQ(data.pairs[0].knobs[0].number, 0.5);
+}
+
+TEST_F(Trees, Egdb) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    const std::string name = fmt::format("/{}.wav", i + 1);
+    note(i, "audio_DI" + name, "audio_Mesa" + name);
+    put("audio_Plexi" + name, times(0.3, notes().wet[i]));
+  }
+  EXPECT_EQ(only_reader(), "egdb");
+  EXPECT_TRUE(refused(look("egdb"), "settings"));
+  config.select = {"device=mesa"};
+  const Dataset data = inspect_dataset(config, kRate);
+  EXPECT_FALSE(refused(data)) << all(data);
+  ASSERT_EQ(data.pairs.size(), 4u);
+  EXPECT_EQ(data.pairs[2].name, "3");
+  EXPECT_EQ(data.pairs[2].wet_path, folder / "audio_Mesa/3.wav");
+  ASSERT_EQ(of(data, "layout").size(), 1u);
+  EXPECT_NE(of(data, "layout")[0].text.find("is read as egdb"), std::string::npos);
+}
+
+TEST_F(Trees, Egfxset) {
+  for (std::size_t i = 0; i < 3; ++i) {
+    for (const char* pickup : {"Bridge", "Neck"}) {
+      const std::size_t k = i + (pickup[0] == 'N' ? 3 : 0);
+      const std::string name = fmt::format("/{}/{}-{}.wav", pickup, i + 1, i);
+      note(k, "Clean" + name, "RAT" + name);
+    }
+  }
+  std::ofstream(folder / "egfxset_metadata.csv") << "track_id,average_pitch\n";
+  EXPECT_EQ(only_reader(), "egfxset");
+  const Dataset data = look("egfxset");
+  EXPECT_FALSE(refused(data)) << all(data);
+  ASSERT_EQ(data.pairs.size(), 6u);
+  EXPECT_EQ(data.pairs[0].name, "Bridge/1/0");
+  EXPECT_EQ(data.pairs[0].dry_path, folder / "Clean/Bridge/1-0.wav");
+  EXPECT_EQ(data.pairs[5].name, "Neck/3/2");
+  EXPECT_EQ(data.pairs[5].wet_path, folder / "RAT/Neck/3-2.wav");
+}
+
+TEST_F(Trees, CoreaudiomlKeepsItsParts) {
+  std::size_t i = 0;
+  for (const char* part : {"train", "val", "test"}) {
+    note(i, fmt::format("{}/ht1-input.wav", part), fmt::format("{}/ht1-target.wav", part));
+    ++i;
+  }
+  EXPECT_EQ(only_reader(), "coreaudioml");
+  const Dataset data = look("coreaudioml");
+  EXPECT_FALSE(refused(data)) << all(data);
+  const Split split = split_dataset(data, config);
+  EXPECT_EQ(names_of(data, split.train), std::vector<std::string>{"train/ht1@0.000"});
+  EXPECT_EQ(names_of(data, split.validation), std::vector<std::string>{"val/ht1@0.000"});
+  EXPECT_EQ(names_of(data, split.test), std::vector<std::string>{"test/ht1@0.000"});
+  EXPECT_NE(of(data, "split").at(0).text.find("1 for training, 1 for validation, 1 for the test"), std::string::npos);
+  // Lists in the config go before the data set's own parts.
+  config.test_notes = {"train/ht1"};
+  EXPECT_EQ(names_of(data, split_dataset(data, config).test), std::vector<std::string>{"train/ht1@0.000"});
+  config.test_notes.clear();
+  config.given_split = false;
+  config.seed = 3;
+  const Split drawn = split_dataset(data, config);
+  EXPECT_EQ(drawn.train.size() + drawn.validation.size() + drawn.test.size(), 3u);
+  note(4, "train/muff-input.wav", "train/muff-target.wav");
+  EXPECT_TRUE(refused(look("coreaudioml"), "settings"));
+}
+
+TEST_F(Trees, SignaltrainHasTwoKnobsAndAWarningOfItsFirstVersion) {
+  std::size_t i = 0;
+  for (const char* part : {"Train", "Train", "Train", "Val", "Test"}) {
+    ++i;
+    note(i, fmt::format("{}/input_{}_.wav", part, 130 + i),
+         fmt::format("{}/target_{}_LA2A_3c__1__{}.wav", part, 130 + i, i < 3 ? 45 : 100));
+  }
+  std::ofstream(folder / "effect_info.ini") << "[effect]\n";
+  EXPECT_EQ(only_reader(), "signaltrain");
+  const Dataset data = look("signaltrain");
+  EXPECT_TRUE(refused(data, "settings")) << "two positions of a knob";
+  EXPECT_EQ(of(data, "version").size(), 1u);
+  const auto knobs = knob_ranges(data);
+  ASSERT_EQ(knobs.size(), 2u);
+  EXPECT_EQ(knobs[0].text(), "switch: 1 to 1, 1 position");
+  EXPECT_EQ(knobs[1].text(), "peak_reduction: 45 to 100, 2 positions");
+  const Split split = split_dataset(data, config);
+  EXPECT_EQ(names_of(data, split.validation), std::vector<std::string>{"Val/134@0.000"});
+  EXPECT_EQ(names_of(data, split.test), std::vector<std::string>{"Test/135@0.000"});
+  config.select = {"peak_reduction=45"};
+  const Dataset one = inspect_dataset(config, kRate);
+  EXPECT_FALSE(refused(one, "settings")) << all(one);
+  for (const Pair& p : one.pairs) EXPECT_EQ(p.knobs.at(1).number, 45.0) << p.name;
+  const fs::path renamed = folder / "SignalTrain_LA2A_Dataset_1.1";
+  fs::create_directory(renamed);
+  for (const char* part : {"Train", "Val", "Test"}) fs::rename(folder / part, renamed / part);
+  config.select.clear();
+  config.path = renamed.string();
+  EXPECT_TRUE(of(inspect_dataset(config, kRate), "version").empty());
+}
+
+// Music between two impulses in front and one behind, as ToneTwist has it.
+Signal with_impulses(const Signal& music, double level) {
+  Signal before(2 * kFileRate, 0.0f), after(kFileRate, 0.0f);
+  for (const double at : {0.5, 1.5}) before[static_cast<std::size_t>(at * kFileRate)] = static_cast<float>(level);
+  after[kFileRate / 2] = static_cast<float>(level);
+  return joined({before, music, after});
+}
+
+TEST_F(Trees, TonetwistWithoutItsImpulses) {
+  const auto put_pair = [&](const std::string& part, const std::string& note, const std::string& wet, double from,
+                            double to) {
+    put("DRY-with-markers/" + part + "/" + note + ".input.wav", with_impulses(cut(notes().long_dry, from, to), 0.9),
+        kFileRate);
+    put("Ampeg-OptoComp/" + part + "/C030_R050_MNormal/" + wet + ".target.wav",
+        late(with_impulses(cut(notes().long_wet, from, to), 0.4), 60), kFileRate);
+  };
+  put_pair("trainval", "guitar", "C030_R050_M000..guitar", 0.0, 7.0);
+  put_pair("test", "bass", "C030_R050_M000.bass", 7.0, 11.0);
+  EXPECT_EQ(only_reader(), "tonetwist");
+  const Dataset data = look("tonetwist");
+  EXPECT_FALSE(refused(data)) << all(data);
+  EXPECT_EQ(of(data, "sync").size(), 2u) << all(data);
+  EXPECT_NE(of(data, "sync")[0].text.find("2 sync impulses before and 1 after"), std::string::npos) << all(data);
+  const Split split = split_dataset(data, config);
+  for (const std::string& name : names_of(data, split.test)) EXPECT_EQ(name.rfind("test/bass", 0), 0u) << name;
+  EXPECT_EQ(split.test.size(), 1u);
+  for (const std::string& name : names_of(data, split.train)) EXPECT_EQ(name.rfind("trainval/guitar", 0), 0u) << name;
+  ASSERT_EQ(data.pairs[0].knobs.size(), 3u);
+  EXPECT_EQ(data.pairs[0].knobs[1].name + data.pairs[0].knobs[1].show(), "R0.5");
+  // What is left is the music, the silence between it and the impulses, and no impulse; wet lies on dry.
+  const Signal dry = whole(data, false), wet = whole(data, true);
+  EXPECT_NEAR(static_cast<double>(dry.size()) / kRate, 11.0 + 2 * (0.44 + 0.44), 0.05);
+  const Signal expected = resample(cut(notes().long_wet, 7.0, 11.0), kFileRate, kRate);
+  const Pair& bass = data.pairs[static_cast<std::size_t>(split.test[0])];
+  const auto start = static_cast<long>(0.44 * kRate);
+  double best = 0.0;
+  for (long lag = -40; lag <= 40; ++lag) {
+    best = std::max(best, correlation({bass.wet.begin() + start + lag, bass.wet.end()}, expected));
+  }
+  EXPECT_GT(best, 0.99);
+  const double loudest = static_cast<double>(*std::max_element(dry.begin(), dry.end()));
+  EXPECT_NEAR(loudest, static_cast<double>(*std::max_element(notes().long_dry.begin(), notes().long_dry.end())), 0.05);
+}
+
+TEST(SyncImpulses, AreSingleAndStandAlone) {
+  Signal x(3 * kRate, 0.0f);
+  const Signal burst = noise(kRate, 0.3);
+  std::copy(burst.begin(), burst.end(), x.begin() + kRate);
+  EXPECT_EQ(find_sync_impulses(x, kRate).before, 0);
+  x[kRate / 2] = 0.8f;
+  const SyncImpulses one = find_sync_impulses(x, kRate);
+  EXPECT_EQ(one.before, 1);
+  EXPECT_EQ(one.after, 0);
+  EXPECT_GT(one.begin, static_cast<std::size_t>(kRate / 2));
+  EXPECT_LE(one.begin, static_cast<std::size_t>(kRate));
+  EXPECT_EQ(one.end, x.size());
+  x[2 * kRate + 100] = 0.8f;  // within 50 ms of the music: part of it
+  EXPECT_EQ(find_sync_impulses(x, kRate).after, 0);
+  EXPECT_EQ(find_sync_impulses(Signal(1000, 0.0f), kRate).before, 0);
+  EXPECT_EQ(find_sync_impulses({}, kRate).end, 0u);
+}
+
+TEST_F(Trees, WhatAFolderIsAndWhatItCouldBe) {
+  EXPECT_EQ(only_reader(), "0 readings");
+  note(0, "audio_DI/1.wav", "audio_Mesa/1.wav");
+  EXPECT_EQ(only_reader(), "egdb");
+  note(1, "train/x-input.wav", "train/x-target.wav");
+  note(2, "test/x-input.wav", "test/x-target.wav");
+  const auto found = recognise(folder.path());
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].reader, "coreaudioml");
+  EXPECT_EQ(found[0].pairs, 2u);
+  EXPECT_EQ(found[1].reader, "egdb");
+  fs::create_directory(folder / "two");
+  note(0, "two/dry/1.wav", "two/wet/1.wav");
+  const auto two = recognise(folder / "two");
+  ASSERT_EQ(two.size(), 1u);
+  EXPECT_EQ(two[0].reader, "folders");
+  EXPECT_EQ(two[0].wet, (folder / "two/wet").string());
+  EXPECT_EQ(recognise(CAFX_NOTES_DIR).at(0).reader, "idmt");
+}
+
+}  // namespace
+}  // namespace cafx

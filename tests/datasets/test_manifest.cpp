@@ -1,0 +1,205 @@
+// Tables of files: a CSV manifest and the JSON of NeuralAmpModeler's trainer; what is wrong with them, by row.
+#include <set>
+
+#include "tests/datasets/recordings.h"
+
+namespace cafx {
+namespace {
+
+struct Tables : Recordings {
+  Tables() {
+    config = DataConfig();
+    for (std::size_t i = 0; i < 6; ++i) {
+      write(folder / fmt::format("in/{}.wav", i), {notes().dry[i]}, kRate);
+      write(folder / fmt::format("out/{}.wav", i), {notes().wet[i]}, kRate);
+    }
+  }
+  Dataset read(const std::string& reader, const std::string& text) {
+    config.reader = reader;
+    config.path = (folder / "table").string();
+    std::ofstream(config.path, std::ios::binary) << text;
+    return inspect_dataset(config, kRate);
+  }
+  std::string error(const std::string& reader, const std::string& text) {
+    try {
+      read(reader, text);
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  }
+  static std::vector<std::string> names(const Dataset& data, const std::vector<int>& part) {
+    std::vector<std::string> all;
+    for (const int i : part) all.push_back(data.pairs[static_cast<std::size_t>(i)].name);
+    return all;
+  }
+};
+
+TEST_F(Tables, AManifestGivesPairsPartsAndKnobs) {
+  const Dataset data = read("manifest",
+                            "\xEF\xBB\xBF"
+                            "dry;wet;split;\"knob:Gain\";knob:bright\r\n"
+                            "in/0.wav;out/0.wav;train;5;off\r\n"
+                            "\r\n"
+                            "in/1.wav;\"out/1.wav\";training;5;off\r\n"
+                            "in/2.wav;out/2.wav;val;5;off\r\n"
+                            "in/3.wav;out/3.wav;test;5;off\r\n");
+  EXPECT_FALSE(refused(data)) << all(data);
+  ASSERT_EQ(data.pairs.size(), 4u);
+  const Split split = split_dataset(data, config);
+  EXPECT_EQ(names(data, split.train), (std::vector<std::string>{"train/in/0", "train/in/1"}));
+  EXPECT_EQ(names(data, split.validation), std::vector<std::string>{"validation/in/2"});
+  EXPECT_EQ(names(data, split.test), std::vector<std::string>{"test/in/3"});
+  ASSERT_EQ(data.pairs[0].knobs.size(), 2u);
+  EXPECT_EQ(data.pairs[0].knobs[0].name, "Gain");
+  EXPECT_EQ(data.pairs[0].knobs[0].number, 5.0);
+  EXPECT_EQ(data.pairs[0].knobs[1].show(), "off");
+}
+
+TEST_F(Tables, AMissingPartIsDrawnFromTraining) {
+  const Dataset data = read("manifest",
+                            "dry,wet,split\nin/0.wav,out/0.wav,train\nin/1.wav,out/1.wav,train\n"
+                            "in/2.wav,out/2.wav,train\nin/3.wav,out/3.wav,test\n");
+  const Split split = split_dataset(data, config);
+  EXPECT_EQ(split.train.size(), 2u);
+  EXPECT_EQ(split.validation.size(), 1u);
+  EXPECT_EQ(names(data, split.test), std::vector<std::string>{"test/in/3"});
+}
+
+TEST_F(Tables, SettingsAreChosenByColumn) {
+  const std::string text =
+      "dry,wet,device,knob:gain\nin/0.wav,out/0.wav,Muff,1\nin/1.wav,out/1.wav,Muff,2\nin/2.wav,out/2.wav,Rat,1\n";
+  EXPECT_TRUE(refused(read("manifest", text), "settings"));
+  config.select = {"device=Muff", "gain=2"};
+  const Dataset one = read("manifest", text);
+  EXPECT_FALSE(refused(one, "settings")) << all(one);
+  ASSERT_EQ(one.pairs.size(), 1u);
+  EXPECT_EQ(one.pairs[0].name, "in/1");
+}
+
+TEST_F(Tables, WhatIsWrongIsToldByRow) {
+  const std::string head = "dry,wet,split,start,stop,knob:gain\n", good = "in/0.wav,out/0.wav,train,,,1\n";
+  for (const auto& [text, said] : std::vector<std::pair<std::string, std::string>>{
+           {"", "is empty"},
+           {head, "none with files"},
+           {"dry,split\nin/0.wav,train\n", "row 1: there is no column 'wet'"},
+           {"dry,wet,splt\n" + good, "row 1: column 'splt' is not known; did you mean 'split'"},
+           {"dry,wet,Dry\n" + good, "row 1: column 'Dry' stands there twice"},
+           {head + good + "in/9.wav,out/1.wav,train,,,1\n", "row 3: the dry file 'in/9.wav' does not exist"},
+           {head + good + "in/1.wav,out,train,,,1\n", "row 3: the wet file 'out' does not exist"},
+           {head + good + ",out/1.wav,train,,,1\n", "row 3: dry is empty"},
+           {head + good + "in/1.wav,out/1.wav,train,,,five\n", "row 3: knob:gain = 'five' is no number"},
+           {head + good + "in/1.wav,out/1.wav,train,,,\n", "row 3: knob:gain is empty"},
+           {head + good + "in/1.wav,out/1.wav,train,1s,,1\n", "row 3: start = '1s' is no number"},
+           {head + good + "in/1.wav,out/1.wav,train,nan,,1\n", "row 3: start = 'nan' is no number"},
+           {head + good + "in/1.wav,out/1.wav,other,,,1\n", "row 3: split = 'other'; expected train"},
+           {head + good + "in/1.wav,out/1.wav,train,1\n", "row 3: has 4 cells, and the first row names 6"},
+           {head + good + "\n" + good, "row 4: the pair of 'in/0.wav' stands there already, in row 2"},
+           {head + good + "\"in/1.wav,out/1.wav,train,,,1\n", "row 3: a quote is opened and never closed"},
+           {"dry,wet,split,name\nin/0.wav,out/0.wav,train,a\nin/1.wav,out/1.wav,test,a\n",
+            "row 3: 'a' is in the part 'test', and in 'train' by row 2"},
+           {head + "in/0.wav,out/0.wav,train,9,,1\n", "leave nothing of"}}) {
+    const std::string e = error("manifest", text);
+    EXPECT_NE(e.find(said), std::string::npos) << text << "\n" << e;
+  }
+  fs::create_directory(folder / "folder");
+  config.path = (folder / "folder").string();
+  EXPECT_THROW(inspect_dataset(config, kRate), Error);
+}
+
+TEST_F(Tables, BytesOfAnyKindAreRefusedOrRead) {
+  const std::string good = "dry,wet,split,knob:gain\nin/0.wav,out/0.wav,train,1\n\"in/1.wav\",out/1.wav,test,2\n";
+  std::uint32_t seed = 7;
+  for (int k = 0; k < 300; ++k) {
+    std::string text = good;
+    for (int n = 0; n < 3; ++n) {
+      seed = seed * 1664525u + 1013904223u;
+      text[(seed >> 8) % text.size()] = static_cast<char>(seed >> 24);
+    }
+    std::ofstream(folder / "table", std::ios::binary) << text;
+    config.reader = "manifest";
+    config.path = (folder / "table").string();
+    try {
+      find_reader("manifest").find(config);
+    } catch (const Error&) {
+    }
+  }
+}
+
+TEST_F(Tables, NamJsonTakesExcerptsDelayAndParts) {
+  const Signal &x = notes().long_dry, &y = notes().long_wet;
+  config.segment_seconds = 1.0;
+  write(folder / "input.wav", {x});
+  write(folder / "output.wav", {times(0.5, late(y, 96))});
+  const Dataset data = read("nam-json",
+                            R"({"common": {"x_path": "input.wav", "y_path": "output.wav", "delay": 96, "y_scale": 2.0},
+                                "train": {"start_seconds": null, "stop_seconds": -3.0, "ny": 8192},
+                                "validation": {"start_seconds": -3.0, "stop_seconds": null, "ny": null}})");
+  EXPECT_FALSE(refused(data)) << all(data);
+  const Split split = split_dataset(data, config);
+  double train = 0.0, validation = 0.0;
+  for (const int i : split.train) train += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size());
+  for (const int i : split.validation) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    validation += static_cast<double>(p.dry.size());
+    EXPECT_EQ(p.name.rfind("validation/input", 0), 0u) << p.name;
+  }
+  const double seconds = static_cast<double>(x.size()) / kFileRate;
+  EXPECT_EQ(split.test.size(), 1u) << "drawn from training";
+  EXPECT_NEAR(validation / kRate, 3.0, 0.02);
+  EXPECT_LT(train / kRate, seconds - 3.0);
+  // In place: the delay is taken out, and the doctor finds none beside.
+  EXPECT_TRUE(done(data, "latency").empty()) << all(data);
+  const Signal wet = resample(cut(y, seconds - 3.0, seconds), kFileRate, kRate);
+  Signal own;
+  for (const int i : split.validation) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    own.insert(own.end(), p.wet.begin(), p.wet.end());
+  }
+  EXPECT_GT(correlation(own, wet), 0.99);
+  EXPECT_NEAR(static_cast<double>(*std::max_element(own.begin(), own.end())),
+              static_cast<double>(*std::max_element(wet.begin(), wet.end())), 0.02);
+}
+
+TEST_F(Tables, NamJsonWithPositionsOfKnobs) {
+  const std::string text = R"({"type": "parametric", "train": {}, "validation": {"start": -8000, "stop": null},
+      "common": {"x_path": "in/0.wav", "parameters": {"Drive": {"minimum_value": 0.0}},
+        "data": [{"y_path": "out/0.wav", "parameters": {"Drive": 0.25}},
+                 {"y_path": "out/1.wav", "params": {"Drive": 1}}]}})";
+  const Dataset data = read("nam-json", text);
+  const auto read_of = [](const Dataset& d) {
+    std::set<std::pair<std::string, std::string>> found;
+    for (const Pair& p : d.pairs) found.emplace(p.part, p.wet_path.filename().string());
+    return found.size();
+  };
+  EXPECT_EQ(read_of(data), 4u);
+  ASSERT_EQ(knob_ranges(data).size(), 1u);
+  EXPECT_EQ(knob_ranges(data)[0].text(), "Drive: 0.25 to 1, 2 positions");
+  EXPECT_TRUE(refused(data, "settings"));
+  config.select = {"Drive=0.25"};
+  EXPECT_EQ(read_of(read("nam-json", text)), 2u);
+}
+
+TEST_F(Tables, WhatIsWrongWithJsonIsToldByPlace) {
+  for (const auto& [text, said] : std::vector<std::pair<std::string, std::string>>{
+           {"{", "is no JSON"},
+           {"[1, 2]", "expected an object with \"train\""},
+           {R"({"train": 3})", "train: expected an object"},
+           {R"({"train": {}})", "train: has no x_path"},
+           {R"({"train": {"x_path": "in/9.wav", "y_path": "out/0.wav"}})", "x_path 'in/9.wav' does not exist"},
+           {R"({"train": [{"x_path": "in/0.wav", "y_path": 4}]})", "train[0]: has no y_path"},
+           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "dealy": 3}})", "did you mean 'delay'"},
+           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "delay": "3"}})", "delay = \"3\" is no number"},
+           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "stop": 5, "start_seconds": 1}})",
+            "in samples and in seconds"},
+           {R"({"train": {"x_path": "in/0.wav", "data": [{"y_path": "out/0.wav", "params": {"a": [1]}}]}})",
+            "params: a = [1] is no number"},
+           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "stop": 1000000}})", "leave nothing"},
+           {R"({"common": [], "train": {}})", "common: expected an object"}}) {
+    const std::string e = error("nam-json", text);
+    EXPECT_NE(e.find(said), std::string::npos) << text << "\n" << e;
+  }
+}
+
+}  // namespace
+}  // namespace cafx
