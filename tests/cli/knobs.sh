@@ -37,8 +37,24 @@ refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" rende
 refuses "an unknown knob" 'did you mean "gain"' "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
 refuses "a .nam of all positions" "choose it, as --knob gain=5" "$cafx" export "$work/run" -o "$work/m.nam"
 "$cafx" export "$work/run" -o "$work/m.nam" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
-"$cafx" import "$work/m.nam" -o "$work/baked.safetensors" >"$work/out" 2>&1 || fail "import of the baked model: $(cat "$work/out")"
-"$cafx" render "$work/baked.safetensors" "$work/data/dry/1.wav" "$work/baked.wav" --quiet || fail "render of the baked model"
-sox -m -v 1 "$work/baked.wav" -v -1 "$work/a.wav" -n stat 2>"$work/stat"
-awk '/Maximum amplitude/ {exit !($3 < 1e-4)}' "$work/stat" || fail "baked: $(grep Maximum "$work/stat")"
+# The .nam by NAM's formula, without knobs, beside the model at that position.
+sox "$work/data/dry/1.wav" -t f32 "$work/x.f32" trim 0 4000s 2>/dev/null && sox "$work/a.wav" -t f32 "$work/y.f32" trim 0 4000s 2>/dev/null
+python3 - "$work" <<'PYTHON' || fail "the baked model plays something else"
+import array, json, math, sys
+nam = json.load(open(sys.argv[1] + "/m.nam"))
+assert nam["config"]["input_size"] == 1, nam["config"]
+H, w = nam["config"]["hidden_size"], iter(nam["weights"])
+rows = [[next(w) for _ in range(1 + H)] for _ in range(4 * H)]
+bias, h, c, head = ([next(w) for _ in range(n)] for n in (4 * H, H, H, H + 1))
+x, y = (array.array("f", open(sys.argv[1] + "/" + name, "rb").read()) for name in ("x.f32", "y.f32"))
+sigmoid = lambda v: 1.0 / (1.0 + math.exp(-v))
+worst = 0.0
+for sample, played in zip(x, y):
+    z = [b + r[0] * sample + sum(a * v for a, v in zip(r[1:], h)) for r, b in zip(rows, bias)]
+    c = [sigmoid(z[H + k]) * c[k] + sigmoid(z[k]) * math.tanh(z[2 * H + k]) for k in range(H)]
+    h = [sigmoid(z[3 * H + k]) * math.tanh(c[k]) for k in range(H)]
+    worst = max(worst, abs(sum(a * v for a, v in zip(head, h)) + head[H] - played))
+print("largest difference", worst)
+sys.exit(not worst < 1e-4)
+PYTHON
 finish
