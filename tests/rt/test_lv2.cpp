@@ -303,7 +303,7 @@ TEST_F(Lv2, PlaysEveryTypeOfModel) {
     const auto whole = render_signal(*model, context, x.data(), x.size(), 0);
     const auto h = with_model(16000, "type.safetensors");
     const int frame = model->geometry().frame;
-    const auto latency = static_cast<std::size_t>(frame > 0 ? frame - 1 : model->geometry().after);
+    const auto latency = static_cast<std::size_t>(std::max(0, frame - 1) + model->geometry().after);
     auto padded = x;
     padded.resize(x.size() + latency);
     const auto y = h->run(padded, 64);

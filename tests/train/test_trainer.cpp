@@ -198,6 +198,7 @@ TEST(TrainConfig, ABlockBeginsWhereAModulationDoes) {
   config.type = "s4";
   config.train.pretrain_epochs = 0;
   config.model = AnyConfig(model_type("s4").preset("s4-tf-s"));
+  config.model->sample_rate = 16000;
   const int unit = config.model->geometry().unit;
   ASSERT_GT(unit, 1);
   config.train.block = 3 * unit;
