@@ -15,7 +15,7 @@ CAFX_INLINE vf swapped(vf x) {
 #elif defined(__AVX2__)
   return reinterpret_cast<vf>(_mm256_permute_ps(reinterpret_cast<__m256>(x), 0xB1));
 #else
-  return __builtin_shuffle(x, vi{1, 0, 3, 2});
+  return __builtin_shufflevector(x, x, 1, 0, 3, 2);
 #endif
 }
 
