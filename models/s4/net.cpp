@@ -213,7 +213,7 @@ void S4Model::hear(const Context& context, const Batch& batch, int t, int T, int
   const Parts p = lay_out(context, n, T, Loss());
   gather_places(context, p.input, batch.input, batch, b, n, t, T);
   take_controls(p, batch, b, n);
-  forward(context, p, b, n, T);
+  run_layers(context, p, b, n, T);
 }
 
 void S4Model::check_start(int t0) const {
@@ -279,7 +279,7 @@ void S4Model::knob_modulation(float* modulation, const float* weights, const Blo
   }
 }
 
-void S4Model::forward(const Context& context, const Parts& p, int b, int n, int T) {
+void S4Model::run_layers(const Context& context, const Parts& p, int b, int n, int T) {
   const int C = config_.channels;
   const float* weights = params_.on(context);
   CAFX_CHECK(n_controls_ == 0 || n == 1, n_controls_, n);
@@ -338,7 +338,7 @@ void S4Model::train(const Context& context, float* g, const Batch& batch, const 
   gather_places(context, p.input, batch.input, batch, b, n, batch.t0, T);
   gather_places(context, p.target, batch.target, batch, b, n, batch.t0, T);
   take_controls(p, batch, b, n);
-  forward(context, p, b, n, T);
+  run_layers(context, p, b, n, T);
   losses_(context, loss, p.dout, p.y, p.target, g != nullptr, batch, b, n, p.loss);
   if (g) backward(context, p, g, n, T);
 }

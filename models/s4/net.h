@@ -90,7 +90,7 @@ class S4Model : public Model {
   void check_start(int t0) const;
   void take_controls(const Parts& p, const Batch&, int b, int n) const;
   // The forward pass of places [b, b + n) from p.input and p.controls into p, y (n,T) in p.y; the states go on.
-  void forward(const Context&, const Parts& p, int b, int n, int T);
+  void run_layers(const Context&, const Parts& p, int b, int n, int T);
   void modulate(const Context&, const Saved& s, std::size_t block, const Parts& p, int b, int n, int T);
   void train(const Context&, float* g, const Batch&, const Loss&, int b, int n);
   void backward(const Context&, const Parts& p, float* g, int n, int T);

@@ -87,7 +87,7 @@ class WavenetModel : public Model {
   Saved lay_out(const Context& context, int B, int T, const Loss& loss);
 
   // The forward pass of B places from s.input into s; y (B,T) in s.scaled.
-  void forward(const Context& context, const Saved& s, const float* weights, int B, int T) const;
+  void run_layers(const Context& context, const Saved& s, const float* weights, int B, int T) const;
 
   // to = head_scale from.
   void scale(const Context& context, float* to, const float* from, long n) const;

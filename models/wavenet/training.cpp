@@ -133,7 +133,7 @@ WavenetModel::Saved WavenetModel::lay_out(const Context& context, int B, int T, 
   return s;
 }
 
-void WavenetModel::forward(const Context& context, const Saved& s, const float* weights, int B, int T) const {
+void WavenetModel::run_layers(const Context& context, const Saved& s, const float* weights, int B, int T) const {
   const auto lengths = lengths_of(T);
   const int n = static_cast<int>(arrays_.size()), all = context_ + T;
   const auto bytes = [&](long channels) { return sizeof(float) * static_cast<std::size_t>(channels * T * B); };
@@ -171,7 +171,7 @@ void WavenetModel::train(const Context& context, float* g, const Batch& batch, c
   const float* weights = params_.on(context);
   gather_places(context, s.input, batch.input, batch, b, n, batch.t0 - context_, context_ + T);
   gather_places(context, s.target, batch.target, batch, b, n, batch.t0, T);
-  forward(context, s, weights, n, T);
+  run_layers(context, s, weights, n, T);
   losses_(context, loss, s.dx[0], s.scaled, s.target, g != nullptr, batch, b, n, s.loss);
   if (!g) return;
   scale(context, s.dout, s.dx[0], static_cast<long>(n) * T);

@@ -138,7 +138,7 @@ class OpRun {
     if (!op.scratch) return;
     const std::size_t bytes = op.scratch(context);
     scratch_ = std::make_unique<Bytes>(bytes);
-    std::memset(scratch_->get(), scratch_byte, bytes);
+    if (bytes > 0) std::memset(scratch_->get(), scratch_byte, bytes);
     buffers_.scratch.at = scratch_->get();
   }
   void put_in_place(const Output& out) {
