@@ -182,7 +182,7 @@ std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQu
     for (const TaskKind kind : {TaskKind::kPretrain, TaskKind::kTrain}) {
       SlurmArray array;
       int n_pretrain = 0;
-      const auto put = [&] {
+      const auto put = [&, parent = parent] {  // Clang before 16 takes no structured binding by reference
         if (array.tasks.empty()) return;
         array.name = kind == TaskKind::kPretrain ? (n_pretrain ? fmt::format("pretrain.{}", n_pretrain) : "pretrain")
                                                  : fmt::format("train.{}", n_train);
