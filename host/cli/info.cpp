@@ -84,6 +84,35 @@ std::string memory_text(const std::string& device, const std::string& gpus, cons
                             mib(bytes));
 }
 
+std::string json_text(const Model& model, const std::vector<LayerRow>& rows,
+                      const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json json;
+  json["type"] = model.config().type();
+  json["config"] = to_json(AnyConfig(model.config())->fields());
+  long parameters = 0, multiply_adds = 0;
+  for (const LayerRow& r : rows) {
+    json["layers"].push_back({{"name", r.name},
+                              {"output", r.output},
+                              {"detail", r.detail},
+                              {"parameters", r.parameters},
+                              {"multiply_adds", r.multiply_adds}});
+    parameters += r.parameters;
+    multiply_adds += r.multiply_adds;
+  }
+  for (const Knob& k : parse_knobs(model.config().knobs, "model.knobs")) {
+    json["knobs"].push_back({{"name", k.name},
+                             {"unit", k.unit},
+                             {"min", k.least()},
+                             {"max", k.largest()},
+                             {"start", k.start()},
+                             {"positions", k.positions}});
+  }
+  json["parameters"] = parameters;
+  json["multiply_adds"] = multiply_adds;
+  if (!metadata.empty()) json["metadata"] = metadata;
+  return json.dump(2) + "\n";
+}
+
 int list_gpus() {
   const CudaInfo info = cuda_info();
   std::string text;
@@ -145,31 +174,7 @@ void add_info(CLI::App& app, Run& run) {
       const auto rows = model->layers();
       const Geometry g = model->geometry();
       if (args->json) {
-        nlohmann::ordered_json json;
-        json["type"] = model->config().type();
-        json["config"] = to_json(config.model->fields());
-        long parameters = 0, multiply_adds = 0;
-        for (const LayerRow& r : rows) {
-          json["layers"].push_back({{"name", r.name},
-                                    {"output", r.output},
-                                    {"detail", r.detail},
-                                    {"parameters", r.parameters},
-                                    {"multiply_adds", r.multiply_adds}});
-          parameters += r.parameters;
-          multiply_adds += r.multiply_adds;
-        }
-        for (const Knob& k : parse_knobs(config.model->knobs, "model.knobs")) {
-          json["knobs"].push_back({{"name", k.name},
-                                   {"unit", k.unit},
-                                   {"min", k.least()},
-                                   {"max", k.largest()},
-                                   {"start", k.start()},
-                                   {"positions", k.positions}});
-        }
-        json["parameters"] = parameters;
-        json["multiply_adds"] = multiply_adds;
-        if (!metadata.empty()) json["metadata"] = metadata;
-        write_table("-", json.dump(2) + "\n");
+        write_table("-", json_text(*model, rows, metadata));
         return 0;
       }
       std::string text = table_text(rows, g.frame > 0);

@@ -231,17 +231,24 @@ std::vector<int> Scheduler::team_for(const Task& t) const {
   return free;
 }
 
-// The tasks that start in one process with `task`: itself, then ready ones of its kin, in their order.
+// The tasks that start in one process with `task`: itself, then ready ones of its kin, in their order; no more than leave
+// every device that does nothing yet its part of them.
 std::vector<int> Scheduler::company_of(int task, int device) const {
   const DeviceSlots& d = devices_[static_cast<std::size_t>(device)];
   const Status& first = status_[static_cast<std::size_t>(task)];
   std::vector<int> members{task};
   if (d.cohort < 2 || first.kin.empty() || first.alone) return members;
-  std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
+  std::vector<int> kin;
   for (const auto& [rank, other] : ready_) {
-    if (static_cast<int>(members.size()) >= d.cohort) break;
     const Status& s = status_[static_cast<std::size_t>(other)];
-    if (other == task || s.alone || s.kin != first.kin || s.until_epoch != first.until_epoch) continue;
+    if (other != task && !s.alone && s.kin == first.kin && s.until_epoch == first.until_epoch) kin.push_back(other);
+  }
+  std::size_t idle = load_[static_cast<std::size_t>(device)].running > 0 ? 1 : 0;
+  for (const Load& l : load_) idle += l.running == 0 ? 1 : 0;
+  const std::size_t part = (kin.size() + 1 + idle - 1) / idle, most = std::min<std::size_t>(part, d.cohort);
+  std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
+  for (const int other : kin) {
+    if (members.size() >= most) break;
     const std::size_t more = tasks_[static_cast<std::size_t>(other)].bytes;
     if (d.bytes > 0 && bytes + more > d.bytes) continue;
     bytes += more;

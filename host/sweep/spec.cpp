@@ -268,9 +268,8 @@ class SpecReader {
 
 }  // namespace
 
-constexpr int kAutoCohort = 16;  // runs of a GPU's process: launch gaps of one are filled by the steps of the others
-
 int cohort_size(const std::string& text, bool gpu) {
+  constexpr int kAutoCohort = 16;  // on a GPU the steps of some fill the launch gaps of others
   if (text == "auto") return gpu ? kAutoCohort : 1;
   if (text == "off") return 1;
   char* end = nullptr;

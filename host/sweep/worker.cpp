@@ -173,6 +173,7 @@ class Work {
     try {
       return work();
     } catch (const LeaseLost&) {
+      watch_.reset();  // the folder is another process's
       return kExitBusy;
     } catch (const WriteError& e) {
       if (!e.disk_full()) return fail(e.what());

@@ -136,23 +136,6 @@ struct CafxNet::State {
     if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
   }
 
-  DnnSaafWeights dnn_weights(const CafxTensors& t) const {
-    DnnSaafWeights w{};
-    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
-    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
-    w.saaf_v = t.saaf_v;
-    w.saaf_w = t.saaf_w;
-    return w;
-  }
-  DnnSaafGrads dnn_grads(const CafxTensors& t) const {
-    DnnSaafGrads g{};
-    std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, g.dw);
-    std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, g.dbias);
-    g.dsaaf_v = t.saaf_v;
-    g.dsaaf_w = t.saaf_w;
-    return g;
-  }
-
   // Pointers to what belongs to frame b.
   struct Frame {
     float *x_padded, *z, *h, *zhat, *dz, *dh, *dzhat, *target;
@@ -184,7 +167,7 @@ struct CafxNet::State {
     const CafxTensors t = tensors(weights(context));
     const Dims d(config, 1);
     front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
-    if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights(t), d.dnn);
+    if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn);
   }
 
   // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
@@ -237,8 +220,8 @@ struct CafxNet::State {
     const Worker& w = worker(inner);
     deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
     if (parts.dnn) {
-      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads(g), w.du, w.saved, f.x1, f.zhat, f.positions, dnn_weights(t),
-                        dnn_packed, w.scratch, call.dnn);
+      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads_of(g), w.du, w.saved, f.x1, f.zhat, f.positions,
+                        dnn_weights_of(t), dnn_packed, w.scratch, call.dnn);
     } else {
       unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
                                f.positions, call.pool, unpool(call));
@@ -275,15 +258,7 @@ CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& fo
     : Model(form), state_(std::make_unique<State>(sizes, parts, &params_)) {
   visit_tensors(sizes, parts,
                 [&](const std::string& name, std::vector<std::int64_t> shape, const CafxTensorKind& k, auto) {
-                  ParamSpec p{name, std::move(shape)};
-                  p.init = k.init;
-                  p.init_scale = k.scale;
-                  p.fan_in = k.fan_in;
-                  p.fan_out = k.fan_out;
-                  p.decay = k.decay;
-                  p.penalised = k.penalised;
-                  p.whole_batch = k.whole_batch;
-                  params_.add(std::move(p));
+                  params_.add(spec_of(name, std::move(shape), k));
                 });
 }
 

@@ -1,8 +1,11 @@
 // models/cafx/tensors.h -- the tensors of CAFx: names, shapes, how they start.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "models/cafx/config.h"
@@ -83,6 +86,36 @@ void visit_tensors(const CafxConfig& c, CafxParts parts, Visit f) {
   local.whole_batch = local_bias.whole_batch = true;
   f("local_dense.weight", {C, latent, pooled}, local, &CafxTensors::local_dense_w);
   f("local_dense.bias", {C, latent}, local_bias, &CafxTensors::local_dense_b);
+}
+
+// The tensor as Params allocates it.
+inline ParamSpec spec_of(const std::string& name, std::vector<std::int64_t> shape, const CafxTensorKind& k) {
+  ParamSpec p{name, std::move(shape)};
+  p.init = k.init;
+  p.init_scale = k.scale;
+  p.fan_in = k.fan_in;
+  p.fan_out = k.fan_out;
+  p.decay = k.decay;
+  p.penalised = k.penalised;
+  p.whole_batch = k.whole_batch;
+  return p;
+}
+
+inline DnnSaafWeights dnn_weights_of(const CafxTensors& t) {
+  DnnSaafWeights w{};
+  std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
+  std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
+  w.saaf_v = t.saaf_v;
+  w.saaf_w = t.saaf_w;
+  return w;
+}
+inline DnnSaafGrads dnn_grads_of(const CafxTensors& t) {
+  DnnSaafGrads g{};
+  std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, g.dw);
+  std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, g.dbias);
+  g.dsaaf_v = t.saaf_v;
+  g.dsaaf_w = t.saaf_w;
+  return g;
 }
 
 inline float*& member(CafxTensors& t, float* CafxTensors::*m) { return t.*m; }

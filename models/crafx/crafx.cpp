@@ -131,14 +131,7 @@ struct CrafxModel::State {
 CrafxModel::CrafxModel(const CrafxConfig& config, const std::string& form)
     : Model(form), state_(std::make_unique<State>(config, &params_)) {
   visit_tensors(config, [&](const std::string& name, std::vector<std::int64_t> shape, const CafxTensorKind& k, auto) {
-    ParamSpec p{name, std::move(shape)};
-    p.init = k.init;
-    p.init_scale = k.scale;
-    p.fan_in = k.fan_in;
-    p.fan_out = k.fan_out;
-    p.decay = k.decay;
-    p.penalised = k.penalised;
-    params_.add(std::move(p));
+    params_.add(spec_of(name, std::move(shape), k));
   });
 }
 

@@ -94,13 +94,8 @@ void CrafxPass::backward(const Context& context, const CrafxTensors& t, const Cr
   const std::int32_t* at = own_positions(before, d);
   deconv1d_backward(context, du, g.conv_w, g.deconv_b, dy_padded, u, t.conv_w, scratch, d.own.deconv);
   squeeze_excite_backward(context, dv, g.excite, du, v, gains, weights_of(t.excite), scratch, d.excite);
-  DnnSaafGrads of_dnn{};
-  std::copy(g.dnn_w, g.dnn_w + kMaxDnnLayers, of_dnn.dw);
-  std::copy(g.dnn_b, g.dnn_b + kMaxDnnLayers, of_dnn.dbias);
-  of_dnn.dsaaf_v = g.saaf_v;
-  of_dnn.dsaaf_w = g.saaf_w;
-  dnn_saaf_backward(context, own_dx1, dzhat, of_dnn, dv, dnn_saved, own_x1, zhat, at, dnn_weights_of(t), packed_dnn,
-                    scratch, d.own.dnn);
+  dnn_saaf_backward(context, own_dx1, dzhat, dnn_grads_of(g), dv, dnn_saved, own_x1, zhat, at, dnn_weights_of(t),
+                    packed_dnn, scratch, d.own.dnn);
   unpool_multiply_backward(context, dzhat, own_dx1, du, zhat, own_x1, at, d.own.pool, d.own.dnn.unpool, true);
   float *of_rows = drows[0], *below = drows[1];
   saaf_backward(context, below, g.latent_v, g.latent_w, dzhat, latent, t.latent_v, t.latent_w, scratch, d.latent);

@@ -80,13 +80,5 @@ inline BilstmTensors<const float*> weights_of(const BilstmTensors<float*>& t) {
 inline SqueezeExciteTensors<const float*> weights_of(const SqueezeExciteTensors<float*>& t) {
   return {t.w1, t.b1, t.w2, t.b2};
 }
-inline DnnSaafWeights dnn_weights_of(const CafxTensors& t) {
-  DnnSaafWeights w{};
-  std::copy(t.dnn_w, t.dnn_w + kMaxDnnLayers, w.w);
-  std::copy(t.dnn_b, t.dnn_b + kMaxDnnLayers, w.bias);
-  w.saaf_v = t.saaf_v;
-  w.saaf_w = t.saaf_w;
-  return w;
-}
 
 }  // namespace cafx

@@ -173,6 +173,13 @@ TEST(Scheduler, StartsTasksOfOneArchitectureInOneProcess) {
   EXPECT_EQ(run(tasks, {cohorts_of(1)}).order.size(), 6u);
 }
 
+TEST(Scheduler, LeavesIdleDevicesTheirPartOfACohort) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64)};
+  DeviceSlots second = cohorts_of(16);
+  second.name = "cuda:1";
+  EXPECT_EQ(run(tasks, {cohorts_of(16), second}).order, (Texts{"a+b@cuda:0", "c+d@cuda:1"}));
+}
+
 TEST(Scheduler, FillsACohortAsFarAsTheMemoryGoes) {
   std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64)};
   for (Task& t : tasks) t.bytes = 40;
