@@ -118,9 +118,13 @@ inline DnnSaafGrads dnn_grads_of(const CafxTensors& t) {
   return g;
 }
 
-inline float*& member(CafxTensors& t, float* CafxTensors::*m) { return t.*m; }
-template <class Get>
-float*& member(CafxTensors& t, Get get) {
+// The pointer that visit_tensors names for a tensor, in CafxTensors or what is derived of it.
+template <class Tensors, class Of>
+float*& member(Tensors& t, float* Of::*m) {
+  return t.*m;
+}
+template <class Tensors, class Get>
+float*& member(Tensors& t, Get get) {
   return get(t);
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <type_traits>
 
 #include "kernels/lstm/bilstm.h"
 #include "kernels/squeeze_excite/squeeze_excite.h"
@@ -64,12 +63,7 @@ inline CrafxTensors tensors_of(const CrafxConfig& c, const Params& params, float
   CrafxTensors t{};
   std::size_t i = 0;
   visit_tensors(c, [&](const std::string&, std::vector<std::int64_t>, const CafxTensorKind&, auto m) {
-    float* at = base + params[i++].offset;
-    if constexpr (std::is_member_pointer_v<decltype(m)>) {
-      t.*m = at;
-    } else {
-      m(t) = at;
-    }
+    member(t, m) = base + params[i++].offset;
   });
   return t;
 }
