@@ -32,43 +32,63 @@ void write(const fs::path& file, const std::vector<float>& x, int rate) {
 }
 
 // Means over the frequencies where the filter lets enough through to be heard.
-void add_errors(LearnedFilter& f) {
+void add_errors(Learned& f, const Response& truth) {
   double magnitude = 0.0, delay = 0.0;
   int n = 0;
-  for (std::size_t i = 0; i < f.truth.hz.size(); ++i) {
-    if (f.truth.magnitude_db[i] < kFloorDb) continue;
-    magnitude += std::abs(f.learned.magnitude_db[i] - f.truth.magnitude_db[i]);
-    delay += std::abs(f.learned.delay_ms[i] - f.truth.delay_ms[i]);
+  for (std::size_t i = 0; i < truth.hz.size(); ++i) {
+    if (truth.magnitude_db[i] < kFloorDb) continue;
+    magnitude += std::abs(f.response.magnitude_db[i] - truth.magnitude_db[i]);
+    delay += std::abs(f.response.delay_ms[i] - truth.delay_ms[i]);
     ++n;
   }
   f.magnitude_error_db = n > 0 ? magnitude / n : std::nan("");
   f.delay_error_ms = n > 0 ? delay / n : std::nan("");
 }
 
-LearnedFilter measure(const Task& task, const Store& store, const Context& context) {
+void measure(const Task& task, const Store& store, const Context& context, std::vector<LearnedFilter>& all) {
   const RunConfig config = config_of_json(task.config, task.folder);
   const ModelFile file = load_model(store.run(task));
-  LearnedFilter f;
-  f.chain = config.data.chain;
-  f.kind = filter_name(f.chain);
-  f.folder = task.folder;
-  f.sample_rate = file.model->geometry().sample_rate;
-  f.hop = file.model->geometry().frame / 4;
-  const Dataset data = load_dataset(config.data, f.sample_rate);
-  f.test = evaluate(*file.model, context, data, split_dataset(data, config.data).test, "test", f.hop);
-  for (NoteResult& r : f.test.notes) r.input = r.target = r.output = {};
-
+  const int rate = file.model->geometry().sample_rate, hop = file.model->geometry().frame / 4;
+  const Dataset data = load_dataset(config.data, rate);
+  const Evaluation test = evaluate(*file.model, context, data, split_dataset(data, config.data).test, "test", hop);
   const auto probe = white_noise(12 * kResponseFrame, kPeak, kProbeSeed);
   const auto response = [&](const std::vector<float>& y) {
-    return measure_response(probe, y, f.sample_rate, kLowestHz, 0.45 * f.sample_rate, kPoints);
+    return measure_response(probe, y, rate, kLowestHz, 0.45 * rate, kPoints);
   };
-  f.truth = response(apply_chain(f.chain, probe, f.sample_rate));
-  f.learned = response(render_signal(*file.model, context, probe.data(), probe.size(), f.hop));
-  add_errors(f);
-  return f;
+
+  const std::string& chain = config.data.chain;
+  auto f = std::find_if(all.begin(), all.end(), [&](const LearnedFilter& l) { return l.chain == chain; });
+  if (f == all.end()) {
+    f = all.insert(f, {chain, filter_name(chain), rate, hop, response(apply_chain(chain, probe, rate)), 0.0, 0.0, {}});
+    for (const NoteResult& r : test.notes) {
+      const auto n = static_cast<double>(test.notes.size());
+      f->dry_esr += r.dry.esr / n;
+      f->zero_phase_esr += zero_phase_esr(r.input, r.target) / n;
+    }
+  }
+  Learned l{loss_name(config.train.loss), task.folder, {}, 0.0, 0.0, test.mean.esr};
+  l.response = response(render_signal(*file.model, context, probe.data(), probe.size(), hop));
+  add_errors(l, f->truth);
+  f->learned.push_back(std::move(l));
 }
 
 }  // namespace
+
+std::string loss_name(const LossConfig& loss) {
+  std::string text;
+  const auto term = [&](double weight, const char* name) {
+    if (weight == 0.0) return;
+    if (!text.empty()) text += " + ";
+    text += weight == 1.0 ? name : fmt::format("{:g} {}", weight, name);
+  };
+  term(loss.mae, "MAE");
+  term(loss.mse, "MSE");
+  term(loss.esr, "ESR");
+  term(loss.dc, "DC");
+  term(loss.log_cosh, "log-cosh");
+  term(loss.mr_stft, "MR-STFT");
+  return text;
+}
 
 std::string filter_name(const std::string& chain) {
   std::istringstream in(chain);
@@ -85,7 +105,7 @@ std::string filter_name(const std::string& chain) {
 std::vector<LearnedFilter> measure_filters(const std::vector<Task>& tasks, const Store& store, const Context& context) {
   std::vector<LearnedFilter> all;
   for (const Task& t : tasks) {
-    if (t.kind == TaskKind::kTrain && store.outcome(t).state == State::kDone) all.push_back(measure(t, store, context));
+    if (t.kind == TaskKind::kTrain && store.outcome(t).state == State::kDone) measure(t, store, context, all);
   }
   return all;
 }

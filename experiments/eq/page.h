@@ -9,7 +9,7 @@
 
 namespace cafx {
 
-// Magnitude and group delay of each filter, true (dashed) and learned.
+// Magnitude and group delay of each filter, true (dashed) and learned by each loss.
 std::vector<Figure> filter_figures(const std::vector<LearnedFilter>&);
 
 struct EqPage {

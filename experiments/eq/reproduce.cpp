@@ -53,13 +53,13 @@ int report(const Spec& spec, const EqArguments& args) {
   const fs::path out = args.out;
   const auto filters = measure_filters(read_tasks(store.sweep(spec.name) / "tasks.jsonl"), store, own.context);
   if (filters.empty()) throw Error("{}: no run has finished; run the same command again", out.string());
-  const ModelFile file = load_model(store.root() / filters[0].folder);
+  const ModelFile file = load_model(store.root() / filters[0].learned[0].folder);
   EqPage page;
   page.model = fmt::format("the preset {} with {} parameters at {} Hz", spec.base.preset, file.model->n_parameters(),
                            filters[0].sample_rate);
   page.commands = "cafx reproduce eq";
   for (const std::string& s : args.settings) page.commands += " --set " + s;
-  page.commands += fmt::format("\ncafx report {}/{}\n", store.root().string(), filters[0].folder);
+  page.commands += fmt::format("\ncafx report {}/{}\n", store.root().string(), filters[0].learned[0].folder);
   page.spec = spec.text;
   const std::string missing = write_figures(filter_figures(filters), out / "figures");
   write_text((out / "report.html").string(), eq_page_html(page, filters));

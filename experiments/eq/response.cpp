@@ -88,6 +88,25 @@ Response measure_response(const std::vector<float>& input, const std::vector<flo
   return r;
 }
 
+double zero_phase_esr(const std::vector<float>& input, const std::vector<float>& target) {
+  CAFX_CHECK(input.size() == target.size() && !input.empty(), input.size(), target.size());
+  // Zeros behind the signals, so that what a filter says after their end is not taken for their beginning; a power of two is fast.
+  std::size_t n = 1;
+  while (n < 2 * input.size()) n *= 2;
+  ComplexSignal x(n), y(n);
+  std::copy(input.begin(), input.end(), x.begin());
+  std::copy(target.begin(), target.end(), y.begin());
+  x = fft(x);
+  y = fft(y);
+  double left = 0.0, energy = 0.0;
+  for (std::size_t k = 0; k < n; ++k) {
+    const double along = std::max(0.0, (y[k] * std::conj(x[k])).real());
+    left += std::norm(y[k]) - along * along / std::max(1e-300, std::norm(x[k]));
+    energy += std::norm(y[k]);
+  }
+  return left / std::max(1e-300, energy);
+}
+
 std::vector<float> white_noise(std::size_t n, double peak, unsigned seed) {
   Rng rng{seed, 0};
   std::vector<float> x(n);

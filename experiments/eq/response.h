@@ -22,6 +22,10 @@ struct Response {
 Response measure_response(const std::vector<float>& input, const std::vector<float>& output, int sample_rate,
                           double lowest_hz, double highest_hz, int points);
 
+// The least ESR that a fixed filter of zero phase can have: sum |Y - G X|^2 / sum |Y|^2 with G(f) = max(0, Re(Y / X)), the
+// best gain of each frequency that is real and not negative. X, Y: transforms of the whole signals.
+double zero_phase_esr(const std::vector<float>& input, const std::vector<float>& target);
+
 // White noise, uniform in [-peak, peak), the same for the same seed.
 std::vector<float> white_noise(std::size_t n, double peak, unsigned seed);
 // A sine that rises from `from` to `to` Hz, exponentially, over n samples.

@@ -65,10 +65,10 @@ std::vector<std::string> eq_net_presets() { return {"eq-net", "eq-net-small"}; }
 
 std::unique_ptr<ModelConfig> eq_net_preset(const std::string& name) {
   auto c = std::make_unique<EqNetConfig>();
+  c->unpool = "hold";
   if (name == "eq-net-small") {
     c->hop = 512;
     c->filters = 32;
-    c->unpool = "hold";
     c->dense_init = "fan_in_uniform";
   }
   return c;

@@ -10,8 +10,11 @@
 //   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed
 //
 // Source   Martinez Ramirez, Reiss: End-to-end equalization with convolutional neural networks, DAFx-18. 561,473
-//          parameters. Differs as CAFx does here: overlap-add instead of a cut, unpooling by `hold` where that is
-//          chosen.
+//          parameters, unpooling by repetition (`hold`). Differs as CAFx does here: overlap-add instead of a cut.
+//
+// Phase    With gains zhat that stand still the output is sum_k zhat_k (w_k correlated with w_k * x): a filter of
+//          magnitude sum_k zhat_k |W_k|^2 and of phase zero. It learns magnitudes, from a loss that sees them alone;
+//          held against the waveform of a filter with phase it does best with the part in phase, max(0, Re H).
 #pragma once
 
 #include <memory>

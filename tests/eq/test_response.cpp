@@ -5,6 +5,7 @@
 #include <complex>
 
 #include "datasets/effects.h"
+#include "experiments/eq/filters.h"
 #include "experiments/eq/response.h"
 #include "kernels/base/error.h"
 
@@ -51,6 +52,27 @@ TEST(Response, AShortFilterIsThatOfItsTaps) {
     EXPECT_NEAR(r.magnitude_db[i], 20.0 * std::log10(std::abs(sum)), 0.05) << r.hz[i];
     EXPECT_NEAR(r.delay_ms[i], 1e3 * (ramp / sum).real() / kRate, 0.01) << r.hz[i];
   }
+}
+
+// A filter of zero phase is fitted to the bit; of one sample's delay the cosine's square remains where it is positive.
+TEST(Response, ZeroPhaseHasAFloor) {
+  const auto x = white_noise(1 << 15, 0.5, 4);
+  std::vector<float> symmetric(x.size()), late(x.size()), turned(x.size());
+  for (std::size_t t = 1; t + 1 < x.size(); ++t) {
+    symmetric[t] = 0.25f * x[t - 1] + 0.5f * x[t] + 0.25f * x[t + 1];  // (1 + cos w) / 2, never negative
+    late[t] = x[t - 1];
+    turned[t] = -x[t];
+  }
+  EXPECT_LT(zero_phase_esr(x, symmetric), 1e-4);     // what is cut at the ends
+  EXPECT_NEAR(zero_phase_esr(x, late), 0.75, 0.01);  // 1 - the mean of max(0, cos w)^2
+  EXPECT_NEAR(zero_phase_esr(x, turned), 1.0, 1e-4);
+}
+
+TEST(Filters, LossesAreNamed) {
+  LossConfig loss;
+  EXPECT_EQ(loss_name(loss), "MAE");
+  loss.mr_stft = 0.01;
+  EXPECT_EQ(loss_name(loss), "MAE + 0.01 MR-STFT");
 }
 
 // SoX's filters are those of the Audio EQ Cookbook: at its frequency a pass of Butterworth's width is 3 dB down, a peak
