@@ -69,10 +69,10 @@ def load(path):
 
 
 def save(path, config, tensors, metadata=()):
-    """config: as in load(path).config; what is missing is cafx's default."""
+    """config: as in load(path).config; what is missing is cafx's default. metadata's "model" names the type; cafx by default."""
     arrays = {n: np.ascontiguousarray(t.detach().cpu().numpy() if hasattr(t, "detach") else t, "<f4")
               for n, t in sorted(tensors.items())}
-    about = {"format": "cafx", "format_version": "1", "model": "cafx", "form": "supervised"}
+    about = {"format": "cafx", "format_version": "1", "model": dict(metadata).get("model", "cafx"), "form": "supervised"}
     header, at = {"__metadata__": {**dict(metadata), **about, "config": json.dumps(config)}}, 0
     for n, a in arrays.items():
         header[n] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}

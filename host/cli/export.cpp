@@ -57,7 +57,7 @@ void add_export(CLI::App& app, Run& run) {
       "export", "write a model's weights, with its whole config, as safetensors, ONNX or .nam: what the model can be");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
-  c->add_option("--knob", args->knobs, "nam: where a knob of the model stands for good; may be repeated")
+  c->add_option("--knob", args->knobs, "onnx, nam: where a knob of the model stands for good; may be repeated")
       ->option_text("NAME=VALUE");
   c->add_option("--format", args->format, "safetensors, onnx or nam; by default what the file's ending says")
       ->check(CLI::IsMember(format_names()))

@@ -21,7 +21,9 @@ void write_onnx(const std::filesystem::path& path, const ModelFile& file, const 
 
 std::string onnx_remark(const Model& model) {
   const Geometry g = model.geometry();
-  return fmt::format("ONNX opset {}, frames of {} samples at {} Hz", kOnnxOpset, g.frame, g.sample_rate);
+  const std::string of =
+      g.frame > 0 ? fmt::format("frames of {} samples", g.frame) : "any number of samples at a time, with its state";
+  return fmt::format("ONNX opset {}, {}, at {} Hz", kOnnxOpset, of, g.sample_rate);
 }
 std::string nam_remark(const Model& model) {
   const int rate = model.geometry().sample_rate;

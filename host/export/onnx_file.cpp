@@ -19,17 +19,34 @@ namespace cafx {
 
 namespace {
 
+// A float of one axis for each number: one of -1 is B, and of -2 is T.
+void describe_value(onnx::ValueInfoProto& value, const std::string& name, const GraphBuilder::Ints& shape) {
+  value.set_name(name);
+  onnx::TypeProto::Tensor& type = *value.mutable_type()->mutable_tensor_type();
+  type.set_elem_type(onnx::TensorProto::FLOAT);
+  for (const std::int64_t n : shape) {
+    onnx::TensorShapeProto::Dimension& d = *type.mutable_shape()->add_dim();
+    if (n >= 0) d.set_dim_value(n);
+    if (n < 0) d.set_dim_param(n == -1 ? "B" : "T");
+  }
+}
+
 class OnnxGraph : public GraphBuilder {
  public:
   explicit OnnxGraph(onnx::GraphProto& g) : graph_(g) {}
 
   std::string add(const char* op, const std::string& output, std::vector<std::string> inputs,
                   const std::vector<Attribute>& attributes) override {
+    add_to({output}, op, std::move(inputs), attributes);
+    return output;
+  }
+  void add_to(const std::vector<std::string>& outputs, const char* op, std::vector<std::string> inputs,
+              const std::vector<Attribute>& attributes) override {
     onnx::NodeProto& node = *graph_.add_node();
     node.set_op_type(op);
-    node.set_name(output);
+    node.set_name(outputs.front());
     for (const std::string& i : inputs) node.add_input(i);
-    node.add_output(output);
+    for (const std::string& o : outputs) node.add_output(o);
     for (const Attribute& a : attributes) {
       onnx::AttributeProto& p = *node.add_attribute();
       p.set_name(a.name);
@@ -50,8 +67,17 @@ class OnnxGraph : public GraphBuilder {
       if (a.single) p.set_i(a.ints[0]);
       if (!a.single) p.mutable_ints()->Assign(a.ints.begin(), a.ints.end());
     }
-    return output;
   }
+  std::string state(const std::string& name, const Ints& shape, const std::vector<float>& rest) override {
+    describe_value(*graph_.add_input(), "state." + name, shape);
+    describe_value(*graph_.add_output(), "state." + name + ".next", shape);
+    rest_.emplace_back("state." + name, rest);
+    return "state." + name;
+  }
+  void next_state(const std::string& name, const std::string& next) override {
+    add("Identity", "state." + name + ".next", {next}, {});
+  }
+  const std::vector<std::pair<std::string, std::vector<float>>>& rest() const { return rest_; }
 
   std::string floats(const std::string& name, const float* data, const Ints& shape) override {
     return tensor(name, data, sizeof(float), onnx::TensorProto::FLOAT, shape);
@@ -79,15 +105,8 @@ class OnnxGraph : public GraphBuilder {
   }
 
   onnx::GraphProto& graph_;
+  std::vector<std::pair<std::string, std::vector<float>>> rest_;
 };
-
-void describe_value(onnx::ValueInfoProto& value, const char* name, int frame) {
-  value.set_name(name);
-  onnx::TypeProto::Tensor& type = *value.mutable_type()->mutable_tensor_type();
-  type.set_elem_type(onnx::TensorProto::FLOAT);
-  type.mutable_shape()->add_dim()->set_dim_param("B");
-  type.mutable_shape()->add_dim()->set_dim_value(frame);
-}
 
 std::string base64(const std::vector<float>& x) {
   static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -103,10 +122,10 @@ std::string base64(const std::vector<float>& x) {
   return text;
 }
 
-// A frame with its context: a plucked note with some noise, loud enough to reach the nonlinear range.
-std::vector<float> selftest_frame(const Geometry& c) {
+// A frame with its context, or a stream: a plucked note with some noise, loud enough to reach the nonlinear range.
+std::vector<float> selftest_input(const Geometry& c) {
   const Rng rng{7, 1};
-  std::vector<float> x(static_cast<std::size_t>(c.span()));
+  std::vector<float> x(static_cast<std::size_t>(c.frame > 0 ? c.span() : kSelftestSamples));
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double t = static_cast<double>(i) / c.sample_rate, pi = 3.14159265358979323846;
     x[i] = static_cast<float>(0.3 * std::exp(-8.0 * t) *
@@ -123,6 +142,10 @@ class NoGraph : public GraphBuilder {
                   const std::vector<Attribute>&) override {
     return output;
   }
+  void add_to(const std::vector<std::string>&, const char*, std::vector<std::string>,
+              const std::vector<Attribute>&) override {}
+  std::string state(const std::string& name, const Ints&, const std::vector<float>&) override { return name; }
+  void next_state(const std::string&, const std::string&) override {}
   std::string floats(const std::string& name, const float*, const Ints&) override { return name; }
   std::string int64s(const std::string& name, const Ints&) override { return name; }
   std::string int32s(const std::string& name, const std::vector<std::int32_t>&, const Ints&) override { return name; }
@@ -131,9 +154,13 @@ class NoGraph : public GraphBuilder {
 }  // namespace
 
 std::string why_not_onnx(const Model& model) {
+  if (model.geometry().knobs > 0 && model.position().empty()) {
+    return "an ONNX file holds a model at one position of its knobs; choose it, as --knob gain=5";
+  }
   NoGraph graph;
   if (!model.graph(graph)) {
-    return fmt::format("a model of type {}, form {}, has no graph of one frame", model.config().type(), model.form());
+    return fmt::format("a model of type {}, form {}, has no graph in ONNX's operators", model.config().type(),
+                       model.form());
   }
   if (model.n_parameters() > 400'000'000) {  // an ONNX file with its weights inside ends at 2 GB
     return fmt::format("ONNX holds at most 2 GB and this model has {} parameters; export it as safetensors",
@@ -147,27 +174,32 @@ void save_onnx(const std::filesystem::path& path, Model& model, const std::map<s
   proto.set_ir_version(7);
   proto.set_producer_name("cafx");
   proto.set_producer_version(kVersion);
-  proto.set_doc_string("One frame of audio through an audio effect learned by cafx (arXiv:1810.06603).");
+  proto.set_doc_string("Audio through an audio effect learned by cafx (arXiv:1810.06603).");
   onnx::OperatorSetIdProto& opset = *proto.add_opset_import();
   opset.set_domain("");
   opset.set_version(kOnnxOpset);
   onnx::GraphProto& graph = *proto.mutable_graph();
   graph.set_name("cafx");
-  describe_value(*graph.add_input(), "x", model.geometry().span());
-  describe_value(*graph.add_output(), "y", model.geometry().frame);
+  const bool stream = model.geometry().frame == 0;
+  describe_value(*graph.add_input(), "x", {-1, stream ? -2 : model.geometry().span()});
+  describe_value(*graph.add_output(), "y", {-1, stream ? -2 : model.geometry().frame});
   OnnxGraph builder(graph);
   if (!model.graph(builder)) throw Error("{}: {}", path.string(), why_not_onnx(model));
 
   auto metadata = model_metadata(model, extra);
-  const std::vector<float> x = selftest_frame(model.geometry());
-  std::vector<float> y(static_cast<std::size_t>(model.geometry().frame));
+  const std::vector<float> x = selftest_input(model.geometry());
+  std::vector<float> y(stream ? x.size() : static_cast<std::size_t>(model.geometry().frame));
   Context context;
   context.isa = best_isa();
-  model.forward(context, y.data(), x.data(), 1);
-  metadata["window"] =
-      "frames start at -(frame - hop) + i hop; each output is multiplied by a periodic Hann window of the frame's "
-      "length "
-      "and added; the sum is divided by the sum of the windows; any hop up to half a frame";
+  if (stream) {
+    model.stream(context)->process(y.data(), x.data(), x.size());
+    for (const auto& [name, rest] : builder.rest()) metadata[name] = base64(rest);
+  } else {
+    model.forward(context, y.data(), x.data(), 1);
+    metadata["window"] =
+        "frames start at -(frame - hop) + i hop; each output is multiplied by a periodic Hann window of the frame's "
+        "length and added; the sum is divided by the sum of the windows; any hop up to half a frame";
+  }
   metadata["opset"] = std::to_string(kOnnxOpset);
   metadata["selftest.input"] = base64(x);
   metadata["selftest.output"] = base64(y);

@@ -115,6 +115,12 @@ class LstmModel : public Model {
     return true;
   }
 
+  bool graph(GraphBuilder& g) const override {
+    const auto file = nam();
+    if (file) lstm_graph(g, config_, file->weights);
+    return file.has_value();
+  }
+
   // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
   std::optional<NamModel> nam() const override {
     if (n_controls_ > 0 && position().empty()) return std::nullopt;  // the format's LSTM has one input
@@ -144,7 +150,8 @@ class LstmModel : public Model {
     return nam;
   }
 
-  // The first layer as one of the sample alone: what the knobs add where they stand is part of the bias.
+  // The first layer as one of the sample alone, [4H, 1+H] and bias: what the knobs add where they stand is part of the
+  // bias.
   void add_first_layer(std::vector<float>& weights) const {
     const int H = config_.hidden, I = inputs(0), rows = 4 * H;
     std::vector<float> bias(at(params_.data(), 1), at(params_.data(), 1) + rows);

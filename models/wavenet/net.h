@@ -37,6 +37,7 @@ class WavenetModel : public Model {
   // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
   // input mixer, 1x1, its bias; the array's head. Then the head's scale.
   std::optional<NamModel> nam() const override;
+  bool graph(GraphBuilder&) const override;
 
   int context() const { return context_; }  // samples of the past that an output depends on
   double multiply_adds() const;

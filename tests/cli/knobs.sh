@@ -36,6 +36,10 @@ render() {
 refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gain=12
 refuses "an unknown knob" 'did you mean "gain"' "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
 refuses "a .nam of all positions" "choose it, as --knob gain=5" "$cafx" export "$work/run" -o "$work/m.nam"
+if "$cafx" --version | grep -q libonnx; then
+  refuses "an ONNX file of all positions" "choose it, as --knob gain=5" "$cafx" export "$work/run" -o "$work/m.onnx"
+  "$cafx" export "$work/run" -o "$work/m.onnx" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+fi
 "$cafx" export "$work/run" -o "$work/m.nam" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 # The .nam by NAM's formula, without knobs, beside the model at that position.
 sox "$work/data/dry/1.wav" -t f32 "$work/x.f32" trim 0 4000s 2>/dev/null && sox "$work/a.wav" -t f32 "$work/y.f32" trim 0 4000s 2>/dev/null

@@ -47,9 +47,14 @@ class GraphEvaluator : public GraphBuilder {
 
   std::string add(const char* type, const std::string& output, std::vector<std::string> names,
                   const std::vector<Attribute>& attributes) override {
+    add_to({output}, type, std::move(names), attributes);
+    return output;
+  }
+  void add_to(const std::vector<std::string>& outputs, const char* type, std::vector<std::string> names,
+              const std::vector<Attribute>& attributes) override {
     const std::string op = type;
     std::vector<const Tensor*> in;
-    for (const std::string& n : names) in.push_back(&at(n));
+    for (const std::string& n : names) in.push_back(n.empty() ? nullptr : &at(n));
     const auto attribute = [&](const char* name, Ints otherwise) {
       for (const Attribute& a : attributes) {
         if (std::string(a.name) == name) return a.ints;
@@ -57,11 +62,32 @@ class GraphEvaluator : public GraphBuilder {
       return otherwise;
     };
     if (op == "LSTM") {
-      set(output, bilstm(*in.at(0), *in.at(1), *in.at(2), *in.at(3), attributes));
+      std::vector<Tensor> results = lstm(in, attributes);
+      for (std::size_t i = 0; i < outputs.size(); ++i) set(outputs[i], std::move(results.at(i)));
     } else {
-      set(output, compute(op, in, attribute));
+      set(outputs.at(0), compute(op, in, attribute));
     }
-    return output;
+  }
+
+  // The states of B streams: those at rest, until a call has been computed.
+  std::int64_t streams = 1;
+  std::map<std::string, Tensor> states;
+  std::string state(const std::string& name, const Ints& shape, const std::vector<float>& rest) override {
+    const auto before = states.find(name);
+    if (before != states.end()) {
+      set("state." + name, before->second);
+    } else {
+      Tensor t{shape, {}};
+      std::replace(t.shape.begin(), t.shape.end(), std::int64_t{-1}, streams);
+      for (std::int64_t b = 0; b < streams; ++b) t.v.insert(t.v.end(), rest.begin(), rest.end());
+      set("state." + name, std::move(t));
+    }
+    return "state." + name;
+  }
+  void next_state(const std::string& name, const std::string& next) override { next_[name] = next; }
+  // After a graph was computed: its states stand before the next call.
+  void hand_on() {
+    for (const auto& [name, next] : next_) states[name] = at(next);
   }
 
  private:
@@ -105,9 +131,10 @@ class GraphEvaluator : public GraphBuilder {
   }
 
   // x (B,C,T), w (O, C / group, K): correlation, or its transpose with w (C,O,K).
-  static Tensor convolve(const Tensor& x, const Tensor& w, const Tensor* bias, const Ints& pads, std::int64_t group) {
+  static Tensor convolve(const Tensor& x, const Tensor& w, const Tensor* bias, const Ints& pads, std::int64_t group,
+                         std::int64_t dilation) {
     const std::int64_t B = x.dim(0), T = x.dim(2), O = w.dim(0), I = w.dim(1), K = w.dim(2);
-    const std::int64_t made = T + pads[0] + pads[1] - K + 1;
+    const std::int64_t made = T + pads[0] + pads[1] - (K - 1) * dilation;
     Tensor y{{B, O, made}, {}};
     for (std::int64_t b = 0; b < B; ++b) {
       for (std::int64_t o = 0; o < O; ++o) {
@@ -116,7 +143,7 @@ class GraphEvaluator : public GraphBuilder {
           for (std::int64_t i = 0; i < I; ++i) {
             const std::int64_t channel = o / (O / group) * I + i;
             for (std::int64_t k = 0; k < K; ++k) {
-              const std::int64_t at = t + k - pads[0];
+              const std::int64_t at = t + k * dilation - pads[0];
               if (at < 0 || at >= T) continue;
               sum += w.v[static_cast<std::size_t>((o * I + i) * K + k)] *
                      x.v[static_cast<std::size_t>((b * x.dim(1) + channel) * T + at)];
@@ -189,13 +216,16 @@ class GraphEvaluator : public GraphBuilder {
     return y;
   }
 
-  // Elements [from, to) of axis 1, or tensors one after another along it.
-  static Tensor slice(const Tensor& x, std::int64_t from, std::int64_t to) {
+  // Elements [from, to) of an axis; tensors one after another along axis 1.
+  static Tensor slice(const Tensor& x, std::int64_t from, std::int64_t to, std::int64_t axis) {
+    const std::int64_t n = x.dim(static_cast<int>(axis));
+    from = std::clamp(from < 0 ? from + n : from, std::int64_t{0}, n);
+    to = std::clamp(to < 0 ? to + n : to, from, n);
     Tensor y{x.shape, {}};
-    y.shape[1] = to - from;
-    const std::int64_t inner = x.size() / (x.dim(0) * x.dim(1));
-    for (std::int64_t i = 0; i < x.dim(0); ++i) {
-      const auto first = x.v.begin() + i * x.dim(1) * inner;
+    y.shape[static_cast<std::size_t>(axis)] = to - from;
+    std::int64_t inner = 1;
+    for (std::size_t i = static_cast<std::size_t>(axis) + 1; i < x.shape.size(); ++i) inner *= x.shape[i];
+    for (auto first = x.v.begin(); first != x.v.end(); first += n * inner) {
       y.v.insert(y.v.end(), first + from * inner, first + to * inner);
     }
     return y;
@@ -213,16 +243,17 @@ class GraphEvaluator : public GraphBuilder {
     return y;
   }
 
-  // x (T,B,I) -> (T,2,B,H): gates in ONNX's order i, o, f, g.
-  static Tensor bilstm(const Tensor& x, const Tensor& w, const Tensor& r, const Tensor& bias,
-                       const std::vector<Attribute>& attributes) {
-    const std::int64_t T = x.dim(0), B = x.dim(1), I = x.dim(2), H = r.dim(2);
+  // x (T,B,I) -> (T,D,B,H) of D directions, then h and c (D,B,H) after the last step: gates in ONNX's order i, o, f, g.
+  static std::vector<Tensor> lstm(const std::vector<const Tensor*>& in, const std::vector<Attribute>& attributes) {
+    const Tensor &x = *in.at(0), &w = *in.at(1), &r = *in.at(2), &bias = *in.at(3);
+    const std::int64_t T = x.dim(0), B = x.dim(1), I = x.dim(2), H = r.dim(2), D = w.dim(0);
     EXPECT_EQ(x.dim(2), w.dim(2));
     std::vector<std::string> activations{"Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Tanh"};
     for (const Attribute& a : attributes) {
       if (std::string(a.name) == "activations") activations = a.strings;
       if (std::string(a.name) == "direction") {
         EXPECT_EQ(a.strings.at(0), "bidirectional");
+        EXPECT_EQ(D, 2);
       }
       if (std::string(a.name) == "activation_alpha") {
         EXPECT_EQ(a.floats, std::vector<float>(4, 1.0f));
@@ -237,10 +268,15 @@ class GraphEvaluator : public GraphBuilder {
       EXPECT_TRUE(name == "Tanh" || name == "Affine") << name;
       return name == "Tanh" ? std::tanh(z) : z;
     };
-    Tensor y{{T, 2, B, H}, std::vector<double>(static_cast<std::size_t>(T * 2 * B * H))};
-    for (std::int64_t n = 0; n < 2 * B; ++n) {
+    Tensor y{{T, D, B, H}, std::vector<double>(static_cast<std::size_t>(T * D * B * H))};
+    Tensor last_h{{D, B, H}, {}}, last_c{{D, B, H}, {}};
+    for (std::int64_t n = 0; n < D * B; ++n) {
       const std::int64_t direction = n / B, b = n % B;
       std::vector<double> h(static_cast<std::size_t>(H)), c(h), z(static_cast<std::size_t>(4 * H));
+      if (in.size() > 6) {
+        std::copy_n(in[5]->v.begin() + n * H, H, h.begin());
+        std::copy_n(in[6]->v.begin() + n * H, H, c.begin());
+      }
       for (std::int64_t step = 0; step < T; ++step) {
         const std::int64_t t = direction == 0 ? step : T - 1 - step;
         for (std::int64_t k = 0; k < 4 * H; ++k) {
@@ -253,11 +289,13 @@ class GraphEvaluator : public GraphBuilder {
         for (std::int64_t k = 0; k < H; ++k) {
           c[k] = bend(direction, 0, z[2 * H + k]) * c[k] + bend(direction, 0, z[k]) * bend(direction, 1, z[3 * H + k]);
           h[k] = bend(direction, 0, z[H + k]) * bend(direction, 2, c[k]);
-          y.v[((t * 2 + direction) * B + b) * H + k] = h[k];
+          y.v[((t * D + direction) * B + b) * H + k] = h[k];
         }
       }
+      last_h.v.insert(last_h.v.end(), h.begin(), h.end());
+      last_c.v.insert(last_c.v.end(), c.begin(), c.end());
     }
-    return y;
+    return {std::move(y), std::move(last_h), std::move(last_c)};
   }
 
   static Tensor mean_of_last(const Tensor& x) {
@@ -302,10 +340,14 @@ class GraphEvaluator : public GraphBuilder {
     if (op == "MaxPool") return windows(x, attribute("kernel_shape", {1})[0], false);
     if (op == "ArgMax") return windows(x, x.dim(-1), true);
     const Ints pads = attribute("pads", {0, 0});
-    if (op == "Conv") return convolve(x, *in.at(1), in.size() > 2 ? in[2] : nullptr, pads, attribute("group", {1})[0]);
+    if (op == "Conv") {
+      return convolve(x, *in.at(1), in.size() > 2 ? in[2] : nullptr, pads, attribute("group", {1})[0],
+                      attribute("dilations", {1})[0]);
+    }
     if (op == "ConvTranspose") return transposed_convolution(x, *in.at(1), *in.at(2), pads);
-    if (op == "Slice" && in.at(3)->v[0] == 1) {
-      return slice(x, static_cast<std::int64_t>(in.at(1)->v[0]), static_cast<std::int64_t>(in.at(2)->v[0]));
+    if (op == "Slice") {
+      const auto bound = [&](std::size_t i) { return static_cast<std::int64_t>(std::min(in.at(i)->v[0], 1e15)); };
+      return slice(x, bound(1), bound(2), bound(3));
     }
     if (op == "Concat" && attribute("axis", {}) == Ints{1}) return concatenated(in);
     if (op == "ReduceMean" && attribute("axes", {}) == Ints{std::ssize(x.shape) - 1}) return mean_of_last(x);
@@ -340,6 +382,7 @@ class GraphEvaluator : public GraphBuilder {
   }
 
   std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> next_;
 };
 
 }  // namespace cafx

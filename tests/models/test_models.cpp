@@ -342,6 +342,7 @@ TEST_P(Models, AFormHandsItsTensorsOnByName) {
 // A graph gives what forward gives, for several frames at once.
 TEST_P(Models, TheGraphIsTheForwardPass) {
   const auto m = model();
+  if (m->geometry().frame == 0) GTEST_SKIP() << "a stream";
   GraphEvaluator graph;
   const std::int64_t B = 3, T = m->geometry().frame, span = m->geometry().span();
   const std::vector<float> x = dry_audio(static_cast<std::size_t>(B * std::max<std::int64_t>(1, span)));
@@ -352,6 +353,38 @@ TEST_P(Models, TheGraphIsTheForwardPass) {
   const GraphEvaluator::Tensor& got = graph.at("y");
   ASSERT_EQ(got.shape, (GraphBuilder::Ints{B, T}));
   for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(got.v[i], y[i], 1e-5) << i;
+}
+
+// Of a stream: two calls, the state handed on, give what a player gives; two streams side by side.
+TEST_P(Models, TheGraphOfAStreamCarriesItsState) {
+  const auto m = model();
+  if (m->geometry().frame > 0) GTEST_SKIP() << "no stream";
+  const int K = m->geometry().knobs;
+  if (K > 0) m->turn_to(std::vector<float>(static_cast<std::size_t>(K), 0.5f));
+  const std::int64_t B = 2, N = 150, first = 61;
+  const std::vector<float> x = dry_audio(static_cast<std::size_t>(B * N));
+  GraphEvaluator graph;
+  graph.streams = B;
+  std::vector<std::vector<float>> got(static_cast<std::size_t>(B));
+  for (const auto& [from, to] : {std::pair<std::int64_t, std::int64_t>{0, first}, {first, N}}) {
+    GraphEvaluator::Tensor in{{B, to - from}, {}};
+    for (std::int64_t b = 0; b < B; ++b) in.v.insert(in.v.end(), x.begin() + b * N + from, x.begin() + b * N + to);
+    graph.set("x", in);
+    if (!m->graph(graph)) GTEST_SKIP() << "this type has no graph";
+    const GraphEvaluator::Tensor& y = graph.at("y");
+    ASSERT_EQ(y.shape, in.shape);
+    for (std::int64_t b = 0; b < B; ++b) {
+      const auto row = y.v.begin() + b * (to - from);
+      got[static_cast<std::size_t>(b)].insert(got[static_cast<std::size_t>(b)].end(), row, row + (to - from));
+    }
+    graph.hand_on();
+  }
+  for (std::int64_t b = 0; b < B; ++b) {
+    std::vector<float> y(static_cast<std::size_t>(N));
+    m->stream({})->process(y.data(), x.data() + b * N, y.size());
+    for (std::size_t i = 0; i < y.size(); ++i)
+      ASSERT_NEAR(got[static_cast<std::size_t>(b)][i], y[i], 2e-5) << b << ", " << i;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, Models, ::testing::ValuesIn(tiny::cases()),

@@ -2,7 +2,8 @@
 
 Usage: onnx_forward.py CAFX PROJECT_FOLDER (see onnx.sh).  Exit code 77: skipped, with the reason.
   Every preset in its full size, and every choice of the config in small: the self-test frame in the file, a whole signal
-  against `cafx render`, the same frames one by one and all at once, the metadata.
+  against `cafx render`, the same frames one by one and all at once, the metadata. LSTM and WaveNet: the self-test in blocks, each with
+  the state that the former left, a signal against `cafx render`, two streams at once, a position of the knobs.
 """
 import base64
 import json
@@ -90,4 +91,73 @@ with tempfile.TemporaryDirectory() as work:
         rendered = cafx.render(lambda _: [next(outputs)], model.config, note, hop)
         tie = nearest_tie(model, frames)
         verdict(f"{name}: whole signal, nearest tie {tie:.0e}", np.abs(rendered - read_wav(f"{work}/out.wav")).max(), 1e-5)
+
+
+def tensors_of(shapes, seed=5):
+    rng = np.random.default_rng(seed)
+    return {n: (rng.uniform(-3, 3, s) / np.sqrt(max(1, s[-1]) if len(s) > 1 else 30)).astype("<f4") for n, s in shapes.items()}
+
+
+def lstm(hidden, layers, knobs=()):
+    shapes = {"head.weight": (1, hidden), "head.bias": (1,)}
+    for l in range(layers):
+        shapes[f"lstm.{l}.weight"] = (4 * hidden, (1 + len(knobs) if l == 0 else hidden) + hidden)
+        shapes[f"lstm.{l}.bias"] = (4 * hidden,)
+    return {"sample_rate": 16000, "hidden": hidden, "layers": layers, **({"knobs": list(knobs)} if knobs else {})}, shapes
+
+
+def wavenet(gated, taps):
+    channels, dilations = [6, 4], [1, 2, 4, 1, 8]
+    config = {"sample_rate": 16000, "channels": channels, "layers": [3, 2], "dilations": dilations, "taps": taps, "gated": gated,
+              "head_scale": 0.05}
+    shapes, at = {}, 0
+    for a, (C, n) in enumerate(zip(channels, config["layers"])):
+        Z, out = 2 * C if gated else C, channels[1] if a == 0 else 1
+        shapes[f"arrays.{a}.rechannel.weight"] = (C, 1 if a == 0 else channels[0])
+        for l in range(n):
+            name = f"arrays.{a}.layers.{l}."
+            shapes.update({name + "conv.weight": (Z, C, taps), name + "conv.bias": (Z,), name + "mixer.weight": (Z, 1), name + "dense.weight": (C, C),
+                           name + "dense.bias": (C,)})
+        shapes[f"arrays.{a}.head.weight"] = (out, C)
+        if a == 1:
+            shapes[f"arrays.{a}.head.bias"] = (1,)
+    return config, shapes
+
+
+streams = {"lstm": (*lstm(12, 1), []), "lstm, two layers": (*lstm(8, 2), []),
+           "lstm with knobs": (*lstm(8, 1, ["gain: 0..10 dB", "bright: off|on"]), ["gain=7.5", "bright=on"]),
+           "wavenet": (*wavenet(False, 3), []), "wavenet, gated": (*wavenet(True, 2), [])}
+with tempfile.TemporaryDirectory() as work:
+    for name, (config, shapes, knobs) in streams.items():
+        tensors = tensors_of(shapes)
+        cafx.save(f"{work}/m.safetensors", config, tensors, {"model": name.split(",")[0].split()[0]})
+        turned = [word for k in knobs for word in ("--knob", k)]
+        subprocess.run([binary, "export", f"{work}/m.safetensors", "-o", f"{work}/m.onnx", *turned], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        session = onnxruntime.InferenceSession(f"{work}/m.onnx", providers=["CPUExecutionProvider"])
+        meta = session.get_modelmeta().custom_metadata_map
+        outputs = [o.name for o in session.get_outputs()]
+        axes = {i.name: i.shape for i in session.get_inputs() if i.name != "x"}
+
+        def play(signals, blocks):
+            """signals (B,T), in blocks of so many samples each, from rest."""
+            state = {n: np.repeat(floats(meta[n]).reshape([1 if s == "B" else s for s in shape]), len(signals), axis=shape.index("B"))
+                     for n, shape in axes.items()}
+            out, at = [], 0
+            while at < signals.shape[1]:
+                n = blocks[len(out) % len(blocks)]
+                results = dict(zip(outputs, session.run(outputs, {"x": signals[:, at:at + n].astype("<f4"), **state})))
+                out.append(results["y"])
+                state = {s: results[s + ".next"] for s in state}
+                at += n
+            return np.concatenate(out, axis=1)
+
+        x, y = floats(meta["selftest.input"]), floats(meta["selftest.output"])
+        verdict(f"{name}: self-test in blocks, loudest {np.abs(y).max():.2f}", np.abs(play(x[None], [1, 64, 333])[0] - y).max(), 1e-5)
+        verdict(f"{name}: the self-test is heard", 0.0 if np.ptp(y) > 1e-2 else np.inf, 0.0)
+        note = audio(2500)
+        write_wav(f"{work}/in.wav", note)
+        subprocess.run([binary, "render", f"{work}/m.safetensors", f"{work}/in.wav", f"{work}/out.wav", "--quiet", "--force", *turned], check=True)
+        both = play(np.stack([note, note[::-1]]), [512])
+        verdict(f"{name}: a signal, one of two streams", np.abs(both[0] - read_wav(f"{work}/out.wav")).max(), 1e-5)
 sys.exit(1 if failures else 0)
