@@ -14,7 +14,7 @@ pkg_check_modules(LV2 QUIET IMPORTED_TARGET lv2)
 if(CAFX_HAS_LV2 AND LILV_FOUND AND NOT CAFX_SANITIZE)
   set(slow_bundle ${CMAKE_CURRENT_BINARY_DIR}/slow.lv2)
   add_executable(test_lv2 rt/test_lv2.cpp)
-  target_link_libraries(test_lv2 PRIVATE cafx_render cafx_datasets cafx_rt_core PkgConfig::LILV GTest::gtest_main ${CMAKE_DL_LIBS})
+  target_link_libraries(test_lv2 PRIVATE cafx_export cafx_render cafx_datasets cafx_rt_core PkgConfig::LILV GTest::gtest_main ${CMAKE_DL_LIBS})
   target_compile_definitions(test_lv2 PRIVATE CAFX_LV2_BUNDLE="${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2"
                                                CAFX_SLOW_BUNDLE="${slow_bundle}")
   # The same plugin with a frame's time that the test sets in place of the measured one.
@@ -30,6 +30,8 @@ if(CAFX_HAS_LV2 AND LILV_FOUND AND NOT CAFX_SANITIZE)
   add_dependencies(test_lv2 cafx_lv2 cafx_lv2_slow)
   gtest_discover_tests(test_lv2 DISCOVERY_MODE PRE_TEST PROPERTIES LABELS rt)
   add_test(NAME cli.lv2_tools COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/rt/lv2_tools.sh ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
+  add_test(NAME cli.lv2_model COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/rt/lv2_model.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
+                                      ${CMAKE_CURRENT_LIST_DIR}/rt/lv2_tools.sh ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
   # In jalv on a JACK server without a sound card (12 s).
   add_test(NAME cli.lv2_jalv COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/rt/jalv.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
                                      ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
@@ -37,5 +39,5 @@ if(CAFX_HAS_LV2 AND LILV_FOUND AND NOT CAFX_SANITIZE)
   add_test(NAME cli.lv2_ardour COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/rt/ardour.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
                                        ${CMAKE_BINARY_DIR}/rt/lv2/cafx.lv2)
   set_tests_properties(cli.lv2_ardour PROPERTIES LABELS slow TIMEOUT 600 SKIP_RETURN_CODE 77)
-  set_tests_properties(cli.lv2_tools cli.lv2_jalv PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
+  set_tests_properties(cli.lv2_tools cli.lv2_model cli.lv2_jalv PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
 endif()

@@ -32,13 +32,15 @@ int export_model(const ExportArguments& args) {
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
-  const Format& format = args.format.empty() ? format_of_path(args.out) : format_of_name(args.format);
+  std::filesystem::path out = std::filesystem::path(args.out).lexically_normal();
+  if (!out.has_filename()) out = out.parent_path();  // a folder's name may end in a slash
+  const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
   if (!args.knobs.empty()) turn_knobs(*file.model, args.knobs);
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
   const auto given = std::filesystem::absolute(args.model).lexically_normal();
   const std::string stem = (given.has_filename() ? given : given.parent_path()).stem().string();
-  format.write(args.out, file, args.name.empty() ? stem : args.name);
+  format.write(out, file, args.name.empty() ? stem : args.name);
   std::string text = fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, model.config().type(),
                                  model.params().n_parameters(), model.geometry().sample_rate);
   const auto quality = file.metadata.find("quality");
@@ -54,16 +56,16 @@ int export_model(const ExportArguments& args) {
 void add_export(CLI::App& app, Run& run) {
   auto args = std::make_shared<ExportArguments>();
   CLI::App* c = app.add_subcommand(
-      "export", "write a model's weights, with its whole config, as safetensors, ONNX or .nam: what the model can be");
+      "export", "write a model's weights, with its whole config, as safetensors, ONNX, .nam or an LV2 plugin");
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   c->add_option("--knob", args->knobs, "onnx, nam: where a knob of the model stands for good; may be repeated")
       ->option_text("NAME=VALUE");
-  c->add_option("--format", args->format, "safetensors, onnx or nam; by default what the file's ending says")
+  c->add_option("--format", args->format, "safetensors, onnx, nam or lv2; by default what the file's ending says")
       ->check(CLI::IsMember(format_names()))
       ->option_text("NAME");
   c->add_option("--licence", args->licence, "noted in the file")->option_text("TEXT");
-  c->add_option("--name", args->name, "nam: the model's name; that of its run by default")->option_text("TEXT");
+  c->add_option("--name", args->name, "nam, lv2: the model's name; that of its run by default")->option_text("TEXT");
   c->add_option("--input-dbu", args->input_dbu,
                 "nam: the level in dBu at the device's input that 0 dB of full scale stood for when it was recorded")
       ->check(CLI::Range(-100.0, 100.0))
@@ -73,7 +75,8 @@ void add_export(CLI::App& app, Run& run) {
       ->option_text("DBU");
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"
-      "           cafx export runs/ds1-student --format nam -o ds1.nam");
+      "           cafx export runs/ds1-student --format nam -o ds1.nam\n           cafx export runs/ds1 -o "
+      "~/.lv2/ds1.lv2");
   c->callback([args, &run] { run = [args] { return export_model(*args); }; });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "host/export/lv2_bundle.h"
 #include "host/export/nam_file.h"
 #include "host/export/onnx_file.h"
 #include "kernels/base/error.h"
@@ -25,6 +26,9 @@ std::string onnx_remark(const Model& model) {
       g.frame > 0 ? fmt::format("frames of {} samples", g.frame) : "any number of samples at a time, with its state";
   return fmt::format("ONNX opset {}, {}, at {} Hz", kOnnxOpset, of, g.sample_rate);
 }
+std::string lv2_remark(const Model& model) {
+  return fmt::format("a plugin, {}; hosts find it in ~/.lv2", lv2_uri(model));
+}
 std::string nam_remark(const Model& model) {
   const int rate = model.geometry().sample_rate;
   if (rate == kNamRate) return "";
@@ -43,6 +47,7 @@ const std::vector<Format>& formats() {
       {"safetensors", ".safetensors", nothing, write_safetensors_file, nothing},
       {"onnx", ".onnx", why_not_onnx, write_onnx, onnx_remark},
       {"nam", ".nam", why_not_nam, save_nam, nam_remark},
+      {"lv2", ".lv2", why_not_lv2, save_lv2, lv2_remark},
   };
   return all;
 }

@@ -1,8 +1,10 @@
-// The LV2 plugin: one channel through a model, by the same code as libcafx-rt.
+// The LV2 plugin: one channel through a model, by the same code as libcafx-rt. In a bundle that `cafx export` wrote it
+// plays the model beside it, under an address of its own, with a port for each knob.
 //
 //   The audio thread takes no lock and allocates nothing. A model is read, and freed, in the host's worker thread; what
 //   is ready is handed over by one atomic pointer. A change is heard as a fade of 10 ms to silence, the new model's
 //   latency, and a fade of 10 ms up: two models never run at once, so a change costs no more than playing.
+#include <dlfcn.h>
 #include <lv2/atom/forge.h>
 #include <lv2/atom/util.h>
 #include <lv2/core/lv2.h>
@@ -20,6 +22,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -32,8 +36,11 @@ namespace {
 
 constexpr const char* kUri = "urn:cafx:player";
 constexpr const char* kModelUri = "urn:cafx:player#model";
+constexpr const char *kUriFile = "plugin.uri",
+                     *kModelFile = "model.safetensors";  // of a bundle with a model of its own
 constexpr std::size_t kPath = 4096, kPiece = 256;
-constexpr double kFits = 0.7;  // of real time: the rest is for the host and for what varies
+constexpr std::uint32_t kPorts = 12, kKnobs = 64;  // a model's knobs follow the other ports
+constexpr double kFits = 0.7;                      // of real time: the rest is for the host and for what varies
 
 // A model that plays, made outside of the audio thread.
 struct Engine {
@@ -45,6 +52,7 @@ struct Engine {
   int hop_asked = 0, fitting_hop = 0;
   double load = 0.0;
   char path[kPath] = "";
+  std::vector<float> knobs;  // where they were turned to
 };
 
 // A request to the worker.
@@ -63,7 +71,8 @@ float gain_of(float db) { return std::pow(10.0f, db / 20.0f); }
 
 struct Plugin {
   double rate = 48000.0;
-  const void* ports_in[12] = {};
+  const void* ports_in[kPorts + kKnobs] = {};
+  bool own_model = false;  // the bundle's; no other is loaded
   Uris uris{};
   LV2_URID_Map* map = nullptr;
   LV2_Worker_Schedule* worker = nullptr;
@@ -159,6 +168,12 @@ struct Plugin {
     e->latency = cafx_rt_latency(e->stream);
     e->delay.assign(e->latency + 1, 0.0f);
     e->hop_asked = wanted_hop;
+    for (std::int32_t k = 0; k < cafx_rt_knobs(model) && k < static_cast<std::int32_t>(kKnobs); ++k) {
+      cafx_rt_knob_info knob{};
+      knob.size = sizeof knob;
+      cafx_rt_knob(model, k, &knob);
+      e->knobs.push_back(static_cast<float>(knob.start));
+    }
     std::snprintf(e->path, sizeof e->path, "%s", model_path.c_str());
     int largest = 0;  // that the frame allows
     const bool by_frames = cafx_rt_hop(e->stream) > 1;
@@ -200,7 +215,7 @@ struct Plugin {
       if (!lv2_atom_forge_is_object_type(&forge, event->body.type)) continue;
       const auto* object = reinterpret_cast<const LV2_Atom_Object*>(&event->body);
       if (object->body.otype == uris.patch_get) tell = true;
-      if (object->body.otype != uris.patch_set) continue;
+      if (object->body.otype != uris.patch_set || own_model) continue;
       const LV2_Atom *property = nullptr, *value = nullptr;
       lv2_atom_object_get(object, uris.patch_property, &property, uris.patch_value, &value, 0);
       if (!property || property->type != uris.urid || !value) continue;
@@ -249,6 +264,16 @@ struct Plugin {
     busy = false;
     tell = true;
     silent = started ? engine->latency : 0;
+  }
+
+  void turn_knobs() {
+    for (std::size_t k = 0; engine && k < engine->knobs.size(); ++k) {
+      if (!ports_in[kPorts + k]) continue;
+      const float value = control(static_cast<int>(kPorts + k));
+      if (value == engine->knobs[k]) continue;
+      cafx_rt_set_knob(engine->stream, static_cast<std::int32_t>(k), value);
+      engine->knobs[k] = value;
+    }
   }
 
   void piece(const float* in, float* out, std::size_t n) {
@@ -305,6 +330,7 @@ struct Plugin {
     auto* out = static_cast<float*>(const_cast<void*>(ports_in[3]));
     while (n > 0) {
       change();
+      turn_knobs();
       const std::size_t m = std::min(n, kPiece);
       piece(in, out, m);
       in += m;
@@ -320,7 +346,8 @@ struct Plugin {
 
 Plugin* self(LV2_Handle handle) { return static_cast<Plugin*>(handle); }
 
-LV2_Handle instantiate(const LV2_Descriptor*, double rate, const char*, const LV2_Feature* const* features) {
+LV2_Handle instantiate(const LV2_Descriptor* descriptor, double rate, const char* bundle,
+                       const LV2_Feature* const* features) {
   auto* p = new (std::nothrow) Plugin;
   if (!p) return nullptr;
   p->rate = rate;
@@ -337,11 +364,16 @@ LV2_Handle instantiate(const LV2_Descriptor*, double rate, const char*, const LV
              id(LV2_PATCH__Get),   id(LV2_PATCH__Set),   id(LV2_PATCH__property),
              id(LV2_PATCH__value), id(kModelUri),        id(LV2_ATOM__URID)};
   lv2_atom_forge_init(&p->forge, p->map);
-  return p;
+  p->own_model = std::strcmp(descriptor->URI, kUri) != 0;
+  if (!p->own_model) return p;
+  p->load((std::filesystem::path(bundle) / kModelFile).c_str(), 0);
+  if (p->incoming.load()) return p;
+  delete p;  // the log has the reason
+  return nullptr;
 }
 
 void connect_port(LV2_Handle handle, std::uint32_t port, void* data) {
-  if (port < 12) self(handle)->ports_in[port] = data;
+  if (port < kPorts + kKnobs) self(handle)->ports_in[port] = data;
 }
 
 void activate(LV2_Handle handle) {
@@ -376,7 +408,7 @@ LV2_State_Status save(LV2_Handle handle, LV2_State_Store_Function store, LV2_Sta
                       const LV2_Feature* const* features) {
   Plugin* p = self(handle);
   const std::lock_guard lock(p->model_mutex);
-  if (p->model_path.empty()) return LV2_STATE_SUCCESS;
+  if (p->model_path.empty() || p->own_model) return LV2_STATE_SUCCESS;
   LV2_State_Map_Path* map_path = nullptr;
   LV2_State_Free_Path* free_path = nullptr;
   lv2_features_query(features, LV2_STATE__mapPath, &map_path, false, LV2_STATE__freePath, &free_path, false, nullptr);
@@ -392,6 +424,7 @@ LV2_State_Status save(LV2_Handle handle, LV2_State_Store_Function store, LV2_Sta
 LV2_State_Status restore(LV2_Handle handle, LV2_State_Retrieve_Function retrieve, LV2_State_Handle state, std::uint32_t,
                          const LV2_Feature* const* features) {
   Plugin* p = self(handle);
+  if (p->own_model) return LV2_STATE_SUCCESS;
   std::size_t size = 0;
   LV2_URID type = 0;
   std::uint32_t flags = 0;
@@ -420,8 +453,24 @@ const void* extension_data(const char* uri) {
 
 const LV2_Descriptor kDescriptor{kUri, instantiate, connect_port, activate, run, nullptr, cleanup, extension_data};
 
+// The address of what this bundle holds: the player, or a model of its own. The program finds its bundle by itself, since
+// hosts that know lv2_descriptor ask nothing else.
+std::string own_uri() {
+  Dl_info program{};
+  if (!dladdr(&kDescriptor, &program) || !program.dli_fname) return kUri;
+  std::ifstream file(std::filesystem::path(program.dli_fname).parent_path() / kUriFile);
+  std::string uri;
+  return file && std::getline(file, uri) && !uri.empty() ? uri : kUri;
+}
+
 }  // namespace
 
 LV2_SYMBOL_EXPORT const LV2_Descriptor* lv2_descriptor(std::uint32_t index) {
-  return index == 0 ? &kDescriptor : nullptr;
+  static const std::string uri = own_uri();
+  static const LV2_Descriptor descriptor = [] {
+    LV2_Descriptor d = kDescriptor;
+    d.URI = uri.c_str();
+    return d;
+  }();
+  return index == 0 ? &descriptor : nullptr;
 }

@@ -29,6 +29,7 @@
 #include <utility>
 #include <vector>
 
+#include "host/export/lv2_bundle.h"
 #include "host/render/render.h"
 #include "kernels/base/rng.h"
 #include "models/cafx/cafx.h"
@@ -61,11 +62,11 @@ struct Urids {
 };
 
 struct World {
-  explicit World(const char* folder = CAFX_LV2_BUNDLE "/") : world(lilv_world_new()) {
+  explicit World(const char* folder = CAFX_LV2_BUNDLE "/", const char* address = kUri) : world(lilv_world_new()) {
     LilvNode* bundle = lilv_new_file_uri(world, nullptr, folder);
     lilv_world_load_bundle(world, bundle);
     lilv_node_free(bundle);
-    LilvNode* uri = lilv_new_uri(world, kUri);
+    LilvNode* uri = lilv_new_uri(world, address);
     plugin = lilv_plugins_get_by_uri(lilv_world_get_all_plugins(world), uri);
     lilv_node_free(uri);
   }
@@ -100,7 +101,9 @@ class Host {
         static_cast<const LV2_Worker_Interface*>(lilv_instance_get_extension_data(instance_, LV2_WORKER__interface));
     lilv_instance_connect_port(instance_, 0, control_);
     lilv_instance_connect_port(instance_, 1, notify_);
-    for (std::uint32_t i = 4; i < 12; ++i) lilv_instance_connect_port(instance_, i, &value[i]);
+    for (std::uint32_t i = 4; i < lilv_plugin_get_num_ports(w.plugin); ++i) {
+      lilv_instance_connect_port(instance_, i, &value[i]);
+    }
     lv2_atom_forge_init(&forge_, &w.map);
     clear();
     thread_ = std::thread([this] {
@@ -165,7 +168,7 @@ class Host {
     return std::exchange(said_, "");
   }
 
-  float value[12] = {0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0};  // by port
+  float value[16] = {0, 0, 0, 0, 0, 0, 1, 1};  // by port
   long allocated = 0, locked = 0;
   std::atomic<int> n_jobs_done{0};
 
@@ -314,6 +317,74 @@ TEST_F(Lv2, PlaysEveryTypeOfModel) {
       EXPECT_EQ(std::vector<float>(y.begin() + static_cast<long>(latency), y.end()), whole);
     }
   }
+}
+
+// A model with knobs as a plugin of its own, as a host sees it and as it plays.
+TEST_F(Lv2, AModelsOwnBundleHasAPortForEachKnob) {
+  auto config = tiny::config("lstm+knobs");
+  config->sample_rate = 16000;
+  ModelFile file{make_model(*config), {}};
+  file.model->initialize(3);
+  const auto bundle = folder_ / "own.lv2";
+  save_lv2(bundle, file, "My \"amp\" \\ 2");
+  World own((bundle.string() + "/").c_str(), lv2_uri(*file.model).c_str());
+  ASSERT_NE(own.plugin, nullptr);
+  const auto text = [](LilvNode* node) {
+    const std::string s = node ? lilv_node_as_string(node) : "";
+    lilv_node_free(node);
+    return s;
+  };
+  EXPECT_EQ(text(lilv_plugin_get_name(own.plugin)), "My \"amp\" \\ 2");
+  ASSERT_EQ(lilv_plugin_get_num_ports(own.plugin), 14u);
+  const LilvPort *gain = lilv_plugin_get_port_by_index(own.plugin, 12),
+                 *mode = lilv_plugin_get_port_by_index(own.plugin, 13);
+  EXPECT_EQ(text(lilv_port_get_name(own.plugin, gain)), "gain");
+  EXPECT_STREQ(lilv_node_as_string(lilv_port_get_symbol(own.plugin, mode)), "knob_mode");
+  LilvNode *start = nullptr, *least = nullptr, *most = nullptr;
+  lilv_port_get_range(own.plugin, gain, &start, &least, &most);
+  EXPECT_EQ(text(start) + " " + text(least) + " " + text(most), "5 0 10");
+  LilvScalePoints* points = lilv_port_get_scale_points(own.plugin, mode);
+  EXPECT_EQ(lilv_scale_points_size(points), 3u);
+  lilv_scale_points_free(points);
+
+  const auto player_beside = with_model(16000, "a.safetensors");
+  const auto x = noise(6000);
+  for (const auto& [gain_at, mode_at] : {std::pair{9.0f, 2.0f}, std::pair{1.5f, 0.0f}}) {
+    Host h(own, 16000);
+    h.value[12] = gain_at;
+    h.value[13] = mode_at;
+    h.activate();
+    const auto player = file.model->stream({});
+    player->set(0, gain_at);
+    player->set(1, mode_at);
+    std::vector<float> y(x.size());
+    player->process(y.data(), x.data(), x.size());
+    const auto got = h.run(x, 97);
+    for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(got[i], y[i], 1e-6) << i;
+    EXPECT_EQ(h.allocated, 0);
+    EXPECT_EQ(h.locked, 0);
+  }
+  World again(CAFX_LV2_BUNDLE "/");  // the player is what it was
+  EXPECT_EQ(lilv_plugin_get_num_ports(again.plugin), 12u);
+}
+
+TEST_F(Lv2, ABundleIsWrittenOnceAndAgainButOverNothingElse) {
+  ModelFile file{make_model(config()), {}};
+  file.model->initialize(4);
+  save_lv2(folder_ / "own.lv2", file, "first");
+  const std::string uri = lv2_uri(*file.model);
+  save_lv2(folder_ / "own.lv2", file, "second");
+  World own((folder_ / "own.lv2/").c_str(), uri.c_str());
+  ASSERT_NE(own.plugin, nullptr);
+  LilvNode* name = lilv_plugin_get_name(own.plugin);
+  EXPECT_STREQ(lilv_node_as_string(name), "second");
+  lilv_node_free(name);
+  std::filesystem::create_directory(folder_ / "others");
+  EXPECT_THROW(save_lv2(folder_ / "others", file, "no"), Error);
+  EXPECT_THROW(save_lv2(folder_ / "a.safetensors", file, "no"), Error);
+  // A bundle that lost its model is refused, with the reason in the log.
+  std::filesystem::remove(folder_ / "own.lv2/model.safetensors");
+  EXPECT_THROW(Host(own, 16000), std::runtime_error);
 }
 
 TEST_F(Lv2, BypassAndDryAreTheInputAtTheSameDelay) {
