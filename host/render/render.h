@@ -54,14 +54,11 @@ class BlockRenderer {
 };
 
 // How a model of streams plays, from rest; on the CPU wherever the context computes.
-std::unique_ptr<Player> stream_of(const Model&, const Context&);
-
-// The signal from silence; a model of streams needs no hop.
-// How a model of streams plays, from rest; on the CPU wherever the context computes.
 inline std::unique_ptr<Player> stream_of(const Model& model, const Context& context) {
   return make_player(model, {0, 1, context.isa});
 }
 
+// The signal from silence; a model of streams needs no hop.
 std::vector<float> render_signal(Model&, const Context&, const float* x, std::size_t n, int hop);
 // Several, each after silence. Frames of one signal after the other, by all threads; streams side by side.
 std::vector<std::vector<float>> render_signals(Model&, const Context&, const std::vector<const std::vector<float>*>&,

@@ -10,6 +10,7 @@
 
 #include "host/draw/page.h"
 #include "host/draw/svg.h"
+#include "host/report/knobs.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 
@@ -375,6 +376,7 @@ std::string report_html(const ReportInput& in) {
       model.params().n_parameters(), g.sample_rate, playing, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
       escape(e.part), kVersion);
   html += notes_section(e, g.sample_rate);
+  if (!e.notes.empty()) html += knobs_section(model, e.notes.front().note, e.notes.front().input, e.hop);
   html += recordings_section(in.data_json) + learning_curve(in.metrics_csv);
   html += facts_section(model.facts(Context()), g.sample_rate) + layers_section(model);
   html += "<h2>Make it again</h2><pre>" + escape(in.command) + "</pre>";

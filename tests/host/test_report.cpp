@@ -3,21 +3,28 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "host/draw/page.h"
 #include "host/draw/svg.h"
 #include "host/draw/wav.h"
+#include "host/report/knobs.h"
 #include "host/report/report.h"
 #include "models/cafx/cafx.h"
+#include "tests/in_browser.h"
+#include "tests/models/tiny.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
 
 constexpr int kSamples = 4000;
 
-CafxConfig tiny() {
+CafxConfig small() {
   CafxConfig c;
   c.frame = 64;
   c.hop = 32;
@@ -52,7 +59,7 @@ NoteResult note(const std::string& name, double level) {
 
 std::string page(const std::vector<NoteResult>& notes, const std::string& metrics_csv,
                  CafxForm form = CafxForm::kSupervised) {
-  CafxModel model(tiny(), form);
+  CafxModel model(small(), form);
   model.initialize(3);
   Evaluation e;
   e.hop = 32;
@@ -313,6 +320,34 @@ TEST(Chart, APointAloneIsADot) {
   const std::string svg = chart({{"a", "", {1, 2, 3}, {1, std::nan(""), 2}}}, {});
   EXPECT_EQ(count(svg, "line dot"), 2);
   for (const std::string& points : all_of(svg, " points=\"", '"')) EXPECT_EQ(count(points, ","), 2) << points;
+}
+
+// Turned to its last position in a browser, a knob shows the last player alone; without scripts all are there.
+TEST(Report, KnobsAreHeardAtTheirPositions) {
+  const auto config = tiny::config("lstm+knobs");
+  const auto model = make_model(*config);
+  model->initialize(5);
+  std::vector<float> x(4000);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(0.4 * std::sin(0.06 * static_cast<double>(i)));
+  const std::string html = knobs_section(*model, "a <note>", x, 0);
+  const auto players = all_of(html, "data:audio/wav;base64,", '"');
+  ASSERT_EQ(players.size(), 10u);  // gain from 0 to 10, and mode a, b, c
+  EXPECT_EQ(std::set(players.begin(), players.end()).size(), 10u);
+  for (const char* shown : {">0 dB<", ">5 dB<", ">10 dB<", ">b<", "a &lt;note&gt;"})
+    EXPECT_EQ(count(html, shown), 1) << shown;
+  EXPECT_TRUE(model->position().empty());
+  EXPECT_EQ(page({note("n", 0.5)}, kMetrics).find("The knobs"), std::string::npos);
+
+  if (!has_browser()) GTEST_SKIP() << "chromium is not installed";
+  const TemporaryFolder folder;
+  std::ofstream(folder / "page.html") << page_head("p") << html
+                                      << "<script>const s = document.querySelector('.knob input'); s.value = 6; "
+                                         "s.dispatchEvent(new Event('input'));</script>"
+                                      << kPageEnd;
+  const std::string dom = in_browser(folder / "page.html");
+  EXPECT_EQ(count(dom, "hidden=\"\""), 6 + 2) << "of gain all players but one, of mode too";
+  EXPECT_EQ(count(dom, "<output>10 dB</output>"), 1);
+  EXPECT_EQ(count(dom, "<output>a</output>"), 1);
 }
 
 TEST(Base64, KnownTexts) {

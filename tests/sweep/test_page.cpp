@@ -11,6 +11,7 @@
 #include "host/sweep/importance.h"
 #include "host/sweep/page.h"
 #include "kernels/base/rng.h"
+#include "tests/in_browser.h"
 
 namespace cafx {
 namespace {
@@ -125,23 +126,8 @@ TEST(SweepPage, OfNothingAndOfOneRunIsAPage) {
   EXPECT_NE(sweep_html({"a", "validation_mae", "", "", &one, {}}).find("data-row=\"1\""), std::string::npos);
 }
 
-// What the page has become once its script ran, by headless Chromium.
-std::string in_browser(const fs::path& page, const std::string& hash) {
-  const fs::path profile = page.parent_path() / "profile";
-  const std::string command = fmt::format(
-      "chromium --headless --no-sandbox --disable-gpu --user-data-dir='{}' --virtual-time-budget=4000 --dump-dom "
-      "'file://{}{}' 2>/dev/null",
-      profile.string(), page.string(), hash);
-  std::string dom;
-  FILE* pipe = popen(command.c_str(), "r");
-  char block[4096];
-  for (std::size_t n; pipe && (n = fread(block, 1, sizeof block, pipe)) > 0;) dom.append(block, n);
-  if (pipe) pclose(pipe);
-  return dom;
-}
-
 TEST(SweepPage, SortsAndDrawsInABrowserWithoutAnError) {
-  if (std::system("command -v chromium >/dev/null 2>&1") != 0) GTEST_SKIP() << "chromium is not installed";
+  if (!has_browser()) GTEST_SKIP() << "chromium is not installed";
   const Example e;
   std::string folder = (fs::temp_directory_path() / "cafx-page-XXXXXX").string();
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
