@@ -35,7 +35,7 @@ struct Batch {
   int B, T;
   int t0 = 0;
   int warm_up = 0;               // of a stream: warm-up before the start, in samples; at least the geometry's
-  const float* knobs = nullptr;  // (B, geometry().knobs); null: all 0
+  const float* knobs = nullptr;  // (B, geometry().knobs), where the context computes; null: all 0
 };
 
 // One line of `cafx info`.

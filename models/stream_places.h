@@ -13,11 +13,6 @@ inline void gather_places(const Context& context, float* x, const float* audio, 
   gather_frames(context, x, audio, batch.refs + b, {n, T, 1, 0, t});
 }
 
-inline void check_device_of_knobs(const Context& context, int n_controls) {
-  if (n_controls == 0 || context.device == Device::kCpu) return;
-  throw Error("a model with knobs is computed on the CPU so far; add --device cpu");
-}
-
 class StreamLosses {
  public:
   // Room for B places on the context's device. A smaller batch keeps every address: a graph may hold it.

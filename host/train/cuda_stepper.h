@@ -34,6 +34,7 @@ class CudaStepper : public Stepper {
         state_(context, 1),
         norm_(context, 1),
         refs_(context, static_cast<std::size_t>(settings.batch)),
+        knobs_(context, static_cast<std::size_t>(settings.batch) * std::max<std::size_t>(1, places.n_knobs())),
         order_(context, settings.updates() == 1 ? places.size() : n_updates() * batch_size()),
         table_(context, n_updates()),
         records_(context, n_updates()),
@@ -222,6 +223,9 @@ class CudaStepper : public Stepper {
   void begin(int B) {
     step_begin(context_, state_.data(), table_.data(), refs_.data(), places_.refs(),
                order_.data() + first_of(B, rank()), share(B, rank()), settings_.batch);
+    if (places_.n_knobs() == 0 || share(B, rank()) == 0) return;
+    step_rows(context_, state_.data(), knobs_.data(), places_.knobs(0), static_cast<int>(places_.n_knobs()),
+              order_.data() + first_of(B, rank()), share(B, rank()), settings_.batch);
   }
 
   // Gradient and sum of the losses of block k of this GPU's share, whose places begin() chose.
@@ -234,7 +238,8 @@ class CudaStepper : public Stepper {
     }
     gradient_of_block(
         context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
-        [&](int i, int from, int to) { sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0); });
+        [&](int i, int from, int to) { sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0); },
+        places_.n_knobs() > 0 ? knobs_.data() : nullptr);
   }
 
   // Of the shares' gradients and losses, those of the batch, on every GPU.
@@ -276,6 +281,7 @@ class CudaStepper : public Stepper {
   DeviceArray<StepState> state_;
   DeviceArray<double> norm_;
   DeviceArray<FrameRef> refs_;
+  DeviceArray<float> knobs_;
   DeviceArray<std::uint32_t> order_;
   DeviceArray<StepScalars> table_;
   DeviceArray<StepRecord> records_;

@@ -11,14 +11,20 @@ Places::Places(const Context& context, const Signals& signals, std::vector<Frame
   own_audio_ = DeviceArray<float>(context, signals.size);
   own_audio_.upload(signals.data, signals.size);
   audio_ = own_audio_.data();
-  if (!refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
+  bring_over(context);
 }
 
 Places::Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target)
     : signals_(audio.signals_), refs_(std::move(refs)), audio_(audio.audio_) {
   signals_.target = target;
   find_knobs();
-  if (context.device != Device::kCpu && !refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
+  bring_over(context);
+}
+
+void Places::bring_over(const Context& context) {
+  if (context.device == Device::kCpu) return;
+  if (!refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
+  if (!knobs_.empty()) own_knobs_ = DeviceArray<float>(context, knobs_);
 }
 
 void Places::find_knobs() {
@@ -37,6 +43,7 @@ void Places::set(const std::vector<FrameRef>& refs) {
   refs_ = refs;
   find_knobs();
   if (on_device_.size() > 0) on_device_.upload(refs_.data(), refs_.size());
+  if (own_knobs_.size() > 0) own_knobs_.upload(knobs_.data(), knobs_.size());
 }
 
 }  // namespace cafx

@@ -41,8 +41,10 @@ class Places {
   const FrameRef* refs() const { return on_device_.size() > 0 ? on_device_.data() : refs_.data(); }
   const std::vector<FrameRef>& host_refs() const { return refs_; }
   std::size_t size() const { return refs_.size(); }
-  // Controls of place i, on the host; null: there are none.
-  const float* knobs(std::size_t i) const { return n_knobs_ > 0 ? knobs_.data() + i * n_knobs_ : nullptr; }
+  // Controls of place i, where the context computes; null: there are none.
+  const float* knobs(std::size_t i) const {
+    return n_knobs_ == 0 ? nullptr : (own_knobs_.size() > 0 ? own_knobs_.data() : knobs_.data()) + i * n_knobs_;
+  }
   std::size_t n_knobs() const { return n_knobs_; }
   // B of them from the first on, of T samples each.
   Batch batch(std::size_t first, int B, int T) const {
@@ -55,12 +57,13 @@ class Places {
   Places(const Context& context, const Places& audio, std::vector<FrameRef> refs, std::int64_t target);
 
   void find_knobs();
+  void bring_over(const Context& context);
 
   Signals signals_;
   std::vector<FrameRef> refs_;
   std::size_t n_knobs_ = 0;
   std::vector<float> knobs_;  // (places, n_knobs_)
-  DeviceArray<float> own_audio_;
+  DeviceArray<float> own_audio_, own_knobs_;
   DeviceArray<FrameRef> on_device_;
   const float* audio_;
 };

@@ -15,7 +15,6 @@
 #include "kernels/base/error.h"
 #include "kernels/base/rng.h"
 #include "models/registry.h"
-#include "models/stream_places.h"
 
 namespace cafx {
 
@@ -60,7 +59,6 @@ Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, con
     throw Error("data.knobs = [{}] and model.knobs = [{}] differ; in a sweep give both alike",
                 fmt::join(config.data.knobs, ", "), fmt::join(config.model->knobs, ", "));
   }
-  check_device_of_knobs(context_, config.model->geometry().knobs);
   if (split.train.empty()) throw Error("no note is left for training; lower data.validation or data.test");
   audio_ = company.audio_of(data, [&] { return take_audio(data, split); });
   log_.choose_notes(audio_->validation);

@@ -31,6 +31,9 @@ CAFX_CUDA(void, reduce_slots, (const Context&, float* total, float* const* slots
 CAFX_CUDA(void, step_begin,
           (const Context&, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
            const std::uint32_t* order, int B, int batch));
+CAFX_CUDA(void, step_rows,
+          (const Context&, const StepState* state, float* rows, const float* all, int width, const std::uint32_t* order,
+           int B, int batch));
 CAFX_CUDA(void, step_end,
           (const Context&, StepState* state, StepRecord* records, const double* losses, const double* squared_norm,
            int B, int T, float clip_norm));
@@ -148,6 +151,11 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
                 const std::uint32_t* order, int B, int batch) {
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, step_begin, state, table, refs, all, order, B, batch);
+}
+void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
+               const std::uint32_t* order, int B, int batch) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, step_rows, state, rows, all, width, order, B, batch);
 }
 void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss, const double* squared,
               int B, int T, float clip_norm) {

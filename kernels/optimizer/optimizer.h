@@ -45,6 +45,8 @@ std::size_t squared_norm_scratch(const Context&, long n);  // bytes
 void squared_norm(const Context&, double* total, const float* x, long n, void* scratch, std::size_t scratch_bytes);
 void step_begin(const Context&, StepState*, const StepScalars* table, FrameRef* refs, const FrameRef* all,
                 const std::uint32_t* order, int B, int batch);
+void step_rows(const Context&, const StepState*, float* rows, const float* all, int width, const std::uint32_t* order,
+               int B, int batch);
 void step_end(const Context&, StepState*, StepRecord*, const double* loss, const double* squared_norm, int B, int T,
               float clip_norm);  // loss: the sum over the step's frames
 

@@ -156,6 +156,13 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
   launch(context, begin_kernel, blocks_for(std::max(B, 1)), kThreads, 0, state, table, refs, all, order, B, batch);
 }
 
+void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
+               const std::uint32_t* order, int B, int batch) {
+  for_each(context, static_cast<long>(B) * width, [=] __device__(long at) {
+    rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+  });
+}
+
 void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss,
               const double* squared_norm, int B, int T, float clip_norm) {
   launch(context, end_kernel, 1, 1, 0, state, records, loss, squared_norm, B, T, clip_norm);

@@ -5,6 +5,7 @@
 //   steps it reads the records. index counts steps from the epoch's first.
 //
 //   step_begin   refs[b] = all[order[index * batch + b]] for b < B, scalars = table[index]; B may be 0
+//   step_rows    rows[b] = all[order[index * batch + b]] of `width` floats each: what a place has beside its samples
 //   step_end     records[index] = {mean loss, gradient norm}; gradient_scale from clip_norm (0: none); skip is set
 //                permanently if one of them is not finite; adam_step then skips the update; ++index
 //

@@ -215,7 +215,6 @@ class LstmModel : public Model {
 
   // Places to slots, and what each place has of its own.
   void share_out(const Context& context, int B, const Loss& loss) {
-    check_device_of_knobs(context, n_controls_);
     const bool other_device = context.device != device_;
     losses_.reserve(context, B, loss);
     if (B == n_places_ && !other_device) return;
@@ -252,13 +251,8 @@ class LstmModel : public Model {
   void arrange(const Context& context, float* x, const float* along, const Batch& batch, const Slot& slot,
                int T) const {
     if (n_controls_ == 0) return transpose(context, x, along, {1, slot.B, T});
-    for (int t = 0; t < T; ++t) {
-      for (int b = 0; b < slot.B; ++b) {
-        *x++ = along[static_cast<long>(b) * T + t];
-        const float* controls = batch.knobs ? batch.knobs + static_cast<long>(slot.b0 + b) * n_controls_ : nullptr;
-        for (int k = 0; k < n_controls_; ++k) *x++ = controls ? controls[k] : 0.0f;
-      }
-    }
+    const float* controls = batch.knobs ? batch.knobs + static_cast<long>(slot.b0) * n_controls_ : nullptr;
+    with_constants(context, x, along, controls, {slot.B, T, n_controls_});
   }
 
   void hear(const Context& context, Slot& slot, const Batch& batch, int t, int T) {

@@ -84,7 +84,9 @@ double S4Model::multiply_adds() const {
 }
 
 void S4Model::prepare(const Context& context, int B, const Loss& loss) {
-  check_device_of_knobs(context, n_controls_);
+  if (n_controls_ > 0 && context.device != Device::kCpu) {
+    throw Error("an S4 with knobs is computed on the CPU so far; add --device cpu");
+  }
   const bool other_device = context.device != device_;
   const auto n = static_cast<std::size_t>(B), blocks = blocks_.size();
   const auto floats = blocks * n * static_cast<std::size_t>(2 * config_.channels);  // twice: of the LSTMs

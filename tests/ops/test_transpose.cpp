@@ -45,6 +45,27 @@ TEST(Transpose, OuterAxesAreExchanged) {
   }
 }
 
+TEST(Transpose, ConstantsStandBesideEverySample) {
+  for (const ConstantsDims d : {ConstantsDims{3, 17, 2}, {1, 1, 1}, {8, 70, 4}, {5, 1, 9}}) {
+    const Vec x = random(static_cast<long>(d.B) * d.T, 1), c = random(static_cast<long>(d.B) * d.K, 2);
+    for (const bool given : {true, false}) {
+      Vec y;
+      for (int t = 0; t < d.T; ++t) {
+        for (int b = 0; b < d.B; ++b) {
+          y.push_back(x[static_cast<std::size_t>(b * d.T + t)]);
+          for (int k = 0; k < d.K; ++k) y.push_back(given ? c[static_cast<std::size_t>(b * d.K + k)] : 0.0);
+        }
+      }
+      check_op({fmt::format("B={} T={} K={}{}", d.B, d.T, d.K, given ? "" : ", none given"),
+                {{"x", x}, {"c", given ? c : Vec()}},
+                {sets("y", y, {0, 0})},
+                [=](const Context& context, const Buffers& b) { with_constants(context, b["y"], b["x"], b["c"], d); }});
+    }
+  }
+  expect_refused({ConstantsDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}},
+                 [&](ConstantsDims d) { with_constants({}, nowhere(), nowhere(), nowhere(), d); });
+}
+
 TEST(Transpose, RefusesSizesBelowOne) {
   expect_refused({TransposeDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}},
                  [&](TransposeDims d) { transpose({}, nowhere(), nowhere(), d); });
