@@ -25,7 +25,7 @@ set_tests_properties(sweep.kill_many PROPERTIES LABELS slow TIMEOUT 3600)
 add_test(NAME sweep.slurm_scripts COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm_scripts.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
 set_tests_properties(sweep.slurm_scripts PROPERTIES LABELS cli TIMEOUT 120)
 add_test(NAME sweep.slurm COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/slurm.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
-set_tests_properties(sweep.slurm PROPERTIES LABELS slow TIMEOUT 900 SKIP_RETURN_CODE 77)
+set_tests_properties(sweep.slurm PROPERTIES LABELS slow TIMEOUT 1500 SKIP_RETURN_CODE 77)
 # The live table on a pseudo-terminal; 20 s.
 add_test(NAME sweep.status_pty COMMAND ${CAFX_PYTHON} ${CMAKE_CURRENT_LIST_DIR}/cli/status_pty.py $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
 set_tests_properties(sweep.status_pty PROPERTIES LABELS cli TIMEOUT 600 SKIP_RETURN_CODE 77)

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 #include "host/sweep/slurm_commands.h"
 #include "host/sweep/slurm_program.h"
+#include "host/train/cohort.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
@@ -160,7 +162,30 @@ void check_for_slurm(const Spec& spec) {
   }
 }
 
-std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQueue& queue, int max_size) {
+namespace {
+
+// Runs in the order given, those of one architecture together: a cohort stands where its first member does.
+std::vector<std::vector<int>> cohorts_of(const std::vector<Row>& rows, const std::vector<int>& tasks, int cohort) {
+  std::vector<std::vector<int>> all;
+  std::map<std::string, std::size_t> open;  // by kinship: the cohort that takes more
+  for (const int i : tasks) {
+    const Task& t = *rows[static_cast<std::size_t>(i)].task;
+    const bool joins =
+        cohort > 1 && t.kind == TaskKind::kTrain && t.config.is_object() && t.config.value("train.gpus", "").empty();
+    const auto found = joins ? open.find(kinship(t.config)) : open.end();
+    if (found != open.end() && static_cast<int>(all[found->second].size()) < cohort) {
+      all[found->second].push_back(i);
+      continue;
+    }
+    if (joins) open[kinship(t.config)] = all.size();
+    all.push_back({i});
+  }
+  return all;
+}
+
+}  // namespace
+
+std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQueue& queue, int max_size, int cohort) {
   std::map<int, std::vector<int>> groups;  // by parent; -1: no parent to wait for
   const auto state = [&](int i) { return rows[static_cast<std::size_t>(i)].state; };
   for (int i = 0; i < static_cast<int>(rows.size()); ++i) {
@@ -194,10 +219,14 @@ std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQu
         }
         arrays.push_back(array);
         array.tasks.clear();
+        array.n_runs = 0;
       };
-      for (const int i : tasks) {
-        if (rows[static_cast<std::size_t>(i)].task->kind != kind) continue;
-        array.tasks.push_back(i);
+      std::vector<int> of_kind;
+      std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(of_kind),
+                   [&](int i) { return rows[static_cast<std::size_t>(i)].task->kind == kind; });
+      for (std::vector<int>& members : cohorts_of(rows, of_kind, cohort)) {
+        array.n_runs += static_cast<int>(members.size());
+        array.tasks.push_back(std::move(members));
         if (static_cast<int>(array.tasks.size()) == max_size) put();
       }
       put();
@@ -215,7 +244,7 @@ class Submission {
       : spec_(spec), plan_(plan), store_(store), s_(s), program_(store.root()) {
     read_queue();
     const auto rows = read_rows(plan.tasks, store, spec.sweep.lease_seconds);
-    arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize);
+    arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize, cohort());
     write_scripts();
   }
 
@@ -245,10 +274,15 @@ class Submission {
       std::string after;
       if (a.parent >= 0) after = "afterok:" + (a.parent_job.empty() ? job_of.at(a.parent) : a.parent_job);
       const std::string id = sbatch(scripts_[k], after);
-      for (std::size_t i = 0; i < a.tasks.size(); ++i) job_of[a.tasks[i]] = fmt::format("{}_{}", id, i);
-      n_submitted_ += static_cast<int>(a.tasks.size());
+      for (std::size_t i = 0; i < a.tasks.size(); ++i) {
+        for (const int task : a.tasks[i]) job_of[task] = fmt::format("{}_{}", id, i);
+      }
+      n_submitted_ += a.n_runs;
       all.insert(id);
-      text += fmt::format("job {}: {} runs, {}{}\n", id, a.tasks.size(), a.name, after.empty() ? "" : ", " + after);
+      const std::string in_cohorts =
+          a.n_runs > static_cast<int>(a.tasks.size()) ? fmt::format(" in {} tasks", a.tasks.size()) : "";
+      text +=
+          fmt::format("job {}: {} runs{}, {}{}\n", id, a.n_runs, in_cohorts, a.name, after.empty() ? "" : ", " + after);
     }
     if (n_submitted_ > 0) {
       std::string after = "afterany";
@@ -262,12 +296,23 @@ class Submission {
   }
 
  private:
+  // How many runs share an array task: with "auto" some on a GPU, no more than let slurm.parallel tasks work at once.
+  int cohort() const {
+    const bool gpu = s_.device.rfind("cuda", 0) == 0 || spec_.sweep.device == "cuda" ||
+                     spec_.slurm.gres.find("gpu") != std::string::npos;
+    const int most = cohort_size(spec_.sweep.cohort, gpu && s_.device != "cpu");
+    if (spec_.sweep.cohort != "auto" || spec_.slurm.parallel <= 0) return most;
+    const auto runs = static_cast<int>(std::count_if(plan_.tasks.begin(), plan_.tasks.end(),
+                                                     [](const Task& t) { return t.kind == TaskKind::kTrain; }));
+    return std::clamp((runs + spec_.slurm.parallel - 1) / spec_.slurm.parallel, 1, most);
+  }
+
   void read_queue() {
     int code = 0;
     for (const auto& [folder, job] : jobs_of(s_.sweep, code)) {
       waiting_.push_back(job.id);
       if (!folder.empty()) queue_[folder] = job;
-      if (job.reason == "JobHeldUser") held_.push_back(job.id);
+      if (job.reason == "JobHeldUser") held_.insert(job.id);
     }
     in_slurm_ = code == 0;
     if (in_slurm_ || s_.dry) return;
@@ -281,7 +326,11 @@ class Submission {
     std::vector<std::string> lists;
     for (const SlurmArray& a : arrays_) {
       std::string list;
-      for (const int i : a.tasks) list += plan_.tasks[static_cast<std::size_t>(i)].folder + "\n";
+      for (const std::vector<int>& members : a.tasks) {
+        for (const int i : members) {
+          list += plan_.tasks[static_cast<std::size_t>(i)].folder + (i == members.back() ? "\n" : " ");
+        }
+      }
       content += a.name + "\n" + list;
       lists.push_back(list);
     }
@@ -306,7 +355,7 @@ class Submission {
   // The job that an array waits for: its id, or the script that will become it.
   std::string parent_in_words(const SlurmArray& a) const {
     for (const SlurmArray& p : arrays_) {
-      const auto at = std::find(p.tasks.begin(), p.tasks.end(), a.parent);
+      const auto at = std::find(p.tasks.begin(), p.tasks.end(), std::vector<int>{a.parent});
       if (at != p.tasks.end()) return fmt::format("<job of {}.sh>_{}", p.name, at - p.tasks.begin());
     }
     return a.parent_job;
@@ -321,10 +370,12 @@ class Submission {
       write_file_atomically(folder_ / (script.name + ".sh"), script.text.data(), script.text.size());
     }
     for (const SlurmArray& a : arrays_) {
-      for (const int i : a.tasks) {
-        const Task& t = plan_.tasks[static_cast<std::size_t>(i)];
-        store_.make(t, t.parent >= 0 ? &plan_.tasks[static_cast<std::size_t>(t.parent)] : nullptr,
-                    spec_.sweep.lease_seconds);
+      for (const std::vector<int>& members : a.tasks) {
+        for (const int i : members) {
+          const Task& t = plan_.tasks[static_cast<std::size_t>(i)];
+          store_.make(t, t.parent >= 0 ? &plan_.tasks[static_cast<std::size_t>(t.parent)] : nullptr,
+                      spec_.sweep.lease_seconds);
+        }
       }
     }
   }
@@ -346,9 +397,10 @@ class Submission {
   const Store& store_;
   const SlurmSubmission& s_;
   PinnedProgram program_;
-  bool in_slurm_ = false;                    // Slurm's commands answer
-  SlurmQueue queue_;                         // of this sweep
-  std::vector<std::string> waiting_, held_;  // ids of its jobs in the queue
+  bool in_slurm_ = false;             // Slurm's commands answer
+  SlurmQueue queue_;                  // of this sweep
+  std::vector<std::string> waiting_;  // ids of its jobs in the queue
+  std::set<std::string> held_;        // those that a user holds
   std::vector<SlurmArray> arrays_;
   std::vector<Script> scripts_;  // one for each array, then the report's
   fs::path folder_;
@@ -365,15 +417,17 @@ std::string submit_to_slurm(const Spec& spec, const Plan& plan, const Store& sto
 int cancel_in_slurm(const fs::path& sweep) {
   if (!fs::exists(sweep / "slurm")) return 0;
   int code = 0;
-  std::set<std::string> ids;
-  const auto jobs = jobs_of(fs::absolute(sweep).lexically_normal(), code);
-  for (const auto& [folder, job] : jobs) ids.insert(job.id.substr(0, job.id.find('_')));
+  std::set<std::string> ids, tasks;
+  for (const auto& [folder, job] : jobs_of(fs::absolute(sweep).lexically_normal(), code)) {
+    ids.insert(job.id.substr(0, job.id.find('_')));
+    tasks.insert(job.id);
+  }
   if (ids.empty()) return 0;
   std::vector<std::string> words{"scancel"};
   words.insert(words.end(), ids.begin(), ids.end());
   const Ran ran = run_program(words);
   if (ran.code != 0) throw Error("scancel failed: {}", one_line(ran.error));
-  return static_cast<int>(jobs.size());
+  return static_cast<int>(tasks.size());
 }
 
 }  // namespace cafx

@@ -1,12 +1,14 @@
 // host/sweep/slurm.h -- a sweep as job arrays of a Slurm cluster: submitted here, run there, in the same folders.
 //
 //   STORE/.pinned/HASH/cafx        the binary as it was at submission
-//   STORE/NAME.sweep/slurm/HASH/   one submission: sweep.toml, NAME.list (run folders, one for each array task),
-//                                  NAME.sh (the scripts that sbatch got), logs/
+//   STORE/NAME.sweep/slurm/HASH/   one submission: sweep.toml, NAME.list (a line for each array task: its run
+//                                  folder, or those of a cohort), NAME.sh (the scripts that sbatch
+//                                  got), logs/
 //
 //   One array holds the pretrainings, longest first. For each pretraining, one array holds the runs that start from it
 //   and waits for that array task alone (afterok). A last job writes the tables. Each array task is `cafx sweep
-//   slurm-task`: a scheduler of one run, so crashes, hangs, full disks and retries are handled as on one host.
+//   slurm-task`: a scheduler of one run, or of a cohort (sweep.cohort), so crashes, hangs, full disks and retries are
+//   handled as on one host; members of a cohort that the GPU's memory does not hold run after the others.
 //
 //   The queue is read from Slurm (squeue; a job's comment names its list), never from files: submitting again adds only
 //   runs that are neither finished nor queued.
@@ -35,13 +37,15 @@ long slurm_seconds(const std::string& time);
 using SlurmQueue = std::map<std::string, QueuedJob>;  // by run folder
 
 struct SlurmArray {
-  std::string name;        // "pretrain", "train.0", ...
-  std::vector<int> tasks;  // of the plan; the n-th is array task n
+  std::string name;                     // "pretrain", "train.0", ...
+  std::vector<std::vector<int>> tasks;  // of the plan; the n-th are array task n's: one run, or the members of a cohort
+  int n_runs = 0;
   int parent = -1;         // task that they all wait for
   std::string parent_job;  // its id if it is queued already; empty: it is in another of these arrays
 };
-// Arrays of all runs that are neither finished nor failed nor queued.
-std::vector<SlurmArray> slurm_arrays(const std::vector<Row>&, const SlurmQueue&, int max_array_size);
+// Arrays of all runs that are neither finished nor failed nor queued; runs of one architecture in cohorts of up to
+// `cohort`.
+std::vector<SlurmArray> slurm_arrays(const std::vector<Row>&, const SlurmQueue&, int max_array_size, int cohort = 1);
 
 struct SlurmSubmission {
   std::filesystem::path sweep;  // STORE/NAME.sweep, absolute

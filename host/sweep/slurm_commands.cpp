@@ -75,6 +75,13 @@ std::vector<std::string> lines_of(const fs::path& path) {
   return lines;
 }
 
+std::vector<std::string> folders_of_line(const std::string& line) {
+  std::istringstream in(line);
+  std::vector<std::string> folders;
+  for (std::string word; in >> word;) folders.push_back(word);
+  return folders;
+}
+
 std::vector<std::pair<std::string, QueuedJob>> jobs_of(const fs::path& sweep, int& code) {
   const Ran ran = run_program({"squeue", "--me", "--noheader", "--array", "--format=%F|%K|%T|%r|%k"});
   code = ran.code;
@@ -95,15 +102,15 @@ std::vector<std::pair<std::string, QueuedJob>> jobs_of(const fs::path& sweep, in
     const long index = std::strtol(words[1].c_str(), &end, 10);
     const bool array = !words[1].empty() && *end == 0;
     QueuedJob job{array ? words[0] + "_" + words[1] : words[0], words[2], words[3]};
-    std::string folder;
+    std::vector<std::string> folders{""};
     if (array) {
       auto [list, is_new] = lists.emplace(words[4], std::vector<std::string>());
       if (is_new) list->second = lines_of(words[4]);
       if (index >= 0 && index < static_cast<long>(list->second.size())) {
-        folder = list->second[static_cast<std::size_t>(index)];
+        folders = folders_of_line(list->second[static_cast<std::size_t>(index)]);
       }
     }
-    jobs.emplace_back(folder, job);
+    for (const std::string& folder : folders) jobs.emplace_back(folder, job);
   }
   return jobs;
 }

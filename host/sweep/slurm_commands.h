@@ -24,7 +24,10 @@ Ran run_program(std::vector<std::string> words);
 std::string one_line(std::string text);
 std::vector<std::string> lines_of(const std::filesystem::path&);
 
-// The user's jobs that belong to a sweep, each with its run folder ("" for the one that writes the tables): those whose
+// The run folders in the line of a list that tells an array task its runs.
+std::vector<std::string> folders_of_line(const std::string&);
+
+// The user's jobs that belong to a sweep, each with its run folder, a cohort's with every one ("" for the one that writes the tables): those whose
 // comment names a list in SWEEP/slurm. `code`: squeue's; nothing unless it is 0.
 std::vector<std::pair<std::string, QueuedJob>> jobs_of(const std::filesystem::path& sweep, int& code);
 

@@ -1,4 +1,4 @@
-// One run of a job array, on the node that Slurm gave it.
+// One task of a job array, on the node that Slurm gave it: a run, or the members of a cohort.
 #include <cstdlib>
 
 #include "host/sweep/scheduler.h"
@@ -33,6 +33,31 @@ bool meant_to_run() {
   return ran.code == 0 && ran.out.find(" JobState=RUNNING") != std::string::npos;
 }
 
+Task task_of(const Store& store, const std::string& folder) {
+  Task task;
+  task.folder = folder;
+  const fs::path run = store.run(task);
+  const Json json = Store::read_json(run / "task.json");
+  if (!json.is_object()) throw Error("{}: task.json is missing or damaged; submit the sweep again", run.string());
+  task.key = json.at("key");
+  task.config = json.at("config");
+  task.kind = json.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
+  const std::string parent = json.value("parent", "");
+  if (!parent.empty() && Store::read_outcome(store.root() / parent).state != State::kDone) {
+    throw Error("{}: its pretraining {} is not done; submit the sweep again", folder, parent);
+  }
+  return task;
+}
+
+// Memory that each run takes, by the plan that was made at submission.
+void take_bytes(std::vector<Task>& tasks, const fs::path& plan) {
+  for (const Task& planned : read_tasks(plan)) {
+    for (Task& t : tasks) {
+      if (t.folder == planned.folder) t.bytes = planned.bytes;
+    }
+  }
+}
+
 }  // namespace
 
 int slurm_task(const SlurmTaskOptions& options) {
@@ -44,28 +69,21 @@ int slurm_task(const SlurmTaskOptions& options) {
   const auto folders = lines_of(list);
   const long index = number_from("SLURM_ARRAY_TASK_ID");
   if (index < 0 || index >= static_cast<long>(folders.size())) {
-    throw Error("{}: has {} runs, array task {} is none of them", list.string(), folders.size(), index);
+    throw Error("{}: has {} lines, array task {} is none of them", list.string(), folders.size(), index);
   }
   const fs::path sweep = list.parent_path().parent_path().parent_path();
   Spec spec = read_spec(list.parent_path() / "sweep.toml");
   const Store store(sweep.parent_path());
-  std::vector<Task> tasks(1);
-  Task& task = tasks[0];
-  task.folder = folders[static_cast<std::size_t>(index)];
-  const fs::path run = store.run(task);
-  const Json json = Store::read_json(run / "task.json");
-  if (!json.is_object()) throw Error("{}: task.json is missing or damaged; submit the sweep again", run.string());
-  task.key = json.at("key");
-  task.config = json.at("config");
-  task.kind = json.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
+  std::vector<Task> tasks;
+  for (const std::string& folder : folders_of_line(folders[static_cast<std::size_t>(index)])) {
+    tasks.push_back(task_of(store, folder));
+  }
+  if (tasks.empty()) throw Error("{}: its line {} names no run", list.string(), index + 1);
+  const Task& task = tasks[0];
   const auto say = [](const std::string& text) {
     std::fprintf(stderr, "cafx: %s\n", printable_line(text).c_str());
     std::fflush(stderr);
   };
-  const std::string parent = json.value("parent", "");
-  if (!parent.empty() && Store::read_outcome(store.root() / parent).state != State::kDone) {
-    throw Error("{}: its pretraining {} is not done; submit the sweep again", task.folder, parent);
-  }
   if (!options.device.empty()) spec.sweep.device = options.device;
   long cpus = number_from("SLURM_CPUS_PER_TASK");
   if (cpus <= 0) cpus = number_from("SLURM_CPUS_ON_NODE");
@@ -74,11 +92,14 @@ int slurm_task(const SlurmTaskOptions& options) {
   if (task.config.value("train.gpus", "").empty()) devices.resize(1);
   for (DeviceSlots& d : devices) {
     d.slots = 1;
-    d.bytes = 0;
+    d.cohort = static_cast<int>(tasks.size());
+    if (tasks.size() == 1) d.bytes = 0;
   }
+  if (tasks.size() > 1) take_bytes(tasks, sweep / "tasks.jsonl");
   const char* node = std::getenv("SLURMD_NODENAME");
-  say(fmt::format("{}: job {} on {}, {} with {} threads, started {} times before", task.folder, job, node ? node : "?",
-                  devices[0].name, devices[0].threads, number_from("SLURM_RESTART_COUNT")));
+  const std::string others = tasks.size() > 1 ? fmt::format(" and {} more", tasks.size() - 1) : "";
+  say(fmt::format("{}{}: job {} on {}, {} with {} threads, started {} times before", task.folder, others, job,
+                  node ? node : "?", devices[0].name, devices[0].threads, number_from("SLURM_RESTART_COUNT")));
 
   FolderBoard board(store, spec.sweep.lease_seconds);
   LocalOptions local;
@@ -92,9 +113,13 @@ int slurm_task(const SlurmTaskOptions& options) {
   how.say = say;
   Scheduler scheduler(tasks, devices, board, *launcher, nullptr, nullptr, how);
   if (scheduler.run()) {
-    const State state = scheduler.state(0);
-    say(fmt::format("{}: {}", task.folder, to_string(state)));
-    return state == State::kFailed ? kExitFailed : kExitDone;
+    bool failed = false;
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const State state = scheduler.state(static_cast<int>(i));
+      say(fmt::format("{}: {}", tasks[i].folder, to_string(state)));
+      failed = failed || state == State::kFailed;
+    }
+    return failed ? kExitFailed : kExitDone;
   }
   const bool warned = options.requeue && *options.requeue;
   if (!fs::exists(sweep / "stop") && (warned || meant_to_run())) {

@@ -152,6 +152,23 @@ sweep run t --launcher slurm --quiet || fail "submission after a stop"
 wait_for 90 "the end of the stopped sweep" empty
 [ "$(grep -c ',done,' "$store/t.sweep/results.csv")" = 4 ] || fail "4 runs after a stop: $(cat "$store/t.sweep/results.csv")"
 
+# A cohort is one task: warned, every member saves and goes on; the table is that of runs alone.
+tiny_sweep "$work/k.toml" k '[1e-3, 2e-3, 3e-3]' '[4]' 150 $'[sweep]\ncohort = "3"\n'"$more"
+sed -i 's/^warmup_steps = 0/warmup_steps = 0\npatience = 100000/' "$work/k.toml"
+"$cafx" sweep run "$work/k.toml" --store "$work/local" --cohort off --quiet --no-measure >"$work/out" 2>&1 || fail "the sweep without cohorts: $(cat "$work/out")"
+sweep run "$work/k.toml" --launcher slurm >"$work/out" 2>&1 || fail "submission of cohorts: $(cat "$work/out")"
+grep -q '6 runs in 2 tasks, train.0' "$work/out" || fail "three runs share a task: $(cat "$work/out")"
+sweep run "$work/k.toml" --launcher slurm >"$work/out" 2>&1 || fail "cohorts a second time"
+grep -q " runs, \| runs in " "$work/out" && fail "cohorts are submitted twice: $(cat "$work/out")"
+in_k() { grep -qh -- "$1" "$store"/k.sweep/slurm/*/logs/*; }
+k_trains() { [ "$(cat "$store"/k.sweep/slurm/*/train.0.list | tr ' ' '\n' | sed "s|=.*|/checkpoint.safetensors|; s|^|$store/|" | xargs ls 2>/dev/null | wc -l)" = 6 ]; }
+wait_for 180 "all members of a cohort" k_trains
+scancel --batch --signal=USR1 "$(sed -n 's/.* and 2 more: job \([0-9_]*\) on .*/\1/p' "$store"/k.sweep/slurm/*/logs/train.0* | tail -1)"
+wait_for 30 "the requeue of a cohort" in_k "goes back into the queue"
+wait_for 60 "the cohort again" in_k "and 2 more: job .* started 1 times before"
+wait_for 240 "the end of the cohorts" empty
+cmp "$work/local/k.sweep/results.csv" "$store/k.sweep/results.csv" || fail "the table of cohorts differs from that of runs alone"
+
 # From a container: a stand-in for apptainer that has cafx inside, and nothing else: none of Slurm's programs.
 mkdir "$work/inside" "$work/outside"
 ln -s "$(realpath "$cafx")" "$work/inside/cafx"

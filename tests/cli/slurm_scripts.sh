@@ -51,8 +51,9 @@ export OMP_PROC_BIND=true
 exec 'WORK/runs/.pinned/BINARY/cafx' sweep slurm-task 'WORK/runs/p.sweep/slurm/SUBMISSION/pretrain.list' --device 'cuda'
 
 END
-train() {  # train NUMBER: an array of four that waits for that pretraining
-  sed -e "s|pretrain|train.$1|g; s|--array=0-1|--array=0-3|; s|gpu:4|gpu:1|" \
+# train NUMBER: four runs that wait for that pretraining, in two tasks: of the eight runs each of three tasks at work takes up to three.
+train() {
+  sed -e "s|pretrain|train.$1|g; s|gpu:4|gpu:1|" \
     -e "1s|--parsable|--parsable --dependency=afterok:<job of pretrain.sh>_$1|" <(sed -n '1,21p' "$work/expected")
   echo
 }

@@ -1,5 +1,5 @@
 // What a sweep becomes on a Slurm cluster; the cluster itself is in cli/slurm.sh.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include "host/sweep/slurm.h"
@@ -41,11 +41,11 @@ class SlurmArrays : public testing::Test {
     }
   }
   // Each array as "name: tasks < parent".
-  std::vector<std::string> arrays(const SlurmQueue& queue, int most) const {
+  std::vector<std::string> arrays(const SlurmQueue& queue, int most, int cohort = 1) const {
     std::vector<std::string> text;
-    for (const SlurmArray& a : slurm_arrays(rows, queue, most)) {
+    for (const SlurmArray& a : slurm_arrays(rows, queue, most, cohort)) {
       text.push_back(a.name + ":");
-      for (const int i : a.tasks) text.back() += fmt::format(" {}", i);
+      for (const std::vector<int>& members : a.tasks) text.back() += fmt::format(" {}", fmt::join(members, "+"));
       if (a.parent >= 0) text.back() += fmt::format(" < {}", a.parent);
       if (!a.parent_job.empty()) text.back() += fmt::format(" {}", a.parent_job);
     }
@@ -73,6 +73,19 @@ TEST_F(SlurmArrays, HoldOnlyWhatIsNeitherFinishedNorQueued) {
   EXPECT_EQ(arrays(queue, 1001), (Texts{"train.0: 4", "train.1: 6 3 < 1 12_0"}));
   for (Row& r : rows) r.state = State::kDone;
   EXPECT_TRUE(arrays({}, 1001).empty());
+}
+
+TEST_F(SlurmArrays, RunsOfOneArchitectureShareATask) {
+  for (Task& t : tasks) t.config = {{"model.filters", 8}, {"train.lr", 1e-3}, {"train.gpus", ""}};
+  tasks[3].config["model.filters"] = 16;
+  tasks[5].config["train.lr"] = 1e-2;
+  // Task 6 leads by its length, 3 is of another architecture, and pretrainings stay alone.
+  EXPECT_EQ(arrays({}, 1001, 4), (Texts{"pretrain: 1 0", "train.0: 4+2 < 0", "train.1: 6+5 3 < 1"}));
+  EXPECT_EQ(arrays({}, 1, 4),
+            (Texts{"pretrain: 1", "pretrain.1: 0", "train.0: 4+2 < 0", "train.1: 6+5 < 1", "train.2: 3 < 1"}));
+  tasks[6].config["train.gpus"] = "2";  // a run of several GPUs shares none
+  EXPECT_EQ(arrays({}, 1001, 4), (Texts{"pretrain: 1 0", "train.0: 4+2 < 0", "train.1: 6 3 5 < 1"}));
+  EXPECT_EQ(folders_of_line("a-1 b"), (Texts{"a-1", "b"}));
 }
 
 }  // namespace
