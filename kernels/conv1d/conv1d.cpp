@@ -17,6 +17,7 @@ CAFX_CUDA(std::size_t, conv1d_backward_scratch, (const Context&, Conv1dDims d));
 
 CAFX_CUDA(std::size_t, convolution_workspace, (const Context&, Conv1dDims d, bool flip));
 CAFX_CUDA(void, reserve_convolutions, (const Context&, Conv1dDims d, bool flip));
+CAFX_CUDA(bool, convolutions_round, (const Context&, Conv1dDims d));
 
 static void check(Conv1dDims d) { CAFX_CHECK(d.B >= 1 && d.T >= 1 && d.C >= 1 && d.K >= 1, d.B, d.T, d.C, d.K); }
 
@@ -29,7 +30,7 @@ void conv1d_forward(const Context& context, Stored* y, const float* x_padded, co
                     void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_forward, y, x_padded, w, bias, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   float* values = static_cast<float*>(y);
   CAFX_CALL(context, conv1d_forward, values, x_padded, w, bias, scratch, d);
   if (!rounds_stored(context)) return;
@@ -46,7 +47,7 @@ void conv1d_backward(const Context& context, float* dw, float* dbias, const Stor
                      void* scratch, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, conv1d_backward, dw, dbias, dy, x_padded, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, conv1d_backward, dw, dbias, static_cast<const float*>(dy), x_padded, d);
 }
 
@@ -61,6 +62,12 @@ void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
   check(d);
   CAFX_CUDA_CALL(context, reserve_convolutions, d, flip);
   (void)context, (void)flip;
+}
+
+bool convolutions_round(const Context& context, Conv1dDims d) {
+  check(d);
+  CAFX_CUDA_CALL(context, convolutions_round, d);
+  return context.precision == Precision::kBf16;
 }
 
 }  // namespace cafx

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/conv1d/conv1d_fp32_cuda.h"
+#include "kernels/conv1d/conv1d_mma_cuda.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
 
@@ -181,9 +182,10 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cuDNN, except on
-// Hopper, where cafx's kernels take half of its time or less (measured).
-bool cudnn_is_chosen(const Context& context) {
+// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cafx in bf16 where its
+// tensor-core kernels take the shape; else cuDNN, except on Hopper, where cafx's kernels take half of its time or less
+// (measured).
+const std::string& convolutions_asked_for() {
   static const std::string name = [] {
     const char* text = std::getenv("CAFX_CONVOLUTIONS");
     const std::string given = text && *text ? text : "auto";
@@ -192,8 +194,15 @@ bool cudnn_is_chosen(const Context& context) {
     }
     return given;
   }();
+  return name;
+}
+bool cudnn_is_chosen(const Context& context) {
   if (context.use_cudnn) return *context.use_cudnn;
+  const std::string& name = convolutions_asked_for();
   return name == "auto" ? context.cuda->major != 9 : name == "cudnn";
+}
+bool by_mma(const Context& context, Conv1dDims d) {
+  return conv_mma::takes(context, d) && !context.use_cudnn.value_or(convolutions_asked_for() == "cudnn");
 }
 
 bool in_bf16(const Context& context) { return stored_bytes(context) != sizeof(float); }
@@ -249,12 +258,14 @@ bool by_cudnn(const Call& call) {
 
 void conv_forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
                   Conv1dDims d) {
+  if (by_mma(context, d)) return conv_mma::forward(context, y, x, w, bias, flip, d);
   if (by_cudnn({context, bias ? Kind::kForwardBias : Kind::kForward, d, flip, y, x, w, bias})) return;
   conv_fp32::forward(context, y, x, w, bias, flip, d);
 }
 
 void conv_backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                           Conv1dDims d) {
+  if (by_mma(context, d)) return conv_mma::backward_filter(context, dw, dy, x, flip, d);
   if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
   conv_fp32::backward_filter(context, dw, dy, x, flip, d);
 }
@@ -264,10 +275,19 @@ void conv_backward_data(const Context& context, float* dx, const Stored* dy, con
   conv_fp32::backward_data(context, dx, dy, w, flip, d);
 }
 
+bool deconv_whole(const Context& context, float* y, const Stored* u, const float* w, const float* bias, bool flip,
+                  int pad, Conv1dDims d) {
+  if (!by_mma(context, d)) return false;
+  conv_mma::deconv(context, y, u, w, bias, flip, pad, d);
+  return true;
+}
+
 namespace cuda {
 
+bool convolutions_round(const Context& context, Conv1dDims d) { return by_mma(context, d); }
+
 std::size_t convolution_workspace(const Context& context, Conv1dDims d, bool flip) {
-  if (!cudnn_is_chosen(context)) return 0;
+  if (!cudnn_is_chosen(context) || by_mma(context, d)) return 0;
   CudaDevice& gpu = *context.cuda;
   std::size_t wanted = 0;
   for (const bool flipped : {false, flip}) {

@@ -9,7 +9,9 @@
 //   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). Once per kind and shape,
 //   cuDNN lists its deterministic algorithms, fastest first by its own guess, and the first one that runs is kept
 //   (CudaDevice::conv_plans). Where cuDNN refuses all, cafx's exact fp32 kernels run: conv1d_fp32_cuda.h. In bf16, y is
-//   bf16 beside x and w in fp32, since signal, output and gradients of weights must not be rounded to 8 bits.
+//   bf16 in memory beside x and w in fp32, since signal, output and gradients of weights must not be laid down with 8
+//   bits; cafx rounds the operands of its products and multiplies them on tensor cores (conv1d_mma_cuda.h), for the
+//   shapes that it takes.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"
@@ -19,5 +21,8 @@ namespace cafx {
 void conv_forward(const Context&, Stored* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims);
 void conv_backward_filter(const Context&, float* dw, const Stored* dy, const float* x, bool flip, Conv1dDims);
 void conv_backward_data(const Context&, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims);
+// y (B,T) = *bias + what conv_backward_data gives of u at [pad, pad + T), where one kernel can; else false, undone.
+bool deconv_whole(const Context&, float* y, const Stored* u, const float* w, const float* bias, bool flip, int pad,
+                  Conv1dDims);
 
 }  // namespace cafx

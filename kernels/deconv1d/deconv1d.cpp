@@ -37,7 +37,7 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
                       void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_forward, y, u, w, bias, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, deconv1d_forward, y, static_cast<const float*>(u), w, bias, scratch, bf16_units(context), d);
 }
 
@@ -45,7 +45,7 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, deconv1d_backward, static_cast<float*>(du), dw, dbias, dy_padded, static_cast<const float*>(u), w,
             scratch, bf16_units(context), rounds_stored(context), d);
 }

@@ -16,6 +16,7 @@ std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
 
 void deconv1d_forward(const Context& context, float* y, const Stored* u, const float* w, const float* bias,
                       void* scratch, Deconv1dDims d) {
+  if (deconv_whole(context, y, u, w, bias, flipped(d), deconv1d_pad(d), conv(d))) return;
   float* padded = static_cast<float*>(scratch);  // (B,T+K-1)
   conv_backward_data(context, padded, u, w, flipped(d), conv(d));
   const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);

@@ -1,7 +1,7 @@
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 
 #include "kernels/device/each_cuda.h"
-#include "kernels/dnn_saaf/tensor_core_cuda.h"
+#include "kernels/device/tensor_core_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_math.h"
 

@@ -62,7 +62,7 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
   check(d);
   CAFX_CUDA_CALL(context, front_end_forward, x1, z, positions, x_padded, static_cast<const float*>(packed),
                  static_cast<float*>(scratch), d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_forward, static_cast<float*>(x1), z, positions, x_padded,
             static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
             rounds_stored(context), d);
@@ -74,7 +74,7 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
   check(d);
   CAFX_CUDA_CALL(context, front_end_backward, dx1, dw1, dbias1, dw2, dbias2, dz, x1, z, positions, x_padded, w2,
                  static_cast<float*>(scratch), d);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_backward, static_cast<float*>(dx1), dw1, dbias1, dw2, dbias2, dz,
             static_cast<const float*>(x1), z, positions, x_padded, w2, static_cast<float*>(scratch),
             bf16_units(context), rounds_stored(context), d);
@@ -83,7 +83,7 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
 void front_end_rows(const Context& context, float* x1, const float* x, const void* packed, int n, FrontEndDims d) {
   check(d);
   CAFX_CHECK(n >= 0, n);
-  const EmulatedPrecision emulated(precision_of_convolutions(emulated_precision(context)));
+  const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_rows, x1, x, static_cast<const float*>(packed), n, bf16_units(context),
             rounds_stored(context), d);
 }

@@ -1,4 +1,4 @@
-// kernels/dnn_saaf/tensor_core_cuda.h -- bf16 matrices in shared memory, and their products by mma.sync.
+// kernels/device/tensor_core_cuda.h -- bf16 matrices in shared memory, and their products by mma.sync.
 //
 //   A matrix of N bf16 columns (32, 64 or 128) has rows of 2 N bytes without padding. Within a row the pieces of 16 bytes
 //   are permuted by the row, so that neither rows nor columns of 8 x 8 blocks collide in a bank. `row_at(base, row)` is

@@ -1,0 +1,357 @@
+// kernels/conv1d/conv1d_mma_cuda.h -- the convolutions of conv1d_cuda.h in bf16 on tensor cores.
+//
+//   Operands are rounded to bf16, sums are fp32. Each kernel reads or writes the tensor of all channels once, between
+//   global memory and the registers of the products, and stays below the time that this takes.
+//   The signal is a Hankel matrix, H[t, k] = x[t + k]: its 8 x 8 blocks depend on the sum of their indices alone, so
+//   that nine registers hold 16 samples by 64 taps. A pair of neighbours that starts at an odd sample is a word of a
+//   second copy, shifted by one.
+//   Channels are numbered so that a lane's share of a fragment is neighbours in memory.
+//     forward   samples x taps times taps x channels; the filters stay in registers
+//     filters   taps x samples times samples x channels; a warp keeps 64 taps by 32 channels of sums
+//     deconv    P[t, k] = sum_c u[t, c] w[c, k], samples x channels times channels x taps, then sums along j = t + k.
+//               Blocks of 8 x 8 on one diagonal share their accumulator, which moves on by a block as t does.
+// Bits     sums in a fixed order; of the filters' gradient, in one that depends on the sizes and the number of
+//          multiprocessors.
+#pragma once
+
+#include "kernels/conv1d/conv1d.h"
+#include "kernels/device/each_cuda.h"
+#include "kernels/device/tensor_core_cuda.h"
+
+namespace cafx::conv_mma {
+
+using namespace cuda::tensor_core;
+
+constexpr int kTaps = 64;                    // multiplied; filters of fewer are filled up with zeros
+constexpr int kTile = 256;                   // samples of a frame
+constexpr int kWords = (kTile + kTaps) / 2;  // pairs of neighbours in a tile's signal
+constexpr int kOdd = kWords + 16;            // word where the shifted copy begins: half the banks further
+constexpr int kSignal = kOdd + kWords;
+constexpr int kForwardThreads = 256, kDataThreads = 256, kSegments = kDataThreads / 16;
+
+inline bool takes(const Context& context, Conv1dDims d) {
+  return context.precision == Precision::kBf16 && context.cuda->major >= 8 && d.K <= kTaps && d.T % kTile == 0 &&
+         (d.C == 32 || d.C == 64 || d.C == 128 || d.C == 256);
+}
+
+__device__ __forceinline__ Word round_weights(const float* w, int c, int k, bool flip, int K) {  // taps k and k + 1
+  const float* row = w + static_cast<long>(c) * K;
+  const auto tap = [&](int i) { return i < K ? row[flip ? K - 1 - i : i] : 0.0f; };
+  return round_pair(tap(k), tap(k + 1));
+}
+
+// A thread's word of each copy of a tile's signal: samples 2 i, 2 i + 1, 2 i + 2 from the tile's first.
+struct SignalWord {
+  float v[3];
+  __device__ __forceinline__ void load(const float* x, int tile, int per_frame, int width) {
+    const int b = tile / per_frame, first = (tile - b * per_frame) * kTile + 2 * static_cast<int>(threadIdx.x);
+    const float* from = x + static_cast<long>(b) * width + first;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) v[i] = threadIdx.x < kWords && first + i < width ? from[i] : 0.0f;
+  }
+  __device__ __forceinline__ void store(Word* to) const {
+    if (threadIdx.x >= kWords) return;
+    to[threadIdx.x] = round_pair(v[0], v[1]);
+    to[kOdd + threadIdx.x] = round_pair(v[1], v[2]);
+  }
+};
+// The address of the pair at sample t + g + 2 (lane % 4), g = lane / 4, of which eight samples further are 16 bytes.
+__device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) {
+  const int g = lane / 4;
+  return shared_address(signal + (g % 2 ? kOdd : 0) + t / 2 + g / 2 + lane % 4);
+}
+
+// A warp has 32 channels, whose filters it keeps, and 32 samples at a time.
+__global__ void __launch_bounds__(kForwardThreads, 2)
+    forward_kernel(Bfloat* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+  __shared__ Word signals[2][kSignal];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
+            sharing = kForwardThreads / 32 / groups, c0 = warp % groups * 32, per_frame = d.T / kTile,
+            width = d.T + d.K - 1, tiles = d.B * per_frame;
+  Word b[4][kTaps / 16][2];
+  float start[8];
+#pragma unroll
+  for (int n = 0; n < 4; ++n) {
+#pragma unroll
+    for (int k = 0; k < kTaps / 16; ++k) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        b[n][k][i] = round_weights(w, c0 + g / 2 * 8 + 2 * n + g % 2, 16 * k + 8 * i + 2 * t4, flip, d.K);
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) start[i] = bias ? bias[c0 + 8 * t4 + i] : 0.0f;
+  SignalWord own;
+  own.load(x, blockIdx.x, per_frame, width);
+  int side = 0;
+#pragma unroll 1
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, side ^= 1) {
+    own.store(signals[side]);
+    __syncthreads();
+    if (tile + static_cast<int>(gridDim.x) < tiles) own.load(x, tile + gridDim.x, per_frame, width);
+#pragma unroll 1
+    for (int t = warp / groups * 32; t < kTile; t += sharing * 32) {
+      const Word from = pairs_from(signals[side], t, lane);
+      Word h[11];
+#pragma unroll
+      for (int i = 0; i < 11; ++i) h[i] = load_word(from + 16 * i);
+      Bfloat* to = y + (static_cast<long>(tile) * kTile + t + g) * d.C + c0 + 8 * t4;
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        Sums c[4];
+#pragma unroll
+        for (int n = 0; n < 4; ++n) c[n][0] = c[n][2] = start[2 * n], c[n][1] = c[n][3] = start[2 * n + 1];
+#pragma unroll
+        for (int k = 0; k < kTaps / 16; ++k) {
+          const Fragment a = {h[2 * (m + k)], h[2 * (m + k) + 1], h[2 * (m + k) + 1], h[2 * (m + k) + 2]};
+#pragma unroll
+          for (int n = 0; n < 4; ++n) multiply(c[n], a, b[n][k][0], b[n][k][1]);
+        }
+#pragma unroll
+        for (int s = 0; s < 2; ++s) {
+          *reinterpret_cast<uint4*>(to + (16 * m + 8 * s) * d.C) = {
+              round_pair(c[0][2 * s], c[0][2 * s + 1]), round_pair(c[1][2 * s], c[1][2 * s + 1]),
+              round_pair(c[2][2 * s], c[2][2 * s + 1]), round_pair(c[3][2 * s], c[3][2 * s + 1])};
+        }
+      }
+    }
+  }
+}
+
+// 16 samples of the lane's four channels as B: samples 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of channels 4 g and on.
+struct ChannelRows {
+  uint2 v[4];
+  __device__ __forceinline__ void load(const Bfloat* from, int C) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v[i] = __ldcs(reinterpret_cast<const uint2*>(from + (i / 2 * 8 + i % 2) * C));
+  }
+  // The pair of samples of channel n: the first two, or the last two.
+  __device__ __forceinline__ Word pair(int n, int half) const {
+    const uint2 &a = v[2 * half], &b = v[2 * half + 1];
+    return __byte_perm(n < 2 ? a.x : a.y, n < 2 ? b.x : b.y, n % 2 ? 0x7632 : 0x5410);
+  }
+};
+
+// partial[block, c, k] = sum over the block's tiles of dy[t, c] x[t + k]. kWarps: of a block; those that share channels
+// take a tile's samples in equal runs.
+constexpr int filter_warps(int C) { return C > 32 ? 16 : 8; }
+template <int kWarps>
+__global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
+    filter_kernel(float* partial, const Bfloat* dy, const float* x, bool flip, Conv1dDims d) {
+  extern __shared__ __align__(16) float4 others[];  // (groups, 16, 32)
+  __shared__ Word signals[2][kSignal];
+  constexpr int kSteps = 2;  // of 16 samples, loaded at a time
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
+            group = warp % groups, share = warp / groups, run = kTile * groups / kWarps, per_frame = d.T / kTile,
+            width = d.T + d.K - 1, tiles = d.B * per_frame, step = gridDim.x;
+  const long row0 = share * run + 2 * t4;
+  const Bfloat* own_dy = dy + row0 * d.C + group * 32 + 4 * g;
+  const auto load = [&](ChannelRows(&to)[kSteps], long row) {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) to[i].load(own_dy + (row + 16 * i) * d.C, d.C);
+  };
+  Sums sums[4][4] = {};
+  SignalWord own;
+  ChannelRows now[kSteps], next[kSteps];
+  own.load(x, blockIdx.x, per_frame, width);
+  load(now, static_cast<long>(blockIdx.x) * kTile);
+  int side = 0;
+#pragma unroll 1
+  for (int tile = blockIdx.x; tile < tiles; tile += step, side ^= 1) {
+    own.store(signals[side]);
+    __syncthreads();
+    if (tile + step < tiles) own.load(x, tile + step, per_frame, width);
+    Word from = pairs_from(signals[side], share * run, lane);
+#pragma unroll 1
+    for (int t = 0; t < run; t += 16 * kSteps, from += 32 * kSteps) {
+      if (t + 16 * kSteps < run) {
+        load(next, static_cast<long>(tile) * kTile + t + 16 * kSteps);
+      } else if (tile + step < tiles) {
+        load(next, static_cast<long>(tile + step) * kTile);
+      }
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) {
+        Word h[9];
+#pragma unroll
+        for (int j = 0; j < 9; ++j) h[j] = load_word(from + 32 * i + 16 * j);
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+          const Word b0 = now[i].pair(n, 0), b1 = now[i].pair(n, 1);
+#pragma unroll
+          for (int m = 0; m < 4; ++m) {
+            const Fragment a = {h[2 * m], h[2 * m + 1], h[2 * m + 1], h[2 * m + 2]};
+            multiply(sums[m][n], a, b0, b1);
+          }
+        }
+      }
+#pragma unroll
+      for (int i = 0; i < kSteps; ++i) now[i] = next[i];
+    }
+  }
+  // Over the warps that share channels, in order.
+  float4* place = others + group * 16 * 32 + lane;
+#pragma unroll 1
+  for (int from = 1; from < kWarps / groups; ++from) {
+    if (share == from) {
+#pragma unroll
+      for (int i = 0; i < 16; ++i) {
+        const Sums& s = sums[i / 4][i % 4];
+        place[32 * i] = {s[0], s[1], s[2], s[3]};
+      }
+    }
+    __syncthreads();
+    if (share == 0) {
+#pragma unroll
+      for (int i = 0; i < 16; ++i) {
+        const float4 v = place[32 * i];
+        Sums& s = sums[i / 4][i % 4];
+        s[0] += v.x, s[1] += v.y, s[2] += v.z, s[3] += v.w;
+      }
+    }
+    __syncthreads();
+  }
+  if (share != 0) return;
+  float* to = partial + static_cast<long>(blockIdx.x) * d.C * d.K;
+#pragma unroll
+  for (int m = 0; m < 4; ++m) {
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int k = 16 * m + g + i / 2 * 8, c = group * 32 + 8 * t4 + i % 2 * 4 + n;
+        if (k < d.K) to[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] = sums[m][n][i];
+      }
+    }
+  }
+}
+
+// Shared memory of the deconvolution: the filters as fragments, (C / 32, 8, 32) of 16 bytes; each warp's blocks of a
+// diagonal; each segment's sums, which reach `kTaps` samples into the next.
+constexpr int kBlock = 72, kBlocks = 9;  // floats from one 8 x 8 block to the next; places for blocks of a warp
+constexpr int segment_of(int T) { return T / kSegments; }
+inline std::size_t data_shared(Conv1dDims d) {
+  return 16ul * d.C / 32 * 8 * 32 + sizeof(float) * (kDataThreads / 32 * kBlocks * kBlock +
+                                                     kSegments * static_cast<std::size_t>(segment_of(d.T) + kTaps));
+}
+
+// y[b, t] = bias + sum over k of P[t + pad - k][k]. A block has a frame, cut into kSegments; a warp two of them, one in
+// each half of its fragments' rows.
+template <int kGroups>
+__global__ void __launch_bounds__(kDataThreads, 2)
+    deconv_kernel(float* y, const Bfloat* u, const float* w, const float* bias, bool flip, int pad, Conv1dDims d) {
+  extern __shared__ __align__(16) uint4 filters[];
+  constexpr int C = 32 * kGroups;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
+            reach = segment + kTaps;
+  auto* blocks = reinterpret_cast<float*>(filters + kGroups * 8 * 32) + warp * (kBlocks * kBlock);
+  auto* parts = reinterpret_cast<float*>(filters + kGroups * 8 * 32) + kDataThreads / 32 * kBlocks * kBlock;
+  for (int i = threadIdx.x; i < kGroups * 8 * 32; i += kDataThreads) {
+    const int l = i % 32, k = i / 32 % 8 * 8 + l / 4, c = i / 256 * 32 + l % 4 * 8;
+    const auto pair = [&](int channel) {
+      const float* tap = w + static_cast<long>(channel) * d.K + (flip ? d.K - 1 - k : k);
+      return k < d.K ? round_pair(tap[0], tap[d.K]) : 0u;
+    };
+    filters[i] = {pair(c), pair(c + 2), pair(c + 4), pair(c + 6)};
+  }
+  __syncthreads();
+  // This lane's sample of a pair of finished blocks: stream, block, place on the diagonal.
+  const int place = lane % 8, block = lane / 8 % 2, stream = lane / 16;
+  const float* diagonal = blocks + (6 * stream + 1 + block) * kBlock + place;  // a quarter of the banks each
+  float* own_part = parts + (2 * warp + stream) * reach + 8 * block + place;
+#pragma unroll 1
+  for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
+    Sums sums[9] = {}, last = {};
+    const Bfloat* from = u + (static_cast<long>(b) * d.T + 2 * warp * segment + g) * C + 8 * t4;
+#pragma unroll 1
+    for (int t = 0; t < reach; t += 16) {
+      if (t < segment) {
+        uint4 rows[kGroups][2][2];  // of 32 channels: [blocks of 8 samples][streams]
+#pragma unroll
+        for (int i = 0; i < kGroups; ++i) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+#pragma unroll
+            for (int s = 0; s < 2; ++s) {
+              rows[i][r][s] = __ldcs(
+                  reinterpret_cast<const uint4*>(from + (static_cast<long>(s) * segment + t + 8 * r) * C + 32 * i));
+            }
+          }
+        }
+#pragma unroll
+        for (int i = 0; i < kGroups; ++i) {
+#pragma unroll
+          for (int n = 0; n < 8; ++n) {
+            const uint4 f = filters[(i * 8 + n) * 32 + lane];
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+              const uint4 &v0 = rows[i][r][0], &v1 = rows[i][r][1];
+              multiply(sums[n + r], {v0.x, v1.x, v0.y, v1.y}, f.x, f.y);
+              multiply(sums[n + r], {v0.z, v1.z, v0.w, v1.w}, f.z, f.w);
+            }
+          }
+        }
+      }
+      const auto lay_down = [&](int at, const Sums& c) {
+        *reinterpret_cast<float2*>(blocks + at * kBlock + 8 * g + 2 * t4) = {c[0], c[1]};
+        *reinterpret_cast<float2*>(blocks + (at + 6) * kBlock + 8 * g + 2 * t4) = {c[2], c[3]};
+      };
+      lay_down(0, last), lay_down(1, sums[0]), lay_down(2, sums[1]);
+      __syncwarp();
+      float sum = 0.0f;
+#pragma unroll
+      for (int row = 0; row < 8; ++row) sum += diagonal[7 * row - (row > place ? kBlock - 8 : 0)];
+      own_part[t] = sum;
+      __syncwarp();
+#pragma unroll
+      for (int i = 0; i < 4; ++i) last[i] = sums[1][i];
+#pragma unroll
+      for (int n = 0; n < 9; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sums[n][i] = n < 7 ? sums[n + 2 < 9 ? n + 2 : 8][i] : 0.0f;
+      }
+    }
+    __syncthreads();
+    for (int t = threadIdx.x; t < d.T; t += kDataThreads) {
+      const int j = t + pad;
+      float sum = 0.0f;
+      for (int i = max(0, (j - kTaps) / segment); i < kSegments && i * segment <= j; ++i) {
+        if (j - i * segment < reach) sum += parts[i * reach + j - i * segment];
+      }
+      y[static_cast<long>(b) * d.T + t] = *bias + sum;
+    }
+    __syncthreads();
+  }
+}
+
+inline void forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
+                    Conv1dDims d) {
+  const long tiles = static_cast<long>(d.B) * (d.T / kTile);
+  launch(context, forward_kernel, static_cast<unsigned>(std::min<long>(tiles, 2l * context.cuda->n_sm)),
+         kForwardThreads, 0, static_cast<Bfloat*>(y), x, w, bias, flip, d);
+}
+
+inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
+                            Conv1dDims d) {
+  const CudaDevice& gpu = *context.cuda;
+  const long n = static_cast<long>(d.C) * d.K, tiles = static_cast<long>(d.B) * (d.T / kTile),
+             most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
+  const int warps = filter_warps(d.C),
+            slices = static_cast<int>(std::min({tiles, most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
+  float* partial = static_cast<float*>(gpu.workspace);
+  launch(context, warps == 16 ? filter_kernel<16> : filter_kernel<8>, static_cast<unsigned>(slices), 32 * warps,
+         16ul * d.C / 32 * 16 * 32, partial, static_cast<const Bfloat*>(dy), x, flip, d);
+  add_slices(context, dw, partial, slices, n);
+}
+
+inline void deconv(const Context& context, float* y, const Stored* u, const float* w, const float* bias, bool flip,
+                   int pad, Conv1dDims d) {
+  const auto kernel = d.C == 32    ? deconv_kernel<1>
+                      : d.C == 64  ? deconv_kernel<2>
+                      : d.C == 128 ? deconv_kernel<4>
+                                   : deconv_kernel<8>;
+  launch(context, kernel, static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y,
+         static_cast<const Bfloat*>(u), w, bias, flip, pad, d);
+}
+
+}  // namespace cafx::conv_mma
