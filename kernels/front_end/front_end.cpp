@@ -7,7 +7,7 @@ namespace cafx {
 
 CAFX_BACKENDS(void, front_end_prepare,
               (float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2, bool bf16_units,
-               FrontEndDims d));
+               bool rounds, FrontEndDims d));
 CAFX_BACKENDS(void, front_end_forward,
               (float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed, float* scratch,
                bool bf16_units, bool rounds, FrontEndDims d));
@@ -54,7 +54,8 @@ void front_end_prepare(const Context& context, void* packed, const float* w1, co
                        const float* bias2, FrontEndDims d) {
   check(d);
   CAFX_CUDA_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, d);
-  CAFX_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, bf16_units(context), d);
+  CAFX_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, bf16_units(context),
+            rounds_stored(context), d);
 }
 
 void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,

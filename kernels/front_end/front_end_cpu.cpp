@@ -188,8 +188,17 @@ void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int
 
 }  // namespace
 
+namespace {
+
+float operand(float x, bool rounds) {
+  if (rounds) round_to_bf16(&x, 1);
+  return x;
+}
+
+}  // namespace
+
 void front_end_prepare(float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
-                       bool bf16_units, FrontEndDims d) {
+                       bool bf16_units, bool rounds, FrontEndDims d) {
   const FrontEndPacked at(d);
   transpose(packed + at.w1, w1, d.C, d.K1);
   for (int c = 0; c < d.C; ++c) packed[at.bias1 + c] = bias1[c];
@@ -201,13 +210,15 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
 #endif
   for (int c = 0; c < d.C; ++c) {
     float* panel = packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW + c % kW;
-    for (int k = 0; k < d.K2; ++k) panel[static_cast<long>(k) * kW] = w2[static_cast<long>(c) * d.K2 + k];
+    for (int k = 0; k < d.K2; ++k)
+      panel[static_cast<long>(k) * kW] = operand(w2[static_cast<long>(c) * d.K2 + k], rounds);
     packed[at.bias2 + c] = bias2[c];
     if (!front_end_is_fast(d)) continue;
     const int n_taps = d.K2 / 2;
     float* fast = packed + at.fast + static_cast<long>(c / kW) * 3 * n_taps * kW + c % kW;
     for (int j = 0; j < n_taps; ++j) {
-      const float h0 = w2[static_cast<long>(c) * d.K2 + 2 * j], h1 = w2[static_cast<long>(c) * d.K2 + 2 * j + 1];
+      const float* taps = w2 + static_cast<long>(c) * d.K2 + 2 * j;
+      const float h0 = operand(taps[0], rounds), h1 = operand(taps[1], rounds);
       fast[j * kW] = h0;
       fast[(n_taps + j) * kW] = h0 + h1;
       fast[(2 * n_taps + j) * kW] = h1;
@@ -296,7 +307,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
             tile[i] = p + i < n_windows ? load_m(dz + i_z, m) * slope<Activation::kSoftplus>(load_m(z + i_z, m)) : vf{};
           }
           transpose_tile(tile);
-          for (int c = 0; c < m; ++c) store(g + c * g_row + p, tile[c]);
+          for (int c = 0; c < m; ++c) store(g + c * g_row + p, rounds ? vround_bf16(tile[c]) : tile[c]);
         }
         for (long i = 0; i < 16 * at.row; ++i) {
           abs[i] = 0.0f;
@@ -317,7 +328,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
           const float* w_c = w2 + static_cast<long>(c0 + c) * d.K2;
           float* dw_c = dw2 + static_cast<long>(c0 + c) * d.K2;
           for (int k = 0; k < taps; ++k) {
-            w[k] = k < d.K2 ? w_c[k] : 0.0f;
+            w[k] = k < d.K2 ? operand(w_c[k], rounds) : 0.0f;
             dw[k] = k < d.K2 ? dw_c[k] : 0.0f;
           }
           const float* g_c = g + c * g_row;

@@ -3,6 +3,7 @@
 #include "kernels/device/slide_cuda.h"
 #include "kernels/device/stored_cuda.h"
 #include "kernels/front_end/front_end.h"
+#include "kernels/front_end/front_end_mma_cuda.h"
 
 // Conv1D; abs, Conv1D-Local, softplus and pooling in one kernel; their backward in another. A block
 // takes 32 channels (a warp's lanes: whole 128-byte lines of the (B,T,C) tensors), each of its 8 warps a run of
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
   const bool first_taps = blockIdx.z == 0;
   for (int i = warp; i < d.K2 + 2 * kSpan; i += kWarps) {
     const int k = i - kSpan;
-    w[i * 32 + lane] = k >= 0 && k < d.K2 && c < d.C ? w2[static_cast<long>(k) * d.C + c] : 0.0f;
+    w[i * 32 + lane] = k >= 0 && k < d.K2 && c < d.C ? as_stored<S>(w2[static_cast<long>(k) * d.C + c]) : 0.0f;
   }
   float dw[kSpan] = {}, dbias1 = 0.0f, dbias2 = 0.0f;
   const long all = tile.per_frame * d.B, first = all * blockIdx.y / gridDim.y,
@@ -164,7 +165,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
       const int p = p_first + q;
       const bool inside = p >= 0 && p < n_windows && c < d.C;
       const long j = (static_cast<long>(b) * n_windows + p) * d.C + c;
-      g[q * 32 + lane] = inside ? dz[j] * -expm1f(-z[j]) : 0.0f;
+      g[q * 32 + lane] = inside ? as_stored<S>(dz[j] * -expm1f(-z[j])) : 0.0f;
       at[q * 32 + lane] = inside ? p * d.P + positions[j] : 1 << 29;
     }
     __syncthreads();
@@ -261,16 +262,22 @@ static void transpose_taps(const Context& context, float* to, const float* w2, F
 void front_end_prepare(const Context& context, float* packed, const float* w1, const float* bias1, const float* w2,
                        const float* bias2, FrontEndDims d) {
   const Packed to(packed, d);
-  const auto keep = [&](float* at, const float* from, long n) {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(at, from, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
-  };
-  keep(to.w1, w1, static_cast<long>(d.C) * d.K1);
-  keep(to.bias1, bias1, d.C);
-  keep(to.bias2, bias2, d.C);
-  const long all = padded_taps(d.K2);
-  for_each(context, n_quads(d) * 4, [=] __device__(long i) {
-    const long group = i / (32 * all), c = group * 32 + i / 4 % 32, k = i / 128 * 4 % all + i % 4;
-    to.w2[i] = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
+  const long n1 = static_cast<long>(d.C) * d.K1, n_bias = n1 + 2l * d.C, all = padded_taps(d.K2);
+  const bool plain = front_end_mma::takes(context, d), rounds = rounds_stored(context);  // plain: w2 as it is
+  for_each(context, n_bias + (plain ? static_cast<long>(d.C) * d.K2 : n_quads(d) * 4), [=] __device__(long i) {
+    if (i < n1) {
+      to.w1[i] = w1[i];
+    } else if (i < n1 + d.C) {
+      to.bias1[i - n1] = bias1[i - n1];
+    } else if (i < n_bias) {
+      to.bias2[i - n1 - d.C] = bias2[i - n1 - d.C];
+    } else if (plain) {
+      to.w2[i - n_bias] = w2[i - n_bias];
+    } else {
+      const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32, k = q / 128 * 4 % all + q % 4;
+      const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
+      to.w2[q] = rounds ? as_stored<Bfloat>(tap) : tap;
+    }
   });
 }
 
@@ -278,6 +285,7 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
                        const float* packed, float*, FrontEndDims d) {
   const Packed p(packed, d);
   conv_forward(context, x1, x_padded, p.w1, p.bias1, false, {d.B, d.T, d.C, d.K1});
+  if (front_end_mma::takes(context, d)) return front_end_mma::pool(context, z, positions, x1, p.w2, p.bias2, d);
   const int windows = std::max(1, kPoolSamples / d.P), at_once = std::min(padded_taps(d.K2), kTapsAtOnce);
   with_stored(context, [&]<class S>() {
     launch(context, pool_kernel<S>,
