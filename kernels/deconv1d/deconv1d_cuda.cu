@@ -4,6 +4,26 @@
 
 namespace cafx::cuda {
 
+namespace {
+
+// *total += sum over i of value(i), by one block in a fixed tree.
+constexpr int kFewThreads = 1024;
+template <class F>
+__global__ void sum_few_kernel(float* total, long n, F value) {
+  __shared__ float sums[kFewThreads];
+  float sum = 0.0f;
+#pragma unroll 16
+  for (long i = threadIdx.x; i < n; i += kFewThreads) sum += value(i);
+  sums[threadIdx.x] = sum;
+  for (int half = kFewThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) *total += sums[0];
+}
+
+}  // namespace
+
 // Both forms are the adjoint of a convolution over (B,T+K-1), of which [left, left + T) is kept; `correlate` uses the
 // filters reversed.
 static bool flipped(Deconv1dDims d) { return d.form == Deconv::kCorrelate; }
@@ -30,11 +50,13 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
-  const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
-  add_sum(context, dbias, static_cast<float*>(scratch), d.B * T, [=] __device__(long i) {
-    const long b = i / T;
-    return dy_padded[b * width + pad + (i - b * T)];
-  });
+  const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
+  const auto value = [=] __device__(long i) { return dy_padded[i]; };  // zeros around the frames do not count
+  if (n <= 64 * kFewThreads) {
+    launch(context, sum_few_kernel<decltype(value)>, 1, kFewThreads, 0, dbias, n, value);
+  } else {
+    add_sum(context, dbias, static_cast<float*>(scratch), n, value);
+  }
 }
 
 }  // namespace cafx::cuda

@@ -138,9 +138,13 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
   const int lane = threadIdx.x, warp = threadIdx.y, c = blockIdx.x * 32 + lane;
   const int n_windows = d.T / d.P, left = (d.K2 - 1) / 2, k0 = (blockIdx.z * kWarps + warp) * kSpan;
   const bool first_taps = blockIdx.z == 0;
-  for (int i = warp; i < d.K2 + 2 * kSpan; i += kWarps) {
-    const int k = i - kSpan;
-    w[i * 32 + lane] = k >= 0 && k < d.K2 && c < d.C ? as_stored<S>(w2[static_cast<long>(k) * d.C + c]) : 0.0f;
+  // Lanes: 8 taps, whole sectors of w2, of 4 channels.
+  for (int i = warp; i < (d.K2 + 2 * kSpan + 7) / 8 * 8; i += kWarps) {
+    const int row = i / 8 * 8 + lane % 8, k = row - kSpan, channel = i % 8 * 4 + lane / 8,
+              from = blockIdx.x * 32 + channel;
+    if (row >= d.K2 + 2 * kSpan) continue;
+    w[row * 32 + channel] =
+        k >= 0 && k < d.K2 && from < d.C ? as_stored<S>(w2[static_cast<long>(from) * d.K2 + k]) : 0.0f;
   }
   float dw[kSpan] = {}, dbias1 = 0.0f, dbias2 = 0.0f;
   const long all = tile.per_frame * d.B, first = all * blockIdx.y / gridDim.y,
@@ -251,12 +255,7 @@ void check_shared(const Context& context, std::size_t bytes, FrontEndDims d) {
 std::size_t front_end_packed(const Context&, FrontEndDims d) { return Packed(nullptr, d).bytes; }
 
 std::size_t front_end_scratch(const Context& context, FrontEndDims d) {
-  return sizeof(float) * static_cast<std::size_t>(d.C) *
-         (d.K2 + static_cast<std::size_t>(slices_for(context, d)) * (d.K2 + 2));
-}
-
-static void transpose_taps(const Context& context, float* to, const float* w2, FrontEndDims d) {
-  for_each(context, static_cast<long>(d.C) * d.K2, [=] __device__(long i) { to[i] = w2[i % d.C * d.K2 + i / d.C]; });
+  return sizeof(float) * static_cast<std::size_t>(d.C) * static_cast<std::size_t>(slices_for(context, d)) * (d.K2 + 2);
 }
 
 void front_end_prepare(const Context& context, float* packed, const float* w1, const float* bias1, const float* w2,
@@ -298,16 +297,14 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
 void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
-  float* taps = scratch;  // (K2,C)
-  float* partial = taps + static_cast<long>(d.C) * d.K2;
-  transpose_taps(context, taps, w2, d);
+  float* partial = scratch;
   const Tile tile(d);
   const int slices = slices_for(context, d);
   check_shared(context, tile.shared(d), d);
   with_stored(context, [&]<class S>() {
     launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
            dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions,
-           taps, d, tile);
+           w2, d, tile);
   });
   sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
     const long k = i / d.C, c = i - k * d.C;

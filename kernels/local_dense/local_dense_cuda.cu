@@ -1,7 +1,8 @@
+#include "kernels/local_dense/local_dense_cuda.h"
+
 #include <cuda_pipeline.h>
 
 #include "kernels/device/each_cuda.h"
-#include "kernels/local_dense/local_dense.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 
 // All channels in one launch. A block takes 8 channels (neighbouring lanes: whole sectors of the (B,T,C) tensors). Its
@@ -165,6 +166,11 @@ void local_dense_backward(const Context& context, float* dx, float* dw, float* d
   launch(context, product_kernel<Activation::kIdentity, true>,
          dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames), blocks_for(d.I, kOutputs)), kThreadsHere, 0, dx, g,
          w, nullptr, d.O, d.I, d);
+  local_dense_weights(context, dw, dbias, g, x, d);
+}
+
+void local_dense_weights(const Context& context, float* dw, float* dbias, const float* g, const float* x,
+                         LocalDenseDims d) {
   launch(context, weights_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.O, kRowsG), blocks_for(d.I, kRowsX)),
          kThreadsHere, 0, dw, dbias, g, x, d);
 }

@@ -9,6 +9,7 @@
 #include "kernels/dense/dense.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/front_end/front_end.h"
+#include "kernels/latent/latent.h"
 #include "kernels/local_dense/local_dense.h"
 #include "kernels/pool/pool.h"
 #include "models/cafx/config.h"
@@ -27,6 +28,7 @@ struct CafxDims {
   FrontEndDims front;
   LocalDenseDims local_dense;
   DenseTimeDims latent, dense;  // latent: in place of Dense-Local, where latent_layer = "dense"
+  LatentDims both;              // Dense-Local and dense
   DnnSaafDims dnn;
   Deconv1dDims deconv;
   PoolDims pool;
@@ -37,6 +39,7 @@ struct CafxDims {
     local_dense = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
     latent = {B, n_pooled, c.latent, c.filters, Activation::kSoftplus};
     dense = {B, c.latent, n_pooled, c.filters, Activation::kSoftplus};
+    both = {B, n_pooled, c.latent, c.filters};
     dnn = {};
     dnn.B = B;
     dnn.T = c.frame;

@@ -11,6 +11,7 @@
 #include "kernels/device/arena.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/front_end/front_end.h"
+#include "kernels/latent/latent.h"
 #include "kernels/local_dense/local_dense.h"
 #include "kernels/loss/loss.h"
 #include "kernels/optimizer/optimizer.h"
@@ -67,6 +68,9 @@ struct CafxNet::State {
   float* weights(const Context& context) { return params->on(context); }
 
   bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
+  bool fused_latent(const Context& context) const {
+    return local_latent() && latent_is_fused(context, Dims(config, 1).both);
+  }
 
   void lay_out(const Context& context, Arena& a) {
     const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
@@ -87,7 +91,10 @@ struct CafxNet::State {
     if (parts.latent) {
       h = a.take<float>(frames * latent * C);
       zhat = a.take<float>(frames * pooled * C);
-      if (local_latent()) local_dense_scratch = a.take<char>(cafx::local_dense_scratch(context, d.local_dense));
+      if (local_latent()) {
+        local_dense_scratch =
+            a.take<char>(std::max(cafx::local_dense_scratch(context, d.local_dense), latent_scratch(context, d.both)));
+      }
     }
     if (training) {
       target = a.take<float>(frames * T);
@@ -100,7 +107,9 @@ struct CafxNet::State {
         dzhat = a.take<float>(frames * pooled * C);
       }
       slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
-      for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
+      if (context.device == Device::kCpu) {  // a GPU adds to the whole gradient
+        for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
+      }
     }
     workers.assign(static_cast<std::size_t>(n_workers), {});
     for (Worker& w : workers) {
@@ -178,7 +187,7 @@ struct CafxNet::State {
     });
   }
 
-  // x_padded -> x1, z, positions -> h. Dense-Local runs over all channels of the whole batch, so its weights, the
+  // x_padded -> x1, z, positions -> h (-> zhat, in the same kernel, where a GPU has one for both). Dense-Local runs over all channels of the whole batch, so its weights, the
   // largest of the model, are read once a step and not once a frame.
   template <class Load>
   void encode(const Context& context, int frames, Load load) {
@@ -189,7 +198,9 @@ struct CafxNet::State {
                         call.front);
     });
     const CafxTensors t = tensors(weights(context));
-    if (local_latent()) {
+    if (fused_latent(context)) {
+      latent_forward(context, h, zhat, z, t.local_dense_w, t.local_dense_b, t.dense_w, t.dense_b, all.both);
+    } else if (local_latent()) {
       local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
     }
   }
@@ -198,7 +209,7 @@ struct CafxNet::State {
   // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
   void decode(const Context& inner, float* y, const Frame& f, const CafxTensors& t, const Dims& call, bool save) {
     const Worker& w = worker(inner);
-    if (parts.latent) {
+    if (parts.latent && !fused_latent(inner)) {
       if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
       dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
     }
@@ -226,7 +237,7 @@ struct CafxNet::State {
       unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
                                f.positions, call.pool, unpool(call));
     }
-    if (!parts.latent) return;
+    if (!parts.latent || fused_latent(inner)) return;
     dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, call.dense);
     if (!local_latent()) {
       dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
@@ -349,9 +360,14 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
 
   s.encode(context, batch);
 
+  const bool slots = context.device == Device::kCpu;
+  if (!slots) {
+    s.slots = {gradient};
+    fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
+  }
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
-    fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
+    if (slots) fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
     const CafxTensors g = s.tensors(slot);
     for (int b = mb.b0; b < mb.b1; b += mb.n) {
       const State::Frame f = s.frame(b);
@@ -361,9 +377,14 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
     }
   });
 
-  if (s.local_latent()) {
-    fill_zero(context, gradient + params_.n_slot(),
-              sizeof(float) * static_cast<std::size_t>(params_.n_floats() - params_.n_slot()));
+  if (s.fused_latent(context)) {
+    latent_backward(context, s.dz, total.local_dense_w, total.local_dense_b, total.dense_w, total.dense_b, s.dzhat,
+                    s.zhat, s.h, s.z, t.local_dense_w, t.dense_w, s.local_dense_scratch, all.both);
+  } else if (s.local_latent()) {
+    if (slots) {
+      fill_zero(context, gradient + params_.n_slot(),
+                sizeof(float) * static_cast<std::size_t>(params_.n_floats() - params_.n_slot()));
+    }
     local_dense_backward(context, s.dz, total.local_dense_w, total.local_dense_b, s.dh, s.h, s.z, t.local_dense_w,
                          s.local_dense_scratch, all.local_dense);
   }
@@ -375,11 +396,17 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   });
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
 
+  const float penalty = 2.0f * static_cast<float>(c.saaf_l2);
+  long from = 0, to = 0;  // of neighbours at once
+  const auto add_penalty = [&] {
+    if (to > from) add_scaled(context, gradient + from, penalty, s.weights(context) + from, to - from);
+  };
   for (const ParamSpec& p : params_) {
     if (!p.penalised) continue;
-    add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), s.weights(context) + p.offset,
-               p.size);
+    if (p.offset != to) add_penalty(), from = p.offset;
+    to = p.offset + p.size;
   }
+  add_penalty();
 }
 
 double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
