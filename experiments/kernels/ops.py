@@ -34,14 +34,14 @@ def ops(c, B, precision="fp32"):
         Op("gather frames", r"gather_frames|begin_kernel", 2 * signal + padded + signal, 0),
         Op("Conv1D; deConv1D backward, to u", r"forward_kernel.*Conv1dDims|^lib:forward|convolve_|fprop", 2 * (padded + tensor), 2 * conv),
         Op("abs, Conv1D-Local, softplus, pool", r"pool_kernel", tensor + 2 * small, 2 * B * T * C * K2),
-        Op("Dense-Local", r"(forward\w*|product)(_kernel)?<\d,?(false|0)?>.*LocalDenseDims", small + hidden + local, 2 * B * C * pooled * latent),
+        Op("Dense-Local", r"forward_kernel.*LatentDims|(forward\w*|product)(_kernel)?<\d,?(false|0)?>.*LocalDenseDims", small + hidden + local, 2 * B * C * pooled * latent),
         Op("DNN-SAAF forward", r"forward\w*<.*Operands", 2 * tensor + small, 2 * B * T * dnn),
-        Op("deConv1D", r"data_kernel.*Conv1dDims|^lib:backward data|dgrad", tensor + padded, conv),
+        Op("deConv1D", r"data_kernel.*Conv1dDims|deconv_kernel|^lib:backward data|dgrad", tensor + padded, conv),
         Op("crop and bias", r"deconv1d_forward", padded + signal, 0),
         Op("MAE and its gradient", r"mae_kernel", 2 * signal + padded, 0),
         Op("deConv1D and Conv1D backward, filters", r"filter_kernel|^lib:backward filter|wgrad", 2 * (padded + tensor), 2 * conv),
-        Op("DNN-SAAF backward", r"backward\w*<.*Operands|finish_kernel|dnn_saaf_backward", 3 * tensor + 2 * small, 2 * 2 * B * T * dnn),
-        Op("Dense-Local backward", r"product_kernel<\d,(true|1)>.*LocalDense|weights_kernel", 2 * small + 3 * hidden + 2 * local, 4 * B * C * pooled * latent),
+        Op("DNN-SAAF backward", r"backward\w*<.*Operands|finish_kernel|dnn_saaf_backward|dnn_persistent::", 3 * tensor + 2 * small, 2 * 2 * B * T * dnn),
+        Op("Dense-Local backward", r"backward_kernel.*LatentDims|latent_backward|product_kernel<\d,(true|1)>.*LocalDense|weights_kernel", 2 * small + 3 * hidden + 2 * local, 4 * B * C * pooled * latent),
         Op("Conv1D-Local backward", r"back_kernel|front_end_backward", 3 * tensor + 3 * small, 2 * 2 * B * pooled * C * K2),
     ]
 
