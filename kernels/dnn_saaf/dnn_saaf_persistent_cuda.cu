@@ -585,7 +585,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
   const Word base = shared_address(shared), bias = base + At::bias;
   const auto both = [&] { wait_at(kPair + pair, 64); };
   const auto rows_of = [&](int at, int width) { return base + at + row0 * 2 * width; };
-  Word h0 = base + At::h0, next_h0 = h0 + At::h0_bytes;
+  const Word h0 = base + At::h0, again = h0 + At::h0_bytes;
   begin_rows<C>(h0, x.r + static_cast<long>(blockIdx.x) * kTile * C, warp, lane);
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
@@ -616,9 +616,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
     wait_copies();
     if (!first) wait_at<kFirstTaken, kBackThreads>();
     both();
-    if (tile + static_cast<int>(gridDim.x) < x.tiles) {
-      begin_rows<C>(next_h0, x.r + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
-    }
+    begin_rows<C>(again, x.r + n0 * C, warp, lane);
     chain_curve<S>(x, shared, base, h0, pair, half, lane);
     both();
     arrive_at<kCurve, kBackThreads>();
@@ -627,14 +625,16 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
     wait_at<kLastTaken, kBackThreads>();
     chain_down<S, 2, A>(rows_of(At::third, S::width(3)), rows_of(At::h2, S::width(2)), rows_of(At::second, S::width(2)),
                         base, half, lane);
+    both();
     arrive_at<kSecond, kBackThreads>();
-    wait_at<kSumsTaken, kBackThreads>();
-    begin_rows<C>(h0, x.r + n0 * C, warp, lane);
     chain_down<S, 1, A>(rows_of(At::second, S::width(2)), rows_of(At::h1, S::width(1)), rows_of(At::top, S::width(1)),
                         base, half, lane);
     wait_copies();
-    both();
-    chain_residual<S, kPositions>(x, shared, base, h0, n0, pair, half, lane);
+    wait_at<kSumsTaken, kBackThreads>();  // also, of a pair, both have the gradient and r in place
+    if (tile + static_cast<int>(gridDim.x) < x.tiles) {
+      begin_rows<C>(h0, x.r + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
+    }
+    chain_residual<S, kPositions>(x, shared, base, again, n0, pair, half, lane);
     arrive_at<kFirst, kBackThreads>();
     if (x.P != 16) {
       wait_at<kChain, kChainThreads>();
@@ -647,8 +647,6 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
         x.dz[(n0 / x.P + window) * C + channel] = sum;
       }
     }
-    const Word swap = h0;
-    h0 = next_h0, next_h0 = swap;
   }
   wait_at<kLayersTaken, kBackThreads>();
   wait_at<kFirstTaken, kBackThreads>();
@@ -715,7 +713,7 @@ __device__ __forceinline__ void help(const Operands& x, char* shared) {
   typename Share<S::width(3), S::width(2)>::Part w2{};
   typename Share<S::width(4), S::width(3)>::Part w3{};
   Sums bias{};
-  Word h0 = base + At::h0, next_h0 = h0 + At::h0_bytes;
+  const Word h0 = base + At::h0, again = h0 + At::h0_bytes;
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
     wait_at<kCurve, kBackThreads>();
@@ -728,10 +726,8 @@ __device__ __forceinline__ void help(const Operands& x, char* shared) {
     outer_product<S::width(2), S::width(1)>(w1, bias, 2, base + At::second, base + At::h1, warp, lane);
     arrive_at<kLayersTaken, kBackThreads>();
     wait_at<kFirst, kBackThreads>();
-    outer_product<S::width(1), S::width(0)>(w0, bias, 0, base + At::top, h0, warp, lane);
+    outer_product<S::width(1), S::width(0)>(w0, bias, 0, base + At::top, again, warp, lane);
     arrive_at<kFirstTaken, kBackThreads>();
-    const Word swap = h0;
-    h0 = next_h0, next_h0 = swap;
   }
   const int n_sums = 3 * x.curve.regions * S::C;
   const auto* sums = reinterpret_cast<const float*>(shared + At::sums);
