@@ -298,14 +298,18 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
   float* partial = scratch;
-  const Tile tile(d);
-  const int slices = slices_for(context, d);
-  check_shared(context, tile.shared(d), d);
-  with_stored(context, [&]<class S>() {
-    launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
-           dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions,
-           w2, d, tile);
-  });
+  int slices = slices_for(context, d);
+  if (front_end_mma::takes_back(context, d)) {
+    slices = front_end_mma::back(context, dx1, partial, dz, x1, z, positions, w2, d);
+  } else {
+    const Tile tile(d);
+    check_shared(context, tile.shared(d), d);
+    with_stored(context, [&]<class S>() {
+      launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
+             dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
+             positions, w2, d, tile);
+    });
+  }
   sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
     const long k = i / d.C, c = i - k * d.C;
     float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];

@@ -43,9 +43,9 @@ inline std::size_t shared_bytes(int samples) {
 // Two neighbouring samples of eight channels.
 struct SamplePair {
   uint4 first, second;
-  __device__ __forceinline__ Word magnitudes(int channel) const {  // of both
+  __device__ __forceinline__ Word samples(int channel) const {  // both of a channel
     const Word a = (&first.x)[channel / 2], b = (&second.x)[channel / 2];
-    return __byte_perm(a, b, channel % 2 ? 0x7632 : 0x5410) & 0x7fff7fffu;
+    return __byte_perm(a, b, channel % 2 ? 0x7632 : 0x5410);
   }
 };
 
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       }
       Word* to = rows + half * 8 * words + i;
 #pragma unroll
-      for (int channel = 0; channel < 8; ++channel) to[channel * words] = pair.magnitudes(channel);
+      for (int channel = 0; channel < 8; ++channel) to[channel * words] = pair.samples(channel) & 0x7fff7fffu;
     }
     __syncthreads();
     Word from = shared_address(rows + own * words) + 32 * g + 8 * t4;
@@ -145,6 +145,215 @@ inline void pool(const Context& context, float* z, std::int32_t* positions, cons
              shares = std::min<long>(tiles, std::max(1, 2 * context.cuda->n_sm / channel_groups));
   launch(context, pool_kernel, static_cast<unsigned>(shares * channel_groups), kThreads, shared_bytes(samples), z,
          positions, static_cast<const Bfloat*>(x1), w2, bias2, d, samples);
+}
+
+// Backward. One sample in P carries gradient; as a signal of its own, G, zero elsewhere, it is multiplied like the rest:
+//   dabs[s]     = sum over s' of G[s'] w2[s - s' + left], by the same nine products, with the taps reversed
+//   dw2[8q + r] = sum over s of |x1|[s + 8q - 64] G[s - r - 1], 16 q by 8 r: one product for 16 samples
+// A tile's own part of G lies there twice, the second time one sample later, since pairs begin at any sample.
+constexpr int kBackTaps = 128;
+inline bool takes_back(const Context& context, FrontEndDims d) { return takes(context, d) && d.K2 == kBackTaps; }
+
+struct BackRows {  // words of a channel's rows
+  int x, g, own, local;
+  __host__ __device__ explicit BackRows(int samples)
+      : x(row_words(samples)), g(row_words(samples)), own(samples / 2 + 35), local(samples / 32 * 40 + 2) {}
+  __host__ __device__ int all() const { return x + g + 2 * own + local; }
+};
+constexpr int kOwnBefore = 8;  // samples before the tile's first
+inline std::size_t back_shared(int samples) { return sizeof(Word) * kChannels * BackRows(samples).all(); }
+
+__device__ __forceinline__ float sign_of(float v) { return (v > 0.0f ? 1.0f : 0.0f) - (v < 0.0f ? 1.0f : 0.0f); }
+
+// partial (slices, K2 + 2, C): of w2, then of bias2 and bias1.
+__global__ void __launch_bounds__(kThreads, 1)
+    back_kernel(Bfloat* dx1, float* partial, const float* dz, const Bfloat* x1, const float* z,
+                const std::int32_t* positions, const float* w2, FrontEndDims d, int samples) {
+  extern __shared__ __align__(16) Word rows[];
+  constexpr int kLoads = (kMostSamples + kReach + kThreads - 1) / kThreads, kStores = kMostSamples / kThreads;
+  const BackRows words(samples);
+  const int lane = threadIdx.x % 32, own = threadIdx.x / 32, g = lane / 4, t4 = lane % 4,
+            channel_groups = d.C / kChannels, c0 = static_cast<int>(blockIdx.x) % channel_groups * kChannels,
+            slice = blockIdx.x / channel_groups, per_frame = d.T / samples, tiles = d.B * per_frame,
+            windows = d.T / d.P, pairs = (samples + kReach) / 2, left = (kBackTaps - 1) / 2;
+  Word *xs = rows, *gs = xs + kChannels * words.x, *even = gs + kChannels * words.g,
+       *odd = even + kChannels * words.own;
+  auto* local = reinterpret_cast<float*>(odd + kChannels * words.own);
+  Fragment a[kSteps];
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {  // taps of samples j and j + 1
+      const int j = 16 * k + 4 * t4 + i / 2 * 2, tap = g + i % 2 * 8 + kBefore + left - j;
+      const float* w = w2 + static_cast<long>(c0 + own) * kBackTaps + tap;
+      a[k][i] = round_pair(tap >= 0 && tap < kBackTaps ? w[0] : 0.0f, tap >= 1 && tap <= kBackTaps ? w[-1] : 0.0f);
+    }
+  }
+  Sums dw = {};
+  float dbias1[8] = {}, dbias2 = 0.0f;
+#pragma unroll 1
+  for (int tile = slice; tile < tiles; tile += gridDim.x / channel_groups) {
+    const int b = tile / per_frame, s0 = (tile - b * per_frame) * samples;
+    const Bfloat* frame = x1 + static_cast<long>(b) * d.T * d.C + c0;
+    // All loads of the tile but those of dx1, then what they wait for.
+    SamplePair loaded[kLoads];
+    const int first = max(0, (s0 - kBefore) / d.P), last = min(windows, (s0 + samples + kReach - kBefore) / d.P + 1);
+    int at[kLoads];
+    float dz_at[kLoads], z_at[kLoads];
+#pragma unroll
+    for (int n = 0; n < kLoads; ++n) {
+      const int item = threadIdx.x + n * kThreads, window = first + item / kChannels;
+      const long from = (static_cast<long>(b) * windows + window) * d.C + c0 + item % kChannels;
+      const bool there = window < last;
+      at[n] = there ? window * d.P + positions[from] - s0 : samples + kReach;
+      dz_at[n] = there ? dz[from] : 0.0f, z_at[n] = there ? z[from] : 0.0f;
+    }
+#pragma unroll
+    for (int n = 0; n < kLoads; ++n) {
+      const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16, s = s0 - kBefore + 2 * i;
+      const bool there = i < pairs && s >= 0 && s < d.T;
+      const auto* from = reinterpret_cast<const uint4*>(frame + static_cast<long>(there ? s : 0) * d.C) + item / 16 % 2;
+      loaded[n].first = there ? from[0] : uint4{}, loaded[n].second = there ? from[d.C / 8] : uint4{};
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < kChannels * (words.g + 2 * words.own) / 4; i += kThreads) {
+      reinterpret_cast<uint4*>(gs)[i] = {};
+    }
+#pragma unroll
+    for (int n = 0; n < kLoads; ++n) {
+      const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16, half = item / 16 % 2;
+      if (i >= pairs) continue;
+#pragma unroll
+      for (int channel = 0; channel < 8; ++channel) {
+        xs[(half * 8 + channel) * words.x + i] = loaded[n].samples(channel);
+      }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int n = 0; n < kLoads; ++n) {
+      const int channel = threadIdx.x % kChannels, t = at[n];
+      if (t < -kBefore || t >= samples + kReach - kBefore) continue;
+      Bfloat v;
+      write(&v, dz_at[n] * -expm1f(-z_at[n]));
+      reinterpret_cast<Bfloat*>(gs + channel * words.g)[t + kBefore] = v;
+      if (t < 0 || t >= samples) continue;
+      reinterpret_cast<Bfloat*>(even + channel * words.own)[t + kOwnBefore] = v;
+      reinterpret_cast<Bfloat*>(odd + channel * words.own)[t + kOwnBefore + 1] = v;
+      dbias2 += read(&v);
+    }
+    uint4 before[kStores][2];
+#pragma unroll
+    for (int n = 0; n < kStores; ++n) {
+      const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16;
+      if (item >= samples) continue;
+      const auto* from =
+          reinterpret_cast<const uint4*>(dx1 + (static_cast<long>(b) * d.T + s0 + 2 * i) * d.C + c0) + item / 16 % 2;
+      before[n][0] = from[0], before[n][1] = from[d.C / 8];
+    }
+    __syncthreads();
+    {
+      // Pairs of G at s - g - 1 + 2 t4: of the copy whose pairs begin there.
+      const Word right = shared_address((g % 2 ? even : odd) + own * words.own + kOwnBefore / 2 + t4 - (g + 1) / 2),
+                 from = shared_address(xs + own * words.x + t4 + 4 * g);
+      const auto magnitudes = [&](int j) { return load_word(from + 16 * j) & 0x7fff7fffu; };
+      Word x[16];
+#pragma unroll
+      for (int j = 0; j < 8; ++j) x[j] = magnitudes(j);
+      const auto add = [&](int step, Word a0, Word a1, Word a2, Word a3) {
+        const Word at = right + 32 * step;
+        multiply(dw, {a0, a1, a2, a3}, load_word(at), load_word(at + 16));
+      };
+#pragma unroll 1
+      for (int step = 0; step < samples / 16; step += 4) {
+#pragma unroll
+        for (int j = 8; j < 16; ++j) x[j] = magnitudes(2 * step + j);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) add(step + j, x[2 * j], x[2 * j + 8], x[2 * j + 1], x[2 * j + 9]);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) x[j] = x[j + 8];
+      }
+      const int step = samples / 16;
+      add(step, x[0], magnitudes(2 * step + 8), x[1], magnitudes(2 * step + 9));
+    }
+    {
+      Word from = shared_address(gs + own * words.g) + 32 * g + 8 * t4;
+      float* to = local + own * words.local + 40 * t4 + g;  // sample s at s + s / 32 * 8: no two lanes in a bank
+#pragma unroll 1
+      for (int group = 0; group < samples / kGroup; group += 8, from += 256, to += 160) {
+        Sums c[2] = {};
+#pragma unroll
+        for (int k = 0; k < kSteps; ++k) {
+          Word b0, b1;
+          asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
+          multiply(c[k % 2], a[k], b0, b1);
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) to[i % 2 * 16 + i / 2 * 8] = c[0][i] + c[1][i];
+      }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int n = 0; n < kStores; ++n) {
+      const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16, half = item / 16 % 2;
+      if (item >= samples) continue;
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {  // two channels
+        float2 v[2] = {widen((&before[n][0].x)[k]), widen((&before[n][1].x)[k])};
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const int channel = half * 8 + 2 * k + j;
+          const float2 x = widen(xs[channel * words.x + kBefore / 2 + i]),
+                       l = *reinterpret_cast<const float2*>(local + channel * words.local + 2 * i + i / 16 * 8);
+          (j ? v[0].y : v[0].x) += sign_of(x.x) * l.x;
+          (j ? v[1].y : v[1].x) += sign_of(x.y) * l.y;
+        }
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const Word stored = round_pair(v[j].x, v[j].y);
+          (&before[n][j].x)[k] = stored;
+          const float2 sum = widen(stored);
+          dbias1[2 * k] += sum.x, dbias1[2 * k + 1] += sum.y;
+        }
+      }
+      auto* to = reinterpret_cast<uint4*>(dx1 + (static_cast<long>(b) * d.T + s0 + 2 * i) * d.C + c0) + half;
+      to[0] = before[n][0], to[d.C / 8] = before[n][1];
+    }
+  }
+  // The threads' sums for the biases, in order of the threads: (8, kThreads) and (kThreads).
+  __syncthreads();
+  auto* sums = reinterpret_cast<float*>(rows);
+#pragma unroll
+  for (int k = 0; k < 8; ++k) sums[k * kThreads + threadIdx.x] = dbias1[k];
+  sums[8 * kThreads + threadIdx.x] = dbias2;
+  __syncthreads();
+  float* to = partial + static_cast<long>(slice) * (kBackTaps + 2) * d.C + c0;
+  if (threadIdx.x < 2 * kChannels) {
+    const int channel = threadIdx.x % kChannels;
+    const bool second = threadIdx.x < kChannels;
+    float sum = 0.0f;
+    if (second) {
+      for (int i = channel; i < kThreads; i += kChannels) sum += sums[8 * kThreads + i];
+    } else {
+      for (int i = 0; i < kThreads / 2; ++i)
+        sum += sums[channel % 8 * kThreads + i / 16 * 32 + channel / 8 * 16 + i % 16];
+    }
+    to[static_cast<long>(second ? kBackTaps : kBackTaps + 1) * d.C + channel] = sum;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) to[static_cast<long>(8 * (g + i / 2 * 8) + 2 * t4 + i % 2) * d.C + own] = dw[i];
+}
+
+// Returns the slices of `partial` that it writes.
+inline int back(const Context& context, Stored* dx1, float* partial, const float* dz, const Stored* x1, const float* z,
+                const std::int32_t* positions, const float* w2, FrontEndDims d) {
+  int samples = tile_samples(context, d);
+  while (back_shared(samples) > context.cuda->shared_max) samples /= 2;
+  const int channel_groups = d.C / kChannels;
+  const long slices =
+      std::min<long>(static_cast<long>(d.B) * (d.T / samples), std::max(1, context.cuda->n_sm / channel_groups));
+  launch(context, back_kernel, static_cast<unsigned>(slices * channel_groups), kThreads, back_shared(samples),
+         static_cast<Bfloat*>(dx1), partial, dz, static_cast<const Bfloat*>(x1), z, positions, w2, d, samples);
+  return static_cast<int>(slices);
 }
 
 }  // namespace cafx::front_end_mma
