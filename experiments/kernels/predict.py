@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Predicted times and counts of training steps, from what vgpu-time (the virtual GPU) wrote about each. Nothing is measured.
 
-  predict.py table CONFIG.json NAME:PRECISION:BATCH:FILE.json...
+  predict.py table CONFIG.json NAME:PRECISION:BATCH:FILES...
       the tables of kernels/BENCHMARKS.md: each step's time and counts, then each op of the last of them beside its floor
+      FILES      FILE.json of a step of BATCH; or B1=FILE1.json,B2=FILE2.json of steps of fewer frames, both of which fill the
+                 card: the line through both gives a step of BATCH. Tensors that fit L2 then but not at BATCH are dearer than said.
   predict.py check BOUNDS.json NAME FILE.json
       counts of one step against its bounds; 1 and the reason where one is exceeded
 
@@ -16,15 +18,30 @@ GOALS = {"nodes": 10, "spill_bytes": 64, "code_bytes": 48 * 1024}  # of every st
 
 
 class Step:
-    def __init__(self, path):
-        data = json.load(open(path))
-        graph = data["graphs"][-1]
-        if graph["nodes"] < 1 or not data["kernels"]:
-            sys.exit(f"{path}: no graph was launched")
-        self.gpu, self.kernels = data["gpu"], data["kernels"]
-        self.us, self.nodes = graph["us"], graph["nodes"]
+    def __init__(self, path, batch=None):
+        if "=" in path:
+            self.between(batch, *(p.split("=") for p in path.split(",")))
+        else:
+            data = json.load(open(path))
+            graph = data["graphs"][-1]
+            if graph["nodes"] < 1 or not data["kernels"]:
+                sys.exit(f"{path}: no graph was launched")
+            self.gpu, self.kernels = data["gpu"], data["kernels"]
+            self.us, self.nodes = graph["us"], graph["nodes"]
         self.instructions = self.sum("ptx_warp_instructions")
         self.l2 = self.sum("l2_bytes")
+
+    def between(self, batch, first, second):
+        less, more = Step(first[1]), Step(second[1])
+        further = (batch - int(second[0])) / (int(second[0]) - int(first[0]))
+        before = {(k["name"], k["calls"]): k for k in less.kernels}
+        self.gpu, self.nodes, self.kernels = more.gpu, more.nodes, []
+        for k in more.kernels:
+            own = dict(k)
+            for key in ("us", "ptx_warp_instructions", "l2_bytes"):
+                own[key] = k[key] + further * (k[key] - before.get((k["name"], k["calls"]), k)[key])
+            self.kernels.append(own)
+        self.us = more.us - more.sum("us") + self.sum("us")
 
     def sum(self, key):
         return sum(k["calls"] * k[key] for k in self.kernels)
@@ -43,7 +60,7 @@ def line(*cells):
 
 
 def table(config, steps):
-    loaded = [(name, precision, int(batch), Step(path)) for name, precision, batch, path in (s.split(":", 3) for s in steps)]
+    loaded = [(name, precision, int(batch), Step(path, int(batch))) for name, precision, batch, path in (s.split(":", 3) for s in steps)]
     line("step", "predicted us", "frames/s", "nodes", "warp instructions", "bytes L1 to L2", "longest code", "most spilled")
     line(*["---"] * 8)
     for name, precision, batch, step in loaded:

@@ -20,12 +20,15 @@ std::string precisions_of(const DeviceInfo& gpu) {
   const bool is_virtual = gpu.name.find("CPU emulation") != std::string::npos;
   return fmt::format(
       "It computes in fp32 unless --precision says tf32 or bf16; then, with sums in fp32:\n"
-      "  Conv1D, deConv1D                    fp32, by cafx; with CAFX_CONVOLUTIONS=cudnn tf32 by cuDNN{0}, for bf16 "
-      "where it takes fp32 beside bf16\n"
-      "  latent Dense                        tf32 or bf16, by cuBLAS{0}\n"
+      "  Conv1D, deConv1D                    bf16, by cafx on tensor cores for shapes like the presets'; else fp32, by "
+      "cafx; "
+      "with CAFX_CONVOLUTIONS=cudnn tf32 by cuDNN{0}, for bf16 where it takes fp32 beside bf16\n"
+      "  Conv1D-Local                        bf16, by cafx; fp32 for tf32\n"
+      "  latent Dense                        fp32, by cafx with Dense-Local; of other sizes tf32 or bf16, by "
+      "cuBLAS{0}\n"
       "  dense layers of DNN-SAAF            tf32 or bf16, by cafx on tensor cores; by cuBLAS where one is wider than "
       "128\n"
-      "  Conv1D-Local, Dense-Local, SAAF, activations, loss, optimiser    fp32\n"
+      "  Dense-Local, SAAF, activations, loss, optimiser    fp32\n"
       "With bf16 X1, the input of deConv1D and the gradients of both lie in memory as bf16; all else is fp32.\n",
       is_virtual ? " (this virtual GPU's computes in fp32)" : "");
 }
