@@ -165,6 +165,100 @@ inline std::size_t back_shared(int samples) { return sizeof(Word) * kChannels * 
 
 __device__ __forceinline__ float sign_of(float v) { return (v > 0.0f ? 1.0f : 0.0f) - (v < 0.0f ? 1.0f : 0.0f); }
 
+// dw += one channel's 128 sums over the tile; x: its row of samples; pairs: where this lane's pairs of G begin.
+__device__ __forceinline__ void add_taps(Sums& dw, const Word* x_row, Word pairs, int samples, int lane) {
+  const Word from = shared_address(x_row + lane % 4 + lane / 4 * 4);
+  const auto magnitudes = [&](int j) { return load_word(from + 16 * j) & 0x7fff7fffu; };
+  const auto add = [&](int step, Word a0, Word a1, Word a2, Word a3) {
+    const Word at = pairs + 32 * step;
+    multiply(dw, {a0, a1, a2, a3}, load_word(at), load_word(at + 16));
+  };
+  Word x[16];
+#pragma unroll
+  for (int j = 0; j < 8; ++j) x[j] = magnitudes(j);
+#pragma unroll 1
+  for (int step = 0; step < samples / 16; step += 4) {
+#pragma unroll
+    for (int j = 8; j < 16; ++j) x[j] = magnitudes(2 * step + j);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) add(step + j, x[2 * j], x[2 * j + 8], x[2 * j + 1], x[2 * j + 9]);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) x[j] = x[j + 8];
+  }
+  const int step = samples / 16;
+  add(step, x[0], magnitudes(2 * step + 8), x[1], magnitudes(2 * step + 9));
+}
+
+// A channel's gradient of |x1| over the tile; sample s of it at s + s / 32 * 8, so that no two lanes write to a bank.
+__device__ __forceinline__ void spread(float* local_row, const Fragment (&a)[kSteps], const Word* g_row, int samples,
+                                       int lane) {
+  Word from = shared_address(g_row) + 8 * lane;
+  float* to = local_row + 40 * (lane % 4) + lane / 4;
+#pragma unroll 1
+  for (int group = 0; group < samples / kGroup; group += 8, from += 256, to += 160) {
+    Sums c[2] = {};
+#pragma unroll
+    for (int k = 0; k < kSteps; ++k) {
+      Word b0, b1;
+      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
+      multiply(c[k % 2], a[k], b0, b1);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to[i % 2 * 16 + i / 2 * 8] = c[0][i] + c[1][i];
+  }
+}
+
+// Two samples of eight channels of dx1: `rows` plus what comes through the magnitude, rounded; dbias += the result.
+__device__ __forceinline__ void add_through_magnitude(uint4 (&rows)[2], float (&dbias)[8], const Word* xs,
+                                                      const float* local, const BackRows& words, int i) {
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {  // two channels
+    float2 v[2] = {widen((&rows[0].x)[k]), widen((&rows[1].x)[k])};
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const int channel = 2 * k + j;
+      const float2 x = widen(xs[channel * words.x + kBefore / 2 + i]),
+                   l = *reinterpret_cast<const float2*>(local + channel * words.local + 2 * i + i / 16 * 8);
+      (j ? v[0].y : v[0].x) += sign_of(x.x) * l.x;
+      (j ? v[1].y : v[1].x) += sign_of(x.y) * l.y;
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const Word stored = round_pair(v[j].x, v[j].y);
+      (&rows[j].x)[k] = stored;
+      const float2 sum = widen(stored);
+      dbias[2 * k] += sum.x, dbias[2 * k + 1] += sum.y;
+    }
+  }
+}
+
+// The block's part: to[k C + channel] for taps k of w2, then bias2 and bias1. The threads' sums for the biases are added in
+// order of the threads; `sums`: (9, kThreads).
+__device__ __forceinline__ void write_part(float* to, float* sums, const Sums& dw, const float (&dbias1)[8],
+                                           float dbias2, int C) {
+  const int lane = threadIdx.x % 32, own = threadIdx.x / 32;
+#pragma unroll
+  for (int k = 0; k < 8; ++k) sums[k * kThreads + threadIdx.x] = dbias1[k];
+  sums[8 * kThreads + threadIdx.x] = dbias2;
+  __syncthreads();
+  if (threadIdx.x < 2 * kChannels) {
+    const int channel = threadIdx.x % kChannels;
+    const bool second = threadIdx.x < kChannels;
+    float sum = 0.0f;
+    if (second) {
+      for (int i = channel; i < kThreads; i += kChannels) sum += sums[8 * kThreads + i];
+    } else {
+      for (int i = 0; i < kThreads / 2; ++i)
+        sum += sums[channel % 8 * kThreads + i / 16 * 32 + channel / 8 * 16 + i % 16];
+    }
+    to[static_cast<long>(second ? kBackTaps : kBackTaps + 1) * C + channel] = sum;
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    to[static_cast<long>(8 * (lane / 4 + i / 2 * 8) + lane % 4 * 2 + i % 2) * C + own] = dw[i];
+  }
+}
+
 // partial (slices, K2 + 2, C): of w2, then of bias2 and bias1.
 __global__ void __launch_bounds__(kThreads, 1)
     back_kernel(Bfloat* dx1, float* partial, const float* dz, const Bfloat* x1, const float* z,
@@ -251,96 +345,23 @@ __global__ void __launch_bounds__(kThreads, 1)
       before[n][0] = from[0], before[n][1] = from[d.C / 8];
     }
     __syncthreads();
-    {
-      // Pairs of G at s - g - 1 + 2 t4: of the copy whose pairs begin there.
-      const Word right = shared_address((g % 2 ? even : odd) + own * words.own + kOwnBefore / 2 + t4 - (g + 1) / 2),
-                 from = shared_address(xs + own * words.x + t4 + 4 * g);
-      const auto magnitudes = [&](int j) { return load_word(from + 16 * j) & 0x7fff7fffu; };
-      Word x[16];
-#pragma unroll
-      for (int j = 0; j < 8; ++j) x[j] = magnitudes(j);
-      const auto add = [&](int step, Word a0, Word a1, Word a2, Word a3) {
-        const Word at = right + 32 * step;
-        multiply(dw, {a0, a1, a2, a3}, load_word(at), load_word(at + 16));
-      };
-#pragma unroll 1
-      for (int step = 0; step < samples / 16; step += 4) {
-#pragma unroll
-        for (int j = 8; j < 16; ++j) x[j] = magnitudes(2 * step + j);
-#pragma unroll
-        for (int j = 0; j < 4; ++j) add(step + j, x[2 * j], x[2 * j + 8], x[2 * j + 1], x[2 * j + 9]);
-#pragma unroll
-        for (int j = 0; j < 8; ++j) x[j] = x[j + 8];
-      }
-      const int step = samples / 16;
-      add(step, x[0], magnitudes(2 * step + 8), x[1], magnitudes(2 * step + 9));
-    }
-    {
-      Word from = shared_address(gs + own * words.g) + 32 * g + 8 * t4;
-      float* to = local + own * words.local + 40 * t4 + g;  // sample s at s + s / 32 * 8: no two lanes in a bank
-#pragma unroll 1
-      for (int group = 0; group < samples / kGroup; group += 8, from += 256, to += 160) {
-        Sums c[2] = {};
-#pragma unroll
-        for (int k = 0; k < kSteps; ++k) {
-          Word b0, b1;
-          asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
-          multiply(c[k % 2], a[k], b0, b1);
-        }
-#pragma unroll
-        for (int i = 0; i < 4; ++i) to[i % 2 * 16 + i / 2 * 8] = c[0][i] + c[1][i];
-      }
-    }
+    // Pairs of G at s - g - 1 + 2 t4: of the copy whose pairs begin there.
+    add_taps(dw, xs + own * words.x,
+             shared_address((g % 2 ? even : odd) + own * words.own + kOwnBefore / 2 + t4 - (g + 1) / 2), samples, lane);
+    spread(local + own * words.local, a, gs + own * words.g, samples, lane);
     __syncthreads();
 #pragma unroll
     for (int n = 0; n < kStores; ++n) {
       const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16, half = item / 16 % 2;
       if (item >= samples) continue;
-#pragma unroll
-      for (int k = 0; k < 4; ++k) {  // two channels
-        float2 v[2] = {widen((&before[n][0].x)[k]), widen((&before[n][1].x)[k])};
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const int channel = half * 8 + 2 * k + j;
-          const float2 x = widen(xs[channel * words.x + kBefore / 2 + i]),
-                       l = *reinterpret_cast<const float2*>(local + channel * words.local + 2 * i + i / 16 * 8);
-          (j ? v[0].y : v[0].x) += sign_of(x.x) * l.x;
-          (j ? v[1].y : v[1].x) += sign_of(x.y) * l.y;
-        }
-#pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const Word stored = round_pair(v[j].x, v[j].y);
-          (&before[n][j].x)[k] = stored;
-          const float2 sum = widen(stored);
-          dbias1[2 * k] += sum.x, dbias1[2 * k + 1] += sum.y;
-        }
-      }
+      add_through_magnitude(before[n], dbias1, xs + half * 8 * words.x, local + half * 8 * words.local, words, i);
       auto* to = reinterpret_cast<uint4*>(dx1 + (static_cast<long>(b) * d.T + s0 + 2 * i) * d.C + c0) + half;
       to[0] = before[n][0], to[d.C / 8] = before[n][1];
     }
   }
-  // The threads' sums for the biases, in order of the threads: (8, kThreads) and (kThreads).
   __syncthreads();
-  auto* sums = reinterpret_cast<float*>(rows);
-#pragma unroll
-  for (int k = 0; k < 8; ++k) sums[k * kThreads + threadIdx.x] = dbias1[k];
-  sums[8 * kThreads + threadIdx.x] = dbias2;
-  __syncthreads();
-  float* to = partial + static_cast<long>(slice) * (kBackTaps + 2) * d.C + c0;
-  if (threadIdx.x < 2 * kChannels) {
-    const int channel = threadIdx.x % kChannels;
-    const bool second = threadIdx.x < kChannels;
-    float sum = 0.0f;
-    if (second) {
-      for (int i = channel; i < kThreads; i += kChannels) sum += sums[8 * kThreads + i];
-    } else {
-      for (int i = 0; i < kThreads / 2; ++i)
-        sum += sums[channel % 8 * kThreads + i / 16 * 32 + channel / 8 * 16 + i % 16];
-    }
-    to[static_cast<long>(second ? kBackTaps : kBackTaps + 1) * d.C + channel] = sum;
-  }
-#pragma unroll
-  for (int i = 0; i < 4; ++i) to[static_cast<long>(8 * (g + i / 2 * 8) + 2 * t4 + i % 2) * d.C + own] = dw[i];
+  write_part(partial + static_cast<long>(slice) * (kBackTaps + 2) * d.C + c0, reinterpret_cast<float*>(rows), dw,
+             dbias1, dbias2, d.C);
 }
 
 // Returns the slices of `partial` that it writes.

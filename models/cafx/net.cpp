@@ -116,7 +116,7 @@ struct CafxNet::State {
       w.u = take_stored(n * T * C);
       w.y = a.take<float>(n * T);
       std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
-      if (parts.latent) {
+      if (parts.latent && !fused_latent(context)) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
         if (!local_latent()) scratch = std::max(scratch, dense_time_scratch(context, call.latent));
       }
