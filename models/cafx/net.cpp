@@ -187,8 +187,8 @@ struct CafxNet::State {
     });
   }
 
-  // x_padded -> x1, z, positions -> h (-> zhat, in the same kernel, where a GPU has one for both). Dense-Local runs over all channels of the whole batch, so its weights, the
-  // largest of the model, are read once a step and not once a frame.
+  // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels of
+  // the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
   template <class Load>
   void encode(const Context& context, int frames, Load load) {
     const Dims call(config, frames_per_call(context, frames)), all(config, frames);
