@@ -60,7 +60,9 @@ def line(*cells):
 
 
 def table(config, steps):
-    loaded = [(name, precision, int(batch), Step(path, int(batch))) for name, precision, batch, path in (s.split(":", 3) for s in steps)]
+    loaded = []
+    for name, precision, batch, files in (s.split(":", 3) for s in steps):
+        loaded.append((name, precision, int(batch), Step(files, int(batch))))
     line("step", "predicted us", "frames/s", "nodes", "warp instructions", "bytes L1 to L2", "longest code", "most spilled")
     line(*["---"] * 8)
     for name, precision, batch, step in loaded:
