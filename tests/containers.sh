@@ -23,6 +23,14 @@ fi
     done
     bash -n <(sed -n 's/^RUN //p; s/^ && /true \&\& /p' $file)
   done
+  # %post as Apptainer runs it: by sh, to its end, with a cmake that only says what it was asked for.
+  stubs=$(mktemp -d)
+  trap 'rm -r "$stubs"' EXIT
+  printf '#!/bin/sh\necho "cmake $*"\n' >"$stubs/cmake"
+  chmod +x "$stubs/cmake"
+  post=$(sed -n '/^%post/,/^Bootstrap:/{//!p}' packaging/cafx.def | sed "s|/src|$PWD|; s|{{ CUDA }}|OFF|")
+  said=$(PATH=$stubs:$PATH sh -ec "$post" 2>&1) && [ "$(grep -c '^cmake ' <<<"$said")" = 3 ] ||
+    { echo "FAILED: packaging/cafx.def: $said"; exit 1; }
   echo "skipped: neither a Docker that answers nor Apptainer is here; the files were only read"
   exit 77
 }
