@@ -32,12 +32,12 @@ std::vector<std::string> model_type_names() {
   return names;
 }
 
-const ModelType& model_type(const std::string& name) {
+const ModelType& model_type(std::string_view name) {
   for (const ModelType& t : model_types()) {
     if (name == t.name) return t;
   }
   const auto names = model_type_names();
-  throw Error("unknown type of model '{}'; did you mean '{}'? Known are {}", name, nearest(name, names),
+  throw Error("unknown type of model '{}'; did you mean '{}'? Known are {}", name, nearest(std::string(name), names),
               fmt::join(names, ", "));
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,7 +26,7 @@ struct ModelType {
 const std::vector<ModelType>& model_types();
 
 // Error with the nearest known name.
-const ModelType& model_type(const std::string& name);
+const ModelType& model_type(std::string_view name);
 const ModelType& type_of_preset(const std::string& preset);
 std::vector<std::string> model_presets();  // of all types
 std::vector<std::string> model_type_names();

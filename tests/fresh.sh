@@ -3,6 +3,7 @@
 #
 #   tests/fresh.sh [RELEASE] [WAY...]     RELEASE  bookworm (default) or trixie
 #     source      both commands of the README, as root                                                  (the default)
+#     quickstart, tests        one of them alone
 #     compilers   every file with every clang of the release, without a warning
 #     refusals    what they say without root, where a name is missing, and while another apt is at work
 #     wheel       build/wheels/*.whl, as a user without root or compiler: the program, then the tests of the module
@@ -28,11 +29,16 @@ with_clone() {
   git clone -q "$root" "$bare/srv/cafx"
 }
 
-try_source() {
+# Processor seconds beside those of the clock: the first tell of the work where a machine has other work too.
+timed='TIMEFORMAT="processor seconds: %U + %S"; time'
+
+no_warnings() {
+  if grep -q 'warning:' "$bare_work/log"; then failed "the compiler warns: $(grep -m 3 'warning:' "$bare_work/log")"; fi
+}
+
+run_quickstart() {
   local started=$SECONDS took file run=$bare/srv/cafx/runs/quickstart
-  with_clone
-  # Processor seconds beside those of the clock: the first tell of the work where a machine has other work too.
-  in_bare 'TIMEFORMAT="processor seconds: %U + %S"; time ./quickstart' 2>&1 | tee "$bare_work/log"
+  in_bare "$timed ./quickstart" 2>&1 | tee "$bare_work/log"
   took=$((SECONDS - started))
   for file in report.html model.safetensors model.onnx audio/G61-55400-output.wav audio/G71-55400-output.wav eval.json; do
     [ -s "$run/$file" ] || failed "quickstart left no $file"
@@ -41,10 +47,31 @@ try_source() {
                 /"esr"/ && !inside { n++; print "ESR" $2; if ($2 > 0.01) bad = 1; if (n == 2) exit } END { exit bad || n < 2 }' \
     "$run/eval.json" || failed "an ESR is over 0.01"
   [ $took -le "${CAFX_QUICKSTART_SECONDS:-600}" ] || failed "quickstart took $took s, ${CAFX_QUICKSTART_SECONDS:-600} are allowed"
-  started=$SECONDS
-  in_bare ./run-tests 2>&1 | tee -a "$bare_work/log"
-  if grep -q 'warning:' "$bare_work/log"; then failed "the compiler warns: $(grep -m 3 'warning:' "$bare_work/log")"; fi
-  echo "$release, source: quickstart $took s, run-tests $((SECONDS - started)) s"
+  no_warnings
+  echo "$release, quickstart: $took s"
+}
+
+run_tests() {
+  local started=$SECONDS
+  in_bare "$timed ./run-tests" 2>&1 | tee "$bare_work/log"
+  no_warnings
+  echo "$release, run-tests: $((SECONDS - started)) s"
+}
+
+try_source() {
+  with_clone
+  run_quickstart
+  run_tests
+}
+
+try_quickstart() {
+  with_clone
+  run_quickstart
+}
+
+try_tests() {
+  with_clone
+  run_tests
 }
 
 try_compilers() {

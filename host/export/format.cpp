@@ -65,9 +65,10 @@ const Format& format_of_name(const std::string& name) {
   throw Error("unknown format '{}'; did you mean '{}'?", name, nearest(name, format_names()));
 }
 
-const Format& format_of_path(const std::filesystem::path& path) {
+const Format& format_of_path(const std::string& path) {
+  const std::string ending = std::filesystem::path(path).extension().string();
   for (const Format& f : formats()) {
-    if (path.extension() == f.ending) return f;
+    if (ending == f.ending) return f;
   }
   return formats().front();
 }

@@ -22,6 +22,6 @@ const std::vector<Format>& formats();
 std::vector<std::string> format_names();
 const Format& format_of_name(const std::string& name);
 // That of the file's ending; the first where none fits.
-const Format& format_of_path(const std::filesystem::path&);
+const Format& format_of_path(const std::string& path);
 
 }  // namespace cafx
