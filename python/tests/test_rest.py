@@ -54,6 +54,17 @@ def test_a_spec_as_toml():
     assert read["train"]["saaf"]["v0"] is True
 
 
+def test_numbers_of_numpy_are_numbers_in_settings():
+    tomllib = pytest.importorskip("tomllib")
+    spec = {"axes": {"train.lr": np.array([0.25, 0.5]), "train.seed": [np.int64(3)]},
+            "model": {"hop": np.int32(64), "saaf": {"lo": np.float64(-0.5), "deep": {"on": np.bool_(True)}}}}
+    read = tomllib.loads(_sweep.toml(spec))
+    assert read["axes"]["train"] == {"lr": [0.25, 0.5], "seed": [3]}
+    assert read["model"] == {"hop": 64, "saaf": {"lo": -0.5, "deep": {"on": True}}}
+    assert _program.settings({"train.lr": np.float32(0.5), "model.dnn": np.array([8, 4]), "log.events": np.bool_(True)}) == [
+        "--set", "train.lr=0.5", "--set", "model.dnn=8,4", "--set", "log.events=true"]
+
+
 def test_files_keep_their_samples(tmp_path):
     x = notes(0.5)
     cafx.write(tmp_path / "a.wav", x, 44100)

@@ -47,10 +47,16 @@ def run(words: Sequence[str]) -> Tuple[str, int, str]:
     return ran.stdout, ran.returncode, ran.stderr
 
 
+def plain(value):
+    """NumPy's numbers and arrays as Python's own, whose text is a number's; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
 def settings(values: Optional[dict]) -> list:
-    """{"train.epochs": 5} as --set words; None, True and lists as cafx writes them."""
+    """{"train.epochs": 5} as --set words; True, lists and NumPy's numbers as cafx writes them."""
     words = []
     for key, value in (values or {}).items():
+        value = plain(value)
         if isinstance(value, bool):
             value = str(value).lower()
         elif isinstance(value, (list, tuple)):

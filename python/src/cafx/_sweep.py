@@ -63,13 +63,15 @@ def toml(tree: dict, table: str = "") -> str:
     for key, value in tree.items():
         name = key if re.fullmatch(r"[A-Za-z0-9_.-]+", key) else json.dumps(key)  # dots: tables within tables, as cafx writes them
         if isinstance(value, dict) and table != "axes":
-            below.append(f"\n[{table + '.' if table else ''}{name}]\n" + toml(value, name))
+            path = f"{table}.{name}" if table else name
+            below.append(f"\n[{path}]\n" + toml(value, path))
         else:
             plain.append(f"{name} = {_value(value)}\n")
     return "".join(plain + below)
 
 
 def _value(value) -> str:
+    value = _program.plain(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
