@@ -19,7 +19,7 @@ constexpr const char* kStyle =
     ".knob figure{margin:.3rem 0}</style>";
 
 // One player at a time, where the slider stands; what plays goes on from the same place.
-constexpr const char* kScript = R"(<script>
+constexpr const char* kKnobScript = R"(<script>
 for (const knob of document.querySelectorAll(".knob")) {
   const slider = knob.querySelector("input"), shown = knob.querySelector("output");
   const figures = [...knob.querySelectorAll("figure")];
@@ -90,7 +90,7 @@ std::string knobs_section(Model& model, const std::string& note, const std::vect
     html += "</div>";
   }
   model.turn_to(before);
-  return html + kScript;
+  return html + kKnobScript;
 }
 
 }  // namespace cafx
