@@ -1,9 +1,16 @@
-# ONNX export: built where libonnx is found (libonnx-dev, libprotobuf-dev), and one line says so. Sets CAFX_HAS_ONNX.
+# ONNX export: built where libonnx is found (libonnx-dev, libprotobuf-dev), and one line says so. Sets CAFX_HAS_ONNX,
+# and CAFX_ONNX: the target's name, which newer versions of libonnx (Debian 13) put into a namespace.
 find_package(Protobuf QUIET)
 if(Protobuf_FOUND)
   find_package(ONNX CONFIG QUIET)
 endif()
-if(TARGET onnx)
+set(CAFX_ONNX "")
+foreach(target IN ITEMS ONNX::onnx onnx)
+  if(TARGET ${target} AND NOT CAFX_ONNX)
+    set(CAFX_ONNX ${target})
+  endif()
+endforeach()
+if(CAFX_ONNX)
   set(CAFX_HAS_ONNX ON)
   message(STATUS "ONNX export: libonnx ${ONNX_VERSION}")
 else()
