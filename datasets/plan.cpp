@@ -11,8 +11,10 @@ namespace cafx {
 
 namespace {
 
-constexpr double kMuchWander = 12.0;
-constexpr double kWanderLeft = 2.0;  // samples: the lag moves this far (median) about what was found
+constexpr double kMuchWander = 6.0;  // of small_lag
+constexpr double kNoneAgree = 0.15;  // of the windows: no lag is known
+constexpr double kMostAgree = 0.75;  // of the windows: fewer within 3 samples, and the lag is said to wander
+constexpr double kWanderLeft = 1.0;  // of the same: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
 std::string which(const std::vector<Pair>& pairs, const std::vector<std::size_t>& of, bool wet) {
@@ -140,7 +142,7 @@ class Planner {
       const PairLag& p = lags.pairs[i];
       if (p.heard && !p.asked_long && !p.mismatched && !p.alone) of.push_back(i);
     }
-    if (of.empty() || lags.by_hand || std::abs(lags.common) <= kSmallLag) return;
+    if (of.empty() || lags.by_hand || std::abs(lags.common) <= small_lag(rate_)) return;
     const Lag& any = lags.pairs[of.front()].lag;
     latency(of, lags.common, lags.common_sure, any.confidence, any.rule);
     // What cannot be heard moves along: its lag is the device's.
@@ -211,26 +213,38 @@ class Planner {
     const Lag& lag = seen_.lags.pairs[i].lag;
     const std::string file = file_of(pairs_[i], true);
     const bool has_drift = lag.ppm != 0.0, has_steps = !lag.steps.empty();
-    const bool sure = lag.sure && (!has_drift || lag.sure_of_drift) && (!has_steps || lag.sure_of_steps);
+    // Several small steps look like one and a drift.
+    const bool sure =
+        lag.sure && (!has_drift || lag.sure_of_drift) && (!has_steps || lag.sure_of_steps) && !(has_drift && has_steps);
     if (has_drift && !plan_drift(i, lag, sure)) return;
     if (has_steps && !plan_steps(i, lag, sure)) return;
     plan_edges(i, lag);
+    for (const Step& s : lag.unlike) {
+      if (!lag.sure) break;
+      const double from = s.seconds - s.margin, to = s.seconds + s.margin;
+      say(Severity::kWarning, "mismatch", file,
+          fmt::format("has little in common with its dry file from {:.1f} to {:.1f} s, at the lag of the rest", from,
+                      to),
+          "another take was pasted in, the device was changed there, or samples were lost",
+          "listen to both there, and cut it out of both where they differ", from);
+    }
     tell_maybe_drift(i, lag);
-    if (std::abs(lag.lag) > kSmallLag || has_drift || has_steps) {
+    if (std::abs(lag.lag) > small_lag(rate_) || has_drift || has_steps) {
       if (has_drift || has_steps) {
         plan_.pairs[i].latency = lag.lag / (1.0 + 1e-6 * lag.ppm);
-        if (std::abs(lag.lag) > kSmallLag) {
+        if (std::abs(lag.lag) > small_lag(rate_)) {
           latency({i}, plan_.pairs[i].latency, true, lag.confidence, lag.rule);
         }
       } else {
         latency({i}, lag.lag, lag.sure, lag.confidence, lag.rule);
       }
     }
-    if (lag.n_windows >= 8 && lag.wander > kWanderLeft) {
+    if (lag.n_windows >= 8 && (lag.wander > kWanderLeft * small_lag(rate_) || lag.agreement < kMostAgree)) {
       // A modulating effect moves by little over a whole second; much more is a clock.
-      const bool much = lag.wander > kMuchWander;
+      const bool much = lag.wander > kMuchWander * small_lag(rate_) || lag.agreement < kNoneAgree;
       say(much ? Severity::kRefuse : Severity::kWarning, "wander", file,
-          fmt::format("its lag moves to and fro by {:.1f} samples (median of {} windows)", lag.wander, lag.n_windows),
+          fmt::format("its lag moves to and fro by {:.1f} samples (median of {} windows; {:.0f} % by more than 3)",
+                      lag.wander, lag.n_windows, 100.0 * (1.0 - lag.agreement)),
           "a clock that is not steady (wireless, USB, tape), or an effect that modulates time (vibrato, chorus)",
           much ? "record it again through a cable; where it is the effect, --set data.allow=wander"
                : "where it is not the effect, record it again through a cable");
@@ -265,7 +279,12 @@ class Planner {
 
   bool plan_steps(std::size_t i, const Lag& lag, bool sure) {
     const std::string file = file_of(pairs_[i], true);
-    const char* cause = "the recording dropped or repeated a block: an overloaded computer, a wireless link";
+    const bool one_way = lag.steps.size() >= 3 && std::all_of(lag.steps.begin(), lag.steps.end(), [&](const Step& s) {
+                           return s.samples * lag.steps.front().samples > 0.0;
+                         });
+    const char* cause = one_way
+                            ? "wet runs at another speed (tape, stretched or resampled audio), or blocks were dropped"
+                            : "the recording dropped or repeated a block: an overloaded computer, a wireless link";
     const bool mend = sure && repairs(config_, "steps");
     for (const Step& s : lag.steps) {
       const std::string what =
@@ -287,7 +306,7 @@ class Planner {
     return mend;
   }
 
-  // The first or last moments lie at another lag: too short to be moved, they are left out.
+  // Stretches that lie at another lag and are too short to be moved, most at an end: they are left out.
   void plan_edges(std::size_t i, const Lag& lag) {
     const std::string file = file_of(pairs_[i], true);
     for (const Step& s : lag.edges) {
@@ -300,7 +319,7 @@ class Planner {
           mend ? "nothing need be done" : "cut it off, or name steps in data.repair", from);
       if (!mend) continue;
       plan_.pairs[i].steps.push_back({s.seconds, 0.0, s.margin});
-      will("steps", file, 2.0 * s.margin, "seconds", lag.confidence, "two windows agree on a lag of their own",
+      will("steps", file, 2.0 * s.margin, "seconds", lag.confidence, "their windows agree on a lag of their own",
            fmt::format("{:.2f} to {:.2f} s are left out", from, to), from);
     }
     auto& steps = plan_.pairs[i].steps;
@@ -308,6 +327,15 @@ class Planner {
   }
 
   void tell_maybe_drift(std::size_t i, const Lag& lag) {
+    if (lag.maybe_ppm == 0.0 && lag.open_ppm > 0.0 && lag.sure && lag.wander <= kWanderLeft * small_lag(rate_) &&
+        lag.agreement >= kMostAgree) {
+      say(Severity::kWarning, "drift", file_of(pairs_[i], true),
+          fmt::format(
+              "a clock that runs apart by up to {:.1f} ppm cannot be told from how its lag scatters, and is left in",
+              lag.open_ppm),
+          "few seconds, low notes or an effect that modulates time",
+          "where dry was played and wet recorded by one device, nothing need be done; else record longer");
+    }
     if (lag.maybe_ppm == 0.0) return;
     const double shift =
         1e-6 * lag.maybe_ppm * static_cast<double>(std::min(pairs_[i].dry.size(), pairs_[i].wet.size()));

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "datasets/audio_file.h"
-#include "datasets/find/spectrum.h"
 #include "datasets/find/statistics.h"
+#include "datasets/find/take.h"
 
 namespace cafx {
 

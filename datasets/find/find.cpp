@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "datasets/find/hum.h"
 #include "datasets/find/rate.h"
 #include "datasets/find/sides.h"
 #include "kernels/base/thread_pool.h"
@@ -160,7 +161,11 @@ Seen examine(const std::vector<Pair>& pairs, const DataConfig& config, int rate)
   for (std::size_t i = 0; i < n; ++i) {
     if (good[i] && !seen.lags.pairs[i].mismatched) {
       tell_identical(pairs[i], seen.lags.pairs[i], !config.chain.empty(), seen.findings);
-      if (config.chain.empty()) tell_dropouts(pairs[i], seen.lags.pairs[i], rate, seen.findings);
+      if (config.chain.empty()) {
+        tell_dropouts(pairs[i], seen.lags.pairs[i], rate, seen.findings);
+        tell_hum(pairs[i], rate, seen.findings);
+        tell_muted(pairs[i], std::lround(seen.lags.pairs[i].lag.lag), rate, seen.findings);
+      }
     }
     tell_length(pairs[i], seen.lags.pairs[i], rate, seen.findings);
     tell_rates(pairs[i], rate, seen.findings);

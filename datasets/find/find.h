@@ -5,11 +5,12 @@
 //   drift       the clocks of dry and wet run apart, in ppm
 //   steps       samples lost or inserted at a place
 //   dropouts    wet is silent for a moment, from one sample to the next, while dry plays on
+//   hum         a tone of the mains sounds all along wet
 //   wander      the lag moves to and fro: an effect that modulates time, or a tape
 //   polarity    wet is inverted against dry
 //   clipping    flat tops at the file's highest value, at its own rate
 //   identical   wet is its dry file, sample by sample or up to a gain
-//   silence     dry or wet is silent, in whole or for long
+//   silence     dry or wet is silent, in whole or for long, or dry alone for a while
 //   gain        so quiet that bits are empty
 //   scale       integers written as float
 //   dc          an offset that is there in silence too, constant or drifting
@@ -25,7 +26,7 @@
 //   normalised  wet files that each have a gain of their own
 //   leak        the same audio or the same note in training and in test
 //   judge       a validation or test part that cannot judge
-//   mismatch    dry and wet are not each other's
+//   mismatch    dry and wet are not each other's, in whole or for a while
 #pragma once
 
 #include <string>

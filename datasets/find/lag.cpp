@@ -7,6 +7,8 @@
 #include <limits>
 #include <numeric>
 
+#include "datasets/find/lag_coarse.h"
+#include "datasets/find/lag_steps.h"
 #include "datasets/find/lag_windows.h"
 #include "datasets/find/statistics.h"
 #include "kernels/base/error.h"
@@ -18,9 +20,13 @@ namespace {
 // Signs of a drift below these are the phases of notes, not a clock.
 constexpr double kLeastDrift = 1.5;                               // samples over the whole recording
 constexpr double kDriftDeviations = 6.0, kMaybeDeviations = 2.0;  // of the slope's own standard deviation
-constexpr double kAgreement = 0.6;                                // share of the windows that must lie on the model
-constexpr double kNear = 3.0;                                     // samples: a window lies on the model
-constexpr double kWander = 3.0;  // samples: windows that wander this far (median) say nothing of a clock
+constexpr double kBlockDeviations = 4.0;                          // of that which stretches left out tell
+constexpr double kOpenDeviations = 2.6;                           // of the same, where a drift is to be ruled out
+constexpr double kLineNotStep = 0.95;  // windows lie this much nearer to a line than to a step
+constexpr double kAgreement = 0.6;     // share of the windows that must lie on the model
+constexpr double kNear = 3.0;          // samples: a window lies on the model
+constexpr int kMostRate = 24000;  // higher rates are halved until they are not: what is a sample here is 40 to 80 us
+constexpr double kWander = 3.0;   // samples: windows that wander this far (median) say nothing of a clock
 
 // Least squares that outliers do not pull: weights fall with the distance (Huber, reweighted).
 struct Line {
@@ -69,6 +75,24 @@ Line fit(const std::vector<WindowLag>& w, int n_segments, bool sloped) {
   return line;
 }
 
+// The slope's standard deviation by leaving out stretches, a jackknife: the windows of one note err alike.
+double deviation_by_stretches(const std::vector<WindowLag>& w, int n_segments) {
+  constexpr double kSeconds = 4.0, kMost = 16.0;  // kSeconds in windows: half a second apart
+  const double n = std::clamp(std::floor(static_cast<double>(w.size()) / kSeconds), 4.0, kMost);
+  std::vector<double> slopes;
+  double mean = 0.0, sum = 0.0;
+  for (double k = 0.0; k < n; k += 1.0) {
+    const auto from = static_cast<long>(k * static_cast<double>(w.size()) / n);
+    const auto to = static_cast<long>((k + 1.0) * static_cast<double>(w.size()) / n);
+    std::vector<WindowLag> rest(w.begin(), w.begin() + from);
+    rest.insert(rest.end(), w.begin() + to, w.end());
+    slopes.push_back(fit(rest, n_segments, true).slope);
+    mean += slopes.back() / n;
+  }
+  for (const double s : slopes) sum += (s - mean) * (s - mean);
+  return std::sqrt(sum * (n - 1.0) / n);
+}
+
 // Whether both halves of the recording show the same drift on their own.
 bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& all) {
   const std::size_t half = w.size() / 2;
@@ -85,6 +109,13 @@ bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& a
 }  // namespace
 
 Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
+  if (rate > kMostRate) {
+    Lag half = find_lag(decimate(dry, 2), decimate(wet, 2), rate / 2);
+    half.lag *= 2.0;
+    half.wander *= 2.0;
+    for (Step& s : half.steps) s.samples *= 2.0;
+    return half;
+  }
   Lag found;
   const Windows windows = measure_windows(dry, wet, rate);
   found.n_windows = static_cast<int>(windows.lags.size());
@@ -98,9 +129,17 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   const double duration = w.back().t - w.front().t;
   const bool drifts = std::abs(line.slope) * duration > kLeastDrift &&
                       std::abs(line.slope) > kDriftDeviations * line.deviation && line.scatter < 2.0 * kWander;
+  const double deviation = deviation_by_stretches(w, n_segments), unknown = kOpenDeviations * deviation;
+  const auto left = [&](double slope) { return 0.5 * duration * slope; };  // at either end, at most
   if (drifts) {
-    found.sure_of_drift = w.size() >= 8 && halves_agree(w, n_segments, line);
+    found.sure_of_drift = w.size() >= 8 && halves_agree(w, n_segments, line) && left(unknown) <= kNear &&
+                          std::abs(line.slope) > kBlockDeviations * deviation;
+    if (n_segments == 1) {
+      const LineOrStep as = compare_line_and_step(w, line.slope);
+      found.sure_of_drift = found.sure_of_drift && as.line <= kLineNotStep * as.step;
+    }
   } else {
+    if (left(std::abs(line.slope) + unknown) > kNear) found.open_ppm = 1e6 * (std::abs(line.slope) + unknown);
     const double shift = std::abs(line.slope) * duration;
     if (shift > kLeastDrift && std::abs(line.slope) > kMaybeDeviations * line.deviation &&
         line.scatter < 2.0 * kWander) {
@@ -126,7 +165,8 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   }
   found.sure_of_steps = windows.sure_of_breaks;
   for (const Break& edge : windows.edges) found.edges.push_back({edge.at / rate, 0.0, edge.margin / rate});
-  const double agreement = all > 0.0 ? on / all : 0.0;
+  for (const Break& other : windows.unlike) found.unlike.push_back({other.at / rate, 0.0, other.margin / rate});
+  const double agreement = found.agreement = all > 0.0 ? on / all : 0.0;
   found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);
   found.sure = agreement >= kAgreement && windows.standing_out >= 0.2 && windows.halves_agree;
   found.rule = fmt::format("{:.0f} % of {} windows lie on it, their common peak stands out by {:.0f} %",

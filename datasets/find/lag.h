@@ -11,13 +11,12 @@
 #include <string>
 #include <vector>
 
-#include "datasets/find/spectrum.h"
-
 namespace cafx {
 
-inline constexpr double kLatencyWhitening = 0.8, kMatchWhitening = 0.5;
 inline constexpr double kLongSeconds = 6.0;  // from here on a recording is looked at in windows
-inline constexpr int kSmallLag = 2;          // samples: the phase of a filter, not a delay
+inline constexpr int kSmallLag = 2;          // samples at up to 24 kHz: the phase of a filter, not a delay
+// The same time at any rate.
+inline double small_lag(int rate) { return rate > 24000 ? kSmallLag * rate / 16000.0 : kSmallLag; }
 
 struct Step {
   double seconds = 0.0;  // of dry
@@ -31,39 +30,19 @@ struct Lag {
   double sign = 1.0;        // negative where wet is inverted
   double confidence = 0.0;  // 0 .. 1, by the rule
   bool sure = false;
-  std::string rule;     // what the confidence was measured by
-  double wander = 0.0;  // samples: median distance of the windows from all this
-  int n_windows = 0;    // that could be judged
-  double match = 0.0;   // correlation, whitened to the power 0.5: of the same take .4 and more
+  std::string rule;        // what the confidence was measured by
+  double wander = 0.0;     // samples: median distance of the windows from all this
+  double agreement = 0.0;  // share of the windows that lie within 3 samples of all this
+  int n_windows = 0;       // that could be judged
+  double match = 0.0;      // correlation, whitened to the power 0.5: of the same take .4 and more
   bool sure_of_steps = true, sure_of_drift = true;
-  double maybe_ppm = 0.0;  // a drift that may be, and is too small for this recording to show
-  std::vector<Step>
-      edges;  // stretches at the beginning and the end that lie at another lag: around `seconds`, by `margin`
+  double maybe_ppm = 0.0;    // a drift that may be, and is too small for this recording to show
+  double open_ppm = 0.0;     // a drift of that much, either way, may hide in how the windows scatter
+  std::vector<Step> edges;   // stretches that lie at another lag, most at an end: around `seconds`, by `margin`
+  std::vector<Step> unlike;  // stretches that have little in common with dry
 };
 
 // A long recording on its own. Never moves anything by itself.
 Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
-
-// The whitened cross-spectrum of a note or window: correlations at any lag come from it.
-struct Take {
-  Bins cross;  // magnitudes sum to 1 over both halves
-};
-Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_t n_wet, std::size_t size);
-// |r| <= 1 at lags from .. to.
-std::vector<float> correlation(const Take&, long from, long to);
-
-// The device's whitened response, common to takes at the given lags; at most kReach taps to either side.
-class Template {
- public:
-  static constexpr long kReach = 96;
-  Template() : taps_(2 * kReach + 1, 0.0f) {}
-  void add(const std::vector<float>& correlation, long at, double weight);  // an index of the correlation
-  bool empty() const;
-  // The correlation of a take with the response taken out: one peak, positive, at the take's lag.
-  std::vector<float> match(const Take&, long from, long to) const;
-
- private:
-  std::vector<float> taps_;
-};
 
 }  // namespace cafx

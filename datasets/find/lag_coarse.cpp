@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "datasets/find/lag.h"
+#include "datasets/find/take.h"
 
 namespace cafx {
 

@@ -63,6 +63,16 @@ LagLevel level_of(const std::vector<WindowLag>& lags, std::size_t from, std::siz
 
 }  // namespace
 
+LineOrStep compare_line_and_step(std::vector<WindowLag> lags, double slope) {
+  LineOrStep found;
+  const std::size_t n = lags.size();
+  found.line = level_of(lags, 0, n, slope).cost;
+  found.step = level_of(lags, 0, n).cost;
+  for (std::size_t i = kLeast; i + kLeast <= n; ++i)
+    found.step = std::min(found.step, level_of(lags, 0, i).cost + level_of(lags, i, n).cost);
+  return found;
+}
+
 bool guess_small_steps(std::vector<WindowLag>& lags) {
   const std::size_t n = lags.size();
   if (n < 2 * kLeast + 2 || lags.back().segment != 0) return false;

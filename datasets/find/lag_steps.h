@@ -10,6 +10,13 @@ namespace cafx {
 // By least squares within the segments, windows far from their segment's mean lag left out.
 double slope_of(const std::vector<WindowLag>&);
 
+// How far the windows lie from one line of that slope, and from one lag with one step in it, wherever it fits best: sums
+// over all, by their weights.
+struct LineOrStep {
+  double line = 0.0, step = 0.0;
+};
+LineOrStep compare_line_and_step(std::vector<WindowLag>, double slope);
+
 // Parts the windows where one to four steps of 3 samples and more may explain their lags better than one lag and than a
 // line: a guess, to be looked at closely. Returns whether they were parted.
 bool guess_small_steps(std::vector<WindowLag>&);

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
-#include "datasets/audio_file.h"
-#include "datasets/find/lag.h"
 #include "datasets/find/lag_coarse.h"
+#include "datasets/find/lag_job.h"
 #include "datasets/find/lag_steps.h"
+#include "datasets/find/statistics.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -16,35 +15,12 @@ namespace {
 
 constexpr std::size_t kMostWindows = 256;
 constexpr double kReachSeconds = 1.0;  // steps up to this are followed
-constexpr long kFine = 256;            // samples around the path in the second look
-constexpr int kPool = 16;
-constexpr double kJump = 2.5, kMove = 0.03;          // what a jump of the path costs, and a sample of moving
-constexpr double kWorth = 2.0;                       // of a jump: what each side loses with the other's lag
-constexpr double kTurn = 0.25;                       // seconds: a loop has no shorter turn
-constexpr double kEdgeOff = 8.0, kEdgeMargin = 0.4;  // samples; by how much such a peak stands out
-constexpr double kRuledOut = 2.0;                    // times the evidence against a break's place
-
-// lag(t) = lag + slope t, by which wet is looked up.
-struct Course {
-  double lag = 0.0, slope = 0.0;
-  double at(double t) const { return lag + slope * t; }
-};
-
-struct Job {
-  const std::vector<float>&dry, &wet;
-  std::size_t length = 0;            // of a window
-  std::vector<std::size_t> begin{};  // of windows that hold sound
-
-  double middle(std::size_t i) const { return static_cast<double>(begin[i]) + 0.5 * static_cast<double>(length); }
-};
-
-double energy(const std::vector<float>& x, long from, long n) {
-  double sum = 0.0;
-  const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
-  for (long i = a; i < b; ++i)
-    sum += static_cast<double>(x[static_cast<std::size_t>(i)]) * x[static_cast<std::size_t>(i)];
-  return sum;
-}
+constexpr long kFine = 192;            // samples around the path in the second look; 16384 in all at 16 kHz
+constexpr std::size_t kPool = 16;
+constexpr double kJump = 2.5, kMove = 0.03;  // what a jump of the path costs, and a sample of moving
+constexpr double kWorth = 1.0;               // of a jump: what each side loses with the other's lag
+constexpr double kBreakSeconds = 3.5;        // the path may jump that much earlier or later than the lag
+constexpr double kTurn = 0.25;               // seconds: a loop has no shorter turn
 
 void choose_windows(Job& job, const Course& course) {
   const std::size_t n = job.dry.size(), w = job.length;
@@ -65,34 +41,6 @@ void choose_windows(Job& job, const Course& course) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (levels[i] > 1e-5 * most_dry && wet_levels[i] > 1e-6 * most_wet) job.begin.push_back(all[i]);
   }
-}
-
-// A window of dry, and wet around it from `reach` before to `reach` behind, at the course and at dry's speed.
-Take take_of(const Job& job, std::size_t i, const Course& course, double offset, long reach) {
-  const long n = static_cast<long>(job.length), m = n + 2 * reach;
-  std::vector<float> dry(job.length), wet;
-  double mean = 0.0;  // an offset would correlate with itself at every lag
-  for (long k = 0; k < n; ++k) mean += static_cast<double>(job.dry[job.begin[i] + static_cast<std::size_t>(k)]);
-  mean /= static_cast<double>(n);
-  for (long k = 0; k < n; ++k) {
-    const double taper = 0.5 - 0.5 * std::cos(2.0 * M_PI * (static_cast<double>(k) + 0.5) / static_cast<double>(n));
-    const auto v = static_cast<double>(job.dry[job.begin[i] + static_cast<std::size_t>(k)]) - mean;
-    dry[static_cast<std::size_t>(k)] = static_cast<float>(taper * v);
-  }
-  const long from = static_cast<long>(job.begin[i]) + std::lround(course.at(job.middle(i)) + offset) - reach;
-  // Warped about the window's middle.
-  const double ratio = 1.0 + course.slope;
-  const long span = static_cast<long>(std::ceil(static_cast<double>(m) * ratio)) + 2;
-  const long first = from - std::lround(0.5 * static_cast<double>(m) * course.slope);
-  wet.resize(static_cast<std::size_t>(span));
-  for (long k = 0; k < span; ++k) {
-    const long at = first + k;
-    wet[static_cast<std::size_t>(k)] =
-        at >= 0 && at < static_cast<long>(job.wet.size()) ? job.wet[static_cast<std::size_t>(at)] : 0.0f;
-  }
-  if (std::abs(course.slope) * static_cast<double>(n) > 0.25) wet = resample(wet, ratio, 1.0);
-  wet.resize(static_cast<std::size_t>(m), 0.0f);
-  return make_take(dry.data(), dry.size(), wet.data(), wet.size(), fft_size(static_cast<std::size_t>(m)));
 }
 
 using Map = std::vector<std::vector<float>>;  // of each window: magnitudes at lags -reach .. reach beside the course
@@ -156,9 +104,9 @@ double find_slope(const Job& job, const Map& map, double most_bend) {
   return slope;
 }
 
-// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map; what it is
-// worth.
-std::vector<int> best_path(const Map& map, double* worth = nullptr) {
+// The best way through the windows: it stays, moves a little, or jumps at a price. Indices of the map; what it
+// is worth.
+std::vector<int> best_path(const Map& map, double* worth) {
   const int n = static_cast<int>(map.front().size());
   std::vector<float> score(static_cast<std::size_t>(n), 0.0f), next(score);
   std::vector<std::vector<std::int8_t>> move(map.size(), std::vector<std::int8_t>(static_cast<std::size_t>(n)));
@@ -190,7 +138,7 @@ std::vector<int> best_path(const Map& map, double* worth = nullptr) {
   }
   std::vector<int> path(map.size());
   int at = static_cast<int>(std::max_element(score.begin(), score.end()) - score.begin());
-  if (worth) *worth = static_cast<double>(score[static_cast<std::size_t>(at)]);
+  *worth = static_cast<double>(score[static_cast<std::size_t>(at)]);
   for (std::size_t i = map.size(); i-- > 0;) {
     path[i] = at;
     const std::int8_t how = move[i][static_cast<std::size_t>(at)];
@@ -253,72 +201,33 @@ std::vector<int> segments_of(const Map& map, std::vector<int>& path, bool& sure)
   return segment;
 }
 
-// The lag beside a break, at the break's time: the median of the nearest windows of the segment, carried on by the
-// slope.
-double lag_beside(const std::vector<WindowLag>& lags, std::size_t nearest, int step, double slope, double t) {
-  constexpr std::size_t kNearest = 7;
-  std::vector<double> v;
-  for (std::size_t i = nearest; i < lags.size() && v.size() < kNearest; i += static_cast<std::size_t>(step)) {
-    if (lags[i].segment != lags[nearest].segment) break;
-    v.push_back(lags[i].lag + slope * (t - lags[i].t));
-  }
-  std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
-  return v[v.size() / 2];
-}
-
-// Where in [from, to) the lag jumps: short frames are asked which of both lags they correlate at. A place is ruled out
-// where the frames that speak against it outweigh twice those that speak against the best one.
-Break find_break(const Job& job, double from, double to, double lag_before, double lag_after) {
-  constexpr long kFrame = 1536, kHop = 160, kSpare = 16, kNear = 3;
-  const long n = static_cast<long>(job.dry.size());
-  std::vector<double> gain;  // of the lag before over that after
-  std::vector<double> place;
-  for (long at = std::lround(from) - kFrame / 2; at + kFrame / 2 <= std::lround(to); at += kHop) {
-    if (at < 0 || at + kFrame > n) continue;
-    const auto score = [&](double lag) {
-      const long w = at + std::lround(lag) - kSpare, span = kFrame + 2 * kSpare;
-      if (w < 0 || w + span > static_cast<long>(job.wet.size())) return 0.0;
-      const Bins a = spectrum(job.dry.data() + at, kFrame, 2048), b = spectrum(job.wet.data() + w, span, 2048);
-      const auto r = correlate(a, b, kMatchWhitening, kSpare - kNear, kSpare + kNear);
-      return static_cast<double>(std::abs(r[strongest(r)]));
-    };
-    const double level = energy(job.dry, at, kFrame);
-    gain.push_back((score(lag_before) - score(lag_after)) * std::sqrt(level));
-    place.push_back(static_cast<double>(at) + kFrame / 2.0);
-  }
-  const double half = 0.5 * (to - from);
-  if (gain.empty()) return {0.5 * (from + to), half};
-  std::vector<double> total(gain.size() + 1, 0.0);  // of a break before frame i
-  double weight = 0.0;
-  for (std::size_t i = 0; i < gain.size(); ++i) {
-    total[i + 1] = total[i] + gain[i];
-    weight += std::abs(gain[i]);
-  }
-  const auto best = static_cast<std::size_t>(std::max_element(total.begin(), total.end()) - total.begin());
-  double against = 0.0;
-  for (std::size_t i = 0; i < gain.size(); ++i) against += std::max(0.0, i < best ? -gain[i] : gain[i]);
-  const auto place_of = [&](std::size_t i) { return i == 0 ? place.front() - kHop / 2.0 : place[i - 1] + kHop / 2.0; };
-  Break found{place_of(best), 0.0};
-  for (std::size_t i = 0; i < total.size(); ++i) {
-    if (total[best] - total[i] > kRuledOut * against + 0.02 * weight) continue;
-    found.margin = std::max(found.margin, std::abs(place_of(i) - found.at));
-  }
-  return found;
-}
-
 struct Fine {
   std::vector<Take> takes;
   std::vector<std::vector<float>> r;  // at -kFine .. kFine beside the path
 };
 
-std::size_t common_peak(const std::vector<std::vector<float>>& r, std::size_t from, std::size_t to, double* standing) {
+std::size_t common_peak(const std::vector<std::vector<float>>& r, double& standing) {
+  std::vector<float> together(r.front().size(), 0.0f);
+  for (const auto& one : r) {
+    for (std::size_t k = 0; k < together.size(); ++k) together[k] += std::abs(one[k]);
+  }
+  const std::size_t peak = strongest(together);
+  standing = standing_out(together, peak);
+  return peak;
+}
+
+// Whether these windows peak within 3 samples of `peak` too, or nearly as high there: a response may have two.
+bool peaks_near(const std::vector<std::vector<float>>& r, std::size_t from, std::size_t to, std::size_t peak) {
+  constexpr std::size_t kNear = 3;
+  constexpr float kNearlyAsHigh = 0.8f;
   std::vector<float> together(r.front().size(), 0.0f);
   for (std::size_t i = from; i < to; ++i) {
     for (std::size_t k = 0; k < together.size(); ++k) together[k] += std::abs(r[i][k]);
   }
-  const std::size_t peak = strongest(together);
-  if (standing) *standing = standing_out(together, peak);
-  return peak;
+  float there = 0.0f;
+  for (std::size_t k = peak > kNear ? peak - kNear : 0; k < std::min(together.size(), peak + kNear + 1); ++k)
+    there = std::max(there, together[k]);
+  return there >= kNearlyAsHigh * together[strongest(together)];
 }
 
 double match_of(const Job& job, const std::vector<double>& at) {
@@ -348,9 +257,8 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
     fine.takes.push_back(take_of(job, i, course, offset[i], kFine));
     fine.r.push_back(correlation(fine.takes.back(), 0, 2 * kFine));
   }
-  const std::size_t n = offset.size(), peak = common_peak(fine.r, 0, n, &out.standing_out);
-  const auto same = [&](std::size_t other) { return std::max(other, peak) - std::min(other, peak) <= 3; };
-  out.halves_agree = same(common_peak(fine.r, 0, n / 2, nullptr)) && same(common_peak(fine.r, n / 2, n, nullptr));
+  const std::size_t n = offset.size(), peak = common_peak(fine.r, out.standing_out);
+  out.halves_agree = peaks_near(fine.r, 0, n / 2, peak) && peaks_near(fine.r, n / 2, n, peak);
   response = Template();
   double sum = 0.0;
   for (const auto& r : fine.r) {
@@ -359,10 +267,11 @@ void look_closely(const Job& job, const Course& course, const std::vector<double
   }
   out.sign = sum < 0.0 ? -1.0 : 1.0;
   std::vector<double> at(n);
+  Matcher match(response);
   for (std::size_t i = 0; i < n; ++i) {
     constexpr long kNear = 24;
     const long middle = static_cast<long>(peak);
-    const auto r = response.match(fine.takes[i], middle - kNear, middle + kNear);
+    const auto r = match(fine.takes[i], middle - kNear, middle + kNear);
     const auto top = static_cast<std::size_t>(std::max_element(r.begin(), r.end()) - r.begin());
     const double place = between_samples(r, top) + static_cast<double>(middle - kNear - kFine);
     at[i] = static_cast<double>(std::lround(course.at(job.middle(i)) + offset[i])) + place;
@@ -392,57 +301,66 @@ void look_for_small_steps(const Job& job, const Course& course, std::vector<doub
   for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
 }
 
-// How far the window lies from the lag that it should have, where its peak, with the response that all windows share
-// taken out, stands out elsewhere.
-std::optional<double> off_by(const Job& job, std::size_t window, double lag, const Template& response) {
-  const long reach = static_cast<long>(kReachSeconds * static_cast<double>(job.length));
-  const Course there{lag, 0.0};
-  const auto r = response.match(take_of(job, window, there, 0.0, reach), 0, 2 * reach);
-  const auto top = static_cast<std::size_t>(std::max_element(r.begin(), r.end()) - r.begin());
-  const double off = static_cast<double>(top) - static_cast<double>(reach);
-  if (std::abs(off) <= kEdgeOff || standing_out(r, top) < kEdgeMargin) return std::nullopt;
-  return off;
+// Whether no two windows in a row, that are not beside a break, lie at one other lag: a recording that lost samples once may
+// have lost more. In the quiet tail of a note a window's peak may lie anywhere.
+bool explained(const std::vector<WindowLag>& lags, const std::vector<Doubt>& doubts) {
+  constexpr double kLow = 0.7, kOff = 3.0, kSame = 4.0;
+  constexpr std::size_t kBesideBreak = 2;
+  const auto off = [&](std::size_t i) {
+    const std::size_t a = i > kBesideBreak ? i - kBesideBreak : 0, b = std::min(lags.size() - 1, i + kBesideBreak);
+    const bool beside = lags[a].segment != lags[i].segment || lags[b].segment != lags[i].segment;
+    return !beside && doubts[i].there < kLow && std::abs(doubts[i].by) > kOff;
+  };
+  for (std::size_t i = 0; i + 1 < lags.size(); ++i) {
+    if (off(i) && off(i + 1) && std::abs(doubts[i].by - doubts[i + 1].by) <= kSame) return false;
+  }
+  return true;
 }
 
-// What is heard at another lag at the beginning or the end of the recording, too short for a segment.
-void find_edges(const Job& job, const Template& response, Windows& out) {
-  const std::size_t last = out.lags.size() - 1;
-  if (out.lags.size() < 8) return;
-  const auto length = static_cast<double>(job.length), end = static_cast<double>(job.dry.size());
+// Stretches that lie elsewhere than their segment, and steps within a segment beside others: of which there may be more.
+void find_what_is_left(const Job& job, Matcher& match, const Map& map, const Course& mapped, long reach, Windows& out) {
   const double slope = slope_of(out.lags);
-  const double t0 = job.middle(0), lag0 = lag_beside(out.lags, 3, 1, slope, t0);
-  if (const auto off = off_by(job, 0, lag0, response)) {
-    const Break found = find_break(job, 0.0, t0 + 2.5 * length, lag0 + *off, lag0);
-    const double to = std::min(found.at + found.margin, t0 + 2.5 * length);
-    out.edges.push_back({0.5 * to, 0.5 * to});
+  constexpr double kDoubted = 0.85;  // of the peak: what lies as high is not looked at again
+  std::vector<Doubt> doubts;
+  for (std::size_t from = 0; from < out.lags.size();) {
+    std::size_t to = from;
+    std::vector<double> level;
+    for (; to < out.lags.size() && out.lags[to].segment == out.lags[from].segment; ++to)
+      level.push_back(out.lags[to].lag - slope * out.lags[to].t);
+    const double lag = median(level);
+    for (std::size_t i = from; i < to; ++i) {
+      const double expected = lag + slope * out.lags[i].t;
+      const auto k = static_cast<int>(std::lround(expected - mapped.at(out.lags[i].t))) + static_cast<int>(reach);
+      const auto height = static_cast<double>(near_peak(map[i], k));
+      doubts.push_back(height < kDoubted ? doubt(job, i, expected, match) : Doubt{0.0, 0.0, height});
+    }
+    if (to - from < out.lags.size()) {
+      std::vector<WindowLag> own(out.lags.begin() + static_cast<long>(from), out.lags.begin() + static_cast<long>(to));
+      for (WindowLag& x : own) x.segment = 0;
+      if (guess_small_steps(own) && steps_hold(own)) out.sure_of_breaks = false;
+    }
+    from = to;
   }
-  const double t1 = job.middle(last), lag1 = lag_beside(out.lags, last - 3, -1, slope, t1);
-  if (const auto off = off_by(job, last, lag1, response)) {
-    const Break found = find_break(job, t1 - 2.5 * length, end, lag1, lag1 + *off);
-    const double from = std::max(found.at - found.margin, t1 - 2.5 * length);
-    out.edges.push_back({0.5 * (from + end), 0.5 * (end - from)});
+  if (!out.breaks.empty() && !explained(out.lags, doubts)) out.sure_of_breaks = false;
+  out.edges = find_elsewhere(job, doubts);
+  constexpr double kUnlike = 0.5;    // of the peak, wherever that is
+  constexpr std::size_t kTakes = 6;  // windows in a row: longer than a note that the device bends out of shape
+  for (std::size_t i = 0; i < doubts.size();) {
+    std::size_t to = i;
+    while (to < doubts.size() && doubts[to].there < kUnlike) ++to;
+    if (to - i >= kTakes && to - i < doubts.size()) {
+      const double from = job.middle(i), end = job.middle(to - 1);
+      out.unlike.push_back({0.5 * (from + end), 0.5 * (end - from)});
+    }
+    i = std::max(to, i + 1);
   }
 }
 
 }  // namespace
 
 Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
-  if (rate > 24000) {
-    Windows w = measure_windows(decimate(dry, 2), decimate(wet, 2), rate / 2);
-    for (WindowLag& l : w.lags) {
-      l.t *= 2.0;
-      l.lag *= 2.0;
-    }
-    for (auto* list : {&w.breaks, &w.edges}) {
-      for (Break& b : *list) {
-        b.at *= 2.0;
-        b.margin *= 2.0;
-      }
-    }
-    return w;
-  }
   Windows out;
-  Job job{dry, wet, static_cast<std::size_t>(rate)};
+  Job job(dry, wet, static_cast<std::size_t>(rate));
   if (dry.size() < 4 * job.length || wet.size() < 4 * job.length) return out;
   const CoarseLag coarse = find_coarse_lag(dry, wet, rate);
   Course course{coarse.lag, coarse.slope};
@@ -470,6 +388,7 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
   if (coarse.slope != 0.0) consider({course.at(half), 0.0});
   std::vector<int> segment = segments_of(map, path, out.sure_of_breaks);
   Template response;
+  const Course mapped = course;
   std::vector<double> offset(path.size());
   for (std::size_t i = 0; i < path.size(); ++i) offset[i] = static_cast<double>(path[i]) - static_cast<double>(reach);
   look_closely(job, course, offset, segment, out, response);
@@ -484,15 +403,18 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
     look_closely(job, course, offset, segment, out, response);
   }
   if (out.lags.back().segment == 0) look_for_small_steps(job, course, offset, segment, out, response);
+  Matcher match(response);
   for (std::size_t i = 0; i + 1 < path.size(); ++i) {
     if (segment[i + 1] == segment[i]) continue;
     const double t0 = job.middle(i), t1 = job.middle(i + 1), t = 0.5 * (t0 + t1);
-    const auto length = static_cast<double>(job.length);
-    const double turned = slope_of(out.lags);
-    out.breaks.push_back(find_break(job, t0 - 3.5 * length, t1 + 3.5 * length, lag_beside(out.lags, i, -1, turned, t),
-                                    lag_beside(out.lags, i + 1, 1, turned, t)));
+    const double wide = kBreakSeconds * rate, turned = slope_of(out.lags);
+    const Jump jump{lag_beside(out.lags, i, -1, turned, t) - turned * t,
+                    lag_beside(out.lags, i + 1, 1, turned, t) - turned * t, turned};
+    bool sure = true;
+    out.breaks.push_back(find_break(job, match, t0 - wide, t1 + wide, jump, sure));
+    out.sure_of_breaks = out.sure_of_breaks && sure;
   }
-  find_edges(job, response, out);
+  find_what_is_left(job, match, map, mapped, reach, out);
   return out;
 }
 

@@ -21,14 +21,14 @@ struct Break {
 struct Windows {
   std::vector<WindowLag> lags;  // of windows that hold sound, in order
   std::vector<Break> breaks;
-  std::vector<Break> edges;    // stretches at the beginning and the end that lie at another lag
+  std::vector<Break> edges;    // stretches that lie at another lag, most at an end
+  std::vector<Break> unlike;   // stretches that have little in common with dry at any lag near by
   bool sure_of_breaks = true;  // each side of each holds enough windows, and each is worth its jump
   bool halves_agree = true;    // the common peak is the same in both halves
   double standing_out = 0.0;   // of the windows' common peak
   double sign = 1.0, match = 0.0;
 };
 
-// Rates over 24 kHz are halved until they are not; lags and times are in samples of `rate` all the same.
 Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
 
 }  // namespace cafx

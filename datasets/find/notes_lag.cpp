@@ -125,10 +125,11 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {
   std::vector<Own> own(size());
+  const Bins filter = response.filter(transform_);
   pool_.run(static_cast<int>(size()), [&](int task, int) {
     const auto i = static_cast<std::size_t>(task);
     if (!whom[i]) return;
-    const auto r = response.match(take(i), -most_, most_);
+    const auto r = match(take(i), filter, -most_, most_);
     const std::size_t peak = highest(r);
     own[i].lag = between_samples(r, peak) - static_cast<double>(most_);
     own[i].margin = margin_of(r, peak);
@@ -197,9 +198,10 @@ std::vector<NotesLag::Own> NotesLag::own_lags_freely(const std::vector<bool>& co
   for (int round = 0; round < kRounds; ++round) {
     response = Template();
     for (std::size_t k = 0; k < of.size(); ++k) response.add(r[k], at[k], weight[k]);
+    const Bins filter = response.filter(transform_);
     pool_.run(static_cast<int>(of.size()), [&](int k, int) {
       const auto i = static_cast<std::size_t>(k);
-      const auto matched = response.match(takes[i], -most_, most_);
+      const auto matched = match(takes[i], filter, -most_, most_);
       at[i] = static_cast<long>(highest(matched));
       weight[i] = matched[static_cast<std::size_t>(at[i])];
     });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "datasets/find/lag.h"
+#include "datasets/find/take.h"
 #include "datasets/pair.h"
 #include "kernels/base/thread_pool.h"
 

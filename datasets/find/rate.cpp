@@ -4,8 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "datasets/find/lag.h"
-#include "datasets/find/spectrum.h"
+#include "datasets/find/take.h"
 
 namespace cafx {
 

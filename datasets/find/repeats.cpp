@@ -4,7 +4,7 @@
 #include <array>
 #include <cmath>
 
-#include "datasets/find/spectrum.h"
+#include "datasets/find/take.h"
 #include "kernels/base/thread_pool.h"
 
 namespace cafx {

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "datasets/find/lag.h"
+#include "datasets/find/take.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -55,23 +55,31 @@ bool Template::empty() const {
   return std::all_of(taps_.begin(), taps_.end(), [](float v) { return v == 0.0f; });
 }
 
-std::vector<float> Template::match(const Take& take, long from, long to) const {
-  const std::size_t size = 2 * (take.cross.size() - 1);
+Bins Template::filter(std::size_t size) const {
   std::vector<float> taps(size, 0.0f);
   for (long k = -kReach; k <= kReach; ++k) {
     taps[static_cast<std::size_t>((k + static_cast<long>(size)) % static_cast<long>(size))] =
         taps_[static_cast<std::size_t>(k + kReach)];
   }
-  const Bins h = spectrum(taps.data(), size, size);
+  Bins h = spectrum(taps.data(), size, size);
   float loudest = 0.0f;
   for (const auto& z : h) loudest = std::max(loudest, magnitude(z));
+  for (auto& z : h) z = loudest > 0.0f ? std::conj(z) / std::max(magnitude(z), 0.1f * loudest) : 0.0f;
+  return h;
+}
+
+std::vector<float> match(const Take& take, const Bins& filter, long from, long to) {
+  CAFX_CHECK(filter.size() == take.cross.size(), filter.size(), take.cross.size());
   Bins g(take.cross.size());
-  if (loudest > 0.0f) {
-    for (std::size_t i = 0; i < g.size(); ++i) {
-      g[i] = take.cross[i] * std::conj(h[i]) / std::max(magnitude(h[i]), 0.1f * loudest);
-    }
-  }
+  for (std::size_t i = 0; i < g.size(); ++i) g[i] = take.cross[i] * filter[i];
   return lags_of(inverse(g), from, to);
+}
+
+std::vector<float> Matcher::operator()(const Take& take, long from, long to) {
+  const std::size_t size = 2 * (take.cross.size() - 1);
+  const auto found = filters_.find(size);
+  const Bins& filter = found != filters_.end() ? found->second : filters_[size] = response_.filter(size);
+  return match(take, filter, from, to);
 }
 
 }  // namespace cafx

@@ -72,13 +72,16 @@ void repair(std::vector<Pair>& pairs, const RepairPlan& plan, int rate) {
     for (std::size_t s = 0; s <= todo.steps.size(); ++s) {
       const bool last = s == todo.steps.size();
       const long margin = last ? 0 : std::lround(todo.steps[s].margin * rate);
-      const long end = last ? static_cast<long>(p.dry.size()) : std::lround(todo.steps[s].seconds * rate) - margin;
+      long end = static_cast<long>(p.dry.size());
+      for (std::size_t k = s; k < todo.steps.size(); ++k) {  // what is left out may overlap
+        end = std::min(end, std::lround((todo.steps[k].seconds - todo.steps[k].margin) * rate));
+      }
       Pair part = stretch(p, begin, end, std::lround(lag));
       part.offset_seconds = p.offset_seconds + static_cast<double>(begin) / rate;
       part.name = s == 0 ? p.name : fmt::format("{}@{:.3f}", p.name, part.offset_seconds);
       if (part.dry.size() >= 64) repaired.push_back(std::move(part));
       if (last) break;
-      begin = end + 2 * margin;
+      begin = std::max(begin, std::lround(todo.steps[s].seconds * rate) + margin);
       lag += todo.steps[s].samples;
     }
   }

@@ -1,292 +1,196 @@
 // How often the doctor is right, wrong or not sure, on notes with faults planted in them.
 //
-//   cafx_doctor_study NOTES KIND COUNT [SEED]   NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
+//   cafx_doctor_study NOTES KIND COUNT LOG [SEED]   NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
 //   KIND  sound     nothing is wrong: pairs that are changed all the same
 //         latency   all notes of a set late or early by one lag, up to 500 ms
 //         by-hand   each note late by its own, up to 30 ms
 //         polarity  the wet side turned over
-//         long      24 s recordings with a lag up to 500 ms
-//         drift     the same and a drift of 2 to 500 ppm, either sign
-//         steps     the same and 10 to 1000 samples (at 16 kHz) lost or inserted at a place
-//         jitter    24 s recordings whose lag wanders at random, by 4 to 20 samples, anew every half second
+//         whole     recordings of 10 to 16 s with which nothing is wrong
+//         turned    the same, turned over, with a lag up to 500 ms; so are all below
+//         long      a lag alone
+//         drift     and a drift of 2 to 500 ppm, either sign
+//         steps     and 10 to 1000 samples (at 16 kHz) lost or inserted, 3 s and more from the ends
+//         ends      the same, half a second to 3 s from an end
+//         losses    and two or three losses of 10 to 200 samples
+//         jitter    and a lag that wanders at random, by 4 to 20 samples, anew every half second
 // Effects are those of NOTES, and SoX chains on its dry notes: strong distortion, compression, chorus, tremolo, phaser,
-// echo, and such behind a distortion. Sets are of 12 notes drawn anew.
+// echo, and such behind a distortion. Trials take turns through them. A trial's numbers come from SEED, KIND and its
+// own number, and LOG has a line for each; those that LOG has are not done again. One thread where `taskset` says so.
 //
 // Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of
 //         a drift) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter:
 //         `wander` is said, or half of the recording lies within 3 samples.
-// Not sure  refused, or left as it is with a warning.
-// Wrong   all else.   One line for each effect, and a sum.
+// Not sure  refused; or what is left is warned of, as a latency, a drift, steps or wandering, whichever it is.
+// Wrong   all else. Of a set of notes each pair counts.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
+#include <fstream>
+#include <iostream>
 #include <map>
-#include <random>
-#include <string>
+#include <set>
+#include <sstream>
 
 #include "datasets/dataset.h"
-#include "datasets/effects.h"
 #include "datasets/plan.h"
+#include "experiments/doctor/plant.h"
 
 using namespace cafx;
+using namespace cafx::study;
 
 namespace {
 
-constexpr int kRate = 16000;
-constexpr std::size_t kNotes = 12;   // of a set, of a recording
+constexpr std::size_t kNotes = 12;   // of a set; of a recording 5 to 8
 constexpr double kOff = 2.0;         // samples that may be left
 constexpr double kOffTheLine = 3.0;  // of a drift, at any moment: within these the doctor counts windows as on a line
-using Signal = std::vector<float>;
-
-struct Notes {
-  std::vector<Signal> dry;
-  std::vector<Signal> wet;
-};
-
-const char* const kChains[] = {"overdrive 30 0",
-                               "overdrive 50 20",
-                               "compand 0.005,0.1 6:-60,-40,-20 6",
-                               "chorus 0.7 0.9 25 0.4 0.25 2 -t",
-                               "tremolo 5 60",
-                               "phaser 0.8 0.74 3 0.4 0.5 -t",
-                               "echo 0.8 0.8 300 0.4",
-                               "overdrive 40 0 lowpass 2500 highpass 150",
-                               "overdrive 40 0 chorus 0.7 0.9 25 0.4 0.25 2 -t",
-                               "overdrive 40 0 tremolo 6 70",
-                               "overdrive 40 0 compand 0.005,0.1 6:-60,-40,-20 6"};
-
-std::map<std::string, Notes> load(const std::string& path) {
-  std::map<std::string, Notes> all;
-  for (const char* instrument : {"guitar", "bass"}) {
-    Notes dry;
-    for (const char* effect : {"Distortion", "Overdrive", "EQ", "FxChain"}) {
-      DataConfig config;
-      config.path = path;
-      config.instrument = instrument;
-      config.effect = effect;
-      config.align = false;
-      config.repair.clear();
-      for (config.setting = 1; config.setting <= 3; ++config.setting) {
-        Notes notes;
-        try {
-          for (const Pair& p : inspect_dataset(config, kRate).pairs) {
-            notes.dry.push_back(p.dry);
-            notes.wet.push_back(p.wet);
-          }
-        } catch (const Error&) {
-          continue;  // NOTES has other settings of this effect
-        }
-        if (dry.dry.empty()) dry.dry = notes.dry;
-        all[fmt::format("{} {} {}", instrument, effect, config.setting)] = std::move(notes);
-      }
-    }
-    for (const char* chain : kChains) {
-      dry.wet.clear();
-      for (const Signal& x : dry.dry) dry.wet.push_back(apply_chain(chain, x, kRate));
-      all[fmt::format("{} {}", instrument, chain)] = dry;
-    }
-  }
-  return all;
-}
-
-// How late a moment of wet is against dry, at every kGrid samples of dry.
-using Course = std::vector<double>;
-constexpr std::size_t kGrid = 800;
-
-Signal late(const Signal& x, long n) {
-  Signal y(x.size(), 0.0f);
-  for (long i = std::max(0L, n); i < std::min<long>(static_cast<long>(x.size()), static_cast<long>(x.size()) + n);
-       ++i) {
-    y[static_cast<std::size_t>(i)] = x[static_cast<std::size_t>(i - n)];
-  }
-  return y;
-}
 
 struct Tally {
-  int right = 0, wrong = 0, unsure = 0;
+  int right = 0, wrong = 0, unsure = 0, warned = 0;  // warned: sound, and said to be late, to drift, to step or wander
+  std::string why;                                   // of what is wrong or not sure
+  void operator+=(const Tally& t) {
+    right += t.right;
+    wrong += t.wrong;
+    unsure += t.unsure;
+    warned += t.warned;
+  }
 };
 
-class Study {
- public:
-  Study(std::map<std::string, Notes> notes, std::uint64_t seed) : notes_(std::move(notes)), random_(seed) {}
+bool of_notes(const std::string& kind) {
+  return kind == "sound" || kind == "latency" || kind == "by-hand" || kind == "polarity";
+}
 
-  void run(const std::string& kind, int count) {
-    std::map<std::string, Tally> tally;
-    Tally sum;
-    int n = 0;
-    while (n < count) {
-      for (const auto& [name, notes] : notes_) {
-        if (n >= count) break;
-        const Tally t = kind == "sound" || kind == "latency" || kind == "by-hand" || kind == "polarity"
-                            ? of_notes(kind, name, notes)
-                            : of_recording(kind, name, notes);
-        n += t.right + t.wrong + t.unsure;
-        for (Tally* into : {&tally[name], &sum}) {
-          into->right += t.right;
-          into->wrong += t.wrong;
-          into->unsure += t.unsure;
-        }
-      }
-    }
-    for (const auto& [name, t] : tally)
-      std::printf("%-8s %-58s right %5d wrong %4d not sure %4d\n", kind.c_str(), name.c_str(), t.right, t.wrong,
-                  t.unsure);
-    std::printf("%-8s %-58s right %5d wrong %4d not sure %4d\n", kind.c_str(), "ALL", sum.right, sum.wrong, sum.unsure);
-  }
+Pair pair(Signal dry, Signal wet, std::size_t i) {
+  Pair p;
+  p.name = std::to_string(i);
+  p.dry = std::move(dry);
+  p.wet = std::move(wet);
+  p.dry_file.rate = p.wet_file.rate = kRate;
+  return p;
+}
 
- private:
-  double uniform(double lo, double hi) { return std::uniform_real_distribution<double>(lo, hi)(random_); }
+struct Look {
+  RepairPlan plan;
+  Seen seen;
 
-  static std::pair<RepairPlan, Seen> look(const std::vector<Pair>& pairs) {
+  explicit Look(const std::vector<Pair>& pairs) {
     const DataConfig config;
-    Seen seen = examine(pairs, config, kRate);
-    RepairPlan plan = make_plan(pairs, seen, config, kRate);
-    return {std::move(plan), std::move(seen)};
+    seen = examine(pairs, config, kRate);
+    plan = make_plan(pairs, seen, config, kRate);
   }
-
-  // Notes of a set, drawn anew.
-  std::vector<std::size_t> draw(const Notes& notes) {
-    std::vector<std::size_t> order(notes.dry.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::shuffle(order.begin(), order.end(), random_);
-    order.resize(std::min(order.size(), kNotes));
-    return order;
-  }
-
-  // The lag that the effect has by its filters: that of the unbroken set.
-  double own_lag(const std::string& name, const Notes& notes) {
-    const auto found = own_.find(name);
-    if (found != own_.end()) return found->second;
-    std::vector<Pair> pairs;
-    for (std::size_t i = 0; i < notes.dry.size(); ++i) pairs.push_back(pair(notes.dry[i], notes.wet[i], i));
-    return own_[name] = look(pairs).second.lags.common;
-  }
-  static Pair pair(Signal dry, Signal wet, std::size_t i) {
-    Pair p;
-    p.name = std::to_string(i);
-    p.dry = std::move(dry);
-    p.wet = std::move(wet);
-    p.dry_file.rate = p.wet_file.rate = kRate;
-    return p;
-  }
-
-  Tally of_notes(const std::string& kind, const std::string& name, const Notes& notes) {
-    const double own = own_lag(name, notes);
-    const long common = kind == "latency" ? std::lround(uniform(-0.5, 0.5) * kRate) : 0;
-    std::vector<Pair> pairs;
-    std::vector<long> lags;
-    const double gain = std::pow(10.0, uniform(-1.0, 0.0));
-    for (const std::size_t i : draw(notes)) {
-      if (kind == "sound" && uniform(0, 1) < 0.25) continue;  // another number each time
-      lags.push_back(kind == "by-hand" ? std::lround(uniform(0.0, 0.03) * kRate) : common);
-      Signal wet = late(notes.wet[i], lags.back());
-      for (float& v : wet) v *= static_cast<float>(kind == "polarity" ? -1.0 : gain);
-      pairs.push_back(pair(notes.dry[i], std::move(wet), i));
-    }
-    const auto [plan, seen] = look(pairs);
-    Tally t;
-    if (kind == "polarity") {
-      const bool found = seen.lags.polarity < -0.7;
-      (found ? t.right : t.unsure) += 1;
-      return t;
-    }
-    for (std::size_t i = 0; i < pairs.size(); ++i) {
-      const double moved = plan.pairs[i].latency;
-      if (kind == "sound") {
-        const bool changed =
-            moved != 0.0 || plan.pairs[i].wet.dc != 0.0 || plan.pairs[i].dry.dc != 0.0 || plan.pairs[i].ppm != 0.0;
-        (changed ? t.wrong : t.right) += 1;
-        if (changed) tell_changed(name, plan.pairs[i], seen.lags);
-        continue;
-      }
-      const double off = std::abs(moved - static_cast<double>(lags[i]) - own);
-      (off <= kOff || (moved == 0.0 && std::abs(static_cast<double>(lags[i])) <= kSmallLag + 1) ? t.right
-       : moved == 0.0 && is_said(plan, seen)                                                    ? t.unsure
-                                                                                                : t.wrong) += 1;
-    }
-    return t;
-  }
-
-  static void tell_changed(const std::string& name, const PairPlan& p, const Lags& lags) {
-    std::fprintf(stderr,
-                 "changed: %s: latency %.1f, dc %.4f and %.4f; common lag %.1f stands out by %.2f, %d of %d agree%s\n",
-                 name.c_str(), p.latency, p.dry.dc, p.wet.dc, lags.common, lags.standing_out, lags.n_agree,
-                 lags.n_notes, lags.by_hand ? ", by hand" : "");
-  }
-
-  static bool is_said(const RepairPlan& plan, const Seen& seen) {
+  bool says(Severity severity, std::initializer_list<const char*> codes = {}) const {
     for (const auto* list : {&plan.findings, &seen.findings}) {
       for (const Finding& f : *list) {
-        if (f.severity == Severity::kRefuse) return true;
-        if (f.severity == Severity::kWarning &&
-            (f.code == "latency" || f.code == "wander" || f.code == "drift" || f.code == "steps"))
-          return true;
+        if (f.severity != severity) continue;
+        if (codes.size() == 0 || std::find(codes.begin(), codes.end(), f.code) != codes.end()) return true;
       }
     }
     return false;
   }
-  static bool is_refused(const RepairPlan& plan, const Seen& seen) {
-    const auto refuses = [](const Finding& f) { return f.severity == Severity::kRefuse; };
-    return std::any_of(plan.findings.begin(), plan.findings.end(), refuses) ||
-           std::any_of(seen.findings.begin(), seen.findings.end(), refuses);
+  bool refused() const { return says(Severity::kRefuse); }
+  std::string words() const {
+    std::string text;
+    for (const auto* list : {&plan.findings, &seen.findings}) {
+      for (const Finding& f : *list) {
+        if (f.severity != Severity::kInfo) text += fmt::format("; {}: {}", f.code, f.text);
+      }
+    }
+    return text;
+  }
+};
+
+class Study {
+ public:
+  Study(const std::string& notes, std::string kind, std::uint64_t seed)
+      : all_(load(notes)), kind_(std::move(kind)), seed_(seed) {}
+
+  const std::string& set_of(int trial) const {
+    return all_.sets[static_cast<std::size_t>(trial) % all_.sets.size()].name;
+  }
+  Tally run(int trial) {
+    std::seed_seq seed{seed_, static_cast<std::uint64_t>(std::hash<std::string>{}(kind_)),
+                       static_cast<std::uint64_t>(trial)};
+    random_.seed(seed);
+    const Notes& notes = all_.sets[static_cast<std::size_t>(trial) % all_.sets.size()];
+    return of_notes(kind_) ? ask_notes(notes) : ask_recording(notes);
   }
 
-  struct Planted {
-    double ppm = 0.0, step = 0.0, at = 0.0, jitter = 0.0;  // at: seconds
-    long lag = 0;
-    Course course;
+ private:
+  // Notes of a set, drawn anew.
+  std::vector<std::size_t> draw(const Notes& notes, std::size_t n) {
+    std::vector<std::size_t> order(notes.dry->size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::shuffle(order.begin(), order.end(), random_);
+    order.resize(std::min(order.size(), n));
+    return order;
+  }
+
+  // The lag and the sign that the effect has by its filters: those of the unbroken set.
+  struct Own {
+    double lag = 0.0, polarity = 0.0;
   };
-
-  // Breaks wet, and says how late each moment of it then is.
-  Planted plant(const std::string& kind, Signal& wet) {
-    Planted p;
-    const std::size_t n = wet.size();
-    p.course.assign(n / kGrid, 0.0);
-    if (kind == "drift") {
-      p.ppm = std::pow(10.0, uniform(std::log10(2.0), std::log10(500.0))) * (uniform(0, 1) < 0.5 ? -1 : 1);
-      wet = resample(wet, 1.0, 1.0 + 1e-6 * p.ppm);
-      for (std::size_t k = 0; k < p.course.size(); ++k) p.course[k] += 1e-6 * p.ppm * static_cast<double>(k * kGrid);
+  const Own& own_of(const Notes& notes) {
+    const auto found = own_.find(notes.name);
+    if (found != own_.end()) return found->second;
+    std::vector<Pair> pairs;
+    for (std::size_t i = 0; i < notes.dry->size(); ++i) pairs.push_back(pair((*notes.dry)[i], notes.wet[i], i));
+    const Look look(pairs);
+    return own_[notes.name] = {look.seen.lags.common, look.seen.lags.polarity};
+  }
+  // Of an effect that was turned over: one that turns itself no longer does.
+  void judge_sign(double found, const Notes& notes, Tally& t) {
+    constexpr double kClaim = -0.7;
+    const double own = own_of(notes).polarity;
+    if (found < kClaim) {
+      (own > 0.0 ? t.right : t.wrong) += 1;
+    } else {
+      (own < kClaim ? t.right : t.unsure) += 1;
     }
-    if (kind == "steps") {
-      p.step = std::round(std::pow(10.0, uniform(1.0, 3.0))) * (uniform(0, 1) < 0.5 ? -1 : 1);
-      p.at = uniform(3.0, static_cast<double>(n) / kRate - 3.0);
-      const auto place = wet.begin() + static_cast<long>(p.at * kRate);
-      if (p.step < 0)
-        wet.erase(place, place + static_cast<long>(-p.step));
-      else
-        wet.insert(place, static_cast<std::size_t>(p.step), 0.0f);
-      for (std::size_t k = 0; k < p.course.size(); ++k) {
-        if (static_cast<double>(k * kGrid) > p.at * kRate) p.course[k] += p.step;
-      }
-    }
-    if (kind == "jitter") {
-      p.jitter = uniform(4.0, 20.0);
-      Signal moved;
-      double lag = 0.0;
-      for (std::size_t from = 0; from + 8000 <= n; from += 8000) {
-        const double next = std::round(uniform(-p.jitter, p.jitter)), speed = (8000.0 + next - lag) / 8000.0;
-        const Signal part = resample(
-            Signal(wet.begin() + static_cast<long>(from), wet.begin() + static_cast<long>(from) + 8000), 1.0, speed);
-        moved.insert(moved.end(), part.begin(), part.end());
-        for (std::size_t k = from / kGrid; k < std::min(p.course.size(), (from + 8000) / kGrid); ++k) {
-          p.course[k] += lag + (next - lag) * (static_cast<double>(k * kGrid) - static_cast<double>(from)) / 8000.0;
-        }
-        lag = next;
-      }
-      wet = moved;
-    }
-    p.lag = std::lround(uniform(-0.5, 0.5) * kRate);
-    for (double& c : p.course) c += static_cast<double>(p.lag);
-    wet = late(wet, p.lag);
-    return p;
   }
 
-  // What the plan leaves of it, in samples, of every moment that it keeps.
-  static std::vector<double> left(const Planted& planted, const PairPlan& plan, double own) {
+  Tally ask_notes(const Notes& notes) {
+    const double own = own_of(notes).lag, gain = std::pow(10.0, uniform(random_, -1.0, 0.0));
+    const long common = kind_ == "latency" ? std::lround(uniform(random_, -0.5, 0.5) * kRate) : 0;
+    std::vector<Pair> pairs;
+    std::vector<long> lags;
+    for (const std::size_t i : draw(notes, kNotes)) {
+      if (kind_ == "sound" && uniform(random_, 0, 1) < 0.25) continue;  // another number each time
+      lags.push_back(kind_ == "by-hand" ? std::lround(uniform(random_, 0.0, 0.03) * kRate) : common);
+      Signal wet = late(notes.wet[i], lags.back());
+      for (float& v : wet) v *= static_cast<float>(kind_ == "polarity" ? -gain : gain);
+      pairs.push_back(pair((*notes.dry)[i], std::move(wet), i));
+    }
+    const Look look(pairs);
+    Tally t;
+    const Lags& found = look.seen.lags;
+    if (kind_ == "polarity") {
+      judge_sign(found.polarity, notes, t);
+      return t;
+    }
+    const bool said = look.refused() || look.says(Severity::kWarning, {"latency"});
+    t.warned = kind_ == "sound" && said ? static_cast<int>(pairs.size()) : 0;
+    for (std::size_t i = 0; i < pairs.size(); ++i) {
+      const PairPlan& p = look.plan.pairs[i];
+      if (kind_ == "sound") {
+        (p.latency != 0.0 || p.wet.dc != 0.0 || p.dry.dc != 0.0 || p.ppm != 0.0 ? t.wrong : t.right) += 1;
+        continue;
+      }
+      const double off = std::abs(p.latency - static_cast<double>(lags[i]) - own);
+      const bool near = p.latency == 0.0 && std::abs(static_cast<double>(lags[i])) <= kSmallLag + 1;
+      (off <= kOff || near ? t.right : p.latency == 0.0 && said ? t.unsure : t.wrong) += 1;
+    }
+    t.why =
+        fmt::format("planted {}{:+.1f}; common lag {:.1f} stands out by {:.2f}, {} of {} agree{}", common, own,
+                    found.common, found.standing_out, found.n_agree, found.n_notes, found.by_hand ? ", by hand" : "");
+    for (std::size_t i = 0; i < pairs.size() && t.wrong > 0; ++i)
+      t.why += fmt::format("; {} moved {:.1f} of {}", pairs[i].name, look.plan.pairs[i].latency, lags[i]);
+    return t;
+  }
+
+  // What the plan leaves of it, in samples, of every moment that it keeps, in order of size.
+  static std::vector<double> left(const Planted& planted, const PairPlan& plan, double own, std::size_t n) {
     std::vector<double> rest;
     for (std::size_t k = 0; k < planted.course.size(); ++k) {
       const auto t = static_cast<double>(k * kGrid);
@@ -296,59 +200,113 @@ class Study {
         if (std::abs(t / kRate - s.seconds) <= s.margin) kept = false;
         if (t / kRate > s.seconds) lag += s.samples;
       }
+      if (t + planted.course[k] < 0.0 || t + planted.course[k] >= static_cast<double>(n)) continue;  // not recorded
       if (kept) rest.push_back(std::abs((t + lag) * (1.0 + 1e-6 * plan.ppm) - t - planted.course[k] - own));
     }
     std::sort(rest.begin(), rest.end());
+    if (rest.empty()) rest.push_back(0.0);
     return rest;
   }
 
-  Tally of_recording(const std::string& kind, const std::string& name, const Notes& notes) {
-    const double own = own_lag(name, notes);
+  Tally ask_recording(const Notes& notes) {
+    const double own = own_of(notes).lag;
     Signal dry, wet;
-    for (const std::size_t i : draw(notes)) {
-      dry.insert(dry.end(), notes.dry[i].begin(), notes.dry[i].end());
+    const auto n_notes = static_cast<std::size_t>(uniform(random_, 5.0, 9.0));
+    for (const std::size_t i : draw(notes, n_notes)) {
+      dry.insert(dry.end(), (*notes.dry)[i].begin(), (*notes.dry)[i].end());
       wet.insert(wet.end(), notes.wet[i].begin(), notes.wet[i].end());
     }
-    const Planted planted = plant(kind, wet);
+    const Planted planted = plant(kind_, wet, random_);
     wet.resize(dry.size(), 0.0f);
-    const auto [plan, seen] = look({pair(std::move(dry), std::move(wet), 0)});
-    const PairPlan& p = plan.pairs[0];
-    const bool refused = is_refused(plan, seen), said = is_said(plan, seen);
-    const bool acted = p.latency != 0.0 || p.ppm != 0.0 || !p.steps.empty();
-    const std::vector<double> rest = left(planted, p, own);
-    bool right = rest.back() <= (kind == "drift" ? kOffTheLine : kOff);
-    if (kind == "jitter") {
-      right = rest[rest.size() / 2] <= 3.0 || std::any_of(plan.findings.begin(), plan.findings.end(),
-                                                          [](const Finding& f) { return f.code == "wander"; });
-      right = right && (refused || (p.ppm == 0.0 && p.steps.empty()));
-    }
-    const bool unsure = refused || (!acted && said);
+    const bool turned = kind_ == "turned";
+    for (float& v : wet) v = turned ? -v : v;
+    const std::size_t n = dry.size();
+    std::vector<Pair> pairs;
+    pairs.push_back(pair(std::move(dry), std::move(wet), 0));
+    const Look look(pairs);
+    const PairPlan& p = look.plan.pairs[0];
+    const bool refused = look.refused(), wanders = look.says(Severity::kWarning, {"wander"});
+    const std::vector<double> rest = left(planted, p, own, n), before = left(planted, {}, own, n);
+    const bool acted = p.latency != 0.0 || p.ppm != 0.0 || !p.steps.empty() || p.wet.dc != 0.0 || p.dry.dc != 0.0;
+    const bool moved_behind =
+        std::any_of(p.steps.begin(), p.steps.end(), [](const Step& s) { return s.samples != 0.0; });
     Tally t;
-    (right && (kind == "jitter" || !refused) ? t.right : unsure ? t.unsure : t.wrong) += 1;
-    if (t.wrong > 0) {
-      std::fprintf(stderr,
-                   "wrong: %s %s: lag %ld%+.1f, %.1f ppm, step of %.0f at %.2f s, jitter %.1f; planned latency %.1f, "
-                   "%.1f ppm, %zu steps, first of %.1f at %.2f +- %.2f s; left %.1f, at most %.1f (%s)\n",
-                   kind.c_str(), name.c_str(), planted.lag, own, planted.ppm, planted.step, planted.at, planted.jitter,
-                   p.latency, p.ppm, p.steps.size(), p.steps.empty() ? 0.0 : p.steps[0].samples,
-                   p.steps.empty() ? 0.0 : p.steps[0].seconds, p.steps.empty() ? 0.0 : p.steps[0].margin,
-                   rest[rest.size() / 2], rest.back(), seen.lags.pairs[0].lag.rule.c_str());
+    if (kind_ == "whole") {
+      (acted ? t.wrong : t.right) += 1;
+      t.warned = refused || look.says(Severity::kWarning, {"latency", "drift", "steps", "wander"});
+    } else if (turned) {
+      judge_sign(look.seen.lags.polarity, notes, t);
+    } else {
+      bool right = rest.back() <= (kind_ == "long" ? kOff : kOffTheLine);
+      if (kind_ == "jitter") {
+        right = (rest[rest.size() / 2] <= 3.0 || wanders || look.says(Severity::kRefuse, {"wander"})) &&
+                (refused || (p.ppm == 0.0 && !moved_behind));
+      }
+      const char* code = kind_ == "drift" ? "drift" : kind_ == "long" ? "latency" : "steps";
+      const bool no_worse = rest[rest.size() / 2] <= before[before.size() / 2] + kOff;
+      const bool unsure =
+          refused || (!acted && look.says(Severity::kWarning, {"latency", code})) ||
+          (no_worse && (wanders || look.says(Severity::kWarning, {code})) && !moved_behind && p.ppm == 0.0);
+      (right && (kind_ == "jitter" || !refused) ? t.right : unsure ? t.unsure : t.wrong) += 1;
     }
+    std::string steps, found;
+    for (std::size_t i = 0; i < planted.steps.size(); ++i)
+      steps += fmt::format(" {:.0f}@{:.2f}", planted.steps[i], planted.at[i]);
+    for (const Step& s : p.steps) found += fmt::format(" {:.1f}@{:.2f}+-{:.2f}", s.samples, s.seconds, s.margin);
+    t.why = fmt::format(
+        "{:.0f} s, planted {}{:+.1f} {:.1f} ppm jitter {:.1f} steps{}; planned {:.1f} {:.1f} ppm steps{}; left {:.1f} "
+        "{:.1f}; {}{}",
+        static_cast<double>(n) / kRate, planted.lag, own, planted.ppm, planted.jitter, steps, p.latency, p.ppm, found,
+        rest[rest.size() / 2], rest.back(), look.seen.lags.pairs[0].lag.rule, look.words());
     return t;
   }
 
-  std::map<std::string, Notes> notes_;
-  std::map<std::string, double> own_;
+  Sets all_;
+  std::string kind_;
+  std::uint64_t seed_;
+  std::map<std::string, Own> own_;
   std::mt19937_64 random_;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) {
-    std::fprintf(stderr, "usage: cafx_doctor_study NOTES KIND COUNT [SEED]\n");
+  if (argc < 5) {
+    std::fprintf(stderr, "usage: cafx_doctor_study NOTES KIND COUNT LOG [SEED]\n");
     return 2;
   }
-  Study(load(argv[1]), argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 1).run(argv[2], std::atoi(argv[3]));
+  const std::string kind = argv[2], log = argv[4];
+  const int count = std::atoi(argv[3]);
+  std::map<std::string, Tally> tally;
+  std::set<int> done;
+  std::ifstream before(log);
+  for (std::string line; std::getline(before, line);) {  // trial, right, wrong, not sure, warned, set, why: by tabs
+    std::istringstream in(line);
+    int trial = 0;
+    Tally t;
+    std::string set;
+    if (!(in >> trial >> t.right >> t.wrong >> t.unsure >> t.warned) || !in.ignore() || !std::getline(in, set, '\t'))
+      continue;
+    if (trial < count && done.insert(trial).second) tally[set] += t;
+  }
+  Study study(argv[1], kind, argc > 5 ? std::strtoull(argv[5], nullptr, 10) : 1);
+  std::ofstream out(log, std::ios::app);
+  for (int trial = 0; trial < count; ++trial) {
+    if (done.count(trial) > 0) continue;
+    const Tally t = study.run(trial);
+    tally[study.set_of(trial)] += t;
+    out << fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\n", trial, t.right, t.wrong, t.unsure, t.warned, study.set_of(trial),
+                       t.why)
+        << std::flush;
+  }
+  tally["ALL"] = [&] {
+    Tally sum;
+    for (const auto& [set, t] : tally) sum += t;
+    return sum;
+  }();
+  for (const auto& [set, t] : tally) {
+    fmt::print("{:<8} {:<58} right {:5} wrong {:4} not sure {:4} warned {:4}\n", kind, set, t.right, t.wrong, t.unsure,
+               t.warned);
+  }
   return 0;
 }

@@ -143,8 +143,12 @@ TEST_F(Field, StepsAtSeveralPlaces) {  // protyposis/AudioAlign #12, benfmiller/
   ASSERT_EQ(steps.size(), 2u) << all(data);
   EXPECT_NEAR(steps[0].amount, -128.0, 2.0);
   EXPECT_NEAR(steps[1].amount, -160.0, 2.0);
-  EXPECT_NEAR(steps[0].seconds, 4.0, 0.2);
-  EXPECT_NEAR(steps[1].seconds, 8.0, 0.2);
+  // Both places lie where a note begins behind the quiet tail of another: within a quarter second, and nothing is left.
+  EXPECT_NEAR(steps[0].seconds, 4.0, 0.25);
+  EXPECT_NEAR(steps[1].seconds, 8.0, 0.25);
+  const Lag left = find_lag(whole(data, false), whole(data, true), kRate);
+  EXPECT_LE(std::abs(left.lag), 1.5) << all(data);
+  EXPECT_TRUE(left.steps.empty() && left.edges.empty()) << all(data);
 }
 
 TEST_F(Field, TwoMicrophonesInOneRoom) {  // benfmiller/audalign #33

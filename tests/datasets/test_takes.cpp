@@ -1,0 +1,98 @@
+// Recordings of which a part is not what it should be: what the study in datasets/README.md and trials by hand showed.
+#include "tests/datasets/recordings.h"
+
+namespace cafx {
+namespace {
+
+Signal without(Signal x, double at, long n) {
+  const auto place = x.begin() + static_cast<long>(at * kFileRate);
+  x.erase(place, place + n);
+  return x;
+}
+
+TEST_F(Recordings, AHumThatDryHasNotIsSaid) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const auto hum = [](double hertz, Signal x) {
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] += static_cast<float>(0.02 * std::sin(2.0 * M_PI * hertz * static_cast<double>(i) / kFileRate));
+    return x;
+  };
+  for (const double hertz : {50.0, 60.0}) {
+    const Dataset data = look(d, hum(hertz, w));
+    ASSERT_EQ(of(data, "hum").size(), 1u) << all(data);
+    EXPECT_NE(of(data, "hum")[0].text.find(hertz < 55.0 ? "50 Hz" : "60 Hz"), std::string::npos);
+    EXPECT_FALSE(refused(data)) << all(data);
+  }
+  EXPECT_TRUE(of(look(d, w), "hum").empty());
+  EXPECT_TRUE(of(look(hum(50.0, d), hum(50.0, w)), "hum").empty()) << "the device passes it on";
+}
+
+TEST_F(Recordings, WetThatPlaysOnWhereDryIsMutedIsSaid) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  Signal muted = d, pause = w;
+  std::fill(muted.begin() + 4 * kFileRate, muted.begin() + 7 * kFileRate, 0.0f);
+  std::fill(pause.begin() + 4 * kFileRate, pause.begin() + 7 * kFileRate, 0.0f);
+  const Dataset data = look(muted, w);
+  ASSERT_EQ(of(data, "silence").size(), 1u) << all(data);
+  EXPECT_NEAR(of(data, "silence")[0].seconds, 4.0, 0.2);
+  EXPECT_NE(of(data, "silence")[0].text.find("wet plays on"), std::string::npos);
+  for (const Finding& f : of(look(muted, pause), "silence"))
+    EXPECT_EQ(f.text.find("wet plays on"), std::string::npos) << f.text;
+}
+
+TEST_F(Recordings, AnotherTakePastedInIsSaid) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const Dataset data = look(d, joined({cut(w, 0, 7), cut(w, 1.3, 6.3)}));
+  const bool said = !of(data, "mismatch").empty() || !of(data, "wander").empty() || refused(data);
+  EXPECT_TRUE(said) << all(data);
+  EXPECT_TRUE(of(look(d, w), "mismatch").empty());
+}
+
+TEST_F(Recordings, AnotherSpeedIsNotCalledLostBlocks) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  for (const double ratio : {0.995, 1.01}) {
+    const Dataset data = look(d, resample(w, 1.0, ratio));
+    for (const Finding& f : of(data, "steps")) EXPECT_NE(f.cause.find("another speed"), std::string::npos) << f.cause;
+    if (refused(data)) continue;
+    ASSERT_EQ(done(data, "drift").size(), 1u) << all(data);
+    EXPECT_NEAR(done(data, "drift")[0].amount, 1e6 * (ratio - 1.0), 15.0);
+  }
+}
+
+TEST_F(Recordings, SeveralSmallLossesAreMendedOrRefused) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const Dataset data = look(d, without(without(without(w, 10.0, 90), 6.5, 60), 3.0, 120));
+  if (!refused(data)) {
+    const Lag left = find_lag(whole(data, false), whole(data, true), kRate);
+    EXPECT_LE(std::abs(left.lag), 2.0) << all(data);
+    EXPECT_TRUE(left.steps.empty()) << all(data);
+  }
+  EXPECT_FALSE(of(data, "steps").empty() && of(data, "wander").empty()) << all(data);
+}
+
+TEST_F(Recordings, ALossNearTheEndLeavesNothingBehind) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  for (const double at : {9.0, 10.2}) {
+    const Dataset data = look(d, without(w, at, 420));
+    if (refused(data)) continue;
+    const Lag left = find_lag(whole(data, false), whole(data, true), kRate);
+    EXPECT_TRUE(left.steps.empty() && left.edges.empty()) << at << "\n" << all(data);
+    EXPECT_FALSE(of(data, "steps").empty()) << at << "\n" << all(data);
+  }
+}
+
+// The phase of a filter is the same time at every rate.
+TEST_F(Recordings, AFewSamplesAtAHighRateAreNoLatency) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  write(config.dry, {d});
+  write(config.wet, {late(w, 3)});
+  const Dataset data = inspect_dataset(config, kFileRate);
+  EXPECT_TRUE(done(data, "latency").empty()) << all(data);
+  write(config.wet, {late(w, 24)});
+  const Dataset more = inspect_dataset(config, kFileRate);
+  ASSERT_EQ(done(more, "latency").size(), 1u) << all(more);
+  EXPECT_NEAR(done(more, "latency")[0].amount, 24.0, 3.0);
+}
+
+}  // namespace
+}  // namespace cafx
