@@ -169,7 +169,7 @@ Doubt doubt(const Job& job, std::size_t window, double lag, Matcher& match) {
 }
 
 std::vector<Break> find_elsewhere(const Job& job, const std::vector<Doubt>& doubts) {
-  constexpr double kConfirmed = 0.95, kSame = 4.0;
+  constexpr double kConfirmed = 0.95, kSame = 4.0, kAlone = 0.6;
   std::vector<Break> found;
   const std::size_t n = doubts.size();
   if (n < 8) return found;
@@ -178,11 +178,11 @@ std::vector<Break> find_elsewhere(const Job& job, const std::vector<Doubt>& doub
   for (std::size_t i = 0; i < n; ++i) {
     if (!off(i)) continue;
     std::size_t last = i;
-    for (std::size_t k = i + 1; k < std::min(n, last + 3); ++k) {
+    for (std::size_t k = i + 1; k < n && (off(k) || doubts[k].there < kConfirmed); ++k) {
       if (off(k) && std::abs(doubts[k].by - doubts[i].by) <= kSame) last = k;
     }
-    const bool alone = last == i;
-    if (alone && !((i == 0 || i + 1 == n) && doubts[i].margin >= kEdgeMargin)) continue;
+    const bool at_end = i == 0 || i + 1 == n;
+    if (last == i && doubts[i].margin < (at_end ? kEdgeMargin : kAlone)) continue;
     std::size_t before = i, after = last;
     while (before > 0 && (off(before) || doubts[before].there < kConfirmed)) --before;
     while (after + 1 < n && (off(after) || doubts[after].there < kConfirmed)) ++after;

@@ -54,7 +54,7 @@ struct Doubt {
 };
 Doubt doubt(const Job&, std::size_t window, double lag, Matcher&);
 
-// Stretches of two windows and more, or of one at either end, that are heard at another lag and are too short for a
+// Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short for a
 // segment: up to the middles of windows that lie where they should.
 std::vector<Break> find_elsewhere(const Job&, const std::vector<Doubt>&);
 

@@ -10,6 +10,7 @@ namespace cafx {
 namespace {
 
 // Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do not.
+constexpr double kFilterSeconds = 0.002, kFilterPeak = 0.5;
 constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;
 constexpr int kFew = 5;
 constexpr float kNearlyAsWell = 0.7f;
@@ -50,7 +51,8 @@ double NoteCorrelation::signed_near(long index) const {
   return height * own / 127.0;
 }
 
-NotesLag::NotesLag(const std::vector<const Pair*>& notes, int rate, ThreadPool& pool) : notes_(notes), pool_(pool) {
+NotesLag::NotesLag(const std::vector<const Pair*>& notes, int rate, ThreadPool& pool)
+    : notes_(notes), rate_(rate), pool_(pool) {
   std::size_t longest = 0;
   for (const Pair* p : notes) longest = std::max(longest, length(*p));
   transform_ = fft_size(2 * longest);
@@ -118,9 +120,12 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
     at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
   }
   const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
-  const bool most = n_agree >= kMostAgree * n_asked ||
-                    (n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew));
-  clear = standing_out >= kClearPeak || (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag));
+  // The phase of a filter moves low notes by up to 2 ms.
+  const bool by_filter = std::abs(lag) > kSmallLag && static_cast<double>(std::abs(lag)) <= kFilterSeconds * rate_;
+  const bool some = n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew);
+  const bool most = n_agree >= kMostAgree * n_asked || (some && !by_filter);
+  clear = standing_out >= (by_filter ? kFilterPeak : kClearPeak) ||
+          (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag));
 }
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {

@@ -54,6 +54,7 @@ class NotesLag {
   std::vector<Own> ask(const Template&, const std::vector<bool>& whom, long center);
 
   std::vector<const Pair*> notes_;
+  const int rate_;
   std::vector<NoteCorrelation> correlations_;
   std::size_t transform_ = 0;
   long most_ = 0;
