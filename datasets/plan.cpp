@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kMuchWander = 6.0;  // of small_lag
 constexpr double kNoneAgree = 0.15;  // of the windows: no lag is known
+constexpr double kNearlyAll = 0.88;  // of the windows beside steps: others may hide another one
 constexpr double kMostAgree = 0.75;  // of the windows: fewer within 3 samples, and the lag is said to wander
 constexpr double kWanderLeft = 1.0;  // of the same: the lag moves this far (median) about what was found
 
@@ -209,13 +210,18 @@ class Planner {
     }
   }
 
+  // Of a recording with steps: nothing is left in its lags that another step, near an end, would explain.
+  static bool explained(const Lag& lag) {
+    return lag.maybe_ppm == 0.0 && lag.open_ppm == 0.0 && lag.agreement >= kNearlyAll;
+  }
+
   void plan_long(std::size_t i) {
     const Lag& lag = seen_.lags.pairs[i].lag;
     const std::string file = file_of(pairs_[i], true);
     const bool has_drift = lag.ppm != 0.0, has_steps = !lag.steps.empty();
     // Several small steps look like one and a drift.
-    const bool sure =
-        lag.sure && (!has_drift || lag.sure_of_drift) && (!has_steps || lag.sure_of_steps) && !(has_drift && has_steps);
+    const bool sure = lag.sure && (!has_drift || lag.sure_of_drift) &&
+                      (!has_steps || (lag.sure_of_steps && !has_drift && explained(lag)));
     if (has_drift && !plan_drift(i, lag, sure)) return;
     if (has_steps && !plan_steps(i, lag, sure)) return;
     plan_edges(i, lag);
