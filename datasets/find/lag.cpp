@@ -22,9 +22,10 @@ constexpr double kLeastDrift = 1.5;                               // samples ove
 constexpr double kDriftDeviations = 6.0, kMaybeDeviations = 2.0;  // of the slope's own standard deviation
 constexpr double kBlockDeviations = 4.0;                          // of that which stretches left out tell
 constexpr double kOpenDeviations = 2.6;                           // of the same, where a drift is to be ruled out
-constexpr double kLineNotStep = 0.95;  // windows lie this much nearer to a line than to a step
-constexpr double kAgreement = 0.6;     // share of the windows that must lie on the model
-constexpr double kNear = 3.0;          // samples: a window lies on the model
+constexpr double kLineNotStep = 0.95;             // windows lie this much nearer to a line than to a step
+constexpr double kPeak = 0.3, kFilterPeak = 0.4;  // by which the common peak stands out
+constexpr double kAgreement = 0.6;                // share of the windows that must lie on the model
+constexpr double kNear = 3.0;                     // samples: a window lies on the model
 constexpr int kMostRate = 24000;  // higher rates are halved until they are not: what is a sample here is 40 to 80 us
 constexpr double kWander = 3.0;   // samples: windows that wander this far (median) say nothing of a clock
 
@@ -168,7 +169,10 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   for (const Break& other : windows.unlike) found.unlike.push_back({other.at / rate, 0.0, other.margin / rate});
   const double agreement = found.agreement = all > 0.0 ? on / all : 0.0;
   found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);
-  found.sure = agreement >= kAgreement && windows.standing_out >= 0.2 && windows.halves_agree;
+  // A filter turns low notes by up to 2 ms, to where another peak stands out a little.
+  const bool by_filter = std::abs(found.lag) > kSmallLag && std::abs(found.lag) <= 0.002 * rate;
+  found.sure =
+      agreement >= kAgreement && windows.standing_out >= (by_filter ? kFilterPeak : kPeak) && windows.halves_agree;
   found.rule = fmt::format("{:.0f} % of {} windows lie on it, their common peak stands out by {:.0f} %",
                            100.0 * agreement, w.size(), 100.0 * windows.standing_out);
   return found;
