@@ -14,7 +14,7 @@ namespace {
 constexpr double kMuchWander = 6.0;  // of small_lag
 constexpr double kNoneAgree = 0.15;  // of the windows: no lag is known
 constexpr double kNearlyAll = 0.88;  // of the windows beside steps: others may hide another one
-constexpr double kMostAgree = 0.75;  // of the windows: fewer within 3 samples, and the lag is said to wander
+constexpr double kHoldsStill = 0.75;  // of the windows: fewer within 3 samples, and the lag is said to wander
 constexpr double kWanderLeft = 1.0;  // of the same: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
@@ -245,7 +245,7 @@ class Planner {
         latency({i}, lag.lag, lag.sure, lag.confidence, lag.rule);
       }
     }
-    if (lag.n_windows >= 8 && (lag.wander > kWanderLeft * small_lag(rate_) || lag.agreement < kMostAgree)) {
+    if (lag.n_windows >= 8 && (lag.wander > kWanderLeft * small_lag(rate_) || lag.agreement < kHoldsStill)) {
       // A modulating effect moves by little over a whole second; much more is a clock.
       const bool much = lag.wander > kMuchWander * small_lag(rate_) || lag.agreement < kNoneAgree;
       say(much ? Severity::kRefuse : Severity::kWarning, "wander", file,
@@ -334,7 +334,7 @@ class Planner {
 
   void tell_maybe_drift(std::size_t i, const Lag& lag) {
     if (lag.maybe_ppm == 0.0 && lag.open_ppm > 0.0 && lag.sure && lag.wander <= kWanderLeft * small_lag(rate_) &&
-        lag.agreement >= kMostAgree) {
+        lag.agreement >= kHoldsStill) {
       say(Severity::kWarning, "drift", file_of(pairs_[i], true),
           fmt::format(
               "a clock that runs apart by up to {:.1f} ppm cannot be told from how its lag scatters, and is left in",

@@ -9,7 +9,7 @@ namespace cafx {
 
 namespace {
 
-constexpr double kElsewhere = 8.0;   // samples
+constexpr double kLiesElsewhere = 8.0;   // samples
 constexpr double kEdgeMargin = 0.4;  // a window at an end, alone, stands out by this
 constexpr double kWitness = 0.15;    // the peak of a short frame stands out by this
 constexpr double kClear = 0.3;       // that of a window
@@ -173,7 +173,7 @@ std::vector<Break> find_elsewhere(const Job& job, const std::vector<Doubt>& doub
   std::vector<Break> found;
   const std::size_t n = doubts.size();
   if (n < 8) return found;
-  const auto off = [&](std::size_t i) { return std::abs(doubts[i].by) > kElsewhere && doubts[i].margin >= kClear; };
+  const auto off = [&](std::size_t i) { return std::abs(doubts[i].by) > kLiesElsewhere && doubts[i].margin >= kClear; };
   const auto end = static_cast<double>(job.dry.size());
   for (std::size_t i = 0; i < n; ++i) {
     if (!off(i)) continue;
