@@ -11,11 +11,11 @@ namespace cafx {
 
 namespace {
 
-constexpr double kMuchWander = 6.0;  // of small_lag
-constexpr double kNoneAgree = 0.15;  // of the windows: no lag is known
-constexpr double kNearlyAll = 0.88;  // of the windows beside steps: others may hide another one
+constexpr double kMuchWander = 6.0;   // of small_lag
+constexpr double kNoneAgree = 0.15;   // of the windows: no lag is known
+constexpr double kNearlyAll = 0.88;   // of the windows beside steps: others may hide another one
 constexpr double kHoldsStill = 0.75;  // of the windows: fewer within 3 samples, and the lag is said to wander
-constexpr double kWanderLeft = 1.0;  // of the same: the lag moves this far (median) about what was found
+constexpr double kWanderLeft = 1.0;   // of the same: the lag moves this far (median) about what was found
 
 // "3 pairs", or the file where there is one.
 std::string which(const std::vector<Pair>& pairs, const std::vector<std::size_t>& of, bool wet) {

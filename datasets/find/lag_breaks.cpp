@@ -9,13 +9,13 @@ namespace cafx {
 
 namespace {
 
-constexpr double kLiesElsewhere = 8.0;   // samples
-constexpr double kEdgeMargin = 0.4;  // a window at an end, alone, stands out by this
-constexpr double kWitness = 0.15;    // the peak of a short frame stands out by this
-constexpr double kClear = 0.3;       // that of a window
-constexpr long kBeside = 448;        // samples to either side of a lag: over a period of a bass
-constexpr long kShortest = 1536;     // samples of a frame
-constexpr int kInARow = 3;           // frames that agree are no accident
+constexpr double kLiesElsewhere = 8.0;  // samples
+constexpr double kEdgeMargin = 0.4;     // a window at an end, alone, stands out by this
+constexpr double kWitness = 0.15;       // the peak of a short frame stands out by this
+constexpr double kClear = 0.3;          // that of a window
+constexpr long kBeside = 448;           // samples to either side of a lag: over a period of a bass
+constexpr long kShortest = 1536;        // samples of a frame
+constexpr int kInARow = 3;              // frames that agree are no accident
 
 struct Frame {
   double begin = 0.0, end = 0.0;
