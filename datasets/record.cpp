@@ -1,6 +1,7 @@
 // What was found and done, as JSON, as lines, and as audio.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "datasets/find/lag_coarse.h"
 #include "datasets/find/lag_job.h"

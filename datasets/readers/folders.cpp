@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 
 #include "datasets/readers/duplicates.h"
 #include "datasets/readers/reader.h"

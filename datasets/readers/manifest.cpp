@@ -1,8 +1,10 @@
 // A table of files: one row a pair.
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "datasets/readers/csv.h"
 #include "datasets/readers/naming.h"

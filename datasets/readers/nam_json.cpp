@@ -5,6 +5,7 @@
 //
 // A part is an object or a list of them, each laid over "common". A list "data" holds one recording a position of the
 // knobs, {"y_path": "...", "parameters": {"Drive": 0.5}}. Paths are taken from the file's folder.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 

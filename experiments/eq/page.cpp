@@ -1,5 +1,7 @@
 #include "experiments/eq/page.h"
 
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "host/draw/page.h"

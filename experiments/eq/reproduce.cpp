@@ -1,5 +1,7 @@
 #include "experiments/reproduce.h"
 
+#include <cstdio>
+
 #include <fmt/format.h>
 
 #include "experiments/eq/page.h"

@@ -1,5 +1,8 @@
 #include "experiments/paper/reproduce.h"
 
+#include <cstdio>
+#include <cstdlib>
+
 #include <fmt/format.h>
 
 #include "experiments/paper/description.h"

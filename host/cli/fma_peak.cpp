@@ -1,5 +1,6 @@
 #include "host/cli/fma_peak.h"
 
+#include <algorithm>
 #include <chrono>
 #include <vector>
 

@@ -1,5 +1,7 @@
 // `cafx train --seeds N`: the same training from several seeds, side by side, and what they have in common.
+#include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
 

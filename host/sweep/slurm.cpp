@@ -1,6 +1,7 @@
 #include "host/sweep/slurm.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <set>

@@ -1,4 +1,6 @@
 // One task of a job array, on the node that Slurm gave it: a run, or the members of a cohort.
+#include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 
 #include "host/sweep/scheduler.h"

@@ -1,5 +1,6 @@
 #include "host/train/checkpoint.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,7 @@
 #include "models/wavenet/wavenet.h"
 
 #include <numeric>
+#include <tuple>
 
 #include "kernels/base/error.h"
 #include "models/wavenet/net.h"

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 #include <set>
+#include <tuple>
 
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"

@@ -1,4 +1,5 @@
 // CRAFx and its pretrained form against PyTorch.
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,7 @@
 // Every type of the registry as it plays. A program of its own: it counts every call of malloc and every lock.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <limits>
 
 #include "host/render/render.h"

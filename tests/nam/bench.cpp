@@ -1,8 +1,10 @@
 // bench MODEL.nam BLOCKS: NeuralAmpModelerCore plays noise in blocks of 64, as a host has them, and the seconds that
 // each took are written. The peer of `cafx bench --realtime --peer`.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <random>
 #include <vector>
 

@@ -1,4 +1,6 @@
 // Every op against PyTorch: forward and every gradient.
+#include <tuple>
+
 #include "tests/ops/golden.h"
 #include "tests/ops/harness.h"
 

@@ -1,3 +1,5 @@
+#include <iterator>
+
 #include "kernels/lstm/lstm.h"
 
 #include "tests/ops/differences.h"

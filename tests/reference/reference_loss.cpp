@@ -1,5 +1,6 @@
 #include "tests/reference/reference_loss.h"
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <numbers>

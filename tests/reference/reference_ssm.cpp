@@ -1,5 +1,6 @@
 #include "tests/reference/reference_ssm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 

@@ -1,6 +1,8 @@
 #include "tests/reference/reference_student.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace cafx::reference {
 

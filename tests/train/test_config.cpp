@@ -1,4 +1,6 @@
 // Configs of every type: presets, files and settings together; and hashes of runs, which must stay what they are.
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
