@@ -47,7 +47,7 @@ unset CAFX_CHECKPOINT_SECONDS
 
 "$cafx" train "${run[@]}" --out "$work/stopped" >/dev/null 2>"$work/err" &
 pid=$!
-sleep 0.4
+for _ in $(seq 600); do [ -s "$work/stopped/metrics.csv" ] && break; sleep 0.05; done  # it trains, however busy the machine is
 kill -INT $pid
 wait $pid
 [ $? = 130 ] || fail "Ctrl-C ends with 130: $(cat "$work/err")"
