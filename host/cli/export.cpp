@@ -32,8 +32,9 @@ int export_model(const ExportArguments& args) {
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
-  std::filesystem::path out = std::filesystem::path(args.out).lexically_normal();
-  if (!out.has_filename()) out = out.parent_path();  // a folder's name may end in a slash
+  const auto path = std::filesystem::path(args.out).lexically_normal();
+  const std::string out =
+      (path.has_filename() ? path : path.parent_path()).string();  // a folder's name may end in a slash
   const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
   if (!args.knobs.empty()) turn_knobs(*file.model, args.knobs);
   const std::string reason = format.why_not(model);
