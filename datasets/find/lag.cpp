@@ -22,12 +22,11 @@ constexpr double kLeastDrift = 1.5;                               // samples ove
 constexpr double kDriftDeviations = 6.0, kMaybeDeviations = 2.0;  // of the slope's own standard deviation
 constexpr double kBlockDeviations = 4.0;                          // of that which stretches left out tell
 constexpr double kOpenDeviations = 2.6;                           // of the same, where a drift is to be ruled out
-constexpr double kLineNotStep = 0.95;             // windows lie this much nearer to a line than to a step
-constexpr double kPeak = 0.3, kFilterPeak = 0.4;  // by which the common peak stands out
-constexpr double kAgreement = 0.6;                // share of the windows that must lie on the model
-constexpr double kNear = 3.0;                     // samples: a window lies on the model
-constexpr int kMostRate = 24000;  // higher rates are halved until they are not: what is a sample here is 40 to 80 us
-constexpr double kWander = 3.0;   // samples: windows that wander this far (median) say nothing of a clock
+constexpr double kLineNotStep = 0.95;               // windows lie this much nearer to a line than to a step
+constexpr double kPeak = 0.3, kPeakByFilter = 0.4;  // by which the common peak stands out
+constexpr double kAgreement = 0.6;                  // share of the windows that must lie on the model
+constexpr double kNear = 3.0;                       // samples: a window lies on the model
+constexpr double kWander = 3.0;  // samples: windows that wander this far (median) say nothing of a clock
 
 // Least squares that outliers do not pull: weights fall with the distance (Huber, reweighted).
 struct Line {
@@ -78,8 +77,8 @@ Line fit(const std::vector<WindowLag>& w, int n_segments, bool sloped) {
 
 // The slope's standard deviation by leaving out stretches, a jackknife: the windows of one note err alike.
 double deviation_by_stretches(const std::vector<WindowLag>& w, int n_segments) {
-  constexpr double kSeconds = 4.0, kMost = 16.0;  // kSeconds in windows: half a second apart
-  const double n = std::clamp(std::floor(static_cast<double>(w.size()) / kSeconds), 4.0, kMost);
+  constexpr double kWindows = 4.0, kLeast = 4.0, kMost = 16.0;  // windows of a stretch; stretches
+  const double n = std::clamp(std::floor(static_cast<double>(w.size()) / kWindows), kLeast, kMost);
   std::vector<double> slopes;
   double mean = 0.0, sum = 0.0;
   for (double k = 0.0; k < n; k += 1.0) {
@@ -169,10 +168,10 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   for (const Break& other : windows.unlike) found.unlike.push_back({other.at / rate, 0.0, other.margin / rate});
   const double agreement = found.agreement = all > 0.0 ? on / all : 0.0;
   found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);
-  // A filter turns low notes by up to 2 ms, to where another peak stands out a little.
-  const bool by_filter = std::abs(found.lag) > kSmallLag && std::abs(found.lag) <= 0.002 * rate;
+  // A filter turns low notes to where another peak stands out a little.
+  const bool by_filter = std::abs(found.lag) > kSmallLag && std::abs(found.lag) <= kFilterSeconds * rate;
   found.sure =
-      agreement >= kAgreement && windows.standing_out >= (by_filter ? kFilterPeak : kPeak) && windows.halves_agree;
+      agreement >= kAgreement && windows.standing_out >= (by_filter ? kPeakByFilter : kPeak) && windows.halves_agree;
   found.rule = fmt::format("{:.0f} % of {} windows lie on it, their common peak stands out by {:.0f} %",
                            100.0 * agreement, w.size(), 100.0 * windows.standing_out);
   return found;

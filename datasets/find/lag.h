@@ -14,9 +14,12 @@
 namespace cafx {
 
 inline constexpr double kLongSeconds = 6.0;  // from here on a recording is looked at in windows
-inline constexpr int kSmallLag = 2;          // samples at up to 24 kHz: the phase of a filter, not a delay
-// The same time at any rate.
-inline double small_lag(int rate) { return rate > 24000 ? kSmallLag * rate / 16000.0 : kSmallLag; }
+inline constexpr int kMostRate = 24000;      // higher rates are halved until they are not: a sample is 40 to 80 us
+inline constexpr int kSmallLag = 2;          // samples at up to kMostRate: the phase of a filter, not a delay
+// A filter moves low notes by up to this: so small a lag needs a clearer peak.
+inline constexpr double kFilterSeconds = 0.002;
+// kSmallLag at any rate.
+inline double small_lag(int rate) { return rate > kMostRate ? kSmallLag * rate / 16000.0 : kSmallLag; }
 
 struct Step {
   double seconds = 0.0;  // of dry

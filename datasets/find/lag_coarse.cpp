@@ -20,7 +20,7 @@ constexpr double kTolerance = 12.0;   // samples at the coarse rate
 struct Candidate {
   double lag = 0.0, height = 0.0;
 };
-struct Excerpt {
+struct LoudExcerpt {
   double t = 0.0;  // its middle
   std::vector<Candidate> candidates;
 };
@@ -71,9 +71,9 @@ std::vector<std::size_t> loudest_places(const std::vector<float>& x, std::size_t
   return loud;
 }
 
-double support_of(const std::vector<Excerpt>& excerpts, double lag, double slope) {
+double support_of(const std::vector<LoudExcerpt>& excerpts, double lag, double slope) {
   double sum = 0.0;
-  for (const Excerpt& e : excerpts) {
+  for (const LoudExcerpt& e : excerpts) {
     double best = 0.0;
     for (const Candidate& c : e.candidates) {
       if (std::abs(c.lag - lag - slope * e.t) <= kTolerance) best = std::max(best, c.height);
@@ -84,7 +84,7 @@ double support_of(const std::vector<Excerpt>& excerpts, double lag, double slope
 }
 
 // The line that most of the excerpts agree on; of nearly equal ones that of the smallest lag: loops fit at every turn.
-CoarseLag vote(const std::vector<Excerpt>& excerpts) {
+CoarseLag vote(const std::vector<LoudExcerpt>& excerpts) {
   CoarseLag best;
   const auto consider = [&](double lag, double slope, double middle) {
     const double support = support_of(excerpts, lag, slope);
@@ -95,7 +95,7 @@ CoarseLag vote(const std::vector<Excerpt>& excerpts) {
     }
   };
   const double middle = excerpts.empty() ? 0.0 : 0.5 * (excerpts.front().t + excerpts.back().t);
-  for (const Excerpt& a : excerpts) {
+  for (const LoudExcerpt& a : excerpts) {
     for (const Candidate& c : a.candidates) consider(c.lag, 0.0, middle);
   }
   for (std::size_t i = 0; i < excerpts.size(); ++i) {
@@ -113,9 +113,9 @@ CoarseLag vote(const std::vector<Excerpt>& excerpts) {
   return best;
 }
 
-std::vector<Excerpt> look(const std::vector<float>& dry, const std::vector<float>& wet,
-                          const std::vector<std::size_t>& places, std::size_t n, std::size_t range) {
-  std::vector<Excerpt> excerpts;
+std::vector<LoudExcerpt> look(const std::vector<float>& dry, const std::vector<float>& wet,
+                              const std::vector<std::size_t>& places, std::size_t n, std::size_t range) {
+  std::vector<LoudExcerpt> excerpts;
   for (const std::size_t at : places) {
     const std::size_t from = at > range ? at - range : 0, to = std::min(wet.size(), at + n + range);
     if (from + n > to) continue;

@@ -10,7 +10,7 @@ namespace cafx {
 namespace {
 
 // Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do not.
-constexpr double kFilterSeconds = 0.002, kFilterPeak = 0.5;
+constexpr double kFilterPeak = 0.5;  // of a lag that a filter may have
 constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;
 constexpr int kFew = 5;
 constexpr float kNearlyAsWell = 0.7f;
@@ -120,7 +120,6 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
     at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
   }
   const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
-  // The phase of a filter moves low notes by up to 2 ms.
   const bool by_filter = std::abs(lag) > kSmallLag && static_cast<double>(std::abs(lag)) <= kFilterSeconds * rate_;
   const bool some = n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew);
   const bool most = n_agree >= kMostAgree * n_asked || (some && !by_filter);

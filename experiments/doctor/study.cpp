@@ -18,7 +18,7 @@
 // own number, and LOG has a line for each; those that LOG has are not done again. One thread where `taskset` says so.
 //
 // Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of
-//         a drift) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter:
+//         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter:
 //         `wander` is said, or half of the recording lies within 3 samples.
 // Not sure  refused; or what is left is warned of, as a latency, a drift, steps or wandering, whichever it is.
 // Wrong   all else. Of a set of notes each pair counts.
@@ -43,9 +43,10 @@ using namespace cafx::study;
 
 namespace {
 
-constexpr std::size_t kNotes = 12;   // of a set; of a recording 5 to 8
-constexpr double kOff = 2.0;         // samples that may be left
-constexpr double kOffTheLine = 3.0;  // of a drift, at any moment: within these the doctor counts windows as on a line
+constexpr std::size_t kNotes = 12;  // of a set; of a recording 5 to 8
+constexpr double kOff = 2.0;        // samples that may be left
+constexpr double kOffTheLine =
+    3.0;  // of drifts and steps, at any moment: within these the doctor counts windows as on a line
 
 struct Tally {
   int right = 0, wrong = 0, unsure = 0, warned = 0;  // warned: sound, and said to be late, to drift, to step or wander

@@ -15,15 +15,13 @@
 #include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
 #include "kernels/base/safetensors.h"
+#include "models/play/plugin_bundle.h"
 
 namespace cafx {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-constexpr int kPorts = 12, kMostKnobs = 64;  // as rt/lv2/cafx_lv2.cpp has them
-constexpr const char *kUriFile = "plugin.uri", *kModelFile = "model.safetensors";
 
 // The folders of player bundles, the nearest first.
 std::vector<fs::path> player_bundles() {
@@ -153,7 +151,7 @@ std::string lv2_description(const Model& model, const std::string& uri, const st
                              model.n_parameters())));
   std::string knobs;
   std::set<std::string> taken;
-  int index = kPorts;
+  int index = kPluginPorts;
   for (const Knob& knob : parse_knobs(config.knobs, "model.knobs")) knobs += port_of(knob, index++, taken);
   const std::size_t end = text.rfind("] .");
   CAFX_CHECK(end != std::string::npos, text.size());
@@ -162,7 +160,7 @@ std::string lv2_description(const Model& model, const std::string& uri, const st
 
 std::string why_not_lv2(const Model& model) {
   const std::size_t n = parse_knobs(model.config().knobs, "model.knobs").size();
-  if (n > kMostKnobs) return fmt::format("the plugin has ports for {} knobs, and this model has {}", kMostKnobs, n);
+  if (n > kPluginKnobs) return fmt::format("the plugin has ports for {} knobs, and this model has {}", kPluginKnobs, n);
   if (!model.position().empty())
     return "the plugin has a port for each knob, so none stands for good; leave --knob out";
   return "";
@@ -171,14 +169,14 @@ std::string why_not_lv2(const Model& model) {
 void save_lv2(const fs::path& path, const ModelFile& file, const std::string& name) {
   const fs::path program = player_program();
   std::error_code error;
-  if (fs::exists(path, error) && !fs::is_regular_file(path / kUriFile, error)) {
+  if (fs::exists(path, error) && !fs::is_regular_file(path / kPluginUriFile, error)) {
     throw Error("{}: exists and is no bundle that cafx wrote; choose another name", printable(path.string()));
   }
   fs::create_directories(path, error);
   if (error) throw Error("{}: cannot be made: {}", printable(path.string()), error.message());
   const std::string uri = lv2_uri(*file.model);
-  write(path / kUriFile, uri + "\n");
-  save_model(path / kModelFile, *file.model, file.metadata);
+  write(path / kPluginUriFile, uri + "\n");
+  save_model(path / kPluginModelFile, *file.model, file.metadata);
   // Another file under the same name, so that a host that has the former one loaded keeps it.
   const fs::path copy = path / (std::string(kLv2Binary) + ".new");
   fs::copy_file(program, copy, fs::copy_options::overwrite_existing, error);

@@ -45,7 +45,7 @@ std::vector<double> gammatone(std::vector<double> x, double hz, double rate) {
 }
 
 // Magnitude of the analytic signal, at kRate; x is a whole number of quarter seconds long.
-std::vector<double> envelope(const std::vector<double>& x, std::size_t n_out) {
+std::vector<double> level_of_band(const std::vector<double>& x, std::size_t n_out) {
   const std::size_t n = x.size();
   ComplexSignal a = fft(ComplexSignal(x.begin(), x.end()));
   for (std::size_t k = 1; k < n; ++k) a[k] *= 2 * k < n ? 2.0 : 2 * k == n ? 1.0 : 0.0;
@@ -80,7 +80,7 @@ std::vector<double> modulation_spectrum(const std::vector<float>& samples, int s
   for (int g = 0; g < kBands; ++g) {
     const double hz = spaced(26.0, 6950.0, g);
     if (2.0 * hz >= sample_rate) continue;
-    const std::vector<double> level = envelope(gammatone(x, hz, sample_rate), n_out);
+    const std::vector<double> level = level_of_band(gammatone(x, hz, sample_rate), n_out);
     for (int m = 0; m < kBands; m += 2) {  // two real signals in one transform
       std::vector<double> a = level, b = level;
       filter(a, band_pass(spaced(0.5, 100.0, m)));

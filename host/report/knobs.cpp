@@ -14,7 +14,7 @@ namespace cafx {
 
 namespace {
 
-constexpr const char* kStyle =
+constexpr const char* kKnobStyle =
     "<style>.knob{margin:1.2rem 0}.knob input{width:100%;max-width:32rem}.knob label{display:block}"
     ".knob figure{margin:.3rem 0}</style>";
 
@@ -58,11 +58,13 @@ std::string knobs_section(Model& model, const std::string& note, const std::vect
   const int rate = model.geometry().sample_rate;
   const std::size_t n = std::min(x.size(), static_cast<std::size_t>(kHeardSeconds * rate));
   const std::vector<float> before = model.position();
+  Context context;
+  context.isa = best_isa();
   const std::vector<double> start = knobs_at_start(knobs);
-  std::string html = kStyle + fmt::format(
-                                  "<h2>The knobs</h2><p class=\"quiet\">\u201c{}\u201d through the model, one knob "
-                                  "turned and the others at their start.</p>",
-                                  escape(note));
+  std::string html = kKnobStyle + fmt::format(
+                                      "<h2>The knobs</h2><p class=\"quiet\">\u201c{}\u201d through the model, one knob "
+                                      "turned and the others at their start.</p>",
+                                      escape(note));
   for (std::size_t k = 0; k < knobs.size(); ++k) {
     const Knob& knob = knobs[k];
     const std::vector<double> positions = positions_of(knob);
@@ -72,7 +74,7 @@ std::string knobs_section(Model& model, const std::string& note, const std::vect
       std::vector<double> values = start;
       values[k] = value;
       model.turn_to(controls_at(knobs, values));
-      outputs.push_back(render_signal(model, Context(), x.data(), n, hop));
+      outputs.push_back(render_signal(model, context, x.data(), n, hop));
       for (const float v : outputs.back()) peak = std::isfinite(v) ? std::max(peak, std::abs(v)) : peak;
     }
     std::size_t first = 0;  // the position nearest to the start

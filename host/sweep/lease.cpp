@@ -153,7 +153,7 @@ std::optional<Lease> Lease::claim(const fs::path& run, double seconds, long prog
     throw WriteError(fmt::format("{}: cannot be {}: {}", own.string(), step, std::strerror(code)), code);
   };
   if (fd < 0) failed("made");
-  if (write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd) != 0) {
+  if (::write(fd, text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(fd) != 0) {
     close(fd);
     failed("written");
   }

@@ -89,7 +89,7 @@ bool FolderBoard::space() {
   const std::vector<char> block(1 << 20);  // of a few checkpoints
   bool good = true;
   for (int i = 0; i < 8 && good; ++i)
-    good = write(fd, block.data(), block.size()) == static_cast<ssize_t>(block.size());
+    good = ::write(fd, block.data(), block.size()) == static_cast<ssize_t>(block.size());
   good = good && fsync(fd) == 0;
   ::close(fd);
   unlink(probe.c_str());

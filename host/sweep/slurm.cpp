@@ -173,12 +173,14 @@ std::vector<std::vector<int>> cohorts_of(const std::vector<Row>& rows, const std
     const Task& t = *rows[static_cast<std::size_t>(i)].task;
     const bool joins =
         cohort > 1 && t.kind == TaskKind::kTrain && t.config.is_object() && t.config.value("train.gpus", "").empty();
-    const auto found = joins ? open.find(kinship(t.config)) : open.end();
-    if (found != open.end() && static_cast<int>(all[found->second].size()) < cohort) {
-      all[found->second].push_back(i);
-      continue;
+    if (joins) {
+      const auto [place, is_new] = open.emplace(kinship(t.config), all.size());
+      if (!is_new && static_cast<int>(all[place->second].size()) < cohort) {
+        all[place->second].push_back(i);
+        continue;
+      }
+      place->second = all.size();
     }
-    if (joins) open[kinship(t.config)] = all.size();
     all.push_back({i});
   }
   return all;

@@ -48,7 +48,7 @@ Ran run_program(std::vector<std::string> words) {
     if (poll(fds, 2, -1) < 0 && errno != EINTR) break;
     for (int i = 0; i < 2; ++i) {
       if (fds[i].fd < 0 || !(fds[i].revents & (POLLIN | POLLHUP))) continue;
-      const ssize_t n = read(fds[i].fd, buffer, sizeof buffer);
+      const ssize_t n = ::read(fds[i].fd, buffer, sizeof buffer);
       if (n > 0) (i == 0 ? ran.out : ran.error).append(buffer, static_cast<std::size_t>(n));
       if (n == 0) fds[i].fd = -1;
     }

@@ -186,10 +186,6 @@ void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int
   }
 }
 
-}  // namespace
-
-namespace {
-
 float operand(float x, bool rounds) {
   if (rounds) round_to_bf16(&x, 1);
   return x;

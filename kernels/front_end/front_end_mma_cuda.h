@@ -40,6 +40,16 @@ inline std::size_t shared_bytes(int samples) {
   return sizeof(Word) * kChannels * row_words(samples) + (sizeof(float) + 1) * groups * (kChannels + 1);
 }
 
+// c += the Toeplitz matrix times the samples of eight groups, from this lane's place in a row on, in two halves.
+__device__ __forceinline__ void multiply_groups(Sums (&c)[2], const Fragment (&a)[kSteps], Word from) {
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k) {
+    Word b0, b1;
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
+    multiply(c[k % 2], a[k], b0, b1);
+  }
+}
+
 // Two neighbouring samples of eight channels.
 struct SamplePair {
   uint4 first, second;
@@ -92,12 +102,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll 1
     for (int group = 0; group < groups; group += 8, from += 256) {
       Sums c[2] = {};
-#pragma unroll
-      for (int k = 0; k < kSteps; ++k) {
-        Word b0, b1;
-        asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
-        multiply(c[k % 2], a[k], b0, b1);
-      }
+      multiply_groups(c, a, from);
       float largest[2];
       int at[2];
 #pragma unroll
@@ -197,12 +202,7 @@ __device__ __forceinline__ void spread(float* local_row, const Fragment (&a)[kSt
 #pragma unroll 1
   for (int group = 0; group < samples / kGroup; group += 8, from += 256, to += 160) {
     Sums c[2] = {};
-#pragma unroll
-    for (int k = 0; k < kSteps; ++k) {
-      Word b0, b1;
-      asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
-      multiply(c[k % 2], a[k], b0, b1);
-    }
+    multiply_groups(c, a, from);
 #pragma unroll
     for (int i = 0; i < 4; ++i) to[i % 2 * 16 + i / 2 * 8] = c[0][i] + c[1][i];
   }

@@ -32,16 +32,14 @@
 #include <vector>
 
 #include "cafx_rt.h"
+#include "models/play/plugin_bundle.h"
 
 namespace {
 
 constexpr const char* kUri = "urn:cafx:player";
 constexpr const char* kModelUri = "urn:cafx:player#model";
-constexpr const char *kUriFile = "plugin.uri",
-                     *kModelFile = "model.safetensors";  // of a bundle with a model of its own
 constexpr std::size_t kPath = 4096, kPiece = 256;
-constexpr std::uint32_t kPorts = 12, kKnobs = 64;  // a model's knobs follow the other ports
-constexpr double kFits = 0.7;                      // of real time: the rest is for the host and for what varies
+constexpr double kFits = 0.7;  // of real time: the rest is for the host and for what varies
 
 // A model that plays, made outside of the audio thread.
 struct Engine {
@@ -72,7 +70,7 @@ float gain_of(float db) { return std::pow(10.0f, db / 20.0f); }
 
 struct Plugin {
   double rate = 48000.0;
-  const void* ports_in[kPorts + kKnobs] = {};
+  const void* ports_in[cafx::kPluginPorts + cafx::kPluginKnobs] = {};
   bool own_model = false;  // the bundle's; no other is loaded
   Uris uris{};
   LV2_URID_Map* map = nullptr;
@@ -169,7 +167,7 @@ struct Plugin {
     e->latency = cafx_rt_latency(e->stream);
     e->delay.assign(e->latency + 1, 0.0f);
     e->hop_asked = wanted_hop;
-    for (std::int32_t k = 0; k < cafx_rt_knobs(model) && k < static_cast<std::int32_t>(kKnobs); ++k) {
+    for (std::int32_t k = 0; k < cafx_rt_knobs(model) && k < cafx::kPluginKnobs; ++k) {
       cafx_rt_knob_info knob{};
       knob.size = sizeof knob;
       cafx_rt_knob(model, k, &knob);
@@ -269,8 +267,8 @@ struct Plugin {
 
   void turn_knobs() {
     for (std::size_t k = 0; engine && k < engine->knobs.size(); ++k) {
-      if (!ports_in[kPorts + k]) continue;
-      const float value = control(static_cast<int>(kPorts + k));
+      if (!ports_in[cafx::kPluginPorts + k]) continue;
+      const float value = control(cafx::kPluginPorts + static_cast<int>(k));
       if (value == engine->knobs[k]) continue;
       cafx_rt_set_knob(engine->stream, static_cast<std::int32_t>(k), value);
       engine->knobs[k] = value;
@@ -367,14 +365,14 @@ LV2_Handle instantiate(const LV2_Descriptor* descriptor, double rate, const char
   lv2_atom_forge_init(&p->forge, p->map);
   p->own_model = std::strcmp(descriptor->URI, kUri) != 0;
   if (!p->own_model) return p;
-  p->load((std::filesystem::path(bundle) / kModelFile).c_str(), 0);
+  p->load((std::filesystem::path(bundle) / cafx::kPluginModelFile).c_str(), 0);
   if (p->incoming.load()) return p;
   delete p;  // the log has the reason
   return nullptr;
 }
 
 void connect_port(LV2_Handle handle, std::uint32_t port, void* data) {
-  if (port < kPorts + kKnobs) self(handle)->ports_in[port] = data;
+  if (port < cafx::kPluginPorts + cafx::kPluginKnobs) self(handle)->ports_in[port] = data;
 }
 
 void activate(LV2_Handle handle) {
@@ -459,7 +457,7 @@ const LV2_Descriptor kDescriptor{kUri, instantiate, connect_port, activate, run,
 std::string own_uri() {
   Dl_info program{};
   if (!dladdr(&kDescriptor, &program) || !program.dli_fname) return kUri;
-  std::ifstream file(std::filesystem::path(program.dli_fname).parent_path() / kUriFile);
+  std::ifstream file(std::filesystem::path(program.dli_fname).parent_path() / cafx::kPluginUriFile);
   std::string uri;
   return file && std::getline(file, uri) && !uri.empty() ? uri : kUri;
 }
