@@ -4,6 +4,9 @@
 
 #include "kernels/base/error.h"
 
+#define CAFX_TEXT_OF(name) #name
+#define CAFX_TEXT(name) CAFX_TEXT_OF(name)
+
 namespace cafx {
 
 const char* to_string(Isa isa) {
@@ -28,13 +31,22 @@ Isa best_isa() {
 #ifdef CAFX_HAS_AVX2
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::kAvx2;
 #endif
+#ifdef CAFX_HAS_PORTABLE
   return Isa::kPortable;
+#else
+  throw Error(
+      "this build holds CPU kernels for {} alone, which this processor lacks; build it here, or with -DCAFX_ISA=ALL",
+      CAFX_TEXT(CAFX_NARROWEST_ISA));
+#endif
 }
 
 Isa parse_isa(const std::string& name) {
   for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
     if (name != to_string(isa)) continue;
-    bool built = isa == Isa::kPortable;
+    bool built = false;
+#ifdef CAFX_HAS_PORTABLE
+    built = built || isa == Isa::kPortable;
+#endif
 #ifdef CAFX_HAS_AVX2
     built = built || isa == Isa::kAvx2;
 #endif

@@ -41,11 +41,12 @@ struct ProfiledOp {  // until the end of the full expression
 }  // namespace cafx::detail
 
 // return CAFX_CALL(context, saaf_forward, y, x, ...);
+// CAFX_NARROWEST_ISA comes from CMake: portable, or the only instruction set of a build for one machine.
 #define CAFX_CALL(context, name, ...)                                                                    \
   (void(::cafx::detail::ProfiledOp(#name)),                                                              \
    (context).device == Device::kCpu ? void() : throw Error(#name " has no CUDA twin; use --device cpu"), \
    CAFX_IF_AVX512((context).isa == Isa::kAvx512 ? avx512::name(__VA_ARGS__) :)                           \
-       CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) portable::name(__VA_ARGS__))
+       CAFX_IF_AVX2((context).isa == Isa::kAvx2 ? avx2::name(__VA_ARGS__) :) CAFX_NARROWEST_ISA::name(__VA_ARGS__))
 
 // The same for the CUDA twin, whose functions take the context first (its stream and library handles):
 // CAFX_CUDA(void, saaf_forward, (const Context&, float* y, ...)); and, first in the op's body,
