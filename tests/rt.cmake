@@ -6,7 +6,7 @@ gtest_discover_tests(test_rt DISCOVERY_MODE PRE_TEST PROPERTIES LABELS rt)
 # Installed, then found by projects outside of the tree, by CMake and by pkg-config (10 s).
 add_test(NAME cli.rt_install COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/rt/install.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR}
                                      ${CMAKE_BINARY_DIR} ${CAFX_PYTHON})
-set_tests_properties(cli.rt_install PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
+set_tests_properties(cli.rt_install PROPERTIES LABELS cli TIMEOUT 900 SKIP_RETURN_CODE 77)
 
 # The plugin in a host made of lilv, and under LV2's own tools (5 s). Not with sanitizers: lilv keeps memory to the end.
 pkg_check_modules(LILV QUIET IMPORTED_TARGET lilv-0)
