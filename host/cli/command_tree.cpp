@@ -1,6 +1,9 @@
 #include "host/cli/command_tree.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <regex>
 #include <sstream>
 
 #include "host/train/config.h"
@@ -73,7 +76,31 @@ void add(std::vector<Command>& all, const CLI::App& app, const std::string& path
   for (const CLI::App* s : below) add(all, *s, path + " " + s->get_name());
 }
 
+// "INT:INT in [0 - 1024]" as the parser has it: "N (0 to 1024)"; "TEXT:{a,b}": "a|b"; empty: leave it.
+std::string plain_value(const std::string& type) {
+  static const std::regex range(R"(U?INT:U?INT in \[(\S+) - (\S+)\])"), real(R"(FLOAT:FLOAT in \[(\S+) - (\S+)\])");
+  static const std::regex positive(R"(U?INT:POSITIVE)"), words(R"(TEXT:\{(.*)\})");
+  std::smatch found;
+  if (std::regex_match(type, found, range)) return fmt::format("N ({} to {})", found.str(1), found.str(2));
+  if (std::regex_match(type, found, real)) return fmt::format("X ({} to {})", found.str(1), found.str(2));
+  if (std::regex_match(type, positive)) return "N";
+  if (!std::regex_match(type, found, words)) return "";
+  std::string choices = found.str(1);
+  std::replace(choices.begin(), choices.end(), ',', '|');
+  return choices;
+}
+
 }  // namespace
+
+void name_values(CLI::App& app) {
+  for (CLI::Option* o : app.get_options()) {
+    const std::string text = o->get_option_text().empty() ? plain_value(o->get_type_name()) : "";
+    if (text.empty()) continue;
+    o->get_validator()->description("");
+    o->type_name(text);
+  }
+  for (CLI::App* below : app.get_subcommands(nullptr)) name_values(*below);
+}
 
 std::vector<Command> command_tree(const CLI::App& app) {
   std::vector<Command> all;

@@ -23,6 +23,9 @@ struct Command {
   std::vector<std::string> positional_choices;
 };
 
+// Puts what a user reads in place of the parser's names of types: "N (0 to 1024)", "quick|evening|full". Before command_tree.
+void name_values(CLI::App&);
+
 // The app itself first, then everything below it, depth first.
 std::vector<Command> command_tree(const CLI::App&);
 

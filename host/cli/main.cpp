@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "host/cli/build_info.h"
+#include "host/cli/command_tree.h"
 #include "host/cli/common.h"
 #include "kernels/base/describe.h"
 #include "kernels/base/error.h"
@@ -72,6 +73,7 @@ int main(int argc, char** argv) {
   add_reproduce(app, run);
   add_completion(app, run);
   add_manual(app, run);
+  name_values(app);
   if (argc == 1) {
     std::fputs(app.help().c_str(), stderr);
     return kExitError;

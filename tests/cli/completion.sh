@@ -48,6 +48,8 @@ if command -v man >/dev/null && command -v groff >/dev/null; then
   done
   LC_ALL=C.UTF-8 MANWIDTH=200 man -l "$work/man1/cafx-train.1" 2>/dev/null | grep -q -- '--preset' || fail "the page of train has no --preset"
 fi
+grep -lE 'INT(:|\\?$)|INT in|TEXT:|:POSITIVE' "$work"/man1/*.1 && fail "a page has the parser's names of types"
+grep -q 'N (0 to 1024)' "$work/man1/cafx-train.1" || fail "the page of train does not say how many threads"
 refuses "a folder that cannot be made" "cannot be made" "$cafx" manual /proc/none
 
 "$cafx" --version >"$work/out"
