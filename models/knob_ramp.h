@@ -44,6 +44,7 @@ class KnobRamp {
   bool moving() const noexcept { return passed_ < length_; }
   int size() const noexcept { return static_cast<int>(now_.size()); }
   const float* now() const noexcept { return now_.data(); }
+  const std::vector<float>& values() const noexcept { return now_; }
 
  private:
   std::vector<Knob> knobs_;

@@ -70,6 +70,8 @@ class FrameSequence {
   // costs least where `at` is the former call's plus hop; any other value starts again. The bits are those of
   // Model::forward in every case.
   virtual void next(float* y, const float* x, std::int64_t at) noexcept = 0;
+  // As Player::set, from the next frame on.
+  virtual void set(int /* knob */, float /* value */) noexcept {}
   // Another one with a state of its own on the same copy of the weights, for another thread.
   virtual std::unique_ptr<FrameSequence> twin() const = 0;
   // Multiply-adds of a frame that follows its neighbour.
@@ -82,6 +84,7 @@ class GraphBuilder;  // models/graph.h
 struct NamModel {
   std::string architecture, config;  // config: JSON
   std::vector<float> weights;        // in the format's order
+  bool parametric = false;           // with knobs, which hosts of NAM's parametric fork read
 };
 
 class Model {
@@ -100,8 +103,8 @@ class Model {
   const float* data() const { return params_.data(); }
   long n_floats() const { return params_.n_floats(); }
   long n_parameters() const { return params_.n_parameters(); }
-  // Where the knobs stand for what stream() makes: geometry().knobs controls (kernels/base/knobs.h); empty: at their
-  // start.
+  // Where the knobs stand for forward() and for what sequence() and stream() make: geometry().knobs controls
+  // (kernels/base/knobs.h); empty: at their start.
   void turn_to(std::vector<float> controls) { position_ = std::move(controls); }
   const std::vector<float>& position() const { return position_; }
   void initialize(std::uint64_t seed) { params_.initialize(seed); }
@@ -141,6 +144,7 @@ class Model {
   virtual std::vector<Fact> facts(const Context&, const Batch* = nullptr) { return {}; }
   // The forward pass of one frame as nodes of a graph; false: there is none.
   virtual bool graph(GraphBuilder&) const { return false; }
+  // Of a model with knobs: where they were turned to, or all of it.
   virtual std::optional<NamModel> nam() const { return std::nullopt; }
   // Turns the sign of the output by that of weights on the host; false where no weights do.
   virtual bool negate_output() { return false; }

@@ -14,7 +14,8 @@ class Player {
   virtual ~Player() = default;
   // Any n; y == x is allowed. The same bits however the samples are divided.
   virtual void process(float* y, const float* x, std::size_t n) noexcept = 0;
-  // Turns a knob, where the model has some, to a value as kernels/base/knobs.h has it; it gets there within 20 ms.
+  // Turns a knob, where the model has some, to a value as kernels/base/knobs.h has it; it gets there within 20 ms, with
+  // frames by the overlap of the next ones.
   virtual void set(int /* knob */, float /* value */) noexcept {}
   virtual void reset() noexcept = 0;                  // as after a long silence
   virtual int latency() const noexcept = 0;           // samples from an input to its output

@@ -5,6 +5,7 @@
     y = cafx.render(model, model.config, x, hop=64)  # a whole signal at its sample_rate, as `cafx render`
     net = cafx.torch_module(model)                   # a torch.nn.Module on (B, frame); state_dict() has the file's names
     cafx.save("again.safetensors", model.config, net.state_dict())      # `cafx render again.safetensors in.wav out.wav`
+    model.turn(gain=7.5, bright="on")                # of a model with knobs; at first they stand in the middle, a switch left
 
 README.md beside this file has the names and shapes."""
 import json
@@ -83,17 +84,62 @@ def save(path, config, tensors, metadata=()):
         f.write(len(text).to_bytes(8, "little") + text + b"".join(a.tobytes() for a in arrays.values()))
 
 
+def controls(config, values):
+    """The numbers that a model reads of its knobs at `values`: -1 to 1, a switch of more than two positions as one for each."""
+    values, numbers = dict(values), []
+    for text in config.get("knobs", []):
+        name, what = (word.strip() for word in text.split(":", 1))
+        value = values.pop(name, None)
+        if "|" in what:
+            positions = [word.strip() for word in what.split("|")]
+            if value is not None and value not in positions:
+                raise ValueError(f"{name} = {value} is none of {', '.join(positions)}")
+            at = 0 if value is None else positions.index(value)
+            numbers += [2 * at - 1] if len(positions) == 2 else [float(i == at) for i in range(len(positions))]
+            continue
+        lo, hi = float(what.split("..")[0]), float(what.split("..")[1].split()[0])
+        value = (lo + hi) / 2 if value is None else float(value)
+        if not lo <= value <= hi:
+            raise ValueError(f"{name} = {value} is out of its range, {lo} to {hi}")
+        numbers.append(2 * (value - lo) / (hi - lo) - 1)
+    if values:
+        raise ValueError(f"the model has no knob {', '.join(values)}")
+    return numbers
+
+
 class Model:
     def __init__(self, config, tensors, metadata=()):
         self.config, self.tensors, self.metadata = config, tensors, dict(metadata)
+        self.turn()
+
+    def turn(self, **values):
+        """Knobs to these values, those that are not named to where they stand at first."""
+        self.controls = controls(self.config, values)
 
     def __call__(self, x):
         p = {n: t.astype(np.float64) for n, t in self.tensors.items()}
-        return forward(np.asarray(x, np.float64), self.config, p, NUMPY)
+        return forward(np.asarray(x, np.float64), self.config, p, NUMPY, self.controls)
 
 
-def forward(x, c, p, lib):
-    """x, y (B, frame); channels before time inside. `lib` is what NumPy and PyTorch do differently."""
+def at_controls(c, p, at, lib):
+    """The tensors where the knobs stand; `at`, as controls() makes it, is of the tensors' kind."""
+    if len(at) == 0:
+        return p
+    if c.get("knob_layers", "film") == "latent":
+        return {**p, "dense.bias": p["dense.bias"] + p["dense.knobs"] @ at}
+    film = p["film.weight"] @ lib.tanh(p["knobs.weight"] @ at + p["knobs.bias"]) + p["film.bias"]
+    p, first = dict(p), 0
+    for n, width in enumerate(c["dnn"]):
+        scale, shift = 1 + film[first:first + width], film[first + width:first + 2 * width]
+        p[f"dnn.{n}.weight"] = scale[:, None] * p[f"dnn.{n}.weight"]
+        p[f"dnn.{n}.bias"] = scale * p[f"dnn.{n}.bias"] + shift
+        first += 2 * width
+    return p
+
+
+def forward(x, c, p, lib, at=()):
+    """x, y (B, frame); channels before time inside. `lib` is what NumPy and PyTorch do differently. at: of knobs."""
+    p = at_controls(c, p, lib.numbers(at), lib)
     B, C, T, P = len(x), c["filters"], c["frame"], c["pool"]
     x1 = lib.conv(x[:, None], p["conv1d.weight"], p["conv1d.bias"])  # (B,C,T)
     x2 = lib.conv(abs(x1), p["local_conv.weight"], p["local_conv.bias"])
@@ -151,7 +197,7 @@ def numpy_deconv(u, w, b, form):  # (B,C,T) -> (B,T); adjoint of numpy_conv, or 
 
 NUMPY = SimpleNamespace(conv=numpy_conv, deconv=numpy_deconv, softplus=lambda x: np.logaddexp(0, x), tanh=np.tanh,
                         relu=lambda x: np.maximum(x, 0), einsum=np.einsum, stack=np.stack, cat=np.concatenate,
-                        arange=np.arange, floor=np.floor, index=lambda x: x.astype(np.int64))
+                        arange=np.arange, floor=np.floor, index=lambda x: x.astype(np.int64), numbers=np.asarray)
 
 
 def torch_module(model):
@@ -180,8 +226,8 @@ def torch_module(model):
         def forward(self, x):
             same = {n: getattr(torch, n) for n in ("tanh", "relu", "einsum", "stack", "cat", "floor")}
             lib = SimpleNamespace(**same, conv=conv, deconv=deconv, softplus=softplus, index=lambda v: v.long(),
-                                  arange=lambda n: torch.arange(n, device=x.device))
-            return forward(x, model.config, dict(self.named_parameters()), lib)
+                                  arange=lambda n: torch.arange(n, device=x.device), numbers=x.new_tensor)
+            return forward(x, model.config, dict(self.named_parameters()), lib, model.controls)
 
     return Cafx()
 

@@ -81,8 +81,8 @@ cafx_ops_test(test_student_ops
 )
 
 # What S4 stands on. A few seconds.
-cafx_ops_test(test_ssm_ops ${ops_dir}/test_film.cpp ${ops_dir}/test_ssm.cpp)
-cafx_gpu_test(test_ssm_ops TEST_FILTER "-*Refuse*:*Differences*:*Plays*")
+cafx_ops_test(test_ssm_ops ${ops_dir}/test_film.cpp ${ops_dir}/test_film_fold.cpp ${ops_dir}/test_ssm.cpp)
+cafx_gpu_test(test_ssm_ops TEST_FILTER "-*Refuse*:*Differences*:*Formula*:*Plays*")
 
 cafx_gpu_test(test_student_ops TEST_FILTER "-*Refuse*:*Differences*:RelativeError.*:LstmPlay.*")
 

@@ -31,13 +31,17 @@ std::string lv2_remark(const Model& model) {
 }
 std::string nam_remark(const Model& model) {
   const int rate = model.geometry().sample_rate;
-  if (rate == kNamRate) return "";
-  return fmt::format(
-      "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound wrong "
-      "unless "
-      "they resample by the file's sample_rate; one of {1} Hz is made by --set model.sample_rate={1}, or 'cafx distill "
-      "--rate {1}'",
-      rate, kNamRate);
+  const std::string knobs = model.geometry().knobs > 0 && model.position().empty()
+                                ? "with its knobs, for hosts of NAM's parametric fork; others take a file at one "
+                                  "position, as by --knob NAME=VALUE"
+                                : "";
+  if (rate == kNamRate) return knobs;
+  return knobs + (knobs.empty() ? "" : "; ") +
+         fmt::format(
+             "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound "
+             "wrong unless they resample by the file's sample_rate; one of {1} Hz is made by --set "
+             "model.sample_rate={1}, or 'cafx distill --rate {1}'",
+             rate, kNamRate);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "host/export/nam_loudness.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/safetensors.h"
 
 namespace cafx {
@@ -39,13 +40,27 @@ void add_levels(Json& metadata, const ModelFile& file) {
   }
 }
 
+// The knobs, as the parametric fork names them; the position of a switch by its index.
+Json params_of(const ModelConfig& config) {
+  Json params = Json::array();
+  for (const Knob& knob : parse_knobs(config.knobs, "model.knobs")) {
+    Json p;
+    p["name"] = knob.name;
+    p["min"] = knob.least();
+    p["max"] = knob.largest();
+    p["default"] = knob.start();
+    p["type"] = knob.is_switch() ? "switch" : "continuous";
+    p["enum_names"] = knob.is_switch() ? Json(knob.positions) : Json();
+    p["step"] = Json();
+    params.push_back(std::move(p));
+  }
+  return params;
+}
+
 }  // namespace
 
 std::string why_not_nam(const Model& model) {
   if (model.nam()) return "";
-  if (model.geometry().knobs > 0 && model.position().empty()) {
-    return "a .nam file holds a model at one position of its knobs; choose it, as --knob gain=5";
-  }
   return fmt::format(
       "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
       "measured: "
@@ -58,9 +73,10 @@ std::string nam_text(const ModelFile& file, const std::string& name) {
   const std::optional<NamModel> nam = model.nam();
   if (!nam) throw Error("{}", why_not_nam(model));
   Json json;
-  json["version"] = kNamVersion;
+  json["version"] = nam->parametric ? kParametricNamVersion : kNamVersion;
   json["architecture"] = nam->architecture;
   json["config"] = Json::parse(nam->config);
+  if (nam->parametric) json["config"]["params"] = params_of(model.config());
   json["weights"] = Json::array();
   for (const float w : nam->weights) json["weights"].push_back(shortest(w));
   json["sample_rate"] = model.config().sample_rate;

@@ -41,7 +41,9 @@ void over_grid(const float* dry, const float* wet, std::int64_t n, int frame, in
 Signals signals_of(const Corpus& c) {
   Signals signals{c.audio.data(), c.audio.size(), c.half()};
   for (const Corpus::Note& n : c.notes) {
-    if (!n.controls.empty()) signals.controls[n.begin] = n.controls;
+    if (n.controls.empty()) continue;
+    signals.controls[n.begin] = n.controls;
+    signals.controls[n.begin + c.half()] = n.controls;  // wet audio as input, where a model learns to reproduce it
   }
   return signals;
 }

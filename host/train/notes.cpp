@@ -44,14 +44,16 @@ std::vector<WholeNote> whole_notes(const Corpus& corpus) {
 void play_notes(Model& model, const Context& context, const std::vector<WholeNote>& notes,
                 const std::function<void(std::size_t, const std::vector<float>&)>& visit) {
   const Geometry g = model.geometry();
+  const std::vector<float> position = model.position();
   if (g.frame > 0) {
     for (std::size_t i = 0; i < notes.size(); ++i) {
+      model.turn_to(*notes[i].controls);
       visit(i, render_signal(model, context, notes[i].dry, notes[i].n, g.hop));
     }
+    model.turn_to(position);
     return;
   }
   std::map<std::vector<float>, std::unique_ptr<Player>> at_rest;  // by where the knobs stand
-  const std::vector<float> position = model.position();
   for (const WholeNote& note : notes) {
     std::unique_ptr<Player>& player = at_rest[*note.controls];
     if (player) continue;

@@ -52,11 +52,14 @@ void choose_knobs(RunConfig& config) {
     for (const ModelType& t : model_types()) {
       if (t.preset(t.presets().front())->takes_knobs()) types.push_back(t.name);
     }
+    const std::string last = types.back();
+    types.pop_back();
     throw Error(
-        "data.knobs names {} for the model to learn, and models of type {} have no knobs; those of type {} have, as by "
-        "--preset {}; or choose one position by data.select",
-        knobs.size() == 1 ? "a knob" : fmt::format("{} knobs", knobs.size()), model.type(), fmt::join(types, " and "),
-        types.front());
+        "data.knobs names {} for the model to learn, and models of type {} have no knobs; those of type {} and {} "
+        "have, "
+        "as by --preset lstm; or choose one position by data.select",
+        knobs.size() == 1 ? "a knob" : fmt::format("{} knobs", knobs.size()), model.type(), fmt::join(types, ", "),
+        last);
   }
   if (!config.teacher.model.empty()) {
     throw Error("data.knobs: a teacher has no knobs so far, so it cannot make targets at their positions");

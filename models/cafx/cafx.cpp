@@ -11,15 +11,15 @@ namespace cafx {
 
 namespace {
 
-CafxParts parts_of(CafxForm form) {
+CafxParts parts_of(const CafxConfig& config, CafxForm form) {
   const bool whole = form == CafxForm::kSupervised;
-  return {whole, whole};
+  return {whole, whole, whole ? config.geometry().knobs : 0};
 }
 
 }  // namespace
 
 CafxModel::CafxModel(const CafxConfig& config, CafxForm form)
-    : CafxNet((config.check("model"), config), parts_of(form),
+    : CafxNet((config.check("model"), config), parts_of(config, form),
               form == CafxForm::kSupervised ? kSupervised : kPretrain) {}
 
 bool CafxModel::has_saaf() const { return form() == kSupervised && sizes().saaf; }
@@ -112,8 +112,19 @@ bool CafxModel::negate_output() {
     for (long i = p->offset; i < p->offset + p->size; ++i) params_.data()[i] = -params_.data()[i];
   };
   for (const std::string& name : names) negate(name);
+  if (!c.saaf && params_.find("film.bias")) negate_last_shifts();
   negate("deconv.bias");
   return true;
+}
+
+// What knobs add behind DNN-SAAF's last layer: the last rows of their net.
+void CafxModel::negate_last_shifts() {
+  for (const char* name : {"film.weight", "film.bias"}) {
+    const ParamSpec* p = params_.find(name);
+    const long n = p->size / p->shape[0] * sizes().filters;
+    float* end = params_.data() + p->offset + p->size;
+    for (float* v = end - n; v < end; ++v) *v = -*v;
+  }
 }
 
 std::unique_ptr<Model> make_cafx(const ModelConfig& config, const std::string& form) {
@@ -122,7 +133,7 @@ std::unique_ptr<Model> make_cafx(const ModelConfig& config, const std::string& f
 }
 
 std::vector<LayerRow> cafx_layers(const CafxConfig& config, CafxForm form) {
-  return cafx_layers(config, parts_of(form));
+  return cafx_layers(config, parts_of(config, form));
 }
 
 }  // namespace cafx

@@ -39,6 +39,7 @@ class CafxModel : public CafxNet {
 
  private:
   bool has_saaf() const;
+  void negate_last_shifts();
 };
 
 std::unique_ptr<Model> make_cafx(const ModelConfig&, const std::string& form);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "models/model.h"
 
@@ -49,6 +50,11 @@ Fields CafxConfig::fields() {
       whole(
           field("saaf.l2", c.saaf_l2, 0, 1e3, "added to the loss: l2 times the sum of squares of the SAAF's weights")),
       whole(field("saaf.lipschitz", c.saaf_lipschitz, 0, 1e6, "bound kept on every slope after each step; 0: none")),
+      late(whole(choice("knob_layers", c.knob_layers, {"film", "latent"},
+                        "film: knobs scale and shift the layers of DNN-SAAF; latent: they stand beside the rows of "
+                        "latent"))),
+      late(field("knobs", c.knobs,
+                 "what modulates beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
   };
 }
 
@@ -134,6 +140,7 @@ Geometry CafxConfig::geometry() const {
   Geometry g{sample_rate};
   g.frame = frame;
   g.hop = hop;
+  g.knobs = count_controls(parse_knobs(knobs, "model.knobs"));
   return g;
 }
 
@@ -143,6 +150,7 @@ void CafxConfig::fit(const std::string& form) {
 
 void CafxConfig::check(const std::string& where) const {
   const CafxConfig& c = *this;
+  parse_knobs(c.knobs, where + ": knobs");
   if (c.frame % c.pool != 0) {
     throw Error("{}: frame = {} is not divisible by pool = {}; choose a frame that is a multiple of the pool", where,
                 c.frame, c.pool);

@@ -30,8 +30,9 @@ struct CafxConfig : ModelConfig {
   double saaf_scale = 1.0;
   std::string saaf_init = "identity";  // or "normal"
   double saaf_init_std = 0.05;
-  double saaf_l2 = 1e-6;        // loss += l2 * (sum w^2 + sum v^2)
-  double saaf_lipschitz = 0.0;  // every slope within this after each step; 0: not bounded
+  double saaf_l2 = 1e-6;             // loss += l2 * (sum w^2 + sum v^2)
+  double saaf_lipschitz = 0.0;       // every slope within this after each step; 0: not bounded
+  std::string knob_layers = "film";  // where knobs act, models/cafx/knobs.h: or "latent"
 
   const char* type() const override { return "cafx"; }
   Fields fields() override;
@@ -39,6 +40,7 @@ struct CafxConfig : ModelConfig {
   void check(const std::string& where) const override;
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<CafxConfig>(*this); }
   Geometry geometry() const override;
+  bool takes_knobs() const override { return true; }
   void fit(const std::string& form) override;
 };
 

@@ -83,18 +83,20 @@ std::string add_saaf(GraphBuilder& g, const std::string& saaf, const std::string
 // The layers in the order of models/cafx/net.h; shapes at the right, channels before time as ONNX convolves.
 bool CafxNet::graph(GraphBuilder& g) const {
   const CafxConfig& c = sizes();
-  if (!parts().latent) return false;
+  if (!parts().latent || (parts().controls > 0 && position().empty())) return false;
+  const std::vector<float> weights = at_position();
   const std::int64_t C = c.filters, T = c.frame, P = c.pool, N = T / P, K = c.taps, K2 = c.local_taps, L = c.latent;
   const Ints pads{same_left(c.taps), K - 1 - same_left(c.taps)};
   const Ints local_pads{same_left(c.local_taps), K2 - 1 - same_left(c.local_taps)};
 
   for (const ParamSpec& p : params_) {
+    if (p.name == "dense.knobs" || p.name.rfind("knobs.", 0) == 0 || p.name.rfind("film.", 0) == 0) continue;
     if (p.name == "saaf.v" || p.name == "saaf.w" || p.name == "dense.weight" || p.name == "latent_dense.weight")
       continue;  // laid out below
     Ints shape = p.shape;
     if (p.name.rfind("dnn.", 0) == 0 && shape.size() == 2) shape.push_back(1);  // a convolution of one tap
     if (p.name == "local_dense.bias") shape.push_back(1);
-    g.floats(p.name, params_.data() + p.offset, shape);
+    g.floats(p.name, weights.data() + p.offset, shape);
   }
   // (in, out), to be multiplied from the right.
   const auto transposed = [&](const std::string& name, std::int64_t out, std::int64_t in) {

@@ -1,6 +1,7 @@
 // The layer table of CAFx and its relatives.
 #include "models/cafx/dims.h"
 #include "models/cafx/net.h"
+#include "models/knob_film.h"
 
 namespace cafx {
 
@@ -29,8 +30,11 @@ std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxParts parts) {
     add(Kind::kDense, local ? "Dense-Local" : "Dense", shape(latent, C),
         local ? "own layer per channel, softplus" : "one layer for all channels, softplus",
         (local ? C : 1) * (latent * pooled + latent), C * latent * pooled);
-    add(Kind::kDense, "Dense", shape(pooled, C), "one layer for all channels, softplus", pooled * latent + pooled,
-        C * pooled * latent);
+    const bool beside = parts.controls > 0 && c.knob_layers == "latent";
+    add(Kind::kDense, "Dense", shape(pooled, C),
+        beside ? "one layer for all channels, knobs beside the input, softplus"
+               : "one layer for all channels, softplus",
+        pooled * latent + pooled + (beside ? pooled * parts.controls : 0), C * pooled * latent);
   }
   add(Kind::kElementwise, "unpool", shape(T, C), parts.latent ? c.unpool : "positions");
   add(Kind::kElementwise, "multiply", shape(T, C), "by X1");
@@ -48,6 +52,12 @@ std::vector<LayerRow> cafx_layers(const CafxConfig& c, CafxParts parts) {
           fmt::format("{} segments on [{:g}, {:g}]", c.saaf_segments, c.saaf_lo, c.saaf_hi),
           C * (n_v(s) + n_curved(s)));
     }
+  }
+  if (parts.dnn && parts.controls > 0 && c.knob_layers == "film") {  // where a knob moves alone
+    long outputs = 0;
+    for (const int width : c.dnn) outputs += 2 * width;
+    add(Kind::kDense, "FiLM of DNN-SAAF", fmt::format("{}", outputs), "scales and shifts from the knobs",
+        kFilmHidden * (parts.controls + 1L) + outputs * (kFilmHidden + 1L));
   }
   add(Kind::kDeconvolution, "deConv1D", shape(T, 1), "weights of Conv1D, " + c.deconv, 1, T * C * c.taps);
   return rows;

@@ -18,8 +18,10 @@
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
 #include "models/cafx/dims.h"
+#include "models/cafx/knobs.h"
 #include "models/cafx/sequence.h"
 #include "models/cafx/tensors.h"
+#include "models/knob_ramp.h"
 
 namespace cafx {
 
@@ -34,13 +36,16 @@ struct CafxNet::State {
   CafxConfig config;
   CafxParts parts;
   Params* params;
+  CafxKnobs knobs;
 
-  State(const CafxConfig& c, CafxParts f, Params* p) : config(c), parts(f), params(p) {}
+  State(const CafxConfig& c, CafxParts f, Params* p) : config(c), parts(f), params(p), knobs(c, f) {}
 
   struct Worker {  // of the frames of one call
     Stored *u, *du;
     float *y, *dy_padded;
     void *saved, *scratch, *loss_scratch;
+    float *knobs, *knobs_back;  // of CafxKnobs::fold and backward
+    void* dnn_packed;           // where knobs change it
   };
   Arena arena;
   int B = 0, n_workers = 0;  // sizes of the arena's layout
@@ -56,6 +61,7 @@ struct CafxNet::State {
   double* losses = nullptr;
   std::vector<Worker> workers;
   std::vector<float*> slots;
+  std::vector<float> middle = std::vector<float>(static_cast<std::size_t>(parts.controls), 0.0f);  // controls
 
   CafxTensors tensors(float* base) const {
     CafxTensors t{};
@@ -122,6 +128,9 @@ struct CafxNet::State {
       }
       if (parts.dnn) scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
       w.scratch = a.take<char>(scratch);
+      w.knobs = a.take<float>(knobs.room(context));
+      w.knobs_back = a.take<float>(training ? knobs.back_room() : 0);
+      if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
       if (training) {
         w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
@@ -133,6 +142,9 @@ struct CafxNet::State {
 
   // For forward alone where no loss is given.
   void reserve(const Context& context, int frames, const Loss* wanted) {
+    if (!config.knobs.empty() && context.device != Device::kCpu) {  // of both forms: pretraining is not for nothing
+      throw Error("a CAFx with knobs is computed on the CPU so far; add --device cpu");
+    }
     const bool same_device = context.device == device && stored_bytes(context) == stored_size;
     const bool same_loss = !wanted || (training && *wanted == loss);
     if (wanted) loss = *wanted;
@@ -187,6 +199,25 @@ struct CafxNet::State {
     });
   }
 
+  // The weights of a frame, those of DNN-SAAF packed.
+  struct Turned {
+    CafxTensors t;
+    const void* dnn;
+  };
+  // Those of t at these controls; in the worker's room, where there are any.
+  Turned turn(const Context& inner, const CafxTensors& t, const float* controls, const Dims& call) const {
+    if (!knobs.any()) return {t, dnn_packed};
+    const Worker& w = worker(inner);
+    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs);
+    if (!knobs.in_dnn()) return {own, dnn_packed};
+    dnn_saaf_prepare(inner, w.dnn_packed, dnn_weights_of(own), call.dnn);
+    return {own, w.dnn_packed};
+  }
+  // The controls of frame b; null where there are no knobs.
+  const float* controls_of(const Batch& batch, int b) const {
+    return knobs.any() ? batch.knobs ? batch.knobs + static_cast<long>(b) * parts.controls : middle.data() : nullptr;
+  }
+
   // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels of
   // the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
   template <class Load>
@@ -207,15 +238,15 @@ struct CafxNet::State {
 
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
   // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
-  void decode(const Context& inner, float* y, const Frame& f, const CafxTensors& t, const Dims& call, bool save) {
+  void decode(const Context& inner, float* y, const Frame& f, const Turned& at, const Dims& call, bool save) {
     const Worker& w = worker(inner);
+    const CafxTensors& t = at.t;
     if (parts.latent && !fused_latent(inner)) {
       if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
       dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
     }
     if (parts.dnn) {
-      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, dnn_packed, w.scratch,
-                       call.dnn);
+      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, at.dnn, w.scratch, call.dnn);
     } else {
       unpool_multiply_forward(inner, w.u, parts.latent ? f.zhat : f.z, f.x1, f.positions, call.pool, unpool(call));
     }
@@ -226,13 +257,13 @@ struct CafxNet::State {
   static long n_values(const Dims& call) { return static_cast<long>(call.front.B) * call.front.T * call.front.C; }
 
   // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
-  void decode_backward(const Context& inner, const Frame& f, const CafxTensors& t, const CafxTensors& g,
-                       const Dims& call) {
+  void decode_backward(const Context& inner, const Frame& f, const Turned& at, const CafxTensors& g, const Dims& call) {
     const Worker& w = worker(inner);
+    const CafxTensors& t = at.t;
     deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
     if (parts.dnn) {
       dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads_of(g), w.du, w.saved, f.x1, f.zhat, f.positions,
-                        dnn_weights_of(t), dnn_packed, w.scratch, call.dnn);
+                        dnn_weights_of(t), at.dnn, w.scratch, call.dnn);
     } else {
       unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
                                f.positions, call.pool, unpool(call));
@@ -291,7 +322,28 @@ std::vector<LayerRow> CafxNet::layers() const { return cafx_layers(state_->confi
 
 std::unique_ptr<FrameSequence> CafxNet::sequence(const Context& context, int hop) const {
   if (context.device != Device::kCpu || !state_->parts.latent) return nullptr;
-  return make_cafx_sequence(params_, state_->config, state_->parts, context, hop);
+  return make_cafx_sequence(params_, state_->config, state_->parts, position(), context, hop);
+}
+
+std::vector<float> CafxNet::at_position() const {
+  std::vector<float> weights(params_.data(), params_.data() + params_.n_floats());
+  const State& s = *state_;
+  if (!s.knobs.any()) return weights;
+  Context context;
+  context.isa = best_isa();
+  std::vector<float> room(s.knobs.room(context));
+  const CafxTensors t = s.tensors(weights.data());
+  const CafxTensors folded = s.knobs.fold(context, t, KnobRamp(s.config, position()).now(), room.data());
+  const auto put = [](float* to, const float* from, long n) {
+    if (to != from) std::copy_n(from, n, to);
+  };
+  put(t.dense_b, folded.dense_b, s.config.frame / s.config.pool);
+  long inputs = s.config.filters;
+  for (std::size_t l = 0; l < s.config.dnn.size(); inputs = s.config.dnn[l++]) {
+    put(t.dnn_w[l], folded.dnn_w[l], s.config.dnn[l] * inputs);
+    put(t.dnn_b[l], folded.dnn_b[l], s.config.dnn[l]);
+  }
+  return weights;
 }
 
 std::size_t CafxNet::training_bytes(const Context& context, int B, int, const Loss& loss) const {
@@ -333,8 +385,9 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
   });
+  const std::vector<float> controls = s.knobs.any() ? KnobRamp(c, position()).values() : std::vector<float>();
   s.over_calls(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-    s.decode(mb.context, y + at(b), f, t, call, false);
+    s.decode(mb.context, y + at(b), f, s.turn(mb.context, t, controls.data(), call), call, false);
   });
 }
 
@@ -348,7 +401,8 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
     const Dims call(s.config, frames_per_call(context, batch.B));
     s.encode(context, batch);
     s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-      s.decode(mb.context, s.worker(mb.context).y, f, t, call, false);
+      s.decode(mb.context, s.worker(mb.context).y, f, s.turn(mb.context, t, s.controls_of(batch, b), call), call,
+               false);
       s.error(mb.context, b, f, 0.0f, call);
     });
     return;
@@ -371,9 +425,17 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
     const CafxTensors g = s.tensors(slot);
     for (int b = mb.b0; b < mb.b1; b += mb.n) {
       const State::Frame f = s.frame(b);
-      s.decode(mb.context, s.worker(mb.context).y, f, t, call, true);
+      const State::Worker& w = s.worker(mb.context);
+      const float* controls = s.controls_of(batch, b);
+      const State::Turned at = s.turn(mb.context, t, controls, call);
+      s.decode(mb.context, w.y, f, at, call, true);
       s.error(mb.context, b, f, scale, call);
-      s.decode_backward(mb.context, f, t, g, call);
+      if (!s.knobs.any()) {
+        s.decode_backward(mb.context, f, at, g, call);
+        continue;
+      }
+      s.decode_backward(mb.context, f, at, s.knobs.gradients(g, w.knobs_back), call);
+      s.knobs.backward(mb.context, g, t, controls, w.knobs, w.knobs_back);
     }
   });
 
@@ -421,7 +483,7 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   std::vector<float> peaks(static_cast<std::size_t>(batch.B), 0.0f);
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     const State::Worker& w = s.worker(mb.context);
-    s.decode(mb.context, w.y, f, t, call, false);
+    s.decode(mb.context, w.y, f, s.turn(mb.context, t, s.controls_of(batch, b), call), call, false);
     float& peak = peaks[static_cast<std::size_t>(b)];
     for (const float x : stored_values(mb.context, w.u, n)) peak = std::max(peak, std::abs(x));
   });

@@ -9,6 +9,7 @@
 //   unpool, times x1, DNN-SAAF               (1024, 128) = u
 //   deConv1D            (1024, 1) = y        the weights of Conv1D, transposed
 //
+//   Knobs change weights of Dense or of DNN-SAAF, frame by frame: models/cafx/knobs.h.
 //   Without `latent`, zhat is z, unpooled by positions; without `dnn`, u is unpooled zhat times the residual.
 #pragma once
 
@@ -23,6 +24,7 @@ namespace cafx {
 
 struct CafxParts {
   bool latent = true, dnn = true;
+  int controls = 0;  // of knobs
 };
 
 std::vector<LayerRow> cafx_layers(const CafxConfig&, CafxParts);
@@ -47,6 +49,8 @@ class CafxNet : public Model {
  protected:
   CafxNet(const CafxConfig& sizes, CafxParts, const std::string& form);
   const CafxConfig& sizes() const;
+  // The weights on the host where the knobs stand, laid out as params().
+  std::vector<float> at_position() const;
   CafxParts parts() const;
   // The largest output magnitude of DNN-SAAF's last dense layer over the batch.
   double dnn_output_peak(const Context&, const Batch&);

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "kernels/base/flush_denormals.h"
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/device/arena.h"
 #include "models/cafx/dims.h"
+#include "models/cafx/knobs.h"
+#include "models/knob_ramp.h"
 
 namespace cafx {
 
@@ -21,12 +24,21 @@ struct Weights {
   void *front = nullptr, *local_dense = nullptr, *dnn = nullptr;
   float *latent_w = nullptr, *latent_b = nullptr, *dense_w = nullptr, *dense_b = nullptr, *conv_w = nullptr,
         *deconv_b = nullptr;
+  std::vector<float> block;  // all of them and
+  CafxTensors tensors{};     // where they stand in it, where knobs change some
 };
 
 class CafxSequence : public FrameSequence {
  public:
-  CafxSequence(const Params& params, const CafxConfig& config, CafxParts parts, const Context& context, int hop)
-      : config_(config), parts_(parts), call_(config_, 1), hop_(hop), weights_(std::make_shared<Weights>()) {
+  CafxSequence(const Params& params, const CafxConfig& config, CafxParts parts, const std::vector<float>& position,
+               const Context& context, int hop)
+      : config_(config),
+        parts_(parts),
+        call_(config_, 1),
+        knobs_(config, parts),
+        hop_(hop),
+        weights_(std::make_shared<Weights>()) {
+    if (knobs_.any()) ramp_.emplace(config_, position);
     CAFX_CHECK(hop >= 1, hop);
     context_.isa = context.isa;
     context_.precision = context.precision;
@@ -54,13 +66,21 @@ class CafxSequence : public FrameSequence {
     } else {
       local_dense_forward_packed(context_, h_, z_ + window, w.local_dense, call_.local_dense);
     }
-    dense_time_forward(context_, zhat_, h_, w.dense_w, w.dense_b, scratch_, call_.dense);
+    if (turned_) turn();
+    dense_time_forward(context_, zhat_, h_, w.dense_w, dense_b_, scratch_, call_.dense);
     if (parts_.dnn) {
-      dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, w.dnn, scratch_, call_.dnn);
+      dnn_saaf_forward(context_, u_, nullptr, x1, zhat_, positions_ + window, dnn_, scratch_, call_.dnn);
     } else {
       unpool_multiply_forward(context_, u_, zhat_, x1, positions_ + window, call_.pool, call_.dnn.unpool);
     }
     deconv1d_forward(context_, y, u_, w.conv_w, w.deconv_b, scratch_, call_.deconv);
+  }
+
+  void set(int knob, float value) noexcept override {
+    if (!ramp_) return;
+    ramp_->set(knob, value);
+    ramp_->finish();  // frames overlap, so that what they make is faded over
+    turned_ = true;
   }
 
   double multiply_adds() const override {
@@ -83,6 +103,8 @@ class CafxSequence : public FrameSequence {
         config_(other.config_),
         parts_(other.parts_),
         call_(other.call_),
+        knobs_(other.knobs_),
+        ramp_(other.ramp_),
         hop_(other.hop_),
         context_(other.context_),
         weights_(other.weights_) {
@@ -120,6 +142,13 @@ class CafxSequence : public FrameSequence {
     } else {
       local_dense_prepare(context_, w.local_dense, tensor("local_dense.weight"), tensor("local_dense.bias"),
                           call_.local_dense);
+    }
+    if (knobs_.any()) {
+      w.block.assign(params.data(), params.data() + params.n_floats());
+      std::size_t i = 0;
+      visit_tensors(config_, parts_, [&](const std::string&, std::vector<std::int64_t>, const CafxTensorKind&, auto m) {
+        member(w.tensors, m) = w.block.data() + params[i++].offset;
+      });
     }
     if (!parts_.dnn) return;
     DnnSaafWeights dnn{};
@@ -160,7 +189,12 @@ class CafxSequence : public FrameSequence {
       zhat_ = a.take<float>(C * n_windows_);
       u_ = a.take<float>(T * C);
       scratch_ = a.take<char>(scratch);
+      knob_room_ = a.take<float>(knobs_.room(context_));
+      if (knobs_.in_dnn()) own_dnn_ = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
     });
+    dense_b_ = weights_->dense_b;
+    dnn_ = weights_->dnn;
+    if (knobs_.any()) turn();
     // Touched now, so that no page is missing when the first frame comes.
     fill_zero(context_, padded_, sizeof(float) * (T + K - 1));
     fill_zero(context_, x1_, sizeof(float) * rows * C);
@@ -170,6 +204,18 @@ class CafxSequence : public FrameSequence {
     fill_zero(context_, zhat_, sizeof(float) * C * n_windows_);
     fill_zero(context_, u_, sizeof(float) * T * C);
     fill_zero(context_, scratch_, scratch);
+  }
+
+  // The weights where the knobs stand.
+  void turn() noexcept {
+    turned_ = false;
+    const CafxTensors t = knobs_.fold(context_, weights_->tensors, ramp_->now(), knob_room_);
+    if (!knobs_.in_dnn()) {
+      dense_b_ = t.dense_b;
+      return;
+    }
+    dnn_saaf_prepare(context_, own_dnn_, dnn_weights_of(t), call_.dnn);
+    dnn_ = own_dnn_;
   }
 
   void front_end_whole(const float* x) {
@@ -236,6 +282,9 @@ class CafxSequence : public FrameSequence {
   CafxConfig config_;
   CafxParts parts_;
   CafxDims call_;  // of one frame
+  CafxKnobs knobs_;
+  std::optional<KnobRamp> ramp_;  // of knobs, where there are some
+  bool turned_ = false;           // since the last frame
   int hop_;
   Context context_;
   std::shared_ptr<Weights> weights_;
@@ -248,13 +297,15 @@ class CafxSequence : public FrameSequence {
   float *padded_ = nullptr, *x1_ = nullptr, *z_ = nullptr, *h_ = nullptr, *zhat_ = nullptr, *u_ = nullptr;
   std::int32_t* positions_ = nullptr;
   void* scratch_ = nullptr;
+  float *knob_room_ = nullptr, *dense_b_ = nullptr;  // the bias of Dense, and DNN-SAAF packed, where knobs stand
+  void *own_dnn_ = nullptr, *dnn_ = nullptr;
 };
 
 }  // namespace
 
 std::unique_ptr<FrameSequence> make_cafx_sequence(const Params& params, const CafxConfig& config, CafxParts parts,
-                                                  const Context& context, int hop) {
-  return std::make_unique<CafxSequence>(params, config, parts, context, hop);
+                                                  const std::vector<float>& position, const Context& context, int hop) {
+  return std::make_unique<CafxSequence>(params, config, parts, position, context, hop);
 }
 
 }  // namespace cafx

@@ -21,6 +21,8 @@
 
 namespace cafx {
 
-std::unique_ptr<FrameSequence> make_cafx_sequence(const Params&, const CafxConfig&, CafxParts, const Context&, int hop);
+// position: as Model::position.
+std::unique_ptr<FrameSequence> make_cafx_sequence(const Params&, const CafxConfig&, CafxParts,
+                                                  const std::vector<float>& position, const Context&, int hop);
 
 }  // namespace cafx

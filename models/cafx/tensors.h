@@ -11,6 +11,7 @@
 #include "models/cafx/config.h"
 #include "models/cafx/dims.h"
 #include "models/cafx/net.h"
+#include "models/knob_film.h"
 #include "models/params.h"
 
 namespace cafx {
@@ -25,6 +26,7 @@ inline Init parse_init(const std::string& name) {
 struct CafxTensors {
   float *conv_w, *conv_b, *local_w, *local_b, *deconv_b;
   float *dense_w, *dense_b, *dnn_w[kMaxDnnLayers], *dnn_b[kMaxDnnLayers], *saaf_v, *saaf_w;
+  float *knobs_w, *knobs_b, *film_w, *film_b;  // of knobs: models/cafx/knobs.h
   float *local_dense_w, *local_dense_b, *latent_w, *latent_b;
 };
 
@@ -80,6 +82,23 @@ void visit_tensors(const CafxConfig& c, CafxParts parts, Visit f) {
     if (c.saaf_init == "identity") straight.init = Init::kIdentityCurve;
     f("saaf.v", {n_v(s), C}, straight, &CafxTensors::saaf_v);
     f("saaf.w", {n_curved(s), C}, curve, &CafxTensors::saaf_w);
+  }
+  if (parts.controls > 0 && c.knob_layers == "latent") {
+    f("dense.knobs", {pooled, parts.controls}, of_dense(pooled, latent + parts.controls), &CafxTensors::knobs_w);
+  } else if (parts.controls > 0) {
+    std::int64_t rows = 0;
+    for (const int width : c.dnn) rows += 2 * width;
+    const auto uniform = [](double fan_in, bool decay) {
+      CafxTensorKind k{Init::kFanInUniform, fan_in};
+      k.decay = decay;
+      return k;
+    };
+    f("knobs.weight", {kFilmHidden, parts.controls}, uniform(parts.controls, true), &CafxTensors::knobs_w);
+    f("knobs.bias", {kFilmHidden}, uniform(parts.controls, false), &CafxTensors::knobs_b);
+    CafxTensorKind still;
+    still.decay = true;
+    f("film.weight", {rows, kFilmHidden}, still, &CafxTensors::film_w);
+    f("film.bias", {rows}, zero, &CafxTensors::film_b);
   }
   if (!parts.latent || c.latent_layer == "dense") return;
   CafxTensorKind local = of_dense(latent, pooled), local_bias;

@@ -12,6 +12,7 @@
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/transpose/transpose.h"
 #include "models/knob_ramp.h"
+#include "models/nam_controls.h"
 #include "models/stream_places.h"
 
 namespace cafx {
@@ -117,17 +118,21 @@ class LstmModel : public Model {
 
   bool graph(GraphBuilder& g) const override {
     const auto file = nam();
-    if (file) lstm_graph(g, config_, file->weights);
-    return file.has_value();
+    if (!file || file->parametric) return false;
+    lstm_graph(g, config_, file->weights);
+    return true;
   }
 
-  // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias.
+  // Of each layer [4H, I+H] by rows i, f, g, o; bias; h and c at rest. Then the head's weights and bias. In the
+  // parametric form the first layer's inputs are the sample and the controls.
   std::optional<NamModel> nam() const override {
-    if (n_controls_ > 0 && position().empty()) return std::nullopt;  // the format's LSTM has one input
-    NamModel nam{
-        "LSTM",
-        fmt::format(R"({{"input_size": 1, "hidden_size": {}, "num_layers": {}}})", config_.hidden, config_.layers),
-        {}};
+    const bool parametric = n_controls_ > 0 && position().empty();
+    const std::vector<Knob> knobs = parse_knobs(config_.knobs, "model.knobs");
+    NamModel nam{parametric ? "ConcatLSTM" : "LSTM",
+                 fmt::format(R"({{"input_size": {}, "hidden_size": {}, "num_layers": {}}})",
+                             parametric ? 1 + nam_controls(knobs) : 1, config_.hidden, config_.layers),
+                 {},
+                 parametric};
     const auto add = [&](std::size_t i) {
       const float* from = at(params_.data(), i);
       nam.weights.insert(nam.weights.end(), from, from + params_[i].size);
@@ -137,7 +142,7 @@ class LstmModel : public Model {
     const std::vector<float> rest = lstm_rest(context, *this);
     for (int l = 0; l < config_.layers; ++l) {
       if (l == 0 && n_controls_ > 0) {
-        add_first_layer(nam.weights);
+        parametric ? add_first_layer(nam.weights, knobs) : add_first_layer(nam.weights);
       } else {
         add(weight(l));
         add(weight(l) + 1);
@@ -148,6 +153,17 @@ class LstmModel : public Model {
     add(head());
     add(head() + 1);
     return nam;
+  }
+
+  void add_first_layer(std::vector<float>& weights, const std::vector<Knob>& knobs) const {
+    const int H = config_.hidden, I = inputs(0);
+    for (int r = 0; r < 4 * H; ++r) {
+      const float* row = at(params_.data(), 0) + static_cast<long>(r) * (I + H);
+      weights.push_back(row[0]);
+      add_nam_row(weights, row + 1, knobs);
+      weights.insert(weights.end(), row + I, row + I + H);
+    }
+    weights.insert(weights.end(), at(params_.data(), 1), at(params_.data(), 1) + 4L * H);
   }
 
   // The first layer as one of the sample alone, [4H, 1+H] and bias: what the knobs add where they stand is part of the

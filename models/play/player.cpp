@@ -58,6 +58,7 @@ class FramePlayer : public Player {
     }
   }
 
+  void set(int knob, float value) noexcept override { sequence_->set(knob, value); }
   void reset() noexcept override {
     std::fill(input_.begin(), input_.end(), 0.0f);
     sum_.reset();

@@ -7,6 +7,7 @@
 #include "kernels/film/film.h"
 #include "kernels/lstm/lstm_tensors.h"
 #include "kernels/ssm/ssm.h"
+#include "models/knob_film.h"
 #include "models/s4/s4.h"
 #include "models/stream_places.h"
 

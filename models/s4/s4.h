@@ -26,8 +26,6 @@
 
 namespace cafx {
 
-inline constexpr int kFilmHidden = 16;
-
 struct S4Config : ModelConfig {
   int blocks = 8, channels = 16, state = 32;
   std::string film = "none";  // "none" or "temporal"

@@ -16,11 +16,13 @@ static std::string without_first(GraphBuilder& g, const std::string& output, con
 // The state "heard" (B,context) has the samples before x. Every layer shortens its input by what it looks back; its part
 // in the head's sum is the last T samples.
 bool WavenetModel::graph(GraphBuilder& g) const {
+  if (film_.rows > 0 && position().empty()) return false;
+  const std::vector<float> weights = at_position();
   const std::int64_t K = config_.taps;
   g.int64s("axis.1", {1});
   g.int64s("axis.2", {2});
   const auto tensor = [&](const std::string& name, std::size_t i, GraphBuilder::Ints shape) {
-    return g.floats(name, tensor_at(i), shape);
+    return g.floats(name, at(weights.data(), i), shape);
   };
   const std::string heard = g.state("heard", {-1, context_}, std::vector<float>(static_cast<std::size_t>(context_)));
   g.add("Concat", "all", {heard, "x"}, {GraphBuilder::one("axis", 1)});

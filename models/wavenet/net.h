@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/wavenet_layer/wavenet_layer.h"
+#include "models/knob_film.h"
 #include "models/stream_places.h"
 #include "models/wavenet/wavenet.h"
 
@@ -15,6 +16,7 @@ class WavenetModel : public Model {
   struct Layer {
     int dilation;
     std::size_t tensors;  // of conv.weight; bias, mixer, 1x1 and its bias follow
+    int film = 0;         // of its scales and shifts (2Z) in the modulation
   };
   struct Array {
     int inputs, C, outputs;
@@ -35,7 +37,7 @@ class WavenetModel : public Model {
   std::vector<LayerRow> layers() const override;
   bool negate_output() override;
   // Tensors stand in the format's order: of each array rechannel; of each layer convolution [out][in][tap], its bias,
-  // input mixer, 1x1, its bias; the array's head. Then the head's scale.
+  // input mixer, 1x1, its bias; the array's head. Then the head's scale. At a position of the knobs, if there are any.
   std::optional<NamModel> nam() const override;
   bool graph(GraphBuilder&) const override;
 
@@ -47,7 +49,6 @@ class WavenetModel : public Model {
     const auto p = [&](std::size_t i) { return at(weights, l.tensors + i); };
     return {p(0), p(1), p(2), p(3), p(4)};
   }
-  const float* tensor_at(std::size_t i) const { return at(params_.data(), i); }
   template <class T>
   T* at(T* base, std::size_t tensor) const {
     return base + params_[tensor].offset;
@@ -56,6 +57,17 @@ class WavenetModel : public Model {
                         long condition_stride = 0) const {
     return {a.C, config_.taps, l.dilation, T, H, config_.gated, x_stride, y_stride, H, B, condition_stride};
   }
+
+  const KnobFilm& film() const { return film_; }
+  template <class T>
+  KnobFilmTensors<T*> film_tensors(T* base) const {
+    const auto p = [&](std::size_t i) { return at(base, film_tensors_ + i); };
+    return {p(0), p(1), p(2), p(3)};
+  }
+  // Room that fold needs, in floats, on a border of 64 bytes.
+  long fold_room(const Context& context) const { return fold_scratch(context) + kFilmHidden + film_.rows; }
+  // All weights with what the controls make of them, laid out as params().
+  void fold(const Context&, float* folded, const float* weights, const float* controls, float* room) const;
 
  private:
   // What forward keeps of each layer and array, and gradients on their way down; of B places.
@@ -66,13 +78,18 @@ class WavenetModel : public Model {
     float *dx[2] = {}, *dhead = nullptr, *dout = nullptr, *scaled = nullptr;
     float *scratch = nullptr, *input = nullptr, *target = nullptr,
           *loss = nullptr;  // input (B,context + T), target (B,T)
+    float *folded = nullptr, *dfolded = nullptr, *room = nullptr, *dmodulation = nullptr,
+          *controls = nullptr;  // of a place with knobs: weights and their gradients; of fold; (rows + kFilmHidden)
   };
 
-  static int places_per_call(const Context& context, int B) { return context.device == Device::kCpu ? 1 : B; }
+  // Of knobs each place has weights of its own.
+  int places_per_call(const Context& context, int B) const {
+    return context.device == Device::kCpu || film_.rows > 0 ? 1 : B;
+  }
 
   // body(b, n) for places [b, b + n), which go through the ops together: one on a CPU, all on a GPU.
   template <class Body>
-  static void over_calls(const Context& context, int B, int first, int last, Body body) {
+  void over_calls(const Context& context, int B, int first, int last, Body body) const {
     const int n = places_per_call(context, B);
     for (int b = first; b < last; b += n) body(context, b, n);
   }
@@ -95,10 +112,20 @@ class WavenetModel : public Model {
   // Places [b, b + n) of the batch. g null: the losses alone.
   void train(const Context& context, float* g, const Batch& batch, const Loss& loss, int b, int n);
 
-  void backward(const Context& context, const Saved& s, const float* weights, float* g, int B, int T) const;
+  // g and, of the tensors that are folded, folds: the same without knobs.
+  void backward(const Context& context, const Saved& s, const float* weights, float* g, float* folds, int B,
+                int T) const;
+  void fold_backward(const Context& context, const Saved& s, const float* weights, float* g) const;
+  // Floats of fold's room before the hidden units, behind which the modulation stands.
+  long fold_scratch(const Context& context) const { return (floats_of(film_.scratch(context, 1)) + 15) / 16 * 16; }
+  // The weights on the host at the position of the knobs; without knobs the weights.
+  std::vector<float> at_position() const;
+  void make_parametric(NamModel&) const;
 
   WavenetConfig config_;
   std::vector<Array> arrays_;
+  KnobFilm film_;
+  std::size_t film_tensors_ = 0;
   int context_ = 0;
   StreamLosses losses_;
   std::vector<std::vector<float>> slots_;

@@ -4,6 +4,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/flush_denormals.h"
 #include "kernels/conv1x1/conv1x1.h"
+#include "kernels/film/film_fold.h"
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/pointwise/pointwise.h"
 #include "models/wavenet/net.h"
@@ -105,6 +106,11 @@ std::vector<long> WavenetModel::sizes_of(const Context& context, int B, int T, c
     sizes.push_back(size);
   }
   for (long& size : sizes) size *= B;
+  const long block = film_.rows > 0 ? params_.n_floats() : 0;
+  for (const long size : {block, block, block > 0 ? fold_room(context) : 0,
+                          block > 0 ? film_.rows + long{kFilmHidden} : 0, static_cast<long>(film_.controls)}) {
+    sizes.push_back(size);
+  }
   sizes.push_back(floats_of(scratch));
   sizes.push_back(floats_of(loss.scratch(context, {B, T, T})));
   return sizes;
@@ -127,7 +133,8 @@ WavenetModel::Saved WavenetModel::lay_out(const Context& context, int B, int T, 
     s.y.push_back(*part++);
   }
   s.y.back() = nullptr;
-  for (float** p : {&s.dx[0], &s.dx[1], &s.dhead, &s.dout, &s.scaled, &s.input, &s.target, &s.scratch, &s.loss}) {
+  for (float** p : {&s.dx[0], &s.dx[1], &s.dhead, &s.dout, &s.scaled, &s.input, &s.target, &s.folded, &s.dfolded,
+                    &s.room, &s.dmodulation, &s.controls, &s.scratch, &s.loss}) {
     *p = *part++;
   }
   return s;
@@ -169,16 +176,48 @@ void WavenetModel::train(const Context& context, float* g, const Batch& batch, c
   const int T = batch.T;
   const Saved s = lay_out(context, n, T, loss);
   const float* weights = params_.on(context);
+  if (film_.rows > 0) {
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(film_.controls);
+    if (batch.knobs) {
+      copy(context, s.controls, batch.knobs + static_cast<long>(b) * film_.controls, bytes);
+    } else {
+      fill_zero(context, s.controls, bytes);
+    }
+    fold(context, s.folded, weights, s.controls, s.room);
+    weights = s.folded;
+  }
   gather_places(context, s.input, batch.input, batch, b, n, batch.t0 - context_, context_ + T);
   gather_places(context, s.target, batch.target, batch, b, n, batch.t0, T);
   run_layers(context, s, weights, n, T);
   losses_(context, loss, s.dx[0], s.scaled, s.target, g != nullptr, batch, b, n, s.loss);
   if (!g) return;
   scale(context, s.dout, s.dx[0], static_cast<long>(n) * T);
-  backward(context, s, weights, g, n, T);
+  if (film_.rows == 0) return backward(context, s, weights, g, g, n, T);
+  fill_zero(context, s.dfolded, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
+  backward(context, s, weights, g, s.dfolded, n, T);
+  fold_backward(context, s, params_.on(context), g);
 }
 
-void WavenetModel::backward(const Context& context, const Saved& s, const float* weights, float* g, int B,
+// From the gradients of the folded weights to those of the weights and of the net of the knobs.
+void WavenetModel::fold_backward(const Context& context, const Saved& s, const float* weights, float* g) const {
+  const float *hidden = s.room + fold_scratch(context), *modulation = hidden + kFilmHidden;
+  float* dmodulation = s.dmodulation;
+  fill_zero(context, dmodulation, sizeof(float) * static_cast<std::size_t>(film_.rows));
+  for (const Array& a : arrays_) {
+    const int Z = config_.gated ? 2 * a.C : a.C;
+    for (const Layer& l : a.layers) {
+      const auto from = tensors(weights, l), folded = tensors(s.dfolded, l);
+      film_fold_backward(context, {at(g, l.tensors), at(g, l.tensors + 1)}, dmodulation + l.film,
+                         {folded.w, folded.bias}, {from.w, from.bias}, modulation + l.film, {Z, a.C * config_.taps});
+      film_fold_backward(context, {at(g, l.tensors + 2), nullptr}, dmodulation + l.film, {folded.mixer, nullptr},
+                         {from.mixer, nullptr}, modulation + l.film, {Z, 1});
+    }
+  }
+  film_.backward(context, film_tensors(g), dmodulation + film_.rows, dmodulation, modulation, hidden,
+                 film_tensors(weights), s.controls, s.room, 1);
+}
+
+void WavenetModel::backward(const Context& context, const Saved& s, const float* weights, float* g, float* folds, int B,
                             int T) const {
   const auto lengths = lengths_of(T);
   const int n = static_cast<int>(arrays_.size()), all = context_ + T;
@@ -191,7 +230,7 @@ void WavenetModel::backward(const Context& context, const Saved& s, const float*
                      s.head[k], at(weights, array.head), s.scratch, {array.C, array.outputs, T, T, T, B});
     for (std::size_t l = array.layers.size(); l-- > 0;) {
       const bool wanted = a + 1 < n || l + 1 < array.layers.size();
-      const auto p = [&](std::size_t i) { return at(g, array.layers[l].tensors + i); };
+      const auto p = [&](std::size_t i) { return at(i < 3 ? folds : g, array.layers[l].tensors + i); };
       wavenet_layer_backward(context, dx, {p(0), p(1), p(2), p(3), p(4)}, wanted ? dy : nullptr, dhead, s.x[k][l],
                              s.input + (all - length[l + 1]), s.saved[k][l], tensors(weights, array.layers[l]),
                              s.scratch,

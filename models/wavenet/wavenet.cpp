@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "models/wavenet/net.h"
 
 namespace cafx {
@@ -17,11 +18,14 @@ Fields WavenetConfig::fields() {
       field("taps", taps, 1, 64, "taps of every dilated convolution"),
       field("gated", gated, "tanh times sigmoid instead of tanh"),
       field("head_scale", head_scale, 1e-6, 1e6, "factor on the output"),
+      late(field("knobs", knobs,
+                 "what modulates beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
   };
 }
 
 void WavenetConfig::check(const std::string& where) const {
   if (sample_rate < 1) throw Error("{}: sample_rate = {}; a model's is 1 Hz or more", where, sample_rate);
+  parse_knobs(knobs, where + ": knobs");
   if (channels.empty() || channels.size() != layers.size() || channels.size() > 16) {
     throw Error("{}: channels has {} numbers and layers {}; give one in each for every array, 1 to 16", where,
                 channels.size(), layers.size());
@@ -47,6 +51,7 @@ void WavenetConfig::check(const std::string& where) const {
 Geometry WavenetConfig::geometry() const {
   Geometry g{sample_rate};
   for (const int d : dilations) g.warm_up += (taps - 1) * d;
+  g.knobs = count_controls(parse_knobs(knobs, "model.knobs"));
   return g;
 }
 

@@ -15,8 +15,8 @@ for note in "$root/datasets/notes/Gitarre monophon/Samples/NoFX"/*.flac; do
 done
 data=("$work/data" --set 'data.pattern=gain{knob:gain}/{note}' --set 'data.dry_pattern=dry/{note}')
 refuses "settings that are mixed" "or let a model learn it as a knob" "$cafx" train "${data[@]}" --preset lstm-nano --quiet
-refuses "a type without knobs" "have no knobs; those of type lstm and s4" \
-  "$cafx" train "${data[@]}" --set 'data.knobs=gain: 0..10' --preset default --quiet
+refuses "a type without knobs" "have no knobs; those of type cafx, lstm, s4 and wavenet" \
+  "$cafx" train "${data[@]}" --set 'data.knobs=gain: 0..10' --preset eq-net --quiet
 refuses "a knob's range" "gain = 10 is out of its range, 0 to 9 dB" \
   "$cafx" train "${data[@]}" --set 'data.knobs=gain: 0..9 dB' --preset lstm-nano --quiet
 knob=(--set 'data.knobs=gain: 0..10 dB')
@@ -35,7 +35,9 @@ render() {
 [ "$(render e)" = "$(render f --knob 'gain=5 dB')" ] || fail "a knob that is not named stands at its start"
 refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gain=12
 refuses "an unknown knob" 'did you mean "gain"' "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
-refuses "a .nam of all positions" "choose it, as --knob gain=5" "$cafx" export "$work/run" -o "$work/m.nam"
+"$cafx" export "$work/run" -o "$work/all.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+grep -q "parametric fork" "$work/out" || fail "it does not say which hosts read a .nam with knobs: $(cat "$work/out")"
+grep -q '"params":\[{"name":"gain","min":0.0,"max":10.0,"default":5.0,"type":"continuous"' "$work/all.nam" || fail "no params"
 if "$cafx" --version | grep -q libonnx; then
   refuses "an ONNX file of all positions" "choose it, as --knob gain=5" "$cafx" export "$work/run" -o "$work/m.onnx"
   "$cafx" export "$work/run" -o "$work/m.onnx" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/safetensors.h"
 #include "tests/nam/cases.h"
 #include "tests/reference/reference_student.h"
@@ -61,13 +62,33 @@ class Weights {
   std::size_t at_ = 0;
 };
 
-Vec play_lstm(const json& file, Vec signal) {
+// The numbers that a file with knobs reads for their values, in the order of its "params"; none without.
+Vec encoded(const json& file, const std::vector<double>& values) {
+  Vec controls;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const json& p = file["config"]["params"][i];
+    const double lo = p["min"], hi = p["max"];
+    if (p["type"] == "continuous") controls.push_back(2 * (values[i] - lo) / (hi - lo) - 1);
+    for (std::size_t k = 0; p["type"] == "switch" && k < p["enum_names"].size(); ++k) {
+      controls.push_back(static_cast<double>(k) == values[i] ? 1.0 : 0.0);
+    }
+  }
+  return controls;
+}
+
+Vec play_lstm(const json& file, const Vec& x, const std::vector<double>& values = {}) {
   const json& c = file["config"];
-  const int H = c["hidden_size"], L = c["num_layers"], T = static_cast<int>(signal.size());
+  const Vec controls = encoded(file, values);
+  Vec signal;  // (T, 1 + controls)
+  for (const double sample : x) {
+    signal.push_back(sample);
+    signal.insert(signal.end(), controls.begin(), controls.end());
+  }
+  const int H = c["hidden_size"], L = c["num_layers"], T = static_cast<int>(x.size());
   const auto n = static_cast<std::size_t>(H);
   Weights weights(file);
   for (int l = 0; l < L; ++l) {
-    const int in = l == 0 ? 1 : H;
+    const int in = l == 0 ? c["input_size"].get<int>() : H;
     const Vec w = weights.take(4 * n * static_cast<std::size_t>(in + H)), bias = weights.take(4 * n);
     const Vec h0 = weights.take(n), c0 = weights.take(n);
     const Vec h = reference::lstm_forward(signal, h0, c0, w, bias, {T, 1, in, H}).h;
@@ -84,7 +105,37 @@ Vec play_lstm(const json& file, Vec signal) {
   return y;
 }
 
-Vec play_wavenet(const json& file, const Vec& signal) {
+// What a net of dense layers, tanh between them, makes of x.
+Vec encoder(Vec x, Weights& weights, const json& sizes, std::size_t outputs) {
+  std::vector<std::size_t> widths = sizes;
+  widths.push_back(outputs);
+  for (std::size_t l = 0; l < widths.size(); ++l) {
+    const Vec w = weights.take(widths[l] * x.size());
+    Vec y = weights.take(widths[l]);
+    for (std::size_t o = 0; o < y.size(); ++o) {
+      for (std::size_t i = 0; i < x.size(); ++i) y[o] += w[o * x.size() + i] * x[i];
+      if (l + 1 < widths.size()) y[o] = std::tanh(y[o]);
+    }
+    x = y;
+  }
+  return x;
+}
+
+// z becomes scale z + shift, both of the condition.
+void modulate(reference::WavenetLayer& p, Weights& weights, const Vec& condition, std::size_t Z) {
+  const Vec w = weights.take(2 * Z * condition.size());
+  Vec m = weights.take(2 * Z);
+  for (std::size_t o = 0; o < m.size(); ++o) {
+    for (std::size_t i = 0; i < condition.size(); ++i) m[o] += w[o * condition.size() + i] * condition[i];
+  }
+  for (std::size_t i = 0; i < p.w.size(); ++i) p.w[i] *= m[i * Z / p.w.size()];
+  for (std::size_t o = 0; o < Z; ++o) {
+    p.mixer[o] *= m[o];
+    p.bias[o] = m[o] * p.bias[o] + m[Z + o];
+  }
+}
+
+Vec play_wavenet(const json& file, const Vec& signal, const std::vector<double>& values = {}) {
   const json& arrays = file["config"]["layers"];
   int context = 0;
   for (const json& a : arrays) {
@@ -94,6 +145,12 @@ Vec play_wavenet(const json& file, const Vec& signal) {
   Vec condition(static_cast<std::size_t>(context));  // silence before
   condition.insert(condition.end(), signal.begin(), signal.end());
   Weights weights(file);
+  Vec of_knobs;
+  if (!values.empty()) {
+    const json& net = file["config"]["param_encoder"];
+    EXPECT_EQ(net["activation"], "Tanh");
+    of_knobs = encoder(encoded(file, values), weights, net["hidden_sizes"], net["out_features"]);
+  }
   Vec y = condition, head;
   long length = context + T;
   for (const json& a : arrays) {
@@ -110,6 +167,11 @@ Vec play_wavenet(const json& file, const Vec& signal) {
       p.mixer = weights.take(Z);
       p.w1 = weights.take(n * n);
       p.bias1 = weights.take(n);
+      if (!of_knobs.empty()) {
+        EXPECT_EQ(a["film_condition_size"], of_knobs.size());
+        EXPECT_EQ(a["activation_pre_film"], json::parse(R"({"active": true, "shift": true, "groups": 1})"));
+        modulate(p, weights, of_knobs, Z);
+      }
       const long made = length - static_cast<long>(K - 1) * dilation;
       Vec saved;
       y = reference::wavenet_layer_forward(head, saved, y, Vec(condition.end() - made, condition.end()), p,
@@ -164,6 +226,67 @@ INSTANTIATE_TEST_SUITE_P(Cases, Nam, ::testing::Range(0, static_cast<int>(nam_te
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+// A model with knobs at one position is a student without any.
+TEST(NamFile, HoldsAModelAtAPositionOfItsKnobs) {
+  for (const char* name : {"lstm-nano", "wavenet-nano", "wavenet-odd"}) {
+    SCOPED_TRACE(name);
+    auto all = nam_test::cases();
+    Case c = *std::find_if(all.begin(), all.end(), [&](const Case& k) { return k.name == name; });
+    c.config->knobs = {"gain: 0..10", "mode: a|b|c"};
+    const ModelFile file = nam_test::student_of(c);
+    EXPECT_EQ(why_not_nam(*file.model), "");
+    const std::vector<float> x = nam_test::signal();
+    Vec before;
+    for (const float gain : {-0.5f, 0.9f}) {
+      file.model->turn_to({gain, 0.0f, 1.0f, 0.0f});
+      const json text = json::parse(nam_text(file, "x"));
+      const Vec got = name == std::string("lstm-nano") ? play_lstm(text, Vec(x.begin(), x.end()))
+                                                       : play_wavenet(text, Vec(x.begin(), x.end()));
+      std::vector<float> y(x.size());
+      file.model->stream({})->process(y.data(), x.data(), y.size());
+      double largest = 0.0, moved = 0.0;
+      for (const double v : got) largest = std::max(largest, std::abs(v));
+      for (std::size_t i = 0; i < before.size(); ++i) moved = std::max(moved, std::abs(got[i] - before[i]));
+      EXPECT_TRUE(before.empty() || moved > 0.01 * largest) << "the position is not heard";
+      for (std::size_t i = 0; i < y.size(); ++i) ASSERT_LE(std::abs(got[i] - y[i]), 1e-5 * largest) << i;
+      before = got;
+    }
+  }
+}
+
+// All positions in one file, as the parametric fork reads it: switches of two positions and of three, a range.
+TEST(NamFile, HoldsTheKnobsOfAModelThatIsNotTurned) {
+  for (const char* name : {"lstm-lite", "wavenet-nano", "wavenet-odd"}) {
+    SCOPED_TRACE(name);
+    auto all = nam_test::cases();
+    Case c = *std::find_if(all.begin(), all.end(), [&](const Case& k) { return k.name == name; });
+    c.config->knobs = {"gain: 2..10 dB", "bright: off|on", "mode: a|b|c"};
+    const ModelFile file = nam_test::student_of(c);
+    const json text = json::parse(nam_text(file, "x"));
+    EXPECT_EQ(text["version"], "1.0.0");
+    EXPECT_EQ(text["architecture"], std::string(c.config->type()) == "lstm" ? "ConcatLSTM" : "FiLMWaveNet");
+    EXPECT_EQ(text["config"]["params"], json::parse(R"([
+      {"name": "gain", "min": 2.0, "max": 10.0, "default": 6.0, "type": "continuous", "enum_names": null, "step": null},
+      {"name": "bright", "min": 0.0, "max": 1.0, "default": 0.0, "type": "switch", "enum_names": ["off", "on"],
+       "step": null},
+      {"name": "mode", "min": 0.0, "max": 2.0, "default": 0.0, "type": "switch", "enum_names": ["a", "b", "c"],
+       "step": null}])"));
+    const std::vector<float> x = nam_test::signal();
+    // A recurrent model begins at rest at the default, so that it is held where the start is forgotten.
+    const std::size_t from = std::string(c.config->type()) == "lstm" ? 3000 : 0;
+    for (const auto& values : {std::vector<double>{6, 0, 0}, {9, 1, 0}, {2, 0, 2}}) {
+      const Vec signal(x.begin(), x.end());
+      const Vec got = from > 0 ? play_lstm(text, signal, values) : play_wavenet(text, signal, values);
+      file.model->turn_to(controls_at(parse_knobs(c.config->knobs, "test"), values));
+      std::vector<float> y(x.size());
+      file.model->stream({})->process(y.data(), x.data(), y.size());
+      double largest = 0.0;
+      for (const double v : got) largest = std::max(largest, std::abs(v));
+      for (std::size_t i = from; i < y.size(); ++i) ASSERT_LE(std::abs(got[i] - y[i]), 1e-5 * largest) << i;
+    }
+  }
+}
 
 // The measured loss of quality goes along.
 TEST(NamFile, CarriesTheQuality) {

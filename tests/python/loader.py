@@ -133,7 +133,13 @@ else:
             if "licence: CC0" not in run("info", f"{work}/m.safetensors"):
                 sys.exit("cafx info does not show what Python wrote")
             hop = min(100, model.config["frame"] // 2)
-            run("render", f"{work}/m.safetensors", f"{work}/in.wav", f"{work}/out.wav", "--hop", str(hop), "--quiet")
+            turned = ["--knob", "gain=9"] if settings.get("knobs") else []
+            if turned:
+                still = model(note[None, :model.config["frame"]])
+                model.turn(gain=9)
+                moved = np.abs(model(note[None, :model.config["frame"]]) - still).max()
+                verdict(f"{name}: a knob is heard", 0.0 if moved > 1e-3 else np.inf, 0.0)
+            run("render", f"{work}/m.safetensors", f"{work}/in.wav", f"{work}/out.wav", "--hop", str(hop), "--quiet", *turned)
             expected = cafx.render(model, model.config, note, hop)
             loud = np.abs(expected).max()
             if not loud > 1e-3:

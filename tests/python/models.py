@@ -28,6 +28,8 @@ CASES = {  # every choice of the config, small; the presets with their own choic
     "one latent layer for all channels": {**SMALL, "latent_layer": "dense"},
     "no saaf": {**SMALL, "saaf.enabled": False, "unpool": "positions"},
     "identity, one layer, one segment": {**SMALL, "dnn": [12], "activation": "identity", "saaf.segments": 1},
+    "knobs that scale and shift": {**SMALL, "knobs": ["gain: 0..10 dB", "mode: a|b|c"]},
+    "knobs beside the latent rows": {**SMALL, "knobs": ["gain: 0..10 dB", "bright: off|on"], "knob_layers": "latent", "latent_layer": "dense"},
     "more taps than samples": {**SMALL, "frame": 24, "hop": 12, "pool": 4, "taps": 40, "local_taps": 63},
 }
 
@@ -49,6 +51,14 @@ def random_model(settings, seed=3):
     for n, out in enumerate(c["dnn"]):
         t[f"dnn.{n}.weight"], t[f"dnn.{n}.bias"] = uniform(out, width, fan=width), uniform(out, fan=300)
         width = out
+    if c.get("knobs"):
+        K = len(cafx.controls(c, {}))
+        if c.get("knob_layers") == "latent":
+            t["dense.knobs"] = uniform(N, K, fan=K)
+        else:
+            rows = 2 * sum(c["dnn"])
+            t.update({"knobs.weight": uniform(16, K, fan=K), "knobs.bias": uniform(16, fan=3), "film.weight": uniform(rows, 16, fan=100),
+                      "film.bias": uniform(rows, fan=100)})
     if c["saaf.enabled"]:
         rows = (c["saaf.segments"] + 1) // 2 if c["saaf.every_second"] else c["saaf.segments"]
         bend = 1 / (c["saaf.scale"] * (1 if c["saaf.order"] == 1 else (c["saaf.hi"] - c["saaf.lo"]) / c["saaf.segments"]))

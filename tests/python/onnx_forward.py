@@ -59,11 +59,14 @@ with tempfile.TemporaryDirectory() as work:
         hop = min(100, T // 2) if T < 1000 else T // 2
         note = audio(2500 if T < 1000 else 2 * T + 77)
         cafx.save(f"{work}/m.safetensors", model.config, model.tensors, {"licence": "CC0", "run_hash": "0123456789ab", "init": "another"})
-        subprocess.run([binary, "export", f"{work}/m.safetensors", "--format", "onnx", "-o", f"{work}/m.onnx"], check=True,
+        turned = ["--knob", "gain=9"] if settings.get("knobs") else []
+        if turned:
+            model.turn(gain=9)
+        subprocess.run([binary, "export", f"{work}/m.safetensors", "--format", "onnx", "-o", f"{work}/m.onnx", *turned], check=True,
                        stdout=subprocess.DEVNULL)
         write_wav(f"{work}/in.wav", note)
         subprocess.run([binary, "render", f"{work}/m.safetensors", f"{work}/in.wav", f"{work}/out.wav", "--hop", str(hop),
-                        "--quiet"], check=True)
+                        "--quiet", *turned], check=True)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(f"{work}/m.onnx", options, providers=["CPUExecutionProvider"])
@@ -106,10 +109,10 @@ def lstm(hidden, layers, knobs=()):
     return {"sample_rate": 16000, "hidden": hidden, "layers": layers, **({"knobs": list(knobs)} if knobs else {})}, shapes
 
 
-def wavenet(gated, taps):
+def wavenet(gated, taps, knobs=()):
     channels, dilations = [6, 4], [1, 2, 4, 1, 8]
     config = {"sample_rate": 16000, "channels": channels, "layers": [3, 2], "dilations": dilations, "taps": taps, "gated": gated,
-              "head_scale": 0.05}
+              "head_scale": 0.05, **({"knobs": list(knobs)} if knobs else {})}
     shapes, at = {}, 0
     for a, (C, n) in enumerate(zip(channels, config["layers"])):
         Z, out = 2 * C if gated else C, channels[1] if a == 0 else 1
@@ -121,12 +124,16 @@ def wavenet(gated, taps):
         shapes[f"arrays.{a}.head.weight"] = (out, C)
         if a == 1:
             shapes[f"arrays.{a}.head.bias"] = (1,)
+    if knobs:
+        rows = sum(2 * n * C * (2 if gated else 1) for C, n in zip(channels, config["layers"]))
+        shapes.update({"knobs.weight": (16, len(knobs)), "knobs.bias": (16,), "film.weight": (rows, 16), "film.bias": (rows,)})
     return config, shapes
 
 
 streams = {"lstm": (*lstm(12, 1), []), "lstm, two layers": (*lstm(8, 2), []),
            "lstm with knobs": (*lstm(8, 1, ["gain: 0..10 dB", "bright: off|on"]), ["gain=7.5", "bright=on"]),
-           "wavenet": (*wavenet(False, 3), []), "wavenet, gated": (*wavenet(True, 2), [])}
+           "wavenet": (*wavenet(False, 3), []), "wavenet, gated": (*wavenet(True, 2), []),
+           "wavenet with knobs": (*wavenet(True, 2, ["gain: 0..10 dB", "bright: off|on"]), ["gain=7.5", "bright=on"])}
 with tempfile.TemporaryDirectory() as work:
     for name, (config, shapes, knobs) in streams.items():
         tensors = tensors_of(shapes)

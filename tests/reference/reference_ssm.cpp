@@ -161,4 +161,28 @@ Film film_backward(const Vec& dy, const Vec& z, const Vec& x, const Vec& residua
   return g;
 }
 
+FilmFold film_fold(const Vec& w, const Vec& bias, const Vec& modulation, FilmFoldDims d) {
+  FilmFold f{w, bias, {}};
+  for (long i = 0; i < static_cast<long>(w.size()); ++i) f.w[i] *= 1 + modulation[i / d.I];
+  for (long o = 0; o < static_cast<long>(bias.size()); ++o) {
+    f.bias[o] = (1 + modulation[o]) * bias[o] + modulation[d.O + o];
+  }
+  return f;
+}
+
+FilmFold film_fold_backward(const FilmFold& dfolded, const Vec& w, const Vec& bias, const Vec& modulation,
+                            FilmFoldDims d) {
+  FilmFold g{dfolded.w, dfolded.bias, Vec(modulation.size())};
+  for (long i = 0; i < static_cast<long>(w.size()); ++i) {
+    g.w[i] *= 1 + modulation[i / d.I];
+    g.dmodulation[i / d.I] += dfolded.w[i] * w[i];
+  }
+  for (long o = 0; o < static_cast<long>(bias.size()); ++o) {
+    g.bias[o] *= 1 + modulation[o];
+    g.dmodulation[o] += dfolded.bias[o] * bias[o];
+    g.dmodulation[d.O + o] = dfolded.bias[o];
+  }
+  return g;
+}
+
 }  // namespace cafx::reference

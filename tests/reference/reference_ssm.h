@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/film/film.h"
+#include "kernels/film/film_fold.h"
 #include "kernels/ssm/ssm.h"
 #include "tests/reference/reference.h"
 
@@ -23,5 +24,13 @@ struct Film {
   Vec dz, dmodulation, dx, dresidual;
 };
 Film film_backward(const Vec& dy, const Vec& z, const Vec& x, const Vec& residual, const Vec& modulation, FilmDims d);
+
+// bias empty: none.
+struct FilmFold {
+  Vec w, bias, dmodulation;  // folded, or gradients
+};
+FilmFold film_fold(const Vec& w, const Vec& bias, const Vec& modulation, FilmFoldDims d);
+FilmFold film_fold_backward(const FilmFold& dfolded, const Vec& w, const Vec& bias, const Vec& modulation,
+                            FilmFoldDims d);
 
 }  // namespace cafx::reference

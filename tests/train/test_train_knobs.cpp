@@ -106,7 +106,9 @@ TEST_P(KnobTraining, HasEqualBitsForAnyThreadsAndAfterAStop) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Variants, KnobTraining, ::testing::Values("lstm+knobs", "s4+knobs", "s4+film_knobs"),
+INSTANTIATE_TEST_SUITE_P(Variants, KnobTraining,
+                         ::testing::Values("lstm+knobs", "s4+knobs", "s4+film_knobs", "wavenet+knobs",
+                                           "cafx+film_knobs", "cafx+latent_knobs"),
                          [](const auto& c) { return tiny::Case::letters(c.param); });
 
 TEST(Knobs, GoFromTheDataToAModelThatHasSome) {
@@ -125,11 +127,11 @@ TEST(Knobs, GoFromTheDataToAModelThatHasSome) {
   };
   c.model->knobs = {"tone: 0..10"};
   EXPECT_NE(refusal(c).find("leave one of them out"), std::string::npos);
-  for (const char* preset : {"default", "wavenet"}) {
+  for (const char* preset : {"crafx", "eq-net"}) {
     RunConfig other = run_preset(preset);
     EXPECT_EQ(refusal(other), "");
     other.data.knobs = {"gain: 0..10"};
-    EXPECT_NE(refusal(other).find("have no knobs; those of type lstm and s4 have"), std::string::npos)
+    EXPECT_NE(refusal(other).find("have no knobs; those of type cafx, lstm, s4 and wavenet have"), std::string::npos)
         << refusal(other);
   }
 }
