@@ -80,6 +80,8 @@ Fields describe(DataConfig& c) {
       late(field("select", c.select, "which of several devices, knob positions, ...: NAME=VALUE")),
       late(field("knobs", c.knobs,
                  "knobs that the model learns, in place of one setting: NAME: LOWEST..HIGHEST UNIT, or NAME: OFF|ON")),
+      late(field("shift_copies", c.shift_copies, 0, 15,
+                 "training notes again, dry and wet shifted by the same part of a sample, so many times each")),
       late(field("given_split", c.given_split, "training, validation and test parts that the data set gives stay")),
   };
 }

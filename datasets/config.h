@@ -27,6 +27,7 @@ struct DataConfig {
   bool invert = false;
   double dry_gain_db = 0.0, wet_gain_db = 0.0;
   int level_copies = 0;          // of each training note, at other levels
+  int shift_copies = 0;          // of each training note, between its samples
   double level_range_db = 12.0;  // their gains are drawn from +- this
   std::vector<std::string> allow;
 

@@ -15,6 +15,7 @@
 #include "datasets/readers/reader.h"
 #include "datasets/repair/repair.h"
 #include "datasets/repair/sync.h"
+#include "datasets/shift.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/knobs.h"
@@ -205,6 +206,21 @@ void add_level_copies(std::vector<Pair>& pairs, const DataConfig& config, int sa
     for (std::size_t i = 0; i < n; ++i) {
       const double gain_db = config.level_range_db * (2.0 * rng.uniform(i) - 1.0);
       pairs.push_back(at_level(pairs[i], config, gain_db, sample_rate));
+    }
+  }
+}
+
+void add_shift_copies(std::vector<Pair>& pairs, int n_copies) {
+  const std::size_t n = pairs.size();
+  for (int k = 1; k <= n_copies; ++k) {
+    const double by = static_cast<double>(k) / (n_copies + 1);
+    for (std::size_t i = 0; i < n; ++i) {
+      Pair copy = without_audio(pairs[i]);
+      copy.copy = true;
+      copy.offset_seconds = pairs[i].offset_seconds;
+      copy.dry = shifted(pairs[i].dry, by);
+      copy.wet = shifted(pairs[i].wet, by);
+      pairs.push_back(std::move(copy));
     }
   }
 }
@@ -405,6 +421,7 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   if (reader.sync_impulses) leave_out_sync_impulses(data);
   tell_given(data, config);
   add_level_copies(data.pairs, config, sample_rate);
+  add_shift_copies(data.pairs, config.shift_copies);
   if (cuts(reader, data.pairs, sample_rate)) {
     const double seconds = piece_seconds(data.pairs, config, sample_rate, data.findings);
     std::vector<Pair> pieces;

@@ -45,7 +45,7 @@ struct Pair {
   std::vector<float> dry, wet;
   FileFacts dry_file, wet_file;
   double offset_seconds = 0.0;  // where this piece begins in its file
-  bool copy = false;            // at another level: for training alone
+  bool copy = false;            // at another level, or shifted: for training alone
 };
 
 // The pair without its samples: what its pieces begin as.

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <numbers>
 #include <set>
 #include <tuple>
 
@@ -12,6 +13,7 @@
 #include "datasets/dataset.h"
 #include "datasets/effects.h"
 #include "datasets/idmt.h"
+#include "datasets/shift.h"
 #include "kernels/base/error.h"
 #include "tests/temporary_folder.h"
 
@@ -300,6 +302,45 @@ TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
   }
   config.chain.clear();
   EXPECT_NE(refusal([&] { load_dataset(config, 16000); }).find("only data.chain can make it anew"), std::string::npos);
+}
+
+// Two sines, up to 0.9 of half the rate, against themselves at the later time.
+TEST(Dataset, AShiftIsTheSignalBetweenItsSamples) {
+  const auto at = [](double t) { return 0.5 * std::sin(0.11 * t + 0.3) + 0.3 * std::sin(0.9 * std::numbers::pi * t); };
+  std::vector<float> x;
+  for (int t = 0; t < 400; ++t) x.push_back(static_cast<float>(at(t)));
+  for (const double by : {-1.0, 1.0 / 3.0, 0.5, 0.9}) {
+    const std::vector<float> y = shifted(x, by);
+    ASSERT_EQ(y.size(), x.size());
+    for (int t = 40; t < 360; ++t) ASSERT_NEAR(y[static_cast<std::size_t>(t)], at(t - by), 2e-4) << by << " " << t;
+  }
+  EXPECT_EQ(shifted(x, 0.0), x);
+  EXPECT_EQ(shifted({0.25f}, 0.0), std::vector<float>{0.25f});
+  EXPECT_TRUE(shifted({}, 0.5).empty());
+}
+
+TEST(Dataset, ShiftCopiesAreForTrainingAndShiftBothSides) {
+  DataConfig config = notes();
+  const Dataset plain = load_dataset(config, 16000);
+  config.shift_copies = 2;
+  const Dataset data = load_dataset(config, 16000);
+  const Split before = split_dataset(plain, config), split = split_dataset(data, config);
+  EXPECT_EQ(split.train.size(), 3 * before.train.size());
+  EXPECT_EQ(split.validation.size(), before.validation.size());
+  EXPECT_EQ(split.test.size(), before.test.size());
+  int n_copies = 0;
+  for (const int i : split.train) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    if (!p.copy) continue;
+    const auto original =
+        std::find_if(plain.pairs.begin(), plain.pairs.end(), [&](const Pair& q) { return q.name == p.name; });
+    ASSERT_NE(original, plain.pairs.end());
+    const double by = p.dry == shifted(original->dry, 1.0 / 3.0) ? 1.0 / 3.0 : 2.0 / 3.0;
+    EXPECT_TRUE(p.dry == shifted(original->dry, by)) << p.name;
+    EXPECT_TRUE(p.wet == shifted(original->wet, by)) << p.name;
+    ++n_copies;
+  }
+  EXPECT_EQ(n_copies, static_cast<int>(2 * before.train.size()));
 }
 
 TEST(Dataset, HashIsOfContent) {
