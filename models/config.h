@@ -27,6 +27,8 @@ class ModelConfig {
   virtual std::unique_ptr<ModelConfig> clone() const = 0;
   virtual Geometry geometry() const = 0;
   virtual bool takes_knobs() const { return false; }
+  // The share that training leaves out at random (kernels/dropout); types that have it list the field.
+  virtual double dropout_rate() const { return 0.0; }
   // Fits the fields that `form` does not read (Field::forms), which are at their defaults, to the rest.
   virtual void fit(const std::string& /* form */) {}
 

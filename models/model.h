@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/device/context.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/frames/frames.h"
 #include "models/config.h"
 #include "models/loss.h"
@@ -36,6 +37,8 @@ struct Batch {
   int t0 = 0;
   int warm_up = 0;               // of a stream: warm-up before the start, in samples; at least the geometry's
   const float* knobs = nullptr;  // (B, geometry().knobs), where the context computes; null: all 0
+  // The update that this gradient is for, by which dropout leaves out; null: nothing is left out.
+  const DropoutDraw* draw = nullptr;
 };
 
 // One line of `cafx info`.

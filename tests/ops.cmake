@@ -46,6 +46,7 @@ cafx_ops_test(test_ops
   ${ops_dir}/test_dnn_saaf.cpp
   ${ops_dir}/test_frames.cpp
   ${ops_dir}/test_front_end.cpp
+  ${ops_dir}/test_dropout.cpp
   ${ops_dir}/test_latent.cpp
   ${ops_dir}/test_local_conv.cpp
   ${ops_dir}/test_local_dense.cpp

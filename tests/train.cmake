@@ -1,5 +1,6 @@
 # The trainer, over every type of model.
 add_executable(test_train
+  train/test_average.cpp
   train/test_cohort.cpp
   train/test_config.cpp
   train/test_corpus.cpp

@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* kFormat = "cafx-checkpoint";
 constexpr const char* kFormatVersion = "1";
+constexpr const char* kAverage = "average";  // the block that a checkpoint may lack
 
 // Visits every counter as (name, reference), for writing and reading alike.
 template <class C, class F>
@@ -41,7 +42,7 @@ void parse(bool& x, const std::string& text) { x = text == "true"; }
 
 template <class Visit>
 void over_blocks(const Params& params, Visit visit_block) {
-  for (const char* block : {"model", "best", "adam_m", "adam_v"}) {
+  for (const char* block : {"model", "best", "adam_m", "adam_v", kAverage}) {
     for (const ParamSpec& p : params) visit_block(std::string(block), p);
   }
 }
@@ -49,6 +50,7 @@ void over_blocks(const Params& params, Visit visit_block) {
 std::vector<float>& block_of(Checkpoint& c, const std::string& name) {
   if (name == "model") return c.model;
   if (name == "best") return c.best;
+  if (name == kAverage) return c.average;
   return name == "adam_m" ? c.m : c.v;
 }
 
@@ -96,6 +98,7 @@ void write_checkpoint(const std::filesystem::path& path, const Checkpoint& check
       {"version", c.version}, {"counters", counters.dump()},      {"metrics", c.metrics},   {"precision", c.precision}};
   if (c.events > 0) file.metadata["events"] = std::to_string(c.events);
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
+    if (block_of(c, block).empty()) return;
     file.tensors[block + "/" + p.name] = Safetensors::from_floats(block_of(c, block).data() + p.offset, p.shape);
   });
   seal(file);
@@ -112,7 +115,9 @@ Checkpoint read_checkpoint(const std::filesystem::path& path, const Params& para
   for (auto* block : {&c.model, &c.best, &c.m, &c.v}) {
     block->assign(static_cast<std::size_t>(params.n_floats()), 0.0f);
   }
+  if (file.tensors.count(kAverage + ("/" + params.begin()->name))) c.average = c.model;
   over_blocks(params, [&](const std::string& block, const ParamSpec& p) {
+    if (block_of(c, block).empty()) return;
     const float* data = file.floats(block + "/" + p.name, p.shape, path.string());
     std::copy(data, data + p.size, block_of(c, block).begin() + p.offset);
   });

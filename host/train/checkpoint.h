@@ -1,6 +1,7 @@
 // host/train/checkpoint.h -- all state that a resume to the same bits needs, in one safetensors file.
 //
-//   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form
+//   tensors   model/<name>, best/<name>, adam_m/<name>, adam_v/<name> of the stage's form, and average/<name> where an
+//             average of the weights is kept
 //   metadata  format, run hash, precision, instruction set, version, counters, text of metrics.csv, size of the event
 //             file, checksum of all of it (kernels/base/seal.h)
 #pragma once
@@ -37,6 +38,7 @@ struct Checkpoint {
   std::uint64_t events = 0;              // bytes of the event file that belong to this state; 0: none
   std::string precision = "fp32";        // of the products so far
   std::vector<float> model, best, m, v;  // flat blocks of the stage's form
+  std::vector<float> average;            // likewise; empty: none is kept
 };
 
 void write_checkpoint(const std::filesystem::path&, const Checkpoint&, const Params&);

@@ -84,6 +84,9 @@ Fields describe(TrainConfig& c) {
       field("lr_batch", c.lr_batch, 1, 1 << 16, "the batch that the rates are for, where lr_scaling is not none"),
       field("clip_norm", c.clip_norm, 0, 1e9, "largest norm of the gradient; 0: not clipped"),
       field("weight_decay", c.weight_decay, 0, 10, "decoupled (AdamW), on weights, not on biases nor the SAAF"),
+      late(read_by({kForm}, field("ema", c.ema, 0, 1e9,
+                                  "validation and the finished model take the exponential average of the weights over "
+                                  "about so many updates; 0: the weights as they are"))),
       field("beta1", c.beta1, 0, 1, "Adam"),
       field("beta2", c.beta2, 0, 1, "Adam"),
       field("epsilon", c.epsilon, 0, 1, "Adam"),

@@ -43,6 +43,7 @@ struct TrainConfig {
   int lr_batch = 32;
   double clip_norm = 0.0;
   double weight_decay = 0.0;
+  int ema = 0;  // horizon of the weights' average, in updates; 0: none
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
   double silence_db = -200.0;
   std::string precision = "fp32";

@@ -16,7 +16,8 @@ namespace cafx {
 class CudaStepper : public Stepper {
  public:
   CudaStepper(const Context& context, Model& model, Places& places, const StepSettings& settings,
-              const std::vector<float>& m, const std::vector<float>& v, Exchange* exchange = nullptr)
+              const std::vector<float>& m, const std::vector<float>& v, const std::vector<float>& average,
+              Exchange* exchange = nullptr)
       : context_(context),
         exchange_(exchange),
         ranks_(exchange ? exchange->ranks() : 1),
@@ -26,6 +27,7 @@ class CudaStepper : public Stepper {
         decay_mask_(context, model.params().decay_mask()),
         m_(context, m),
         v_(context, v),
+        average_(context, first_average(model, settings, average)),
         gradient_(context, static_cast<std::size_t>(exchange_padded(n_floats(), ranks_))),
         part_(context, settings.accumulate > 1 ? m.size() : 1),
         spans_(context, spans_of(model)),
@@ -41,6 +43,10 @@ class CudaStepper : public Stepper {
         scratch_(context, squared_norm_scratch(context, n_floats())),
         shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size()))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
+    if (model.config().dropout_rate() > 0.0) {
+      throw Error("model.dropout = {}: dropout is there on a CPU alone so far; set it to 0, or train with --device cpu",
+                  model.config().dropout_rate());
+    }
     model_.params().upload(context_);
     model_.reserve(context_, places_at_once(settings_.batch, settings_.accumulate, ranks_), settings_.length,
                    settings_.loss);
@@ -79,7 +85,9 @@ class CudaStepper : public Stepper {
       const auto correction = [t](float beta) {
         return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), t));
       };
-      table.push_back({rates[i], correction(settings_.adam.beta1), correction(settings_.adam.beta2)});
+      table.push_back(
+          {rates[i], correction(settings_.adam.beta1), correction(settings_.adam.beta2),
+           settings_.ema > 0 ? average_rate(settings_.ema, updates_before + static_cast<long>(i) + 1) : 0.0f});
     }
     table_.upload(table.data(), table.size());
     const StepState state{first * settings_.updates(), {}, 1.0f, 0};
@@ -182,6 +190,12 @@ class CudaStepper : public Stepper {
     model_.params().download(context_);
   }
 
+  std::vector<float> average() override {
+    std::vector<float> average(average_.size());
+    if (!average.empty()) average_.download(average.data(), average.size());
+    return average;
+  }
+
   std::vector<std::vector<float>> replicas() override {
     model_.params().download(context_);
     return {std::vector<float>(model_.params().data(), model_.params().data() + n_floats())};
@@ -266,6 +280,9 @@ class CudaStepper : public Stepper {
                                          .constants = settings_.adam,
                                          .state = state_.data()});
     model_.project(context_);
+    if (average_.size() > 0) {
+      average_step(context_, average_.data(), model_.params().on(context_), n_floats(), state_.data());
+    }
   }
 
   const Context& context_;
@@ -274,7 +291,7 @@ class CudaStepper : public Stepper {
   Model& model_;
   Places& places_;
   StepSettings settings_;
-  DeviceArray<float> decay_mask_, m_, v_, gradient_, part_;
+  DeviceArray<float> decay_mask_, m_, v_, average_, gradient_, part_;
   DeviceArray<TensorSpan> spans_;
   DeviceArray<unsigned char> optimiser_scratch_;
   DeviceArray<double> loss_;

@@ -47,7 +47,7 @@ MemoryPlan plan_memory(const Context& context, const RunConfig& config, int batc
   const long n = model->params().n_floats();
   MemoryPlan plan;
   if (gpus > 1) plan.exchange = exchange_scratch(n, gpus);
-  plan.weights = 5 * sizeof(float) * static_cast<std::size_t>(n);
+  plan.weights = (config.train.ema > 0 ? 6 : 5) * sizeof(float) * static_cast<std::size_t>(n);
   plan.activations = model->training_bytes(context, batch, length, Loss(config.train.loss));
   plan.workspace = model->library_bytes(context, batch, length);
   plan.audio = sizeof(float) * size.samples + size.places * (sizeof(FrameRef) + sizeof(std::uint32_t));

@@ -11,7 +11,7 @@ namespace cafx {
 
 // In bytes, and what is free there.
 struct MemoryPlan {
-  std::size_t weights = 0;  // parameters, gradient, moments, mask
+  std::size_t weights = 0;  // parameters, gradient, moments, mask, average
   std::size_t activations = 0;
   std::size_t workspace = 0;  // of cuDNN's convolutions
   std::size_t audio = 0;      // notes and the places in them

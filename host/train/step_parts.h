@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "host/train/stepper.h"
+#include "kernels/base/error.h"
 #include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
@@ -29,28 +30,40 @@ inline std::vector<TensorSpan> spans_of(const Model& model) {
   return spans;
 }
 
+// Where the average of the weights starts; empty: none is kept.
+inline std::vector<float> first_average(const Model& model, const StepSettings& s, const std::vector<float>& average) {
+  const Params& params = model.params();
+  if (s.ema == 0) return {};
+  if (average.empty()) return {params.data(), params.data() + params.n_floats()};
+  CAFX_CHECK(average.size() == static_cast<std::size_t>(params.n_floats()), average.size(), params.n_floats());
+  return average;
+}
+
 // Block k of the places `refs` of a step.
 inline Batch block_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n, int k,
-                      const float* knobs = nullptr) {
-  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up, knobs};
+                      const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
+  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up, knobs, draw};
 }
 // The places as a whole, for Model::begin.
 inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n,
-                      const float* knobs = nullptr) {
-  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up, knobs};
+                      const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
+  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up, knobs, draw};
 }
 
 // The gradient g of block k of the n places `refs`, in settings.accumulate parts: a part's gradient goes to `part`, and
 // to g weighted by its places. with_losses(i, from, to): the model has the losses of part i, places [from, to).
-// knobs: the places' controls, null where there are none.
+// knobs: the places' controls, null where there are none. draw: of the update, for its first place; null: no dropout.
 template <class WithLosses>
 void gradient_of_block(const Context& context, Model& model, const Places& places, const StepSettings& s, float* g,
                        float* part, const FrameRef* refs, int n, int k, WithLosses with_losses,
-                       const float* knobs = nullptr) {
+                       const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
   const auto of = [&](float* to_gradient, int i, int from, int to) {
     const float* own = knobs ? knobs + static_cast<std::size_t>(from) * places.n_knobs() : nullptr;
-    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from, own), s.loss);
-    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k, own), s.loss);
+    DropoutDraw of_part = draw ? *draw : DropoutDraw();
+    of_part.place += from;
+    const DropoutDraw* d = draw ? &of_part : nullptr;
+    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from, own, d), s.loss);
+    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k, own, d), s.loss);
     with_losses(i, from, to);
   };
   if (s.accumulate == 1) return of(g, 0, 0, n);

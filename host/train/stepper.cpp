@@ -13,7 +13,7 @@ namespace {
 class CpuStepper : public Stepper {
  public:
   CpuStepper(const Context& context, Model& model, Places& places, const StepSettings& settings,
-             const std::vector<float>& m, const std::vector<float>& v)
+             const std::vector<float>& m, const std::vector<float>& v, const std::vector<float>& average)
       : context_(context),
         model_(model),
         places_(places),
@@ -21,6 +21,7 @@ class CpuStepper : public Stepper {
         decay_mask_(model.params().decay_mask()),
         m_(m),
         v_(v),
+        average_(first_average(model, settings, average)),
         spans_(spans_of(model)) {
     gradient_.assign(static_cast<std::size_t>(n_floats()), 0.0f);
     if (settings.accumulate > 1) part_ = gradient_;
@@ -53,6 +54,8 @@ class CpuStepper : public Stepper {
     v = v_;
   }
 
+  std::vector<float> average() override { return average_; }
+
   std::vector<std::vector<float>> replicas() override {
     return {std::vector<float>(weights(), weights() + n_floats())};
   }
@@ -80,6 +83,8 @@ class CpuStepper : public Stepper {
   // The mean loss of block k, and its gradient.
   double gradient(int k) {
     const int n = static_cast<int>(refs_.size());
+    const DropoutDraw draw{settings_.seed,
+                           static_cast<std::uint64_t>(updates_before_ + next_ * settings_.updates() + k + 1)};
     double loss = 0.0;
     gradient_of_block(
         context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
@@ -88,7 +93,7 @@ class CpuStepper : public Stepper {
           const double share = static_cast<double>(to - from) / static_cast<double>(n);
           loss += share * model_.mean_loss(context_, batch);
         },
-        knobs_.empty() ? nullptr : knobs_.data());
+        knobs_.empty() ? nullptr : knobs_.data(), model_.config().dropout_rate() > 0.0 ? &draw : nullptr);
     return loss;
   }
 
@@ -113,6 +118,9 @@ class CpuStepper : public Stepper {
                                          .scratch = scratch_.data(),
                                          .constants = adam});
     model_.project(context_);
+    if (!average_.empty()) {
+      average_step(context_, average_.data(), weights(), n_floats(), average_rate(settings_.ema, adam.step));
+    }
     return true;
   }
 
@@ -120,7 +128,7 @@ class CpuStepper : public Stepper {
   Model& model_;
   Places& places_;
   StepSettings settings_;
-  std::vector<float> decay_mask_, m_, v_, gradient_, part_, rates_;
+  std::vector<float> decay_mask_, m_, v_, average_, gradient_, part_, rates_;
   std::vector<TensorSpan> spans_;
   std::vector<unsigned char> scratch_;
   std::vector<std::uint32_t> order_;
@@ -134,11 +142,12 @@ class CpuStepper : public Stepper {
 
 std::unique_ptr<Stepper> make_stepper(const Context& context, Model& model, Places& places,
                                       const StepSettings& settings, const std::vector<float>& m,
-                                      const std::vector<float>& v) {
+                                      const std::vector<float>& v, const std::vector<float>& average) {
   CAFX_CHECK(settings.length > 0 && (settings.accumulate == 1 || settings.updates() == 1), settings.length,
              settings.accumulate, settings.updates());
-  if (context.device == Device::kCpu) return std::make_unique<CpuStepper>(context, model, places, settings, m, v);
-  return std::make_unique<CudaStepper>(context, model, places, settings, m, v);
+  if (context.device == Device::kCpu)
+    return std::make_unique<CpuStepper>(context, model, places, settings, m, v, average);
+  return std::make_unique<CudaStepper>(context, model, places, settings, m, v, average);
 }
 
 }  // namespace cafx

@@ -2,7 +2,7 @@
 //
 //   A step takes a batch of places. Of a model of frames it is one update of the weights; of a stream it goes through
 //   the places block by block, and each block is an update. An update is: gradient, norm, check, clip, optimiser,
-//   projection.
+//   projection, and the average of the weights where one is kept.
 //
 //   A CPU runs a step in `enqueue`. On a GPU a step is one launch of a graph. `enqueue` returns at once there, and
 //   `collect` returns the records read back since; the newest steps stay in flight unless all are requested.
@@ -36,6 +36,8 @@ struct StepSettings {
   int accumulate = 1;      // parts that a batch, or a GPU's share of it, is worked through in; of one block alone
   double clip_norm = 0.0;  // largest norm of a gradient; 0: not clipped
   AdamStep adam;           // betas, epsilon, weight decay
+  std::uint64_t seed = 0;  // of dropout's masks
+  int ema = 0;             // horizon of the weights' average, in updates; 0: none is kept
   const Optimiser* optimiser = &optimisers().front();
   Loss loss;
 
@@ -63,19 +65,22 @@ class Stepper {
   virtual long portion() const = 0;
   // The model's weights on the host, and the moments; all that was enqueued is done.
   virtual void fetch(std::vector<float>& m, std::vector<float>& v) = 0;
+  // The average of the weights over the updates so far; empty where none is kept. All that was enqueued is done.
+  virtual std::vector<float> average() = 0;
   // The weights as every device holds them: one set on a CPU, one for each GPU.
   virtual std::vector<std::vector<float>> replicas() = 0;
   // The gradient of the update whose record was not finite: to find the tensor. `update` counts from the epoch's first.
   virtual std::vector<float> gradient_of(long update) = 0;
 };
 
-// The model's host block and the moments are where training starts.
+// The model's host block and the moments are where training starts, and `average` where the average does; empty: at the
+// weights.
 std::unique_ptr<Stepper> make_stepper(const Context&, Model&, Places&, const StepSettings&, const std::vector<float>& m,
-                                      const std::vector<float>& v);
+                                      const std::vector<float>& v, const std::vector<float>& average = {});
 
 // On several GPUs; model and places are those of rank 0, the others get copies.
 std::unique_ptr<Stepper> make_stepper(GpuTeam&, Model&, Places&, const StepSettings&, const std::vector<float>& m,
-                                      const std::vector<float>& v);
+                                      const std::vector<float>& v, const std::vector<float>& average = {});
 
 // Places that one GPU has in its memory at a time: a batch of `batch` on `gpus` GPUs in `accumulate` parts.
 constexpr int places_at_once(int batch, int accumulate, int gpus) {

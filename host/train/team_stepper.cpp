@@ -16,7 +16,7 @@ namespace {
 class TeamStepper : public Stepper {
  public:
   TeamStepper(GpuTeam& team, Model& model, Places& places, const StepSettings& settings, const std::vector<float>& m,
-              const std::vector<float>& v)
+              const std::vector<float>& v, const std::vector<float>& average)
       : team_(team), ranks_(static_cast<std::size_t>(team.size())) {
     team_.run([&](int r) {
       Rank& rank = at(r);
@@ -25,8 +25,9 @@ class TeamStepper : public Stepper {
         std::copy_n(model.params().data(), model.params().n_floats(), rank.model->params().data());
         rank.places = std::make_unique<Places>(places.on(team_.context(r)));
       }
-      rank.stepper = std::make_unique<CudaStepper>(team_.context(r), r > 0 ? *rank.model : model,
-                                                   r > 0 ? *rank.places : places, settings, m, v, &team_.exchange(r));
+      rank.stepper =
+          std::make_unique<CudaStepper>(team_.context(r), r > 0 ? *rank.model : model, r > 0 ? *rank.places : places,
+                                        settings, m, v, average, &team_.exchange(r));
       rank.stepper->rehearse_update();
     });
   }
@@ -87,6 +88,14 @@ class TeamStepper : public Stepper {
     });
   }
 
+  std::vector<float> average() override {
+    std::vector<float> average;
+    team_.run([&](int r) {
+      if (r == 0) average = at(0).stepper->average();
+    });
+    return average;
+  }
+
   std::vector<std::vector<float>> replicas() override {
     std::vector<std::vector<float>> all(ranks_.size());
     team_.run([&](int r) { all[static_cast<std::size_t>(r)] = at(r).stepper->replicas()[0]; });
@@ -140,8 +149,9 @@ class TeamStepper : public Stepper {
 }  // namespace
 
 std::unique_ptr<Stepper> make_stepper(GpuTeam& team, Model& model, Places& places, const StepSettings& settings,
-                                      const std::vector<float>& m, const std::vector<float>& v) {
-  return std::make_unique<TeamStepper>(team, model, places, settings, m, v);
+                                      const std::vector<float>& m, const std::vector<float>& v,
+                                      const std::vector<float>& average) {
+  return std::make_unique<TeamStepper>(team, model, places, settings, m, v, average);
 }
 
 }  // namespace cafx

@@ -139,6 +139,8 @@ StepSettings Trainer::step_settings() const {
   s.warm_up = g.frame > 0 ? 0 : std::max(t.burn_in, g.warm_up);
   s.accumulate = t.accumulate;
   s.clip_norm = t.clip_norm;
+  s.seed = Rng{static_cast<std::uint64_t>(t.seed), 0x64726f70u}.bits64(static_cast<std::uint64_t>(counters().stage));
+  s.ema = counters().stage == Stage::kPretrain ? 0 : t.ema;
   s.adam.beta1 = static_cast<float>(t.beta1);
   s.adam.beta2 = static_cast<float>(t.beta2);
   s.adam.epsilon = static_cast<float>(t.epsilon);
@@ -289,22 +291,31 @@ void Trainer::fail(const StepRecord& r) {
               model_->params(), stepper_->gradient_of(step * schedule_.updates() + updates_of_step_));
 }
 
+void Trainer::fetch() {
+  stepper_->fetch(checkpoint_.m, checkpoint_.v);
+  checkpoint_.average = stepper_->average();
+}
+
 void Trainer::end_epoch() {
   log_.say_convolutions(context_);
   Counters& c = counters();
-  stepper_->fetch(checkpoint_.m, checkpoint_.v);
+  fetch();
   const double training = c.loss_sum / static_cast<double>(schedule_.places(stage()));
-  const double validation = stage().reconstructs ? training : validate();
+  double validation = training;
+  std::vector<Fact> facts;
+  with_judged([&] {
+    if (!stage().reconstructs) validation = validate();
+    keep_best(validation);
+    facts = model_->facts(context_);
+  });
   const double rate = schedule_.learning_rate(stage(), c.step - 1, c.plateau_scale);
   c.last_training = training;
   c.loss_sum = 0.0;
   c.step_in_epoch = 0;
   ++c.epoch;
-  keep_best(validation);
   checkpoint_.metrics +=
       fmt::format("{},{},{},{:.6g},{:.9g},{},{:.9g},{:.6g}", stage().name, c.epoch, c.total_steps, rate, training,
                   stage().reconstructs ? "" : fmt::format("{:.9g}", validation), c.best, c.gradient_norm);
-  const std::vector<Fact> facts = model_->facts(context_);
   const auto numbers = fact_numbers(facts);
   for (const std::string& column : fact_columns(checkpoint_.metrics)) {
     const auto found = std::find_if(numbers.begin(), numbers.end(), [&](const auto& n) { return n.first == column; });
@@ -382,7 +393,7 @@ std::size_t Trainer::places_at_a_time() const {
 
 // metrics.csv and best.safetensors match the checkpoint, which is written last and decides.
 void Trainer::save() {
-  if (stepper_) stepper_->fetch(checkpoint_.m, checkpoint_.v);
+  if (stepper_) fetch();
   before_write();
   const Params& params = model_->params();
   checkpoint_.model.assign(params.data(), params.data() + params.n_floats());

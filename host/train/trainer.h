@@ -7,6 +7,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,9 @@ class Trainer {
   void account(const std::vector<StepRecord>&);
   [[noreturn]] void fail(const StepRecord&);
   void end_epoch();
+  void fetch();  // what the stepper has, to model and checkpoint
+  // work() with the weights that are judged and kept in the model: the average, where there is one.
+  void with_judged(const std::function<void()>& work);
   void keep_best(double validation);
   double validate();
   const Places& validation_set();
@@ -74,8 +78,8 @@ class Trainer {
   void refuse_what_does_not_fit();
 
   // The end.
-  template <class Work>
-  void with_best(Work);  // work() with the best weights in the model; the others are put back
+  // work() with these weights in the model; the others are put back.
+  void with_weights(const std::vector<float>&, const std::function<void()>& work);
   void mend_polarity();
   void measure();  // quality_, where whole notes decide
   std::vector<Fact> facts_on_places();

@@ -42,6 +42,7 @@ void Trainer::begin_stage(const Model* former) {
   checkpoint_.best.assign(params.data(), params.data() + n);
   checkpoint_.m.assign(n, 0.0f);
   checkpoint_.v.assign(n, 0.0f);
+  checkpoint_.average.assign(params.data(), params.data() + (step_settings().ema > 0 ? n : 0));
   make_stepper_of_stage();
   if (stage().epochs > 0) {
     const bool frames = model_->geometry().frame > 0;
@@ -114,8 +115,9 @@ void Trainer::make_stepper_of_stage() {
   }
   places_ = std::make_unique<Places>(places_in_training(std::move(refs), stage().reconstructs));
   const StepSettings settings = step_settings();
-  stepper_ = team_ ? make_stepper(*team_, *model_, *places_, settings, checkpoint_.m, checkpoint_.v)
-                   : make_stepper(context_, *model_, *places_, settings, checkpoint_.m, checkpoint_.v);
+  const Checkpoint& c = checkpoint_;
+  stepper_ = team_ ? make_stepper(*team_, *model_, *places_, settings, c.m, c.v, c.average)
+                   : make_stepper(context_, *model_, *places_, settings, c.m, c.v, c.average);
 }
 
 void Trainer::refuse_what_does_not_fit() {
@@ -127,22 +129,30 @@ void Trainer::refuse_what_does_not_fit() {
   team_->run([&](int r) { refuse(team_->context(r)); });
 }
 
-template <class Work>
-void Trainer::with_best(Work work) {
+void Trainer::with_weights(const std::vector<float>& weights, const std::function<void()>& work) {
   Params& params = model_->params();
   const std::vector<float> last(params.data(), params.data() + params.n_floats());
-  std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), params.data());
+  std::copy(weights.begin(), weights.end(), params.data());
   params.upload(context_);
   work();
   std::copy(last.begin(), last.end(), params.data());
   params.upload(context_);
 }
 
+void Trainer::with_judged(const std::function<void()>& work) {
+  if (checkpoint_.average.empty()) return work();
+  with_weights(checkpoint_.average, [&] {
+    model_->project(context_);  // a mean of what is allowed is allowed, but for rounding
+    model_->params().download(context_);
+    work();
+  });
+}
+
 // A loss that sees magnitudes alone is as content with the negative of the effect.
 void Trainer::mend_polarity() {
   std::vector<WholeNote> notes = audio_->measured;
   notes.resize(std::min(kPolarityNotes, notes.size()));
-  with_best([&] {
+  with_weights(checkpoint_.best, [&] {
     if (!is_inverted(*model_, context_, notes)) return;
     if (!model_->negate_output()) {
       log_.say(
@@ -163,7 +173,7 @@ void Trainer::mend_polarity() {
 
 void Trainer::measure() {
   if (!stops_on_notes(config_.train) && config_.teacher.model.empty()) return;
-  with_best([&] {
+  with_weights(checkpoint_.best, [&] {
     quality_ = measure_quality(*model_, context_, audio_->measured, audio_->recorded,
                                audio_->validation.notes.empty() ? "train" : "validation");
   });

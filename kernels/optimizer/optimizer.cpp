@@ -13,6 +13,7 @@ namespace cafx {
 CAFX_BACKENDS(void, adam_block,
               (float* params, float* m, float* v, const float* grads, const float* decay_mask, long n, AdamStep step,
                float correction1, float correction2));
+CAFX_BACKENDS(void, average_block, (float* average, const float* params, long n, float rate));
 CAFX_BACKENDS(double, squared_norm_block, (const float* x, long n));
 CAFX_BACKENDS(void, reduce_block, (float* total, float* const* slots, int n_slots, long at, long n));
 
@@ -23,6 +24,8 @@ CAFX_CUDA(void, lamb_step,
           (const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
            const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep step, float correction1,
            float correction2, const StepState* state));
+CAFX_CUDA(void, average_step,
+          (const Context&, float* average, const float* params, long n, float rate, const StepState* state));
 CAFX_CUDA(void, sum_losses, (const Context&, double* total, const double* losses, int n, bool add));
 CAFX_CUDA(std::size_t, squared_norm_scratch, (const Context&, long n));
 CAFX_CUDA(void, squared_norm,
@@ -92,6 +95,19 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
   });
 }
 
+float average_rate(int horizon, long step) {
+  CAFX_CHECK(horizon >= 1 && step >= 1, horizon, step);
+  return static_cast<float>(std::max(1.0 / horizon, 9.0 / (10.0 + static_cast<double>(step))));
+}
+
+void average_step(const Context& context, float* average, const float* params, long n, float rate) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, average_step, average, params, n, rate, nullptr);
+  over_blocks(context, n, [&](const Context& inner, long at, long count) {
+    CAFX_CALL(inner, average_block, average + at, params + at, count, rate);
+  });
+}
+
 double squared_norm(const Context& context, const float* x, long n) {
   CAFX_CHECK(n >= 0, n);
   if (context.device == Device::kCuda) {
@@ -133,6 +149,10 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, lamb_step, params, m, v, grads, decay_mask, tensors, n_tensors, n, scratch, constants, 1.0f,
                  1.0f, state);
+}
+void average_step(const Context& context, float* average, const float* params, long n, const StepState* state) {
+  only_on_cuda(context);
+  CAFX_CUDA_CALL(context, average_step, average, params, n, 0.0f, state);
 }
 void sum_losses(const Context& context, double* total, const double* losses, int n, bool add) {
   only_on_cuda(context);

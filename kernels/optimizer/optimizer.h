@@ -5,10 +5,14 @@
 //
 //   LAMB: with u the bracket above, of one tensor:   p -= lr |p| / |u| u      (factor 1 where one of the norms is 0)
 //
+//   Average of the weights over the updates: average += rate (p - average), rate of update t: max(1/h, 9 / (10 + t)).
+//
 // Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (decoupled decay);
-//          You et al. 2020, arXiv:1904.00962 (LAMB, without bounds on the norms).
-// Shapes   params, grads, m, v: n floats each. decay_mask (n) scales weight_decay per number; null: 1 everywhere.
-// Errors   n >= 0, step >= 1: CheckError.
+//          You et al. 2020, arXiv:1904.00962 (LAMB, without bounds on the norms);
+//          Polyak & Juditsky 1992, doi:10.1137/0330046 (averages); the rate of the first updates, which lets go of where
+//          training began, is that of TensorFlow's ExponentialMovingAverage(1 - 1/h, num_updates=t).
+// Shapes   params, grads, m, v, average: n floats each. decay_mask (n) scales weight_decay per number; null: 1 everywhere.
+// Errors   n >= 0, step >= 1, horizon >= 1: CheckError.
 // Bits     element-wise: the same for any number of threads. squared_norm sums blocks of 4096 in order, in double.
 #pragma once
 
@@ -32,6 +36,9 @@ struct TensorSpan {
 std::size_t lamb_scratch(long n, int n_tensors);  // bytes
 void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep);
+// The rate of update `step`, from 1, with a horizon of h updates.
+float average_rate(int horizon, long step);
+void average_step(const Context&, float* average, const float* params, long n, float rate);
 double squared_norm(const Context&, const float* x, long n);  // waits for the device
 // GPU only: the same without the host, for a step that is one CUDA graph (step_state.h).
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
@@ -39,6 +46,7 @@ void adam_step(const Context&, float* params, float* m, float* v, const float* g
 void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep constants,
                const StepState* state);
+void average_step(const Context&, float* average, const float* params, long n, const StepState* state);
 // total (=, or += on request) sum of n values: the losses of the parts of a step.
 void sum_losses(const Context&, double* total, const double* losses, int n, bool add);
 std::size_t squared_norm_scratch(const Context&, long n);  // bytes

@@ -30,6 +30,13 @@ void adam_block(float* params, float* m, float* v, const float* grads, const flo
   });
 }
 
+void average_block(float* average, const float* params, long n, float rate) {
+  for_vectors(n, [&](long i, int k) {
+    const vf a = load_m(average + i, k);
+    store_m(average + i, a + rate * (load_m(params + i, k) - a), k);
+  });
+}
+
 double squared_norm_block(const float* x, long n) {
   double total = 0.0;
   for (long i = 0; i < n; ++i) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);

@@ -105,6 +105,15 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
          Scalars{step, correction1, correction2, state});
 }
 
+void average_step(const Context& context, float* average, const float* params, long n, float rate,
+                  const StepState* state) {
+  for_each(context, n, [=] __device__(long i) {
+    if (state && state->skip) return;
+    const float a = average[i];
+    average[i] = a + (state ? state->scalars.average : rate) * (params[i] - a);
+  });
+}
+
 void sum_losses(const Context& context, double* total, const double* losses, int n, bool add) {
   launch(context, sum_kernel, 1, kThreads, 0, total, losses, n, add);
 }

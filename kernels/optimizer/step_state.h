@@ -21,6 +21,7 @@ namespace cafx {
 
 struct StepScalars {
   float lr, correction1, correction2;  // corrections: 1 - beta^t
+  float average = 0.0f;                // rate of average_step
 };
 struct StepState {
   std::int64_t index;

@@ -55,6 +55,8 @@ Fields CafxConfig::fields() {
                         "latent"))),
       late(field("knobs", c.knobs,
                  "what modulates beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
+      whole(late(field("dropout", c.dropout, 0, 0.9,
+                       "share of the outputs of Dense-Local that a step of training leaves out"))),
   };
 }
 

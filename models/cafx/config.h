@@ -33,6 +33,7 @@ struct CafxConfig : ModelConfig {
   double saaf_l2 = 1e-6;             // loss += l2 * (sum w^2 + sum v^2)
   double saaf_lipschitz = 0.0;       // every slope within this after each step; 0: not bounded
   std::string knob_layers = "film";  // where knobs act, models/cafx/knobs.h: or "latent"
+  double dropout = 0.0;              // share of Dense-Local's outputs that a training step leaves out
 
   const char* type() const override { return "cafx"; }
   Fields fields() override;
@@ -41,6 +42,7 @@ struct CafxConfig : ModelConfig {
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<CafxConfig>(*this); }
   Geometry geometry() const override;
   bool takes_knobs() const override { return true; }
+  double dropout_rate() const override { return dropout; }
   void fit(const std::string& form) override;
 };
 

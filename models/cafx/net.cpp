@@ -10,6 +10,7 @@
 #include "kernels/dense/dense.h"
 #include "kernels/device/arena.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/front_end/front_end.h"
 #include "kernels/latent/latent.h"
 #include "kernels/local_dense/local_dense.h"
@@ -52,7 +53,8 @@ struct CafxNet::State {
   Device device = Device::kCpu;
   bool training = false;
   Loss loss;
-  float *x_padded = nullptr, *z = nullptr, *h = nullptr, *zhat = nullptr;
+  const DropoutDraw* draw = nullptr;  // of the gradient under way
+  float *x_padded = nullptr, *z = nullptr, *h = nullptr, *kept = nullptr, *zhat = nullptr;
   float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr, *floors = nullptr;
   Stored *x1 = nullptr, *dx1 = nullptr;
   std::size_t stored_size = 0;  // bytes of a number of theirs
@@ -74,6 +76,8 @@ struct CafxNet::State {
   float* weights(const Context& context) { return params->on(context); }
 
   bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
+  // Where it is, h has a twin with what the update leaves out.
+  bool drops() const { return draw && parts.latent && config.dropout > 0.0; }
   bool fused_latent(const Context& context) const {
     return local_latent() && latent_is_fused(context, Dims(config, 1).both);
   }
@@ -96,6 +100,7 @@ struct CafxNet::State {
     if (parts.dnn) dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
     if (parts.latent) {
       h = a.take<float>(frames * latent * C);
+      if (training && config.dropout > 0.0) kept = a.take<float>(frames * latent * C);
       zhat = a.take<float>(frames * pooled * C);
       if (local_latent()) {
         local_dense_scratch =
@@ -159,9 +164,10 @@ struct CafxNet::State {
 
   // Pointers to what belongs to frame b.
   struct Frame {
-    float *x_padded, *z, *h, *zhat, *dz, *dh, *dzhat, *target;
+    float *x_padded, *z, *h, *kept, *zhat, *dz, *dh, *dzhat, *target;
     Stored *x1, *dx1;
     std::int32_t* positions;
+    int b;
   };
   Frame frame(int b) const {
     const long i = b, T = config.frame, C = config.filters, pooled = T / config.pool, latent = config.latent;
@@ -172,6 +178,7 @@ struct CafxNet::State {
     return {at(x_padded, i * (T + config.taps - 1)),
             at(z, i * pooled * C),
             at(h, i * latent * C),
+            at(kept, i * latent * C),
             at(zhat, i * pooled * C),
             at(dz, i * pooled * C),
             at(dh, i * latent * C),
@@ -179,7 +186,8 @@ struct CafxNet::State {
             at(target, i * T),
             stored_at(x1),
             stored_at(dx1),
-            positions + i * pooled * C};
+            positions + i * pooled * C,
+            b};
   }
   const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
 
@@ -236,6 +244,13 @@ struct CafxNet::State {
     }
   }
 
+  // Of Dense-Local's outputs, or of their gradient, what this update keeps.
+  void drop(const Context& inner, float* to, const float* from, const Frame& f, const Dims& call) const {
+    if (!drops()) return;
+    const long of_frame = static_cast<long>(config.latent) * config.filters;
+    dropout(inner, to, from, call.front.B * of_frame, config.dropout, *draw, 0, (draw->place + f.b) * of_frame);
+  }
+
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
   // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
   void decode(const Context& inner, float* y, const Frame& f, const Turned& at, const Dims& call, bool save) {
@@ -243,7 +258,8 @@ struct CafxNet::State {
     const CafxTensors& t = at.t;
     if (parts.latent && !fused_latent(inner)) {
       if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
-      dense_time_forward(inner, f.zhat, f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
+      drop(inner, f.kept, f.h, f, call);
+      dense_time_forward(inner, f.zhat, drops() ? f.kept : f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
     }
     if (parts.dnn) {
       dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, at.dnn, w.scratch, call.dnn);
@@ -269,7 +285,9 @@ struct CafxNet::State {
                                f.positions, call.pool, unpool(call));
     }
     if (!parts.latent || fused_latent(inner)) return;
-    dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, f.h, t.dense_w, w.scratch, call.dense);
+    dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, drops() ? f.kept : f.h, t.dense_w,
+                        w.scratch, call.dense);
+    drop(inner, f.dh, f.dh, f, call);
     if (!local_latent()) {
       dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
     }
@@ -376,6 +394,7 @@ const double* CafxNet::losses() const { return state_->losses; }
 void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   CAFX_CHECK(B >= 1, B);
   State& s = *state_;
+  s.draw = nullptr;
   const CafxConfig& c = s.config;
   s.reserve(context, B, nullptr);
   s.prepare(context);
@@ -396,6 +415,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   CAFX_CHECK(batch.B >= 1 && batch.T == s.config.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
   s.reserve(context, batch.B, &loss);
   s.prepare(context);
+  s.draw = batch.draw;
   if (!gradient) {
     const CafxTensors t = s.tensors(s.weights(context));
     const Dims call(s.config, frames_per_call(context, batch.B));
@@ -475,6 +495,7 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   State& s = *state_;
   s.reserve(context, batch.B, &s.loss);
   s.prepare(context);
+  s.draw = nullptr;
   const CafxTensors t = s.tensors(s.weights(context));
   Dims call(s.config, frames_per_call(context, batch.B));
   call.dnn.use_saaf = false;  // u is then the output of the last dense layer

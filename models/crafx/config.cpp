@@ -46,6 +46,8 @@ Fields CrafxConfig::fields() {
       whole(field("saaf.init_std", c.saaf_init_std, 0, 10, "standard deviation for saaf.init = normal")),
       whole(
           field("saaf.l2", c.saaf_l2, 0, 1e3, "added to the loss: l2 times the sum of squares of the SAAFs' weights")),
+      whole(late(field("dropout", c.dropout, 0, 0.9,
+                       "share of the Bi-LSTM's recurrent weights that a step of training leaves out"))),
   };
 }
 

@@ -36,6 +36,7 @@ struct CrafxConfig : ModelConfig {
   std::string saaf_init = "normal";
   double saaf_init_std = 0.05;
   double saaf_l2 = 1e-6;
+  double dropout = 0.0;  // of the Bi-LSTM's recurrent weights
 
   const char* type() const override { return "crafx"; }
   Fields fields() override;
@@ -43,6 +44,7 @@ struct CrafxConfig : ModelConfig {
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<CrafxConfig>(*this); }
   // The context in samples: before and after times context_hop.
   Geometry geometry() const override;
+  double dropout_rate() const override { return dropout; }
   void fit(const std::string& form) override;
 
   int frames() const { return before + 1 + after; }

@@ -6,6 +6,7 @@
 #include "models/cafx/net.h"
 #include "models/crafx/net.h"
 #include "models/crafx/sequence.h"
+#include "models/recurrent_dropout.h"
 
 namespace cafx {
 
@@ -50,6 +51,7 @@ struct CrafxModel::State {
   double* losses = nullptr;
   std::vector<CrafxPass> workers;
   std::vector<float*> slots;
+  std::vector<float> dropped;  // the weights as an update sees them; empty where nothing is left out
 
   State(const CrafxConfig& c, Params* p) : config(c), params(p) {}
 
@@ -85,7 +87,26 @@ struct CrafxModel::State {
     if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
   }
 
-  CrafxTensors weights(const Context& context) const { return tensors_of(config, *params, params->on(context)); }
+  CrafxTensors weights(const Context& context, const DropoutDraw* draw = nullptr) {
+    dropped.clear();
+    if (!draw || config.dropout <= 0.0) return tensors_of(config, *params, params->on(context));
+    dropped.assign(params->data(), params->data() + params->n_floats());
+    const CrafxTensors t = tensors_of(config, *params, dropped.data());
+    drop_recurrent(t, *draw);
+    return t;
+  }
+
+  // In place, of weights or their gradient.
+  void drop_recurrent(const CrafxTensors& t, const DropoutDraw& draw) const {
+    long in = static_cast<long>(config.frames()) * config.filters;
+    for (std::size_t l = 0; l < config.lstm.size(); ++l) {
+      const long H = config.lstm[l];
+      const auto layer = static_cast<std::uint32_t>(2 * l);
+      cafx::drop_recurrent(t.lstm[l].w, in, H, config.dropout, draw, layer);
+      cafx::drop_recurrent(t.lstm[l].w_reversed, in, H, config.dropout, draw, layer + 1);
+      in = 2 * H;
+    }
+  }
 
   // Packs weights for the fused ops: once a step, after the weights have changed.
   void prepare(const Context& context, const CrafxTensors& t) {
@@ -198,7 +219,7 @@ void CrafxModel::gradient(const Context& context, float* gradient, const Batch& 
   const CrafxConfig& c = s.config;
   CAFX_CHECK(batch.B >= 1 && batch.T == c.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
   s.reserve(context, batch.B, &loss);
-  const CrafxTensors t = s.weights(context);
+  const CrafxTensors t = s.weights(context, batch.draw);
   s.prepare(context, t);
   const CrafxDims d(c, frames_per_call(context, batch.B));
   const float scale = gradient ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame)) : 0.0f;
@@ -213,6 +234,7 @@ void CrafxModel::gradient(const Context& context, float* gradient, const Batch& 
   });
   if (!gradient) return;
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
+  if (!s.dropped.empty()) s.drop_recurrent(tensors_of(c, params_, gradient), *batch.draw);
   for (const ParamSpec& p : params_) {
     if (!p.penalised) continue;
     add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), params_.on(context) + p.offset,

@@ -13,6 +13,7 @@
 #include "kernels/transpose/transpose.h"
 #include "models/knob_ramp.h"
 #include "models/nam_controls.h"
+#include "models/recurrent_dropout.h"
 #include "models/stream_places.h"
 
 namespace cafx {
@@ -65,6 +66,7 @@ class LstmModel : public Model {
   void begin(const Context& context, const Batch& batch, const Loss& loss) override {
     const int warm_up = std::max(batch.warm_up, geometry().warm_up);
     share_out(context, batch.B, loss);
+    drop(batch.draw);
     over_tasks(context, static_cast<int>(slots_.size()), [&](const Context& inner, int i) {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -78,6 +80,7 @@ class LstmModel : public Model {
   void gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) override {
     CAFX_CHECK(batch.B == n_places_ && batch.T >= 1, batch.B, n_places_, batch.T);
     const int S = static_cast<int>(slots_.size());
+    drop(batch.draw);
     over_tasks(context, S, [&](const Context& inner, int i) {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -88,6 +91,7 @@ class LstmModel : public Model {
     float* parts[kGradientSlots];
     for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].gradient.data();
     reduce_slots(context, gradient, parts, S, params_.n_floats());
+    if (!dropped_.empty()) drop_recurrent(gradient, *batch.draw);
   }
 
   const double* losses() const override { return losses_.data(); }
@@ -229,6 +233,21 @@ class LstmModel : public Model {
     return static_cast<int>(static_cast<long>(slot) * B / n_slots(context, B));
   }
 
+  // The weights as an update sees them: dropped_, empty where nothing is left out.
+  void drop(const DropoutDraw* draw) {
+    dropped_.clear();
+    if (!draw || config_.dropout <= 0.0) return;
+    dropped_.assign(params_.data(), params_.data() + params_.n_floats());
+    drop_recurrent(dropped_.data(), *draw);
+  }
+  void drop_recurrent(float* block, const DropoutDraw& draw) const {
+    for (int l = 0; l < config_.layers; ++l) {
+      cafx::drop_recurrent(at(block, weight(l)), inputs(l), config_.hidden, config_.dropout, draw,
+                           static_cast<std::uint32_t>(l));
+    }
+  }
+  const float* weights_of(const Context& context) { return dropped_.empty() ? params_.on(context) : dropped_.data(); }
+
   // Places to slots, and what each place has of its own.
   void share_out(const Context& context, int B, const Loss& loss) {
     const bool other_device = context.device != device_;
@@ -277,7 +296,7 @@ class LstmModel : public Model {
     float *const *rest = m.data() + 3 * L, *x = rest[2], *along = rest[5];
     gather_places(context, along, batch.input, batch, slot.b0, slot.B, t, T);
     arrange(context, x, along, batch, slot, T);
-    layers_forward(context, params_.on(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
+    layers_forward(context, weights_of(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
                    slot.B);
   }
 
@@ -290,7 +309,7 @@ class LstmModel : public Model {
     float *dh = rest[0], *dh_below = rest[1], *x = rest[2], *y = rest[3], *dy = rest[4];
     float *along = rest[5], *dy_along = rest[6], *target = rest[7];
     void *for_loss = rest[8], *scratch = rest[9];
-    const float* weights = params_.on(context);
+    const float* weights = weights_of(context);
 
     gather_places(context, along, batch.input, batch, slot.b0, B, batch.t0, T);
     arrange(context, x, along, batch, slot, T);
@@ -321,6 +340,7 @@ class LstmModel : public Model {
   int n_places_ = 0;  // that the slots were made for
   Device device_ = Device::kCpu;
   std::vector<Slot> slots_;
+  std::vector<float> dropped_;
   StreamLosses losses_;
 };
 
@@ -442,6 +462,7 @@ Fields LstmConfig::fields() {
       field("layers", layers, 1, 16, "layers"),
       late(field("knobs", knobs,
                  "inputs beside the audio, from data.knobs: NAME: LOWEST..HIGHEST UNIT or NAME: OFF|ON")),
+      late(field("dropout", dropout, 0, 0.9, "share of the recurrent weights that a step of training leaves out")),
   };
 }
 

@@ -6,6 +6,7 @@
 // Knobs     Their controls are inputs of the first layer beside the sample; they are computed on the CPU alone.
 // Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is
 //           carried from block to block, gradients are not (truncated back-propagation).
+// Dropout   Of the recurrent weights (models/recurrent_dropout.h); on the CPU alone.
 // Silence   A stream starts after kRestSamples of silence, as in NAM's trainer.
 #pragma once
 
@@ -19,6 +20,7 @@ namespace cafx {
 
 struct LstmConfig : ModelConfig {
   int hidden = 24, layers = 1;
+  double dropout = 0.0;
 
   const char* type() const override { return "lstm"; }
   Fields fields() override;
@@ -26,6 +28,7 @@ struct LstmConfig : ModelConfig {
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<LstmConfig>(*this); }
   Geometry geometry() const override;
   bool takes_knobs() const override { return true; }
+  double dropout_rate() const override { return dropout; }
 };
 
 inline constexpr long kRestSamples = 48000;

@@ -4,9 +4,9 @@
 . "$(dirname "$0")/common.sh"
 kills=${3:-12}
 if [ -z "${4:-}" ]; then
-  run=("${small[@]}" --set train.epochs=40 --set train.patience=1000 --set train.clip_norm=1)
+  run=("${small[@]}" --set train.epochs=40 --set train.patience=1000 --set train.clip_norm=1 --set train.ema=50)
 else
-  run=("${small[@]:0:6}" --preset "$4" --set train.epochs=6 --set train.refine_epochs=2 --set train.segment_seconds=0.2 --quiet)
+  run=("${small[@]:0:6}" --preset "$4" --set train.epochs=6 --set train.refine_epochs=2 --set train.segment_seconds=0.2 --set train.ema=50 --quiet)
 fi
 
 "$cafx" train "${run[@]}" --threads 1 --out "$work/whole" >/dev/null || fail "the undisturbed run"

@@ -50,6 +50,7 @@ void expect_equal_bits(const Result& a, const Result& b) {
   expect_same_bits(a.weights.data(), b.weights.data(), a.weights.size(), "weights");
   expect_same_bits(a.m.data(), b.m.data(), a.m.size(), "m");
   expect_same_bits(a.v.data(), b.v.data(), a.v.size(), "v");
+  expect_same_bits(a.average.data(), b.average.data(), a.average.size(), "average");
 }
 
 std::vector<float> gradient_of_step(Stepper& stepper, const Task& s, long step) {
@@ -112,6 +113,7 @@ TEST(Gpus, FollowOneGpuAndEachOtherToTheBit) {
     }
     EXPECT_TRUE(distance(got.weights, one.weights) <= 1e-4 * norm(one.weights))
         << n << " GPUs: " << distance(got.weights, one.weights) / norm(one.weights);
+    EXPECT_TRUE(distance(got.average, one.average) <= 1e-4 * norm(one.average)) << n << " GPUs";
     expect_equal_replicas(got, n);
   }
 }

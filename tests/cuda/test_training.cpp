@@ -10,6 +10,16 @@ namespace {
 
 using namespace op_test;
 
+void expect_near(const std::vector<float>& got, const std::vector<float>& want, const char* what) {
+  ASSERT_EQ(got.size(), want.size()) << what;
+  double difference = 0.0, size = 0.0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    difference += std::pow(got[i] - want[i], 2);
+    size += std::pow(want[i], 2);
+  }
+  EXPECT_TRUE(difference <= 1e-6 * size) << what << ": " << difference << " of " << size;
+}
+
 // Frames drawn at random, a last batch that is not full: 54 steps. The loss's gradient is a sign, so that the two drift
 // apart where an error is near zero; 1e-3 of the loss is what this is allowed to make.
 TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
@@ -25,12 +35,9 @@ TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
           << "step " << i << ": " << got.records[i].loss << ", CPU " << loss;
     }
     EXPECT_LT(got.records.back().loss, 0.95 * got.records.front().loss);
-    double difference = 0.0, size = 0.0;
-    for (std::size_t i = 0; i < want.weights.size(); ++i) {
-      difference += std::pow(got.weights[i] - want.weights[i], 2);
-      size += std::pow(want.weights[i], 2);
-    }
-    EXPECT_TRUE(difference <= 1e-6 * size) << difference << " of " << size;
+    expect_near(got.weights, want.weights, "weights");
+    expect_near(got.average, want.average, "average");
+    EXPECT_NE(std::memcmp(got.average.data(), got.weights.data(), sizeof(float) * got.weights.size()), 0);
   }
 }
 
@@ -69,6 +76,7 @@ TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
     expect_same_bits(a.weights.data(), b.weights.data(), a.weights.size(), "weights");
     expect_same_bits(a.m.data(), b.m.data(), a.m.size(), "m");
     expect_same_bits(a.v.data(), b.v.data(), a.v.size(), "v");
+    expect_same_bits(a.average.data(), b.average.data(), a.average.size(), "average");
   }
 }
 
@@ -83,6 +91,7 @@ TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
   EXPECT_TRUE(std::isfinite(r.records[1].loss));
   EXPECT_TRUE(std::isnan(r.records[2].loss));
   for (const float w : r.weights) ASSERT_TRUE(std::isfinite(w));
+  for (const float a : r.average) ASSERT_TRUE(std::isfinite(a));
   EXPECT_NE(std::memcmp(r.weights.data(), before.weights.data(), sizeof(float) * r.weights.size()), 0);
 }
 

@@ -40,6 +40,7 @@ struct Task {
       order.push_back(static_cast<std::uint32_t>((i * 7 + 3) % n_frames));
     }
     settings.adam.weight_decay = 0.01f;
+    settings.ema = 20;
   }
   std::size_t steps() const { return (refs.size() + 7) / 8; }
   // The pretrained form learns to give back the dry samples.
@@ -49,7 +50,7 @@ struct Task {
 };
 
 struct Result {
-  std::vector<float> weights, m, v;
+  std::vector<float> weights, m, v, average;
   std::vector<std::vector<float>> replicas;  // the weights as every device holds them
   std::vector<StepRecord> records;
 };
@@ -79,6 +80,7 @@ Result train_with(const Context& context, const Task& s, CafxForm form, int epoc
     }
   }
   stepper->fetch(r.m, r.v);
+  r.average = stepper->average();
   r.weights.assign(model.params().data(), model.params().data() + n);
   r.replicas = stepper->replicas();
   return r;

@@ -35,7 +35,8 @@ std::vector<float> wet_audio(const std::vector<float>& x) {
 // behind; or all are inside, where no pooling window holds silence and so many equal maxima.
 class Places {
  public:
-  Places(const Context& context, const Model& model, int B, bool inside = false) : B_(B) {
+  Places(const Context& context, const Model& model, int B, bool inside = false)
+      : B_(B), drops_(model.config().dropout_rate() > 0.0) {
     const Geometry g = model.geometry();
     T_ = g.frame > 0 ? g.frame : 70;
     const std::int64_t n = 1000, border = 437;
@@ -61,12 +62,15 @@ class Places {
   Batch batch(const std::string& form = kSupervised, int t0 = 0, int T = 0) const {
     Batch b{dry_.data(), form == kPretrain ? dry_.data() : wet_.data(), refs_.data(), B_, T > 0 ? T : T_, t0};
     if (knobs_.size() > 0) b.knobs = knobs_.data();
+    if (drops_) b.draw = &draw_;
     return b;
   }
   int T() const { return T_; }
 
  private:
   int B_, T_ = 0;
+  bool drops_;
+  DropoutDraw draw_{5, 9, 2};  // one update's, held
   DeviceArray<float> dry_, wet_;
   DeviceArray<FrameRef> refs_;
   DeviceArray<float> knobs_;  // (B, knobs)
@@ -112,6 +116,7 @@ class Models : public ::testing::TestWithParam<tiny::Case> {
     if (on_cuda() && (type == "s4" || type == "cafx") && model()->geometry().knobs > 0) {
       GTEST_SKIP() << "its knobs are computed on the CPU";
     }
+    if (on_cuda() && model()->config().dropout_rate() > 0.0) GTEST_SKIP() << "dropout is there on the CPU alone";
   }
   std::unique_ptr<Model> model(std::uint64_t seed = 4) const {
     return tiny::model(GetParam().type, GetParam().form, seed);
@@ -170,6 +175,45 @@ TEST_P(Models, WithoutAGradientTheLossesAreTheSame) {
       EXPECT_TRUE(std::isfinite(with) && with > 0.0) << with;
     }
   }
+}
+
+// What is left out goes with the update and, of frames, with the place: a batch in parts leaves out the same.
+TEST_P(Models, DropoutIsHeldForAnUpdateAndInItAlone) {
+  const Context context = contexts().front();
+  const auto m = model();
+  if (m->config().dropout_rate() == 0.0) return;
+  const Places places(context, *m, 5);
+  const Batch whole = batch(places);
+  const auto losses = [&](const Batch& b) {
+    loss_of(*m, context, b, mae());
+    return std::vector<double>(m->losses(), m->losses() + b.B);
+  };
+  const std::vector<double> held = losses(whole);
+  DropoutDraw of_part = *whole.draw;
+  of_part.place += 2;
+  Batch part = whole;
+  part.refs += 2;
+  part.B = 3;
+  part.draw = &of_part;
+  const std::vector<double> of_three = losses(part);
+  for (std::size_t b = 0; b < 3; ++b) EXPECT_NEAR(of_three[b], held[b + 2], 1e-6 * held[b + 2]) << b;
+  of_part.place = whole.draw->place;
+  ++of_part.update;
+  part = whole;
+  part.draw = &of_part;
+  EXPECT_NE(losses(part), held);
+  part.draw = nullptr;
+  const std::vector<double> all = losses(part);
+  EXPECT_NE(all, held);
+  EXPECT_EQ(losses(whole), held);
+  // Without an update at hand it is the model that leaves nothing out.
+  const auto config = m->config().clone();
+  Fields fields = config->fields();
+  set_field(fields, "dropout", "0", "test");
+  const auto plain = make_model(*config, GetParam().form);
+  std::copy_n(m->data(), m->n_floats(), plain->data());
+  loss_of(*plain, context, whole, mae());
+  EXPECT_EQ(std::vector<double>(plain->losses(), plain->losses() + 5), all);
 }
 
 // Also after other batches, and with the gaps between tensors at zero.

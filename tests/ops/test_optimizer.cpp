@@ -69,6 +69,30 @@ TEST(Lamb, TenStepsMatchReference) {
             [=](const Context&) { return lamb_scratch(n, 4); }});
 }
 
+// Ten updates, each of its own weights; TensorFlow's rates up to a horizon of three, which the last updates have.
+TEST(Average, FollowsTheWeights) {
+  EXPECT_FLOAT_EQ(average_rate(3, 1), 9.0f / 11.0f);
+  EXPECT_FLOAT_EQ(average_rate(3, 17), 1.0f / 3.0f);
+  EXPECT_FLOAT_EQ(average_rate(1, 1), 1.0f);
+  for (const long n : kCounts) {
+    const Vec params = random(kSteps * n, 10), start = random(n, 1);
+    Vec average = start;
+    for (long t = 0; t < kSteps; ++t) {
+      const double rate = std::max(1.0 / 3.0, 9.0 / (10.0 + static_cast<double>(2 * t + 1)));
+      for (long i = 0; i < n; ++i) average[i] = (1.0 - rate) * average[i] + rate * params[t * n + i];
+    }
+    check_op({fmt::format("n={}", n),
+              {{"params", params}},
+              {updates("average", start, average)},
+              [=](const Context& context, const Buffers& b) {
+                const float* p = b["params"];
+                for (long t = 0; t < kSteps; ++t) {
+                  average_step(context, b["average"], n > 0 ? p + t * n : p, n, average_rate(3, 2 * t + 1));
+                }
+              }});
+  }
+}
+
 // The form that waits for the device and, on a GPU, the one that a CUDA graph can hold.
 TEST(SquaredNorm, IsTheSum) {
   for (const long n : kCounts) {
@@ -125,6 +149,9 @@ TEST(Optimizer, RefusesWhatItsContractExcludes) {
   zeroth.step = 0;
   EXPECT_THROW(adam_step({}, one, one, one, one, nullptr, 1, zeroth), CheckError);
   EXPECT_THROW(adam_step({}, one, one, one, one, nullptr, -1, {}), CheckError);
+  EXPECT_THROW(average_step({}, one, one, -1, 1.0f), CheckError);
+  EXPECT_THROW(average_rate(0, 1), CheckError);
+  EXPECT_THROW(average_rate(1, 0), CheckError);
   EXPECT_THROW(squared_norm({}, one, -1), CheckError);
   EXPECT_THROW(reduce_slots({}, one, slots, 0, 1), CheckError);
   EXPECT_THROW(reduce_slots({}, one, slots, kGradientSlots + 1, 1), CheckError);

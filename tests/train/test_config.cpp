@@ -44,7 +44,7 @@ TEST(RunHash, CoversWhatDecidesTheResult) {
   same.log.events = "off";
   EXPECT_EQ(run_hash(same, "x"), hash);
   for (const char* setting : {"train.loss.mae=2", "train.stop_on=esr", "train.segment_seconds=1", "train.block=7",
-                              "train.burn_in=3", "teacher.hop=3", "train.lr=1", "model.filters=8"}) {
+                              "train.burn_in=3", "train.ema=9", "teacher.hop=3", "train.lr=1", "model.filters=8"}) {
     RunConfig other = base;
     Fields fields = describe(other);
     const auto [key, value] = split_setting(setting);
