@@ -247,25 +247,31 @@ def make_unheard(name, folder):
     return len(todo)
 
 
-def make_wet(effect, dry, wet):
-    """One file through one effect: its latency removed, its length kept."""
-    if os.path.exists(wet):
-        return 0
-    _, _, _, _, latency, gain, what = EFFECTS[effect]
+def play(what, dry, wet, front_db=0, latency=0, gain_db=0):
+    """A file of any length through a plugin with its ports, or through SoX effects: latency removed, length kept."""
     env = dict(os.environ, LADSPA_PATH="/usr/lib/ladspa:/usr/lib/x86_64-linux-gnu/ladspa")
     sox = ["sox", "-V1", "-D"]
+    with wave.open(dry, "rb") as file:
+        length = file.getnframes()
     with tempfile.TemporaryDirectory() as t:
         a, b, c = (os.path.join(t, n + ".wav") for n in "abc")
-        front = "0" if effect.startswith("fxchain") else str(FRONT_DB)
-        call(sox + [dry, "-b", "32", "-e", "float", a, "gain", front, "pad", "%ds" % SETTLE, "4096s"])
+        call(sox + [dry, "-b", "32", "-e", "float", a, "gain", str(front_db), "pad", "%ds" % SETTLE, "4096s"])
         if isinstance(what, tuple):
             ports = [p for port in what[1].split() for p in ("-p", port)]
             call(["lv2file", "-i", a, "-o", b, "-m", "--ignore-clipping", "-b", "512"] + ports + [what[0]])
         else:
             call(sox + [a, "-b", "32", "-e", "float", b] + what.split(), env=env)
-        call(sox + [b, "-b", "16", c, "gain", str(gain), "trim", "%ds" % (SETTLE + latency), "%ds" % LENGTH])
+        call(sox + [b, "-b", "16", c, "gain", str(gain_db), "trim", "%ds" % (SETTLE + latency), "%ds" % length])
         shutil.copyfile(c, wet + ".part")
     os.replace(wet + ".part", wet)
+
+
+def make_wet(effect, dry, wet):
+    """One file through one effect."""
+    if os.path.exists(wet):
+        return 0
+    _, _, _, _, latency, gain, what = EFFECTS[effect]
+    play(what, dry, wet, 0 if effect.startswith("fxchain") else FRONT_DB, latency, gain)
     return 1
 
 
