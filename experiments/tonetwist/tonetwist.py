@@ -124,9 +124,8 @@ def toml(value):
 def sweep_file(args, model, devices):
     """Writes the sweep of a model; its path."""
     preset, settings = MODELS[model]
-    epochs = max(1, math.ceil(STEPS * BATCH * SECONDS / min(d[2] for d in devices.values())))
     values = {"data.reader": "tonetwist", "data.segment_seconds": SECONDS, "data.validation": 0.1, "train.batch": BATCH,
-              "train.epochs": epochs, "train.refine_epochs": 0, "train.patience": 50}
+              "train.refine_epochs": 0, "train.patience": 50}
     if preset == "full-48k":  # frames: its own recipe and stages
         values = {k: v for k, v in values.items() if k.startswith("data.")}
     else:
@@ -145,8 +144,15 @@ def sweep_file(args, model, devices):
         mine = {k[len(section) + 1:]: v for k, v in values.items() if k.startswith(section + ".")}
         if mine:
             lines += ["[%s]" % section] + ["%s = %s" % (k, toml(v)) for k, v in mine.items()] + [""]
-    pairs = [[os.path.abspath(folder), ["device=" + name] + knobs(setting)] for name, (folder, setting, _) in devices.items()]
-    lines += ["[axes]", '"data.path+data.select" = %s' % toml(pairs), '"train.loss.mae+train.loss.mr_stft" = %s' % toml(WEIGHTS), ""]
+    keys, rows = "data.path+data.select", []
+    for name, (folder, setting, seconds) in devices.items():
+        rows.append([os.path.abspath(folder), ["device=" + name] + knobs(setting)])
+        if preset != "full-48k" and "train.epochs" not in values:
+            keys = "data.path+data.select+train.epochs"
+            rows[-1].append(max(1, math.floor(STEPS * BATCH * SECONDS / (0.9 * seconds))))
+    lines += ["[axes]", '"%s" = %s' % (keys, toml(rows)), '"train.loss.mae+train.loss.mr_stft" = %s' % toml(WEIGHTS), ""]
+    if preset == "full-48k":
+        lines += ["[pretrain]", "train.loss.mae = 1", "train.loss.mr_stft = 0", ""]  # one for all four weightings
     lines += ["[sweep]", "store = %s" % toml(os.path.abspath(os.path.join(args.out, "runs"))), ""]
     os.makedirs(args.out, exist_ok=True)
     path = os.path.join(args.out, model + ".toml")
