@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/base/error.h"
+#include "models/gradient_scale.h"
 #include "models/model.h"
 #include "models/stream_memory.h"
 
@@ -40,11 +41,17 @@ class StreamLosses {
   }
 
   // Losses of places [b, b + n) of a block of batch.T samples; y, target (n,T). dy: the gradient of the mean over the
-  // batch, where wanted.
+  // batch, where wanted, times its scale: finish() takes that out of the weights' gradients.
   void operator()(const Context& context, const Loss& loss, float* dy, const float* y, const float* target, bool wanted,
                   const Batch& batch, int b, int n, void* scratch) {
-    const float scale = wanted ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * batch.T)) : 0.0f;
+    const float scale = wanted ? GradientScale(context, batch.B, batch.T).scale() *
+                                     static_cast<float>(1.0 / (static_cast<double>(batch.B) * batch.T))
+                               : 0.0f;
     loss(context, losses_.data() + b, dy, y, target, reference(b), scale, {n, batch.T, batch.T}, scratch);
+  }
+
+  static void finish(const Context& context, float* gradient, long n, const Batch& batch) {
+    GradientScale(context, batch.B, batch.T).undo(context, gradient, n);
   }
 
   const double* data() const { return losses_.data(); }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests and measures the CUDA backend on a machine with an NVIDIA GPU, in one report:
 #   the GPU tests, plain and under compute-sanitizer; the time of every kernel of a step beside its floor; the training step
-#   beside PyTorch, eager and compiled, in turn; what tf32 and bf16 do to the final error.
+#   beside PyTorch, eager and compiled, in turn; what tf32, bf16 and fp16 do to the final error.
 #
 #   experiments/bench/gpu.sh [REPORT.md] [BATCH]
 #   VGPU=FOLDER experiments/bench/gpu.sh   rehearses on the virtual GPU in FOLDER: the tests, and no times
@@ -129,7 +129,7 @@ for round in $(brief 1 "1 2 3"); do
     say "the virtual GPU keeps no time"
     break
   fi
-  for precision in fp32 tf32 bf16; do
+  for precision in fp32 tf32 bf16 fp16; do
     within 60 "$cafx" bench "${options[@]}" --precision $precision --seconds $(brief 6 20) --json | "$python" -c '
 import json, sys
 r = json.load(sys.stdin)

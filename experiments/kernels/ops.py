@@ -1,12 +1,12 @@
 """The ops of one supervised step of CAFx: least FLOP and bytes of each, and the names of its kernels.
 
 FLOPs, and bytes with every operand read once and every result written once; floors are an H100's: 3.35 TB/s by its data sheet,
-67 TFLOP/s in fp32; 400 in tf32 and 800 in bf16, about what its libraries reach.
+67 TFLOP/s in fp32; 400 in tf32 and 800 in bf16 and fp16, about what its libraries reach.
 """
 import re
 
 BANDWIDTH = 3.35e12
-FLOPS = {"fp32": 67e12, "tf32": 400e12, "bf16": 800e12}
+FLOPS = {"fp32": 67e12, "tf32": 400e12, "bf16": 800e12, "fp16": 800e12}
 
 
 def plain(name):
@@ -27,7 +27,7 @@ def ops(c, B, precision="fp32"):
     T, C, K1, K2, P, latent = (c[k] for k in ("frame", "filters", "taps", "local_taps", "pool", "latent"))
     widths, F = [C] + list(c["dnn"]), 4
     pooled = T // P
-    stored = 2 if precision == "bf16" else F  # X1, u and their gradients (kernels/device/precision.h)
+    stored = 2 if precision in ("bf16", "fp16") else F  # X1, u and their gradients (kernels/device/precision.h)
     tensor, small, hidden, signal, padded = B * T * C * stored, B * pooled * C * F, B * latent * C * F, B * T * F, B * (T + K1 - 1) * F
     dnn, conv, local = sum(a * b for a, b in zip(widths, widths[1:])), 2 * B * T * C * K1, C * pooled * latent * F
     return [

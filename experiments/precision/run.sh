@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What tf32 and bf16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
+# What tf32, bf16 and fp16 do to the final error: the same short training in each precision, two seeds, ESR of the two notes kept
 # for the test, rendered in fp32. A CPU emulates them by rounding operands, except bf16 if it has units; on a virtual GPU only
 # cafx's own kernels round, and the table notes it. Prints the table of kernels/BENCHMARKS.md. DEVICE: cpu, cuda, cuda:1.
 # CAFX_HOP: hop of the rendering (default 512). CAFX_SEEDS: default 1 and 2.
@@ -23,7 +23,7 @@ how() {  # PRECISION: how it was computed
 echo "| precision | seed | ESR G61-55400 | ESR G71-55400 | MAE |"
 echo "| --- | --- | --- | --- | --- |"
 for seed in ${CAFX_SEEDS:-1 2}; do
-  for precision in fp32 tf32 bf16; do
+  for precision in fp32 tf32 bf16 fp16; do
     "$cafx" train --config experiments/quickstart/quickstart.toml --set train.pretrain_epochs=2 --set train.epochs="$epochs" \
       --set train.refine_epochs=0 --set train.seed=$seed --precision $precision --device "$device" --quiet "${@:4}" --out "$work/run" >/dev/null
     "$cafx" eval "$work/run" --hop "${CAFX_HOP:-512}" --device "$device" --csv - >"$work/eval.csv"

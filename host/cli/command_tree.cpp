@@ -13,7 +13,7 @@ namespace cafx {
 
 namespace {
 
-// "fp32|tf32|bf16": three words; of "N|auto" one, as capitals stand for something else.
+// "fp32|tf32|bf16|fp16": four words; of "N|auto" one, as capitals stand for something else.
 std::vector<std::string> words_in(const std::string& text) {
   std::vector<std::string> words;
   std::istringstream parts(text);

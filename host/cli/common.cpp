@@ -191,7 +191,7 @@ void DeviceOptions::add_to(CLI::App& app) {
 }
 
 void DeviceOptions::add_precision_to(CLI::App& app, const std::string& help) {
-  app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16");
+  app.add_option("--precision", precision, help)->option_text("fp32|tf32|bf16|fp16");
 }
 
 void refuse_hop(const Model& model, const std::string& name, bool asked) {

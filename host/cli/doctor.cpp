@@ -16,20 +16,25 @@ std::string version_of(int cuda) { return fmt::format("{}.{}", cuda / 1000, cuda
 
 // Which op runs in which precision on that GPU.
 std::string precisions_of(const DeviceInfo& gpu) {
-  if (gpu.major < 8) return "It computes in fp32; --precision tf32 and bf16 need an architecture of 8.0 or newer.\n";
+  if (gpu.major < 8)
+    return "It computes in fp32; --precision tf32, bf16 and fp16 need an architecture of 8.0 or newer.\n";
   const bool is_virtual = gpu.name.find("CPU emulation") != std::string::npos;
   return fmt::format(
-      "It computes in fp32 unless --precision says tf32 or bf16; then, with sums in fp32:\n"
-      "  Conv1D, deConv1D                    bf16, by cafx on tensor cores for shapes like the presets'; else fp32, by "
+      "It computes in fp32 unless --precision says tf32, bf16 or fp16; then, with sums in fp32:\n"
+      "  Conv1D, deConv1D                    bf16 or fp16, by cafx on tensor cores for shapes like the presets'; else "
+      "fp32, by "
       "cafx; "
-      "with CAFX_CONVOLUTIONS=cudnn tf32 by cuDNN{0}, for bf16 where it takes fp32 beside bf16\n"
-      "  Conv1D-Local                        bf16, by cafx; fp32 for tf32\n"
-      "  latent Dense                        fp32, by cafx with Dense-Local; of other sizes tf32 or bf16, by "
+      "with CAFX_CONVOLUTIONS=cudnn tf32 by cuDNN{0}, for bf16 or fp16 where it takes fp32 beside that\n"
+      "  Conv1D-Local                        bf16 or fp16, by cafx; fp32 for tf32\n"
+      "  latent Dense                        fp32, by cafx with Dense-Local; of other sizes tf32, bf16 or fp16, by "
       "cuBLAS{0}\n"
-      "  dense layers of DNN-SAAF            tf32 or bf16, by cafx on tensor cores; by cuBLAS where one is wider than "
+      "  dense layers of DNN-SAAF            tf32, bf16 or fp16, by cafx on tensor cores; by cuBLAS where one is wider "
+      "than "
       "128\n"
       "  Dense-Local, SAAF, activations, loss, optimiser    fp32\n"
-      "With bf16 X1, the input of deConv1D and the gradients of both lie in memory as bf16; all else is fp32.\n",
+      "With bf16 or fp16 X1, the input of deConv1D and the gradients of both lie in memory in that format; all else is "
+      "fp32.\n"
+      "fp16 computes gradients times a power of two, and divides by it in the end.\n",
       is_virtual ? " (this virtual GPU's computes in fp32)" : "");
 }
 

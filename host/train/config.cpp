@@ -36,6 +36,14 @@ Field optimizer_field(std::string& value) {
   return f;
 }
 
+Field precision_field(std::string& value) {
+  const std::string help =
+      "of the products' operands; sums and weights stay fp32; a CPU without such units emulates it, slowly";
+  Field f = choice("precision", value, {"fp32", "tf32", "bf16", "fp16"}, help);
+  f.hashed = help + " (fp32, tf32, bf16)";  // as it was before fp16 came
+  return f;
+}
+
 Field stop_on_field(std::string& value) {
   Field f =
       choice("stop_on", value, stop_choices(),
@@ -92,8 +100,7 @@ Fields describe(TrainConfig& c) {
       field("epsilon", c.epsilon, 0, 1, "Adam"),
       field("silence_db", c.silence_db, -400, 0,
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
-      choice("precision", c.precision, {"fp32", "tf32", "bf16"},
-             "of the products' operands; sums and weights stay fp32; a CPU without such units emulates it, slowly"),
+      precision_field(c.precision),
       path("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
       field("gpus", c.gpus,
             "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one"),

@@ -90,8 +90,8 @@ std::string RunFolder::read(const std::filesystem::path& path) {
   return text;
 }
 
-void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const Params& params,
-                 const std::vector<float>& gradient) {
+void fail_at_nan(const RunFolder& folder, const std::string& place, double loss, const std::string& remedy,
+                 const Params& params, const std::vector<float>& gradient) {
   std::string first = "the loss alone";
   for (const ParamSpec& p : params) {
     const auto begin = gradient.begin() + p.offset;
@@ -100,10 +100,9 @@ void fail_at_nan(const RunFolder& folder, const std::string& place, double loss,
       break;
     }
   }
-  const std::string text = fmt::format(
-      "{}: training broke down: loss {}, {}; lower the learning rate or set train.clip_norm, then start anew; the last "
-      "good checkpoint is kept in {}",
-      place, loss, first, folder.path().string());
+  const std::string text =
+      fmt::format("{}: training broke down: loss {}, {}; {}, then start anew; the last good checkpoint is kept in {}",
+                  place, loss, first, remedy, folder.path().string());
   folder.log(text);
   throw Error(text);
 }

@@ -32,7 +32,7 @@ class RunFolder {
 
 // Loss or gradient stopped being numbers: logs and throws an Error that names the place ("train, epoch 3, step 5"), the
 // first tensor whose gradient is not finite (`gradient` is laid out as the parameters are), and the cure.
-[[noreturn]] void fail_at_nan(const RunFolder&, const std::string& place, double loss, const Params& params,
-                              const std::vector<float>& gradient);
+[[noreturn]] void fail_at_nan(const RunFolder&, const std::string& place, double loss, const std::string& remedy,
+                              const Params& params, const std::vector<float>& gradient);
 
 }  // namespace cafx

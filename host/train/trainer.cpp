@@ -287,8 +287,16 @@ void Trainer::account(const std::vector<StepRecord>& records) {
 
 void Trainer::fail(const StepRecord& r) {
   const long step = counters().step_in_epoch;
+  std::string remedy = "lower the learning rate or set train.clip_norm";
+  if (context_.precision == Precision::kFp16) {
+    remedy =
+        "in fp16 a number over 65504 is infinite: set train.precision = \"bf16\", which has the range of fp32, or "
+        "lower "
+        "the weights of train.loss, or " +
+        remedy;
+  }
   fail_at_nan(folder_, fmt::format("{}, epoch {}, step {}", stage().name, counters().epoch + 1, step + 1), r.loss,
-              model_->params(), stepper_->gradient_of(step * schedule_.updates() + updates_of_step_));
+              remedy, model_->params(), stepper_->gradient_of(step * schedule_.updates() + updates_of_step_));
 }
 
 void Trainer::fetch() {

@@ -33,8 +33,9 @@ void conv1d_forward(const Context& context, Stored* y, const float* x_padded, co
   const EmulatedPrecision emulated(emulated_precision(context));
   float* values = static_cast<float*>(y);
   CAFX_CALL(context, conv1d_forward, values, x_padded, w, bias, scratch, d);
-  if (!rounds_stored(context)) return;
-  for (long i = 0; i < static_cast<long>(d.B) * d.T * d.C; ++i) values[i] = round_to(values[i], Precision::kBf16);
+  const Precision stored = stored_precision(context);
+  if (stored == Precision::kFp32) return;
+  for (long i = 0; i < static_cast<long>(d.B) * d.T * d.C; ++i) values[i] = round_to(values[i], stored);
 }
 
 std::size_t conv1d_backward_scratch(const Context& context, Conv1dDims d) {
@@ -67,7 +68,7 @@ void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
 bool convolutions_round(const Context& context, Conv1dDims d) {
   check(d);
   CAFX_CUDA_CALL(context, convolutions_round, d);
-  return context.precision == Precision::kBf16;
+  return is_16_bit(context.precision);
 }
 
 }  // namespace cafx

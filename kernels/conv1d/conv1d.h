@@ -36,8 +36,8 @@ void conv1d_backward(const Context&, float* dw, float* dbias, const Stored* dy, 
 std::size_t convolution_workspace(const Context&, Conv1dDims, bool flip);
 void reserve_convolutions(const Context&, Conv1dDims, bool flip);
 
-// Whether operands of the convolutions of this shape, deConv1D's too, are rounded to bf16: where that is the precision,
-// on a CPU all (plain Conv1D only where bf16 is emulated), on a GPU those that its tensor cores multiply.
+// Whether operands of the convolutions of this shape, deConv1D's too, are rounded to bf16 or fp16: where that is the
+// precision, on a CPU all (plain Conv1D only where it is emulated), on a GPU those that its tensor cores multiply.
 bool convolutions_round(const Context&, Conv1dDims);
 
 }  // namespace cafx

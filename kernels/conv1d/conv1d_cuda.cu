@@ -16,8 +16,8 @@ namespace {
 enum class Kind { kForward, kForwardBias, kFilter, kData };
 constexpr const char* kNames[] = {"forward", "forward with bias", "backward filter", "backward data"};
 
-// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in bf16 on
-// request.
+// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in the format
+// that the context stores.
 struct Descriptors {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr, bias = nullptr;
   cudnnFilterDescriptor_t w = nullptr;
@@ -39,7 +39,7 @@ struct Descriptors {
     cudnn_failed(status, "to plan a convolution", __FILE__, __LINE__);
   }
 
-  Descriptors(Conv1dDims d, bool flip, bool y_in_bf16) : two_types(y_in_bf16) {
+  Descriptors(Conv1dDims d, bool flip, cudnnDataType_t y_type) : two_types(y_type != CUDNN_DATA_FLOAT) {
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&x));
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&y));
     CAFX_CUDNN_CHECK(cudnnCreateTensorDescriptor(&bias));
@@ -48,8 +48,7 @@ struct Descriptors {
     CAFX_CUDNN_CHECK(cudnnCreateActivationDescriptor(&identity));
     const auto set = [&](cudnnStatus_t status) { refused = refuses(status) || refused; };
     set(cudnnSetTensor4dDescriptor(x, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, d.B, 1, 1, d.T + d.K - 1));
-    set(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, two_types ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT, d.B, d.C,
-                                   1, d.T));
+    set(cudnnSetTensor4dDescriptor(y, CUDNN_TENSOR_NHWC, y_type, d.B, d.C, 1, d.T));
     set(cudnnSetTensor4dDescriptor(bias, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, 1, d.C, 1, 1));
     set(cudnnSetFilter4dDescriptor(w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, d.C, 1, 1, d.K));
     set(cudnnSetConvolution2dDescriptor(conv, 0, 0, 1, 1, 1, 1, flip ? CUDNN_CONVOLUTION : CUDNN_CROSS_CORRELATION,
@@ -182,7 +181,7 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cafx in bf16 where its
+// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cafx in bf16 and fp16 where its
 // tensor-core kernels take the shape; else cuDNN, except on Hopper, where cafx's kernels take half of its time or less
 // (measured).
 const std::string& convolutions_asked_for() {
@@ -205,10 +204,14 @@ bool by_mma(const Context& context, Conv1dDims d) {
   return conv_mma::takes(context, d) && !context.use_cudnn.value_or(convolutions_asked_for() == "cudnn");
 }
 
-bool in_bf16(const Context& context) { return stored_bytes(context) != sizeof(float); }
+cudnnDataType_t stored_type(const Context& context) {
+  return context.precision == Precision::kBf16   ? CUDNN_DATA_BFLOAT16
+         : context.precision == Precision::kFp16 ? CUDNN_DATA_HALF
+                                                 : CUDNN_DATA_FLOAT;
+}
 bool in_tf32(const Context& context) { return precision_of_convolutions(context.precision) == Precision::kTf32; }
 std::shared_ptr<Descriptors> describe(const Call& call) {
-  auto t = std::make_shared<Descriptors>(call.d, call.flip, in_bf16(call.context));
+  auto t = std::make_shared<Descriptors>(call.d, call.flip, stored_type(call.context));
   // cuDNN's default, DEFAULT_MATH, rounds fp32 operands to tf32.
   CAFX_CUDNN_CHECK(cudnnSetConvolutionMathType(t->conv, in_tf32(call.context) ? CUDNN_TENSOR_OP_MATH : CUDNN_FMA_MATH));
   return t;
@@ -219,11 +222,11 @@ bool by_cudnn(const Call& call) {
   if (!cudnn_is_chosen(call.context)) return false;
   CudaDevice& gpu = *call.context.cuda;
   const bool tf32 = in_tf32(call.context);
-  const std::string name = fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B,
-                                       call.d.T, call.d.C, call.d.K, call.flip ? " flipped" : "",
-                                       in_bf16(call.context) ? " bf16"
-                                       : tf32                ? " tf32"
-                                                             : "");
+  const std::string name =
+      fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B, call.d.T, call.d.C,
+                  call.d.K, call.flip ? " flipped" : "",
+                  is_16_bit(call.context.precision) ? fmt::format(" {}", to_string(call.context.precision))
+                                                    : (tf32 ? " tf32" : ""));
   auto at = gpu.conv_plans.find(name);
   if (at == gpu.conv_plans.end()) {
     CAFX_CHECK(!capturing(call.context));  // a plan is made by the warm-up step, never inside a graph

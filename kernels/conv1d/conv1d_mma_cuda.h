@@ -1,6 +1,6 @@
-// kernels/conv1d/conv1d_mma_cuda.h -- the convolutions of conv1d_cuda.h in bf16 on tensor cores.
+// kernels/conv1d/conv1d_mma_cuda.h -- the convolutions of conv1d_cuda.h in bf16 or fp16 on tensor cores.
 //
-//   Operands are rounded to bf16, sums are fp32. Each kernel reads or writes the tensor of all channels once, between
+//   Operands are rounded, sums are fp32. Each kernel reads or writes the tensor of all channels once, between
 //   global memory and the registers of the products, and stays below the time that this takes.
 //   The signal is a Hankel matrix, H[t, k] = x[t + k]: its 8 x 8 blocks depend on the sum of their indices alone, so
 //   that nine registers hold 16 samples by 64 taps. A pair of neighbours that starts at an odd sample is a word of a
@@ -30,17 +30,19 @@ constexpr int kSignal = kOdd + kWords;
 constexpr int kForwardThreads = 256, kDataThreads = 256, kSegments = kDataThreads / 16;
 
 inline bool takes(const Context& context, Conv1dDims d) {
-  return context.precision == Precision::kBf16 && context.cuda->major >= 8 && d.K <= kTaps && d.T % kTile == 0 &&
+  return is_16_bit(context.precision) && context.cuda->major >= 8 && d.K <= kTaps && d.T % kTile == 0 &&
          (d.C == 32 || d.C == 64 || d.C == 128 || d.C == 256);
 }
 
+template <Number S>
 __device__ __forceinline__ Word round_weights(const float* w, int c, int k, bool flip, int K) {  // taps k and k + 1
   const float* row = w + static_cast<long>(c) * K;
   const auto tap = [&](int i) { return i < K ? row[flip ? K - 1 - i : i] : 0.0f; };
-  return round_pair(tap(k), tap(k + 1));
+  return round_pair<S>(tap(k), tap(k + 1));
 }
 
 // A thread's word of each copy of a tile's signal: samples 2 i, 2 i + 1, 2 i + 2 from the tile's first.
+template <Number S>
 struct SignalWord {
   float v[3];
   __device__ __forceinline__ void load(const float* x, int tile, int per_frame, int width) {
@@ -51,8 +53,8 @@ struct SignalWord {
   }
   __device__ __forceinline__ void store(Word* to) const {
     if (threadIdx.x >= kWords) return;
-    to[threadIdx.x] = round_pair(v[0], v[1]);
-    to[kOdd + threadIdx.x] = round_pair(v[1], v[2]);
+    to[threadIdx.x] = round_pair<S>(v[0], v[1]);
+    to[kOdd + threadIdx.x] = round_pair<S>(v[1], v[2]);
   }
 };
 // The address of the pair at sample t + g + 2 (lane % 4), g = lane / 4, of which eight samples further are 16 bytes.
@@ -62,8 +64,9 @@ __device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) 
 }
 
 // A warp has 32 channels, whose filters it keeps, and 32 samples at a time.
+template <Number S>
 __global__ void __launch_bounds__(kForwardThreads, 2)
-    forward_kernel(Bfloat* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+    forward_kernel(S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
   __shared__ Word signals[2][kSignal];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
             sharing = kForwardThreads / 32 / groups, c0 = warp % groups * 32, per_frame = d.T / kTile,
@@ -76,13 +79,13 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     for (int k = 0; k < kTaps / 16; ++k) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        b[n][k][i] = round_weights(w, c0 + g / 2 * 8 + 2 * n + g % 2, 16 * k + 8 * i + 2 * t4, flip, d.K);
+        b[n][k][i] = round_weights<S>(w, c0 + g / 2 * 8 + 2 * n + g % 2, 16 * k + 8 * i + 2 * t4, flip, d.K);
       }
     }
   }
 #pragma unroll
   for (int i = 0; i < 8; ++i) start[i] = bias ? bias[c0 + 8 * t4 + i] : 0.0f;
-  SignalWord own;
+  SignalWord<S> own;
   own.load(x, blockIdx.x, per_frame, width);
   int side = 0;
 #pragma unroll 1
@@ -96,7 +99,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
       Word h[11];
 #pragma unroll
       for (int i = 0; i < 11; ++i) h[i] = load_word(from + 16 * i);
-      Bfloat* to = y + (static_cast<long>(tile) * kTile + t + g) * d.C + c0 + 8 * t4;
+      S* to = y + (static_cast<long>(tile) * kTile + t + g) * d.C + c0 + 8 * t4;
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         Sums c[4];
@@ -106,13 +109,13 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
         for (int k = 0; k < kTaps / 16; ++k) {
           const Fragment a = {h[2 * (m + k)], h[2 * (m + k) + 1], h[2 * (m + k) + 1], h[2 * (m + k) + 2]};
 #pragma unroll
-          for (int n = 0; n < 4; ++n) multiply(c[n], a, b[n][k][0], b[n][k][1]);
+          for (int n = 0; n < 4; ++n) multiply<S>(c[n], a, b[n][k][0], b[n][k][1]);
         }
 #pragma unroll
         for (int s = 0; s < 2; ++s) {
           *reinterpret_cast<uint4*>(to + (16 * m + 8 * s) * d.C) = {
-              round_pair(c[0][2 * s], c[0][2 * s + 1]), round_pair(c[1][2 * s], c[1][2 * s + 1]),
-              round_pair(c[2][2 * s], c[2][2 * s + 1]), round_pair(c[3][2 * s], c[3][2 * s + 1])};
+              round_pair<S>(c[0][2 * s], c[0][2 * s + 1]), round_pair<S>(c[1][2 * s], c[1][2 * s + 1]),
+              round_pair<S>(c[2][2 * s], c[2][2 * s + 1]), round_pair<S>(c[3][2 * s], c[3][2 * s + 1])};
         }
       }
     }
@@ -120,9 +123,10 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
 }
 
 // 16 samples of the lane's four channels as B: samples 2 t, 2 t + 1, 2 t + 8, 2 t + 9 of channels 4 g and on.
+template <Number S>
 struct ChannelRows {
   uint2 v[4];
-  __device__ __forceinline__ void load(const Bfloat* from, int C) {
+  __device__ __forceinline__ void load(const S* from, int C) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) v[i] = __ldcs(reinterpret_cast<const uint2*>(from + (i / 2 * 8 + i % 2) * C));
   }
@@ -136,9 +140,9 @@ struct ChannelRows {
 // partial[block, c, k] = sum over the block's tiles of dy[t, c] x[t + k]. kWarps: of a block; those that share channels
 // take a tile's samples in equal runs.
 constexpr int filter_warps(int C) { return C > 32 ? 16 : 8; }
-template <int kWarps>
+template <Number S, int kWarps>
 __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
-    filter_kernel(float* partial, const Bfloat* dy, const float* x, bool flip, Conv1dDims d) {
+    filter_kernel(float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   extern __shared__ __align__(16) float4 others[];  // (groups, 16, 32)
   __shared__ Word signals[2][kSignal];
   constexpr int kSteps = 2;  // of 16 samples, loaded at a time
@@ -146,14 +150,14 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
             group = warp % groups, share = warp / groups, run = kTile * groups / kWarps, per_frame = d.T / kTile,
             width = d.T + d.K - 1, tiles = d.B * per_frame, step = gridDim.x;
   const long row0 = share * run + 2 * t4;
-  const Bfloat* own_dy = dy + row0 * d.C + group * 32 + 4 * g;
-  const auto load = [&](ChannelRows(&to)[kSteps], long row) {
+  const S* own_dy = dy + row0 * d.C + group * 32 + 4 * g;
+  const auto load = [&](ChannelRows<S>(&to)[kSteps], long row) {
 #pragma unroll
     for (int i = 0; i < kSteps; ++i) to[i].load(own_dy + (row + 16 * i) * d.C, d.C);
   };
   Sums sums[4][4] = {};
-  SignalWord own;
-  ChannelRows now[kSteps], next[kSteps];
+  SignalWord<S> own;
+  ChannelRows<S> now[kSteps], next[kSteps];
   own.load(x, blockIdx.x, per_frame, width);
   load(now, static_cast<long>(blockIdx.x) * kTile);
   int side = 0;
@@ -181,7 +185,7 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
 #pragma unroll
           for (int m = 0; m < 4; ++m) {
             const Fragment a = {h[2 * m], h[2 * m + 1], h[2 * m + 1], h[2 * m + 2]};
-            multiply(sums[m][n], a, b0, b1);
+            multiply<S>(sums[m][n], a, b0, b1);
           }
         }
       }
@@ -237,9 +241,9 @@ inline std::size_t data_shared(Conv1dDims d) {
 
 // y[b, t] = bias + sum over k of P[t + pad - k][k]. A block has a frame, cut into kSegments; a warp two of them, one in
 // each half of its fragments' rows.
-template <int kGroups>
+template <Number S, int kGroups>
 __global__ void __launch_bounds__(kDataThreads, 2)
-    deconv_kernel(float* y, const Bfloat* u, const float* w, const float* bias, bool flip, int pad, Conv1dDims d) {
+    deconv_kernel(float* y, const S* u, const float* w, const float* bias, bool flip, int pad, Conv1dDims d) {
   extern __shared__ __align__(16) uint4 filters[];
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
@@ -250,7 +254,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
     const int l = i % 32, k = i / 32 % 8 * 8 + l / 4, c = i / 256 * 32 + l % 4 * 8;
     const auto pair = [&](int channel) {
       const float* tap = w + static_cast<long>(channel) * d.K + (flip ? d.K - 1 - k : k);
-      return k < d.K ? round_pair(tap[0], tap[d.K]) : 0u;
+      return k < d.K ? round_pair<S>(tap[0], tap[d.K]) : 0u;
     };
     filters[i] = {pair(c), pair(c + 2), pair(c + 4), pair(c + 6)};
   }
@@ -262,7 +266,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
 #pragma unroll 1
   for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
     Sums sums[9] = {}, last = {};
-    const Bfloat* from = u + (static_cast<long>(b) * d.T + 2 * warp * segment + g) * C + 8 * t4;
+    const S* from = u + (static_cast<long>(b) * d.T + 2 * warp * segment + g) * C + 8 * t4;
 #pragma unroll 1
     for (int t = 0; t < reach; t += 16) {
       if (t < segment) {
@@ -286,8 +290,8 @@ __global__ void __launch_bounds__(kDataThreads, 2)
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
               const uint4 &v0 = rows[i][r][0], &v1 = rows[i][r][1];
-              multiply(sums[n + r], {v0.x, v1.x, v0.y, v1.y}, f.x, f.y);
-              multiply(sums[n + r], {v0.z, v1.z, v0.w, v1.w}, f.z, f.w);
+              multiply<S>(sums[n + r], {v0.x, v1.x, v0.y, v1.y}, f.x, f.y);
+              multiply<S>(sums[n + r], {v0.z, v1.z, v0.w, v1.w}, f.z, f.w);
             }
           }
         }
@@ -327,8 +331,10 @@ __global__ void __launch_bounds__(kDataThreads, 2)
 inline void forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
                     Conv1dDims d) {
   const long tiles = static_cast<long>(d.B) * (d.T / kTile);
-  launch(context, forward_kernel, static_cast<unsigned>(std::min<long>(tiles, 2l * context.cuda->n_sm)),
-         kForwardThreads, 0, static_cast<Bfloat*>(y), x, w, bias, flip, d);
+  with_number(context, [&]<Number S>() {
+    launch(context, forward_kernel<S>, static_cast<unsigned>(std::min<long>(tiles, 2l * context.cuda->n_sm)),
+           kForwardThreads, 0, static_cast<S*>(y), x, w, bias, flip, d);
+  });
 }
 
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
@@ -339,19 +345,23 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   const int warps = filter_warps(d.C),
             slices = static_cast<int>(std::min({tiles, most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
   float* partial = static_cast<float*>(gpu.workspace);
-  launch(context, warps == 16 ? filter_kernel<16> : filter_kernel<8>, static_cast<unsigned>(slices), 32 * warps,
-         16ul * d.C / 32 * 16 * 32, partial, static_cast<const Bfloat*>(dy), x, flip, d);
+  with_number(context, [&]<Number S>() {
+    launch(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices), 32 * warps,
+           16ul * d.C / 32 * 16 * 32, partial, static_cast<const S*>(dy), x, flip, d);
+  });
   add_slices(context, dw, partial, slices, n);
 }
 
 inline void deconv(const Context& context, float* y, const Stored* u, const float* w, const float* bias, bool flip,
                    int pad, Conv1dDims d) {
-  const auto kernel = d.C == 32    ? deconv_kernel<1>
-                      : d.C == 64  ? deconv_kernel<2>
-                      : d.C == 128 ? deconv_kernel<4>
-                                   : deconv_kernel<8>;
-  launch(context, kernel, static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y,
-         static_cast<const Bfloat*>(u), w, bias, flip, pad, d);
+  with_number(context, [&]<Number S>() {
+    const auto kernel = d.C == 32    ? deconv_kernel<S, 1>
+                        : d.C == 64  ? deconv_kernel<S, 2>
+                        : d.C == 128 ? deconv_kernel<S, 4>
+                                     : deconv_kernel<S, 8>;
+    launch(context, kernel, static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d),
+           y, static_cast<const S*>(u), w, bias, flip, pad, d);
+  });
 }
 
 }  // namespace cafx::conv_mma

@@ -10,7 +10,7 @@ CAFX_BACKENDS(void, deconv1d_forward,
                Deconv1dDims d));
 CAFX_BACKENDS(void, deconv1d_backward,
               (float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
-               void* scratch, bool bf16_units, bool rounds, Deconv1dDims d));
+               void* scratch, bool bf16_units, Precision stored, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_forward,
           (const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
            Deconv1dDims d));
@@ -47,7 +47,7 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, deconv1d_backward, static_cast<float*>(du), dw, dbias, dy_padded, static_cast<const float*>(u), w,
-            scratch, bf16_units(context), rounds_stored(context), d);
+            scratch, bf16_units(context), stored_precision(context), d);
 }
 
 }  // namespace cafx

@@ -69,7 +69,7 @@ void deconv1d_forward(float* y, const float* u, const float* w, const float* bia
 }
 
 void deconv1d_backward(float* du, float* dw, float* dbias, const float* dy_padded, const float* u, const float* w,
-                       void* scratch, bool bf16_units, bool rounds, Deconv1dDims d) {
+                       void* scratch, bool bf16_units, Precision stored, Deconv1dDims d) {
   const long n_w = static_cast<long>(d.C) * d.K;
   const bool reversed = d.form == Deconv::kCorrelate;
   float* w_kc = static_cast<float*>(scratch);  // (K,C)
@@ -106,7 +106,7 @@ void deconv1d_backward(float* du, float* dw, float* dbias, const float* dy_padde
     {
       const Part part("products for u", n * d.K, bytes);
       multiply(du + at, dy);
-      if (rounds) round_to_bf16(du + at, static_cast<long>(d.T) * d.C);
+      round_all(du + at, static_cast<long>(d.T) * d.C, stored);
     }
     {
       const Part part("products for weights", n * d.K, bytes);

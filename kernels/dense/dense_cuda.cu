@@ -23,6 +23,8 @@ cublasComputeType_t compute_of(const Context& context) {
       return CUBLAS_COMPUTE_32F_FAST_TF32;
     case Precision::kBf16:
       return CUBLAS_COMPUTE_32F_FAST_16BF;
+    case Precision::kFp16:
+      return CUBLAS_COMPUTE_32F_FAST_16F;
     default:
       return CUBLAS_COMPUTE_32F;
   }

@@ -47,11 +47,13 @@ struct Context {
 bool bf16_units(const Context&);
 inline Precision emulated_precision(const Context& c) { return bf16_units(c) ? Precision::kFp32 : c.precision; }
 
-// A large tensor between ops: stored as bf16 where a GPU computes in bf16, else as float; device/precision.h
-// lists these tensors. In bf16 a CPU rounds them as it stores them.
+// A large tensor between ops: of two bytes a number where a GPU computes in bf16 or fp16, else float; device/precision.h
+// lists these tensors. In these formats a CPU rounds them as it stores them.
 using Stored = void;
-inline bool rounds_stored(const Context& c) { return c.precision == Precision::kBf16; }
-inline std::size_t stored_bytes(const Context& c) { return rounds_stored(c) && c.device == Device::kCuda ? 2 : 4; }
+inline Precision stored_precision(const Context& c) { return is_16_bit(c.precision) ? c.precision : Precision::kFp32; }
+inline std::size_t stored_bytes(const Context& c) {
+  return is_16_bit(c.precision) && c.device == Device::kCuda ? 2 : 4;
+}
 
 // One micro-batch: frames [b0, b1) whose gradients go to `slot`; `context` is for the ops inside, which get `n` frames
 // at a call (1 on a CPU, the whole batch on a GPU).

@@ -75,9 +75,14 @@ std::vector<float> stored_values(const Context& context, const Stored* from, std
   }
   std::vector<std::uint16_t> bits(n);
   copy(context, bits.data(), from, sizeof(std::uint16_t) * n);
+  const bool fp16 = context.precision == Precision::kFp16;
   for (std::size_t i = 0; i < n; ++i) {
     const std::uint32_t wide = static_cast<std::uint32_t>(bits[i]) << 16;
-    std::memcpy(&values[i], &wide, sizeof wide);
+    if (fp16) {
+      values[i] = value_of_fp16(bits[i]);
+    } else {
+      std::memcpy(&values[i], &wide, sizeof wide);
+    }
   }
   return values;
 }

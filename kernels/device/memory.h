@@ -105,7 +105,7 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
-// "fp32", "tf32" or "bf16", after use_device; Error where the device cannot compute in it.
+// "fp32", "tf32", "bf16" or "fp16", after use_device; Error where the device cannot compute in it.
 void use_precision(Context& context, const std::string& name);
 // The context's precision, and its limits: emulated on a CPU, libraries in fp32 on a virtual GPU.
 std::string precision_text(const Context&);

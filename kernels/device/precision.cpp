@@ -6,13 +6,25 @@
 
 namespace cafx {
 
-const char* to_string(Precision p) { return p == Precision::kFp32 ? "fp32" : p == Precision::kTf32 ? "tf32" : "bf16"; }
+const char* to_string(Precision p) {
+  switch (p) {
+    case Precision::kFp32:
+      return "fp32";
+    case Precision::kTf32:
+      return "tf32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kFp16:
+      return "fp16";
+  }
+  return "?";
+}
 
 Precision parse_precision(const std::string& name) {
-  for (const Precision p : {Precision::kFp32, Precision::kTf32, Precision::kBf16}) {
+  for (const Precision p : {Precision::kFp32, Precision::kTf32, Precision::kBf16, Precision::kFp16}) {
     if (name == to_string(p)) return p;
   }
-  throw Error("unknown precision '{}'; known are fp32, tf32, bf16", name);
+  throw Error("unknown precision '{}'; known are fp32, tf32, bf16, fp16", name);
 }
 
 static thread_local Precision emulated = Precision::kFp32;
@@ -27,10 +39,15 @@ const float* rounded_copy(int which, const float* from, long n) {
   if (to.size() < static_cast<std::size_t>(n)) to.resize(static_cast<std::size_t>(n));
   float* out = to.data();
   // The format is chosen outside the loop, so that each loop vectorises.
+  const auto round_all = [&]<Precision kTo>() {
+    for (long i = 0; i < n; ++i) out[i] = round_to(from[i], kTo);
+  };
   if (emulated == Precision::kTf32) {
-    for (long i = 0; i < n; ++i) out[i] = round_to(from[i], Precision::kTf32);
+    round_all.template operator()<Precision::kTf32>();
+  } else if (emulated == Precision::kBf16) {
+    round_all.template operator()<Precision::kBf16>();
   } else {
-    for (long i = 0; i < n; ++i) out[i] = round_to(from[i], Precision::kBf16);
+    round_all.template operator()<Precision::kFp16>();
   }
   return out;
 }

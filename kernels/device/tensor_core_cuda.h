@@ -1,6 +1,6 @@
-// kernels/device/tensor_core_cuda.h -- bf16 matrices in shared memory, and their products by mma.sync.
+// kernels/device/tensor_core_cuda.h -- matrices of bf16 or fp16 in shared memory, and their products by mma.sync.
 //
-//   A matrix of N bf16 columns (32, 64 or 128) has rows of 2 N bytes without padding. Within a row the pieces of 16 bytes
+//   A matrix of N columns (32, 64 or 128) has rows of 2 N bytes without padding. Within a row the pieces of 16 bytes
 //   are permuted by the row, so that neither rows nor columns of 8 x 8 blocks collide in a bank. `row_at(base, row)` is
 //   the address of a row's first number, and `row_at(..) ^ 2 column` that of another: base must be a multiple of 2 N.
 //
@@ -73,16 +73,27 @@ __device__ __forceinline__ void load_blocks_transposed(Fragment& to, Word at) {
 #endif
 }
 
-// c += a b
+// c += a b, of numbers of that format
+template <Number S>
 __device__ __forceinline__ void multiply(Sums& c, const Fragment& a, Word b0, Word b1) {
 #ifndef CAFX_NO_TENSOR_CORE
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-      "%3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  if constexpr (std::is_same_v<S, Half>) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+        "%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  } else {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+        "%2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  }
 #endif
 }
+template <Number S>
+inline constexpr Word kOnes = std::is_same_v<S, Half> ? 0x3c003c00u : 0x3f803f80u;  // a pair of 1
 
 // Sixteen bytes from global to shared memory, later; wait_copies waits for all that this thread began.
 __device__ __forceinline__ void begin_copy(Word to, const void* from) {
@@ -117,7 +128,7 @@ __device__ __forceinline__ float exp2_fast(float x) {
 }
 inline constexpr float kLog2E = 1.44269504f;
 // log(1 + e^x) with a relative error of 1.3e-6, so that bf16 rounds it as it would the exact number but in one of 2000
-// cases: log(1 + u) / u by a polynomial, the smallest error over [0, 1].
+// cases, fp16 in one of 250: log(1 + u) / u by a polynomial, the smallest error over [0, 1].
 __device__ __forceinline__ float softplus_fast(float x) {
   const float u = exp2_fast(fabsf(x) * -kLog2E);
   float q = fmaf(u, 1.414102145e-2f, -6.640179287e-2f);

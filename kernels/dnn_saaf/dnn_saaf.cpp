@@ -9,11 +9,11 @@ CAFX_BACKENDS(void, dnn_saaf_prepare,
               (float* packed, const DnnSaafWeights& weights, bool bf16_units, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_forward,
               (float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-               const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d));
+               const float* packed, float* scratch, bool bf16_units, Precision stored, const DnnSaafDims& d));
 CAFX_BACKENDS(void, dnn_saaf_backward,
               (float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved, const float* r,
                const float* z, const std::int32_t* positions, const DnnSaafWeights& weights, const float* packed,
-               float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d));
+               float* scratch, bool bf16_units, Precision stored, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_prepare, (const Context&, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_forward,
           (const Context&, Stored* u, float* saved, const Stored* r, const float* z, const std::int32_t* positions,
@@ -66,7 +66,7 @@ void dnn_saaf_forward(const Context& context, Stored* u, void* saved, const Stor
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dnn_saaf_forward, static_cast<float*>(u), static_cast<float*>(saved), static_cast<const float*>(r),
             z, positions, static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
@@ -80,7 +80,7 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
   CAFX_CALL(context, dnn_saaf_backward, static_cast<float*>(dr), dz, grads, static_cast<const float*>(du),
             static_cast<const float*>(saved), static_cast<const float*>(r), z, positions, weights,
             static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 }  // namespace cafx

@@ -8,7 +8,7 @@
 //          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
 // Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), from forward to backward; nothing where
 //          the device recomputes them.
-// Grads    dr =   dz =   dw[l] +=   dbias[l] += (bf16: of rounded gradients)   dv +=   dw_saaf += (bf16: of rounded t)
+// Grads    dr =   dz =   dw[l] +=   dbias[l] += (bf16, fp16: of rounded gradients)   dv +=   dw_saaf += (of rounded t)
 // Packed   dnn_saaf_prepare packs the weights for the device, once a step.
 // Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B on a CPU.
 // Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T: CheckError with the numbers.

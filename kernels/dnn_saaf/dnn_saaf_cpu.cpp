@@ -53,13 +53,26 @@ void saaf_forward_tile(float* u, const float* x, int n, const float* packed, con
 #endif
   saaf_rows_forward(u, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
 }
-template <bool kRounds>
+template <Precision kStored>
 void saaf_backward_tile(float* dx, SaafSums* sums, const float* dy, const float* x, int n, const float* packed,
                         const DnnPacked& at, SaafDims d) {
 #if defined(__AVX512F__)
-  if (saaf_fits_lanes(d)) return saaf_rows_backward_turned<kRounds>(dx, sums, dy, x, n, packed + at.lanes, d);
+  if (saaf_fits_lanes(d)) return saaf_rows_backward_turned<kStored>(dx, sums, dy, x, n, packed + at.lanes, d);
 #endif
-  saaf_rows_backward<kRounds>(dx, sums, dy, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
+  saaf_rows_backward<kStored>(dx, sums, dy, x, n, reinterpret_cast<const SaafPiece*>(packed + at.table), d);
+}
+
+// f.template operator()<P>() for the format of the large tensors, known only at run time.
+template <class F>
+CAFX_INLINE void with_stored(Precision stored, F f) {
+  switch (stored) {
+    case Precision::kBf16:
+      return f.template operator()<Precision::kBf16>();
+    case Precision::kFp16:
+      return f.template operator()<Precision::kFp16>();
+    default:
+      return f.template operator()<Precision::kFp32>();
+  }
 }
 
 // The three products of layer l on n rows, in fp32 or by bf16 units; `pairs` is scratch for these.
@@ -151,7 +164,7 @@ void dnn_saaf_prepare(float* packed, const DnnSaafWeights& weights, bool bf16_un
 }
 
 void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, const std::int32_t* positions,
-                      const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d) {
+                      const float* packed, float* scratch, bool bf16_units, Precision stored, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -190,14 +203,14 @@ void dnn_saaf_forward(float* u, float* saved, const float* r, const float* z, co
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) u_t[i] = in[i];
       }
-      if (rounds) round_to_bf16(u_t, static_cast<long>(n) * d.C);
+      round_all(u_t, static_cast<long>(n) * d.C, stored);
     }
   }
 }
 
 void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const float* du, const float* saved,
                        const float* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
-                       const float* packed, float* scratch, bool bf16_units, bool rounds, const DnnSaafDims& d) {
+                       const float* packed, float* scratch, bool bf16_units, Precision stored, const DnnSaafDims& d) {
   const DnnPacked at(d);
   const DnnSaved keep(d);
   const DnnScratch own(d);
@@ -215,8 +228,8 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
       if (d.use_saaf) {
         const Part part("SAAF", 0, 12.0 * n * d.C);
         const float* x = saved + keep.h[d.L - 1] + (frame + t0) * d.C;
-        rounds ? saaf_backward_tile<true>(g, sums, du_t, x, n, packed, at, saaf)
-               : saaf_backward_tile<false>(g, sums, du_t, x, n, packed, at, saaf);
+        with_stored(stored,
+                    [&]<Precision kStored>() { saaf_backward_tile<kStored>(g, sums, du_t, x, n, packed, at, saaf); });
       } else {
         for (long i = 0; i < static_cast<long>(n) * d.C; ++i) g[i] = du_t[i];
       }
@@ -230,7 +243,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         const float* in = l == 0 ? h0 : saved + keep.h[l - 1] + (frame + t0) * inputs;
         {
           const Part part("products for weights", multiply_adds(n, width, inputs), product_bytes(n, width, inputs));
-          if (rounds) round_to_bf16(g, static_cast<long>(n) * width);  // once, for the products and the biases' sums
+          round_all(g, static_cast<long>(n) * width, stored);  // once, for the products and the biases' sums
           layer.weights(grads.dw[l], g, in, n);
           add_column_sums(grads.dbias[l], g, n, width, width);
         }
@@ -260,7 +273,7 @@ void dnn_saaf_backward(float* dr, float* dz, const DnnSaafGrads& grads, const fl
         for_vectors(d.C, [&](long c, int m) {
           const vf dh = load_m(g + static_cast<long>(i) * d.C + c, m);
           const vf v = unpooled(z + z_b, positions_b, window + c, t % d.P, m, d.unpool);
-          store_m(dr + row + c, rounds ? vround_bf16(dh * v) : dh * v, m);
+          store_m(dr + row + c, vrounded(dh * v, stored), m);
           vf part = dh * load_m(r + row + c, m);
           if (d.unpool == Unpool::kPositions) {
             vi place = {};

@@ -34,7 +34,7 @@ struct Net {
     L = d.L;
     width[0] = d.C;
     wide[0] = padded(d.C);
-    const int share = precision == Precision::kBf16 ? 2 : 1;
+    const int share = is_16_bit(precision) ? 2 : 1;
     long at = 0, g = 0;
     n_bias = 0;
     for (int l = 0; l < L; ++l) {
@@ -69,7 +69,7 @@ struct Layout {
     for (int l = 1; l < net.L || l == 1; ++l) {
       const int w = l == 1 ? std::max(net.wide[0], net.L > 1 ? net.wide[1] : 0) : net.wide[l];
       h[l] = at;
-      stride[l] = w + 8;  // rows start 8 words (tf32) or 16 bytes (bf16) further round the banks
+      stride[l] = w + 8;  // rows start 8 words (tf32) or 16 bytes (bf16, fp16) further round the banks
       at += R * stride[l] * element;
     }
     h[0] = h[1], stride[0] = stride[1];
@@ -567,14 +567,15 @@ __global__ void pack_kernel(std::uint32_t* to, const float* w, int K, int N, int
 
 template <class F>
 void with_type(Precision p, F f) {
-  if (p == Precision::kBf16) return f.template operator()<Bf16>();
+  if (p == Precision::kBf16) return f.template operator()<Bits16<Bfloat>>();
+  if (p == Precision::kFp16) return f.template operator()<Bits16<Half>>();
   return f.template operator()<Tf32>();
 }
-int element_bytes(Precision p) { return p == Precision::kBf16 ? 2 : 4; }
+int element_bytes(Precision p) { return is_16_bit(p) ? 2 : 4; }
 
 // As many samples in a block as shared memory allows, and two copies of the curve's sums if they fit beside.
 bool find_layout(const Context& context, const DnnSaafDims& d, const Net& net, Layout& best) {
-  const int most = context.precision == Precision::kBf16 ? Bf16::kMostWarps : Tf32::kMostWarps;
+  const int most = is_16_bit(context.precision) ? Bits16<Bfloat>::kMostWarps : Tf32::kMostWarps;
   const int least = static_cast<int>(ceil_div(ceil_div(d.C, 32), 1));  // a channel's sums belong to one thread
   bool found = false;
   for (int warps = most; warps >= 1; --warps) {

@@ -1,4 +1,4 @@
-// kernels/dnn_saaf/dnn_saaf_mma_cuda.h -- DNN-SAAF on tensor cores, operands rounded to tf32 or bf16
+// kernels/dnn_saaf/dnn_saaf_mma_cuda.h -- DNN-SAAF on tensor cores, operands rounded to tf32, bf16 or fp16
 // (device/precision.h).
 //
 //   The functions of dnn_saaf.h for a context whose precision is not fp32. They take layers of up to 128 outputs and

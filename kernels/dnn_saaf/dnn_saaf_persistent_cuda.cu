@@ -24,9 +24,10 @@ constexpr int kForwardWarps = 16, kForwardRows = 32;          // most warps of a
 constexpr int kTile = 64, kChainThreads = 128, kHelpers = 8;  // samples of a tile; threads; warps
 constexpr int kHelperThreads = 32 * kHelpers, kBackThreads = kChainThreads + kHelperThreads;
 
-// Four layers of these widths, each 32, 64 or 128.
-template <int C_, int W1, int W2, int W3>
+// Four layers of these widths, each 32, 64 or 128, in bf16 or fp16.
+template <Number Format_, int C_, int W1, int W2, int W3>
 struct Shape {
+  using Format = Format_;
   static constexpr int L = 4, C = C_;
   static constexpr int kCopies = 128 / C;  // of the curve's sums: threads that share a channel
   __host__ __device__ static constexpr int width(int l) { return l == 1 ? W1 : l == 2 ? W2 : l == 3 ? W3 : C_; }
@@ -69,14 +70,14 @@ __device__ __forceinline__ Word region_of(const Curve& c, float x) {  // NaN: 0
   return __float_as_uint(__fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, 8388608.0f)) & 0xffu;
 }
 
-// Arguments by value. `weights`: bf16, laid out as tensor_core_cuda.h says, layer after layer.
+// Arguments by value. r, u, their gradients and `weights`: in the shape's format; the latter laid out as tensor_core_cuda.h says, layer after layer.
 struct Operands {
-  const Bfloat *r, *du;
+  const std::uint16_t *r, *du;
   const float *z, *bias;
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
-  Bfloat *u, *dr;
+  std::uint16_t *u, *dr;
   float *dz, *partials;
   int P, tiles;  // of kForwardRows or kTile samples
   Curve curve;
@@ -107,14 +108,15 @@ __device__ __forceinline__ void load_inputs(Fragment (&a)[2][Steps], Word rows, 
 }
 using Outputs = Sums[2][2];  // 16 columns of 32 rows: [16 rows][8 columns]
 
+template <Number F>
 __device__ __forceinline__ void multiply(Outputs& c, const Fragment& a0, const Fragment& a1, const Fragment& b) {
-  tensor_core::multiply(c[0][0], a0, b[0], b[1]);
-  tensor_core::multiply(c[1][0], a1, b[0], b[1]);
-  tensor_core::multiply(c[0][1], a0, b[2], b[3]);
-  tensor_core::multiply(c[1][1], a1, b[2], b[3]);
+  tensor_core::multiply<F>(c[0][0], a0, b[0], b[1]);
+  tensor_core::multiply<F>(c[1][0], a1, b[0], b[1]);
+  tensor_core::multiply<F>(c[0][1], a0, b[2], b[3]);
+  tensor_core::multiply<F>(c[1][1], a1, b[2], b[3]);
 }
 // c = bias + a w^T, outputs n .. n + 16; w (outputs,K).
-template <int K>
+template <Number F, int K>
 __device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, Word bias, int n, int lane) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
@@ -128,11 +130,11 @@ __device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, 
   for (int k = 0; k < K / 16; ++k) {
     Fragment b;
     load_blocks(b, own ^ (32 * k));
-    multiply(c, a[0][k], a[1][k], b);
+    multiply<F>(c, a[0][k], a[1][k], b);
   }
 }
 // c = g w, inputs n .. n + 16; w (K,N).
-template <int K, int N>
+template <Number F, int K, int N>
 __device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Word w, int n, int lane) {
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
@@ -144,7 +146,7 @@ __device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Wor
   for (int k = 0; k < K / 16; ++k) {
     Fragment b;
     load_blocks_transposed(b, own + k * 16 * 2 * N);
-    multiply(c, g[0][k], g[1][k], b);
+    multiply<F>(c, g[0][k], g[1][k], b);
   }
 }
 // Where this lane's pair of columns of C lies: f(m, h, s, address) for rows 16 m + 8 s of the 32, columns n + 8 h.
@@ -160,10 +162,11 @@ __device__ __forceinline__ void over_pairs(Word rows, int n, int lane, F f) {
     }
   }
 }
-template <int N>
+template <Number F, int N>
 __device__ __forceinline__ void store_outputs(Word rows, int n, int lane, const Outputs& c) {
-  over_pairs<N>(rows, n, lane,
-                [&](int m, int h, int s, Word at) { store_word(at, round_pair(c[m][h][2 * s], c[m][h][2 * s + 1])); });
+  over_pairs<N>(rows, n, lane, [&](int m, int h, int s, Word at) {
+    store_word(at, round_pair<F>(c[m][h][2 * s], c[m][h][2 * s + 1]));
+  });
 }
 template <Activation A>
 __device__ __forceinline__ void activate_all(Outputs& c) {
@@ -178,7 +181,7 @@ __device__ __forceinline__ void activate_all(Outputs& c) {
 }
 
 // The factors from z of this lane's eight channels, for rows of one window; `row` counts within it.
-template <bool kPositions>
+template <Number F, bool kPositions>
 struct Held {
   float z[8];
   int at[8];
@@ -196,10 +199,11 @@ struct Held {
   }
   __device__ float factor(int k, int row) const { return kPositions && at[k] != row ? 0.0f : z[k]; }
   __device__ uint4 times(uint4 r, int row) const {
-    const float4 a = widen(uint2{r.x, r.y}), b = widen(uint2{r.z, r.w});
-    return {
-        round_pair(a.x * factor(0, row), a.y * factor(1, row)), round_pair(a.z * factor(2, row), a.w * factor(3, row)),
-        round_pair(b.x * factor(4, row), b.y * factor(5, row)), round_pair(b.z * factor(6, row), b.w * factor(7, row))};
+    const float4 a = widen<F>(uint2{r.x, r.y}), b = widen<F>(uint2{r.z, r.w});
+    return {round_pair<F>(a.x * factor(0, row), a.y * factor(1, row)),
+            round_pair<F>(a.z * factor(2, row), a.w * factor(3, row)),
+            round_pair<F>(b.x * factor(4, row), b.y * factor(5, row)),
+            round_pair<F>(b.z * factor(6, row), b.w * factor(7, row))};
   }
 };
 
@@ -212,9 +216,9 @@ __device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias
 #pragma unroll 1
   for (int n = 0; n < N; n += 16) {
     Outputs c;
-    product<K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
+    product<typename S::Format, K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
     activate_all<A>(c);
-    store_outputs<S::widest()>(rows, n, lane, c);
+    store_outputs<typename S::Format, S::widest()>(rows, n, lane, c);
   }
   __syncwarp();
 }
@@ -247,7 +251,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
       uint4 v[kLoads];
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) v[i] = __ldcs(r + 32 * i);
-      const Held<kPositions> held(x, window, C, 8 * piece);
+      const Held<typename S::Format, kPositions> held(x, window, C, 8 * piece);
       const int in_window = static_cast<int>(first - window * x.P);
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) {
@@ -267,7 +271,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
 #pragma unroll 1
       for (int n = 0; n < C; n += 16) {
         Outputs c;
-        product<K>(c, a, weights + 2 * S::weights_at(3), bias + 4 * S::bias_at(3), n, lane);
+        product<typename S::Format, K>(c, a, weights + 2 * S::weights_at(3), bias + 4 * S::bias_at(3), n, lane);
         if (x.curve.regions) {
 #pragma unroll
           for (int m = 0; m < 2; ++m) {
@@ -287,7 +291,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
             }
           }
         }
-        store_outputs<N>(rows, n, lane, c);
+        store_outputs<typename S::Format, N>(rows, n, lane, c);
       }
       __syncwarp();
     }
@@ -338,7 +342,7 @@ struct Share {
 };
 
 // sums += g^T h over the tile; in `bias`, columns `column` .. become g's sums over the tile.
-template <int O, int I>
+template <Number F, int O, int I>
 __device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, Sums& bias, int column, Word g, Word h,
                                               int warp, int lane) {
   using Own = Share<O, I>;
@@ -352,8 +356,8 @@ __device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, 
     for (int m = 0; m < Own::rows; ++m) load_blocks_transposed(a[m], (own_g ^ (32 * m)) + row * 2 * O);
 #pragma unroll
     for (int m = 0; m < Own::rows; ++m) {
-      const Word ones = lane / 4 == column + m ? 0x3f803f80u : 0u;
-      tensor_core::multiply(bias, a[m], ones, ones);
+      const Word ones = lane / 4 == column + m ? kOnes<F> : 0u;
+      tensor_core::multiply<F>(bias, a[m], ones, ones);
     }
 #pragma unroll
     for (int n = 0; n < Own::columns; ++n) {
@@ -361,8 +365,8 @@ __device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, 
       load_blocks_transposed(b, (own_h ^ (32 * n)) + row * 2 * I);
 #pragma unroll
       for (int m = 0; m < Own::rows; ++m) {
-        tensor_core::multiply(sums[m][2 * n], a[m], b[0], b[1]);
-        tensor_core::multiply(sums[m][2 * n + 1], a[m], b[2], b[3]);
+        tensor_core::multiply<F>(sums[m][2 * n], a[m], b[0], b[1]);
+        tensor_core::multiply<F>(sums[m][2 * n + 1], a[m], b[2], b[3]);
       }
     }
   }
@@ -413,9 +417,9 @@ __device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Wo
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
     Outputs c;
-    product<K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
+    product<typename S::Format, K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
     activate_all<A>(c);
-    store_outputs<N>(to, n, lane, c);
+    store_outputs<typename S::Format, N>(to, n, lane, c);
   }
 }
 // The gradient of layer l's outputs from that of layer l + 1; h: those outputs.
@@ -427,18 +431,18 @@ __device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weig
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
     Outputs c;
-    product_down<K, N>(c, g, weights + 2 * S::weights_at(l), n, lane);
+    product_down<typename S::Format, K, N>(c, g, weights + 2 * S::weights_at(l), n, lane);
     over_pairs<N>(h, n, lane, [&](int m, int s8, int s, Word at) {
-      const float2 y = widen(load_word(at));
+      const float2 y = widen<typename S::Format>(load_word(at));
       c[m][s8][2 * s] *= slope_from<A>(y.x), c[m][s8][2 * s + 1] *= slope_from<A>(y.y);
     });
-    store_outputs<N>(to, n, lane, c);
+    store_outputs<typename S::Format, N>(to, n, lane, c);
   }
 }
 
 // Begins copying this warp's 16 rows of a tile of (rows,C) to shared memory.
 template <int C>
-__device__ __forceinline__ void begin_rows(Word to, const Bfloat* tile, int warp, int lane) {
+__device__ __forceinline__ void begin_rows(Word to, const std::uint16_t* tile, int warp, int lane) {
   constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
   const int piece = lane % kPieces;
 #pragma unroll
@@ -460,7 +464,7 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
 #pragma unroll 1
   for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
     Outputs c, t;
-    product<K>(c, a, base + 2 * S::weights_at(3), base + At::bias + 4 * S::bias_at(3), n, lane);
+    product<typename S::Format, K>(c, a, base + 2 * S::weights_at(3), base + At::bias + 4 * S::bias_at(3), n, lane);
     if (x.curve.regions) {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
@@ -486,7 +490,7 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
           }
         }
       }
-      store_outputs<C>(base + At::t + row0 * 2 * C, n, lane, t);
+      store_outputs<typename S::Format, C>(base + At::t + row0 * 2 * C, n, lane, t);
     } else {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
@@ -495,10 +499,10 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
       }
     }
     over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word at) {
-      const float2 du = widen(load_word(at));
+      const float2 du = widen<typename S::Format>(load_word(at));
       c[m][h][2 * s] *= du.x, c[m][h][2 * s + 1] *= du.y;
     });
-    store_outputs<C>(base + At::top + row0 * 2 * C, n, lane, c);
+    store_outputs<typename S::Format, C>(base + At::top + row0 * 2 * C, n, lane, c);
   }
 }
 
@@ -528,11 +532,11 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
       }
     }
     Outputs c;
-    product_down<K, C>(c, g, base, n, lane);
+    product_down<typename S::Format, K, C>(c, g, base, n, lane);
     float terms[8] = {};
     Word through[2][2][2];
     over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word place) {
-      const float2 r = widen(load_word(place));
+      const float2 r = widen<typename S::Format>(load_word(place));
       float2 f = z[m][h];
       bool here[2] = {true, true};
       if constexpr (kPositions) {
@@ -543,8 +547,8 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
       const float d0 = c[m][h][2 * s], d1 = c[m][h][2 * s + 1];
       if (here[0]) terms[4 * m + 2 * h] += d0 * r.x;
       if (here[1]) terms[4 * m + 2 * h + 1] += d1 * r.y;
-      through[m][h][s] = round_pair(d0 * f.x, d1 * f.y);
-      store_word(place, round_pair(r.x * f.x, r.y * f.y));
+      through[m][h][s] = round_pair<typename S::Format>(d0 * f.x, d1 * f.y);
+      store_word(place, round_pair<typename S::Format>(r.x * f.x, r.y * f.y));
     });
     // Two neighbouring lanes exchange halves, so that each writes 8 bytes of the 32 that a row's 16 columns are.
 #pragma unroll
@@ -554,7 +558,7 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
         const bool odd = lane % 2;
         const Word away = odd ? through[m][0][s] : through[m][1][s], kept = odd ? through[m][1][s] : through[m][0][s];
         const Word other = __shfl_xor_sync(0xffffffffu, away, 1);
-        Bfloat* to = x.dr + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
+        std::uint16_t* to = x.dr + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
         __stcs(reinterpret_cast<uint2*>(to), odd ? uint2{other, kept} : uint2{kept, other});
       }
     }
@@ -595,7 +599,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
       constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
       const int piece = lane % kPieces;
       const long from = n0 + 16 * warp, window = from / x.P;
-      const Held<kPositions> held(x, window, C, 8 * piece);
+      const Held<typename S::Format, kPositions> held(x, window, C, 8 * piece);
       const int in_window = static_cast<int>(from - window * x.P);
       wait_copies();
 #pragma unroll
@@ -654,10 +658,11 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
 
 __device__ __forceinline__ float load_float(Word at) { return __uint_as_float(load_word(at)); }
 __device__ __forceinline__ void store_float(Word at, float v) { store_word(at, __float_as_uint(v)); }
-__device__ __forceinline__ float load_bf16(Word at) {
+template <Number F>
+__device__ __forceinline__ float load_number(Word at) {
   std::uint16_t v;
   asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at) : "memory");
-  return __uint_as_float(static_cast<Word>(v) << 16);
+  return widen(F{v});
 }
 __device__ __forceinline__ Word load_byte(Word at) {
   Word v;
@@ -681,8 +686,10 @@ __device__ __forceinline__ void add_curve(const Operands& x, Word base, Word h0)
 #pragma unroll
     for (int k = 0; k < 8; k += 2) {
       const Word at_a = row_at<C>(0, k) ^ (2 * channel), at_b = row_at<C>(0, k + 1) ^ (2 * channel);
-      const float t_a = load_bf16(t_rows + at_a), t_b = load_bf16(t_rows + at_b);
-      const float du_a = load_bf16(du_rows + at_a), du_b = load_bf16(du_rows + at_b);
+      const float t_a = load_number<typename S::Format>(t_rows + at_a),
+                  t_b = load_number<typename S::Format>(t_rows + at_b);
+      const float du_a = load_number<typename S::Format>(du_rows + at_a),
+                  du_b = load_number<typename S::Format>(du_rows + at_b);
       const Word to_a = own + load_byte(regions + region_at<C>(k, channel)) * (4 * C),
                  to_b = own + load_byte(regions + region_at<C>(k + 1, channel)) * (4 * C);
       const bool same = to_a == to_b;
@@ -717,16 +724,18 @@ __device__ __forceinline__ void help(const Operands& x, char* shared) {
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
     wait_at<kCurve, kBackThreads>();
-    outer_product<S::width(4), S::width(3)>(w3, bias, 6, base + At::top, base + At::h3, warp, lane);
+    outer_product<typename S::Format, S::width(4), S::width(3)>(w3, bias, 6, base + At::top, base + At::h3, warp, lane);
     arrive_at<kLastTaken, kBackThreads>();
     if (x.curve.regions) add_curve<S>(x, base, h0);
     arrive_at<kSumsTaken, kBackThreads>();
     wait_at<kSecond, kBackThreads>();
-    outer_product<S::width(3), S::width(2)>(w2, bias, 4, base + At::third, base + At::h2, warp, lane);
-    outer_product<S::width(2), S::width(1)>(w1, bias, 2, base + At::second, base + At::h1, warp, lane);
+    outer_product<typename S::Format, S::width(3), S::width(2)>(w2, bias, 4, base + At::third, base + At::h2, warp,
+                                                                lane);
+    outer_product<typename S::Format, S::width(2), S::width(1)>(w1, bias, 2, base + At::second, base + At::h1, warp,
+                                                                lane);
     arrive_at<kLayersTaken, kBackThreads>();
     wait_at<kFirst, kBackThreads>();
-    outer_product<S::width(1), S::width(0)>(w0, bias, 0, base + At::top, again, warp, lane);
+    outer_product<typename S::Format, S::width(1), S::width(0)>(w0, bias, 0, base + At::top, again, warp, lane);
     arrive_at<kFirstTaken, kBackThreads>();
   }
   const int n_sums = 3 * x.curve.regions * S::C;
@@ -764,18 +773,21 @@ std::size_t partial_size(const DnnSaafDims& d) {
 
 // f.operator()<S>() for the shape of these layers; false if there is none.
 template <class F>
-bool with_shape(const DnnSaafDims& d, F f) {
-  using Paper = Shape<128, 128, 64, 64>;
-  using Default = Shape<32, 32, 32, 32>;
-  if (Paper::is(d) && d.activation == Activation::kSoftplus) {
-    f.template operator()<Paper, Activation::kSoftplus>();
-    return true;
-  }
-  if (Default::is(d) && d.activation == Activation::kRelu) {
-    f.template operator()<Default, Activation::kRelu>();
-    return true;
-  }
-  return false;
+bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
+  const auto in = [&]<Number N>() {
+    using Paper = Shape<N, 128, 128, 64, 64>;
+    using Default = Shape<N, 32, 32, 32, 32>;
+    if (Paper::is(d) && d.activation == Activation::kSoftplus) {
+      f.template operator()<Paper, Activation::kSoftplus>();
+      return true;
+    }
+    if (Default::is(d) && d.activation == Activation::kRelu) {
+      f.template operator()<Default, Activation::kRelu>();
+      return true;
+    }
+    return false;
+  };
+  return precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
 }
 
 // Of the packed weights: offsets in bytes. The table comes last, so that the rest lies where it does without a curve.
@@ -786,7 +798,7 @@ struct Packed {
 
 Operands operands(const char* packed, std::size_t bias, std::size_t table, const DnnSaafDims& d, const Stored* r,
                   const float* z, const std::int32_t* positions, int rows) {
-  return {static_cast<const Bfloat*>(r),
+  return {static_cast<const std::uint16_t*>(r),
           nullptr,
           z,
           reinterpret_cast<const float*>(packed + bias),
@@ -809,11 +821,11 @@ int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
 }  // namespace
 
 bool takes(const Context& context, const DnnSaafDims& d) {
-  if (context.precision != Precision::kBf16 || !context.fuse_dnn || context.cuda->major < 8) return false;
+  if (!is_16_bit(context.precision) || !context.fuse_dnn || context.cuda->major < 8) return false;
   if (d.T % kTile != 0 || (d.P != 16 && d.P != 32 && d.P != 64)) return false;
   if (d.saaf.S + 2 > 255 || static_cast<long>(d.B) * d.T / kForwardRows > 1l << 30) return false;
   bool fits = false;
-  with_shape(d, [&]<class S, Activation>() {
+  with_shape(context.precision, d, [&]<class S, Activation>() {
     // With a curve or without, so that the same weights serve both.
     fits = static_cast<std::size_t>(Layout<S>::bytes(d.saaf.S + 2)) <= context.cuda->shared_max;
   });
@@ -822,13 +834,14 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 
 std::size_t packed(const DnnSaafDims& d) {
   std::size_t bytes = 0;
-  with_shape(d, [&]<class S, Activation>() { bytes = Packed<S>::table + (d.use_saaf ? saaf_table_bytes(d.saaf) : 0); });
+  with_shape(Precision::kBf16, d,
+             [&]<class S, Activation>() { bytes = Packed<S>::table + (d.use_saaf ? saaf_table_bytes(d.saaf) : 0); });
   return bytes;
 }
 
 std::size_t scratch(const Context& context, const DnnSaafDims& d) {
   std::size_t floats = 0;
-  with_shape(d, [&]<class S, Activation>() {
+  with_shape(context.precision, d, [&]<class S, Activation>() {
     floats = static_cast<std::size_t>(blocks_of_backward(context, d)) * partial_size<S>(d);
     if (d.use_saaf) floats += saaf_sums_bytes(d.saaf) / sizeof(float);
   });
@@ -849,7 +862,8 @@ __global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeig
     const int K = S::width(l), at = i - S::weights_at(l), row = at / K, column = at % K;
     const Word permuted = static_cast<Word>(2 * column) ^ (K >= 64 ? permutation<64>(row) : permutation<32>(row));
     const float2 pair = *reinterpret_cast<const float2*>(weights.w[l] + at);
-    *reinterpret_cast<Word*>(packed + 2 * (S::weights_at(l) + row * K) + permuted) = round_pair(pair.x, pair.y);
+    *reinterpret_cast<Word*>(packed + 2 * (S::weights_at(l) + row * K) + permuted) =
+        round_pair<typename S::Format>(pair.x, pair.y);
     return;
   }
   i -= S::n_weights() / 2;
@@ -866,7 +880,7 @@ __global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeig
 }  // namespace
 
 void prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
-  with_shape(d, [&]<class S, Activation>() {
+  with_shape(context.precision, d, [&]<class S, Activation>() {
     const long items = S::n_weights() / 2 + S::n_bias() + S::C;
     launch(context, prepare_kernel<S>, blocks_for(items), kThreads, 0, reinterpret_cast<char*>(packed), weights,
            weights.saaf_v, weights.saaf_w, d.saaf, d.use_saaf);
@@ -875,10 +889,10 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
 
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
-  with_shape(d, [&]<class S, Activation A>() {
+  with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x = operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions,
                           kForwardRows);
-    x.u = static_cast<Bfloat*>(u);
+    x.u = static_cast<std::uint16_t*>(u);
     const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
     const int warps =
         static_cast<int>(std::min<std::size_t>(kForwardWarps, (context.cuda->shared_max - fixed) / of_warp));
@@ -926,10 +940,10 @@ struct Finish {
 void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
-  with_shape(d, [&]<class S, Activation A>() {
+  with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x =
         operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions, kTile);
-    x.du = static_cast<const Bfloat*>(du), x.dr = static_cast<Bfloat*>(dr), x.dz = dz;
+    x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const int blocks = blocks_of_backward(context, d);
     auto* sums = reinterpret_cast<SaafSums*>(scratch);
     x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);

@@ -1,10 +1,10 @@
-// kernels/dnn_saaf/dnn_saaf_persistent_cuda.h -- DNN-SAAF in bf16 for layers whose widths are known when it is compiled.
+// kernels/dnn_saaf/dnn_saaf_persistent_cuda.h -- DNN-SAAF in bf16 or fp16 for layers whose widths are known when it is compiled.
 //
 //   The functions of dnn_saaf.h for the shapes that `takes` names: blocks that stay on their multiprocessor keep all
 //   weights in shared memory and all sums of the weights' gradients in registers; forward and backward of one context
 //   go together, since they share `packed`. All other shapes run in dnn_saaf_mma_cuda.h.
 //
-// Rounding  as device/precision.h and dnn_saaf.h say for bf16; a softplus has a relative error of 1.3e-6.
+// Rounding  as device/precision.h and dnn_saaf.h say for these; a softplus has a relative error of 1.3e-6.
 #pragma once
 
 #include "kernels/dnn_saaf/dnn_saaf.h"

@@ -52,11 +52,19 @@ struct Buffers {
   static std::size_t saaf_scratch(const Context& context, SaafDims s) { return cafx::saaf_scratch(context, s); }
 };
 
+template <Number S>
+void widen_all(const Context& context, float* to, const S* from, long n) {
+  for_each(context, n, [=] __device__(long i) { to[i] = read(from + i); });
+}
+template <Number S>
+void narrow_all(const Context& context, S* to, const float* from, long n) {
+  for_each(context, n, [=] __device__(long i) { write(to + i, from[i]); });
+}
+
 // n numbers in place, or widened into `buffer`; and back.
 const float* as_floats(const Context& context, const Stored* from, float* buffer, long n) {
   if (stored_bytes(context) == sizeof(float)) return static_cast<const float*>(from);
-  const auto* values = static_cast<const Bfloat*>(from);
-  for_each(context, n, [=] __device__(long i) { buffer[i] = read(values + i); });
+  with_number(context, [&]<Number S>() { widen_all(context, buffer, static_cast<const S*>(from), n); });
   return buffer;
 }
 void store_floats(const Context& context, Stored* to, const float* from, long n) {
@@ -65,8 +73,7 @@ void store_floats(const Context& context, Stored* to, const float* from, long n)
     CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
     return;
   }
-  auto* values = static_cast<Bfloat*>(to);
-  for_each(context, n, [=] __device__(long i) { write(values + i, from[i]); });
+  with_number(context, [&]<Number S>() { narrow_all(context, static_cast<S*>(to), from, n); });
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // own kernel.
 //
 //   The functions of dnn_saaf.h for curves or layers that are too large for a block's shared memory, and for
-//   Context::fuse_dnn = false. The weights are plain, (O,I); tensors stored as bf16 are widened before
+//   Context::fuse_dnn = false. The weights are plain, (O,I); tensors stored as bf16 or fp16 are widened before
 //   and rounded after.
 #pragma once
 

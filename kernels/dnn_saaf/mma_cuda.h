@@ -1,6 +1,6 @@
-// kernels/dnn_saaf/mma_cuda.h -- products on tensor cores for dnn_saaf_mma_cuda.cu, in tf32 and in bf16.
+// kernels/dnn_saaf/mma_cuda.h -- products on tensor cores for dnn_saaf_mma_cuda.cu, in tf32, bf16 and fp16.
 //
-//   Tf32 and Bf16 round (device/precision.h), pack and multiply: `multiply` is 16 samples by 16 features of one group
+//   Tf32 and Bits16 round (device/precision.h), pack and multiply: `multiply` is 16 samples by 16 features of one group
 //   into another's, `outer` the 16 x 32 of a weight gradient over kRowsOfStep samples. `packed` and outer_row,
 //   outer_column map a lane's register to its number. Sums are fp32. PTX ISA, "Matrix fragments for mma.m16n8k8".
 #pragma once
@@ -81,34 +81,41 @@ struct Tf32 {
   static __device__ int outer_column(int q, int lane, int e) { return q / 2 * 16 + (lane % 4 * 2 + e % 2) * 2 + q % 2; }
 };
 
-// m16n8k16: a k-tile is a group.
-struct Bf16 {
+// m16n8k16: a k-tile is a group. S: Bfloat or Half.
+template <Number S>
+struct Bits16 {
   using Element = std::uint16_t;
-  using Storage = Bfloat;
+  using Storage = S;
   static constexpr int kWords = 2, kSteps = 1;
   static constexpr int kMostWarps = 12, kForwardBlocks = 3;  // four forward would spill
   static constexpr int kRowsOfStep = 16;
   static __device__ void pack(std::uint32_t (&to)[2], const float (&v)[4]) {
-    to[0] = round_pair(v[0], v[1]), to[1] = round_pair(v[2], v[3]);
+    to[0] = round_pair<S>(v[0], v[1]), to[1] = round_pair<S>(v[2], v[3]);
   }
-  // For the biases' sums, which are of the rounded gradients in bf16 and not in tf32 (device/precision.h).
+  // For the biases' sums, which are of the rounded gradients here and not in tf32 (device/precision.h).
   static __device__ void keep_rounded(float (&v)[4], const std::uint32_t (&a)[2]) {
-    const float4 x = widen(uint2{a[0], a[1]});
+    const float4 x = widen<S>(uint2{a[0], a[1]});
     v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
   }
   static __device__ void store(Element* to, const std::uint32_t (&a)[2]) {
     *reinterpret_cast<uint2*>(to) = {a[0], a[1]};
   }
   static __device__ void load(float (&v)[4], const Element* from) {
-    const float4 x = widen(*reinterpret_cast<const uint2*>(from));
+    const float4 x = widen<S>(*reinterpret_cast<const uint2*>(from));
     v[0] = x.x, v[1] = x.y, v[2] = x.z, v[3] = x.w;
   }
   static __device__ void mma(float& c0, float& c1, float& c2, float& c3, std::uint32_t a0, std::uint32_t a1,
                              std::uint32_t a2, std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
 #ifndef CAFX_NO_MMA
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    if constexpr (std::is_same_v<S, Half>) {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+          : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    } else {
+      asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+          : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3)
+          : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+    }
 #endif
   }
   template <int Step>
@@ -119,7 +126,7 @@ struct Bf16 {
   template <class F>
   static __device__ std::uint32_t packed(int, int lane, int word, F value) {
     const int g = lane / 4, t = lane % 4, k = 4 * t + word % 2 * 2, n = g / 2 * 4 + word / 2 * 2 + g % 2;
-    return round_pair(value(k, n), value(k + 1, n));
+    return round_pair<S>(value(k, n), value(k + 1, n));
   }
   static __device__ void transposed(std::uint32_t (&to)[4], const Element* from) {
 #ifndef CAFX_NO_MMA

@@ -7,19 +7,20 @@ namespace cafx {
 
 CAFX_BACKENDS(void, front_end_prepare,
               (float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2, bool bf16_units,
-               bool rounds, FrontEndDims d));
+               Precision stored, FrontEndDims d));
 CAFX_BACKENDS(void, front_end_forward,
               (float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed, float* scratch,
-               bool bf16_units, bool rounds, FrontEndDims d));
+               bool bf16_units, Precision stored, FrontEndDims d));
 CAFX_BACKENDS(void, front_end_rows,
-              (float* x1, const float* x, const float* packed, int n, bool bf16_units, bool rounds, FrontEndDims d));
+              (float* x1, const float* x, const float* packed, int n, bool bf16_units, Precision stored,
+               FrontEndDims d));
 CAFX_BACKENDS(void, front_end_windows,
               (float* z, std::int32_t* positions, const float* x1, int n, int before, int after, const float* packed,
                float* scratch, FrontEndDims d));
 CAFX_BACKENDS(void, front_end_backward,
               (float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz, const float* x1,
                const float* z, const std::int32_t* positions, const float* x_padded, const float* w2, float* scratch,
-               bool bf16_units, bool rounds, FrontEndDims d));
+               bool bf16_units, Precision stored, FrontEndDims d));
 CAFX_CUDA(void, front_end_prepare,
           (const Context&, float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
            FrontEndDims d));
@@ -55,7 +56,7 @@ void front_end_prepare(const Context& context, void* packed, const float* w1, co
   check(d);
   CAFX_CUDA_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, d);
   CAFX_CALL(context, front_end_prepare, static_cast<float*>(packed), w1, bias1, w2, bias2, bf16_units(context),
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
@@ -66,7 +67,7 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_forward, static_cast<float*>(x1), z, positions, x_padded,
             static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
@@ -78,7 +79,7 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_backward, static_cast<float*>(dx1), dw1, dbias1, dw2, dbias2, dz,
             static_cast<const float*>(x1), z, positions, x_padded, w2, static_cast<float*>(scratch),
-            bf16_units(context), rounds_stored(context), d);
+            bf16_units(context), stored_precision(context), d);
 }
 
 void front_end_rows(const Context& context, float* x1, const float* x, const void* packed, int n, FrontEndDims d) {
@@ -86,7 +87,7 @@ void front_end_rows(const Context& context, float* x1, const float* x, const voi
   CAFX_CHECK(n >= 0, n);
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, front_end_rows, x1, x, static_cast<const float*>(packed), n, bf16_units(context),
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 void front_end_windows(const Context& context, float* z, std::int32_t* positions, const float* x1, int n, int before,

@@ -117,12 +117,12 @@ constexpr int kChannels = 64;  // whose rows are computed and used together
 int channels_from(int c0, FrontEndDims d) { return d.C - c0 < kChannels ? d.C - c0 : kChannels; }
 
 // Channels c0 .. c0 + n_c of n rows of x1.
-void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, bool bf16_units, bool rounds,
-               FrontEndDims d) {
+void make_rows(float* x1, const float* x, const float* packed, int n, int c0, int n_c, bool bf16_units,
+               Precision stored, FrontEndDims d) {
   const FrontEndPacked at(d);
   const Part part("Conv1D", static_cast<double>(n) * n_c * d.K1, 4.0 * n * (n_c + 1));
   const auto round_rows = [&] {
-    for (int t = 0; rounds && t < n; ++t) round_to_bf16(x1 + static_cast<long>(t) * d.C + c0, n_c);
+    for (int t = 0; t < n; ++t) round_all(x1 + static_cast<long>(t) * d.C + c0, n_c, stored);
   };
 #if defined(__AVX512F__)
   constexpr int kPairs = 1024;
@@ -186,15 +186,15 @@ void make_windows(float* z, std::int32_t* positions, const float* x1, int n, int
   }
 }
 
-float operand(float x, bool rounds) {
-  if (rounds) round_to_bf16(&x, 1);
+float operand(float x, Precision stored) {
+  round_all(&x, 1, stored);
   return x;
 }
 
 }  // namespace
 
 void front_end_prepare(float* packed, const float* w1, const float* bias1, const float* w2, const float* bias2,
-                       bool bf16_units, bool rounds, FrontEndDims d) {
+                       bool bf16_units, Precision stored, FrontEndDims d) {
   const FrontEndPacked at(d);
   transpose(packed + at.w1, w1, d.C, d.K1);
   for (int c = 0; c < d.C; ++c) packed[at.bias1 + c] = bias1[c];
@@ -207,14 +207,14 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
   for (int c = 0; c < d.C; ++c) {
     float* panel = packed + at.w2 + static_cast<long>(c / kW) * d.K2 * kW + c % kW;
     for (int k = 0; k < d.K2; ++k)
-      panel[static_cast<long>(k) * kW] = operand(w2[static_cast<long>(c) * d.K2 + k], rounds);
+      panel[static_cast<long>(k) * kW] = operand(w2[static_cast<long>(c) * d.K2 + k], stored);
     packed[at.bias2 + c] = bias2[c];
     if (!front_end_is_fast(d)) continue;
     const int n_taps = d.K2 / 2;
     float* fast = packed + at.fast + static_cast<long>(c / kW) * 3 * n_taps * kW + c % kW;
     for (int j = 0; j < n_taps; ++j) {
       const float* taps = w2 + static_cast<long>(c) * d.K2 + 2 * j;
-      const float h0 = operand(taps[0], rounds), h1 = operand(taps[1], rounds);
+      const float h0 = operand(taps[0], stored), h1 = operand(taps[1], stored);
       fast[j * kW] = h0;
       fast[(n_taps + j) * kW] = h0 + h1;
       fast[(2 * n_taps + j) * kW] = h1;
@@ -223,22 +223,22 @@ void front_end_prepare(float* packed, const float* w1, const float* bias1, const
 }
 
 void front_end_forward(float* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
-                       float* scratch, bool bf16_units, bool rounds, FrontEndDims d) {
+                       float* scratch, bool bf16_units, Precision stored, FrontEndDims d) {
   for (int b = 0; b < d.B; ++b) {
     const float* x_b = x_padded + static_cast<long>(b) * (d.T + d.K1 - 1);
     float* x1_b = x1 + static_cast<long>(b) * d.T * d.C;
     const long z_b = static_cast<long>(b) * (d.T / d.P) * d.C;
     for (int c0 = 0; c0 < d.C; c0 += kChannels) {
-      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), bf16_units, rounds, d);
+      make_rows(x1_b, x_b, packed, d.T, c0, channels_from(c0, d), bf16_units, stored, d);
       make_windows(z + z_b, positions + z_b, x1_b, d.T / d.P, 0, 0, packed, scratch, c0, channels_from(c0, d), d);
     }
   }
 }
 
-void front_end_rows(float* x1, const float* x, const float* packed, int n, bool bf16_units, bool rounds,
+void front_end_rows(float* x1, const float* x, const float* packed, int n, bool bf16_units, Precision stored,
                     FrontEndDims d) {
   for (int c0 = 0; c0 < d.C; c0 += kChannels)
-    make_rows(x1, x, packed, n, c0, channels_from(c0, d), bf16_units, rounds, d);
+    make_rows(x1, x, packed, n, c0, channels_from(c0, d), bf16_units, stored, d);
 }
 
 void front_end_windows(float* z, std::int32_t* positions, const float* x1, int n, int before, int after,
@@ -281,7 +281,7 @@ void backward_taps(float* dw, float* dabs, const float* abs, const float* w, con
 
 void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
                         const float* x1, const float* z, const std::int32_t* positions, const float* x_padded,
-                        const float* w2, float* scratch, bool bf16_units, bool rounds, FrontEndDims d) {
+                        const float* w2, float* scratch, bool bf16_units, Precision stored, FrontEndDims d) {
   const FrontEndScratch at(d);
   const int left = (d.K2 - 1) / 2, n_windows = d.T / d.P;
   const long taps = round_up(d.K2, kW), g_row = round_up(n_windows, 16);
@@ -303,7 +303,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
             tile[i] = p + i < n_windows ? load_m(dz + i_z, m) * slope<Activation::kSoftplus>(load_m(z + i_z, m)) : vf{};
           }
           transpose_tile(tile);
-          for (int c = 0; c < m; ++c) store(g + c * g_row + p, rounds ? vround_bf16(tile[c]) : tile[c]);
+          for (int c = 0; c < m; ++c) store(g + c * g_row + p, vrounded(tile[c], stored));
         }
         for (long i = 0; i < 16 * at.row; ++i) {
           abs[i] = 0.0f;
@@ -324,7 +324,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
           const float* w_c = w2 + static_cast<long>(c0 + c) * d.K2;
           float* dw_c = dw2 + static_cast<long>(c0 + c) * d.K2;
           for (int k = 0; k < taps; ++k) {
-            w[k] = k < d.K2 ? operand(w_c[k], rounds) : 0.0f;
+            w[k] = k < d.K2 ? operand(w_c[k], stored) : 0.0f;
             dw[k] = k < d.K2 ? dw_c[k] : 0.0f;
           }
           const float* g_c = g + c * g_row;
@@ -352,7 +352,7 @@ void front_end_backward(float* dx1, float* dw1, float* dbias1, float* dw2, float
           const long j = static_cast<long>(t + i) * d.C + c0;
           const vf x = load_m(x1_b + j, m);
           const vf dx = load_m(dx1_b + j, m) + (x > 0.0f ? tile[i] : (x < 0.0f ? -tile[i] : vf{}));
-          store_m(dx1_b + j, rounds ? vround_bf16(dx) : dx, m);
+          store_m(dx1_b + j, vrounded(dx, stored), m);
         }
       }
     }

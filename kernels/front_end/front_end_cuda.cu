@@ -262,7 +262,8 @@ void front_end_prepare(const Context& context, float* packed, const float* w1, c
                        const float* bias2, FrontEndDims d) {
   const Packed to(packed, d);
   const long n1 = static_cast<long>(d.C) * d.K1, n_bias = n1 + 2l * d.C, all = padded_taps(d.K2);
-  const bool plain = front_end_mma::takes(context, d), rounds = rounds_stored(context);  // plain: w2 as it is
+  const bool plain = front_end_mma::takes(context, d);  // w2 as it is
+  const Precision stored = stored_precision(context);
   for_each(context, n_bias + (plain ? static_cast<long>(d.C) * d.K2 : n_quads(d) * 4), [=] __device__(long i) {
     if (i < n1) {
       to.w1[i] = w1[i];
@@ -275,7 +276,9 @@ void front_end_prepare(const Context& context, float* packed, const float* w1, c
     } else {
       const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32, k = q / 128 * 4 % all + q % 4;
       const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
-      to.w2[q] = rounds ? as_stored<Bfloat>(tap) : tap;
+      to.w2[q] = stored == Precision::kFp16   ? as_stored<Half>(tap)
+                 : stored == Precision::kBf16 ? as_stored<Bfloat>(tap)
+                                              : tap;
     }
   });
 }

@@ -1,11 +1,11 @@
-// kernels/front_end/front_end_mma_cuda.h -- abs, Conv1D-Local, softplus and pooling in bf16 on tensor cores.
+// kernels/front_end/front_end_mma_cuda.h -- abs, Conv1D-Local, softplus and pooling in bf16 or fp16 on tensor cores.
 //
 //   A channel's filter is a Toeplitz matrix, W[r, j] = w2[j - 64 + left - r]: 16 neighbouring samples r by the 144
 //   samples j that their taps reach, which begin 64 before the first. Times 144 samples of eight such groups it gives
 //   their 128 sums, a group to a column, by nine products. Samples are counted so that a lane's share of the right
 //   operand is 8 neighbouring bytes.
 //   A warp keeps one channel's matrix for all of its frames; a block has 16 channels and their |x1|, a row each.
-// Rounding  w2 to bf16; x1 is bf16 as it is stored; sums are fp32, each over two interleaved halves of its terms.
+// Rounding  w2; x1 is rounded as it is stored; sums are fp32, each over two interleaved halves of its terms.
 #pragma once
 
 #include "kernels/device/each_cuda.h"
@@ -22,7 +22,7 @@ constexpr int kMostSamples = 1024;                                           // 
 constexpr int row_words(int samples) { return (samples + kReach) / 2 + 2; }  // 2 of 4: eight rows are half the banks
 
 inline bool takes(const Context& context, FrontEndDims d) {
-  return context.precision == Precision::kBf16 && context.cuda->major >= 8 && d.K2 <= 128 && d.C % kChannels == 0 &&
+  return is_16_bit(context.precision) && context.cuda->major >= 8 && d.K2 <= 128 && d.C % kChannels == 0 &&
          d.T % 256 == 0 && (d.P == 16 || d.P == 32 || d.P == 64 || d.P == 128 || d.P == 256);
 }
 
@@ -41,12 +41,13 @@ inline std::size_t shared_bytes(int samples) {
 }
 
 // c += the Toeplitz matrix times the samples of eight groups, from this lane's place in a row on, in two halves.
+template <Number S>
 __device__ __forceinline__ void multiply_groups(Sums (&c)[2], const Fragment (&a)[kSteps], Word from) {
 #pragma unroll
   for (int k = 0; k < kSteps; ++k) {
     Word b0, b1;
     asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(b0), "=r"(b1) : "r"(from + 32 * k) : "memory");
-    multiply(c[k % 2], a[k], b0, b1);
+    multiply<S>(c[k % 2], a[k], b0, b1);
   }
 }
 
@@ -59,9 +60,10 @@ struct SamplePair {
   }
 };
 
+template <Number S>
 __global__ void __launch_bounds__(kThreads, 2)
-    pool_kernel(float* z, std::int32_t* positions, const Bfloat* x1, const float* w2, const float* bias2,
-                FrontEndDims d, int samples) {
+    pool_kernel(float* z, std::int32_t* positions, const S* x1, const float* w2, const float* bias2, FrontEndDims d,
+                int samples) {
   extern __shared__ __align__(16) Word rows[];
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32, g = lane / 4, t4 = lane % 4,
             channel_groups = d.C / kChannels, c0 = static_cast<int>(blockIdx.x) % channel_groups * kChannels,
@@ -76,13 +78,13 @@ __global__ void __launch_bounds__(kThreads, 2)
     for (int i = 0; i < 4; ++i) {
       const int tap = 16 * k + 4 * t4 + i / 2 * 2 - kBefore + left - g - i % 2 * 8;
       const float* w = w2 + static_cast<long>(c0 + own) * d.K2 + tap;
-      a[k][i] = round_pair(tap >= 0 && tap < d.K2 ? w[0] : 0.0f, tap + 1 >= 0 && tap + 1 < d.K2 ? w[1] : 0.0f);
+      a[k][i] = round_pair<S>(tap >= 0 && tap < d.K2 ? w[0] : 0.0f, tap + 1 >= 0 && tap + 1 < d.K2 ? w[1] : 0.0f);
     }
   }
 #pragma unroll 1
   for (int tile = blockIdx.x / channel_groups; tile < tiles; tile += gridDim.x / channel_groups) {
     const int b = tile / per_frame, s0 = (tile - b * per_frame) * samples;
-    const Bfloat* frame = x1 + static_cast<long>(b) * d.T * d.C + c0;
+    const S* frame = x1 + static_cast<long>(b) * d.T * d.C + c0;
 #pragma unroll 1
     for (int item = threadIdx.x; item / 32 * 16 < pairs; item += kThreads) {
       // Lanes: 16 pairs of samples by two halves of the channels.
@@ -102,7 +104,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll 1
     for (int group = 0; group < groups; group += 8, from += 256) {
       Sums c[2] = {};
-      multiply_groups(c, a, from);
+      multiply_groups<S>(c, a, from);
       float largest[2];
       int at[2];
 #pragma unroll
@@ -148,8 +150,10 @@ inline void pool(const Context& context, float* z, std::int32_t* positions, cons
   const int samples = tile_samples(context, d), channel_groups = d.C / kChannels;
   const long tiles = static_cast<long>(d.B) * (d.T / samples),
              shares = std::min<long>(tiles, std::max(1, 2 * context.cuda->n_sm / channel_groups));
-  launch(context, pool_kernel, static_cast<unsigned>(shares * channel_groups), kThreads, shared_bytes(samples), z,
-         positions, static_cast<const Bfloat*>(x1), w2, bias2, d, samples);
+  with_number(context, [&]<Number S>() {
+    launch(context, pool_kernel<S>, static_cast<unsigned>(shares * channel_groups), kThreads, shared_bytes(samples), z,
+           positions, static_cast<const S*>(x1), w2, bias2, d, samples);
+  });
 }
 
 // Backward. One sample in P carries gradient; as a signal of its own, G, zero elsewhere, it is multiplied like the rest:
@@ -171,12 +175,13 @@ inline std::size_t back_shared(int samples) { return sizeof(Word) * kChannels * 
 __device__ __forceinline__ float sign_of(float v) { return (v > 0.0f ? 1.0f : 0.0f) - (v < 0.0f ? 1.0f : 0.0f); }
 
 // dw += one channel's 128 sums over the tile; x: its row of samples; pairs: where this lane's pairs of G begin.
+template <Number S>
 __device__ __forceinline__ void add_taps(Sums& dw, const Word* x_row, Word pairs, int samples, int lane) {
   const Word from = shared_address(x_row + lane % 4 + lane / 4 * 4);
   const auto magnitudes = [&](int j) { return load_word(from + 16 * j) & 0x7fff7fffu; };
   const auto add = [&](int step, Word a0, Word a1, Word a2, Word a3) {
     const Word at = pairs + 32 * step;
-    multiply(dw, {a0, a1, a2, a3}, load_word(at), load_word(at + 16));
+    multiply<S>(dw, {a0, a1, a2, a3}, load_word(at), load_word(at + 16));
   };
   Word x[16];
 #pragma unroll
@@ -195,6 +200,7 @@ __device__ __forceinline__ void add_taps(Sums& dw, const Word* x_row, Word pairs
 }
 
 // A channel's gradient of |x1| over the tile; sample s of it at s + s / 32 * 8, so that no two lanes write to a bank.
+template <Number S>
 __device__ __forceinline__ void spread(float* local_row, const Fragment (&a)[kSteps], const Word* g_row, int samples,
                                        int lane) {
   Word from = shared_address(g_row) + 8 * lane;
@@ -202,31 +208,32 @@ __device__ __forceinline__ void spread(float* local_row, const Fragment (&a)[kSt
 #pragma unroll 1
   for (int group = 0; group < samples / kGroup; group += 8, from += 256, to += 160) {
     Sums c[2] = {};
-    multiply_groups(c, a, from);
+    multiply_groups<S>(c, a, from);
 #pragma unroll
     for (int i = 0; i < 4; ++i) to[i % 2 * 16 + i / 2 * 8] = c[0][i] + c[1][i];
   }
 }
 
 // Two samples of eight channels of dx1: `rows` plus what comes through the magnitude, rounded; dbias += the result.
+template <Number S>
 __device__ __forceinline__ void add_through_magnitude(uint4 (&rows)[2], float (&dbias)[8], const Word* xs,
                                                       const float* local, const BackRows& words, int i) {
 #pragma unroll
   for (int k = 0; k < 4; ++k) {  // two channels
-    float2 v[2] = {widen((&rows[0].x)[k]), widen((&rows[1].x)[k])};
+    float2 v[2] = {widen<S>((&rows[0].x)[k]), widen<S>((&rows[1].x)[k])};
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
       const int channel = 2 * k + j;
-      const float2 x = widen(xs[channel * words.x + kBefore / 2 + i]),
+      const float2 x = widen<S>(xs[channel * words.x + kBefore / 2 + i]),
                    l = *reinterpret_cast<const float2*>(local + channel * words.local + 2 * i + i / 16 * 8);
       (j ? v[0].y : v[0].x) += sign_of(x.x) * l.x;
       (j ? v[1].y : v[1].x) += sign_of(x.y) * l.y;
     }
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
-      const Word stored = round_pair(v[j].x, v[j].y);
+      const Word stored = round_pair<S>(v[j].x, v[j].y);
       (&rows[j].x)[k] = stored;
-      const float2 sum = widen(stored);
+      const float2 sum = widen<S>(stored);
       dbias[2 * k] += sum.x, dbias[2 * k + 1] += sum.y;
     }
   }
@@ -260,9 +267,10 @@ __device__ __forceinline__ void write_part(float* to, float* sums, const Sums& d
 }
 
 // partial (slices, K2 + 2, C): of w2, then of bias2 and bias1.
+template <Number S>
 __global__ void __launch_bounds__(kThreads, 1)
-    back_kernel(Bfloat* dx1, float* partial, const float* dz, const Bfloat* x1, const float* z,
-                const std::int32_t* positions, const float* w2, FrontEndDims d, int samples) {
+    back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
+                const float* w2, FrontEndDims d, int samples) {
   extern __shared__ __align__(16) Word rows[];
   constexpr int kLoads = (kMostSamples + kReach + kThreads - 1) / kThreads, kStores = kMostSamples / kThreads;
   const BackRows words(samples);
@@ -280,7 +288,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int i = 0; i < 4; ++i) {  // taps of samples j and j + 1
       const int j = 16 * k + 4 * t4 + i / 2 * 2, tap = g + i % 2 * 8 + kBefore + left - j;
       const float* w = w2 + static_cast<long>(c0 + own) * kBackTaps + tap;
-      a[k][i] = round_pair(tap >= 0 && tap < kBackTaps ? w[0] : 0.0f, tap >= 1 && tap <= kBackTaps ? w[-1] : 0.0f);
+      a[k][i] = round_pair<S>(tap >= 0 && tap < kBackTaps ? w[0] : 0.0f, tap >= 1 && tap <= kBackTaps ? w[-1] : 0.0f);
     }
   }
   Sums dw = {};
@@ -288,7 +296,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 #pragma unroll 1
   for (int tile = slice; tile < tiles; tile += gridDim.x / channel_groups) {
     const int b = tile / per_frame, s0 = (tile - b * per_frame) * samples;
-    const Bfloat* frame = x1 + static_cast<long>(b) * d.T * d.C + c0;
+    const S* frame = x1 + static_cast<long>(b) * d.T * d.C + c0;
     // All loads of the tile but those of dx1, then what they wait for.
     SamplePair loaded[kLoads];
     const int first = max(0, (s0 - kBefore) / d.P), last = min(windows, (s0 + samples + kReach - kBefore) / d.P + 1);
@@ -327,12 +335,12 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int n = 0; n < kLoads; ++n) {
       const int channel = threadIdx.x % kChannels, t = at[n];
       if (t < -kBefore || t >= samples + kReach - kBefore) continue;
-      Bfloat v;
+      S v;
       write(&v, dz_at[n] * -expm1f(-z_at[n]));
-      reinterpret_cast<Bfloat*>(gs + channel * words.g)[t + kBefore] = v;
+      reinterpret_cast<S*>(gs + channel * words.g)[t + kBefore] = v;
       if (t < 0 || t >= samples) continue;
-      reinterpret_cast<Bfloat*>(even + channel * words.own)[t + kOwnBefore] = v;
-      reinterpret_cast<Bfloat*>(odd + channel * words.own)[t + kOwnBefore + 1] = v;
+      reinterpret_cast<S*>(even + channel * words.own)[t + kOwnBefore] = v;
+      reinterpret_cast<S*>(odd + channel * words.own)[t + kOwnBefore + 1] = v;
       dbias2 += read(&v);
     }
     uint4 before[kStores][2];
@@ -346,15 +354,16 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     __syncthreads();
     // Pairs of G at s - g - 1 + 2 t4: of the copy whose pairs begin there.
-    add_taps(dw, xs + own * words.x,
-             shared_address((g % 2 ? even : odd) + own * words.own + kOwnBefore / 2 + t4 - (g + 1) / 2), samples, lane);
-    spread(local + own * words.local, a, gs + own * words.g, samples, lane);
+    add_taps<S>(dw, xs + own * words.x,
+                shared_address((g % 2 ? even : odd) + own * words.own + kOwnBefore / 2 + t4 - (g + 1) / 2), samples,
+                lane);
+    spread<S>(local + own * words.local, a, gs + own * words.g, samples, lane);
     __syncthreads();
 #pragma unroll
     for (int n = 0; n < kStores; ++n) {
       const int item = threadIdx.x + n * kThreads, i = item / 32 * 16 + item % 16, half = item / 16 % 2;
       if (item >= samples) continue;
-      add_through_magnitude(before[n], dbias1, xs + half * 8 * words.x, local + half * 8 * words.local, words, i);
+      add_through_magnitude<S>(before[n], dbias1, xs + half * 8 * words.x, local + half * 8 * words.local, words, i);
       auto* to = reinterpret_cast<uint4*>(dx1 + (static_cast<long>(b) * d.T + s0 + 2 * i) * d.C + c0) + half;
       to[0] = before[n][0], to[d.C / 8] = before[n][1];
     }
@@ -372,8 +381,10 @@ inline int back(const Context& context, Stored* dx1, float* partial, const float
   const int channel_groups = d.C / kChannels;
   const long slices =
       std::min<long>(static_cast<long>(d.B) * (d.T / samples), std::max(1, context.cuda->n_sm / channel_groups));
-  launch(context, back_kernel, static_cast<unsigned>(slices * channel_groups), kThreads, back_shared(samples),
-         static_cast<Bfloat*>(dx1), partial, dz, static_cast<const Bfloat*>(x1), z, positions, w2, d, samples);
+  with_number(context, [&]<Number S>() {
+    launch(context, back_kernel<S>, static_cast<unsigned>(slices * channel_groups), kThreads, back_shared(samples),
+           static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions, w2, d, samples);
+  });
   return static_cast<int>(slices);
 }
 

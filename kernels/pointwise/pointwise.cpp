@@ -19,6 +19,7 @@ CAFX_CUDA(void, multiply_forward, (const Context&, float* y, const float* a, con
 CAFX_CUDA(void, multiply_backward,
           (const Context&, float* da, float* db, const float* dy, const float* a, const float* b, long n));
 CAFX_CUDA(void, add_scaled, (const Context&, float* y, float a, const float* x, long n));
+CAFX_CUDA(void, multiply_by, (const Context&, float* x, float a, long n));
 
 const char* to_string(Activation activation) {
   switch (activation) {
@@ -69,6 +70,11 @@ void add_scaled(const Context& context, float* y, float a, const float* x, long 
   CAFX_CHECK(n >= 0, n);
   CAFX_CUDA_CALL(context, add_scaled, y, a, x, n);
   for (long i = 0; i < n; ++i) y[i] += a * x[i];
+}
+void multiply_by(const Context& context, float* x, float a, long n) {
+  CAFX_CHECK(n >= 0, n);
+  CAFX_CUDA_CALL(context, multiply_by, x, a, n);
+  for (long i = 0; i < n; ++i) x[i] *= a;
 }
 
 }  // namespace cafx

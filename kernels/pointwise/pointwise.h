@@ -26,5 +26,6 @@ void abs_backward(const Context&, float* dx, const float* dy, const float* x, lo
 void multiply_forward(const Context&, float* y, const float* a, const float* b, long n);
 void multiply_backward(const Context&, float* da, float* db, const float* dy, const float* a, const float* b, long n);
 void add_scaled(const Context&, float* y, float a, const float* x, long n);  // y += a x
+void multiply_by(const Context&, float* x, float a, long n);                 // x *= a
 
 }  // namespace cafx

@@ -53,8 +53,18 @@ CAFX_INLINE void store_m(float* p, vf v, int m) {
     store_n(p, v, m);
   }
 }
-inline void round_to_bf16(float* x, long n) {
-  for_vectors(n, [&](long i, int m) { store_m(x + i, vround_bf16(load_m(x + i, m)), m); });
+// To the format that large tensors are stored in: bf16, fp16, or as it is.
+CAFX_INLINE vf vrounded(vf a, Precision stored) {
+  if (stored == Precision::kBf16) return vround_bf16(a);
+  if (stored == Precision::kFp16) return vround_fp16(a);
+  return a;
+}
+inline void round_all(float* x, long n, Precision stored) {
+  if (stored == Precision::kBf16) {
+    for_vectors(n, [&](long i, int m) { store_m(x + i, vround_bf16(load_m(x + i, m)), m); });
+  } else if (stored == Precision::kFp16) {
+    for_vectors(n, [&](long i, int m) { store_m(x + i, vround_fp16(load_m(x + i, m)), m); });
+  }
 }
 
 }  // namespace cafx::CAFX_ISA_NS

@@ -30,5 +30,8 @@ void multiply_backward(const Context& context, float* da, float* db, const float
 void add_scaled(const Context& context, float* y, float a, const float* x, long n) {
   for_each(context, n, [=] __device__(long i) { y[i] += a * x[i]; });
 }
+void multiply_by(const Context& context, float* x, float a, long n) {
+  for_each(context, n, [=] __device__(long i) { x[i] *= a; });
+}
 
 }  // namespace cafx::cuda

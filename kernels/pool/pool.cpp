@@ -9,11 +9,11 @@ CAFX_BACKENDS(void, max_pool_backward, (float* dx, const float* dz, const std::i
 CAFX_BACKENDS(void, unpool_forward, (float* y, const float* z, const std::int32_t* positions, PoolDims d, Unpool u));
 CAFX_BACKENDS(void, unpool_backward, (float* dz, const float* dy, const std::int32_t* positions, PoolDims d, Unpool u));
 CAFX_BACKENDS(void, unpool_multiply_forward,
-              (float* u, const float* z, const float* x, const std::int32_t* positions, bool rounds, PoolDims d,
+              (float* u, const float* z, const float* x, const std::int32_t* positions, Precision stored, PoolDims d,
                Unpool form));
 CAFX_BACKENDS(void, unpool_multiply_backward,
               (float* dz, float* dx, const float* du, const float* z, const float* x, const std::int32_t* positions,
-               bool rounds, PoolDims d, Unpool form, bool adds));
+               Precision stored, PoolDims d, Unpool form, bool adds));
 CAFX_CUDA(void, max_pool_forward, (const Context&, float* z, std::int32_t* positions, const float* x, PoolDims d));
 CAFX_CUDA(void, max_pool_backward,
           (const Context&, float* dx, const float* dz, const std::int32_t* positions, PoolDims d));
@@ -63,7 +63,7 @@ void unpool_multiply_forward(const Context& context, Stored* u, const float* z, 
   CAFX_CHECK(positions || form == Unpool::kHold);
   CAFX_CUDA_CALL(context, unpool_multiply_forward, u, z, x, positions, d, form);
   CAFX_CALL(context, unpool_multiply_forward, static_cast<float*>(u), z, static_cast<const float*>(x), positions,
-            rounds_stored(context), d, form);
+            stored_precision(context), d, form);
 }
 void unpool_multiply_backward(const Context& context, float* dz, Stored* dx, const Stored* du, const float* z,
                               const Stored* x, const std::int32_t* positions, PoolDims d, Unpool form, bool adds) {
@@ -71,7 +71,7 @@ void unpool_multiply_backward(const Context& context, float* dz, Stored* dx, con
   CAFX_CHECK(positions || form == Unpool::kHold);
   CAFX_CUDA_CALL(context, unpool_multiply_backward, dz, dx, du, z, x, positions, d, form, adds);
   CAFX_CALL(context, unpool_multiply_backward, dz, static_cast<float*>(dx), static_cast<const float*>(du), z,
-            static_cast<const float*>(x), positions, rounds_stored(context), d, form, adds);
+            static_cast<const float*>(x), positions, stored_precision(context), d, form, adds);
 }
 
 }  // namespace cafx

@@ -69,7 +69,7 @@ CAFX_INLINE vi gives(const std::int32_t* positions, long i, int r, int m, Unpool
 }
 }  // namespace
 
-void unpool_multiply_forward(float* u, const float* z, const float* x, const std::int32_t* positions, bool rounds,
+void unpool_multiply_forward(float* u, const float* z, const float* x, const std::int32_t* positions, Precision stored,
                              PoolDims d, Unpool form) {
   const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
   for (long p = 0; p < n_windows; ++p) {
@@ -78,14 +78,14 @@ void unpool_multiply_forward(float* u, const float* z, const float* x, const std
       for_vectors(d.C, [&](long c, int m) {
         const vf held = gives(positions, p * d.C + c, r, m, form) ? load_m(z + p * d.C + c, m) : vf{};
         const vf v = held * load_m(x + row + c, m);
-        store_m(u + row + c, rounds ? vround_bf16(v) : v, m);
+        store_m(u + row + c, vrounded(v, stored), m);
       });
     }
   }
 }
 
 void unpool_multiply_backward(float* dz, float* dx, const float* du, const float* z, const float* x,
-                              const std::int32_t* positions, bool rounds, PoolDims d, Unpool form, bool adds) {
+                              const std::int32_t* positions, Precision stored, PoolDims d, Unpool form, bool adds) {
   const long n_windows = static_cast<long>(d.B) * (d.T / d.P);
   for (long p = 0; p < n_windows; ++p) {
     for_vectors(d.C, [&](long c, int m) {
@@ -97,7 +97,7 @@ void unpool_multiply_backward(float* dz, float* dx, const float* du, const float
         const vf g = load_m(du + i, m);
         vf v = g * (here ? value : vf{});
         if (adds) v += load_m(dx + i, m);
-        store_m(dx + i, rounds ? vround_bf16(v) : v, m);
+        store_m(dx + i, vrounded(v, stored), m);
         const vf through = g * load_m(x + i, m);
         total = form == Unpool::kHold ? total + through : (here ? through : total);
       }

@@ -109,7 +109,7 @@ inline void saaf_rows_forward_turned(float* y, const float* x, int n_rows, const
   });
 }
 
-template <bool kRounds>
+template <Precision kStored>
 void saaf_rows_backward_turned(float* dx, SaafSums* sums, const float* dy, const float* x, int n_rows,
                                const float* lanes, SaafDims d) {
   const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));
@@ -128,7 +128,7 @@ void saaf_rows_backward_turned(float* dx, SaafSums* sums, const float* dy, const
         const vf g = gradient[c];
         gradient[c] = g * (B + 2.0f * p.t * H);
         *reinterpret_cast<viu*>(at[c]) = p.region * d.C + static_cast<int>(c0 + c);
-        const vf t = kRounds ? vround_bf16(p.t) : p.t;
+        const vf t = vrounded(p.t, kStored);
         vf part[4] = {g, g * t, g * t * t, vf{}};
         transpose_fours(part[0], part[1], part[2], part[3]);
 #pragma GCC unroll 4
@@ -169,9 +169,9 @@ inline void saaf_rows_forward(float* y, const float* x, int n_rows, const SaafPi
   });
 }
 
-// dx (n_rows,C), and the sums (S+2,C) of each region continued. dx = dy is allowed. kRounds: t in the sums is rounded to
-// bf16 (device/precision.h).
-template <bool kRounds = false>
+// dx (n_rows,C), and the sums (S+2,C) of each region continued. dx = dy is allowed. t in the sums is rounded
+// to kStored (device/precision.h).
+template <Precision kStored = Precision::kFp32>
 void saaf_rows_backward(float* dx, SaafSums* sums, const float* dy, const float* x, int n_rows, const SaafPiece* table,
                         SaafDims d) {
   const auto width = static_cast<float>(saaf_width(d)), per_width = static_cast<float>(1.0 / saaf_width(d));
@@ -186,7 +186,7 @@ void saaf_rows_backward(float* dx, SaafSums* sums, const float* dy, const float*
       const SaafCurve f = saaf_look_up(table, at);
       store_m(dx + i, g * (f.B + 2.0f * p.t * f.H), m);
       // To each lane's sums its g, g t, g t^2: no two lanes have the same.
-      const vf t = kRounds ? vround_bf16(p.t) : p.t;
+      const vf t = vrounded(p.t, kStored);
       vf part[4] = {g, g * t, g * t * t, vf{}};
       transpose_fours(part[0], part[1], part[2], part[3]);
       float parts[4 * kW];

@@ -66,6 +66,17 @@ CAFX_INLINE vf vround_bf16(vf a) {
   const vf rounded = reinterpret_cast<vf>((bits + set1i(0x7fff) + ((bits >> 16) & set1i(1))) & set1i(~0xffff));
   return a == a ? rounded : a;
 }
+// To fp16, nearest, halves to even: multiples of 2^-24 below 2^-14, infinity from 65520 on; NaN stays NaN.
+CAFX_INLINE vf vround_fp16(vf a) {
+  const vi bits = reinterpret_cast<vi>(a), sign = bits & set1i(static_cast<int>(0x80000000u));
+  const vf size = vabs(a);
+  const vi half_way = ((bits >> 13) & set1i(1)) + set1i(0xfff);
+  const vf normal = reinterpret_cast<vf>((reinterpret_cast<vi>(size) + half_way) & set1i(~0x1fff));
+  const vf small = (size + 0.5f) - 0.5f;  // the unit in the last place of [0.5, 1) is 2^-24
+  const vf finite = size < 0x1p-14f ? small : normal;
+  const vf rounded = size >= 65520.0f ? set1(__builtin_inff()) : finite;
+  return a == a ? reinterpret_cast<vf>(reinterpret_cast<vi>(rounded) | sign) : a;
+}
 CAFX_INLINE float sum(vf a) {  // pairwise, in one fixed order
   float t[kW];
   store(t, a);

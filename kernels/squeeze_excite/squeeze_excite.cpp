@@ -5,11 +5,11 @@
 namespace cafx {
 
 CAFX_BACKENDS(void, squeeze_excite_forward,
-              (float* y, float* saved, const float* x, const SqueezeExciteTensors<const float*>& p, bool rounds,
+              (float* y, float* saved, const float* x, const SqueezeExciteTensors<const float*>& p, Precision stored,
                SqueezeExciteDims d));
 CAFX_BACKENDS(void, squeeze_excite_backward,
               (float* dx, const SqueezeExciteTensors<float*>& g, const float* dy, const float* x, const float* saved,
-               const SqueezeExciteTensors<const float*>& p, float* scratch, bool rounds, SqueezeExciteDims d));
+               const SqueezeExciteTensors<const float*>& p, float* scratch, Precision stored, SqueezeExciteDims d));
 CAFX_CUDA(std::size_t, squeeze_excite_scratch, (const Context&, SqueezeExciteDims d));
 CAFX_CUDA(void, squeeze_excite_forward,
           (const Context&, Stored* y, float* saved, const Stored* x, const SqueezeExciteTensors<const float*>& p,
@@ -33,7 +33,7 @@ void squeeze_excite_forward(const Context& context, Stored* y, float* saved, con
   check(d);
   CAFX_CUDA_CALL(context, squeeze_excite_forward, y, saved, x, p, scratch, d);
   CAFX_CALL(context, squeeze_excite_forward, static_cast<float*>(y), saved, static_cast<const float*>(x), p,
-            rounds_stored(context), d);
+            stored_precision(context), d);
 }
 
 void squeeze_excite_backward(const Context& context, Stored* dx, const SqueezeExciteTensors<float*>& g,
@@ -42,7 +42,7 @@ void squeeze_excite_backward(const Context& context, Stored* dx, const SqueezeEx
   check(d);
   CAFX_CUDA_CALL(context, squeeze_excite_backward, dx, g, dy, x, saved, p, scratch, d);
   CAFX_CALL(context, squeeze_excite_backward, static_cast<float*>(dx), g, static_cast<const float*>(dy),
-            static_cast<const float*>(x), saved, p, static_cast<float*>(scratch), rounds_stored(context), d);
+            static_cast<const float*>(x), saved, p, static_cast<float*>(scratch), stored_precision(context), d);
 }
 
 }  // namespace cafx

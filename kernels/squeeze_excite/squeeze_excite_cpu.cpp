@@ -34,7 +34,7 @@ struct SqueezeParts {
 }  // namespace
 
 void squeeze_excite_forward(float* y, float* saved, const float* x, const SqueezeExciteTensors<const float*>& p,
-                            bool rounds, SqueezeExciteDims d) {
+                            Precision stored, SqueezeExciteDims d) {
   const long n = static_cast<long>(d.T) * d.C;
   for (int b = 0; b < d.B; ++b, x += n, y += n, saved += 2L * d.C + d.H) {
     const SqueezeParts of(saved, d);
@@ -51,7 +51,7 @@ void squeeze_excite_forward(float* y, float* saved, const float* x, const Squeez
       for_vectors(d.C, [&](long c, int m) {
         const long i = t * d.C + c;
         const vf v = load_m(y + i, m) + load_m(of.s + c, m) * load_m(x + i, m);
-        store_m(y + i, rounds ? vround_bf16(v) : v, m);
+        store_m(y + i, vrounded(v, stored), m);
       });
     }
   }
@@ -59,7 +59,7 @@ void squeeze_excite_forward(float* y, float* saved, const float* x, const Squeez
 
 void squeeze_excite_backward(float* dx, const SqueezeExciteTensors<float*>& g, const float* dy, const float* x,
                              const float* saved, const SqueezeExciteTensors<const float*>& p, float* scratch,
-                             bool rounds, SqueezeExciteDims d) {
+                             Precision stored, SqueezeExciteDims d) {
   const long n = static_cast<long>(d.T) * d.C;
   const SqueezeParts to(scratch, d);
   for (int b = 0; b < d.B; ++b, x += n, dx += n, dy += n, saved += 2L * d.C + d.H) {
@@ -80,7 +80,7 @@ void squeeze_excite_backward(float* dx, const SqueezeExciteTensors<float*>& g, c
         const long i = t * d.C + c;
         const vf value = load_m(x + i, m), of_a = load_m(to.a + c, m);
         const vf v = load_m(of.s + c, m) * load_m(dy + i, m) + (value > 0.0f ? of_a : (value < 0.0f ? -of_a : vf{}));
-        store_m(dx + i, rounds ? vround_bf16(v) : v, m);
+        store_m(dx + i, vrounded(v, stored), m);
       });
     }
   }

@@ -22,6 +22,7 @@
 #include "models/cafx/knobs.h"
 #include "models/cafx/sequence.h"
 #include "models/cafx/tensors.h"
+#include "models/gradient_scale.h"
 #include "models/knob_ramp.h"
 
 namespace cafx {
@@ -430,7 +431,8 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   const CafxConfig& c = s.config;
   const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
   const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
-  const auto scale = static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
+  const GradientScale larger(context, batch.B, c.frame);
+  const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
   s.encode(context, batch);
 
@@ -477,6 +479,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
                        f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
   });
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
+  larger.undo(context, gradient, params_.n_floats());
 
   const float penalty = 2.0f * static_cast<float>(c.saaf_l2);
   long from = 0, to = 0;  // of neighbours at once

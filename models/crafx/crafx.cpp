@@ -6,6 +6,7 @@
 #include "models/cafx/net.h"
 #include "models/crafx/net.h"
 #include "models/crafx/sequence.h"
+#include "models/gradient_scale.h"
 #include "models/recurrent_dropout.h"
 
 namespace cafx {
@@ -222,7 +223,9 @@ void CrafxModel::gradient(const Context& context, float* gradient, const Batch& 
   const CrafxTensors t = s.weights(context, batch.draw);
   s.prepare(context, t);
   const CrafxDims d(c, frames_per_call(context, batch.B));
-  const float scale = gradient ? static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame)) : 0.0f;
+  const GradientScale larger(context, batch.B, c.frame);
+  const float scale =
+      gradient ? larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame)) : 0.0f;
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
     if (gradient) fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
@@ -234,6 +237,7 @@ void CrafxModel::gradient(const Context& context, float* gradient, const Batch& 
   });
   if (!gradient) return;
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
+  larger.undo(context, gradient, params_.n_floats());
   if (!s.dropped.empty()) s.drop_recurrent(tensors_of(c, params_, gradient), *batch.draw);
   for (const ParamSpec& p : params_) {
     if (!p.penalised) continue;

@@ -87,10 +87,13 @@ class LstmModel : public Model {
       float* own = context.device == Device::kCpu ? slot.gradient.data() : gradient;  // a GPU has one slot
       train(inner, slot, batch, loss, gradient ? own : nullptr);
     });
-    if (!gradient || context.device != Device::kCpu) return;
-    float* parts[kGradientSlots];
-    for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].gradient.data();
-    reduce_slots(context, gradient, parts, S, params_.n_floats());
+    if (!gradient) return;
+    if (context.device == Device::kCpu) {
+      float* parts[kGradientSlots];
+      for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].gradient.data();
+      reduce_slots(context, gradient, parts, S, params_.n_floats());
+    }
+    losses_.finish(context, gradient, params_.n_floats(), batch);
     if (!dropped_.empty()) drop_recurrent(gradient, *batch.draw);
   }
 

@@ -32,7 +32,8 @@ struct PlayOptions {
       1;  // every call of process brings a multiple of this: a host's fixed block lowers the latency. Any other call
           // writes zeros and does nothing else.
   Isa isa = best_isa();
-  Precision precision = Precision::kFp32;  // tf32, or bf16 without units for it, is emulated: Error, as that allocates
+  Precision precision =
+      Precision::kFp32;  // tf32, fp16, or bf16 without units for it, is emulated: Error, as that allocates
 };
 
 // Copies the weights; the model may go.

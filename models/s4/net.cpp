@@ -245,10 +245,13 @@ void S4Model::gradient(const Context& context, float* gradient, const Batch& bat
     const auto first = [&](int slot) { return static_cast<int>(static_cast<long>(slot) * batch.B / S); };
     for (int b = first(i); b < first(i + 1); b += n) train(inner, g, batch, loss, b, n);
   });
-  if (!gradient || !on_cpu) return;
-  float* parts[kGradientSlots];
-  for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
-  reduce_slots(context, gradient, parts, S, params_.n_floats());
+  if (!gradient) return;
+  if (on_cpu) {
+    float* parts[kGradientSlots];
+    for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
+    reduce_slots(context, gradient, parts, S, params_.n_floats());
+  }
+  losses_.finish(context, gradient, params_.n_floats(), batch);
 }
 
 void S4Model::take_controls(const Parts& p, const Batch& batch, int b, int n) const {

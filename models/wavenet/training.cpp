@@ -48,10 +48,13 @@ void WavenetModel::gradient(const Context& context, float* gradient, const Batch
     over_calls(inner, batch.B, first(i), first(i + 1),
                [&](const Context& c, int b, int n) { train(c, g, batch, loss, b, n); });
   });
-  if (!gradient || !on_cpu) return;
-  float* parts[kGradientSlots];
-  for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
-  reduce_slots(context, gradient, parts, S, params_.n_floats());
+  if (!gradient) return;
+  if (on_cpu) {
+    float* parts[kGradientSlots];
+    for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
+    reduce_slots(context, gradient, parts, S, params_.n_floats());
+  }
+  losses_.finish(context, gradient, params_.n_floats(), batch);
 }
 
 void WavenetModel::prepare(const Context& context, int B, const Loss& loss) {

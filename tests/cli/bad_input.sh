@@ -98,7 +98,9 @@ cp -r "$work/before" "$work/precise"
 refuses "a resume in another precision" "began with train.precision = fp32" "$cafx" resume "$work/precise" --precision bf16 --quiet
 sed -i 's/^precision = .*/precision = "tf32"/' "$work/precise/config.toml"
 refuses "a run whose precision was changed" "began with train.precision = fp32" "$cafx" resume "$work/precise" --quiet
-refuses "a precision that is none" "train.precision.*fp32, tf32" "$cafx" train "${small[@]}" --precision fp16 --out "$work/new"
+refuses "a precision that is none" "train.precision.*fp32, tf32, bf16, fp16" "$cafx" train "${small[@]}" --precision fp8 --out "$work/new"
+refuses "fp16 beyond its range" "first the gradient of .*in fp16 a number over 65504 is infinite: set train.precision = .bf16." "$cafx" train "${small[@]}" \
+  --precision fp16 --set train.loss.mae=1e6 --out "$work/over"
 refuses "a run that is not there" "not a folder" "$cafx" resume "$work/nowhere" --quiet
 
 # A run folder that is in use.

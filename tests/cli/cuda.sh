@@ -43,7 +43,7 @@ unset CAFX_CHECKPOINT_SECONDS
 "$cafx" "${command[@]}" >/dev/null 2>"$work/err" || fail "the last resume: $(cat "$work/err")"
 same "$work/killed" "five kills"
 
-grep -q "dense layers of DNN-SAAF *tf32 or bf16" "$work/doctor" || fail "doctor does not say which op runs in which precision"
+grep -q "dense layers of DNN-SAAF *tf32, bf16 or fp16" "$work/doctor" || fail "doctor does not say which op runs in which precision"
 "$cafx" train "${run[@]}" --precision bf16 --out "$work/bf16" >/dev/null 2>"$work/err" || fail "training in bf16: $(cat "$work/err")"
 grep -q "products in bf16" "$work/bf16/log.txt" || fail "the log does not name the precision"
 ! cmp -s "$work/whole/best.safetensors" "$work/bf16/best.safetensors" || fail "bf16 gave the weights of fp32"

@@ -1,4 +1,4 @@
-// tests/ops/precision.h -- what tests of tf32 and bf16 share.
+// tests/ops/precision.h -- what tests of tf32, bf16 and fp16 share.
 #pragma once
 
 #include <cmath>
@@ -10,8 +10,9 @@
 
 namespace cafx::op_test {
 
-inline constexpr Precision kRounded[] = {Precision::kTf32, Precision::kBf16};
-inline int mantissa_of(Precision p) { return p == Precision::kTf32 ? 10 : 7; }
+inline constexpr Precision kRounded[] = {Precision::kTf32, Precision::kBf16, Precision::kFp16};
+inline constexpr Precision kStored[] = {Precision::kBf16, Precision::kFp16};  // also in memory, of a GPU
+inline int mantissa_of(Precision p) { return p == Precision::kBf16 ? 7 : 10; }
 // Largest relative error of one rounding.
 inline double unit_of(Precision p) { return std::ldexp(1.0, -mantissa_of(p) - 1); }
 
@@ -50,19 +51,19 @@ inline void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, c
   EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
 }
 
-// `got` are numbers of bf16; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
+// `got` are numbers of that format; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
 // neighbour.
-inline void expect_stored(const Vec& got, const Vec& want, const std::string& what) {
+inline void expect_stored(const Vec& got, const Vec& want, const std::string& what, Precision p) {
   ASSERT_EQ(got.size(), want.size()) << what;
-  const double u = unit_of(Precision::kBf16), fp32 = on_cuda() ? 1e-5 : 1e-6;
+  const double u = unit_of(p), fp32 = on_cuda() ? 1e-5 : 1e-6;
   double largest = 0.0;
   for (const double v : want) largest = std::max(largest, std::abs(v));
   long tipped = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
-    ASSERT_EQ(got[i], round_to(static_cast<float>(got[i]), Precision::kBf16)) << what << "[" << i << "] is no bf16";
+    ASSERT_EQ(got[i], round_to(static_cast<float>(got[i]), p)) << what << "[" << i << "] is no " << to_string(p);
     ASSERT_TRUE(std::abs(got[i] - want[i]) <= 1.01 * u * std::abs(want[i]) + 2 * fp32 * largest)
         << what << "[" << i << "] is " << got[i] << ", rounded from " << want[i];
-    tipped += got[i] != round_to(static_cast<float>(want[i]), Precision::kBf16);
+    tipped += got[i] != round_to(static_cast<float>(want[i]), p);
   }
   EXPECT_LE(tipped, static_cast<long>(want.size() / 50 + 1)) << what;
 }

@@ -33,9 +33,9 @@ struct Dnn {
   int inputs(int l) const { return l == 0 ? d.C : d.width[l - 1]; }
   DenseDims layer(int l) const { return {d.B * d.T, inputs(l), d.width[l]}; }
 
-  // The curve's inputs as its gradient's sums see them: in bf16 their distance from the region's left end is rounded.
+  // The curve's inputs as its gradient's sums see them: in bf16 and fp16 their distance from the region's left end is rounded.
   Vec on_curve(Vec x, Precision precision) const {
-    if (precision != Precision::kBf16) return x;
+    if (!is_16_bit(precision)) return x;
     const double width = (static_cast<double>(d.saaf.hi) - d.saaf.lo) / d.saaf.S;
     for (double& v : x) {
       const double segment = std::clamp(std::floor((v - d.saaf.lo) / width), 0.0, static_cast<double>(d.saaf.S));
@@ -68,13 +68,12 @@ struct Dnn {
       Vec unused(p.w[l].size()), unused_bias(p.bias[l].size());
       dw[l].resize(p.w[l].size());
       dbias[l].resize(p.bias[l].size());
-      reference::dense_backward(unused, dbias[l], precision == Precision::kBf16 ? as(g) : g, h[l + 1], h[l], p.w[l],
-                                layer(l));
+      reference::dense_backward(unused, dbias[l], is_16_bit(precision) ? as(g) : g, h[l + 1], h[l], p.w[l], layer(l));
       g = reference::dense_backward(dw[l], unused_bias, as(g), h[l + 1], as(h[l]), as(p.w[l]), layer(l));
     }
     out[1] = reference::multiply(g, reference::unpool_forward(z, positions, pool, d.unpool));
     out[2] = reference::unpool_backward(reference::multiply(g, r), positions, pool, d.unpool);
-    for (int i = 0; i < 2 && precision == Precision::kBf16; ++i) out[i] = rounded(out[i], precision);  // u, dr: stored
+    for (int i = 0; i < 2 && is_16_bit(precision); ++i) out[i] = rounded(out[i], precision);  // u, dr: stored
     for (int l = 0; l < d.L; ++l) out.push_back(dw[l]), out.push_back(dbias[l]);
     if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
@@ -177,35 +176,37 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
     const Dnn all(dims);
     for (Context context : contexts()) {
       if (!context.fuse_dnn || context.use_cudnn.value_or(false)) continue;
-      context.precision = Precision::kBf16;
-      const auto got = all.run_op(context);
-      EXPECT_EQ(got, all.run_op(context)) << "two runs";
-      std::vector<Vec> want(got.size());
-      for (int third = 0; third < 3; ++third) {
-        Dnn one = all;
-        one.d.B = one.d.saaf.B = dims.B / 3;
-        const auto slice = [&](auto& x) {
-          const long n = static_cast<long>(x.size()) / 3;
-          x = {x.begin() + third * n, x.begin() + (third + 1) * n};
-        };
-        slice(one.r), slice(one.z), slice(one.du), slice(one.positions);
-        const auto part = one.run_op(context);
-        for (std::size_t i = 0; i < part.size(); ++i) {
-          if (i < 3) want[i].insert(want[i].end(), part[i].begin(), part[i].end());
-          if (i >= 3) want[i].resize(part[i].size());
-          for (std::size_t k = 0; i >= 3 && k < part[i].size(); ++k) want[i][k] += part[i][k];
+      for (const Precision p : kStored) {
+        context.precision = p;
+        const auto got = all.run_op(context);
+        EXPECT_EQ(got, all.run_op(context)) << "two runs";
+        std::vector<Vec> want(got.size());
+        for (int third = 0; third < 3; ++third) {
+          Dnn one = all;
+          one.d.B = one.d.saaf.B = dims.B / 3;
+          const auto slice = [&](auto& x) {
+            const long n = static_cast<long>(x.size()) / 3;
+            x = {x.begin() + third * n, x.begin() + (third + 1) * n};
+          };
+          slice(one.r), slice(one.z), slice(one.du), slice(one.positions);
+          const auto part = one.run_op(context);
+          for (std::size_t i = 0; i < part.size(); ++i) {
+            if (i < 3) want[i].insert(want[i].end(), part[i].begin(), part[i].end());
+            if (i >= 3) want[i].resize(part[i].size());
+            for (std::size_t k = 0; i >= 3 && k < part[i].size(); ++k) want[i][k] += part[i][k];
+          }
         }
-      }
-      for (std::size_t i = 0; i < got.size(); ++i) {
-        SCOPED_TRACE(fmt::format("{} C={} result {}", name_of(context), dims.C, i));
-        if (i < 3) {  // u, dr, dz
-          EXPECT_EQ(got[i], want[i]);
-          continue;
-        }
-        double largest = 0.0;
-        for (const double x : want[i]) largest = std::max(largest, std::abs(x));
-        for (std::size_t k = 0; k < want[i].size(); ++k) {
-          ASSERT_NEAR(got[i][k], want[i][k], 2e-6 * largest) << k;
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          SCOPED_TRACE(fmt::format("{} C={} result {}", name_of(context), dims.C, i));
+          if (i < 3) {  // u, dr, dz
+            EXPECT_EQ(got[i], want[i]);
+            continue;
+          }
+          double largest = 0.0;
+          for (const double x : want[i]) largest = std::max(largest, std::abs(x));
+          for (std::size_t k = 0; k < want[i].size(); ++k) {
+            ASSERT_NEAR(got[i][k], want[i][k], 2e-6 * largest) << k;
+          }
         }
       }
     }
@@ -231,7 +232,7 @@ TEST(Precision, Bf16UnitsMatchTheirEmulation) {
       Context emulated = units;
       emulated.use_bf16_units = false;
       const auto got = dnn.run_op(units), want = dnn.run_op(emulated);
-      for (std::size_t i = 0; i < 2; ++i) expect_stored(got[i], want[i], i == 0 ? "u" : "dr");
+      for (std::size_t i = 0; i < 2; ++i) expect_stored(got[i], want[i], i == 0 ? "u" : "dr", Precision::kBf16);
       for (std::size_t i = 2; i < 4; ++i) {  // dz, dw
         for (std::size_t k = 0; k < want[i].size(); ++k) {
           ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 1e-6 * size[i][k])

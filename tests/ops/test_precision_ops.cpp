@@ -1,4 +1,4 @@
-// tf32 and bf16: the rounding itself, ops against the oracle on rounded operands, tensors between ops, training.
+// tf32, bf16 and fp16: the rounding itself, ops against the oracle on rounded operands, tensors between ops, training.
 #include "kernels/device/precision.h"
 
 #include <array>
@@ -18,12 +18,20 @@ namespace {
 
 using namespace op_test;
 
+double rms(const Vec& a, const Vec& b) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size()));
+}
+
 // By arithmetic in double: the nearest multiple of the unit in the last place.
 double nearest(double x, Precision p) {
-  const int exponent = x == 0.0 ? -126 : std::max(std::ilogb(x), -126);
+  const bool fp16 = p == Precision::kFp16;
+  const int least = fp16 ? -14 : -126, exponent = x == 0.0 ? least : std::max(std::ilogb(x), least);
   const double ulp = std::ldexp(1.0, exponent - mantissa_of(p));
-  const double r = ulp * (p == Precision::kBf16 ? std::nearbyint(x / ulp) : std::round(x / ulp));
-  return std::abs(r) >= std::ldexp(1.0, 128) ? std::copysign(std::numeric_limits<double>::infinity(), r) : r;
+  const double r = ulp * (p != Precision::kTf32 ? std::nearbyint(x / ulp) : std::round(x / ulp));
+  return std::abs(r) >= std::ldexp(1.0, fp16 ? 16 : 128) ? std::copysign(std::numeric_limits<double>::infinity(), r)
+                                                         : r;
 }
 
 TEST(Precision, RoundsToTheNearestOfTheFormat) {
@@ -34,12 +42,34 @@ TEST(Precision, RoundsToTheNearestOfTheFormat) {
       // Every fourth number lies half-way between two, or a step beside that.
       const std::uint32_t half = 1u << (22 - mantissa_of(p));
       if (i % 4 == 0) bits = (bits & ~(2 * half - 1)) + half + static_cast<std::uint32_t>(i / 4 % 3) - 1;
+      // Of fp16 exponents around its range.
+      if (p == Precision::kFp16) bits = (bits & 0x807fffffu) | (100 + static_cast<std::uint32_t>(i % 46)) << 23;
       const auto x = std::bit_cast<float>(bits);
       if (!std::isfinite(x)) continue;
       ASSERT_EQ(round_to(x, p), static_cast<float>(nearest(x, p))) << to_string(p) << " of " << x;
       ASSERT_EQ(std::signbit(round_to(x, p)), std::signbit(x));
     }
   }
+}
+
+// Every number of fp16, what lies half-way to the next, and a step of fp32 beside that.
+TEST(Precision, EveryNumberOfFp16IsRoundedTo) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (std::uint32_t h = 0; h <= 0x7bff; ++h) {
+    const auto bits = static_cast<std::uint16_t>(h);
+    const float x = value_of_fp16(bits), next = h < 0x7bff ? value_of_fp16(static_cast<std::uint16_t>(h + 1)) : 0x1p16f,
+                up = h < 0x7bff ? next : inf, half = 0.5f * (x + next);
+    ASSERT_LT(x, next);
+    ASSERT_EQ(value_of_fp16(static_cast<std::uint16_t>(bits | 0x8000)), -x);
+    ASSERT_EQ(round_to(x, Precision::kFp16), x);
+    ASSERT_EQ(round_to(std::nextafter(half, 0.0f), Precision::kFp16), x);
+    ASSERT_EQ(round_to(half, Precision::kFp16), h % 2 ? up : x) << x;
+    ASSERT_EQ(round_to(-half, Precision::kFp16), h % 2 ? -up : -x) << x;
+    ASSERT_EQ(round_to(std::nextafter(half, inf), Precision::kFp16), up);
+  }
+  EXPECT_EQ(value_of_fp16(0x7c00), inf);
+  EXPECT_TRUE(std::isnan(value_of_fp16(0x7e00)));
+  EXPECT_EQ(value_of_fp16(0x0001), 0x1p-24f);
 }
 
 TEST(Precision, HalvesAndSpecialNumbers) {
@@ -52,7 +82,7 @@ TEST(Precision, HalvesAndSpecialNumbers) {
   EXPECT_EQ(round_to(-1.0f - 0x1p-11f, Precision::kTf32), -1.0f - 0x1p-10f);
   EXPECT_EQ(round_to(1.0f + 0x1p-11f - 0x1p-23f, Precision::kTf32), 1.0f);
   for (const Precision p : kRounded) {
-    for (const float x : {0.0f, -0.0f, 1.0f, -2.5f, inf, -inf, 0x1p-126f}) {
+    for (const float x : {0.0f, -0.0f, 1.0f, -2.5f, inf, -inf, p == Precision::kFp16 ? 0x1p-24f : 0x1p-126f}) {
       EXPECT_EQ(std::bit_cast<std::uint32_t>(round_to(x, p)), std::bit_cast<std::uint32_t>(x)) << x;
     }
     EXPECT_TRUE(std::isnan(round_to(kNan, p)));
@@ -63,7 +93,8 @@ TEST(Precision, HalvesAndSpecialNumbers) {
   }
   EXPECT_EQ(round_to(1.0000001f, Precision::kFp32), 1.0000001f);
   EXPECT_EQ(parse_precision("bf16"), Precision::kBf16);
-  EXPECT_THROW(parse_precision("fp16"), Error);
+  EXPECT_EQ(parse_precision("fp16"), Precision::kFp16);
+  EXPECT_THROW(parse_precision("fp8"), Error);
 }
 
 TEST(Precision, DenseMatchesReferenceOfRoundedOperands) {
@@ -112,8 +143,8 @@ TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
         const Precision p = asked;
         SCOPED_TRACE(fmt::format("{} T={} C={} K={}", name_of(context), d.T, d.C, d.K));
         const auto expect_result = [&](Floats& got, const Vec& want, const Vec& of_exact, const Vec& of_size,
-                                       const char* what) {  // in bf16 it is laid down rounded
-          if (asked == Precision::kBf16) return expect_stored(got.values(), want, what);
+                                       const char* what) {  // in bf16 and fp16 it is laid down rounded
+          if (is_16_bit(asked)) return expect_stored(got.values(), want, what, asked);
           expect_rounded(got, want, of_exact, of_size, p, what);
         };
         const Vec want_y = reference::conv1d_forward(rounded(x, p), rounded(w, p), bias, d),
@@ -169,99 +200,101 @@ TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
   }
 }
 
-// On a GPU in bf16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual
+// On a GPU in bf16 and fp16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual
 // GPU watches to the byte; a CPU keeps floats of the same numbers. Convolutions multiply what they round, or in fp32 what
 // is stored; results are rounded once.
-TEST(Precision, TensorsBetweenOpsAreStoredInBf16) {
-  for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
-                               {1, 300, 18, 64, 128, 20},
-                               {2, 64, 16, 8, 6, 4},
-                               {1, 9, 3, 4, 5, 3},
-                               {1, 256, 128, 64, 128, 16},
-                               {3, 512, 32, 64, 128, 16},
-                               {1, 768, 64, 50, 9, 16},
-                               {1, 256, 256, 31, 5, 8},
-                               {2, 1024, 16, 8, 100, 64}}) {
-    const long n = static_cast<long>(d.B) * d.T * d.C, windows = n / d.P;
-    const Conv1dDims conv{d.B, d.T, d.C, d.K1};
-    const PoolDims pool{d.B, d.T, d.C, d.P};
-    const Vec x = random(static_cast<long>(d.B) * (d.T + d.K1 - 1), 1), w1 = random(d.C * d.K1, 2, -0.3, 0.3),
-              bias1 = random(d.C, 3, -0.1, 0.1), w2 = random(d.C * d.K2, 4, -0.3, 0.3), bias2 = random(d.C, 5),
-              g = rounded(random(windows, 6), Precision::kBf16), residual = rounded(random(n, 7), Precision::kBf16),
-              none(n);
-    for (Context context : contexts()) {
-      context.precision = Precision::kBf16;
-      ASSERT_EQ(stored_bytes(context), on_cuda() ? 2u : 4u);
-      SCOPED_TRACE(fmt::format("{} T={} C={} K={},{} P={}", name_of(context), d.T, d.C, d.K1, d.K2, d.P));
-      const bool rounds = convolutions_round(context, conv);
-      EXPECT_EQ(rounds, !on_cuda() || (!*context.use_cudnn && d.T % 256 == 0 && d.C % 32 == 0)) << "chosen so";
-      const auto as = [&](const Vec& v) { return rounds ? rounded(v, Precision::kBf16) : v; };
-      const Vec rounded_w2 = rounded(w2, Precision::kBf16);
-      Floats fx(x), fw1(w1), fbias1(bias1), fw2(w2), fbias2(bias2), z(windows, kNan), dw1(w1.size(), 0.0f),
-          dbias1(bias1.size(), 0.0f), dw2(w2.size(), 0.0f), dbias2(bias2.size(), 0.0f);
-      StoredNumbers x1(context, n), dx1(context, residual);
-      Ints positions(static_cast<std::size_t>(windows));
-      Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d));
-      front_end_prepare(context, packed.get(), fw1, fbias1, fw2, fbias2, d);
-      front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), d);
-      expect_stored(x1.values(), reference::conv1d_forward(as(x), as(w1), bias1, conv), "x1");
-      reference::FrontEnd given;
-      given.x1 = x1.values();
-      given.positions = positions.values();
-      Positions ignored;
-      const Vec x2 = reference::activation_forward(
-          reference::local_conv_forward(reference::abs_forward(given.x1), rounded_w2, bias2, {d.B, d.T, d.C, d.K2}),
-          Activation::kSoftplus);
-      expect_near(z, reference::max_pool_forward(ignored, x2, pool), "z, from the x1 that is stored");
-      expect_near(z, reference::unpool_backward(x2, given.positions, pool, Unpool::kPositions),
-                  "z, from its positions");
-      given.x2 = reference::unpool_forward(z.values(), given.positions, pool, Unpool::kPositions);
-      // Of gradients that round to `g` before the softplus, a third of the way to the next number.
-      Vec dz(g), given_dz(g);
-      for (long i = 0; i < windows; ++i) {
-        const double slope = -std::expm1(-static_cast<double>(z.data()[i]));
-        dz[i] /= slope, given_dz[i] *= 1.0012 / slope;
-      }
-      Floats fdz(given_dz);
-      front_end_backward(context, dx1, dw1, dbias1, dw2, dbias2, fdz, x1, z, positions, fx, fw2, scratch.get(), d);
-      Vec want_dx1 = residual, unused(w1.size()), unused_bias(d.C), want_dw2(w2.size()), want_dbias2(d.C);
-      reference::front_end_backward(want_dx1, unused, unused_bias, want_dw2, want_dbias2, dz, given, x, rounded_w2, d);
-      expect_stored(dx1.values(), want_dx1, "dx1");
-      expect_near(dw2, want_dw2, "dw2");
-      expect_near(dbias2, want_dbias2, "dbias2");
-      Vec want_dw1(w1.size()), want_dbias1(d.C);
-      reference::conv1d_backward(want_dw1, want_dbias1, dx1.values(), as(x), conv);
-      expect_near(dw1, want_dw1, "dw1, from the dx1 that is stored");
-      expect_near(dbias1, want_dbias1, "dbias1, from the dx1 that is stored");
+TEST(Precision, TensorsBetweenOpsAreStoredRounded) {
+  for (const Precision p : kStored) {
+    for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
+                                 {1, 300, 18, 64, 128, 20},
+                                 {2, 64, 16, 8, 6, 4},
+                                 {1, 9, 3, 4, 5, 3},
+                                 {1, 256, 128, 64, 128, 16},
+                                 {3, 512, 32, 64, 128, 16},
+                                 {1, 768, 64, 50, 9, 16},
+                                 {1, 256, 256, 31, 5, 8},
+                                 {2, 1024, 16, 8, 100, 64}}) {
+      const long n = static_cast<long>(d.B) * d.T * d.C, windows = n / d.P;
+      const Conv1dDims conv{d.B, d.T, d.C, d.K1};
+      const PoolDims pool{d.B, d.T, d.C, d.P};
+      const Vec x = random(static_cast<long>(d.B) * (d.T + d.K1 - 1), 1), w1 = random(d.C * d.K1, 2, -0.3, 0.3),
+                bias1 = random(d.C, 3, -0.1, 0.1), w2 = random(d.C * d.K2, 4, -0.3, 0.3), bias2 = random(d.C, 5),
+                g = rounded(random(windows, 6), p), residual = rounded(random(n, 7), p), none(n);
+      for (Context context : contexts()) {
+        context.precision = p;
+        ASSERT_EQ(stored_bytes(context), on_cuda() ? 2u : 4u);
+        SCOPED_TRACE(fmt::format("{} T={} C={} K={},{} P={}", name_of(context), d.T, d.C, d.K1, d.K2, d.P));
+        const bool rounds = convolutions_round(context, conv);
+        EXPECT_EQ(rounds, !on_cuda() || (!*context.use_cudnn && d.T % 256 == 0 && d.C % 32 == 0)) << "chosen so";
+        const auto as = [&](const Vec& v) { return rounds ? rounded(v, p) : v; };
+        const Vec rounded_w2 = rounded(w2, p);
+        Floats fx(x), fw1(w1), fbias1(bias1), fw2(w2), fbias2(bias2), z(windows, kNan), dw1(w1.size(), 0.0f),
+            dbias1(bias1.size(), 0.0f), dw2(w2.size(), 0.0f), dbias2(bias2.size(), 0.0f);
+        StoredNumbers x1(context, n), dx1(context, residual);
+        Ints positions(static_cast<std::size_t>(windows));
+        Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d));
+        front_end_prepare(context, packed.get(), fw1, fbias1, fw2, fbias2, d);
+        front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), d);
+        expect_stored(x1.values(), reference::conv1d_forward(as(x), as(w1), bias1, conv), "x1", p);
+        reference::FrontEnd given;
+        given.x1 = x1.values();
+        given.positions = positions.values();
+        Positions ignored;
+        const Vec x2 = reference::activation_forward(
+            reference::local_conv_forward(reference::abs_forward(given.x1), rounded_w2, bias2, {d.B, d.T, d.C, d.K2}),
+            Activation::kSoftplus);
+        expect_near(z, reference::max_pool_forward(ignored, x2, pool), "z, from the x1 that is stored");
+        expect_near(z, reference::unpool_backward(x2, given.positions, pool, Unpool::kPositions),
+                    "z, from its positions");
+        given.x2 = reference::unpool_forward(z.values(), given.positions, pool, Unpool::kPositions);
+        // Of gradients that round to `g` before the softplus, a third of the way to the next number.
+        Vec dz(g), given_dz(g);
+        for (long i = 0; i < windows; ++i) {
+          const double slope = -std::expm1(-static_cast<double>(z.data()[i]));
+          dz[i] /= slope, given_dz[i] *= (1.0 + 0.3 * unit_of(p)) / slope;
+        }
+        Floats fdz(given_dz);
+        front_end_backward(context, dx1, dw1, dbias1, dw2, dbias2, fdz, x1, z, positions, fx, fw2, scratch.get(), d);
+        Vec want_dx1 = residual, unused(w1.size()), unused_bias(d.C), want_dw2(w2.size()), want_dbias2(d.C);
+        reference::front_end_backward(want_dx1, unused, unused_bias, want_dw2, want_dbias2, dz, given, x, rounded_w2,
+                                      d);
+        expect_stored(dx1.values(), want_dx1, "dx1", p);
+        expect_near(dw2, want_dw2, "dw2");
+        expect_near(dbias2, want_dbias2, "dbias2");
+        Vec want_dw1(w1.size()), want_dbias1(d.C);
+        reference::conv1d_backward(want_dw1, want_dbias1, dx1.values(), as(x), conv);
+        expect_near(dw1, want_dw1, "dw1, from the dx1 that is stored");
+        expect_near(dbias1, want_dbias1, "dbias1, from the dx1 that is stored");
 
-      if (!on_cuda()) continue;  // ConvolutionsMatchReferenceOfRoundedOperands
-      Bytes conv_scratch(std::max(conv1d_forward_scratch(context, conv), conv1d_backward_scratch(context, conv)));
-      StoredNumbers y(context, n), dy(context, residual);
-      Floats plain_dw(w1.size(), 0.0f), plain_dbias(bias1.size(), 0.0f);
-      conv1d_forward(context, y, fx, fw1, fbias1, conv_scratch.get(), conv);
-      EXPECT_EQ(y.values(), given.x1) << "plain Conv1D";
-      conv1d_backward(context, plain_dw, plain_dbias, dy, fx, conv_scratch.get(), conv);
-      std::fill(want_dw1.begin(), want_dw1.end(), 0.0), std::fill(want_dbias1.begin(), want_dbias1.end(), 0.0);
-      reference::conv1d_backward(want_dw1, want_dbias1, residual, as(x), conv);
-      expect_near(plain_dw, want_dw1, "plain Conv1D's dw");
-      expect_near(plain_dbias, want_dbias1, "plain Conv1D's dbias");
+        if (!on_cuda()) continue;  // ConvolutionsMatchReferenceOfRoundedOperands
+        Bytes conv_scratch(std::max(conv1d_forward_scratch(context, conv), conv1d_backward_scratch(context, conv)));
+        StoredNumbers y(context, n), dy(context, residual);
+        Floats plain_dw(w1.size(), 0.0f), plain_dbias(bias1.size(), 0.0f);
+        conv1d_forward(context, y, fx, fw1, fbias1, conv_scratch.get(), conv);
+        EXPECT_EQ(y.values(), given.x1) << "plain Conv1D";
+        conv1d_backward(context, plain_dw, plain_dbias, dy, fx, conv_scratch.get(), conv);
+        std::fill(want_dw1.begin(), want_dw1.end(), 0.0), std::fill(want_dbias1.begin(), want_dbias1.end(), 0.0);
+        reference::conv1d_backward(want_dw1, want_dbias1, residual, as(x), conv);
+        expect_near(plain_dw, want_dw1, "plain Conv1D's dw");
+        expect_near(plain_dbias, want_dbias1, "plain Conv1D's dbias");
 
-      for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
-        const Deconv1dDims back{d.B, d.T, d.C, d.K1, form};
-        const Vec one = random(1, 8), e = random(static_cast<long>(d.B) * d.T, 9);
-        Floats fone(one), padded(reference::pad(e, d.B, d.T, d.K1, deconv1d_pad(back))), out(e.size(), kNan),
-            dw(w1.size(), 0.0f), dbias(1, 0.0f);
-        StoredNumbers u(context, residual), du(context, n);
-        Bytes more(deconv1d_scratch(context, back));
-        deconv1d_forward(context, out, u, fw1, fone, more.get(), back);
-        expect_near(out, reference::deconv1d_forward(residual, as(w1), one, back), "deconv1d y");
-        deconv1d_backward(context, du, dw, dbias, padded, u, fw1, more.get(), back);
-        Vec want_dw(w1.size()), want_dbias(1), ignored_dw(w1.size()), ignored_dbias(1);
-        reference::deconv1d_backward(ignored_dw, want_dbias, e, residual, w1, back);
-        expect_stored(du.values(), reference::deconv1d_backward(want_dw, ignored_dbias, as(e), residual, as(w1), back),
-                      "du");
-        expect_near(dw, want_dw, "deconv1d dw");
-        expect_near(dbias, want_dbias, "deconv1d dbias");
+        for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+          const Deconv1dDims back{d.B, d.T, d.C, d.K1, form};
+          const Vec one = random(1, 8), e = random(static_cast<long>(d.B) * d.T, 9);
+          Floats fone(one), padded(reference::pad(e, d.B, d.T, d.K1, deconv1d_pad(back))), out(e.size(), kNan),
+              dw(w1.size(), 0.0f), dbias(1, 0.0f);
+          StoredNumbers u(context, residual), du(context, n);
+          Bytes more(deconv1d_scratch(context, back));
+          deconv1d_forward(context, out, u, fw1, fone, more.get(), back);
+          expect_near(out, reference::deconv1d_forward(residual, as(w1), one, back), "deconv1d y");
+          deconv1d_backward(context, du, dw, dbias, padded, u, fw1, more.get(), back);
+          Vec want_dw(w1.size()), want_dbias(1), ignored_dw(w1.size()), ignored_dbias(1);
+          reference::deconv1d_backward(ignored_dw, want_dbias, e, residual, w1, back);
+          expect_stored(du.values(),
+                        reference::deconv1d_backward(want_dw, ignored_dbias, as(e), residual, as(w1), back), "du", p);
+          expect_near(dw, want_dw, "deconv1d dw");
+          expect_near(dbias, want_dbias, "deconv1d dbias");
+        }
       }
     }
   }
@@ -272,30 +305,32 @@ TEST(Precision, AFramesBitsDoNotDependOnTheBatch) {
   if (!on_cuda()) GTEST_SKIP() << "a CPU goes frame by frame";
   const FrontEndDims one{1, 1024, 64, 64, 128, 16}, many{34, 1024, 64, 64, 128, 16};
   const Vec w1 = random(64 * 64, 2, -0.3, 0.3), w2 = random(64 * 128, 4, -0.3, 0.3), bias = random(64, 5);
-  Context context = contexts().front();
-  context.precision = Precision::kBf16;
-  const auto run = [&](FrontEndDims d) {
-    Vec x;
-    for (int b = 0; b < d.B; ++b) {
-      const Vec frame = random(1024 + 63, b + 1);
-      x.insert(x.end(), frame.begin(), frame.end());
+  for (const Precision p : kStored) {
+    Context context = contexts().front();
+    context.precision = p;
+    const auto run = [&](FrontEndDims d) {
+      Vec x;
+      for (int b = 0; b < d.B; ++b) {
+        const Vec frame = random(1024 + 63, b + 1);
+        x.insert(x.end(), frame.begin(), frame.end());
+      }
+      Floats fx(x), fw1(w1), fw2(w2), fbias(bias), z(static_cast<std::size_t>(d.B) * 64 * 64, kNan),
+          y(static_cast<std::size_t>(d.B) * 1024, kNan), fone(random(1, 8));
+      Ints positions(z.size());
+      StoredNumbers x1(context, static_cast<long>(d.B) * 1024 * 64);
+      const Deconv1dDims back{d.B, 1024, 64, 64, Deconv::kAdjoint};
+      Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d)),
+          more(deconv1d_scratch(context, back));
+      front_end_prepare(context, packed.get(), fw1, fbias, fw2, fbias, d);
+      front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), d);
+      deconv1d_forward(context, y, x1, fw1, fone, more.get(), back);
+      return std::array{z.values(), y.values()};
+    };
+    const auto alone = run(one), among = run(many);
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_TRUE(std::equal(alone[i].begin(), alone[i].end(), among[i].begin()))
+          << (i == 0 ? "z" : "y of the deconvolution");
     }
-    Floats fx(x), fw1(w1), fw2(w2), fbias(bias), z(static_cast<std::size_t>(d.B) * 64 * 64, kNan),
-        y(static_cast<std::size_t>(d.B) * 1024, kNan), fone(random(1, 8));
-    Ints positions(z.size());
-    StoredNumbers x1(context, static_cast<long>(d.B) * 1024 * 64);
-    const Deconv1dDims back{d.B, 1024, 64, 64, Deconv::kAdjoint};
-    Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d)),
-        more(deconv1d_scratch(context, back));
-    front_end_prepare(context, packed.get(), fw1, fbias, fw2, fbias, d);
-    front_end_forward(context, x1, z, positions, fx, packed.get(), scratch.get(), d);
-    deconv1d_forward(context, y, x1, fw1, fone, more.get(), back);
-    return std::array{z.values(), y.values()};
-  };
-  const auto alone = run(one), among = run(many);
-  for (int i = 0; i < 2; ++i) {
-    EXPECT_TRUE(std::equal(alone[i].begin(), alone[i].end(), among[i].begin()))
-        << (i == 0 ? "z" : "y of the deconvolution");
   }
 }
 
@@ -303,14 +338,15 @@ TEST(Precision, AFramesBitsDoNotDependOnTheBatch) {
 TEST(Precision, UnpoolMultiplyIsStoredAsTheRestIs) {
   for (const PoolDims d : {PoolDims{2, 15, 3, 5}, {1, 12, 16, 4}, {2, 9, 33, 3}, {1, 130, 67, 13}}) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
-    const Vec z = random(n / d.P, 1), x = rounded(random(n, 2), Precision::kBf16),
-              du = rounded(random(n, 3), Precision::kBf16);
+    const Vec x = rounded(random(n, 2), Precision::kBf16), du = rounded(random(n, 3), Precision::kBf16);
+    Vec z = random(n / d.P, 1);  // some of fp16's subnormal numbers, some over its largest
+    for (std::size_t i = 0; i < z.size(); ++i) z[i] = std::ldexp(z[i], std::array{0, -12, -17, -23, 9, 17}[i % 6]);
     Positions at;
     for (long i = 0; i < n / d.P; ++i) at.push_back(static_cast<std::int32_t>(7 * i % d.P));
     for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
       const Vec held = reference::unpool_forward(z, at, d, form);
       for (Context context : contexts()) {
-        for (const Precision p : {Precision::kFp32, Precision::kBf16}) {
+        for (const Precision p : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
           context.precision = p;
           SCOPED_TRACE(fmt::format("{} C={} P={} form {}", name_of(context), d.C, d.P, static_cast<int>(form)));
           StoredNumbers fx(context, x), fdu(context, du), u(context, n), dx(context, n);
@@ -349,6 +385,7 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
              model.training_bytes(context, 256, config.frame, Loss());
     };
     EXPECT_EQ(more(Precision::kTf32) - more(Precision::kBf16), 256 * 4 * half);
+    EXPECT_EQ(more(Precision::kFp16), more(Precision::kBf16));
     EXPECT_LT(more(Precision::kBf16), 256 * 6 * half) << "the four tensors and little beside";
   }
   const CafxModel pretrain(config, CafxForm::kPretrain);
@@ -357,6 +394,48 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
   EXPECT_EQ(
       pretrain.training_bytes(fp32, 32, config.frame, Loss()) - pretrain.training_bytes(bf16, 32, config.frame, Loss()),
       32 * 4 * half);
+}
+
+// fp16's gradient is as near to fp32's as its mantissa lets it be, for a batch whose mean has a gradient under the smallest
+// number of fp16 at each sample, and for losses of other weights; one that is too large gives no number at all.
+TEST(Precision, Fp16GradientsHaveRoomOnBothSides) {
+  CafxConfig config;
+  config.frame = 256, config.hop = 128, config.filters = 16, config.taps = 32, config.local_taps = 48;
+  config.latent = 12, config.dnn = {16, 16};
+  const int n = 4000, B = on_cuda() ? 64 : 512;
+  std::vector<float> audio;
+  for (int i = 0; i < n; ++i) {
+    audio.push_back(static_cast<float>(0.2 * Rng{5, 6}.normal(static_cast<std::uint64_t>(i))));
+  }
+  for (std::size_t i = 0; i < n; ++i) audio.push_back(std::tanh(3.0f * audio[i]));
+  std::vector<FrameRef> refs;
+  for (int b = 0; b < B; ++b) refs.push_back({b * 7, 0, n});
+  const auto gradient = [&](Context context, Precision p, double weight) {
+    context.precision = p;
+    CafxModel model(config, CafxForm::kSupervised);
+    model.params().initialize(1);
+    model.params().upload(context);
+    LossConfig loss;
+    loss.mae = weight;
+    const Places places(context, {audio.data(), audio.size(), n}, refs);
+    const auto size = static_cast<std::size_t>(model.params().n_floats());
+    DeviceArray<float> g(context, size);
+    model.reserve(context, B, config.frame, Loss(loss));
+    model.gradient(context, g.data(), {places.input(), places.target(), places.refs(), B, config.frame}, Loss(loss));
+    std::vector<float> values(size);
+    g.download(values.data(), size);
+    return Vec(values.begin(), values.end());
+  };
+  for (const Context& context : contexts()) {
+    const Vec none(gradient(context, Precision::kFp32, 1.0).size());
+    for (const double weight : {0x1p-9, 0x1p-4, 1.0, 0x1p4, 0x1p9}) {
+      SCOPED_TRACE(fmt::format("{} weight {}", label(context), weight));
+      const Vec exact = gradient(context, Precision::kFp32, weight), got = gradient(context, Precision::kFp16, weight);
+      EXPECT_LT(rms(got, exact), 4e-3 * rms(exact, none));  // 1.2e-3 was seen, of every weight
+    }
+    const Vec over = gradient(context, Precision::kFp16, 0x1p18);
+    EXPECT_TRUE(std::any_of(over.begin(), over.end(), [](double x) { return !std::isfinite(x); }));
+  }
 }
 
 struct Trained {
