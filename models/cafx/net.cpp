@@ -4,316 +4,12 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
-#include "kernels/base/rng.h"
-#include "kernels/conv1d/conv1d.h"
-#include "kernels/deconv1d/deconv1d.h"
-#include "kernels/dense/dense.h"
-#include "kernels/device/arena.h"
-#include "kernels/dnn_saaf/dnn_saaf.h"
-#include "kernels/dropout/dropout.h"
-#include "kernels/front_end/front_end.h"
-#include "kernels/latent/latent.h"
-#include "kernels/local_dense/local_dense.h"
-#include "kernels/loss/loss.h"
-#include "kernels/optimizer/optimizer.h"
-#include "kernels/pointwise/pointwise.h"
-#include "kernels/pool/pool.h"
-#include "models/cafx/dims.h"
-#include "models/cafx/knobs.h"
+#include "models/cafx/net_state.h"
 #include "models/cafx/sequence.h"
-#include "models/cafx/tensors.h"
 #include "models/gradient_scale.h"
 #include "models/knob_ramp.h"
 
 namespace cafx {
-
-namespace {
-
-using Dims = CafxDims;
-
-}  // namespace
-
-// What one context needs to run: activations of the whole batch, a workspace for each worker, gradients of each slot.
-struct CafxNet::State {
-  CafxConfig config;
-  CafxParts parts;
-  Params* params;
-  CafxKnobs knobs;
-
-  State(const CafxConfig& c, CafxParts f, Params* p) : config(c), parts(f), params(p), knobs(c, f) {}
-
-  struct Worker {  // of the frames of one call
-    Stored *u, *du;
-    float *y, *dy_padded;
-    void *saved, *scratch, *loss_scratch;
-    float *knobs, *knobs_back;  // of CafxKnobs::fold and backward
-    void* dnn_packed;           // where knobs change it
-  };
-  Arena arena;
-  int B = 0, n_workers = 0;  // sizes of the arena's layout
-  Device device = Device::kCpu;
-  bool training = false;
-  Loss loss;
-  const DropoutDraw* draw = nullptr;  // of the gradient under way
-  float *x_padded = nullptr, *z = nullptr, *h = nullptr, *kept = nullptr, *zhat = nullptr;
-  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr, *floors = nullptr;
-  Stored *x1 = nullptr, *dx1 = nullptr;
-  std::size_t stored_size = 0;  // bytes of a number of theirs
-  std::int32_t* positions = nullptr;
-  void *front_packed = nullptr, *dnn_packed = nullptr, *local_dense_scratch = nullptr;
-  double* losses = nullptr;
-  std::vector<Worker> workers;
-  std::vector<float*> slots;
-  std::vector<float> middle = std::vector<float>(static_cast<std::size_t>(parts.controls), 0.0f);  // controls
-
-  CafxTensors tensors(float* base) const {
-    CafxTensors t{};
-    std::size_t i = 0;
-    visit_tensors(config, parts, [&](const std::string&, std::vector<std::int64_t>, const CafxTensorKind&, auto m) {
-      member(t, m) = base + (*params)[i++].offset;
-    });
-    return t;
-  }
-  float* weights(const Context& context) { return params->on(context); }
-
-  bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
-  // Where it is, h has a twin with what the update leaves out.
-  bool drops() const { return draw && parts.latent && config.dropout > 0.0; }
-  bool fused_latent(const Context& context) const {
-    return local_latent() && latent_is_fused(context, Dims(config, 1).both);
-  }
-
-  void lay_out(const Context& context, Arena& a) {
-    const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
-    const Dims d(config, B), call(config, static_cast<int>(n));
-    const auto take_stored = [&](std::size_t values) -> Stored* {
-      return a.take<char>(stored_bytes(context) * values);
-    };
-    stored_size = stored_bytes(context);
-    const std::size_t frames = static_cast<std::size_t>(B), T = config.frame, C = config.filters, K = config.taps,
-                      pooled = T / config.pool, latent = config.latent;
-    x_padded = a.take<float>(frames * (T + K - 1));
-    x1 = take_stored(frames * T * C);
-    z = a.take<float>(frames * pooled * C);
-    positions = a.take<std::int32_t>(frames * pooled * C);
-    losses = a.take<double>(frames);
-    front_packed = a.take<char>(front_end_packed(context, d.front));
-    if (parts.dnn) dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
-    if (parts.latent) {
-      h = a.take<float>(frames * latent * C);
-      if (training && config.dropout > 0.0) kept = a.take<float>(frames * latent * C);
-      zhat = a.take<float>(frames * pooled * C);
-      if (local_latent()) {
-        local_dense_scratch =
-            a.take<char>(std::max(cafx::local_dense_scratch(context, d.local_dense), latent_scratch(context, d.both)));
-      }
-    }
-    if (training) {
-      target = a.take<float>(frames * T);
-      reference = a.take<float>(loss.relative() ? frames * Loss::kReferences : 0);
-      floors = a.take<float>(Loss::kReferences);
-      dz = a.take<float>(frames * pooled * C);
-      dx1 = take_stored(frames * T * C);
-      if (parts.latent) {
-        dh = a.take<float>(frames * latent * C);
-        dzhat = a.take<float>(frames * pooled * C);
-      }
-      slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
-      if (context.device == Device::kCpu) {  // a GPU adds to the whole gradient
-        for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
-      }
-    }
-    workers.assign(static_cast<std::size_t>(n_workers), {});
-    for (Worker& w : workers) {
-      w.u = take_stored(n * T * C);
-      w.y = a.take<float>(n * T);
-      std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
-      if (parts.latent && !fused_latent(context)) {
-        scratch = std::max(scratch, dense_time_scratch(context, call.dense));
-        if (!local_latent()) scratch = std::max(scratch, dense_time_scratch(context, call.latent));
-      }
-      if (parts.dnn) scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
-      w.scratch = a.take<char>(scratch);
-      w.knobs = a.take<float>(knobs.room(context));
-      w.knobs_back = a.take<float>(training ? knobs.back_room() : 0);
-      if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
-      if (training) {
-        w.du = take_stored(n * T * C);
-        w.dy_padded = a.take<float>(n * (T + K - 1));
-        w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
-        if (parts.dnn) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
-      }
-    }
-  }
-
-  // For forward alone where no loss is given.
-  void reserve(const Context& context, int frames, const Loss* wanted) {
-    if (!config.knobs.empty() && context.device != Device::kCpu) {  // of both forms: pretraining is not for nothing
-      throw Error("a CAFx with knobs is computed on the CPU so far; add --device cpu");
-    }
-    const bool same_device = context.device == device && stored_bytes(context) == stored_size;
-    const bool same_loss = !wanted || (training && *wanted == loss);
-    if (wanted) loss = *wanted;
-    if (frames <= B && context.n_workers() == n_workers && same_loss && same_device) return;
-    device = context.device;
-    B = std::max(B, frames);
-    n_workers = context.n_workers();
-    training = training || wanted;
-    arena.build(context, [&](Arena& a) { lay_out(context, a); });
-    if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
-  }
-
-  // Pointers to what belongs to frame b.
-  struct Frame {
-    float *x_padded, *z, *h, *kept, *zhat, *dz, *dh, *dzhat, *target;
-    Stored *x1, *dx1;
-    std::int32_t* positions;
-    int b;
-  };
-  Frame frame(int b) const {
-    const long i = b, T = config.frame, C = config.filters, pooled = T / config.pool, latent = config.latent;
-    const auto at = [](float* p, long offset) { return p ? p + offset : nullptr; };
-    const auto stored_at = [&](Stored* p) -> Stored* {
-      return p ? static_cast<char*>(p) + stored_size * static_cast<std::size_t>(i * T * C) : nullptr;
-    };
-    return {at(x_padded, i * (T + config.taps - 1)),
-            at(z, i * pooled * C),
-            at(h, i * latent * C),
-            at(kept, i * latent * C),
-            at(zhat, i * pooled * C),
-            at(dz, i * pooled * C),
-            at(dh, i * latent * C),
-            at(dzhat, i * pooled * C),
-            at(target, i * T),
-            stored_at(x1),
-            stored_at(dx1),
-            positions + i * pooled * C,
-            b};
-  }
-  const Worker& worker(const Context& inner) const { return workers[static_cast<std::size_t>(inner.worker)]; }
-
-  // Packs weights for the fused ops: once a step, after the weights have changed.
-  void prepare(const Context& context) {
-    const CafxTensors t = tensors(weights(context));
-    const Dims d(config, 1);
-    front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
-    if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn);
-  }
-
-  // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
-  template <class Body>
-  void over_calls(const Context& context, int frames, Body body) {
-    over_frames(context, frames, [&](const MicroBatch& mb) {
-      for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
-    });
-  }
-
-  // The weights of a frame, those of DNN-SAAF packed.
-  struct Turned {
-    CafxTensors t;
-    const void* dnn;
-  };
-  // Those of t at these controls; in the worker's room, where there are any.
-  Turned turn(const Context& inner, const CafxTensors& t, const float* controls, const Dims& call) const {
-    if (!knobs.any()) return {t, dnn_packed};
-    const Worker& w = worker(inner);
-    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs);
-    if (!knobs.in_dnn()) return {own, dnn_packed};
-    dnn_saaf_prepare(inner, w.dnn_packed, dnn_weights_of(own), call.dnn);
-    return {own, w.dnn_packed};
-  }
-  // The controls of frame b; null where there are no knobs.
-  const float* controls_of(const Batch& batch, int b) const {
-    return knobs.any() ? batch.knobs ? batch.knobs + static_cast<long>(b) * parts.controls : middle.data() : nullptr;
-  }
-
-  // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels of
-  // the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
-  template <class Load>
-  void encode(const Context& context, int frames, Load load) {
-    const Dims call(config, frames_per_call(context, frames)), all(config, frames);
-    over_calls(context, frames, [&](const MicroBatch& mb, int b, const Frame& f) {
-      load(mb, b, f);
-      front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
-                        call.front);
-    });
-    const CafxTensors t = tensors(weights(context));
-    if (fused_latent(context)) {
-      latent_forward(context, h, zhat, z, t.local_dense_w, t.local_dense_b, t.dense_w, t.dense_b, all.both);
-    } else if (local_latent()) {
-      local_dense_forward(context, h, z, t.local_dense_w, t.local_dense_b, local_dense_scratch, all.local_dense);
-    }
-  }
-
-  // Of Dense-Local's outputs, or of their gradient, what this update keeps.
-  void drop(const Context& inner, float* to, const float* from, const Frame& f, const Dims& call) const {
-    if (!drops()) return;
-    const long of_frame = static_cast<long>(config.latent) * config.filters;
-    dropout(inner, to, from, call.front.B * of_frame, config.dropout, *draw, 0, (draw->place + f.b) * of_frame);
-  }
-
-  // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
-  // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
-  void decode(const Context& inner, float* y, const Frame& f, const Turned& at, const Dims& call, bool save) {
-    const Worker& w = worker(inner);
-    const CafxTensors& t = at.t;
-    if (parts.latent && !fused_latent(inner)) {
-      if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
-      drop(inner, f.kept, f.h, f, call);
-      dense_time_forward(inner, f.zhat, drops() ? f.kept : f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
-    }
-    if (parts.dnn) {
-      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, at.dnn, w.scratch, call.dnn);
-    } else {
-      unpool_multiply_forward(inner, w.u, parts.latent ? f.zhat : f.z, f.x1, f.positions, call.pool, unpool(call));
-    }
-    deconv1d_forward(inner, y, w.u, t.conv_w, t.deconv_b, w.scratch, call.deconv);
-  }
-  // What the pretrained form has kept of a window is where its maximum was.
-  Unpool unpool(const Dims& call) const { return parts.latent ? call.dnn.unpool : Unpool::kPositions; }
-  static long n_values(const Dims& call) { return static_cast<long>(call.front.B) * call.front.T * call.front.C; }
-
-  // The same list upward: from w.dy_padded to dx1 (the part through the residual), dzhat and dh, or dz.
-  void decode_backward(const Context& inner, const Frame& f, const Turned& at, const CafxTensors& g, const Dims& call) {
-    const Worker& w = worker(inner);
-    const CafxTensors& t = at.t;
-    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
-    if (parts.dnn) {
-      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads_of(g), w.du, w.saved, f.x1, f.zhat, f.positions,
-                        dnn_weights_of(t), at.dnn, w.scratch, call.dnn);
-    } else {
-      unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
-                               f.positions, call.pool, unpool(call));
-    }
-    if (!parts.latent || fused_latent(inner)) return;
-    dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, drops() ? f.kept : f.h, t.dense_w,
-                        w.scratch, call.dense);
-    drop(inner, f.dh, f.dh, f, call);
-    if (!local_latent()) {
-      dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);
-    }
-  }
-
-  // Input and target of the batch into x_padded and target, then encode.
-  void encode(const Context& context, const Batch& batch) {
-    const CafxConfig& c = config;
-    encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
-      gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
-      gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
-    });
-  }
-
-  Loss::Shape loss_shape(const Dims& call) const {
-    return {call.front.B, config.frame, config.frame, config.taps, deconv1d_pad(call.deconv)};
-  }
-
-  void error(const Context& inner, int b, const Frame& f, float scale, const Dims& call) {
-    const Worker& w = worker(inner);
-    float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
-    if (loss.relative()) loss.reference(inner, r, f.target, floors, loss_shape(call));
-    loss(inner, losses + b, w.dy_padded, w.y, f.target, r, scale, loss_shape(call), w.loss_scratch);
-  }
-};
 
 CafxNet::CafxNet(const CafxConfig& sizes, CafxParts parts, const std::string& form)
     : Model(form), state_(std::make_unique<State>(sizes, parts, &params_)) {
@@ -377,7 +73,7 @@ std::size_t CafxNet::training_bytes(const Context& context, int B, int, const Lo
 }
 
 static Conv1dDims convolutions_of(const CafxConfig& c, int B) { return {B, c.frame, c.filters, c.taps}; }
-static bool is_flipped(const CafxConfig& c) { return Dims(c, 1).deconv.form == Deconv::kCorrelate; }
+static bool is_flipped(const CafxConfig& c) { return CafxDims(c, 1).deconv.form == Deconv::kCorrelate; }
 
 std::size_t CafxNet::library_bytes(const Context& context, int B, int) const {
   const CafxConfig& c = state_->config;
@@ -400,7 +96,7 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   s.reserve(context, B, nullptr);
   s.prepare(context);
   const CafxTensors t = s.tensors(s.weights(context));
-  const Dims call(c, frames_per_call(context, B));
+  const CafxDims call(c, frames_per_call(context, B));
   const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
   s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
@@ -419,7 +115,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   s.draw = batch.draw;
   if (!gradient) {
     const CafxTensors t = s.tensors(s.weights(context));
-    const Dims call(s.config, frames_per_call(context, batch.B));
+    const CafxDims call(s.config, frames_per_call(context, batch.B));
     s.encode(context, batch);
     s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
       s.decode(mb.context, s.worker(mb.context).y, f, s.turn(mb.context, t, s.controls_of(batch, b), call), call,
@@ -430,7 +126,7 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   }
   const CafxConfig& c = s.config;
   const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
-  const Dims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
+  const CafxDims call(c, frames_per_call(context, batch.B)), all(c, batch.B);
   const GradientScale larger(context, batch.B, c.frame);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
@@ -500,7 +196,7 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   s.prepare(context);
   s.draw = nullptr;
   const CafxTensors t = s.tensors(s.weights(context));
-  Dims call(s.config, frames_per_call(context, batch.B));
+  CafxDims call(s.config, frames_per_call(context, batch.B));
   call.dnn.use_saaf = false;  // u is then the output of the last dense layer
   s.encode(context, batch);
   const std::size_t n = static_cast<std::size_t>(State::n_values(call));
