@@ -1,4 +1,5 @@
 add_executable(test_host
+  host/test_auto_preset.cpp
   host/test_baseline.cpp
   host/test_figure.cpp
   host/test_metrics.cpp

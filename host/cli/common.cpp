@@ -50,6 +50,14 @@ void ConfigOptions::add_to(CLI::App& app) {
       ->option_text("KEY=VALUE");
 }
 
+void ConfigOptions::add_auto_to(CLI::App& app) {
+  CLI::Option* option = app.get_option("--preset");
+  option->description(option->get_description() + "; auto: the one that fits what is heard in the recordings");
+  app.add_option("--latency", latency, "of --preset auto: none, for models that play sample by sample, or any")
+      ->check(CLI::IsMember({"any", "none"}))
+      ->option_text("any|none");
+}
+
 void ConfigOptions::add_recordings_to(CLI::App& app) {
   app.add_option("dry", dry,
                  "the folder of a data set, a CSV manifest, NAM's JSON; or the dry file, or a folder of dry files");
@@ -169,13 +177,34 @@ std::string ConfigOptions::band_text(const RunConfig& config) const {
       kFullBand, config.preset, config.model->sample_rate, run_preset("default").model->sample_rate);
 }
 
-RunConfig ConfigOptions::resolve() const {
+std::string ConfigOptions::preset_of_recordings(const DataConfig& settled, AutoPreset& chosen) const {
+  DataConfig data = settled;
+  set_recordings(data, dry, wet, settings);
+  set_data_fields(prefixed("data", describe(data)), settings, false);
+  if (!data.knobs.empty()) {
+    throw Error(
+        "preset \"auto\" hears a device at one position of its knobs, and data.knobs has several; name a preset that "
+        "learns "
+        "knobs, such as lstm or s4-l");
+  }
+  const Dataset heard = load_dataset(data, kHearingRate);
+  chosen = choose_preset(heard, split_dataset(heard, data), data, latency);
+  return chosen.preset;
+}
+
+RunConfig ConfigOptions::resolve(AutoPreset* chosen) const {
   ConfigSource source;
   source.preset = preset_of_band();
   if (!file.empty()) source.toml = RunFolder::read(file);
   source.where = file;
   source.settings = settings;
+  if (chosen) {
+    source.decide = [this, chosen](const DataConfig& data) { return preset_of_recordings(data, *chosen); };
+  }
   RunConfig config = make_config(source);
+  if (chosen && chosen->preset.empty() && latency != "any") {
+    throw Error("--latency {} is for --preset auto; the preset {} has the latency that it has", latency, config.preset);
+  }
   if (dry.empty()) return config;
   set_recordings(config.data, dry, wet, settings);
   set_data_fields(describe(config), settings, false);  // settings win over the recordings of the command line

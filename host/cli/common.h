@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "host/eval/auto_preset.h"
 #include "host/train/train.h"
 #include "kernels/base/error.h"
 #include "kernels/device/context.h"
@@ -49,20 +50,24 @@ void set_recordings(DataConfig&, const std::string& dry, const std::string& wet,
 
 // --preset, --config, --set: later ones win.
 struct ConfigOptions {
-  std::string preset, file, dry, wet;
+  std::string preset, file, dry, wet, latency = "any";
   std::vector<std::string> settings;
 
   void add_to(CLI::App&);
   // Positional: a data set, or dry and wet as two files or two folders; short for data.reader and the paths that it
   // needs.
   void add_recordings_to(CLI::App&);
-  // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band.
-  RunConfig resolve() const;
+  // --latency, and the preset `auto`, which needs recordings.
+  void add_auto_to(CLI::App&);
+  // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band. Where
+  // the preset is `auto`, `chosen` gets what the recordings tell; without it that is an error.
+  RunConfig resolve(AutoPreset* chosen = nullptr) const;
   // A line that says so; empty where it did not happen.
   std::string band_text(const RunConfig&) const;
 
  private:
   std::string preset_of_band() const;  // `preset` where the recordings do not decide
+  std::string preset_of_recordings(const DataConfig&, AutoPreset& chosen) const;
 };
 
 // --threads, --isa, --device; where a command offers it, --precision.
@@ -95,6 +100,7 @@ struct TrainArguments {
   ConfigOptions config;
   DeviceOptions device;
   std::string out, batch, gpus;
+  AutoPreset chosen;  // by --preset auto
   int seeds = 1;
   bool json = false, quiet = false;
 };

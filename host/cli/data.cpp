@@ -1,5 +1,6 @@
 #include <fmt/ranges.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "datasets/dataset.h"
@@ -20,16 +21,19 @@ void add_data(CLI::App& app, Run& run) {
   CLI::App* c = data->add_subcommand("check", "what is wrong with the recordings, where, why, and what to do");
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
+  args->config.add_auto_to(*c);
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "write the repaired pairs as audio, to FOLDER/dry and FOLDER/wet")
       ->option_text("FOLDER");
   c->footer(
       "Examples:  cafx data check datasets/notes --set data.setting=2\n"
       "           cafx data check dry.wav wet.wav --write repaired\n"
+      "           cafx data check dry.wav wet.wav --preset auto    which preset fits what is heard, and why\n"
       "           cafx data check DATASET             says which layout it is, and which settings it holds");
   c->callback([args, &run] {
     run = [args] {
-      RunConfig config = args->config.resolve();
+      AutoPreset chosen;
+      RunConfig config = args->config.resolve(&chosen);
       choose_rate(config);
       Dataset found = inspect_dataset(config.data, config.model->sample_rate);
       const auto quiet = check_loudness(found, split_dataset(found, config.data), config.train.silence_db);
@@ -45,7 +49,9 @@ void add_data(CLI::App& app, Run& run) {
       }
       if (!args->write.empty()) write_pairs(found, args->write);
       if (args->json) {
-        write_table("-", findings_json(found) + "\n");
+        auto json = nlohmann::ordered_json::parse(findings_json(found));
+        if (!chosen.preset.empty()) json[kAutoPreset] = chosen.json();
+        write_table("-", json.dump(2) + "\n");
       } else {
         double seconds = 0.0;
         for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / found.sample_rate;
@@ -57,6 +63,7 @@ void add_data(CLI::App& app, Run& run) {
         text += refused ? "training would refuse this" : "training would accept this";
         if (!allowed.empty()) text += fmt::format("; data.allow lets pass: {}", fmt::join(allowed, ", "));
         text += '\n';
+        if (!chosen.preset.empty()) text += chosen.text() + '\n';
         write_text("-", text);
       }
       return refused ? kExitError : 0;

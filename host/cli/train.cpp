@@ -65,6 +65,7 @@ TrainOptions options_of(const TrainArguments& args, const std::filesystem::path&
   options.stop = stop_when_asked();
   options.observer = &observer;
   options.checkpoint_seconds = checkpoint_seconds();
+  if (!args.chosen.preset.empty()) options.chosen = args.chosen.json().dump();
   return options;
 }
 
@@ -148,7 +149,7 @@ int train_run(RunConfig config, const TrainArguments& args) {
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);
-  const std::string band = args.config.band_text(config);
+  const std::string band = args.chosen.preset.empty() ? args.config.band_text(config) : args.chosen.text();
   std::string folder = args.out;
   if (folder.empty()) {
     const std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from),
@@ -173,6 +174,7 @@ void add_train(CLI::App& app, Run& run) {
   CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
   args->config.add_recordings_to(*c);
   args->config.add_to(*c);
+  args->config.add_auto_to(*c);
   add_common(*c, *args);
   c->add_option("--batch", args->batch,
                 "frames or segments a step, as train.batch; auto: the most that the GPU's memory holds")
@@ -193,10 +195,11 @@ void add_train(CLI::App& app, Run& run) {
       "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
       "           cafx train dry.wav wet.wav --precision tf32\n"
       "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"
-      "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n\n"
+      "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n"
+      "           cafx train dry.wav wet.wav --preset auto            the preset that fits what is heard, and why\n\n"
       "Settings (of the preset 'default'):\n" +
       help_text(describe(defaults)) + sizes_of_other_types());
-  c->callback([args, &run] { run = [args] { return train_run(args->config.resolve(), *args); }; });
+  c->callback([args, &run] { run = [args] { return train_run(args->config.resolve(&args->chosen), *args); }; });
 }
 
 void add_resume(CLI::App& app, Run& run) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "host/eval/cholesky.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -51,35 +52,6 @@ std::vector<double> filtered(const double* h, const Signal& x) {
   return y;
 }
 
-// Solves A x = b for a positive definite A (n, n), which is overwritten; false where it is not.
-bool solve(std::vector<double>& a, std::vector<double>& b, int n) {
-  const auto at = [&](int i, int j) -> double& {
-    return a[static_cast<std::size_t>(i) * static_cast<std::size_t>(n) + static_cast<std::size_t>(j)];
-  };
-  for (int j = 0; j < n; ++j) {
-    double d = at(j, j);
-    for (int k = 0; k < j; ++k) d -= at(j, k) * at(j, k);
-    if (!(d > 0.0)) return false;
-    at(j, j) = std::sqrt(d);
-    for (int i = j + 1; i < n; ++i) {
-      double s = at(i, j);
-      for (int k = 0; k < j; ++k) s -= at(i, k) * at(j, k);
-      at(i, j) = s / at(j, j);
-    }
-  }
-  for (int i = 0; i < n; ++i) {
-    double s = b[static_cast<std::size_t>(i)];
-    for (int k = 0; k < i; ++k) s -= at(i, k) * b[static_cast<std::size_t>(k)];
-    b[static_cast<std::size_t>(i)] = s / at(i, i);
-  }
-  for (int i = n - 1; i >= 0; --i) {
-    double s = b[static_cast<std::size_t>(i)];
-    for (int k = i + 1; k < n; ++k) s -= at(k, i) * b[static_cast<std::size_t>(k)];
-    b[static_cast<std::size_t>(i)] = s / at(i, i);
-  }
-  return true;
-}
-
 class Fit {
  public:
   explicit Fit(const std::vector<Baseline::Note>& notes) {
@@ -120,7 +92,7 @@ class Fit {
     for (double ridge = 1e-7; ridge < 0.2; ridge *= 10.0) {
       auto m = a, h = b;
       for (int i = 0; i < kTaps; ++i) m[static_cast<std::size_t>(i * kTaps + i)] += ridge * trace / kTaps;
-      if (!solve(m, h, kTaps)) continue;
+      if (!solve_positive(m, h, kTaps)) continue;
       begin(delta(), h);
       const double e = error(theta, true);
       if (e < least) {
@@ -184,7 +156,7 @@ class Fit {
           auto m = a;
           auto step = b;
           for (std::size_t i = 0; i < kUnknowns; ++i) m[i * kUnknowns + i] += damping * a[i * kUnknowns + i] + 1e-12;
-          if (solve(m, step, kUnknowns)) {
+          if (solve_positive(m, step, kUnknowns)) {
             auto next = theta;
             for (std::size_t i = 0; i < kUnknowns; ++i) next[i] += step[i];
             const double e = cost(next);

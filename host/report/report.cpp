@@ -343,6 +343,10 @@ std::string recordings_section(const std::string& data_json) {
         "above it, at most.",
         0.001 * data.value("bandwidth_hz", 0.0), data.value("file_rate", 0), data.value("wet_energy_above_db", 0.0)));
   }
+  if (const auto chosen = data.value("auto", nlohmann::json::object()); chosen.is_object() && !chosen.empty()) {
+    item(fmt::format("Preset {}, chosen from the recordings{}: {}.", chosen.value("preset", ""),
+                     chosen.value("sure", false) ? "" : ", not for sure", chosen.value("because", "")));
+  }
   const auto repairs = data.value("repairs", nlohmann::json::array());
   const auto reasons = data.value("cannot_judge", nlohmann::json::object());
   for (const auto& r : repairs) {

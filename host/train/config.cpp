@@ -162,6 +162,12 @@ namespace {
 
 // The preset to start from, where `preset` and `type` may each be empty.
 RunConfig base_of(const std::string& preset, const std::string& type, const std::string& where) {
+  if (preset == kAutoPreset) {
+    throw Error(
+        "{}: preset = \"auto\" is chosen by what one training's recordings tell, by 'cafx train --preset auto'; name a "
+        "preset here, such as the one that it chose",
+        where);
+  }
   if (preset.empty()) return run_preset(type.empty() ? RunConfig().preset : model_type(type).presets().front());
   const std::string of_preset = type_of_preset(preset).name;
   if (!type.empty() && type != of_preset) {
@@ -171,6 +177,26 @@ RunConfig base_of(const std::string& preset, const std::string& type, const std:
         where, type, preset, of_preset, model_type(type).presets().front());
   }
   return run_preset(preset);
+}
+
+// What file and settings say of the recordings.
+DataConfig recordings_of(const ConfigSource& source) {
+  DataConfig data;
+  if (source.data) data = *source.data;
+  Fields fields = prefixed("data", describe(data));
+  if (!source.toml.empty()) {
+    nlohmann::json of_data = nlohmann::json::object();
+    const nlohmann::json flat = flat_toml(source.toml, source.where);
+    for (const auto& [key, value] : flat.items()) {
+      if (key.rfind("data.", 0) == 0) of_data[key] = value;
+    }
+    set_fields(fields, of_data, source.where);
+  }
+  for (const std::string& setting : source.settings) {
+    const auto [key, value] = split_setting(setting);
+    if (key.rfind("data.", 0) == 0) set_field(fields, key, value, "--set");
+  }
+  return data;
 }
 
 }  // namespace
@@ -187,10 +213,15 @@ RunConfig make_config(const ConfigSource& source) {
     if (key == "preset") preset = value;
     if (key == "model.type") type = value;
   }
+  if (preset == kAutoPreset && source.decide) {
+    if (!type.empty()) throw Error("{}: preset \"auto\" chooses the type of model too; leave model.type out", where);
+    preset = source.decide(recordings_of(source));
+  }
   RunConfig config = base_of(preset, type, where);
   if (source.data) config.data = *source.data;
   const std::string name = config.preset;
   Fields fields = describe(config);
+  fields.front().choices.emplace_back(kAutoPreset);  // the preset, which is what `name` says in the end
   if (!source.toml.empty()) read_toml(fields, source.toml, source.where, source.others);
   for (const std::string& setting : source.settings) {
     const auto [key, value] = split_setting(setting);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -81,13 +82,16 @@ Fields describe_result(RunConfig&);  // the same without "log.*": for hash and l
 // Model, training and their defaults for a preset of any type (models/registry.h); the rest as it stands.
 RunConfig run_preset(const std::string& name);
 // Preset, file and settings together; later ones win. The preset is that of the settings, else `preset`, else the
-// file's; where only a type is named, the type's own default.
+// file's; where only a type is named, the type's own default. Where it is kAutoPreset, `decide` names it.
+inline constexpr const char* kAutoPreset = "auto";
 struct ConfigSource {
   std::string preset;                 // empty: none
   std::string toml, where;            // empty: none; where: its name, for errors
   std::vector<std::string> settings;  // KEY=VALUE
   std::vector<std::string> others;    // tables of the file that are not the config's
   std::optional<DataConfig> data;     // that the file and the settings change; empty: the defaults
+  // A preset, by what is heard in these recordings; empty: kAutoPreset is an error.
+  std::function<std::string(const DataConfig&)> decide = {};
 };
 RunConfig make_config(const ConfigSource&);
 // From a flat JSON object, as a task of a sweep has it.

@@ -19,6 +19,16 @@ DataFacts::DataFacts(const Dataset& data, const Split& of_run)
   record = about.dump(2) + "\n";
 }
 
+namespace {
+
+std::string with_choice(const std::string& record, const std::string& chosen) {
+  auto json = nlohmann::ordered_json::parse(record);
+  json[kAutoPreset] = nlohmann::ordered_json::parse(chosen);
+  return json.dump(2) + "\n";
+}
+
+}  // namespace
+
 std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
                                    const TrainOptions& options, Company& company) {
   check(config, "config");
@@ -43,7 +53,7 @@ std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const
   folder.write("config.toml", fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, facts.hash,
                                           to_toml(describe(resolved))));
   folder.write("split.json", facts.split);
-  folder.write("data.json", facts.record);
+  folder.write("data.json", options.chosen.empty() ? facts.record : with_choice(facts.record, options.chosen));
   run->trainer = std::make_unique<Trainer>(run->config, data, split, options, run->folder, company);
   run->trainer->start(hash);
   return run;

@@ -94,7 +94,9 @@ void write_result(const RunFolder& folder, const RunConfig& config, const Checkp
   for (const auto& [name, number] : fact_numbers(facts)) result[name] = number;
   if (auto data = read_data(folder.file("data.json")); !data.empty()) {
     result["data"] = std::move(data);
-    if (result["data"].contains("cannot_judge")) result["cannot_judge"] = result["data"]["cannot_judge"];
+    for (const char* key : {"cannot_judge", kAutoPreset}) {
+      if (result["data"].contains(key)) result[key] = result["data"][key];
+    }
   }
   if (quality) result["quality"] = nlohmann::json::parse(to_json(*quality));
   folder.write("result.json", result.dump(2) + "\n");

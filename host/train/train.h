@@ -44,6 +44,7 @@ struct TrainOptions {
   // Called before every write that others can see; an exception ends the run. A sweep asks here whether the run is
   // still this process's.
   std::function<void()> before_write;
+  std::string chosen;  // a JSON object on how `--preset auto` chose, for data.json and result.json; empty: it did not
   double checkpoint_seconds = 20.0;  // between checkpoints; one is also written at the end of each stage
 };
 
