@@ -32,7 +32,11 @@ std::vector<std::string> words_for(const std::string& name) {
   if (name == "--device") return {"auto", "cpu", "cuda"};
   if (name == "--part") return {"test", "validation", "train"};
   if (name == "--launcher") return {"local", "slurm"};
-  if (name == "--preset") return model_presets();
+  if (name == "--preset") {
+    std::vector<std::string> names = model_presets();
+    names.emplace_back(kAutoPreset);
+    return names;
+  }
   if (name == "--set") {
     RunConfig defaults = run_preset("default");
     std::vector<std::string> keys;

@@ -16,6 +16,7 @@ offers "commands below one" status sweep st
 offers "options" --json train --js
 offers "options of a command below one" --launcher sweep run --l
 offers "presets" paper train --preset p
+offers "the preset of the recordings" auto train --preset au
 offers "settings" train.epochs train --set train.ep
 offers "words of an option" slurm sweep run FILE --launcher s
 offers "the shells" fish completion f
