@@ -38,6 +38,7 @@ RECIPES = {
     "batch32": ["train.batch=32", "train.lr=6e-3"],
     "hop128": ["train.hop=128", "train.epochs=*2", "train.pretrain_epochs=4"],
     "warmup800": ["train.warmup_steps=800"],
+    "ema500": ["train.ema=500"],
     "refine": ["train.refine_epochs=+1", "train.epochs=+-1"],
     "full": ["preset=full"],
 }

@@ -79,7 +79,9 @@ def measured(args, data, device, way):
             cafx(args, "train", data, "--out", folder, *common, *settings)
         result = {}
         for part in ("train", "validation", "test"):
-            mean = json.loads(cafx(args, "eval", folder, "--part", part, "--threads", args.threads, "--json", "-"))["mean"]
+            # Of copies the originals alone.
+            originals = [word for c in WAYS[way] if "_copies" in c for word in ("--set", c.split("=")[0] + "=0")]
+            mean = json.loads(cafx(args, "eval", folder, "--part", part, "--threads", args.threads, "--json", "-", *originals))["mean"]
             result[part] = {"esr": mean["esr"], "mae": mean["mae"]}
         with open(done + ".new", "w") as file:
             json.dump(result, file)
