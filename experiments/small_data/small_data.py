@@ -2,6 +2,7 @@
 """What keeps a model honest that learns from one minute: the same notes, the same devices, one regulariser at a time, in one table.
 
     experiments/small_data/small_data.py --data FOLDER --plan        the runs, and those that are there
+    experiments/small_data/small_data.py --data FOLDER --table       the table of those that are there
     experiments/small_data/small_data.py --data FOLDER               all of them, one after the other, then the table
     experiments/small_data/small_data.py --data FOLDER --devices ds1 --ways usual,ema200 --epochs 4
 
@@ -124,7 +125,11 @@ def main():
     parser.add_argument("--epochs", type=int, default=18)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--plan", action="store_true", help="say what would be run")
+    parser.add_argument("--table", action="store_true", help="print the table of the runs that are done")
     args = parser.parse_args()
+    if args.table:
+        print(table(args))
+        return 0
     if args.plan:
         for device, way in runs_of(args):
             there = os.path.exists(os.path.join(folder_of(args, device, way), "small_data.json"))
