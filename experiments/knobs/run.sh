@@ -10,11 +10,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 TIMEFORMAT=%U
 
-# The chain of a device at a position of its knob, 0 to 40: FxChain-2 at a gain, and FxChain-3 with a tone control.
+# The chain of a device at a position of its knob, 0 to 40: FxChain-2 at a gain, and FxChain-3 with a tone control, both
+# with shelves of 10 dB, so that high notes are not left so quiet that their ESR decides alone.
 chain() {
   case $1 in
-    gain) echo "gain -20 bass 20 500 0.7 overdrive $(($2 + 10)) 0 treble -20 500 0.7" ;;
-    tone) echo "overdrive 30 0 gain -20 bass $(($2 - 20)) 500 0.7 treble $((20 - $2)) 500 0.7" ;;
+    gain) echo "gain -10 bass 10 500 0.7 overdrive $2 0 treble -10 500 0.7" ;;
+    tone) awk -v db="$2" 'BEGIN { db = db / 2 - 10; print "overdrive 30 0 gain -10 bass", db, "500 0.7 treble", -db, "500 0.7" }' ;;
   esac
 }
 # make DEVICE: notes 1 to 6 at 0, 10, 20, 30 and 40, note 7 for validation at 5 and 35, notes 8 and 9 for the test at 15 and 25.
@@ -30,10 +31,10 @@ make() {
       7) part=validation positions="5 35" ;;
       *) part=test positions="15 25" ;;
     esac
-    sox "$note" -r 16000 "$work/$1/$n.wav" trim 0.1 0.9 2>/dev/null
+    sox -D "$note" -r 16000 -e floating-point -b 32 "$work/$1/$n.wav" trim 0.1 0.9 2>/dev/null
     for at in $positions; do
       # shellcheck disable=SC2046
-      sox "$work/$1/$n.wav" "$work/$1/$n-$at.wav" $(chain "$1" "$at") 2>/dev/null
+      sox -D "$work/$1/$n.wav" "$work/$1/$n-$at.wav" $(chain "$1" "$at") 2>/dev/null
       echo "$n.wav,$n-$at.wav,$part,$n,$at" >>"$work/$1/manifest.csv"
     done
   done

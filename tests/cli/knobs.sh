@@ -26,12 +26,17 @@ knob=(--set 'data.knobs=gain: 0..10 dB')
 "$cafx" info "$work/run" | grep -q "^knob gain: 0 to 10 dB, at first 5 dB" || fail "info does not show the knob"
 grep -q '"gain"' "$work/run/split.json" || fail "split.json does not tell where the knob stood"
 # render NAME ARGUMENTS...: the file's sum.
+run=$work/run
 render() {
-  "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/$1.wav" --quiet "${@:2}" >"$work/out" 2>&1 || fail "render $*: $(cat "$work/out")"
+  "$cafx" render "$run" "$work/data/dry/1.wav" "$work/$1.wav" --quiet "${@:2}" >"$work/out" 2>&1 || fail "render $*: $(cat "$work/out")"
   sox "$work/$1.wav" -t f32 - 2>/dev/null | sha256sum
 }
-[ "$(render a --knob gain=2)" = "$(render b --knob gain=2 --stream --block 64)" ] || fail "a stream has other bits"
-[ "$(render c --knob gain=2)" = "$(render d --knob gain=9)" ] && fail "the knob does nothing"
+# is_turned: the knob is heard, in a stream to the same bits.
+is_turned() {
+  [ "$(render a --knob gain=2)" = "$(render b --knob gain=2 --stream --block 64)" ] || fail "$run: a stream has other bits"
+  [ "$(render c --knob gain=2)" = "$(render d --knob gain=9)" ] && fail "$run: the knob does nothing"
+}
+is_turned
 [ "$(render e)" = "$(render f --knob 'gain=5 dB')" ] || fail "a knob that is not named stands at its start"
 refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gain=12
 refuses "an unknown knob" 'did you mean "gain"' "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
@@ -63,4 +68,19 @@ for sample, played in zip(x, y):
 print("largest difference", worst)
 sys.exit(not worst < 1e-4)
 PYTHON
+# The other types that have knobs, a CAFx both ways and pretrained before.
+small=(--preset default --set model.filters=8 --set 'model.dnn=[8, 8]' --set train.pretrain_epochs=1 --set train.hop=512)
+for what in wavenet film latent; do
+  run=$work/$what
+  case $what in
+    wavenet) options=(--preset wavenet-nano) ;;
+    *) options=("${small[@]}" --set "model.knob_layers=$what") ;;
+  esac
+  "$cafx" train "${data[@]}" "${knob[@]}" "${options[@]}" --set train.epochs=2 --set train.refine_epochs=0 --quiet --device cpu --out "$run" \
+    >"$work/out" 2>&1 || fail "train $what: $(tail -3 "$work/out")"
+  is_turned
+done
+"$cafx" export "$work/wavenet" -o "$work/w.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+grep -q '"architecture":"FiLMWaveNet"' "$work/w.nam" || fail "no FiLMWaveNet"
+refuses "a .nam of a CAFx" "cannot be expressed in the .nam format" "$cafx" export "$work/film" -o "$work/c.nam"
 finish
