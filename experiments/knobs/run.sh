@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Which model learns a knob: two made devices, each with one knob at five positions, heard at two positions and on two
-# notes that no training saw. Prints the table of models/README.md.
+# notes that no training saw. Prints a table; models/README.md has that of seeds 1 and 2, each by itself.
 #   experiments/knobs/run.sh [CAFX [SEEDS]]      SEEDS: as "1 2 3"
 set -euo pipefail
 cd "$(dirname "$0")/../.."
