@@ -10,6 +10,7 @@ namespace {
 using namespace op_test;
 
 constexpr Tolerance kSums{3e-6, 3e-5};
+constexpr Tolerance kCancels{3e-6, 2e-4};  // a thousand terms of either sign: the error is theirs, not that of the rest
 
 TEST(Conv1x1, ReferenceGradientMatchesDifferences) {
   const Conv1x1Dims d{3, 2, 5, 5, 5, 2};
@@ -39,7 +40,7 @@ TEST(Conv1x1, MatchesReference) {
                 [=](const Context& c, const Buffers& b) { conv1x1_forward(c, b["y"], b["x"], b["w"], b["bias"], d); }});
       check_op({sizes,
                 {{"dy", dy}, {"x", x}, {"w", w}},
-                {optional(sets("dx", dx)), adds("dw", dw, kSums), optional(adds("dbias", dbias, kSums))},
+                {optional(sets("dx", dx)), adds("dw", dw, kSums), optional(adds("dbias", dbias, kCancels))},
                 [=](const Context& c, const Buffers& b) {
                   conv1x1_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["x"], b["w"], b.scratch, d);
                 },

@@ -256,6 +256,7 @@ TEST_F(Rt, TurnsTheKnobsOfAModelThatHasSome) {
   for (const std::string& type : tiny::variants()) {
     SCOPED_TRACE(type);
     const auto model = tiny::model(type);
+    if (model->geometry().knobs == 0) continue;
     const auto path = (folder_ / "knobs.safetensors").string();
     save_model(path, *model, {});
     model_.reset(cafx_rt_load(path.c_str(), why_, sizeof why_));
