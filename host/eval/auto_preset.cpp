@@ -136,8 +136,9 @@ AutoPreset choose_preset(const Heard& heard, const Bandwidth& band, const std::s
   } else if (gain) {
     choice.because += fmt::format(
         "; crafx-small, which follows gains, would lose what lies above 8 kHz, {:.0f} dB of the energy", band.lost_db);
-  } else if (choice.kind == DeviceKind::kMovesByItself || choice.kind == DeviceKind::kChangesByItself) {
-    choice.because += "; no model here follows a movement that starts anywhere";
+  }
+  if (choice.kind == DeviceKind::kMovesByItself || choice.kind == DeviceKind::kChangesByItself) {
+    choice.because += "; a model can follow that only where every note begins at the same place of it";
   }
   return choice;
 }
@@ -159,9 +160,10 @@ AutoPreset choose_preset(const Dataset& data, const Split& split, const DataConf
 }
 
 std::string AutoPreset::text() const {
-  return fmt::format(
-      "auto: preset {}, because {}. {}", preset, because,
-      sure ? "Another one: --preset NAME." : "Not sure, so that it is the usual one; another one: --preset NAME.");
+  const char* how = sure               ? "Another one: --preset NAME."
+                    : preset == "lstm" ? "Not sure of the device; another one: --preset NAME."
+                                       : "Not sure, so that it is the usual one; another one: --preset NAME.";
+  return fmt::format("auto: preset {}, because {}. {}", preset, because, how);
 }
 
 nlohmann::ordered_json AutoPreset::json() const {
