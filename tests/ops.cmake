@@ -102,3 +102,10 @@ cafx_gpu_test(test_golden_ops)
 cafx_gpu_test(test_loss TEST_FILTER "-*Refuse*:*Differences*")
 cafx_gpu_test(test_golden_streams TEST_FILTER "-*Thread*:*Divided*")
 cafx_gpu_test(test_golden_model TEST_FILTER "-*Thread*:*InstructionSet*:*Preset*:*Projection*")
+# A stream's work as late as its order allows, the youngest stream first: what runs aside is waited for.
+if(CAFX_HAS_CUDA)
+  add_test(NAME cuda.GoldenModel.WhereWorkIsDoneLate COMMAND test_golden_model --gtest_filter=GoldenModel.*)
+  set_tests_properties(cuda.GoldenModel.WhereWorkIsDoneLate PROPERTIES
+    LABELS gpu ENVIRONMENT "CAFX_TEST_DEVICE=cuda;VGPU_LAZY=1" RUN_SERIAL ON TIMEOUT 900
+    SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+endif()

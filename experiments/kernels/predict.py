@@ -97,6 +97,7 @@ def table(config, steps):
 def check(bounds, name, path):
     step = Step(path)
     counts, failed = step.counts(), False
+    print(f"{name}: predicted {step.us:.1f} us on {step.gpu}")
     for key, bound in bounds[name].items():
         goal = f", goal {GOALS[key]}" if key in GOALS and counts[key] > GOALS[key] else ""
         of = f" ({plain(step.largest(key)['name'])[:60]})" if key in ("code_bytes", "spill_bytes", "registers") else ""

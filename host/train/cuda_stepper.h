@@ -34,13 +34,12 @@ class CudaStepper : public Stepper {
         optimiser_scratch_(context, settings.optimiser->scratch(n_floats(), static_cast<int>(model.params().size()))),
         loss_(context, 1),
         state_(context, 1),
-        norm_(context, 1),
         refs_(context, static_cast<std::size_t>(settings.batch)),
         knobs_(context, static_cast<std::size_t>(settings.batch) * std::max<std::size_t>(1, places.n_knobs())),
         order_(context, settings.updates() == 1 ? places.size() : n_updates() * batch_size()),
         table_(context, n_updates()),
         records_(context, n_updates()),
-        scratch_(context, squared_norm_scratch(context, n_floats())),
+        scratch_(context, step_end_scratch()),
         shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size()))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
     if (model.config().dropout_rate() > 0.0) {
@@ -233,6 +232,9 @@ class CudaStepper : public Stepper {
   int share(int B, int r) const { return first_of(B, r + 1) - first_of(B, r); }
   int rank() const { return exchange_ ? exchange_->rank() : 0; }
 
+  // Whether the step's losses are added up before its end: where they come in parts.
+  bool sums_losses() const { return exchange_ || settings_.accumulate > 1; }
+
   // The places and scalars of the update that comes next.
   void begin(int B) {
     step_begin(context_, state_.data(), table_.data(), refs_.data(), places_.refs(),
@@ -252,7 +254,9 @@ class CudaStepper : public Stepper {
     }
     gradient_of_block(
         context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
-        [&](int i, int from, int to) { sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0); },
+        [&](int i, int from, int to) {
+          if (sums_losses()) sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0);
+        },
         places_.n_knobs() > 0 ? knobs_.data() : nullptr);
   }
 
@@ -265,8 +269,8 @@ class CudaStepper : public Stepper {
 
   // From the gradient of a block of T samples of a batch of B to the weights.
   void enqueue_update(int B, int T) {
-    squared_norm(context_, norm_.data(), gradient_.data(), n_floats(), scratch_.data(), scratch_.size());
-    step_end(context_, state_.data(), records_.data(), loss_.data(), norm_.data(), B, T,
+    step_end(context_, state_.data(), records_.data(), sums_losses() ? loss_.data() : model_.losses(),
+             sums_losses() ? 1 : B, gradient_.data(), n_floats(), scratch_.data(), B, T,
              static_cast<float>(settings_.clip_norm));
     settings_.optimiser->step(context_, {.params = model_.params().on(context_),
                                          .m = m_.data(),
@@ -296,7 +300,6 @@ class CudaStepper : public Stepper {
   DeviceArray<unsigned char> optimiser_scratch_;
   DeviceArray<double> loss_;
   DeviceArray<StepState> state_;
-  DeviceArray<double> norm_;
   DeviceArray<FrameRef> refs_;
   DeviceArray<float> knobs_;
   DeviceArray<std::uint32_t> order_;

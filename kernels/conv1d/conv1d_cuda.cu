@@ -220,6 +220,7 @@ std::shared_ptr<Descriptors> describe(const Call& call) {
 // Runs the call by cuDNN. False: it has no deterministic algorithm, and the caller runs cafx's kernel.
 bool by_cudnn(const Call& call) {
   if (!cudnn_is_chosen(call.context)) return false;
+  join(call.context);  // the libraries and cafx's filters share a workspace
   CudaDevice& gpu = *call.context.cuda;
   const bool tf32 = in_tf32(call.context);
   const std::string name =
@@ -268,9 +269,11 @@ void conv_forward(const Context& context, Stored* y, const float* x, const float
 
 void conv_backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                           Conv1dDims d) {
-  if (by_mma(context, d)) return conv_mma::backward_filter(context, dw, dy, x, flip, d);
+  if (by_mma(context, d)) {
+    return aside(context, [&] { conv_mma::backward_filter(context, dw, dy, x, flip, d); });
+  }
   if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
-  conv_fp32::backward_filter(context, dw, dy, x, flip, d);
+  aside(context, [&] { conv_fp32::backward_filter(context, dw, dy, x, flip, d); });
 }
 
 void conv_backward_data(const Context& context, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims d) {

@@ -1,6 +1,7 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 
 namespace cafx::cuda {
 
@@ -53,7 +54,7 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
   const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
   const auto value = [=] __device__(long i) { return dy_padded[i]; };  // zeros around the frames do not count
   if (n <= 64 * kFewThreads) {
-    launch(context, sum_few_kernel<decltype(value)>, 1, kFewThreads, 0, dbias, n, value);
+    aside(context, [&] { launch(context, sum_few_kernel<decltype(value)>, 1, kFewThreads, 0, dbias, n, value); });
   } else {
     add_sum(context, dbias, static_cast<float*>(scratch), n, value);
   }

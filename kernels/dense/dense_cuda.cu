@@ -1,5 +1,6 @@
 #include "kernels/dense/dense.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 
 namespace cafx::cuda {
@@ -34,6 +35,7 @@ cublasComputeType_t compute_of(const Context& context) {
 void multiply(const Context& context, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k,
               const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
   const float one = 1.0f;
+  join(context);  // the libraries and cafx's filters share a workspace
   CAFX_CUBLAS_CHECK(cublasGemmEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda, b, CUDA_R_32F, ldb,
                                  &beta, c, CUDA_R_32F, ldc, compute_of(context), CUBLAS_GEMM_DEFAULT));
 }
@@ -42,6 +44,7 @@ void multiply_each(const Context& context, cublasOperation_t of_a, cublasOperati
                    const float* a, int lda, long long step_a, const float* b, int ldb, long long step_b, float* c,
                    int ldc, long long step_c, int batch) {
   const float one = 1.0f, zero = 0.0f;
+  join(context);
   CAFX_CUBLAS_CHECK(cublasGemmStridedBatchedEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda,
                                                step_a, b, CUDA_R_32F, ldb, step_b, &zero, c, CUDA_R_32F, ldc, step_c,
                                                batch, compute_of(context), CUBLAS_GEMM_DEFAULT));
@@ -89,6 +92,7 @@ bool by_cublas_lt(const Context& context, float* y, const float* x, const float*
     return false;
   }
   const float one = 1.0f, zero = 0.0f;
+  join(context);
   CAFX_CUBLAS_CHECK(cublasLtMatmul(gpu.lt, l.operation, &one, w, l.w, x, l.x, &zero, y, l.y, y, l.y, &found.algo,
                                    gpu.workspace, gpu.workspace_bytes, stream_of(context)));
   return true;

@@ -38,6 +38,7 @@ struct Context {
   bool fuse_dnn = true;           // on a GPU: the fused kernel of DNN-SAAF; false: its plain twin
   std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN or by cafx; unset: CAFX_CONVOLUTIONS
   bool use_bf16_units = true;     // on a CPU: bf16 in hardware, if present (bf16_units); false: emulated
+  bool aside = false;             // on a GPU: ops may leave work beside what follows, until join (device/memory.h)
   int worker = 0;                 // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }

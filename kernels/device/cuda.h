@@ -40,6 +40,10 @@ struct CudaDevice {
   std::size_t shared_max = 0;  // bytes that a block may ask for
   std::size_t memory = 0;      // bytes, free or not
   cudaStream_t stream = nullptr;
+  // For what runs aside, and whether something does; the events at which it began and ended.
+  cudaStream_t side = nullptr;
+  cudaEvent_t forked = nullptr, joined = nullptr;
+  bool apart = false;
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudnnHandle_t dnn = nullptr;

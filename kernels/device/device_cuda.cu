@@ -49,6 +49,9 @@ CudaDevice::~CudaDevice() {
   if (dnn) cudnnDestroy(dnn);
   if (lt) cublasLtDestroy(lt);
   if (blas) cublasDestroy(blas);
+  if (joined) cudaEventDestroy(joined);
+  if (forked) cudaEventDestroy(forked);
+  if (side) cudaStreamDestroy(side);
   if (stream) cudaStreamDestroy(stream);
 }
 
@@ -168,6 +171,9 @@ std::shared_ptr<CudaDevice> open(int index) {
   CAFX_CUDA_CHECK(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index));
   device->shared_max = static_cast<std::size_t>(shared);
   CAFX_CUDA_CHECK(cudaStreamCreateWithFlags(&device->stream, cudaStreamNonBlocking));
+  CAFX_CUDA_CHECK(cudaStreamCreateWithFlags(&device->side, cudaStreamNonBlocking));
+  CAFX_CUDA_CHECK(cudaEventCreateWithFlags(&device->forked, cudaEventDisableTiming));
+  CAFX_CUDA_CHECK(cudaEventCreateWithFlags(&device->joined, cudaEventDisableTiming));
   CAFX_CUBLAS_CHECK(cublasCreate(&device->blas));
   CAFX_CUBLAS_CHECK(cublasLtCreate(&device->lt));
   CAFX_CUDNN_CHECK(cudnnCreate(&device->dnn));
@@ -241,6 +247,28 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
   CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
+}
+
+void aside(const Context& context, const std::function<void()>& work) {
+  CudaDevice& gpu = *context.cuda;
+  CAFX_CUDA_CHECK(cudaEventRecord(gpu.forked, gpu.stream));
+  CAFX_CUDA_CHECK(cudaStreamWaitEvent(gpu.side, gpu.forked));
+  struct Swapped {  // launches find the stream in the device
+    CudaDevice& gpu;
+    explicit Swapped(CudaDevice& d) : gpu(d) { std::swap(gpu.stream, gpu.side); }
+    ~Swapped() { std::swap(gpu.stream, gpu.side); }
+  };
+  gpu.apart = true;
+  const Swapped swapped(gpu);
+  work();
+}
+
+void join(const Context& context) {
+  CudaDevice& gpu = *context.cuda;
+  if (!gpu.apart) return;
+  gpu.apart = false;
+  CAFX_CUDA_CHECK(cudaEventRecord(gpu.joined, gpu.side));
+  CAFX_CUDA_CHECK(cudaStreamWaitEvent(gpu.stream, gpu.joined));
 }
 
 void synchronize(const Context& context) { CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context))); }

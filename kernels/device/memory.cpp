@@ -17,6 +17,8 @@ CAFX_CUDA(void, release, (const Context&, void* p));
 CAFX_CUDA(void, copy, (const Context&, void* to, const void* from, std::size_t bytes));
 CAFX_CUDA(void, fill_zero, (const Context&, void* p, std::size_t bytes));
 CAFX_CUDA(void, synchronize, (const Context&));
+CAFX_CUDA(void, aside, (const Context&, const std::function<void()>& work));
+CAFX_CUDA(void, join, (const Context&));
 CAFX_CUDA(std::size_t, free_memory, (const Context&));
 CAFX_CUDA(std::string, name, (const Context&));
 CAFX_CUDA(std::vector<ConvolutionPlan>, convolution_plans, (const Context&));
@@ -64,6 +66,17 @@ void fill_zero(const Context& context, void* p, std::size_t bytes) {
 void synchronize([[maybe_unused]] const Context& context) {
 #ifdef CAFX_HAS_CUDA
   if (context.device == Device::kCuda) cuda::synchronize(context);
+#endif
+}
+
+void enqueue_aside(const Context& context, const std::function<void()>& work) {
+  CAFX_CUDA_CALL(context, aside, work);
+  CAFX_CHECK(false);  // a CPU has nothing beside
+}
+
+void join([[maybe_unused]] const Context& context) {
+#ifdef CAFX_HAS_CUDA
+  if (context.device == Device::kCuda) cuda::join(context);
 #endif
 }
 

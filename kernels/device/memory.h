@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -105,6 +106,18 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
+
+// What `work` enqueues follows all that was enqueued before. Where the context allows it (Context::aside), it runs beside
+// what comes next, until join: till then its results are not there, and what it reads must stay. Only for kernels of
+// cafx's own; libraries stay on the context's stream.
+void enqueue_aside(const Context&, const std::function<void()>& work);
+template <class F>
+void aside(const Context& context, F work) {
+  if (context.aside) return enqueue_aside(context, work);
+  work();
+}
+void join(const Context&);
+
 // "fp32", "tf32", "bf16" or "fp16", after use_device; Error where the device cannot compute in it.
 void use_precision(Context& context, const std::string& name);
 // The context's precision, and its limits: emulated on a CPU, libraries in fp32 on a virtual GPU.

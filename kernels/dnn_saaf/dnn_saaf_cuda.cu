@@ -1,4 +1,5 @@
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
@@ -719,12 +720,13 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
     }
     Targets to{};
     for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
-    launch(context, finish_kernel, blocks_for(net.n_grad, 32), dim3(32, 8), 0, to, sums, partials, plan.blocks, net);
-    if (d.use_saaf) {
+    aside(context, [&] {
+      launch(context, finish_kernel, blocks_for(net.n_grad, 32), dim3(32, 8), 0, to, sums, partials, plan.blocks, net);
+      if (!d.use_saaf) return;
       float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
       const SaafDims saaf = d.saaf;
       for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
-    }
+    });
     return;
   }
   dnn_unfused::backward(context, dr, dz, grads, du, saved, r, z, positions, weights, scratch, d);

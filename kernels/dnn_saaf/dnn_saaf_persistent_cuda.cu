@@ -1,6 +1,7 @@
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_math.h"
@@ -70,7 +71,8 @@ __device__ __forceinline__ Word region_of(const Curve& c, float x) {  // NaN: 0
   return __float_as_uint(__fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, 8388608.0f)) & 0xffu;
 }
 
-// Arguments by value. r, u, their gradients and `weights`: in the shape's format; the latter laid out as tensor_core_cuda.h says, layer after layer.
+// Arguments by value. r, u, their gradients and `weights` are in the shape's format; the latter lie as tensor_core_cuda.h
+// says, layer after layer.
 struct Operands {
   const std::uint16_t *r, *du;
   const float *z, *bias;
@@ -952,14 +954,18 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
              static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
     };
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
-    sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
-              Finish<S>{grads, sums, x.curve.regions * S::C});
+    aside(context, [&] {
+      sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
+                Finish<S>{grads, sums, x.curve.regions * S::C});
+    });
   });
   if (!d.use_saaf) return;
   float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
   const auto* sums = reinterpret_cast<const SaafSums*>(scratch);
   const SaafDims saaf = d.saaf;
-  for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+  aside(context, [&] {
+    for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+  });
 }
 
 }  // namespace cafx::cuda::dnn_persistent

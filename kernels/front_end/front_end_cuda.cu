@@ -1,5 +1,6 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/device/slide_cuda.h"
 #include "kernels/device/stored_cuda.h"
 #include "kernels/front_end/front_end.h"
@@ -313,10 +314,12 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
              positions, w2, d, tile);
     });
   }
-  sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
-    const long k = i / d.C, c = i - k * d.C;
-    float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
-    out += static_cast<float>(sum);
+  aside(context, [&] {
+    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
+      const long k = i / d.C, c = i - k * d.C;
+      float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
+      out += static_cast<float>(sum);
+    });
   });
   conv_backward_filter(context, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});
 }

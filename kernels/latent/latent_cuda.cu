@@ -1,4 +1,5 @@
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/latent/latent.h"
 #include "kernels/local_dense/local_dense_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
@@ -216,12 +217,14 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
   float *g = static_cast<float*>(scratch), *partial = g + static_cast<long>(d.B) * kSize * d.C;
   launch(context, cut.frames == 4 ? backward_kernel<4> : backward_kernel<1>, cut.grid, kLatentThreads, 0, dz, g,
          partial, dzhat, zhat, h, w1, w2, d);
-  sum_parts(context, partial, static_cast<int>(cut.grid.x * cut.grid.y), kSize * kSize + kSize,
-            [=] __device__(long i, double sum) {
-              float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
-              out += static_cast<float>(sum);
-            });
-  local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C});
+  aside(context, [&] {
+    sum_parts(context, partial, static_cast<int>(cut.grid.x * cut.grid.y), kSize * kSize + kSize,
+              [=] __device__(long i, double sum) {
+                float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
+                out += static_cast<float>(sum);
+              });
+  });
+  aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}); });
 }
 
 }  // namespace cafx::cuda

@@ -38,8 +38,8 @@ CAFX_CUDA(void, step_rows,
           (const Context&, const StepState* state, float* rows, const float* all, int width, const std::uint32_t* order,
            int B, int batch));
 CAFX_CUDA(void, step_end,
-          (const Context&, StepState* state, StepRecord* records, const double* losses, const double* squared_norm,
-           int B, int T, float clip_norm));
+          (const Context&, StepState* state, StepRecord* records, const double* losses, int n_losses,
+           const float* gradient, long n, double* partial, int B, int T, float clip_norm));
 
 constexpr long kBlock = 4096;
 
@@ -177,10 +177,13 @@ void step_rows(const Context& context, const StepState* state, float* rows, cons
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, step_rows, state, rows, all, width, order, B, batch);
 }
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss, const double* squared,
-              int B, int T, float clip_norm) {
+std::size_t step_end_scratch() { return sizeof(double) * kStepEndBlocks; }
+void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses, int n_losses,
+              const float* gradient, long n, void* scratch, int B, int T, float clip_norm) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, step_end, state, records, loss, squared, B, T, clip_norm);
+  CAFX_CHECK(n_losses >= 1 && n >= 1 && B >= 1 && T >= 1, n_losses, n, B, T);
+  CAFX_CUDA_CALL(context, step_end, state, records, losses, n_losses, gradient, n, static_cast<double*>(scratch), B, T,
+                 clip_norm);
 }
 
 }  // namespace cafx

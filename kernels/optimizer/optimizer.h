@@ -55,8 +55,10 @@ void step_begin(const Context&, StepState*, const StepScalars* table, FrameRef* 
                 const std::uint32_t* order, int B, int batch);
 void step_rows(const Context&, const StepState*, float* rows, const float* all, int width, const std::uint32_t* order,
                int B, int batch);
-void step_end(const Context&, StepState*, StepRecord*, const double* loss, const double* squared_norm, int B, int T,
-              float clip_norm);  // loss: the sum over the step's frames
+// losses: of the step's frames, or n_losses sums over parts of them; of a step of B frames of T samples.
+void step_end(const Context&, StepState*, StepRecord*, const double* losses, int n_losses, const float* gradient,
+              long n, void* scratch, int B, int T, float clip_norm);
+std::size_t step_end_scratch();  // bytes
 
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);
 

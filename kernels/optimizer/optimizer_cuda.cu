@@ -148,9 +148,46 @@ __global__ void begin_kernel(StepState* state, const StepScalars* table, FrameRe
   if (b == 0) state->scalars = table[state->index];
 }
 
-__global__ void end_kernel(StepState* state, StepRecord* records, const double* loss_sum, const double* squared_norm,
-                           int B, int T, float clip_norm) {
-  const double loss = *loss_sum / (static_cast<double>(B) * T), norm = sqrt(*squared_norm);
+// The sum of all threads' values, in a fixed tree; for thread 0.
+__device__ double tree_sum(double value, double* sums) {
+  sums[threadIdx.x] = value;
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  const double sum = sums[0];
+  __syncthreads();
+  return sum;
+}
+
+// Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in their
+// order and ends the step.
+__global__ void __launch_bounds__(kThreads)
+    end_kernel(StepState* state, StepRecord* records, const double* losses, int n_losses, const float* gradient, long n,
+               double* partial, int B, int T, float clip_norm) {
+  __shared__ double sums[kThreads];
+  __shared__ bool last;
+  double sum = 0.0;
+#pragma unroll 4
+  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += gridDim.x * kThreads) {
+    const double g = gradient[i];
+    sum += g * g;
+  }
+  sum = tree_sum(sum, sums);
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = sum;
+    __threadfence();
+    last = atomicInc(&state->arrived, gridDim.x - 1) == gridDim.x - 1;  // back to 0 with the last
+  }
+  __syncthreads();
+  if (!last) return;
+  __threadfence();
+  const double squared_norm = tree_sum(threadIdx.x < gridDim.x ? __ldcg(partial + threadIdx.x) : 0.0, sums);
+  sum = 0.0;
+  for (int i = threadIdx.x; i < n_losses; i += kThreads) sum += losses[i];
+  sum = tree_sum(sum, sums);
+  if (threadIdx.x != 0) return;
+  const double loss = sum / (static_cast<double>(B) * T), norm = sqrt(squared_norm);
   records[state->index] = {loss, norm};
   // After a number that is not finite, nothing is updated any more: the last good weights stay.
   if (!isfinite(loss) || !isfinite(norm)) state->skip = 1;
@@ -172,9 +209,12 @@ void step_rows(const Context& context, const StepState* state, float* rows, cons
   });
 }
 
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* loss,
-              const double* squared_norm, int B, int T, float clip_norm) {
-  launch(context, end_kernel, 1, 1, 0, state, records, loss, squared_norm, B, T, clip_norm);
+void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses, int n_losses,
+              const float* gradient, long n, double* partial, int B, int T, float clip_norm) {
+  static_assert(kStepEndBlocks <= kThreads);
+  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(n, 4 * kThreads));
+  launch(context, end_kernel, static_cast<unsigned>(blocks), kThreads, 0, state, records, losses, n_losses, gradient, n,
+         partial, B, T, clip_norm);
 }
 
 }  // namespace cafx::cuda

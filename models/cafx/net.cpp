@@ -107,10 +107,19 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   });
 }
 
-void CafxNet::gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) {
+void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch, const Loss& loss) {
   State& s = *state_;
   CAFX_CHECK(batch.B >= 1 && batch.T == s.config.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
-  s.reserve(context, batch.B, &loss);
+  s.reserve(given, batch.B, &loss);
+  Context context = given;
+  // What has time until the next join: packing, targets, zeros; sums of partial gradients, whose scratch the fused latent
+  // layers leave alone.
+  context.aside = gradient && given.device == Device::kCuda && (!s.parts.latent || s.fused_latent(given));
+  const bool slots = context.device == Device::kCpu;
+  if (gradient && !slots) {
+    s.slots = {gradient};
+    aside(context, [&] { fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats())); });
+  }
   s.prepare(context);
   s.draw = batch.draw;
   if (!gradient) {
@@ -131,12 +140,8 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
   s.encode(context, batch);
+  join(context);
 
-  const bool slots = context.device == Device::kCpu;
-  if (!slots) {
-    s.slots = {gradient};
-    fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
-  }
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
     if (slots) fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
@@ -169,25 +174,16 @@ void CafxNet::gradient(const Context& context, float* gradient, const Batch& bat
                          s.local_dense_scratch, all.local_dense);
   }
 
+  join(context);
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
     const CafxTensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
                        f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
   });
+  join(context);
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
   larger.undo(context, gradient, params_.n_floats());
-
-  const float penalty = 2.0f * static_cast<float>(c.saaf_l2);
-  long from = 0, to = 0;  // of neighbours at once
-  const auto add_penalty = [&] {
-    if (to > from) add_scaled(context, gradient + from, penalty, s.weights(context) + from, to - from);
-  };
-  for (const ParamSpec& p : params_) {
-    if (!p.penalised) continue;
-    if (p.offset != to) add_penalty(), from = p.offset;
-    to = p.offset + p.size;
-  }
-  add_penalty();
+  s.add_penalty(context, gradient);
 }
 
 double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {

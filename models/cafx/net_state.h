@@ -188,8 +188,23 @@ struct CafxNet::State {
   void prepare(const Context& context) {
     const CafxTensors t = tensors(weights(context));
     const CafxDims d(config, 1);
+    if (parts.dnn) aside(context, [&] { dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn); });
     front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
-    if (parts.dnn) dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn);
+  }
+
+  // gradient += that of the penalty on the SAAF's weights.
+  void add_penalty(const Context& context, float* gradient) {
+    const float penalty = 2.0f * static_cast<float>(config.saaf_l2);
+    long from = 0, to = 0;  // of neighbours at once
+    const auto add = [&] {
+      if (to > from) add_scaled(context, gradient + from, penalty, weights(context) + from, to - from);
+    };
+    for (const ParamSpec& p : *params) {
+      if (!p.penalised) continue;
+      if (p.offset != to) add(), from = p.offset;
+      to = p.offset + p.size;
+    }
+    add();
   }
 
   // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
@@ -291,8 +306,10 @@ struct CafxNet::State {
   void encode(const Context& context, const Batch& batch) {
     const CafxConfig& c = config;
     encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
+      aside(mb.context, [&] {
+        gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
+      });
       gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
-      gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
     });
   }
 

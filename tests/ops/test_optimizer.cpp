@@ -142,6 +142,49 @@ TEST(ReduceSlots, IsTheSum) {
   }
 }
 
+// The record, the factor of clipping and the flag, from losses and gradient; the same bits each time, whichever block is last.
+TEST(Optimizer, StepEndRecordsLossAndNorm) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU's steps end on the host";
+  const Context context = cuda_context();
+  for (const long n : {1L, 15L, 4097L, 300011L}) {
+    Vec g = random(n, 1);
+    const std::vector<double> losses = {3.0, 0.25, 7.5};
+    double squares = 0.0;
+    for (const double x : g) squares += x * x;
+    DeviceArray<float> gradient(context, std::vector<float>(g.begin(), g.end()));
+    DeviceArray<double> of_losses(context, losses);
+    DeviceArray<StepState> state(context, 1);
+    DeviceArray<StepRecord> records(context, 5);
+    Bytes scratch(step_end_scratch());
+    const StepState begun{1, {}, 1.0f, 0};
+    state.upload(&begun, 1);
+    const auto end = [&](float clip_norm) {
+      step_end(context, state.data(), records.data(), of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5,
+               clip_norm);
+      StepState now;
+      state.download(&now, 1);
+      EXPECT_EQ(now.arrived, 0u);
+      return now;
+    };
+    const double norm = std::sqrt(squares);
+    EXPECT_EQ(end(0.0f).gradient_scale, 1.0f);
+    EXPECT_EQ(end(static_cast<float>(2.0 * norm)).gradient_scale, 1.0f);
+    EXPECT_NEAR(end(static_cast<float>(0.5 * norm)).gradient_scale, 0.5, 1e-6);
+    StepRecord got[5];
+    records.download(got, 5);
+    for (int i = 1; i <= 3; ++i) {
+      EXPECT_EQ(got[i].loss, 10.75 / 10.0);
+      EXPECT_NEAR(got[i].norm, norm, 1e-12 * norm);
+      EXPECT_EQ(got[i].norm, got[1].norm) << "two calls";
+    }
+    gradient.upload(std::vector<float>{std::numeric_limits<float>::infinity()}.data(), 1,
+                    static_cast<std::size_t>(n) - 1);
+    const StepState after = end(0.0f);
+    EXPECT_EQ(after.skip, 1);
+    EXPECT_EQ(after.index, 5);
+  }
+}
+
 TEST(Optimizer, RefusesWhatItsContractExcludes) {
   Floats one(1, 0.0f);
   float* slots[] = {one};
