@@ -148,6 +148,14 @@ class Floats {
   std::size_t n_;
 };
 
+// Of a number that fp16 has.
+inline std::uint16_t bits_of_fp16(float x) {
+  const float size = std::abs(x);
+  const int exponent = size < 0x1p-14f ? -15 : std::ilogb(size);
+  const float steps = exponent == -15 ? size * 0x1p24f : std::ldexp(size, 10 - exponent) - 1024.0f;
+  return static_cast<std::uint16_t>((std::signbit(x) ? 0x8000 : 0) + (exponent + 15) * 1024 + static_cast<int>(steps));
+}
+
 // A Stored tensor as the context lays it down: of exactly so many bytes.
 class StoredNumbers {
  public:
@@ -161,8 +169,9 @@ class StoredNumbers {
       if (stored_bytes(context) == sizeof(float)) {
         std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 4 * i, &bits, 4);
       } else {
-        const auto half = static_cast<std::uint16_t>(bits >> 16);
-        EXPECT_EQ(bits & 0xffffu, 0u) << "not a number of bf16";
+        const bool fp16 = context.precision == Precision::kFp16;
+        const auto half = fp16 ? bits_of_fp16(x) : static_cast<std::uint16_t>(bits >> 16);
+        EXPECT_TRUE(fp16 ? value_of_fp16(half) == x : (bits & 0xffffu) == 0) << x << " is no number of the format";
         std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 2 * i, &half, 2);
       }
     }

@@ -1,4 +1,4 @@
-// DNN-SAAF in tf32 and bf16 against the oracle on rounded operands.
+// DNN-SAAF in tf32, bf16 and fp16 against the oracle on rounded operands.
 #include <array>
 
 #include "kernels/dnn_saaf/dnn_saaf.h"
@@ -19,8 +19,10 @@ struct Dnn {
   explicit Dnn(DnnSaafDims dims) : d(dims) {
     const long n = static_cast<long>(d.B) * d.T * d.C;
     // Numbers of bf16, as what these tensors are stored in makes them.
-    r = rounded(random(n, 1), Precision::kBf16), z = random(n / d.P, 2, 0, 1.5);
-    du = rounded(random(n, 3), Precision::kBf16);
+    // Numbers that both formats have.
+    const auto stored = [&](int seed) { return rounded(rounded(random(n, seed), Precision::kBf16), Precision::kFp16); };
+    r = stored(1), z = random(n / d.P, 2, 0, 1.5);
+    du = stored(3);
     for (long i = 0; i < n / d.P; ++i) positions.push_back(static_cast<std::int32_t>(7 * i % d.P));
     for (int l = 0; l < d.L; ++l) {
       const double range = std::sqrt(6.0 / (inputs(l) + d.width[l]));
@@ -147,6 +149,8 @@ TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
         if (on_cuda() && !context.fuse_dnn) continue;  // cuBLAS rounds in its own way, and the virtual one not at all
         context.precision = p;
         const auto got = dnn.run_op(context);
+        // A GPU's softplus of 1.3e-6 turns eight times as many roundings of fp16 as of bf16: 0.38 was seen.
+        const double share = on_cuda() && p == Precision::kFp16 ? 0.5 : 0.25;
         for (std::size_t i = 0; i < want.size(); ++i) {
           SCOPED_TRACE(fmt::format("{} C={} result {}", name_of(context), dnn.d.C, i));
           double largest = 0.0;
@@ -155,7 +159,7 @@ TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
             ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 2 * unit_of(p) * largest)
                 << k << ": " << got[i][k] << ", expected " << want[i][k];
           }
-          EXPECT_LT(rms(got[i], want[i]), 0.25 * rms(want[i], exact[i]) + 1e-6 * largest);
+          EXPECT_LT(rms(got[i], want[i]), share * rms(want[i], exact[i]) + 1e-6 * largest);
           // A rounding that turns a relu moves what lies behind it by more than roundings do.
           if (dnn.d.activation != Activation::kRelu) {
             EXPECT_LT(rms(want[i], exact[i]), 8 * unit_of(p) * largest);
