@@ -49,8 +49,8 @@ std::unique_ptr<ModelConfig> s4_preset(const std::string& name) {
 }
 
 std::vector<std::pair<std::string, std::string>> s4_training(const std::string&) {
-  return {{"segment_seconds", "0.5"}, {"batch", "8"},           {"block", "0"},
-          {"burn_in", "4096"},        {"epochs", "100"},        {"patience", "300"},
+  return {{"segment_seconds", "0.5"}, {"batch", "8"},           {"block", "1024"},
+          {"burn_in", "2048"},        {"epochs", "100"},        {"patience", "300"},
           {"pretrain_epochs", "0"},   {"refine_epochs", "0"},   {"lr", "1e-2"},
           {"schedule", "cosine"},     {"final_factor", "0.01"}, {"clip_norm", "1"},
           {"loss.mae", "0"},          {"loss.esr", "1"},        {"stop_on", "esr"}};
