@@ -23,7 +23,6 @@
 #include <utility>
 #include <vector>
 
-
 namespace cafx::lv2_test {
 
 inline constexpr const char* kUri = "urn:cafx:player";
