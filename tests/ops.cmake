@@ -59,7 +59,8 @@ cafx_ops_test(test_ops
 cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
 
 # What tf32, bf16 and fp16 do to ops and to training. About 1 s.
-cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp)
+cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp
+              ${ops_dir}/test_rounding.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.A*:Precision.Fp16*")
 # The virtual GPU once more as a Hopper, whose shared memory some kernels need; a real GPU is what it is.
