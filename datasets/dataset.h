@@ -39,8 +39,8 @@ std::vector<KnobRange> knob_ranges(const Dataset&);
 // Level augmentation (data.level_copies): dry notes again at gains drawn with data.seed, and their wet audio made anew
 // by data.chain. An effect that bends the signal answers another level with another sound, so a wet recording cannot be
 // scaled along with its dry note (it would teach the opposite of what the device does): refused without a chain.
-// Shifts (data.shift_copies): copy k of n is later by k / (n + 1) of a sample, dry and wet by the same filter (shift.h),
-// which a device that does not vary with time answers as it answered the note.
+// Shifts (data.shift_copies): copy k of n is later by k / (n + 1) of a sample, dry and wet by the same filter
+// (shift.h), which a device that does not vary with time answers as it answered the note.
 //
 // Error where nothing is left, or where a finding stops training.
 Dataset load_dataset(const DataConfig&, int sample_rate);

@@ -1,10 +1,10 @@
 // models/gradient_scale.h -- fp16 computes gradients times a power of two, and divides by it in the end.
 //
-//   fp16 ends at 65504, its full accuracy at 2^-14, and the gradient of a mean over B T samples is some 1 / (B T) at each
-//   of them. The loss hands down S times it, S the smallest power of two that is 2^kHeadroom B T or more: the gradient of
-//   a mean absolute error of weight 1 is then 2^kHeadroom to 2^(kHeadroom + 1) at each sample. The gradients of the
-//   weights, sums in fp32, are divided by S. Both are exact, so that S shows in no bit but where a number falls
-//   under 2^-14 or over 65504: infinity, which the trainer finds in the gradient's norm and stops at.
+//   fp16 ends at 65504, its full accuracy at 2^-14, and the gradient of a mean over B T samples is some 1 / (B T) at
+//   each of them. The loss hands down S times it, S the smallest power of two that is 2^kHeadroom B T or more: the
+//   gradient of a mean absolute error of weight 1 is then 2^kHeadroom to 2^(kHeadroom + 1) at each sample. The
+//   gradients of the weights, sums in fp32, are divided by S. Both are exact, so that S shows in no bit but where a
+//   number falls under 2^-14 or over 65504: infinity, which the trainer finds in the gradient's norm and stops at.
 //
 //   S follows from the sizes alone. One that followed the gradients would be state of a run: of checkpoints, of graphs,
 //   of every GPU.

@@ -2,8 +2,8 @@
 //
 //   hidden = tanh(net controls + bias)      modulation = film hidden + bias
 //
-//   A layer's scale is 1 + its number of the modulation. Where `film` begins with zeros, layers begin as those of a model
-//   without knobs, and whatever they then learn of a knob they learn from what it changes.
+//   A layer's scale is 1 + its number of the modulation. Where `film` begins with zeros, layers begin as those of a
+//   model without knobs, and whatever they then learn of a knob they learn from what it changes.
 //
 // Source   Perez et al. 2018, arXiv:1709.07871.
 #pragma once

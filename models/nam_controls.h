@@ -1,7 +1,7 @@
 // models/nam_controls.h -- weights of controls as the parametric fork of NeuralAmpModeler (NAM) reads them.
 //
-//   It has -1 to 1 for a continuous knob, as cafx, and for a switch one number for each position, 1 where it stands and 0
-//   elsewhere. cafx has that of three positions or more; one number, -1 or 1, of two.
+//   It has -1 to 1 for a continuous knob, as cafx, and for a switch one number for each position, 1 where it stands and
+//   0 elsewhere. cafx has that of three positions or more; one number, -1 or 1, of two.
 #pragma once
 
 #include <vector>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/base/error.h"
+#include "kernels/optimizer/optimizer.h"
 #include "models/gradient_scale.h"
 #include "models/model.h"
 #include "models/stream_memory.h"
@@ -50,7 +51,14 @@ class StreamLosses {
     loss(context, losses_.data() + b, dy, y, target, reference(b), scale, {n, batch.T, batch.T}, scratch);
   }
 
-  static void finish(const Context& context, float* gradient, long n, const Batch& batch) {
+  // The weights' gradient of the whole batch, (n): on a CPU the sum of S slots, slot(i) each; a GPU has added to it.
+  template <class Slot>
+  static void finish(const Context& context, float* gradient, long n, const Batch& batch, int S, Slot slot) {
+    if (context.device == Device::kCpu) {
+      float* parts[kGradientSlots];
+      for (int i = 0; i < S; ++i) parts[i] = slot(static_cast<std::size_t>(i));
+      reduce_slots(context, gradient, parts, S, n);
+    }
     GradientScale(context, batch.B, batch.T).undo(context, gradient, n);
   }
 

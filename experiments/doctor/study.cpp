@@ -18,8 +18,8 @@
 // own number, and LOG has a line for each; those that LOG has are not done again. One thread where `taskset` says so.
 //
 // Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of
-//         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out). Jitter:
-//         `wander` is said, or half of the recording lies within 3 samples.
+//         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out).
+//         Jitter: `wander` is said, or half of the recording lies within 3 samples.
 // Not sure  refused; or what is left is warned of, as a latency, a drift, steps or wandering, whichever it is.
 // Wrong   all else. Of a set of notes each pair counts.
 #include <fmt/format.h>

@@ -16,11 +16,12 @@ import os
 import shutil
 import sys
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 import metrics  # noqa: E402
 import page  # noqa: E402
 import recordings  # noqa: E402
 import systems  # noqa: E402
+from kept import keep, read  # noqa: E402
 
 
 def arguments():
@@ -68,10 +69,8 @@ def trained(args, data, about, device, system):
         os.makedirs(folder)
         more = systems.train(args, data, about, device, system, folder)
         more.update(date=datetime.date.today().isoformat(), clock=args.clock, budget=args.budget, threads=args.threads)
-        with open(done, "w") as file:
-            json.dump(more, file)
-    with open(done) as file:
-        more = json.load(file)
+        keep(done, more)
+    more = read(done)
     marks = os.path.join(folder, "marks.jsonl")
     if not os.path.exists(marks):
         return more, []
@@ -99,9 +98,7 @@ def measure(args, data, about, device, system):
         more["stream"] = systems.render_cafx(args, os.path.join(folder, kept[-1]), files[kept[-1]][-1:], stream=True)
     for _, out in (pair for w in kept for pair in files[w]):
         os.remove(out)
-    with open(path + ".part", "w") as file:
-        json.dump(dict(more, device=device, system=system, points=points), file, indent=1)
-    os.replace(path + ".part", path)
+    keep(path, dict(more, device=device, system=system, points=points))
 
 
 def plan(args):
@@ -131,8 +128,7 @@ def main():
     for device in args.devices:
         for system in args.systems:
             if os.path.exists(results_path(args, device, system)):
-                with open(results_path(args, device, system)) as file:
-                    found.append(json.load(file))
+                found.append(read(results_path(args, device, system)))
     page.write(args, found)
 
 

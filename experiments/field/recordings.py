@@ -7,15 +7,16 @@ guitars, `phrases` are played by the guitars of fluid-soundfont-gm (MIT): a riff
 system sees either before it is measured. Notes peak at -6 dB, as an interface records them, and go through each device in one piece, so
 that its memory is that of the device. A wet file is as late as its device's filters, less the whole samples that make_notes.py knows of.
 """
-import json
 import os
 import sys
 import tempfile
 
 import numpy as np
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "datasets", "generate"))
+EXPERIMENTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [EXPERIMENTS, os.path.join(os.path.dirname(EXPERIMENTS), "datasets", "generate")]
 import make_notes  # noqa: E402
+from kept import keep, read  # noqa: E402
 
 RATE = make_notes.RATE
 FRONT = make_notes.FRONT_DB  # what brings the notes of make_notes.py to an interface's level
@@ -100,14 +101,11 @@ def made(folder, notes, devices, n_train, n_validation, n_test):
                        "pieces": {k: [len(p) for p in files[k]] for k in ("notes", "phrases")},
                        "seconds": {k: sum(map(len, p)) / RATE for k, p in files.items()},
                        "notes": {k: [os.path.basename(f)[:9] for f in p] for k, p in parts.items()}}
-        with open(about + ".part", "w") as file:
-            json.dump(description, file, indent=1)
-        os.replace(about + ".part", about)
+        keep(about, description)
     for device in devices:
         os.makedirs(os.path.join(folder, device), exist_ok=True)
         for name in ("take", "notes", "phrases"):
             wet = os.path.join(folder, device, name + ".wav")
             if not os.path.exists(wet):
                 make_notes.play(device_chain(device)[0], os.path.join(folder, "dry", name + ".wav"), wet, *device_chain(device)[1:])
-    with open(about) as file:
-        return json.load(file)
+    return read(about)

@@ -10,6 +10,9 @@ import time
 import metrics
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from kept import keep, read  # noqa: E402
+
 MARKS = [1 / 12, 1 / 6, 1 / 3, 1 / 2, 3 / 4, 1]  # of the budget: where weights are kept
 PACKAGES = ["torch==2.6.0", "torchaudio==2.6.0", "torchvision==0.21.0", "neural-amp-modeler==0.13.0", "nablafx==1.0.0"]
 # System: family, what it trains (its own name where it trains alone), preset of cafx or network.
@@ -103,8 +106,7 @@ def epoch_costs(args, data, about, device, preset):
     """Epochs that a preset has by default, and processor seconds of one, from short runs on an eighth of the take."""
     kept = os.path.join(args.out, "costs-%s-t%d-n%d.json" % (preset, args.threads, args.notes))
     if os.path.exists(kept):
-        with open(kept) as file:
-            return json.load(file)
+        return read(kept)
     folder, part = os.path.join(args.out, "costs", preset), 8
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
@@ -131,8 +133,7 @@ def epoch_costs(args, data, about, device, preset):
     one = seconds(0, 1)
     costs = {"defaults": defaults, "pretrain": part * (seconds(1, 1) - one) if defaults["pretrain_epochs"] else 0.0,
              "train": part * (seconds(0, 4) - one) / 3}
-    with open(kept, "w") as file:
-        json.dump(costs, file)
+    keep(kept, costs)
     return costs
 
 

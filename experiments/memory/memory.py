@@ -18,7 +18,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "recipe"))
-from recipe import subset  # noqa: E402
+from recipe import keep, read, subset  # noqa: E402
 
 # What is recorded in the notes, and SoX chains that cafx runs itself. The notes peak at -22 dB: curves bend at about -40 dB.
 DEVICES = {
@@ -63,17 +63,6 @@ def call(command):
     if process.returncode:
         raise SystemExit("memory.py: ended with %d: %s" % (process.returncode, " ".join(command)))
     return out, usage.ru_utime + usage.ru_stime
-
-
-def keep(path, value):
-    with open(path + ".part", "w") as file:
-        json.dump(value, file, indent=1)
-    os.replace(path + ".part", path)
-
-
-def read(path):
-    with open(path) as file:
-        return json.load(file)
 
 
 def notes_of(args, instrument):

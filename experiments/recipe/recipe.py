@@ -17,6 +17,9 @@ import resource
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from kept import keep, read  # noqa: E402
+
 DEVICES = {
     "ds1": ["data.effect=Distortion", "data.setting=2"],
     "muff": ["data.effect=Distortion", "data.setting=3"],
@@ -79,8 +82,7 @@ def run(args, data, device, recipe):
     folder = os.path.join(args.out, "%s-%s-%d" % (device, recipe.replace(" ", "-"), args.epochs))
     done = os.path.join(folder, "recipe.json")
     if os.path.exists(done):
-        with open(done) as file:
-            return folder, json.load(file)
+        return folder, read(done)
     settings = ["data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17", "train.stop_on=esr"]
     settings += DEVICES[device] + settings_of(recipe, args.epochs)
     command = [args.cafx, "train", data, "--json", "--quiet", "--threads", str(args.threads), "--out", folder]
@@ -92,8 +94,7 @@ def run(args, data, device, recipe):
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     result = {"cpu": resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, "result": json.loads(out)}
-    with open(done, "w") as file:
-        json.dump(result, file)
+    keep(done, result)
     return folder, result
 
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "recipe"))
-from recipe import DEVICES, subset  # noqa: E402
+from recipe import DEVICES, keep, read, subset  # noqa: E402
 
 NOTES, PARTS = 60, ["data.validation=0.1667", "data.test=0.3333"]
 # Of recipe.py's devices, a distortion, an amplifier and a chain.
@@ -84,11 +84,8 @@ def measured(args, data, device, way):
             originals = [word for c in WAYS[way] if "_copies" in c for word in ("--set", c.split("=")[0] + "=0")]
             mean = json.loads(cafx(args, "eval", folder, "--part", part, "--threads", args.threads, "--json", "-", *originals))["mean"]
             result[part] = {"esr": mean["esr"], "mae": mean["mae"]}
-        with open(done + ".new", "w") as file:
-            json.dump(result, file)
-        os.replace(done + ".new", done)
-    with open(done) as file:
-        return json.load(file)
+        keep(done, result)
+    return read(done)
 
 
 def table(args):
@@ -99,8 +96,7 @@ def table(args):
     for device, way in runs_of(args):
         path = os.path.join(folder_of(args, device, way), "small_data.json")
         if os.path.exists(path):
-            with open(path) as file:
-                done[device, way] = json.load(file)
+            done[device, way] = read(path)
     for device in args.devices.split(","):
         for way in args.ways.split(","):
             if (device, way) not in done:

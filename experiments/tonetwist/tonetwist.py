@@ -18,15 +18,19 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+from kept import keep, read  # noqa: E402
+
 STEPS, BATCH, SECONDS = 15000, 16, 3  # at most, as published
 WEIGHTS = [[0.5, 0.5], [1, 0.1], [5, 5], [10, 1]]  # of L1 and MR-STFT
+S4 = {"train.lr": 0.01, "train.block": 0, "train.burn_in": 4096}  # a step for each batch of whole segments
 # Model: preset of cafx, its settings. Those that the publication has under the same name have its sizes and rates.
 MODELS = {
     "lstm-32": ("lstm", {"model.hidden": 32, "train.lr": 0.001, "train.block": 4800}),
     "lstm-96": ("lstm", {"model.hidden": 96, "train.lr": 0.001, "train.block": 4800}),
-    "s4-s": ("s4-s", {"train.lr": 0.01}),
-    "s4-l": ("s4-l", {"train.lr": 0.01}),
-    "s4-tf-l": ("s4-tf-l", {"train.lr": 0.01}),
+    "s4-s": ("s4-s", S4),
+    "s4-l": ("s4-l", S4),
+    "s4-tf-l": ("s4-tf-l", S4),
     "wavenet": ("wavenet", {}),
     "cafx": ("full-48k", {}),
 }
@@ -179,11 +183,8 @@ def measured(args, run):
             out = call([args.cafx, "eval", run, "--json", "-", "--device", args.device] + clips, stdout=subprocess.PIPE)
             mean = json.loads(out)["mean"]
             result[part] = {"esr": mean["esr"], "mr_stft": mean["mr_stft"]}
-        with open(kept + ".part", "w") as file:
-            json.dump(result, file)
-        os.replace(kept + ".part", kept)
-    with open(kept) as file:
-        return json.load(file)
+        keep(kept, result)
+    return read(kept)
 
 
 def results(args, model, devices):

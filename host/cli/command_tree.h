@@ -23,7 +23,8 @@ struct Command {
   std::vector<std::string> positional_choices;
 };
 
-// Puts what a user reads in place of the parser's names of types: "N (0 to 1024)", "quick|evening|full". Before command_tree.
+// Puts what a user reads in place of the parser's names of types: "N (0 to 1024)", "quick|evening|full". Before
+// command_tree.
 void name_values(CLI::App&);
 
 // The app itself first, then everything below it, depth first.

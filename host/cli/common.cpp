@@ -184,8 +184,7 @@ std::string ConfigOptions::preset_of_recordings(const DataConfig& settled, AutoP
   if (!data.knobs.empty()) {
     throw Error(
         "preset \"auto\" hears a device at one position of its knobs, and data.knobs has several; name a preset that "
-        "learns "
-        "knobs, such as lstm or s4-l");
+        "learns knobs, such as lstm or s4-l");
   }
   const Dataset heard = load_dataset(data, kHearingRate);
   chosen = choose_preset(heard, split_dataset(heard, data), data, latency);

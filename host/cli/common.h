@@ -59,8 +59,8 @@ struct ConfigOptions {
   void add_recordings_to(CLI::App&);
   // --latency, and the preset `auto`, which needs recordings.
   void add_auto_to(CLI::App&);
-  // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band. Where
-  // the preset is `auto`, `chosen` gets what the recordings tell; without it that is an error.
+  // Two recordings of 44.1 kHz or more, where neither preset nor sizes are asked for, get the preset of their band.
+  // Where the preset is `auto`, `chosen` gets what the recordings tell; without it that is an error.
   RunConfig resolve(AutoPreset* chosen = nullptr) const;
   // A line that says so; empty where it did not happen.
   std::string band_text(const RunConfig&) const;

@@ -8,9 +8,9 @@
 //   a bent waveform (distortion, amplifier)          the usual preset            lstm
 //   too little, or between two of these              the usual preset            lstm
 //
-//   The usual preset is `default`; `full` or `full-48k` where the recordings have 44.1 kHz or more, are not of IDMT's layout
-//   and hold energy above 8 kHz. crafx-small hears 16 kHz: it is chosen where less than kMostLost of the energy lies above.
-//   experiments/memory/README.md has the measurements behind the table.
+//   The usual preset is `default`; `full` or `full-48k` where the recordings have 44.1 kHz or more, are not of IDMT's
+//   layout and hold energy above 8 kHz. crafx-small hears 16 kHz: it is chosen where less than kMostLost of the energy
+//   lies above. experiments/memory/README.md has the measurements behind the table.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -102,8 +102,8 @@ std::vector<double> through(const std::vector<double>& filter, std::span<const f
   return y;
 }
 
-// A window of wet and of the filtered dry: their energies, and what is left of wet where the filtered dry may have a gain
-// that moves along a parabola.
+// A window of wet and of the filtered dry: their energies, and what is left of wet where the filtered dry may have a
+// gain that moves along a parabola.
 struct Window {
   double wet = 0.0, filtered = 0.0, left = 0.0;
 };

@@ -6,9 +6,10 @@
 //             the analogue levels in dBu that 0 dB of full scale stand for; training.validation_esr where it was
 //             measured, and under "cafx" the version, the kind and the quality (host/train/quality.h)
 //   Weights   and config from Model::nam
-//   Knobs     At one position a model is as one without any. Else it is written for hosts of the parametric fork: version
-//             "1.0.0", architecture "ConcatLSTM" or "FiLMWaveNet", and in config a list "params": of each knob name, min,
-//             max, default, type ("continuous" or "switch"), enum_names (the positions of a switch), step (null).
+//   Knobs     At one position a model is as one without any. Else it is written for hosts of the parametric fork:
+//             version "1.0.0", architecture "ConcatLSTM" or "FiLMWaveNet", and in config a list "params": of each knob
+//             name, min, max, default, type ("continuous" or "switch"), enum_names (the positions of a switch), step
+//             (null).
 //   Bytes     equal models give equal bytes: no date is written.
 //   Errors    Error naming what the format cannot express. Nothing is approximated.
 #pragma once

@@ -291,8 +291,7 @@ void Trainer::fail(const StepRecord& r) {
   if (context_.precision == Precision::kFp16) {
     remedy =
         "in fp16 a number over 65504 is infinite: set train.precision = \"bf16\", which has the range of fp32, or "
-        "lower "
-        "the weights of train.loss, or " +
+        "lower the weights of train.loss, or " +
         remedy;
   }
   fail_at_nan(folder_, fmt::format("{}, epoch {}, step {}", stage().name, counters().epoch + 1, step + 1), r.loss,

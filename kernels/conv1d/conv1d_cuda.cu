@@ -16,8 +16,8 @@ namespace {
 enum class Kind { kForward, kForwardBias, kFilter, kData };
 constexpr const char* kNames[] = {"forward", "forward with bias", "backward filter", "backward data"};
 
-// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in the format
-// that the context stores.
+// cuDNN's descriptors of one shape: x as (B,1,1,T+K-1), y as (B,C,1,T) with C contiguous, w as (C,1,1,K); y in the
+// format that the context stores.
 struct Descriptors {
   cudnnTensorDescriptor_t x = nullptr, y = nullptr, bias = nullptr;
   cudnnFilterDescriptor_t w = nullptr;
@@ -181,9 +181,9 @@ bool capturing(const Context& context) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cafx in bf16 and fp16 where its
-// tensor-core kernels take the shape; else cuDNN, except on Hopper, where cafx's kernels take half of its time or less
-// (measured).
+// Who runs convolutions: the context, else the environment's CAFX_CONVOLUTIONS, decides. `auto`: cafx in bf16 and fp16
+// where its tensor-core kernels take the shape; else cuDNN, except on Hopper, where cafx's kernels take half of its
+// time or less (measured).
 const std::string& convolutions_asked_for() {
   static const std::string name = [] {
     const char* text = std::getenv("CAFX_CONVOLUTIONS");

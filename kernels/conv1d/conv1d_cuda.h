@@ -8,10 +8,10 @@
 //
 //   Context::use_cudnn or the environment's CAFX_CONVOLUTIONS chooses (kernels/README.md). Once per kind and shape,
 //   cuDNN lists its deterministic algorithms, fastest first by its own guess, and the first one that runs is kept
-//   (CudaDevice::conv_plans). Where cuDNN refuses all, cafx's exact fp32 kernels run: conv1d_fp32_cuda.h. In bf16 and fp16, y is
-//   of that format in memory beside x and w in fp32, since signal, output and gradients of weights must not be laid down with 8
-//   bits; cafx rounds the operands of its products and multiplies them on tensor cores (conv1d_mma_cuda.h), for the
-//   shapes that it takes.
+//   (CudaDevice::conv_plans). Where cuDNN refuses all, cafx's exact fp32 kernels run: conv1d_fp32_cuda.h. In bf16 and
+//   fp16, y is of that format in memory beside x and w in fp32, since signal, output and gradients of weights must not
+//   be laid down with 8 bits; cafx rounds the operands of its products and multiplies them on tensor cores
+//   (conv1d_mma_cuda.h), for the shapes that it takes.
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"

@@ -1,7 +1,7 @@
 // kernels/conv1d/conv1d_fp32_cuda.h -- the three convolutions of conv1d_cuda.h by cafx's own kernels, in exact fp32.
 //
-//   S: how the tensor of all channels is stored, float, bf16 or fp16 (device/stored_cuda.h). It is widened on chip, and a
-//   result is rounded once.
+//   S: how the tensor of all channels is stored, float, bf16 or fp16 (device/stored_cuda.h). It is widened on chip, and
+//   a result is rounded once.
 //   Each is a product with one sliding operand; a thread keeps 8 x 8 sums in registers. Forward and the filters'
 //   gradient slide the one input channel through registers, a new sample for every 64 products. The data's gradient
 //   multiplies each sample by all filters, 128 samples x 64 taps at a time, and adds up along the diagonals.

@@ -48,8 +48,8 @@ struct Context {
 bool bf16_units(const Context&);
 inline Precision emulated_precision(const Context& c) { return bf16_units(c) ? Precision::kFp32 : c.precision; }
 
-// A large tensor between ops: of two bytes a number where a GPU computes in bf16 or fp16, else float; device/precision.h
-// lists these tensors. In these formats a CPU rounds them as it stores them.
+// A large tensor between ops: of two bytes a number where a GPU computes in bf16 or fp16, else float;
+// device/precision.h lists these tensors. In these formats a CPU rounds them as it stores them.
 using Stored = void;
 inline Precision stored_precision(const Context& c) { return is_16_bit(c.precision) ? c.precision : Precision::kFp32; }
 inline std::size_t stored_bytes(const Context& c) {

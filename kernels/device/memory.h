@@ -107,9 +107,9 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
 
-// What `work` enqueues follows all that was enqueued before. Where the context allows it (Context::aside), it runs beside
-// what comes next, until join: till then its results are not there, and what it reads must stay. Only for kernels of
-// cafx's own; libraries stay on the context's stream.
+// What `work` enqueues follows all that was enqueued before. Where the context allows it (Context::aside), it runs
+// beside what comes next, until join: till then its results are not there, and what it reads must stay. Only for
+// kernels of cafx's own; libraries stay on the context's stream.
 void enqueue_aside(const Context&, const std::function<void()>& work);
 template <class F>
 void aside(const Context& context, F work) {

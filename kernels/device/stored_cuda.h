@@ -1,4 +1,5 @@
-// kernels/device/stored_cuda.h -- the numbers of a Stored tensor (context.h): float, bf16 or fp16 in memory, float in use.
+// kernels/device/stored_cuda.h -- the numbers of a Stored tensor (context.h): float, bf16 or fp16 in memory, float in
+// use.
 //
 //   bf16 and fp16 are rounded to nearest, halves to even (cvt.rn.bf16x2.f32, cvt.rn.f16x2.f32). Four neighbours are one
 //   access where rows start at multiples of four: 16 bytes, or 8. Streaming variants hint that the numbers are read or

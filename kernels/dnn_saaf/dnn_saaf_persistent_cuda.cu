@@ -71,8 +71,8 @@ __device__ __forceinline__ Word region_of(const Curve& c, float x) {  // NaN: 0
   return __float_as_uint(__fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, 8388608.0f)) & 0xffu;
 }
 
-// Arguments by value. r, u, their gradients and `weights` are in the shape's format; the latter lie as tensor_core_cuda.h
-// says, layer after layer.
+// Arguments by value. r, u, their gradients and `weights` are in the shape's format; the latter lie as
+// tensor_core_cuda.h says, layer after layer.
 struct Operands {
   const std::uint16_t *r, *du;
   const float *z, *bias;

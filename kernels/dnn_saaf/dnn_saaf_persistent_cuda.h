@@ -1,4 +1,5 @@
-// kernels/dnn_saaf/dnn_saaf_persistent_cuda.h -- DNN-SAAF in bf16 or fp16 for layers whose widths are known when it is compiled.
+// kernels/dnn_saaf/dnn_saaf_persistent_cuda.h -- DNN-SAAF in bf16 or fp16 for layers whose widths are known when it is
+// compiled.
 //
 //   The functions of dnn_saaf.h for the shapes that `takes` names: blocks that stay on their multiprocessor keep all
 //   weights in shared memory and all sums of the weights' gradients in registers; forward and backward of one context

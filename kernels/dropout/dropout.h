@@ -7,8 +7,8 @@
 // Source   Srivastava et al. 2014, JMLR 15, 1929-1958, scaled in training; Salmon et al. 2011 (kernels/base/rng.h).
 // Shapes   x, y (n).   In place: yes.
 // Errors   n >= 0, 0 <= rate < 1: CheckError.
-// Bits     m is a function of (seed, update, layer, element) alone: the same for any number of threads, parts of a batch,
-//          instruction set, and after a resume.
+// Bits     m is a function of (seed, update, layer, element) alone: the same for any number of threads, parts of a
+//          batch, instruction set, and after a resume.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,8 @@
 //
 //   (1 + g[o]) (bias[o] + sum_i w[o,i] x[i]) + s[o]  =  folded_bias[o] + sum_i folded[o,i] x[i]
 //
-//   What modulates a convolution is constant over many samples, so it is cheaper to fold it into the weights than to apply
-//   it to what they make; a model at one position of its knobs is then a model without any.
+//   What modulates a convolution is constant over many samples, so it is cheaper to fold it into the weights than to
+//   apply it to what they make; a model at one position of its knobs is then a model without any.
 //
 // Source   Perez et al. 2018, arXiv:1709.07871.
 // Shapes   w, folded, dw, dfolded (O,I)   bias, folded_bias, dbias, dfolded_bias (O); all four null: there is no bias

@@ -7,7 +7,8 @@
 // Source   arXiv:1810.06603. Plain twin: conv1d, abs, local_conv, activation, max_pool.
 // Differs  softplus is monotone, so the maximum is taken before it: P times fewer softplus. Backward uses that one
 //          sample in P carries gradient: P times fewer products than the plain twin.
-// Rounds   in bf16 and fp16 w2 and the gradient before the softplus, dz sigmoid, as operands; x1 and dx1 are stored rounded.
+// Rounds   in bf16 and fp16 w2 and the gradient before the softplus, dz sigmoid, as operands; x1 and dx1 are stored
+//          rounded.
 // Shapes   x_padded (B,T+K1-1)   z, positions (B,T/P,C)   w1 (C,K1)  w2 (C,K2)  biases (C)   x1, dx1 (B,T,C), Stored
 // Grads    dx1 in and out: holds the gradient of x1 from the residual; the part through z is added in place.
 //          dw1 += dbias1 += dw2 += dbias2 +=

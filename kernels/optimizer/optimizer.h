@@ -9,9 +9,10 @@
 //
 // Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101 (decoupled decay);
 //          You et al. 2020, arXiv:1904.00962 (LAMB, without bounds on the norms);
-//          Polyak & Juditsky 1992, doi:10.1137/0330046 (averages); the rate of the first updates, which lets go of where
-//          training began, is that of TensorFlow's ExponentialMovingAverage(1 - 1/h, num_updates=t).
-// Shapes   params, grads, m, v, average: n floats each. decay_mask (n) scales weight_decay per number; null: 1 everywhere.
+//          Polyak & Juditsky 1992, doi:10.1137/0330046 (averages); the rate of the first updates, which lets go of
+//          where training began, is that of TensorFlow's ExponentialMovingAverage(1 - 1/h, num_updates=t).
+// Shapes   params, grads, m, v, average: n floats each. decay_mask (n) scales weight_decay per number; null: 1
+//          everywhere.
 // Errors   n >= 0, step >= 1, horizon >= 1: CheckError.
 // Bits     element-wise: the same for any number of threads. squared_norm sums blocks of 4096 in order, in double.
 #pragma once

@@ -160,8 +160,8 @@ __device__ double tree_sum(double value, double* sums) {
   return sum;
 }
 
-// Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in their
-// order and ends the step.
+// Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in
+// their order and ends the step.
 __global__ void __launch_bounds__(kThreads)
     end_kernel(StepState* state, StepRecord* records, const double* losses, int n_losses, const float* gradient, long n,
                double* partial, int B, int T, float clip_norm) {

@@ -6,8 +6,8 @@
 //
 //   step_begin   refs[b] = all[order[index * batch + b]] for b < B, scalars = table[index]; B may be 0
 //   step_rows    rows[b] = all[order[index * batch + b]] of `width` floats each: what a place has beside its samples
-//   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip is set
-//                permanently if one of them is not finite; adam_step then skips the update; ++index
+//   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip is
+//                set permanently if one of them is not finite; adam_step then skips the update; ++index
 //
 // Bits     sums in a fixed order, in double.
 #pragma once

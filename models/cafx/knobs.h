@@ -1,7 +1,8 @@
 // models/cafx/knobs.h -- what a position of the knobs makes of the weights of CAFx, by model.knob_layers.
 //
-//   film     every dense layer of DNN-SAAF is scaled and shifted, unit by unit, before its activation; scales and shifts
-//            are those of one net (models/knob_film.h), folded into weights and biases (kernels/film/film_fold.h)
+//   film     every dense layer of DNN-SAAF is scaled and shifted, unit by unit, before its activation; scales and
+//            shifts are those of one net (models/knob_film.h), folded into weights and biases
+//            (kernels/film/film_fold.h)
 //   latent   the controls stand beside the latent rows that Dense reads, zhat = softplus(bias + w h + knobs controls):
 //            they add to its bias
 //

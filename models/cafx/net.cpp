@@ -112,8 +112,8 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   CAFX_CHECK(batch.B >= 1 && batch.T == s.config.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
   s.reserve(given, batch.B, &loss);
   Context context = given;
-  // What has time until the next join: packing, targets, zeros; sums of partial gradients, whose scratch the fused latent
-  // layers leave alone.
+  // What has time until the next join: packing, targets, zeros; sums of partial gradients, whose scratch the fused
+  // latent layers leave alone.
   context.aside = gradient && given.device == Device::kCuda && (!s.parts.latent || s.fused_latent(given));
   const bool slots = context.device == Device::kCpu;
   if (gradient && !slots) {

@@ -1,4 +1,5 @@
-// models/cafx/net_state.h -- activations, workspaces and gradient slots of CafxNet, and its forward and backward of one call.
+// models/cafx/net_state.h -- activations, workspaces and gradient slots of CafxNet, and its forward and backward of one
+// call.
 #pragma once
 
 #include <algorithm>
@@ -234,8 +235,8 @@ struct CafxNet::State {
     return knobs.any() ? batch.knobs ? batch.knobs + static_cast<long>(b) * parts.controls : middle.data() : nullptr;
   }
 
-  // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels of
-  // the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
+  // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels
+  // of the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
   template <class Load>
   void encode(const Context& context, int frames, Load load) {
     const CafxDims call(config, frames_per_call(context, frames)), all(config, frames);

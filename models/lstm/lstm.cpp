@@ -88,12 +88,8 @@ class LstmModel : public Model {
       train(inner, slot, batch, loss, gradient ? own : nullptr);
     });
     if (!gradient) return;
-    if (context.device == Device::kCpu) {
-      float* parts[kGradientSlots];
-      for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].gradient.data();
-      reduce_slots(context, gradient, parts, S, params_.n_floats());
-    }
-    losses_.finish(context, gradient, params_.n_floats(), batch);
+    losses_.finish(context, gradient, params_.n_floats(), batch, S,
+                   [&](std::size_t i) { return slots_[i].gradient.data(); });
     if (!dropped_.empty()) drop_recurrent(gradient, *batch.draw);
   }
 

@@ -246,12 +246,7 @@ void S4Model::gradient(const Context& context, float* gradient, const Batch& bat
     for (int b = first(i); b < first(i + 1); b += n) train(inner, g, batch, loss, b, n);
   });
   if (!gradient) return;
-  if (on_cpu) {
-    float* parts[kGradientSlots];
-    for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
-    reduce_slots(context, gradient, parts, S, params_.n_floats());
-  }
-  losses_.finish(context, gradient, params_.n_floats(), batch);
+  losses_.finish(context, gradient, params_.n_floats(), batch, S, [&](std::size_t i) { return slots_[i].data(); });
 }
 
 void S4Model::take_controls(const Parts& p, const Batch& batch, int b, int n) const {

@@ -49,12 +49,7 @@ void WavenetModel::gradient(const Context& context, float* gradient, const Batch
                [&](const Context& c, int b, int n) { train(c, g, batch, loss, b, n); });
   });
   if (!gradient) return;
-  if (on_cpu) {
-    float* parts[kGradientSlots];
-    for (int i = 0; i < S; ++i) parts[i] = slots_[static_cast<std::size_t>(i)].data();
-    reduce_slots(context, gradient, parts, S, params_.n_floats());
-  }
-  losses_.finish(context, gradient, params_.n_floats(), batch);
+  losses_.finish(context, gradient, params_.n_floats(), batch, S, [&](std::size_t i) { return slots_[i].data(); });
 }
 
 void WavenetModel::prepare(const Context& context, int B, const Loss& loss) {

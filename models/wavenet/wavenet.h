@@ -4,9 +4,9 @@
 //   begins with what the head before made; the last head's output, times head_scale, is y. What NeuralAmpModeler (NAM)
 //   calls a WaveNet, with its order of weights. It reads no future sample: its latency is 0.
 //
-// Knobs     Each dilated convolution, with its bias and the mixer, is scaled and shifted channel by channel by a small net
-//           of their controls (FiLM, models/knob_film.h): folded into the weights, once for each place and while a knob
-//           moves, so that at one position it is a model without knobs.
+// Knobs     Each dilated convolution, with its bias and the mixer, is scaled and shifted channel by channel by a small
+//           net of their controls (FiLM, models/knob_film.h): folded into the weights, once for each place and while a
+//           knob moves, so that at one position it is a model without knobs.
 // Training  The first layers look back into the warm-up, as far as all layers reach together; nothing is carried from
 //           block to block.
 #pragma once

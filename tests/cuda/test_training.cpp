@@ -41,8 +41,8 @@ TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
   }
 }
 
-// In bf16 and fp16 both lay the same tensors down rounded; a CPU's products round the signal and the filters too. Losses
-// differ by up to 8e-3 in bf16's last batch, of three frames; fp16 rounds an eighth as far.
+// In bf16 and fp16 both lay the same tensors down rounded; a CPU's products round the signal and the filters too.
+// Losses differ by up to 8e-3 in bf16's last batch, of three frames; fp16 rounds an eighth as far.
 TEST(CudaTraining, FollowsTheCpuInBf16AndFp16AndRepeatsItsBits) {
   const Task s(8 * 10 + 3);
   for (const auto& [precision, bound] : {std::pair{Precision::kBf16, 2e-2}, {Precision::kFp16, 5e-3}}) {

@@ -38,6 +38,18 @@ std::vector<float> sine(std::size_t n, double hz, double rate) {
   return x;
 }
 
+const Pair* pair_named(const Dataset& data, const std::string& name) {
+  const auto found = std::find_if(data.pairs.begin(), data.pairs.end(), [&](const Pair& p) { return p.name == name; });
+  return found == data.pairs.end() ? nullptr : &*found;
+}
+
+// Two copies of every training note, and none in the other parts.
+void expect_twice_as_many_copies(const Split& split, const Split& before) {
+  EXPECT_EQ(split.train.size(), 3 * before.train.size());
+  EXPECT_EQ(split.validation.size(), before.validation.size());
+  EXPECT_EQ(split.test.size(), before.test.size());
+}
+
 template <class F>
 std::string refusal(F f) {
   try {
@@ -267,18 +279,15 @@ TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
   config.level_copies = 2;
   const Dataset data = load_dataset(config, 16000);
   ASSERT_EQ(data.pairs.size(), 3 * plain.pairs.size());
-  const Split before = split_dataset(plain, config), split = split_dataset(data, config);
-  EXPECT_EQ(split.train.size(), 3 * before.train.size());
-  EXPECT_EQ(split.validation.size(), before.validation.size());
-  EXPECT_EQ(split.test.size(), before.test.size());
+  const Split split = split_dataset(data, config);
+  expect_twice_as_many_copies(split, split_dataset(plain, config));
   std::set<double> gains;
   double bent = 0.0;
   for (const int i : split.train) {
     const Pair& p = data.pairs[static_cast<std::size_t>(i)];
     if (!p.copy) continue;
-    const auto original =
-        std::find_if(plain.pairs.begin(), plain.pairs.end(), [&](const Pair& q) { return q.name == p.name; });
-    ASSERT_NE(original, plain.pairs.end());
+    const Pair* original = pair_named(plain, p.name);
+    ASSERT_TRUE(original) << p.name;
     const auto at = static_cast<std::size_t>(std::max_element(p.dry.begin(), p.dry.end()) - p.dry.begin());
     const double gain = p.dry[at] / original->dry[at], db = 20.0 * std::log10(gain);
     gains.insert(db);
@@ -324,23 +333,20 @@ TEST(Dataset, ShiftCopiesAreForTrainingAndShiftBothSides) {
   const Dataset plain = load_dataset(config, 16000);
   config.shift_copies = 2;
   const Dataset data = load_dataset(config, 16000);
-  const Split before = split_dataset(plain, config), split = split_dataset(data, config);
-  EXPECT_EQ(split.train.size(), 3 * before.train.size());
-  EXPECT_EQ(split.validation.size(), before.validation.size());
-  EXPECT_EQ(split.test.size(), before.test.size());
+  const Split split = split_dataset(data, config);
+  expect_twice_as_many_copies(split, split_dataset(plain, config));
   int n_copies = 0;
   for (const int i : split.train) {
     const Pair& p = data.pairs[static_cast<std::size_t>(i)];
     if (!p.copy) continue;
-    const auto original =
-        std::find_if(plain.pairs.begin(), plain.pairs.end(), [&](const Pair& q) { return q.name == p.name; });
-    ASSERT_NE(original, plain.pairs.end());
+    const Pair* original = pair_named(plain, p.name);
+    ASSERT_TRUE(original) << p.name;
     const double by = p.dry == shifted(original->dry, 1.0 / 3.0) ? 1.0 / 3.0 : 2.0 / 3.0;
     EXPECT_TRUE(p.dry == shifted(original->dry, by)) << p.name;
     EXPECT_TRUE(p.wet == shifted(original->wet, by)) << p.name;
     ++n_copies;
   }
-  EXPECT_EQ(n_copies, static_cast<int>(2 * before.train.size()));
+  EXPECT_EQ(n_copies, static_cast<int>(2 * split.train.size() / 3));
 }
 
 TEST(Dataset, HashIsOfContent) {

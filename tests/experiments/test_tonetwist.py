@@ -58,6 +58,7 @@ def test_an_epoch_count_stands_for_15000_steps(data, tmp_path):
     devices = {"Ibanez-TS9": (str(data), "V050_T050_D100", 4800.0), "Fuzz": (str(data), "V100", 480.0)}
     text = Path(tonetwist.sweep_file(args, "s4-l", devices)).read_text()
     # Nine tenths of 4800 s are 90 batches of 16 segments of 3 s.
+    assert "block = 0\n" in text  # a step for each batch, not for each block of it
     assert '"data.path+data.select+train.epochs"' in text and '"D=1"], 166], [' in text and '["device=Fuzz", "V=1"], 1666]]' in text
     assert '[[0.5, 0.5], [1, 0.1], [5, 5], [10, 1]]' in text
     assert '["device=Ibanez-TS9", "V=0.5", "T=0.5", "D=1"]' in text

@@ -51,8 +51,8 @@ inline void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, c
   EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
 }
 
-// `got` are numbers of that format; what they were rounded from is `want` but for fp32's rounding, which may tip a few to the
-// neighbour.
+// `got` are numbers of that format; what they were rounded from is `want` but for fp32's rounding, which may tip a few
+// to the neighbour.
 inline void expect_stored(const Vec& got, const Vec& want, const std::string& what, Precision p) {
   ASSERT_EQ(got.size(), want.size()) << what;
   const double u = unit_of(p), fp32 = on_cuda() ? 1e-5 : 1e-6;

@@ -142,7 +142,8 @@ TEST(ReduceSlots, IsTheSum) {
   }
 }
 
-// The record, the factor of clipping and the flag, from losses and gradient; the same bits each time, whichever block is last.
+// The record, the factor of clipping and the flag, from losses and gradient; the same bits each time, whichever block
+// is last.
 TEST(Optimizer, StepEndRecordsLossAndNorm) {
   if (!on_cuda()) GTEST_SKIP() << "a CPU's steps end on the host";
   const Context context = cuda_context();

@@ -35,7 +35,8 @@ struct Dnn {
   int inputs(int l) const { return l == 0 ? d.C : d.width[l - 1]; }
   DenseDims layer(int l) const { return {d.B * d.T, inputs(l), d.width[l]}; }
 
-  // The curve's inputs as its gradient's sums see them: in bf16 and fp16 their distance from the region's left end is rounded.
+  // The curve's inputs as its gradient's sums see them: in bf16 and fp16 their distance from the region's left end is
+  // rounded.
   Vec on_curve(Vec x, Precision precision) const {
     if (!is_16_bit(precision)) return x;
     const double width = (static_cast<double>(d.saaf.hi) - d.saaf.lo) / d.saaf.S;

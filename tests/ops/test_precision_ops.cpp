@@ -127,9 +127,9 @@ TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
   }
 }
 
-// On a GPU in bf16 and fp16 the tensors between ops are of two bytes a number: buffers have exactly that size, which the virtual
-// GPU watches to the byte; a CPU keeps floats of the same numbers. Convolutions multiply what they round, or in fp32 what
-// is stored; results are rounded once.
+// On a GPU in bf16 and fp16 the tensors between ops are of two bytes a number: buffers have exactly that size, which
+// the virtual GPU watches to the byte; a CPU keeps floats of the same numbers. Convolutions multiply what they round,
+// or in fp32 what is stored; results are rounded once.
 TEST(Precision, TensorsBetweenOpsAreStoredRounded) {
   for (const Precision p : kStored) {
     for (const FrontEndDims d : {FrontEndDims{2, 132, 67, 7, 9, 12},
@@ -323,8 +323,9 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
       32 * 4 * half);
 }
 
-// fp16's gradient is as near to fp32's as its mantissa lets it be, for a batch whose mean has a gradient under the smallest
-// number of fp16 at each sample, and for losses of other weights; one that is too large gives no number at all.
+// fp16's gradient is as near to fp32's as its mantissa lets it be, for a batch whose mean has a gradient under the
+// smallest number of fp16 at each sample, and for losses of other weights; one that is too large gives no number at
+// all.
 TEST(Precision, Fp16GradientsHaveRoomOnBothSides) {
   CafxConfig config;
   config.frame = 256, config.hop = 128, config.filters = 16, config.taps = 32, config.local_taps = 48;

@@ -1,5 +1,5 @@
-// train.ema: the average of the weights is what is validated, kept and finished, for every type of model; a run with one
-// has equal bits for any number of threads, after a stop at any update, and in a cohort.
+// train.ema: the average of the weights is what is validated, kept and finished, for every type of model; a run with
+// one has equal bits for any number of threads, after a stop at any update, and in a cohort.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -58,6 +58,20 @@ void train_on_notes(const RunConfig& config, const TrainOptions& options) {
 void expect_same_run(const std::filesystem::path& a, const std::filesystem::path& b) {
   for (const char* file : {"best.safetensors", "checkpoint.safetensors", "metrics.csv", "result.json"}) {
     EXPECT_TRUE(RunFolder::read(a / file) == RunFolder::read(b / file)) << b << " " << file;
+  }
+}
+
+// Stopped after so many saves and gone on with, a run ends as the one in "whole".
+void expect_same_after_stops(const RunConfig& config, const TemporaryFolder& folder, const std::vector<int>& saves) {
+  for (const int after : saves) {
+    const auto here = folder / ("stopped" + std::to_string(after));
+    StopAfterSaves stopped(here, after);
+    train_on_notes(config, stopped.options);
+    ASSERT_FALSE(std::filesystem::exists(here / "result.json"));
+    Dataset data = notes(4, 900);
+    const Split split = split_of(data);
+    EXPECT_TRUE(resume(config, data, split, average_options(here, 2)).finished);
+    expect_same_run(folder / "whole", here);
   }
 }
 
@@ -138,16 +152,7 @@ TEST_P(Averages, GoOnAfterAStopToEqualBits) {
   EXPECT_FALSE(RunFolder::read(folder_ / "plain" / "best.safetensors") ==
                RunFolder::read(folder_ / "whole" / "best.safetensors"));
   EXPECT_EQ(trained(folder_ / "whole"), trained(folder_ / "plain")) << "the steps go on from the weights themselves";
-  for (const int after : {1, 2, 4, 5}) {  // saves: in the middle of an epoch and at its end
-    const auto here = folder_ / ("stopped" + std::to_string(after));
-    StopAfterSaves stopped(here, after);
-    train_on_notes(config_, stopped.options);
-    ASSERT_FALSE(std::filesystem::exists(here / "result.json"));
-    Dataset data = notes(4, 900);
-    const Split split = split_of(data);
-    EXPECT_TRUE(resume(config_, data, split, average_options(here, 2)).finished);
-    expect_same_run(folder_ / "whole", here);
-  }
+  expect_same_after_stops(config_, folder_, {1, 2, 4, 5});  // in the middle of an epoch and at its end
 }
 
 // Stopped at the end of its only epoch: the best weights are the average, and the validation is theirs.
@@ -216,16 +221,7 @@ TEST(Dropout, GoesOnToEqualBits) {
     train_on_notes(config, average_options(folder / "whole", 3));
     EXPECT_FALSE(RunFolder::read(folder / "plain" / "best.safetensors") ==
                  RunFolder::read(folder / "whole" / "best.safetensors"));
-    for (const int after : {2, 5}) {
-      const auto here = folder / ("stopped" + std::to_string(after));
-      StopAfterSaves stopped(here, after);
-      train_on_notes(config, stopped.options);
-      ASSERT_FALSE(std::filesystem::exists(here / "result.json"));
-      Dataset data = notes(4, 900);
-      const Split split = split_of(data);
-      EXPECT_TRUE(resume(config, data, split, average_options(here, 2)).finished);
-      expect_same_run(folder / "whole", here);
-    }
+    expect_same_after_stops(config, folder, {2, 5});
     config.train.stop_on = "esr_emphasis";
     Dataset data = notes(4, 900);
     const Split split = split_of(data);
