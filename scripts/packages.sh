@@ -7,7 +7,7 @@ build_packages="g++ cmake ninja-build pkg-config libsndfile1-dev libsoxr-dev lib
 test_packages="libgtest-dev sox python3 python3-numpy python3-pytest python3-venv lv2-dev liblilv-dev lilv-utils sordi"
 plugin_host_packages="jalv jackd2"  # that the plugin is tried in, on a JACK server without a sound card; skipped without
 notebook_packages="python3-nbclient python3-ipykernel python3-matplotlib python3-pandas"  # for the notebook of python/examples; skipped without
-slow_packages="slurm-wlm munge procps ardour"  # for tests labelled slow, which are skipped without
+slow_packages="slurm-wlm munge procps ardour debootstrap buildah"  # for tests labelled slow, which are skipped without
 
 cafx_apt_log=
 
