@@ -328,6 +328,14 @@ class Planner {
       will("steps", file, 2.0 * s.margin, "seconds", lag.confidence, "their windows agree on a lag of their own",
            fmt::format("{:.2f} to {:.2f} s are left out", from, to), from);
     }
+    for (const Step& s : lag.maybe_edges) {
+      if (!lag.sure) break;
+      say(Severity::kWarning, "steps", file,
+          fmt::format("may lie at another lag from {:.2f} to {:.2f} s; that is not sure, and left in",
+                      s.seconds - s.margin, s.seconds + s.margin),
+          "samples were lost or inserted there, or the device answers a quiet end otherwise",
+          "listen to both there, and cut it off both where they run apart", s.seconds - s.margin);
+    }
     auto& steps = plan_.pairs[i].steps;
     std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.seconds < b.seconds; });
   }

@@ -39,10 +39,11 @@ struct Lag {
   int n_windows = 0;       // that could be judged
   double match = 0.0;      // correlation, whitened to the power 0.5: of the same take .4 and more
   bool sure_of_steps = true, sure_of_drift = true;
-  double maybe_ppm = 0.0;    // a drift that may be, and is too small for this recording to show
-  double open_ppm = 0.0;     // a drift of that much, either way, may hide in how the windows scatter
-  std::vector<Step> edges;   // stretches that lie at another lag, most at an end: around `seconds`, by `margin`
-  std::vector<Step> unlike;  // stretches that have little in common with dry
+  double maybe_ppm = 0.0;         // a drift that may be, and is too small for this recording to show
+  double open_ppm = 0.0;          // a drift of that much, either way, may hide in how the windows scatter
+  std::vector<Step> edges;        // stretches that lie at another lag, most at an end: around `seconds`, by `margin`
+  std::vector<Step> maybe_edges;  // the same at an end, not surely
+  std::vector<Step> unlike;       // stretches that have little in common with dry
 };
 
 // A long recording on its own. Never moves anything by itself.

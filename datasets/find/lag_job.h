@@ -58,4 +58,12 @@ Doubt doubt(const Job&, std::size_t window, double lag, Matcher&);
 // segment: up to the middles of windows that lie where they should.
 std::vector<Break> find_elsewhere(const Job&, const std::vector<Doubt>&);
 
+// A stretch from an end of the recording inwards that lies at another lag than the segment it belongs to.
+struct End {
+  double at = 0.0, margin = 0.0;  // samples of dry: from at - margin to at + margin
+  bool sure = false;
+};
+// Short frames, matched and summed from either end inwards.
+std::vector<End> find_ends(const Job&, Matcher&, const std::vector<WindowLag>&);
+
 }  // namespace cafx

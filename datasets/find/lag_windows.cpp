@@ -416,6 +416,12 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
     out.sure_of_breaks = out.sure_of_breaks && sure;
   }
   find_what_is_left(job, match, map, mapped, reach, out);
+  for (const End& end : find_ends(job, match, out.lags)) {
+    const bool known = std::any_of(out.edges.begin(), out.edges.end(), [&](const Break& edge) {
+      return std::abs(edge.at - end.at) < edge.margin + end.margin;
+    });
+    if (!known) (end.sure ? out.edges : out.maybe_edges).push_back({end.at, end.margin});
+  }
   return out;
 }
 

@@ -81,6 +81,28 @@ TEST_F(Recordings, ALossNearTheEndLeavesNothingBehind) {
   }
 }
 
+// The parts beside a step near an end are too short to be moved: what lies off is left out, or told.
+TEST_F(Recordings, WhatLiesOffBeforeAnEndIsLeftOut) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const double seconds = static_cast<double>(w.size()) / kFileRate;
+  const auto seconds_of = [](const Dataset& data) { return static_cast<double>(whole(data, false).size()) / kRate; };
+  const double sound = seconds_of(look(d, w));
+  for (const double from_end : {0.7, 1.4, 2.2}) {
+    for (const bool front : {true, false}) {
+      for (const long n : {45L, 900L}) {
+        const double at = front ? from_end : seconds - from_end;
+        const Dataset data = look(d, without(w, at, n));
+        ASSERT_FALSE(refused(data)) << at << " " << n << "\n" << all(data);
+        ASSERT_FALSE(of(data, "steps").empty()) << at << " " << n << "\n" << all(data);
+        if (done(data, "steps").empty()) continue;  // told, not sure
+        EXPECT_LT(seconds_of(data), sound - from_end + 0.25) << at << " " << n << "\n" << all(data);
+        EXPECT_GT(seconds_of(data), sound - from_end - 1.5) << at << " " << n << "\n" << all(data);
+      }
+    }
+  }
+  EXPECT_TRUE(of(look(d, w), "steps").empty());
+}
+
 // The phase of a filter is the same time at every rate.
 TEST_F(Recordings, AFewSamplesAtAHighRateAreNoLatency) {
   const Signal &d = notes().long_dry, &w = notes().long_wet;
