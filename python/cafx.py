@@ -116,7 +116,14 @@ class Model:
         """Knobs to these values, those that are not named to where they stand at first."""
         self.controls = controls(self.config, values)
 
+    def needs_forward(self):
+        """ValueError where this file has no forward pass for the type."""
+        kind = self.metadata.get("model", "cafx")
+        if kind not in ("cafx", "eq_net"):
+            raise ValueError(f"a model of type {kind}: this file runs cafx and eq_net; cafx.load of the wheel plays every type")
+
     def __call__(self, x):
+        self.needs_forward()
         p = {n: t.astype(np.float64) for n, t in self.tensors.items()}
         return forward(np.asarray(x, np.float64), self.config, p, NUMPY, self.controls)
 
@@ -154,13 +161,14 @@ def forward(x, c, p, lib, at=()):
     if c["unpool"] == "positions":
         up = up * first_max
     u = (x1.reshape(B, C, T // P, P) * up).reshape(B, C, T)
-    for n in range(len(c["dnn"])):
+    dnn = c.get("dnn", [])  # of an EQ net: none, and no SAAF
+    for n in range(len(dnn)):
         u = p[f"dnn.{n}.weight"] @ u + p[f"dnn.{n}.bias"][:, None]
-        if n + 1 < len(c["dnn"]) and c["activation"] != "identity":
+        if n + 1 < len(dnn) and c["activation"] != "identity":
             u = getattr(lib, c["activation"])(u)
-    if c["saaf.enabled"]:
+    if c.get("saaf.enabled", False):
         u = saaf(u, c, p["saaf.v"], p["saaf.w"], lib)
-    return lib.deconv(u, p["conv1d.weight"], p["deconv.bias"], c["deconv"])
+    return lib.deconv(u, p["conv1d.weight"], p["deconv.bias"], c.get("deconv", "adjoint"))
 
 
 def saaf(x, c, v, w, lib):
@@ -201,6 +209,7 @@ NUMPY = SimpleNamespace(conv=numpy_conv, deconv=numpy_deconv, softplus=lambda x:
 
 
 def torch_module(model):
+    model.needs_forward()
     import torch
     from torch.nn.functional import conv1d, pad, softplus
 

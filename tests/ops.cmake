@@ -14,6 +14,7 @@ if(CAFX_HAS_CUDA)
 endif()
 
 set(ops_dir ${CMAKE_CURRENT_LIST_DIR}/ops)
+set(models_dir ${CMAKE_CURRENT_LIST_DIR}/models)
 
 function(cafx_ops_test name)
   add_executable(${name} ${ARGN})
@@ -45,8 +46,9 @@ cafx_ops_test(test_ops
   ${ops_dir}/test_dense.cpp
   ${ops_dir}/test_dnn_saaf.cpp
   ${ops_dir}/test_frames.cpp
-  ${ops_dir}/test_front_end.cpp
   ${ops_dir}/test_dropout.cpp
+  ${ops_dir}/test_front_end.cpp
+  ${ops_dir}/test_harness.cpp
   ${ops_dir}/test_latent.cpp
   ${ops_dir}/test_local_conv.cpp
   ${ops_dir}/test_local_dense.cpp
@@ -56,11 +58,11 @@ cafx_ops_test(test_ops
   ${ops_dir}/test_saaf.cpp
 )
 
-cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:*Thread*")
+cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:Harness.*:*Thread*")
 
 # What tf32, bf16 and fp16 do to ops and to training. About 1 s.
 cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp
-              ${ops_dir}/test_rounding.cpp)
+              ${ops_dir}/test_rounding.cpp ${models_dir}/test_precision_training.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
 cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.A*:Precision.Fp16*")
 # The virtual GPU once more as a Hopper, whose shared memory some kernels need; a real GPU is what it is.
@@ -96,7 +98,6 @@ endfunction()
 
 cafx_golden_test(test_golden_ops cafx_kernels ${ops_dir}/test_golden_ops.cpp)
 cafx_golden_test(test_loss cafx_kernels ${ops_dir}/test_loss.cpp)
-set(models_dir ${CMAKE_CURRENT_LIST_DIR}/models)
 cafx_golden_test(test_golden_model cafx_models ${models_dir}/test_golden_cafx.cpp ${models_dir}/test_golden_crafx.cpp)
 cafx_golden_test(test_golden_streams cafx_models ${models_dir}/test_golden_s4.cpp ${models_dir}/test_golden_streams.cpp)
 cafx_gpu_test(test_golden_ops)

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "datasets/audio_file.h"
@@ -154,15 +155,24 @@ int rate_of_layout(const std::string& path, const std::vector<std::string>& sett
   }
 }
 
+// What names a model, and the sizes in which the presets of the two bands differ.
+std::set<std::string> decided_by_band() {
+  std::set<std::string> keys{"preset", "model.type", "teacher.model"};
+  RunConfig usual = run_preset("default"), full = run_preset("full-48k");
+  const nlohmann::json sizes = to_json(usual.model->fields()), others = to_json(full.model->fields());
+  for (const auto& [key, value] : sizes.items()) {
+    if (others.at(key) != value) keys.insert("model." + key);
+  }
+  return keys;
+}
+
 }  // namespace
 
 std::string ConfigOptions::preset_of_band() const {
   if (dry.empty() || !file.empty() || (!preset.empty() && preset != "full")) return preset;
-  static const std::set<std::string> kDecided{"preset",     "model.type",       "model.sample_rate",
-                                              "model.hop",  "model.frame",      "model.taps",
-                                              "model.pool", "model.local_taps", "teacher.model"};
+  const std::set<std::string> decided = decided_by_band();
   for (const std::string& setting : settings) {
-    if (kDecided.count(setting.substr(0, setting.find('=')))) return preset;
+    if (decided.count(setting.substr(0, setting.find('=')))) return preset;
   }
   const int rate =
       wet.empty() ? rate_of_layout(dry, settings) : std::min(rate_of_recordings(dry), rate_of_recordings(wet));

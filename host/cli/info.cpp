@@ -199,8 +199,10 @@ void add_info(CLI::App& app, Run& run) {
       if (args->cohort > 0) {
         text += cohort_text(args->device.empty() ? "cpu" : args->device, config.train.precision, config, args->cohort);
       }
-      for (const char* key : {"version", "seed", "run_hash", "validation_mae", "total_steps", "licence"}) {
-        if (metadata.count(key)) text += fmt::format("{}: {}\n", key, metadata[key]);
+      for (const char* start : {"version", "seed", "run_hash", "validation_", "total_steps", "licence"}) {
+        for (const auto& [key, value] : metadata) {
+          if (key.starts_with(start)) text += fmt::format("{}: {}\n", key, value);
+        }
       }
       write_text("-", text);
       return 0;

@@ -94,7 +94,7 @@ P
 "$cafx" report "$work/student1" >/dev/null || fail "the page of a student"
 grep -q "sample by sample" "$work/student1/report.html" || fail "the page does not say how it plays"
 "$cafx" info "$work/student1" >"$work/out" || fail "info"
-grep -q "head" "$work/out" || fail "info lists no layers: $(cat "$work/out")"
+grep -q "head" "$work/out" && grep -q "^validation_esr: " "$work/out" || fail "info lists no layers, or no error: $(cat "$work/out")"
 "$cafx" import "$work/student.safetensors" --preset lstm-nano --set model.hidden=6 --set model.sample_rate=16000 -o "$work/imported.safetensors" >/dev/null ||
   fail "import"
 "$cafx" render "$work/imported.safetensors" "$note" "$work/c.wav" --quiet && cmp "$work/a.wav" "$work/c.wav" || fail "the imported model plays as the run"

@@ -1,6 +1,8 @@
 // tests/ops/differences.h -- a gradient against central differences, in double: 1e-7 + 1e-6 |ref|, for every element.
 #pragma once
 
+#include <initializer_list>
+
 #include "tests/ops/op_test.h"
 
 namespace cafx::op_test {
@@ -26,6 +28,17 @@ void expect_gradient(const std::string& what, Vec& x, const Vec& gradient, F f, 
     EXPECT_TRUE(err <= 1e-7 + 1e-6 * std::abs(difference))
         << what << "[" << i << "] is " << gradient[i] << ", differences give " << difference;
   }
+}
+
+// Of several tensors that f reads.
+struct Gradient {
+  const char* what;
+  Vec& x;
+  const Vec& gradient;
+};
+template <class F>
+void expect_gradients(F f, std::initializer_list<Gradient> all) {
+  for (const Gradient& g : all) expect_gradient(g.what, g.x, g.gradient, f);
 }
 
 }  // namespace cafx::op_test

@@ -12,14 +12,19 @@
 //     - outputs that may lie in place of an input: there they have the same bits
 //   expect_refused checks that a call with sizes outside the contract throws CheckError.
 //
-//     check_op({"T=17", {{"x", x}, {"w", w}}, {sets("y", oracle's y), adds("dw", oracle's dw)},
-//               [=](const Context& c, const Buffers& b) { op(c, b["y"], b["dw"], b["x"], b["w"], b.scratch, d); },
-//               [=](const Context& c) { return op_scratch(c, d); }});
+//     check_op("T=17", {{"x", x}, {"w", w}}, {sets("y", oracle's y), adds("dw", oracle's dw)},
+//              by_name(op, "y", "dw", "x", "w", "scratch", d), bytes_of(op_scratch, d));
+//     expect_refused({OpDims{0, 1}, {1, 0}}, op, op_scratch);
 #pragma once
 
+#include <array>
+#include <bit>
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <span>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/base/thread_pool.h"
@@ -96,7 +101,6 @@ class Buffers {
     if (!b->over.empty()) return (*this)[b->over];
     return {b->bytes && !b->null ? b->bytes->get() : nullptr};
   }
-  Pointer scratch{nullptr};
 
  private:
   friend class OpRun;
@@ -117,12 +121,73 @@ class Buffers {
   std::vector<Buffer> all;
 };
 
+// Some buffers where an op takes a struct of pointers: group("w", "bias").
+template <class... Names>
+struct Group {
+  std::tuple<Names...> names;
+};
+template <class... Names>
+Group<Names...> group(Names... names) {
+  return {{names...}};
+}
+template <std::size_t N>
+struct Pointers {
+  std::array<Pointer, N> at;
+  template <class T>
+  operator T() const {
+    return std::apply([](auto... p) { return T{p...}; }, at);
+  }
+};
+
+inline Pointer argument(const Buffers& b, const char* name) { return b[name]; }
+template <class... Names>
+Pointers<sizeof...(Names)> argument(const Buffers& b, const Group<Names...>& g) {
+  return {std::apply([&](auto... name) { return std::array{b[name]...}; }, g.names)};
+}
+template <class T>
+const T& argument(const Buffers&, const T& value) {
+  return value;
+}
+
+// A call of an op: the names of its buffers, "scratch" too, in the order of its parameters; all else as it is.
+template <class F, class... Args>
+auto by_name(F op, Args... args) {
+  return [=](const Context& c, const Buffers& b) { op(c, argument(b, args)...); };
+}
+template <class... Calls>
+auto in_turn(Calls... calls) {
+  return [=](const Context& c, const Buffers& b) { (calls(c, b), ...); };
+}
+// The bytes of its scratch, or of another room that it works in.
+template <class F, class... Args>
+auto bytes_of(F query, Args... args) {
+  return [=](const Context& c) -> std::size_t {
+    if constexpr (std::is_invocable_v<F, const Context&, Args...>) {
+      return query(c, args...);
+    } else {
+      return query(args...);
+    }
+  };
+}
+struct Room {
+  std::string name;
+  std::function<std::size_t(const Context&)> bytes;
+};
+// One by the name of "scratch", or several.
+struct Rooms {
+  Rooms() = default;
+  Rooms(std::initializer_list<Room> rooms) : all(rooms) {}
+  template <class F>
+  requires std::is_invocable_v<F, const Context&> Rooms(F bytes) : all{{"scratch", bytes}} {}
+  std::vector<Room> all;
+};
+
 struct Op {
   std::string label;  // its sizes
   std::vector<Input> inputs;
   std::vector<Output> outputs;
   std::function<void(const Context&, const Buffers&)> call;
-  std::function<std::size_t(const Context&)> scratch = {};
+  Rooms rooms = {};
 };
 
 // One run of an op in one context: buffers, call, what is in them after.
@@ -135,11 +200,11 @@ class OpRun {
       add(out.name, out.kind, before(out));
       buffers_.all.back().null = out.name == without;
     }
-    if (!op.scratch) return;
-    const std::size_t bytes = op.scratch(context);
-    scratch_ = std::make_unique<Bytes>(bytes);
-    if (bytes > 0) std::memset(scratch_->get(), scratch_byte, bytes);
-    buffers_.scratch.at = scratch_->get();
+    for (const Room& room : op.rooms.all) {
+      const std::size_t bytes = room.bytes(context);
+      buffers_.all.push_back({room.name, std::make_unique<Bytes>(bytes), bytes, Kind::kFloats});
+      if (bytes > 0) std::memset(buffers_.all.back().bytes->get(), scratch_byte, bytes);
+    }
   }
   void put_in_place(const Output& out) {
     for (auto& b : buffers_.all) {
@@ -172,7 +237,7 @@ class OpRun {
   // Bytes of every output.
   std::vector<std::string> bits() const {
     std::vector<std::string> all;
-    for (std::size_t i = op_.inputs.size(); i < buffers_.all.size(); ++i) {
+    for (std::size_t i = op_.inputs.size(); i < op_.inputs.size() + op_.outputs.size(); ++i) {
       const auto& b = buffers_.all[i];
       const void* at = b.over.empty() ? (b.bytes ? b.bytes->get() : nullptr) : buffers_[b.over].at;
       all.push_back(at ? std::string(static_cast<const char*>(at), b.n * item_bytes(context_, b.kind)) : std::string());
@@ -204,14 +269,15 @@ class OpRun {
     for (std::size_t k = 0; k < b.n; ++k) {
       const auto x = static_cast<float>(values[k]);
       const auto whole = static_cast<std::int32_t>(std::isnan(values[k]) ? -1 : values[k]);
-      std::uint32_t word;
-      std::memcpy(&word, &x, sizeof word);
-      const auto half = static_cast<std::uint16_t>(word >> 16);  // a number of bf16
-      const void* from = b.kind == Kind::kDoubles ? static_cast<const void*>(&values[k])
-                         : b.kind == Kind::kInts  ? static_cast<const void*>(&whole)
-                         : item == 2              ? static_cast<const void*>(&half)
-                                                  : static_cast<const void*>(&x);
-      std::memcpy(at + item * k, from, item);
+      if (b.kind == Kind::kStored) {
+        store(context_, at, k, values[k]);
+      } else {
+        std::memcpy(at + item * k,
+                    b.kind == Kind::kDoubles ? static_cast<const void*>(&values[k])
+                    : b.kind == Kind::kInts  ? static_cast<const void*>(&whole)
+                                             : &x,
+                    item);
+      }
     }
   }
   static double get(const Buffers::Buffer& b, std::size_t k) {
@@ -227,33 +293,14 @@ class OpRun {
   const Op& op_;
   Context context_;
   float start_;
-  std::unique_ptr<Bytes> scratch_;
   Buffers buffers_;
 };
 
 inline void expect_output(const Output& out, const Vec& got, float start) {
-  ASSERT_EQ(got.size(), out.want.size()) << out.name;
-  Tolerance tolerance = out.tolerance;
-  if (on_cuda()) tolerance = {10 * tolerance.of_max, 10 * tolerance.of_value};
-  double largest = 0;
-  for (const double r : out.want) largest = std::isnan(r) ? largest : std::max(largest, std::abs(r));
-  const double base = out.adds ? static_cast<double>(start) : 0.0;
-  long wrong = 0;
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if (std::isnan(out.want[i])) {
-      const double untouched = out.before.empty() ? (out.adds ? base : NAN) : static_cast<float>(out.before[i]);
-      if (!(got[i] == untouched || (std::isnan(got[i]) && std::isnan(untouched))) && ++wrong == 1) {
-        ADD_FAILURE() << out.name << "[" << i << "] is written, though nothing of it lies there";
-      }
-      continue;
-    }
-    const double want = out.want[i] + base, err = std::abs(got[i] - want);
-    const double tol = tolerance.of_max * largest + tolerance.of_value * std::abs(out.want[i]) + 2e-5 * base;
-    if (!(err <= tol) && ++wrong == 1) {
-      ADD_FAILURE() << out.name << "[" << i << "] is " << got[i] << ", expected " << want << " within " << tol;
-    }
-  }
-  if (wrong > 1) ADD_FAILURE() << out.name << ": " << wrong << " of " << got.size() << " are outside";
+  const float base = out.adds ? start : 0.0f;
+  expect_values(got, out.want, out.name, base, out.tolerance, [&](std::size_t i) -> double {
+    return !out.before.empty() ? static_cast<float>(out.before[i]) : out.adds ? base : kNan;
+  });
 }
 
 inline void expect_same_outputs(const Op& op, const std::vector<std::string>& got, const std::vector<std::string>& want,
@@ -314,25 +361,98 @@ inline void check_op(const Op& op) {
   }
 }
 
+inline void check_op(const std::string& label, const std::vector<Input>& inputs, const std::vector<Output>& outputs,
+                     const std::function<void(const Context&, const Buffers&)>& call, const Rooms& rooms = {}) {
+  check_op(Op{label, inputs, outputs, call, rooms});
+}
+
+// Every output but one against what `twin`, another way to the same, makes of it.
+inline void expect_twin(const Op& op, const std::function<void(const Context&, const Buffers&)>& twin,
+                        const std::string& but, Tolerance tolerance = {}) {
+  Op other = op;
+  other.call = twin;
+  for (const Context& context : contexts()) {
+    SCOPED_TRACE(label(context) + ", " + op.label + ", against its twin");
+    OpRun got(op, context, 0.0f), want(other, context, 0.0f);
+    got.call();
+    want.call();
+    for (std::size_t i = 0; i < op.outputs.size(); ++i) {
+      if (op.outputs[i].name == but) continue;
+      expect_output(sets(op.outputs[i].name, want.output(i), tolerance), got.output(i), 0.0f);
+    }
+  }
+}
+
+// The first `n` outputs of `last` have the bits that they have as the end of a batch.
+inline void expect_same_alone(const Op& batch, const Op& last, std::size_t n) {
+  for (const Context& context : contexts()) {
+    OpRun among(batch, context, 0.0f), alone(last, context, 0.0f);
+    among.call();
+    alone.call();
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::string bits = alone.bits()[i];
+      EXPECT_TRUE(!bits.empty() && among.bits()[i].ends_with(bits)) << last.outputs[i].name << ", " << label(context);
+    }
+  }
+}
+
 // A pointer for calls that are refused before they read or write.
 inline Pointer nowhere() {
   static std::vector<double> memory(4096, 0.0);
   return {memory.data()};
 }
 
-// Each of `calls` with each of the sizes throws CheckError.
+// An op's argument where its sizes are to be refused: these sizes, and pointers that are not null.
+template <class P, class Dims>
+P refused_argument(const Dims& d) {
+  if constexpr (std::is_same_v<std::remove_cvref_t<P>, Dims>) {
+    return d;
+  } else if constexpr (std::is_same_v<std::remove_cvref_t<P>, Context>) {
+    static const Context context;
+    return context;
+  } else if constexpr (std::is_pointer_v<P>) {
+    return nowhere();
+  } else {  // a struct of pointers
+    using Struct = std::remove_cvref_t<P>;
+    static_assert(std::is_trivially_copyable_v<Struct> && alignof(Struct) == alignof(void*));
+    static const Struct filled = [] {
+      std::array<void*, sizeof(Struct) / sizeof(void*)> all;
+      all.fill(nowhere().at);
+      return std::bit_cast<Struct>(all);
+    }();
+    return filled;
+  }
+}
+template <class Dims, class R, class... P>
+void call_with(R (*op)(P...), const Dims& d) {
+  op(refused_argument<P>(d)...);
+}
+template <class Dims, class F>
+void call_with(const F& call, const Dims& d) {
+  call(d);
+}
+
+// Each of `calls`, an op or what calls one with given sizes, throws CheckError with each of the sizes.
 template <class Dims, class... Calls>
-void expect_refused(std::initializer_list<Dims> sizes, Calls... calls) {
+void expect_refused(std::span<const Dims> sizes, Calls... calls) {
   int i = 0;
   for (const Dims& d : sizes) {
     int which = 0;
     const auto refused = [&](auto& call) {
-      EXPECT_THROW(call(d), CheckError) << "sizes " << i << ", call " << which;
+      EXPECT_THROW(call_with(call, d), CheckError) << "sizes " << i << ", call " << which;
       ++which;
     };
     (refused(calls), ...);
     ++i;
   }
+}
+template <class Dims, class... Calls>
+void expect_refused(std::initializer_list<Dims> sizes, Calls... calls) {
+  expect_refused(std::span<const Dims>(sizes.begin(), sizes.size()), calls...);
+}
+template <class Dims, std::size_t N, class... Calls>
+void expect_refused(const Dims (&sizes)[N], Calls... calls) {
+  expect_refused(std::span<const Dims>(sizes), calls...);
 }
 
 }  // namespace cafx::op_test

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -29,6 +30,9 @@ using reference::Positions;
 using reference::Vec;
 
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+inline constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
+                                              Activation::kSoftplus};
 
 // The GPU, opened once; where there is none every test of the program is skipped (managed.cpp).
 inline const Context& cuda_context() {
@@ -156,25 +160,30 @@ inline std::uint16_t bits_of_fp16(float x) {
   return static_cast<std::uint16_t>((std::signbit(x) ? 0x8000 : 0) + (exponent + 15) * 1024 + static_cast<int>(steps));
 }
 
+// Puts a number of the format at its place in a Stored tensor.
+inline void store(const Context& context, void* tensor, std::size_t i, double value) {
+  const auto x = static_cast<float>(value);
+  std::uint32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  auto* at = static_cast<unsigned char*>(tensor) + stored_bytes(context) * i;
+  if (stored_bytes(context) == sizeof(float)) {
+    std::memcpy(at, &bits, 4);
+    return;
+  }
+  const bool fp16 = context.precision == Precision::kFp16;
+  const auto half = fp16 ? bits_of_fp16(x) : static_cast<std::uint16_t>(bits >> 16);
+  EXPECT_TRUE(std::isnan(x) || (fp16 ? value_of_fp16(half) == x : (bits & 0xffffu) == 0))
+      << x << " is no number of the format";
+  std::memcpy(at, &half, 2);
+}
+
 // A Stored tensor as the context lays it down: of exactly so many bytes.
 class StoredNumbers {
  public:
   StoredNumbers(const Context& context, std::size_t n)
       : context_(context), bytes_(stored_bytes(context) * n, stored_bytes(context)), n_(n) {}
   StoredNumbers(const Context& context, const Vec& values) : StoredNumbers(context, values.size()) {
-    for (std::size_t i = 0; i < n_; ++i) {
-      const auto x = static_cast<float>(values[i]);
-      std::uint32_t bits;
-      std::memcpy(&bits, &x, sizeof bits);
-      if (stored_bytes(context) == sizeof(float)) {
-        std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 4 * i, &bits, 4);
-      } else {
-        const bool fp16 = context.precision == Precision::kFp16;
-        const auto half = fp16 ? bits_of_fp16(x) : static_cast<std::uint16_t>(bits >> 16);
-        EXPECT_TRUE(fp16 ? value_of_fp16(half) == x : (bits & 0xffffu) == 0) << x << " is no number of the format";
-        std::memcpy(static_cast<unsigned char*>(bytes_.get()) + 2 * i, &half, 2);
-      }
-    }
+    for (std::size_t i = 0; i < n_; ++i) store(context, bytes_.get(), i, values[i]);
   }
   operator Stored*() { return bytes_.get(); }
   std::size_t size() const { return n_; }
@@ -190,31 +199,14 @@ class StoredNumbers {
   std::size_t n_;
 };
 
-class Ints {
- public:
-  explicit Ints(const Positions& values) : bytes_(4 * values.size(), 4), n_(values.size()) {
-    std::copy(values.begin(), values.end(), data());
-  }
-  explicit Ints(std::size_t n) : bytes_(4 * n, 4), n_(n) {}
-  std::int32_t* data() {
-    wait();
-    return static_cast<std::int32_t*>(bytes_.get());
-  }
-  operator std::int32_t*() { return static_cast<std::int32_t*>(bytes_.get()); }
-  Positions values() { return Positions(data(), data() + n_); }
-
- private:
-  Bytes bytes_;
-  std::size_t n_;
-};
-
 // Anything else that host and device share.
 template <class T>
 class Items {
  public:
-  explicit Items(const std::vector<T>& values) : bytes_(sizeof(T) * values.size()), n_(values.size()) {
+  explicit Items(const std::vector<T>& values) : Items(values.size()) {
     std::copy(values.begin(), values.end(), data());
   }
+  explicit Items(std::size_t n) : bytes_(sizeof(T) * n, sizeof(T) == 4 ? 4 : 0), n_(n) {}
   T* data() {
     wait();
     return static_cast<T*>(bytes_.get());
@@ -223,33 +215,46 @@ class Items {
   T* begin() { return data(); }
   T* end() { return data() + n_; }
   std::size_t size() const { return n_; }
+  std::vector<T> values() { return {begin(), end()}; }
 
  private:
   Bytes bytes_;
   std::size_t n_;
 };
+using Ints = Items<std::int32_t>;
 
 // Float CPU against double: 1e-6 max|ref| + 1e-5 |ref|, for every element; on a GPU ten times that. `start` is what an
 // accumulated gradient held before the call; the rounding of sums that carry it along is allowed for.
 struct Tolerance {
   double of_max = 1e-6, of_value = 1e-5;
 };
-inline void expect_near(Floats& got, const Vec& ref, const std::string& what, float start = 0.0f,
-                        Tolerance tolerance = {}) {
-  ASSERT_EQ(got.size(), ref.size()) << what;
+// A number that is NaN in `want` is not to be written: it is what it was, `untouched`.
+inline void expect_values(const Vec& got, const Vec& want, const std::string& what, float start, Tolerance tolerance,
+                          const std::function<double(std::size_t)>& untouched) {
+  ASSERT_EQ(got.size(), want.size()) << what;
   if (on_cuda()) tolerance = {10 * tolerance.of_max, 10 * tolerance.of_value};
   double largest = 0;
-  for (const double r : ref) largest = std::max(largest, std::abs(r));
+  for (const double r : want) largest = std::isnan(r) ? largest : std::max(largest, std::abs(r));
   long wrong = 0;
-  const float* values = got.data();
-  for (std::size_t i = 0; i < ref.size(); ++i) {
-    const double want = ref[i] + start, err = std::abs(values[i] - want);
-    const double tol = tolerance.of_max * largest + tolerance.of_value * std::abs(ref[i]) + 2e-5 * start;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(want[i])) {
+      const double was = untouched ? untouched(i) : 0.0;
+      if (!(untouched && (got[i] == was || (std::isnan(got[i]) && std::isnan(was)))) && ++wrong == 1) {
+        ADD_FAILURE() << what << "[" << i << "] is written, though nothing of it lies there";
+      }
+      continue;
+    }
+    const double expected = want[i] + start, err = std::abs(got[i] - expected);
+    const double tol = tolerance.of_max * largest + tolerance.of_value * std::abs(want[i]) + 2e-5 * start;
     if (!(err <= tol) && ++wrong == 1) {
-      ADD_FAILURE() << what << "[" << i << "] is " << values[i] << ", expected " << want << " within " << tol;
+      ADD_FAILURE() << what << "[" << i << "] is " << got[i] << ", expected " << expected << " within " << tol;
     }
   }
-  if (wrong > 1) ADD_FAILURE() << what << ": " << wrong << " of " << ref.size() << " are outside";
+  if (wrong > 1) ADD_FAILURE() << what << ": " << wrong << " of " << want.size() << " are outside";
+}
+inline void expect_near(Floats& got, const Vec& ref, const std::string& what, float start = 0.0f,
+                        Tolerance tolerance = {}) {
+  expect_values(got.values(), ref, what, start, tolerance, {});
 }
 
 inline void expect_same_bits(const float* a, const float* b, std::size_t n, const std::string& what) {

@@ -36,19 +36,43 @@ inline Vec rounded(Vec x, Precision p) {
   return x;
 }
 
-// What an op makes of operands rounded by the oracle: `exact` from the operands as they are, `magnitude` from their
-// absolute values. Two rounded factors are wrong by 2 u + u^2 of their product at most.
-inline void expect_rounded(Floats& got, const Vec& emulated, const Vec& exact, const Vec& magnitude, Precision p,
+inline Vec absolute(Vec x) {
+  for (double& v : x) v = std::abs(v);
+  return x;
+}
+
+// What an oracle makes of operands rounded, as they are, and of their absolute values: its results. `f` gets how to
+// change a factor of its products, and how a summand, which is never rounded.
+struct Expected {
+  std::vector<Vec> emulated, exact, magnitude;
+};
+template <class F>
+Expected expected(Precision p, F f) {
+  const auto round = [p](const Vec& x) { return rounded(x, p); };
+  const auto same = [](const Vec& x) { return x; };
+  return {f(round, same), f(same, same), f(absolute, absolute)};
+}
+
+// Two rounded factors are wrong by 2 u + u^2 of their product at most.
+inline void expect_rounded(Floats& got, const Expected& want, std::size_t result, Precision p,
                            const std::string& what) {
-  expect_near(got, emulated, what);
+  const Vec &exact = want.exact[result], &magnitude = want.magnitude[result];
+  expect_near(got, want.emulated[result], what);
+  const Vec values = got.values();
   const double u = unit_of(p);
   double furthest = 0.0;
-  for (std::size_t i = 0; i < exact.size(); ++i) {
-    const double err = std::abs(got.data()[i] - exact[i]);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double err = std::abs(values[i] - exact[i]);
     ASSERT_TRUE(err <= (2 * u + u * u + 1e-5) * magnitude[i]) << what << "[" << i << "]";
     furthest = std::max(furthest, err / magnitude[i]);
   }
   EXPECT_GT(furthest, 0.03 * u) << what << " was not rounded";
+}
+
+inline double rms(const Vec& a, const Vec& b) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+  return std::sqrt(sum / static_cast<double>(a.size()));
 }
 
 // `got` are numbers of that format; what they were rounded from is `want` but for fp32's rounding, which may tip a few
@@ -66,11 +90,6 @@ inline void expect_stored(const Vec& got, const Vec& want, const std::string& wh
     tipped += got[i] != round_to(static_cast<float>(want[i]), p);
   }
   EXPECT_LE(tipped, static_cast<long>(want.size() / 50 + 1)) << what;
-}
-
-inline Vec absolute(Vec x) {
-  for (double& v : x) v = std::abs(v);
-  return x;
 }
 
 }  // namespace cafx::op_test

@@ -17,30 +17,18 @@ TEST(Conv1d, MatchesReference) {
     Vec dw(w.size()), dbias(bias.size());
     reference::conv1d_backward(dw, dbias, dy, x, d);
     const std::string sizes = fmt::format("B={} T={} C={} K={}", d.B, d.T, d.C, d.K);
-    check_op({sizes,
-              {{"x", x}, {"w", w}, {"bias", bias}},
-              {sets("y", reference::conv1d_forward(x, w, bias, d))},
-              [=](const Context& c, const Buffers& b) {
-                conv1d_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-              },
-              [=](const Context& c) { return conv1d_forward_scratch(c, d); }});
-    check_op({sizes,
-              {{"dy", dy}, {"x", x}},
-              {adds("dw", dw), optional(adds("dbias", dbias))},
-              [=](const Context& c, const Buffers& b) {
-                conv1d_backward(c, b["dw"], b["dbias"], b["dy"], b["x"], b.scratch, d);
-              },
-              [=](const Context& c) { return conv1d_backward_scratch(c, d); }});
+    check_op(sizes, {{"x", x}, {"w", w}, {"bias", bias}}, {sets("y", reference::conv1d_forward(x, w, bias, d))},
+             by_name(conv1d_forward, "y", "x", "w", "bias", "scratch", d), bytes_of(conv1d_forward_scratch, d));
+    check_op(sizes, {{"dy", dy}, {"x", x}}, {adds("dw", dw), optional(adds("dbias", dbias))},
+             by_name(conv1d_backward, "dw", "dbias", "dy", "x", "scratch", d), bytes_of(conv1d_backward_scratch, d));
   }
 }
 
 TEST(Conv1d, RefusesSizesBelowOne) {
   const Pointer p = nowhere();
   expect_refused(
-      {Conv1dDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, -3}},
-      [&](Conv1dDims d) { conv1d_forward({}, p, p, p, p, p, d); },
-      [&](Conv1dDims d) { conv1d_backward({}, p, p, p, p, nullptr, d); },
-      [&](Conv1dDims d) { conv1d_forward_scratch({}, d); });
+      {Conv1dDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, -3}}, conv1d_forward,
+      [&](Conv1dDims d) { conv1d_backward({}, p, p, p, p, nullptr, d); }, conv1d_forward_scratch);
 }
 
 }  // namespace

@@ -20,32 +20,19 @@ TEST(Deconv1d, MatchesReference) {
       Vec dw(w.size()), dbias(1);
       const Vec du = reference::deconv1d_backward(dw, dbias, dy, u, w, d);
       const std::string sizes = fmt::format("B={} T={} C={} K={} form {}", d.B, d.T, d.C, d.K, static_cast<int>(form));
-      const auto scratch = [=](const Context& c) { return deconv1d_scratch(c, d); };
-      check_op({sizes,
-                {{"u", u}, {"w", w}, {"bias", bias}},
-                {sets("y", reference::deconv1d_forward(u, w, bias, d))},
-                [=](const Context& c, const Buffers& b) {
-                  deconv1d_forward(c, b["y"], b["u"], b["w"], b["bias"], b.scratch, d);
-                },
-                scratch});
-      check_op({sizes,
-                {{"dy", reference::pad(dy, d.B, d.T, d.K, deconv1d_pad(d))}, {"u", u}, {"w", w}},
-                {sets("du", du), adds("dw", dw), adds("dbias", dbias)},
-                [=](const Context& c, const Buffers& b) {
-                  deconv1d_backward(c, b["du"], b["dw"], b["dbias"], b["dy"], b["u"], b["w"], b.scratch, d);
-                },
-                scratch});
+      const auto scratch = bytes_of(deconv1d_scratch, d);
+      check_op(sizes, {{"u", u}, {"w", w}, {"bias", bias}}, {sets("y", reference::deconv1d_forward(u, w, bias, d))},
+               by_name(deconv1d_forward, "y", "u", "w", "bias", "scratch", d), scratch);
+      check_op(sizes, {{"dy", reference::pad(dy, d.B, d.T, d.K, deconv1d_pad(d))}, {"u", u}, {"w", w}},
+               {sets("du", du), adds("dw", dw), adds("dbias", dbias)},
+               by_name(deconv1d_backward, "du", "dw", "dbias", "dy", "u", "w", "scratch", d), scratch);
     }
   }
 }
 
 TEST(Deconv1d, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {Deconv1dDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](Deconv1dDims d) { deconv1d_forward({}, p, p, p, p, p, d); },
-      [&](Deconv1dDims d) { deconv1d_backward({}, p, p, p, p, p, p, p, d); },
-      [&](Deconv1dDims d) { deconv1d_scratch({}, d); });
+  expect_refused({Deconv1dDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, deconv1d_forward,
+                 deconv1d_backward, deconv1d_scratch);
 }
 
 }  // namespace

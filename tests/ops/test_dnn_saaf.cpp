@@ -1,6 +1,7 @@
 #include "kernels/dnn_saaf/dnn_saaf.h"
 
-#include <memory>
+#include <deque>
+#include <iterator>
 
 #include "kernels/dense/dense.h"
 #include "tests/ops/harness.h"
@@ -64,126 +65,50 @@ Inputs make_inputs(const DnnSaafDims& d) {
   return in;
 }
 
-struct Params {
-  Params(const DnnSaafParams& p, const DnnSaafDims& d) : v(p.saaf_v), w(p.saaf_w) {
-    for (int l = 0; l < d.L; ++l) {
-      weights.push_back(std::make_unique<Floats>(p.w[l]));
-      biases.push_back(std::make_unique<Floats>(p.bias[l]));
-      pointers.w[l] = *weights.back();
-      pointers.bias[l] = *biases.back();
-    }
-    pointers.saaf_v = d.use_saaf ? v.data() : nullptr;
-    pointers.saaf_w = d.use_saaf ? w.data() : nullptr;
-  }
-  std::vector<std::unique_ptr<Floats>> weights, biases;
-  Floats v, w;
-  DnnSaafWeights pointers{};
-};
-
-struct Grads {
-  Grads(const DnnSaafParams& p, const DnnSaafDims& d, float start)
-      : dr(static_cast<std::size_t>(d.B) * d.T * d.C, kNan),
-        dz(dr.size() / d.P, kNan),
-        dv(p.saaf_v.size(), start),
-        dw_saaf(p.saaf_w.size(), start) {
-    for (int l = 0; l < d.L; ++l) {
-      dw.push_back(std::make_unique<Floats>(p.w[l].size(), start));
-      dbias.push_back(std::make_unique<Floats>(p.bias[l].size(), start));
-      pointers.dw[l] = *dw.back();
-      pointers.dbias[l] = *dbias.back();
-    }
-    pointers.dsaaf_v = d.use_saaf ? dv.data() : nullptr;
-    pointers.dsaaf_w = d.use_saaf ? dw_saaf.data() : nullptr;
-  }
-  Floats dr, dz, dv, dw_saaf;
-  std::vector<std::unique_ptr<Floats>> dw, dbias;
-  DnnSaafGrads pointers{};
-};
-
 // unpool, multiply, dense, saaf; then the same upward.
-void plain_twin(const Context& context, Floats& u, Grads& g, const Inputs& in, const DnnSaafDims& d) {
+void plain_twin(const Context& c, const Buffers& b, const DnnSaafDims& d) {
   const PoolDims pool{d.B, d.T, d.C, d.P};
-  const long n = static_cast<long>(in.r.size());
-  Floats r(in.r), z(in.z), du(in.du), unpooled(in.r.size(), kNan);
-  Ints positions(in.positions);
-  Params p(in.p, d);
-  std::vector<std::unique_ptr<Floats>> h;
-  h.push_back(std::make_unique<Floats>(in.r.size(), kNan));
-  unpool_forward(context, unpooled, z, positions, pool, d.unpool);
-  multiply_forward(context, *h[0], unpooled, r, n);
+  const long rows = static_cast<long>(d.B) * d.T, n = rows * d.C;
+  std::deque<Floats> own;
+  const auto room = [&](long size) -> float* { return own.emplace_back(static_cast<std::size_t>(size), kNan); };
+  const auto of_layer = [&](const char* what, int l) { return b[what + std::to_string(l)]; };
   const auto layer = [&](int l) {
     return DenseDims{d.B * d.T, inputs_of(d, l), d.width[l], l == d.L - 1 ? Activation::kIdentity : d.activation};
   };
+  float *unpooled = room(n), *gradient = b["du"];
+  std::vector<float*> h{room(n)};
+  unpool_forward(c, unpooled, b["z"], b["at"], pool, d.unpool);
+  multiply_forward(c, h[0], unpooled, b["r"], n);
   for (int l = 0; l < d.L; ++l) {
-    h.push_back(std::make_unique<Floats>(static_cast<std::size_t>(d.B) * d.T * d.width[l], kNan));
-    Bytes scratch(dense_scratch(context, layer(l)));
-    dense_forward(context, *h[l + 1], *h[l], p.pointers.w[l], p.pointers.bias[l], scratch.get(), layer(l));
+    h.push_back(l + 1 < d.L || d.use_saaf ? room(rows * d.width[l]) : static_cast<float*>(b["u"]));
+    Bytes scratch(dense_scratch(c, layer(l)));
+    dense_forward(c, h[l + 1], h[l], of_layer("w", l), of_layer("bias", l), scratch.get(), layer(l));
   }
-  Bytes scratch(saaf_scratch(context, d.saaf));
-  auto gradient = std::make_unique<Floats>(in.du);
   if (d.use_saaf) {
-    saaf_forward(context, u, *h[d.L], p.v, p.w, scratch.get(), d.saaf);
-    saaf_backward(context, *gradient, g.dv, g.dw_saaf, du, *h[d.L], p.v, p.w, scratch.get(), d.saaf);
-  } else {
-    std::copy(h[d.L]->data(), h[d.L]->data() + n, u.data());
+    gradient = room(n);
+    Bytes scratch(saaf_scratch(c, d.saaf));
+    saaf_forward(c, b["u"], h[d.L], b["v"], b["w"], scratch.get(), d.saaf);
+    saaf_backward(c, gradient, b["dv"], b["dw"], b["du"], h[d.L], b["v"], b["w"], scratch.get(), d.saaf);
   }
   for (int l = d.L - 1; l >= 0; --l) {
-    auto below = std::make_unique<Floats>(h[l]->size(), kNan);
-    Bytes layer_scratch(dense_scratch(context, layer(l)));
-    dense_backward(context, *below, *g.dw[l], *g.dbias[l], *gradient, *h[l + 1], *h[l], p.pointers.w[l],
-                   layer_scratch.get(), layer(l));
-    gradient = std::move(below);
+    float* below = room(rows * inputs_of(d, l));
+    Bytes scratch(dense_scratch(c, layer(l)));
+    dense_backward(c, below, of_layer("dw", l), of_layer("dbias", l), gradient, h[l + 1], h[l], of_layer("w", l),
+                   scratch.get(), layer(l));
+    gradient = below;
   }
-  Floats dunpooled(in.r.size(), kNan);
-  multiply_backward(context, dunpooled, g.dr, *gradient, unpooled, r, n);
-  unpool_backward(context, g.dz, dunpooled, positions, pool, d.unpool);
+  float* dunpooled = room(n);
+  multiply_backward(c, dunpooled, b["dr"], gradient, unpooled, b["r"], n);
+  unpool_backward(c, b["dz"], dunpooled, b["at"], pool, d.unpool);
 }
 
-// Weights laid out, forward and backward in one call; packed and saved lie in its scratch.
-Op training_op(const Inputs& in, const DnnSaafDims& d, const reference::DnnSaaf& want, const Vec& dr, const Vec& dz,
-               const DnnSaafParams& grads, Tolerance chain) {
-  const bool hold = d.unpool == Unpool::kHold;
-  Op op{"", {{"r", in.r}, {"z", in.z}, {"du", in.du}, ints("at", hold ? Positions() : in.positions)}, {}, {}, {}};
-  op.outputs = {sets("u", want.u), sets("dr", dr, chain), sets("dz", dz, chain)};
-  for (int l = 0; l < d.L; ++l) {
-    const std::string n = std::to_string(l);
-    op.inputs.push_back({"w" + n, in.p.w[l]});
-    op.inputs.push_back({"bias" + n, in.p.bias[l]});
-    op.outputs.push_back(adds("dw" + n, grads.w[l], chain));
-    op.outputs.push_back(adds("dbias" + n, grads.bias[l], chain));
-  }
-  op.inputs.push_back({"v", d.use_saaf ? in.p.saaf_v : Vec()});
-  op.inputs.push_back({"w", d.use_saaf ? in.p.saaf_w : Vec()});
-  op.outputs.push_back(adds("dv", d.use_saaf ? grads.saaf_v : Vec()));
-  op.outputs.push_back(adds("dw", d.use_saaf ? grads.saaf_w : Vec()));
-  const auto whole = [](std::size_t bytes) { return (bytes + 255) / 256 * 256; };
-  op.scratch = [=](const Context& c) {
-    return whole(dnn_saaf_packed(c, d)) + whole(dnn_saaf_saved(c, d)) + dnn_saaf_scratch(c, d);
-  };
-  op.call = [=](const Context& c, const Buffers& b) {
-    DnnSaafWeights p{};
-    DnnSaafGrads g{};
-    for (int l = 0; l < d.L; ++l) {
-      const std::string n = std::to_string(l);
-      p.w[l] = b["w" + n], p.bias[l] = b["bias" + n], g.dw[l] = b["dw" + n], g.dbias[l] = b["dbias" + n];
-    }
-    p.saaf_v = b["v"], p.saaf_w = b["w"], g.dsaaf_v = b["dv"], g.dsaaf_w = b["dw"];
-    auto* packed = static_cast<unsigned char*>(b.scratch.at);
-    unsigned char *saved = packed + whole(dnn_saaf_packed(c, d)), *scratch = saved + whole(dnn_saaf_saved(c, d));
-    dnn_saaf_prepare(c, packed, p, d);
-    dnn_saaf_forward(c, b["u"], saved, b["r"], b["z"], b["at"], packed, scratch, d);
-    dnn_saaf_backward(c, b["dr"], b["dz"], g, b["du"], saved, b["r"], b["z"], b["at"], p, packed, scratch, d);
-  };
-  return op;
-}
-
-void expect_oracle(const DnnSaafDims& d) {
+// Weights laid out, forward with nothing saved, forward and backward in one call.
+Op training_op(Inputs in, const DnnSaafDims& d) {
   // Layers of a few units each, whose sums over thirty samples all but cancel: three times what one op is allowed. In
   // the oracle itself, inputs and weights moved by half a unit in the last place move these gradients by up to .73 of
   // the usual tolerance (3 layers of 7, 4, 3; .11 where a layer has 16 units or more), and each layer rounds as much
   // once more: up to twice the usual tolerance is seen, on every instruction set.
   const Tolerance chain = d.L > 2 && d.C < 16 ? Tolerance{3e-6, 3e-5} : Tolerance{};
-  Inputs in = make_inputs(d);
   const reference::DnnSaaf want = reference::dnn_saaf_forward(in.r, in.z, in.positions, in.p, d);
   drop_doubtful_rows(in, want, d);
   DnnSaafParams grads;
@@ -196,50 +121,54 @@ void expect_oracle(const DnnSaafDims& d) {
   Vec dr, dz;
   reference::dnn_saaf_backward(dr, dz, grads, in.du, want, in.r, in.z, in.positions, in.p, d);
 
+  const bool hold = d.unpool == Unpool::kHold;
+  Op op{"", {{"r", in.r}, {"z", in.z}, {"du", in.du}, ints("at", hold ? Positions() : in.positions)}, {}, {}, {}};
+  op.outputs = {sets("u", want.u), sets("unsaved u", want.u), sets("dr", dr, chain), sets("dz", dz, chain)};
+  for (int l = 0; l < d.L; ++l) {
+    const std::string n = std::to_string(l);
+    op.inputs.push_back({"w" + n, in.p.w[l]});
+    op.inputs.push_back({"bias" + n, in.p.bias[l]});
+    op.outputs.push_back(adds("dw" + n, grads.w[l], chain));
+    op.outputs.push_back(adds("dbias" + n, grads.bias[l], chain));
+  }
+  op.inputs.push_back({"v", d.use_saaf ? in.p.saaf_v : Vec()});
+  op.inputs.push_back({"w", d.use_saaf ? in.p.saaf_w : Vec()});
+  op.outputs.push_back(adds("dv", d.use_saaf ? grads.saaf_v : Vec()));
+  op.outputs.push_back(adds("dw", d.use_saaf ? grads.saaf_w : Vec()));
+  op.rooms = {{"packed", bytes_of(dnn_saaf_packed, d)},
+              {"saved", bytes_of(dnn_saaf_saved, d)},
+              {"scratch", bytes_of(dnn_saaf_scratch, d)}};
+  op.call = [=](const Context& c, const Buffers& b) {
+    DnnSaafWeights p{};
+    DnnSaafGrads g{};
+    for (int l = 0; l < d.L; ++l) {
+      const std::string n = std::to_string(l);
+      p.w[l] = b["w" + n], p.bias[l] = b["bias" + n], g.dw[l] = b["dw" + n], g.dbias[l] = b["dbias" + n];
+    }
+    p.saaf_v = b["v"], p.saaf_w = b["w"], g.dsaaf_v = b["dv"], g.dsaaf_w = b["dw"];
+    const Pointer packed = b["packed"], saved = b["saved"], scratch = b["scratch"];
+    dnn_saaf_prepare(c, packed, p, d);
+    dnn_saaf_forward(c, b["unsaved u"], nullptr, b["r"], b["z"], b["at"], packed, scratch, d);
+    dnn_saaf_forward(c, b["u"], saved, b["r"], b["z"], b["at"], packed, scratch, d);
+    dnn_saaf_backward(c, b["dr"], b["dz"], g, b["du"], saved, b["r"], b["z"], b["at"], p, packed, scratch, d);
+  };
+  return op;
+}
+
+void expect_oracle(const DnnSaafDims& d) {
   SCOPED_TRACE(fmt::format("B={} T={} C={} P={} L={} width={},{} {} unpool {} saaf {} order {}", d.B, d.T, d.C, d.P,
                            d.L, d.width[0], d.width[d.L - 1], to_string(d.activation), static_cast<int>(d.unpool),
                            d.use_saaf, d.saaf.order));
-  check_op(training_op(in, d, want, dr, dz, grads, chain));
+  const Op op = training_op(make_inputs(d), d);
+  check_op(op);
+  expect_twin(op, [=](const Context& c, const Buffers& b) { plain_twin(c, b, d); }, "unsaved u", {2e-6, 2e-5});
   for (const Context& context : contexts()) {
-    SCOPED_TRACE(label(context));
-    Floats r(in.r), z(in.z), du(in.du), u(in.r.size(), kNan), unsaved(in.r.size(), kNan), twin_u(in.r.size(), kNan);
-    Ints positions(in.positions);
-    std::int32_t* at = d.unpool == Unpool::kHold ? nullptr : positions.data();
-    Params p(in.p, d);
-    Bytes packed(dnn_saaf_packed(context, d)), saved(dnn_saaf_saved(context, d));
-    dnn_saaf_prepare(context, packed.get(), p.pointers, d);
-    {
-      Bytes scratch(dnn_saaf_scratch(context, d));
-      dnn_saaf_forward(context, u, saved.get(), r, z, at, packed.get(), scratch.get(), d);
-    }
-    {
-      Bytes scratch(dnn_saaf_scratch(context, d));
-      dnn_saaf_forward(context, unsaved, nullptr, r, z, at, packed.get(), scratch.get(), d);
-    }
-    expect_same_bits(unsaved, u, u.size(), "u with nothing saved");
-
-    // The fused kernels against the ops that they are made of.
-    Grads twin(in.p, d, 0.0f), g(in.p, d, 0.0f);
-    plain_twin(context, twin_u, twin, in, d);
-    Bytes scratch(dnn_saaf_scratch(context, d));
-    dnn_saaf_backward(context, g.dr, g.dz, g.pointers, du, saved.get(), r, z, at, p.pointers, packed.get(),
-                      scratch.get(), d);
-    constexpr Tolerance kTwice{2e-6, 2e-5};
-    expect_near(u, twin_u.values(), "u against the plain twin", 0, kTwice);
-    expect_near(g.dr, twin.dr.values(), "dr against the plain twin", 0, kTwice);
-    expect_near(g.dz, twin.dz.values(), "dz against the plain twin", 0, kTwice);
-    for (int l = 0; l < d.L; ++l) {
-      expect_near(*g.dw[l], twin.dw[l]->values(), "dw against the plain twin", 0, kTwice);
-      expect_near(*g.dbias[l], twin.dbias[l]->values(), "dbias against the plain twin", 0, kTwice);
-    }
-    if (!d.use_saaf) continue;
-    expect_near(g.dv, twin.dv.values(), "dv against the plain twin", 0, kTwice);
-    expect_near(g.dw_saaf, twin.dw_saaf.values(), "dw_saaf against the plain twin", 0, kTwice);
+    OpRun run(op, context, 0.0f);
+    run.call();
+    EXPECT_TRUE(run.bits()[0] == run.bits()[1]) << "u with nothing saved, " << label(context);
   }
 }
 
-constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
-                                       Activation::kSoftplus};
 constexpr Unpool kUnpools[] = {Unpool::kPositions, Unpool::kHold};
 
 TEST(DnnSaaf, EveryActivationUnpoolingAndDepthMatchesReference) {
@@ -309,20 +238,11 @@ TEST(DnnSaaf, FramesDoNotTouchEachOther) {
   const DnnSaafDims both = dims(2, 100, 19, 4, {21, 19}, Activation::kTanh, Unpool::kHold);
   const DnnSaafDims one = dims(1, 100, 19, 4, {21, 19}, Activation::kTanh, Unpool::kHold);
   const Inputs in = make_inputs(both);
-  const std::size_t n = in.r.size() / 2;
-  for (const Context& context : contexts()) {
-    Params p(in.p, both);
-    Floats r(in.r), z(in.z), u(2 * n, kNan), alone(n, kNan);
-    Bytes packed(dnn_saaf_packed(context, both)), scratch(dnn_saaf_scratch(context, both));
-    if (context.device == Device::kCpu) {
-      EXPECT_EQ(dnn_saaf_scratch(context, both), dnn_saaf_scratch(context, one));
-    }
-    dnn_saaf_prepare(context, packed.get(), p.pointers, both);
-    dnn_saaf_forward(context, u, nullptr, r, z, nullptr, packed.get(), scratch.get(), both);
-    dnn_saaf_forward(context, alone, nullptr, r.data() + n, z.data() + n / 4, nullptr, packed.get(), scratch.get(),
-                     one);
-    expect_same_bits(u.data() + n, alone, n, label(context));
-  }
+  Inputs second = in;
+  const auto drop_first = [](auto& x) { x.erase(x.begin(), x.begin() + std::ssize(x) / 2); };
+  drop_first(second.r), drop_first(second.z), drop_first(second.du), drop_first(second.positions);
+  expect_same_alone(training_op(in, both), training_op(second, one), 4);
+  EXPECT_EQ(dnn_saaf_scratch({}, both), dnn_saaf_scratch({}, one));
 }
 
 TEST(DnnSaaf, RefusesWhatItsContractExcludes) {
@@ -336,13 +256,8 @@ TEST(DnnSaaf, RefusesWhatItsContractExcludes) {
   bad[4].width[0] = 0;
   bad[5].B = 0;
   bad[6].C = 0;
-  const Pointer p = nowhere();
-  expect_refused(
-      {bad[0], bad[1], bad[2], bad[3], bad[4], bad[5], bad[6]}, [&](const DnnSaafDims& d) { dnn_saaf_packed({}, d); },
-      [&](const DnnSaafDims& d) { dnn_saaf_saved({}, d); }, [&](const DnnSaafDims& d) { dnn_saaf_scratch({}, d); },
-      [&](const DnnSaafDims& d) { dnn_saaf_prepare({}, p, {}, d); },
-      [&](const DnnSaafDims& d) { dnn_saaf_forward({}, p, p, p, p, nullptr, p, p, d); },
-      [&](const DnnSaafDims& d) { dnn_saaf_backward({}, p, p, {}, p, p, p, p, nullptr, {}, p, p, d); });
+  expect_refused({bad[0], bad[1], bad[2], bad[3], bad[4], bad[5], bad[6]}, dnn_saaf_packed, dnn_saaf_saved,
+                 dnn_saaf_scratch, dnn_saaf_prepare, dnn_saaf_forward, dnn_saaf_backward);
 }
 
 }  // namespace

@@ -33,10 +33,10 @@ TEST(Film, ReferenceGradientMatchesDifferences) {
     Case k({2, 3, 7, 3}, modulated);
     const reference::Film g = reference::film_backward(k.dy, k.z, k.x, k.residual, k.modulation, k.d);
     const auto f = [&] { return dot(reference::film_forward(k.z, k.x, k.residual, k.modulation, k.d), k.dy); };
-    expect_gradient("dz", k.z, g.dz, f);
-    expect_gradient("dx", k.x, g.dx, f);
-    expect_gradient("dresidual", k.residual, g.dresidual, f);
-    expect_gradient("dmodulation", k.modulation, g.dmodulation, f);
+    expect_gradients(f, {{"dz", k.z, g.dz},
+                         {"dx", k.x, g.dx},
+                         {"dresidual", k.residual, g.dresidual},
+                         {"dmodulation", k.modulation, g.dmodulation}});
     expect_gradient("dx of the pool", k.x, reference::film_pool_backward(k.dpooled, k.x, k.d),
                     [&] { return dot(reference::film_pool_forward(k.x, k.d), k.dpooled); });
   }
@@ -48,24 +48,15 @@ TEST(Film, MatchesReference) {
     for (const bool modulated : {true, false}) {
       const Case k(d, modulated);
       const reference::Film g = reference::film_backward(k.dy, k.z, k.x, k.residual, k.modulation, d);
-      check_op({k.sizes(),
-                {{"z", k.z}, {"x", k.x}, {"residual", k.residual}, {"modulation", k.modulation}},
-                {in_place("x", sets("y", reference::film_forward(k.z, k.x, k.residual, k.modulation, d)))},
-                [=](const Context& c, const Buffers& b) {
-                  film_forward(c, b["y"], b["z"], b["x"], b["residual"], b["modulation"], d);
-                }});
-      check_op({k.sizes(),
-                {{"dy", k.dy}, {"z", k.z}, {"modulation", k.modulation}},
-                {in_place("dy", sets("dz", g.dz)), sets("dmodulation", g.dmodulation, sums)},
-                [=](const Context& c, const Buffers& b) {
-                  film_backward(c, b["dz"], b["dmodulation"], b["dy"], b["z"], b["modulation"], d);
-                }});
-      check_op({k.sizes(),
-                {{"dy", k.dy}, {"x", k.x}, {"residual", k.residual}},
-                {adds("dx", g.dx), adds("dresidual", g.dresidual, sums)},
-                [=](const Context& c, const Buffers& b) {
-                  film_residual_backward(c, b["dx"], b["dresidual"], b["dy"], b["x"], b["residual"], d);
-                }});
+      check_op(k.sizes(), {{"z", k.z}, {"x", k.x}, {"residual", k.residual}, {"modulation", k.modulation}},
+               {in_place("x", sets("y", reference::film_forward(k.z, k.x, k.residual, k.modulation, d)))},
+               by_name(film_forward, "y", "z", "x", "residual", "modulation", d));
+      check_op(k.sizes(), {{"dy", k.dy}, {"z", k.z}, {"modulation", k.modulation}},
+               {in_place("dy", sets("dz", g.dz)), sets("dmodulation", g.dmodulation, sums)},
+               by_name(film_backward, "dz", "dmodulation", "dy", "z", "modulation", d));
+      check_op(k.sizes(), {{"dy", k.dy}, {"x", k.x}, {"residual", k.residual}},
+               {adds("dx", g.dx), adds("dresidual", g.dresidual, sums)},
+               by_name(film_residual_backward, "dx", "dresidual", "dy", "x", "residual", d));
     }
   }
 }
@@ -78,25 +69,18 @@ TEST(Film, PoolMatchesReference) {
       if (below) {
         for (double& v : k.x) v = -std::abs(v) - 0.5;
       }
-      check_op({k.sizes(),
-                {{"x", k.x}},
-                {sets("pooled", reference::film_pool_forward(k.x, d))},
-                [=](const Context& c, const Buffers& b) { film_pool_forward(c, b["pooled"], b["x"], d); }});
-      check_op({k.sizes(),
-                {{"x", k.x}, {"dpooled", k.dpooled}},
-                {adds("dx", reference::film_pool_backward(k.dpooled, k.x, d))},
-                [=](const Context& c, const Buffers& b) { film_pool_backward(c, b["dx"], b["dpooled"], b["x"], d); }});
+      check_op(k.sizes(), {{"x", k.x}}, {sets("pooled", reference::film_pool_forward(k.x, d))},
+               by_name(film_pool_forward, "pooled", "x", d));
+      check_op(k.sizes(), {{"x", k.x}, {"dpooled", k.dpooled}},
+               {adds("dx", reference::film_pool_backward(k.dpooled, k.x, d))},
+               by_name(film_pool_backward, "dx", "dpooled", "x", d));
     }
   }
 }
 
 TEST(Film, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {FilmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](FilmDims d) { film_forward({}, p, p, p, p, p, d); }, [&](FilmDims d) { film_backward({}, p, p, p, p, p, d); },
-      [&](FilmDims d) { film_residual_backward({}, p, p, p, p, p, d); },
-      [&](FilmDims d) { film_pool_forward({}, p, p, d); }, [&](FilmDims d) { film_pool_backward({}, p, p, p, d); });
+  expect_refused({FilmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, film_forward, film_backward,
+                 film_residual_backward, film_pool_forward, film_pool_backward);
 }
 
 TEST(LstmTensors, JoinAndPart) {
@@ -114,20 +98,14 @@ TEST(LstmTensors, JoinAndPart) {
       dw_hidden.insert(dw_hidden.end(), row + d.I, row + d.I + d.H);
     }
     const std::string sizes = fmt::format("I={} H={}", d.I, d.H);
-    check_op({sizes,
-              {{"w_input", w_input}, {"w_hidden", w_hidden}, {"bias_input", bias_input}, {"bias_hidden", bias_hidden}},
-              {sets("w", w), sets("bias", bias)},
-              [=](const Context& c, const Buffers& b) {
-                lstm_join(c, b["w"], b["bias"], {b["w_input"], b["w_hidden"], b["bias_input"], b["bias_hidden"]}, d);
-              }});
-    check_op(
-        {sizes,
-         {{"dw", dw}, {"dbias", dbias}},
-         {adds("dw_input", dw_input), adds("dw_hidden", dw_hidden), adds("dbias_input", dbias),
-          adds("dbias_hidden", dbias)},
-         [=](const Context& c, const Buffers& b) {
-           lstm_part(c, {b["dw_input"], b["dw_hidden"], b["dbias_input"], b["dbias_hidden"]}, b["dw"], b["dbias"], d);
-         }});
+    check_op(sizes,
+             {{"w_input", w_input}, {"w_hidden", w_hidden}, {"bias_input", bias_input}, {"bias_hidden", bias_hidden}},
+             {sets("w", w), sets("bias", bias)},
+             by_name(lstm_join, "w", "bias", group("w_input", "w_hidden", "bias_input", "bias_hidden"), d));
+    check_op(sizes, {{"dw", dw}, {"dbias", dbias}},
+             {adds("dw_input", dw_input), adds("dw_hidden", dw_hidden), adds("dbias_input", dbias),
+              adds("dbias_hidden", dbias)},
+             by_name(lstm_part, group("dw_input", "dw_hidden", "dbias_input", "dbias_hidden"), "dw", "dbias", d));
   }
 }
 

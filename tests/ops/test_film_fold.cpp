@@ -58,38 +58,23 @@ TEST(FilmFold, MatchesReference) {
       const Case k(d, with_bias);
       const reference::FilmFold f = reference::film_fold(k.w, k.bias, k.modulation, d);
       const reference::FilmFold g = reference::film_fold_backward(k.dfolded, k.w, k.bias, k.modulation, d);
-      check_op({k.sizes(),
-                {{"w", k.w}, {"bias", k.bias}, {"modulation", k.modulation}},
-                {sets("folded", f.w), sets("folded_bias", f.bias)},
-                [=](const Context& c, const Buffers& b) {
-                  film_fold(c, {b["folded"], b["folded_bias"]}, {b["w"], b["bias"]}, b["modulation"], d);
-                }});
-      check_op({k.sizes(),
-                {{"dfolded", k.dfolded.w},
-                 {"dfolded_bias", k.dfolded.bias},
-                 {"w", k.w},
-                 {"bias", k.bias},
-                 {"modulation", k.modulation}},
-                {adds("dw", g.w), adds("dbias", g.bias), adds("dmodulation", g.dmodulation, {3e-6, 3e-5})},
-                [=](const Context& c, const Buffers& b) {
-                  film_fold_backward(c, {b["dw"], b["dbias"]}, b["dmodulation"], {b["dfolded"], b["dfolded_bias"]},
-                                     {b["w"], b["bias"]}, b["modulation"], d);
-                }});
+      check_op(k.sizes(), {{"w", k.w}, {"bias", k.bias}, {"modulation", k.modulation}},
+               {sets("folded", f.w), sets("folded_bias", f.bias)},
+               by_name(film_fold, group("folded", "folded_bias"), group("w", "bias"), "modulation", d));
+      check_op(k.sizes(),
+               {{"dfolded", k.dfolded.w},
+                {"dfolded_bias", k.dfolded.bias},
+                {"w", k.w},
+                {"bias", k.bias},
+                {"modulation", k.modulation}},
+               {adds("dw", g.w), adds("dbias", g.bias), adds("dmodulation", g.dmodulation, {3e-6, 3e-5})},
+               by_name(film_fold_backward, group("dw", "dbias"), "dmodulation", group("dfolded", "dfolded_bias"),
+                       group("w", "bias"), "modulation", d));
     }
   }
 }
 
-TEST(FilmFold, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {FilmFoldDims{0, 1}, {1, 0}},
-      [&](FilmFoldDims d) {
-        film_fold({}, {p, p}, {p, p}, p, d);
-      },
-      [&](FilmFoldDims d) {
-        film_fold_backward({}, {p, p}, p, {p, p}, {p, p}, p, d);
-      });
-}
+TEST(FilmFold, RefusesSizesBelowOne) { expect_refused({FilmFoldDims{0, 1}, {1, 0}}, film_fold, film_fold_backward); }
 
 }  // namespace
 }  // namespace cafx

@@ -17,10 +17,9 @@ TEST(Frames, GatherMatchesReference) {
     for (const int K : {1, 5, 40}) {
       for (const long offset : {0L, -30L, 9L}) {
         const GatherDims d{static_cast<int>(refs.size()), T, K, same_left(K), offset};
-        check_op({fmt::format("T={} K={} offset={}", T, K, offset),
-                  {{"audio", audio}},
-                  {sets("x", reference::gather_frames(audio, refs, d), {0, 0})},
-                  [&](const Context& c, const Buffers& b) { gather_frames(c, b["x"], b["audio"], own, d); }});
+        check_op(fmt::format("T={} K={} offset={}", T, K, offset), {{"audio", audio}},
+                 {sets("x", reference::gather_frames(audio, refs, d), {0, 0})},
+                 by_name(gather_frames, "x", "audio", own.data(), d));
       }
     }
   }
@@ -29,10 +28,8 @@ TEST(Frames, GatherMatchesReference) {
 TEST(Frames, PaddedFramesStandAmidZeros) {
   for (const GatherDims d : {GatherDims{1, 1, 1, 0}, GatherDims{3, 17, 6, 2}, GatherDims{2, 5, 40, 39}}) {
     const Vec x = random(d.B * d.T, 3);
-    check_op({fmt::format("B={} T={} K={}", d.B, d.T, d.K),
-              {{"x", x}},
-              {sets("padded", reference::pad(x, d.B, d.T, d.K, d.left), {0, 0})},
-              [=](const Context& c, const Buffers& b) { pad_frames(c, b["padded"], b["x"], d); }});
+    check_op(fmt::format("B={} T={} K={}", d.B, d.T, d.K), {{"x", x}},
+             {sets("padded", reference::pad(x, d.B, d.T, d.K, d.left), {0, 0})}, by_name(pad_frames, "padded", "x", d));
   }
 }
 
@@ -45,10 +42,8 @@ TEST(Frames, PadsThePartOfARow) {
     const auto first = x.begin() + b * d.row + d.offset;
     parts.insert(parts.end(), first, first + d.T);
   }
-  check_op({"rows of 17",
-            {{"x", x}},
-            {sets("padded", reference::pad(parts, d.B, d.T, d.K, d.left), {0, 0})},
-            [=](const Context& c, const Buffers& b) { pad_frames(c, b["padded"], b["x"], d); }});
+  check_op("rows of 17", {{"x", x}}, {sets("padded", reference::pad(parts, d.B, d.T, d.K, d.left), {0, 0})},
+           by_name(pad_frames, "padded", "x", d));
 }
 
 // The host's order to the last frame, whatever the device; more frames than one block of a sort takes.
@@ -56,11 +51,8 @@ TEST(Frames, ShufflesMatchTheHost) {
   for (const std::uint32_t n : {1u, 2u, 33u, 4097u, 50021u}) {
     for (const Rng rng : {Rng{1, 2}, Rng{77, 1ull << 40}}) {
       const std::vector<std::uint32_t> want = permutation(n, rng);
-      check_op({fmt::format("n={}", n),
-                {},
-                {sets_ints("order", Positions(want.begin(), want.end()))},
-                [=](const Context& c, const Buffers& b) { shuffle(c, b["order"], n, rng, b.scratch); },
-                [=](const Context& c) { return shuffle_scratch(c, n); }});
+      check_op(fmt::format("n={}", n), {}, {sets_ints("order", Positions(want.begin(), want.end()))},
+               by_name(shuffle, "order", n, rng, "scratch"), bytes_of(shuffle_scratch, n));
     }
   }
 }
@@ -120,13 +112,10 @@ TEST(Frames, OverlapAddMatchesReference) {
         }
       }
       const Tolerance tight{1e-13, 1e-12};
-      check_op({fmt::format("hop={} B={}", hop, B),
-                {{"frames", frames}, {"window", Vec(window.begin(), window.end())}},
-                {{"sum", sum, true, false, tight, {}, Kind::kDoubles},
-                 {"weight", weight, true, false, tight, {}, Kind::kDoubles}},
-                [=](const Context& c, const Buffers& b) {
-                  overlap_add(c, b["sum"], b["weight"], b["frames"], b["window"], d);
-                }});
+      check_op(fmt::format("hop={} B={}", hop, B), {{"frames", frames}, {"window", Vec(window.begin(), window.end())}},
+               {{"sum", sum, true, false, tight, {}, Kind::kDoubles},
+                {"weight", weight, true, false, tight, {}, Kind::kDoubles}},
+               by_name(overlap_add, "sum", "weight", "frames", "window", d));
     }
   }
 }

@@ -1,5 +1,7 @@
 #include "kernels/front_end/front_end.h"
 
+#include <iterator>
+
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/local_conv/local_conv.h"
 #include "kernels/pool/pool.h"
@@ -22,69 +24,69 @@ struct Inputs {
   Vec x, w1, bias1, w2, bias2, dz, residual;
 };
 
-struct Forward {
-  explicit Forward(FrontEndDims d)
-      : x1(static_cast<std::size_t>(d.B) * d.T * d.C, kNan),
-        z(static_cast<std::size_t>(d.B) * (d.T / d.P) * d.C, kNan),
-        positions(z.size()) {}
-  Floats x1, z;
-  Ints positions;
-};
-
-struct Grads {
-  Grads(FrontEndDims d, const Vec& residual, float start)
-      : dx1(residual),
-        dw1(static_cast<std::size_t>(d.C) * d.K1, start),
-        dbias1(d.C, start),
-        dw2(static_cast<std::size_t>(d.C) * d.K2, start),
-        dbias2(d.C, start) {}
-  Floats dx1, dw1, dbias1, dw2, dbias2;
-};
-
-void fused_forward(const Context& context, Forward& f, const Inputs& in, FrontEndDims d) {
-  Floats x(in.x), w1(in.w1), bias1(in.bias1), w2(in.w2), bias2(in.bias2);
-  Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d));
-  front_end_prepare(context, packed.get(), w1, bias1, w2, bias2, d);
-  front_end_forward(context, f.x1, f.z, f.positions, x, packed.get(), scratch.get(), d);
+std::string sizes_of(FrontEndDims d) {
+  return fmt::format("B={} T={} C={} K1={} K2={} P={}", d.B, d.T, d.C, d.K1, d.K2, d.P);
 }
 
-void fused_backward(const Context& context, Grads& g, Forward& f, const Inputs& in, FrontEndDims d) {
-  Floats x(in.x), w2(in.w2), dz(in.dz);
-  Bytes scratch(front_end_scratch(context, d));
-  front_end_backward(context, g.dx1, g.dw1, g.dbias1, g.dw2, g.dbias2, dz, f.x1, f.z, f.positions, x, w2, scratch.get(),
-                     d);
+// Weights laid out and forward in one call. Positions are held by expect_positions.
+Op forward_op(const Inputs& in, const reference::FrontEnd& want, FrontEndDims d) {
+  Output at = sets_ints("at", want.positions);
+  at.tolerance.of_max = d.P;
+  return {sizes_of(d),
+          {{"x", in.x}, {"w1", in.w1}, {"bias1", in.bias1}, {"w2", in.w2}, {"bias2", in.bias2}},
+          {sets("x1", want.x1), sets("z", want.z), at},
+          in_turn(by_name(front_end_prepare, "packed", "w1", "bias1", "w2", "bias2", d),
+                  by_name(front_end_forward, "x1", "z", "at", "x", "packed", "scratch", d)),
+          {{"packed", bytes_of(front_end_packed, d)}, {"scratch", bytes_of(front_end_scratch, d)}}};
 }
 
-// The same from the ops alone; backward at the positions and values of `f`, as the fused one.
-void plain_forward(const Context& context, Forward& f, const Inputs& in, FrontEndDims d) {
-  Floats x(in.x), w1(in.w1), bias1(in.bias1), w2(in.w2), bias2(in.bias2);
-  Floats a(f.x1.size(), kNan), b(f.x1.size(), kNan);
-  const long n = static_cast<long>(f.x1.size());
+// From what forward gave, as in training: the sign of x1 and the positions are inputs, not results.
+Op backward_op(const Inputs& in, const reference::FrontEnd& want, FrontEndDims d) {
+  reference::FrontEnd given;
+  given.x1 = as_floats(want.x1);
+  given.positions = want.positions;
+  const Vec z = as_floats(want.z);
+  given.x2 = reference::unpool_forward(z, given.positions, {d.B, d.T, d.C, d.P}, Unpool::kPositions);
+  Vec dx1 = in.residual, dw1(in.w1.size()), dbias1(in.bias1.size()), dw2(in.w2.size()), dbias2(in.bias2.size());
+  reference::front_end_backward(dx1, dw1, dbias1, dw2, dbias2, in.dz, given, in.x, in.w2, d);
+  return {sizes_of(d),
+          {{"dz", in.dz}, {"x1", given.x1}, {"z", z}, ints("at", given.positions), {"x", in.x}, {"w2", in.w2}},
+          {updates("dx1", in.residual, dx1), adds("dw1", dw1), adds("dbias1", dbias1), adds("dw2", dw2),
+           adds("dbias2", dbias2)},
+          by_name(front_end_backward, "dx1", "dw1", "dbias1", "dw2", "dbias2", "dz", "x1", "z", "at", "x", "w2",
+                  "scratch", d),
+          bytes_of(front_end_scratch, d)};
+}
+
+// The same from the ops alone.
+void plain_forward(const Context& c, const Buffers& b, FrontEndDims d) {
+  const long n = static_cast<long>(d.B) * d.T * d.C;
+  Floats magnitude(n, kNan), x2(n, kNan);
   const Conv1dDims conv{d.B, d.T, d.C, d.K1};
-  Bytes scratch(conv1d_forward_scratch(context, conv));
-  conv1d_forward(context, f.x1, x, w1, bias1, scratch.get(), conv);
-  abs_forward(context, a, f.x1, n);
-  local_conv_forward(context, b, a, w2, bias2, {d.B, d.T, d.C, d.K2});
-  activation_forward(context, b, b, n, Activation::kSoftplus);
-  max_pool_forward(context, f.z, f.positions, b, {d.B, d.T, d.C, d.P});
+  Bytes scratch(conv1d_forward_scratch(c, conv));
+  conv1d_forward(c, b["x1"], b["x"], b["w1"], b["bias1"], scratch.get(), conv);
+  abs_forward(c, magnitude, b["x1"], n);
+  local_conv_forward(c, x2, magnitude, b["w2"], b["bias2"], {d.B, d.T, d.C, d.K2});
+  activation_forward(c, x2, x2, n, Activation::kSoftplus);
+  max_pool_forward(c, b["z"], b["at"], x2, {d.B, d.T, d.C, d.P});
 }
-
-void plain_backward(const Context& context, Grads& g, Forward& f, const Inputs& in, FrontEndDims d) {
-  Floats x(in.x), w2(in.w2), dz(in.dz), dsum(f.x1.size(), kNan), a(f.x1.size(), kNan), da(f.x1.size(), kNan);
-  const long n = static_cast<long>(f.x1.size());
-  activation_backward(context, dz, dz, f.z, static_cast<long>(f.z.size()), Activation::kSoftplus);
-  max_pool_backward(context, dsum, dz, f.positions, {d.B, d.T, d.C, d.P});
-  abs_forward(context, a, f.x1, n);
-  local_conv_backward(context, da, g.dw2, g.dbias2, dsum, a, w2, {d.B, d.T, d.C, d.K2});
-  abs_backward(context, da, da, f.x1, n);
-  for (long i = 0; i < n; ++i) g.dx1.data()[i] += da.data()[i];
+void plain_backward(const Context& c, const Buffers& b, FrontEndDims d) {
+  const long n = static_cast<long>(d.B) * d.T * d.C;
+  Floats dwindows(n / d.P, kNan), dsum(n, kNan), magnitude(n, kNan), dx1(n, kNan);
+  activation_backward(c, dwindows, b["dz"], b["z"], n / d.P, Activation::kSoftplus);
+  max_pool_backward(c, dsum, dwindows, b["at"], {d.B, d.T, d.C, d.P});
+  abs_forward(c, magnitude, b["x1"], n);
+  local_conv_backward(c, dx1, b["dw2"], b["dbias2"], dsum, magnitude, b["w2"], {d.B, d.T, d.C, d.K2});
+  abs_backward(c, dx1, dx1, b["x1"], n);
+  wait();
+  for (long i = 0; i < n; ++i) static_cast<float*>(b["dx1"])[i] += dx1.data()[i];
   const Conv1dDims conv{d.B, d.T, d.C, d.K1};
-  Bytes back(conv1d_backward_scratch(context, conv));
-  conv1d_backward(context, g.dw1, g.dbias1, g.dx1, x, back.get(), conv);
+  Bytes scratch(conv1d_backward_scratch(c, conv));
+  conv1d_backward(c, b["dw1"], b["dbias1"], b["dx1"], b["x"], scratch.get(), conv);
 }
 
 // Two candidates of one window that differ by less than rounding may change places; else the positions are equal.
-void expect_positions(const Positions& got, const reference::FrontEnd& want, FrontEndDims d) {
+void expect_positions(const Vec& got, const reference::FrontEnd& want, FrontEndDims d) {
   double largest = 0;
   for (const double s : want.before_softplus) largest = std::max(largest, std::abs(s));
   const int n = d.T / d.P;
@@ -104,60 +106,26 @@ void expect_positions(const Positions& got, const reference::FrontEnd& want, Fro
 void expect_oracle(FrontEndDims d) {
   const Inputs in(d);
   const reference::FrontEnd want = reference::front_end_forward(in.x, in.w1, in.bias1, in.w2, in.bias2, d);
+  const Op forward = forward_op(in, want, d), backward = backward_op(in, want, d);
+  check_op(forward);
+  check_op(backward);
+  expect_twin(
+      forward, [=](const Context& c, const Buffers& b) { plain_forward(c, b, d); }, "at");
+  expect_twin(backward, [=](const Context& c, const Buffers& b) { plain_backward(c, b, d); }, "", {2e-6, 2e-5});
   for (const Context& context : contexts()) {
-    SCOPED_TRACE(fmt::format("{} B={} T={} C={} K1={} K2={} P={}", label(context), d.B, d.T, d.C, d.K1, d.K2, d.P));
-    Forward f(d), plain(d);
-    fused_forward(context, f, in, d);
-    expect_near(f.x1, want.x1, "x1");
-    expect_near(f.z, want.z, "z");
-    expect_positions(f.positions.values(), want, d);
-    plain_forward(context, plain, in, d);
-    expect_near(f.x1, plain.x1.values(), "x1 against the plain twin");
-    expect_near(f.z, plain.z.values(), "z against the plain twin");
-
-    Grads g(d, in.residual, 0.0f), twin(d, in.residual, 0.0f);
-    fused_backward(context, g, f, in, d);
-    plain_backward(context, twin, f, in, d);
-    constexpr Tolerance kTwice{2e-6, 2e-5};
-    expect_near(g.dx1, twin.dx1.values(), "dx1 against the plain twin", 0, kTwice);
-    expect_near(g.dw1, twin.dw1.values(), "dw1 against the plain twin", 0, kTwice);
-    expect_near(g.dbias1, twin.dbias1.values(), "dbias1 against the plain twin", 0, kTwice);
-    expect_near(g.dw2, twin.dw2.values(), "dw2 against the plain twin", 0, kTwice);
-    expect_near(g.dbias2, twin.dbias2.values(), "dbias2 against the plain twin", 0, kTwice);
+    OpRun run(forward, context, 0.0f);
+    run.call();
+    SCOPED_TRACE(fmt::format("{} {}", label(context), sizes_of(d)));
+    expect_positions(run.output(2), want, d);
   }
-
-  // Backward from what forward gave, as in training: the sign of x1 and the positions are inputs, not results.
-  reference::FrontEnd given;
-  given.x1 = as_floats(want.x1);
-  given.positions = want.positions;
-  const Vec z = as_floats(want.z);
-  given.x2 = reference::unpool_forward(z, given.positions, {d.B, d.T, d.C, d.P}, Unpool::kPositions);
-  Vec dx1 = in.residual, dw1(in.w1.size()), dbias1(in.bias1.size()), dw2(in.w2.size()), dbias2(in.bias2.size());
-  reference::front_end_backward(dx1, dw1, dbias1, dw2, dbias2, in.dz, given, in.x, in.w2, d);
-  check_op({fmt::format("B={} T={} C={} K1={} K2={} P={}", d.B, d.T, d.C, d.K1, d.K2, d.P),
-            {{"dz", in.dz}, {"x1", given.x1}, {"z", z}, ints("at", given.positions), {"x", in.x}, {"w2", in.w2}},
-            {updates("dx1", in.residual, dx1), adds("dw1", dw1), adds("dbias1", dbias1), adds("dw2", dw2),
-             adds("dbias2", dbias2)},
-            [=](const Context& c, const Buffers& b) {
-              front_end_backward(c, b["dx1"], b["dw1"], b["dbias1"], b["dw2"], b["dbias2"], b["dz"], b["x1"], b["z"],
-                                 b["at"], b["x"], b["w2"], b.scratch, d);
-            },
-            [=](const Context& c) { return front_end_scratch(c, d); }});
 }
 
 TEST(FrontEnd, SmallAndOddSizesMatchReference) {
-  for (const FrontEndDims d : {FrontEndDims{2, 15, 3, 5, 7, 5},
-                               {1, 1, 1, 1, 1, 1},
-                               {2, 1, 3, 4, 5, 1},
-                               {2, 4, 5, 11, 13, 2},
-                               {1, 12, 16, 8, 6, 4},
-                               {2, 9, 33, 6, 5, 3},
-                               {1, 17, 3, 4, 4, 17},
-                               {1, 6, 1, 2, 3, 1},
-                               {2, 132, 67, 7, 9, 12},
-                               {1, 300, 18, 64, 128, 20},
-                               {1, 600, 5, 3, 7, 300},
-                               {2, 300, 33, 2, 150, 20}}) {
+  constexpr FrontEndDims kSizes[] = {{2, 15, 3, 5, 7, 5},       {1, 1, 1, 1, 1, 1},     {2, 1, 3, 4, 5, 1},
+                                     {2, 4, 5, 11, 13, 2},      {1, 12, 16, 8, 6, 4},   {2, 9, 33, 6, 5, 3},
+                                     {1, 17, 3, 4, 4, 17},      {1, 6, 1, 2, 3, 1},     {2, 132, 67, 7, 9, 12},
+                                     {1, 300, 18, 64, 128, 20}, {1, 600, 5, 3, 7, 300}, {2, 300, 33, 2, 150, 20}};
+  for (const FrontEndDims d : kSizes) {
     expect_oracle(d);
   }
 }
@@ -173,48 +141,37 @@ TEST(FrontEnd, TheRealSizeMatchesReference) { expect_oracle({1, 1024, 128, 64, 1
 
 TEST(FrontEnd, JournalsPoolMatchesReference) { expect_oracle({1, 512, 24, 64, 128, 64}); }
 
+Op forward_op(const Inputs& in, FrontEndDims d) {
+  return forward_op(in, reference::front_end_forward(in.x, in.w1, in.bias1, in.w2, in.bias2, d), d);
+}
+
 // Equal candidates everywhere: the first of each window is the maximum.
 TEST(FrontEnd, TheFirstOfEqualCandidatesWins) {
   const FrontEndDims d{1, 12, 17, 3, 3, 4};
   Inputs in(d);
   std::fill(in.x.begin(), in.x.end(), 0.0);
   std::fill(in.bias1.begin(), in.bias1.end(), 0.0);
+  const Op op = forward_op(in, d);
   for (const Context& context : contexts()) {
-    Forward f(d);
-    fused_forward(context, f, in, d);
-    EXPECT_EQ(f.positions.values(), Positions(f.z.size(), 0)) << label(context);
+    OpRun run(op, context, 0.0f);
+    run.call();
+    EXPECT_EQ(run.output(2), Vec(3 * 17)) << label(context);
   }
 }
 
 // A frame's result hangs on its own samples alone, wherever it stands in the batch.
 TEST(FrontEnd, FramesDoNotTouchEachOther) {
   const FrontEndDims both{2, 60, 19, 6, 7, 4}, one{1, 60, 19, 6, 7, 4};
-  Inputs in(both), second(one);
-  second.x.assign(in.x.begin() + static_cast<long>(in.x.size() / 2), in.x.end());
-  second.w1 = in.w1, second.bias1 = in.bias1, second.w2 = in.w2, second.bias2 = in.bias2;
-  for (const Context& context : contexts()) {
-    Forward f(both), alone(one);
-    fused_forward(context, f, in, both);
-    fused_forward(context, alone, second, one);
-    expect_same_bits(f.x1.data() + alone.x1.size(), alone.x1, alone.x1.size(), "x1");
-    expect_same_bits(f.z.data() + alone.z.size(), alone.z, alone.z.size(), "z");
-  }
+  const Inputs in(both);
+  Inputs second = in;
+  second.x.erase(second.x.begin(), second.x.begin() + std::ssize(in.x) / 2);
+  expect_same_alone(forward_op(in, both), forward_op(second, one), 3);
 }
 
 TEST(FrontEnd, RefusesWhatItsContractExcludes) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {FrontEndDims{0, 4, 1, 1, 1, 4},
-       {1, 0, 1, 1, 1, 1},
-       {1, 4, 0, 1, 1, 4},
-       {1, 4, 1, 0, 1, 4},
-       {1, 4, 1, 1, 0, 4},
-       {1, 4, 1, 1, 1, 0},
-       {1, 10, 1, 1, 1, 4}},
-      [&](FrontEndDims d) { front_end_forward({}, p, p, p, p, p, p, d); },
-      [&](FrontEndDims d) { front_end_backward({}, p, p, p, p, p, p, p, p, p, p, p, p, d); },
-      [&](FrontEndDims d) { front_end_prepare({}, p, p, p, p, p, d); },
-      [&](FrontEndDims d) { front_end_packed({}, d); }, [&](FrontEndDims d) { front_end_scratch({}, d); });
+  constexpr FrontEndDims kWrong[] = {{0, 4, 1, 1, 1, 4}, {1, 0, 1, 1, 1, 1}, {1, 4, 0, 1, 1, 4}, {1, 4, 1, 0, 1, 4},
+                                     {1, 4, 1, 1, 0, 4}, {1, 4, 1, 1, 1, 0}, {1, 10, 1, 1, 1, 4}};
+  expect_refused(kWrong, front_end_forward, front_end_backward, front_end_prepare, front_end_packed, front_end_scratch);
 }
 
 }  // namespace

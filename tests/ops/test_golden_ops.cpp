@@ -1,4 +1,5 @@
 // Every op against PyTorch: forward and every gradient.
+#include <iterator>
 #include <tuple>
 
 #include "tests/ops/golden.h"
@@ -20,44 +21,45 @@ class GoldenOps : public ::testing::Test {
   // An op and its gradient on the file's tensors: `reads` as they are and `more`; `writes` are set, `sums` added to.
   void check(const std::vector<std::string>& reads, const std::vector<std::string>& writes,
              const std::vector<std::string>& sums, std::function<void(const Context&, const Buffers&)> call,
-             std::function<std::size_t(const Context&)> scratch = {}, const std::vector<Input>& more = {}) const {
-    Op op{prefix, more, {}, std::move(call), std::move(scratch)};
+             const Rooms& rooms = {}, const std::vector<Input>& more = {}) const {
+    Op op{prefix, more, {}, std::move(call), rooms};
     for (const std::string& name : reads) op.inputs.push_back({name, in(name)});
     for (const std::string& name : writes) op.outputs.push_back(sets(name, in(name), kTolerance));
     for (const std::string& name : sums) op.outputs.push_back(adds(name, in(name), kTolerance));
     check_op(op);
   }
 
+  template <class Forward, class Backward, class Scratch, class Dims>
+  void check_layer(Forward forward, Backward backward, Scratch scratch, Dims d) const {
+    check({"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
+          in_turn(by_name(forward, "y", "x", "w", "bias", "scratch", d),
+                  by_name(backward, "dx", "dw", "dbias", "dy", "y", "x", "w", "scratch", d)),
+          bytes_of(scratch, d));
+  }
+
   const Golden golden{"ops.safetensors"};
   std::string prefix;
 };
-
-constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
-                                       Activation::kSoftplus};
 
 TEST_F(GoldenOps, Conv1d) {
   prefix = "conv1d.";
   const std::vector<int> y_shape = shape("y");
   const int K = shape("w")[2];
   const Conv1dDims d{y_shape[0], y_shape[1], y_shape[2], K};
-  check(
-      {"w", "bias", "dy"}, {"y"}, {"dw", "dbias"},
-      [=](const Context& c, const Buffers& b) {
-        conv1d_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-        conv1d_backward(c, b["dw"], b["dbias"], b["dy"], b["x"], b.scratch, d);
-      },
-      [=](const Context& c) { return std::max(conv1d_forward_scratch(c, d), conv1d_backward_scratch(c, d)); },
-      {{"x", reference::pad(in("x"), d.B, d.T, K, same_left(K))}});
+  check({"w", "bias", "dy"}, {"y"}, {"dw", "dbias"},
+        in_turn(by_name(conv1d_forward, "y", "x", "w", "bias", "scratch", d),
+                by_name(conv1d_backward, "dw", "dbias", "dy", "x", "more", d)),
+        {{"scratch", bytes_of(conv1d_forward_scratch, d)}, {"more", bytes_of(conv1d_backward_scratch, d)}},
+        {{"x", reference::pad(in("x"), d.B, d.T, K, same_left(K))}});
 }
 
 TEST_F(GoldenOps, LocalConv) {
   prefix = "local_conv.";
   const std::vector<int> s = shape("x");
   const LocalConvDims d{s[0], s[1], s[2], shape("w")[2]};
-  check({"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"}, [=](const Context& c, const Buffers& b) {
-    local_conv_forward(c, b["y"], b["x"], b["w"], b["bias"], d);
-    local_conv_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["x"], b["w"], d);
-  });
+  check({"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
+        in_turn(by_name(local_conv_forward, "y", "x", "w", "bias", d),
+                by_name(local_conv_backward, "dx", "dw", "dbias", "dy", "x", "w", d)));
 }
 
 TEST_F(GoldenOps, Deconv1d) {
@@ -68,14 +70,10 @@ TEST_F(GoldenOps, Deconv1d) {
     prefix = std::string("deconv1d.") + name + ".";
     const std::vector<int> s = shape("u");
     const Deconv1dDims d{s[0], s[1], s[2], K, form};
-    check(
-        {"u", "w", "bias"}, {"y", "du"}, {"dw", "dbias"},
-        [=](const Context& c, const Buffers& b) {
-          deconv1d_forward(c, b["y"], b["u"], b["w"], b["bias"], b.scratch, d);
-          deconv1d_backward(c, b["du"], b["dw"], b["dbias"], b["dy"], b["u"], b["w"], b.scratch, d);
-        },
-        [=](const Context& c) { return deconv1d_scratch(c, d); },
-        {{"dy", reference::pad(in("dy"), d.B, d.T, K, deconv1d_pad(d))}});
+    check({"u", "w", "bias"}, {"y", "du"}, {"dw", "dbias"},
+          in_turn(by_name(deconv1d_forward, "y", "u", "w", "bias", "scratch", d),
+                  by_name(deconv1d_backward, "du", "dw", "dbias", "dy", "u", "w", "scratch", d)),
+          bytes_of(deconv1d_scratch, d), {{"dy", reference::pad(in("dy"), d.B, d.T, K, deconv1d_pad(d))}});
   }
 }
 
@@ -83,35 +81,25 @@ TEST_F(GoldenOps, Pointwise) {
   for (const Activation a : kActivations) {
     prefix = std::string("activation.") + to_string(a) + ".";
     const auto n = static_cast<long>(in("x").size());
-    check({"x", "dy"}, {"y", "dx"}, {}, [=](const Context& c, const Buffers& b) {
-      activation_forward(c, b["y"], b["x"], n, a);
-      activation_backward(c, b["dx"], b["dy"], b["y"], n, a);
-    });
+    check({"x", "dy"}, {"y", "dx"}, {},
+          in_turn(by_name(activation_forward, "y", "x", n, a), by_name(activation_backward, "dx", "dy", "y", n, a)));
   }
   prefix = "abs.";
-  check({"x", "dy"}, {"y", "dx"}, {}, [n = static_cast<long>(in("x").size())](const Context& c, const Buffers& b) {
-    abs_forward(c, b["y"], b["x"], n);
-    abs_backward(c, b["dx"], b["dy"], b["x"], n);
-  });
+  long n = std::ssize(in("x"));
+  check({"x", "dy"}, {"y", "dx"}, {},
+        in_turn(by_name(abs_forward, "y", "x", n), by_name(abs_backward, "dx", "dy", "x", n)));
   prefix = "multiply.";
-  check({"a", "b", "dy"}, {"y", "da", "db"}, {},
-        [n = static_cast<long>(in("a").size())](const Context& c, const Buffers& b) {
-          multiply_forward(c, b["y"], b["a"], b["b"], n);
-          multiply_backward(c, b["da"], b["db"], b["dy"], b["a"], b["b"], n);
-        });
+  n = std::ssize(in("a"));
+  check(
+      {"a", "b", "dy"}, {"y", "da", "db"}, {},
+      in_turn(by_name(multiply_forward, "y", "a", "b", n), by_name(multiply_backward, "da", "db", "dy", "a", "b", n)));
 }
 
 TEST_F(GoldenOps, Dense) {
   for (const Activation a : kActivations) {
     prefix = std::string("dense.") + to_string(a) + ".";
-    const DenseDims d{shape("x")[0], shape("x")[1], shape("w")[0], a};
-    check(
-        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
-        [=](const Context& c, const Buffers& b) {
-          dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-          dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
-        },
-        [=](const Context& c) { return dense_scratch(c, d); });
+    check_layer(dense_forward, dense_backward, dense_scratch,
+                DenseDims{shape("x")[0], shape("x")[1], shape("w")[0], a});
   }
 }
 
@@ -119,14 +107,8 @@ TEST_F(GoldenOps, DenseTime) {
   for (const Activation a : kActivations) {
     prefix = std::string("dense_time.") + to_string(a) + ".";
     const std::vector<int> s = shape("x");
-    const DenseTimeDims d{s[0], s[1], shape("w")[0], s[2], a};
-    check(
-        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
-        [=](const Context& c, const Buffers& b) {
-          dense_time_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-          dense_time_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
-        },
-        [=](const Context& c) { return dense_time_scratch(c, d); });
+    check_layer(dense_time_forward, dense_time_backward, dense_time_scratch,
+                DenseTimeDims{s[0], s[1], shape("w")[0], s[2], a});
   }
 }
 
@@ -134,14 +116,8 @@ TEST_F(GoldenOps, LocalDense) {
   for (const Activation a : kActivations) {
     prefix = std::string("local_dense.") + to_string(a) + ".";
     const std::vector<int> s = shape("x");
-    const LocalDenseDims d{s[0], s[1], shape("w")[1], s[2], a};
-    check(
-        {"x", "w", "bias", "dy"}, {"y", "dx"}, {"dw", "dbias"},
-        [=](const Context& c, const Buffers& b) {
-          local_dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-          local_dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
-        },
-        [=](const Context& c) { return local_dense_scratch(c, d); });
+    check_layer(local_dense_forward, local_dense_backward, local_dense_scratch,
+                LocalDenseDims{s[0], s[1], shape("w")[1], s[2], a});
   }
 }
 
@@ -151,21 +127,16 @@ TEST_F(GoldenOps, Pool) {
   const PoolDims d{s[0], s[1], s[2], s[1] / shape("y")[1]};
   const Vec positions = in("positions");
   const Positions at(positions.begin(), positions.end());
-  check_op({prefix,
-            {{"x", in("x")}, {"dy", in("dy")}},
-            {sets("y", in("y"), kTolerance), sets_ints("positions", at), sets("dx", in("dx"), kTolerance)},
-            [=](const Context& c, const Buffers& b) {
-              max_pool_forward(c, b["y"], b["positions"], b["x"], d);
-              max_pool_backward(c, b["dx"], b["dy"], b["positions"], d);
-            }});
+  check_op(prefix, {{"x", in("x")}, {"dy", in("dy")}},
+           {sets("y", in("y"), kTolerance), sets_ints("positions", at), sets("dx", in("dx"), kTolerance)},
+           in_turn(by_name(max_pool_forward, "y", "positions", "x", d),
+                   by_name(max_pool_backward, "dx", "dy", "positions", d)));
   for (const auto& [name, form] : {std::pair{"positions", Unpool::kPositions}, {"hold", Unpool::kHold}}) {
     prefix = std::string("unpool.") + name + ".";
-    check({"z", "dy"}, {"y", "dz"}, {},
-          [=, form = form](const Context& c, const Buffers& b) {
-            unpool_forward(c, b["y"], b["z"], b["at"], d, form);
-            unpool_backward(c, b["dz"], b["dy"], b["at"], d, form);
-          },
-          {}, {ints("at", at)});
+    check(
+        {"z", "dy"}, {"y", "dz"}, {},
+        in_turn(by_name(unpool_forward, "y", "z", "at", d, form), by_name(unpool_backward, "dz", "dy", "at", d, form)),
+        {}, {ints("at", at)});
   }
 }
 
@@ -176,13 +147,10 @@ TEST_F(GoldenOps, Saaf) {
         prefix = fmt::format("saaf.{}.{}.{}.", order, static_cast<int>(every_second), rows);
         const std::vector<int> s = shape("x");
         const SaafDims d{s[0], s[1], s[2], 5, -0.7f, 0.6f, 1.5f, every_second, rows == 2, order};
-        check(
-            {"x", "v", "w", "dy"}, {"y", "dx"}, {"dv", "dw"},
-            [=](const Context& c, const Buffers& b) {
-              saaf_forward(c, b["y"], b["x"], b["v"], b["w"], b.scratch, d);
-              saaf_backward(c, b["dx"], b["dv"], b["dw"], b["dy"], b["x"], b["v"], b["w"], b.scratch, d);
-            },
-            [=](const Context& c) { return saaf_scratch(c, d); });
+        check({"x", "v", "w", "dy"}, {"y", "dx"}, {"dv", "dw"},
+              in_turn(by_name(saaf_forward, "y", "x", "v", "w", "scratch", d),
+                      by_name(saaf_backward, "dx", "dv", "dw", "dy", "x", "v", "w", "scratch", d)),
+              bytes_of(saaf_scratch, d));
       }
     }
   }
@@ -198,13 +166,11 @@ TEST_F(GoldenOps, Mae) {
   double sum = 0;
   for (const double l : losses) sum += l;
   EXPECT_NEAR(sum / (B * T), loss, 1e-6);  // the mean, of which the op makes the sum of each row
-  check_op({prefix,
-            {{"y", y}, {"target", target}},
-            {sets_doubles("losses", losses), sets("dy", in("dy"), kTolerance)},
-            [=](const Context& c, const Buffers& b) {
-              loss_forward_backward(c, b["losses"], b["dy"], b["y"], b["target"], nullptr,
-                                    1.0f / static_cast<float>(B * T), {.mae = 1.0f}, nullptr, {B, T, 1, 0, T});
-            }});
+  check_op(prefix, {{"y", y}, {"target", target}}, {sets_doubles("losses", losses), sets("dy", in("dy"), kTolerance)},
+           [=](const Context& c, const Buffers& b) {
+             loss_forward_backward(c, b["losses"], b["dy"], b["y"], b["target"], nullptr,
+                                   1.0f / static_cast<float>(B * T), {.mae = 1.0f}, nullptr, {B, T, 1, 0, T});
+           });
 }
 
 TEST_F(GoldenOps, TenAdamSteps) {
@@ -216,7 +182,7 @@ TEST_F(GoldenOps, TenAdamSteps) {
               {{"grads", in("grads")}},
               {updates("params", start, in("after"), kTolerance)},
               [=, decay = decay](const Context& c, const Buffers& b) {
-                float* m = b.scratch;  // and v behind it
+                float* m = b["scratch"];  // and v behind it
                 fill_zero(c, m, sizeof(float) * static_cast<std::size_t>(2 * n));
                 for (long step = 1; step <= 10; ++step) {
                   adam_step(c, b["params"], m, m + n, static_cast<const float*>(b["grads"]) + (step - 1) * n, nullptr,

@@ -23,7 +23,7 @@ Op doubling(const std::function<void(const Args&)>& work) {
           {{"x", x}},
           {sets("y", y), optional(adds("dw", x))},
           [=](const Context& c, const Buffers& b) {
-            work({b["y"], b["dw"], b["x"], b.scratch, c});
+            work({b["y"], b["dw"], b["x"], b["scratch"], c});
           },
           [](const Context&) { return sizeof(float) * kN; }};
 }
@@ -35,16 +35,19 @@ void right(const Args& a) {
   }
 }
 
-std::string failures_of(const Op& op) {
+std::string failures_of(const std::function<void()>& test) {
   testing::TestPartResultArray results;
   {
     testing::ScopedFakeTestPartResultReporter reporter(
         testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
-    check_op(op);
+    test();
   }
   std::string all;
   for (int i = 0; i < results.size(); ++i) all += results.GetTestPartResult(i).message();
   return all;
+}
+std::string failures_of(const Op& op) {
+  return failures_of([&] { check_op(op); });
 }
 void expect_found(const std::string& what, const std::function<void(const Args&)>& work) {
   const std::string found = failures_of(doubling(work));
@@ -93,14 +96,37 @@ TEST(Harness, SeesWritesBetweenRowsAndBitsInPlace) {
   EXPECT_NE(failures_of(op).find("y in place of x"), std::string::npos);
 }
 
+TEST(Harness, SeesATwinThatIsNotOneAndAFrameThatIsNotAlone) {
+  if (on_cuda()) GTEST_SKIP() << "broken ops of the CPU";
+  const Op op = doubling(right), other = doubling([](const Args&a) { right(a), a.y[4] = 11; });
+  EXPECT_EQ(failures_of([&] { expect_twin(op, op.call, ""); }), "");
+  EXPECT_NE(failures_of([&] { expect_twin(op, other.call, ""); }).find("y[4] is 10"), std::string::npos);
+  EXPECT_EQ(failures_of([&] { expect_twin(op, other.call, "y"); }), "");
+  EXPECT_EQ(failures_of([&] { expect_same_alone(op, op, 2); }), "");
+  EXPECT_NE(failures_of([&] { expect_same_alone(op, other, 2); }), "");
+}
+
+struct Sizes {
+  int n;
+};
+struct Tensors {
+  const float *a, *b;
+};
+void refuses(const Context&, float* y, const Tensors& t, void* scratch, Sizes d) {
+  if (!y || !t.a || !t.b || !scratch) throw Error("a pointer is null");  // not the sizes' refusal
+  CAFX_CHECK(d.n == 2, d.n);
+}
+
 TEST(Harness, SeesACallThatIsNotRefused) {
-  testing::TestPartResultArray results;
-  {
-    testing::ScopedFakeTestPartResultReporter reporter(
-        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ONLY_CURRENT_THREAD, &results);
-    expect_refused({1, 2}, [](int n) { CAFX_CHECK(n == 2, n); });
+  for (const auto& found : {failures_of([] {
+                              expect_refused({Sizes{1}, {2}}, refuses);
+                            }),
+                            failures_of([] {
+                              expect_refused({1, 2}, [](int n) { CAFX_CHECK(n == 2, n); });
+                            })}) {
+    EXPECT_EQ(found.find("sizes 0"), std::string::npos) << found;
+    EXPECT_NE(found.find("sizes 1"), std::string::npos) << found;
   }
-  EXPECT_EQ(results.size(), 1);
 }
 
 }  // namespace

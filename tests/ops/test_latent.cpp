@@ -24,30 +24,21 @@ TEST(Latent, MatchesReference) {
     const Vec dh = reference::dense_time_backward(dw2, dbias2, dzhat, fzhat, fh, w2, dense),
               dz = reference::local_dense_backward(dw1, dbias1, dh, fh, z, w1, local);
     const std::string sizes = fmt::format("B={} C={}", d.B, d.C);
-    check_op({sizes,
-              {{"z", z}, {"w1", w1}, {"bias1", bias1}, {"w2", w2}, {"bias2", bias2}},
-              {sets("h", h), sets("zhat", zhat)},
-              [=](const Context& c, const Buffers& b) {
-                latent_forward(c, b["h"], b["zhat"], b["z"], b["w1"], b["bias1"], b["w2"], b["bias2"], d);
-              }});
-    check_op({sizes,
-              {{"dzhat", dzhat}, {"zhat", fzhat}, {"h", fh}, {"z", z}, {"w1", w1}, {"w2", w2}},
-              {sets("dz", dz), adds("dw1", dw1), adds("dbias1", dbias1), adds("dw2", dw2), adds("dbias2", dbias2)},
-              [=](const Context& c, const Buffers& b) {
-                latent_backward(c, b["dz"], b["dw1"], b["dbias1"], b["dw2"], b["dbias2"], b["dzhat"], b["zhat"], b["h"],
-                                b["z"], b["w1"], b["w2"], b.scratch, d);
-              },
-              [=](const Context& c) { return latent_scratch(c, d); }});
+    check_op(sizes, {{"z", z}, {"w1", w1}, {"bias1", bias1}, {"w2", w2}, {"bias2", bias2}},
+             {sets("h", h), sets("zhat", zhat)},
+             by_name(latent_forward, "h", "zhat", "z", "w1", "bias1", "w2", "bias2", d));
+    check_op(sizes, {{"dzhat", dzhat}, {"zhat", fzhat}, {"h", fh}, {"z", z}, {"w1", w1}, {"w2", w2}},
+             {sets("dz", dz), adds("dw1", dw1), adds("dbias1", dbias1), adds("dw2", dw2), adds("dbias2", dbias2)},
+             by_name(latent_backward, "dz", "dw1", "dbias1", "dw2", "dbias2", "dzhat", "zhat", "h", "z", "w1", "w2",
+                     "scratch", d),
+             bytes_of(latent_scratch, d));
   }
 }
 
 TEST(Latent, RefusesWhatItIsNotFor) {
-  const Pointer p = nowhere();
   EXPECT_FALSE(latent_is_fused({}, {1, 64, 64, 8})) << "a CPU";
-  expect_refused(
-      {LatentDims{0, 64, 64, 8}, {1, 63, 64, 8}, {1, 64, 32, 8}, {1, 64, 64, 12}, {1, 64, 64, 8}},
-      [&](LatentDims d) { latent_forward({}, p, p, p, p, p, p, p, d); },
-      [&](LatentDims d) { latent_backward({}, p, p, p, p, p, p, p, p, p, p, p, p, d); });
+  expect_refused({LatentDims{0, 64, 64, 8}, {1, 63, 64, 8}, {1, 64, 32, 8}, {1, 64, 64, 12}, {1, 64, 64, 8}},
+                 latent_forward, latent_backward);
 }
 
 }  // namespace

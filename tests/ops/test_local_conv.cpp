@@ -17,26 +17,16 @@ TEST(LocalConv, MatchesReference) {
     Vec dw(w.size()), dbias(bias.size());
     const Vec dx = reference::local_conv_backward(dw, dbias, dy, x, w, d);
     const std::string sizes = fmt::format("B={} T={} C={} K={}", d.B, d.T, d.C, d.K);
-    check_op(
-        {sizes,
-         {{"x", x}, {"w", w}, {"bias", bias}},
-         {sets("y", reference::local_conv_forward(x, w, bias, d))},
-         [=](const Context& c, const Buffers& b) { local_conv_forward(c, b["y"], b["x"], b["w"], b["bias"], d); }});
-    check_op({sizes,
-              {{"dy", dy}, {"x", x}, {"w", w}},
-              {sets("dx", dx), adds("dw", dw), adds("dbias", dbias)},
-              [=](const Context& c, const Buffers& b) {
-                local_conv_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["x"], b["w"], d);
-              }});
+    check_op(sizes, {{"x", x}, {"w", w}, {"bias", bias}}, {sets("y", reference::local_conv_forward(x, w, bias, d))},
+             by_name(local_conv_forward, "y", "x", "w", "bias", d));
+    check_op(sizes, {{"dy", dy}, {"x", x}, {"w", w}}, {sets("dx", dx), adds("dw", dw), adds("dbias", dbias)},
+             by_name(local_conv_backward, "dx", "dw", "dbias", "dy", "x", "w", d));
   }
 }
 
 TEST(LocalConv, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {LocalConvDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](LocalConvDims d) { local_conv_forward({}, p, p, p, p, d); },
-      [&](LocalConvDims d) { local_conv_backward({}, p, p, p, p, p, p, d); });
+  expect_refused({LocalConvDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, local_conv_forward,
+                 local_conv_backward);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include "kernels/local_dense/local_dense.h"
 
-#include "tests/ops/harness.h"
+#include "tests/ops/layer.h"
 
 namespace cafx {
 namespace {
@@ -8,50 +8,21 @@ namespace {
 using namespace op_test;
 
 TEST(LocalDense, MatchesReference) {
-  for (LocalDenseDims d : {LocalDenseDims{2, 17, 5, 3},
-                           {1, 1, 1, 1},
-                           {2, 3, 8, 1},
-                           {1, 4, 4, 16},
-                           {2, 7, 9, 33},
-                           {19, 5, 6, 18},
-                           {5, 9, 7, 37},
-                           {3, 33, 35, 20},
-                           {2, 64, 64, 128}}) {
-    for (const Activation a : {Activation::kIdentity, Activation::kRelu, Activation::kTanh, Activation::kSoftplus}) {
+  constexpr LocalDenseDims kSizes[] = {{2, 17, 5, 3},  {1, 1, 1, 1},  {2, 3, 8, 1},    {1, 4, 4, 16},   {2, 7, 9, 33},
+                                       {19, 5, 6, 18}, {5, 9, 7, 37}, {3, 33, 35, 20}, {2, 64, 64, 128}};
+  for (LocalDenseDims d : kSizes) {
+    for (const Activation a : kActivations) {
       d.activation = a;
-      const double range = std::sqrt(3.0 / d.I);  // sums of about 1, so that tanh is not flat
-      const Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 2, -range, range),
-                bias = random(d.C * d.O, 3), dy = random(d.B * d.O * d.C, 4),
-                want = reference::local_dense_forward(x, w, bias, d), y = as_floats(want);
-      Vec dw(w.size()), dbias(bias.size());
-      const Vec dx = reference::local_dense_backward(dw, dbias, dy, y, x, w, d);
-      const std::string sizes = fmt::format("B={} I={} O={} C={} {}", d.B, d.I, d.O, d.C, to_string(a));
-      const auto scratch = [=](const Context& c) { return local_dense_scratch(c, d); };
-      check_op({sizes,
-                {{"x", x}, {"w", w}, {"bias", bias}},
-                {sets("y", want)},
-                [=](const Context& c, const Buffers& b) {
-                  local_dense_forward(c, b["y"], b["x"], b["w"], b["bias"], b.scratch, d);
-                },
-                scratch});
-      check_op({sizes,
-                {{"dy", dy}, {"y", y}, {"x", x}, {"w", w}},
-                {sets("dx", dx), adds("dw", dw), adds("dbias", dbias)},
-                [=](const Context& c, const Buffers& b) {
-                  local_dense_backward(c, b["dx"], b["dw"], b["dbias"], b["dy"], b["y"], b["x"], b["w"], b.scratch, d);
-                },
-                scratch});
+      check_layer(local_dense_forward, local_dense_backward, local_dense_scratch, reference::local_dense_forward,
+                  reference::local_dense_backward, d, d.B * d.I * d.C, d.C * d.O * d.I, d.C * d.O,
+                  fmt::format("B={} I={} O={} C={}", d.B, d.I, d.O, d.C));
     }
   }
 }
 
 TEST(LocalDense, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {LocalDenseDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](LocalDenseDims d) { local_dense_forward({}, p, p, p, p, p, d); },
-      [&](LocalDenseDims d) { local_dense_backward({}, p, p, p, p, p, p, p, p, d); },
-      [&](LocalDenseDims d) { local_dense_scratch({}, d); });
+  expect_refused({LocalDenseDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, local_dense_forward,
+                 local_dense_backward, local_dense_scratch);
 }
 
 // "The same to the bit", with the weights laid out for a few frames.

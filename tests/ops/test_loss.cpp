@@ -87,8 +87,8 @@ Op loss_op(const LossWeights& w, const Vec& y, const Vec& target, const Vec& ref
                                     d.B, d.T, d.K, d.pad),
                      tolerance))},
       [=](const Context& context, const Buffers& b) {
-        loss_forward_backward(context, b["losses"], b["dy"], b["y"], b["target"], b["reference"], scale, w, b.scratch,
-                              d);
+        loss_forward_backward(context, b["losses"], b["dy"], b["y"], b["target"], b["reference"], scale, w,
+                              b["scratch"], d);
       },
       [=](const Context& context) { return loss_scratch(context, w, d); }};
 }
@@ -101,12 +101,9 @@ Tolerance tolerance_of(const LossWeights& w) {
 }
 
 TEST(Loss, MatchesReference) {
-  for (const LossDims d : {LossDims{2, 17, 5, 2, 17},
-                           {1, 1, 1, 0, 1},
-                           {3, 5, 8, 7, 9},
-                           {2, 300, 1, 0, 301},
-                           {1, 1100, 64, 31, 1100},
-                           {2, 5000, 1, 0, 5000}}) {
+  constexpr LossDims kSizes[] = {{2, 17, 5, 2, 17},   {1, 1, 1, 0, 1},         {3, 5, 8, 7, 9},
+                                 {2, 300, 1, 0, 301}, {1, 1100, 64, 31, 1100}, {2, 5000, 1, 0, 5000}};
+  for (const LossDims d : kSizes) {
     const Places p(d);
     for (const auto& [name, weights] : settings()) {
       if (weights.mr_stft != 0 && d.T <= 256) continue;
@@ -129,38 +126,39 @@ TEST(Loss, MaeAloneIsExact) {
   }
 }
 
+// The loss of one place, and its gradient.
+std::pair<double, Vec> loss_of(const Context& context, const LossWeights& w, const Vec& y, const Vec& target,
+                               float scale = 1.0f) {
+  const int T = static_cast<int>(y.size());
+  const LossDims d{1, T, 1, 0, T};
+  Floats fy(y), ftarget(target), one(3, 1.0f), dy(y.size(), kNan);
+  Items<double> loss(std::vector<double>{NAN});
+  Bytes scratch(loss_scratch(context, w, d));
+  loss_forward_backward(context, loss, dy, fy, ftarget, w.relative_mae ? static_cast<float*>(one) : nullptr, scale, w,
+                        scratch.get(), d);
+  return {loss.data()[0], dy.values()};
+}
+
 TEST(Loss, EqualSignalsHaveNoLossAndNoGradient) {
-  const LossDims d{1, 3000, 1, 0, 3000};
-  const Vec y = random(d.T, 1);
-  Floats one(3, 1.0f);
+  const Vec y = random(3000, 1);
   for (const auto& [name, weights] : settings()) {
     for (const Context& context : contexts()) {
-      Floats fy(y), target(y), dy(y.size(), kNan);
-      Items<double> loss({NAN});
-      Bytes scratch(loss_scratch(context, weights, d));
-      loss_forward_backward(context, loss, dy, fy, target, weights.relative_mae ? static_cast<float*>(one) : nullptr,
-                            1.0f, weights, scratch.get(), d);
-      EXPECT_EQ(loss.data()[0], 0.0) << name << ", " << label(context);
-      for (const double g : dy.values()) ASSERT_EQ(g, 0.0) << name << ", " << label(context);
+      const auto [loss, dy] = loss_of(context, weights, y, y);
+      EXPECT_EQ(loss, 0.0) << name << ", " << label(context);
+      EXPECT_EQ(dy, Vec(y.size())) << name << ", " << label(context);
     }
   }
 }
 
 // The caller finds a broken step by its loss.
 TEST(Loss, NanShowsInTheLossOfEveryTerm) {
-  const LossDims d{1, 300, 1, 0, 300};
-  Floats one(3, 1.0f);
+  Vec y(300, 0.25);
+  y[299] = NAN;
   std::vector<Named> all = settings();
   all.push_back({"mae alone", {.mae = 1.0f}});
   for (const auto& [name, weights] : all) {
     for (const Context& context : contexts()) {
-      Floats y(300, 0.25f), target(300, 0.0f), dy(300, 0.0f);
-      y.data()[299] = kNan;
-      Items<double> loss({0.0});
-      Bytes scratch(loss_scratch(context, weights, d));
-      loss_forward_backward(context, loss, dy, y, target, weights.relative_mae ? static_cast<float*>(one) : nullptr,
-                            1.0f, weights, scratch.get(), d);
-      EXPECT_TRUE(std::isnan(loss.data()[0])) << name << ", " << label(context);
+      EXPECT_TRUE(std::isnan(loss_of(context, weights, y, Vec(300)).first)) << name << ", " << label(context);
     }
   }
 }
@@ -169,12 +167,9 @@ TEST(LossReference, MatchesReference) {
   for (const LossDims d : {LossDims{2, 17, 1, 0, 17}, {1, 1, 1, 0, 1}, {3, 5000, 1, 0, 5003}}) {
     for (const float a : {0.0f, 0.85f}) {
       const Vec target = random(d.B * d.target_stride, 1), floors = {0.125, 0.25, 0.5};
-      check_op({fmt::format("B={} T={} a={}", d.B, d.T, a),
-                {{"target", target}, {"floors", floors}},
-                {sets("reference", reference::loss_reference(target, floors, static_cast<double>(a), d))},
-                [=](const Context& context, const Buffers& b) {
-                  loss_reference(context, b["reference"], b["target"], b["floors"], a, d);
-                }});
+      check_op(fmt::format("B={} T={} a={}", d.B, d.T, a), {{"target", target}, {"floors", floors}},
+               {sets("reference", reference::loss_reference(target, floors, static_cast<double>(a), d))},
+               by_name(loss_reference, "reference", "target", "floors", a, d));
     }
   }
 }
@@ -201,28 +196,20 @@ TEST(Loss, MatchesAuraloss) {
     const int T = static_cast<int>(y.size());
     for (const Context& context : contexts()) {
       SCOPED_TRACE(fmt::format("{}, {}", name, label(context)));
-      Floats fy(y), ftarget(target), dy(y.size(), kNan);
-      Items<double> loss({NAN});
-      const LossDims d{1, T, 1, 0, T};
-      Bytes scratch(loss_scratch(context, weights, d));
-      loss_forward_backward(context, loss, dy, fy, ftarget, nullptr, 1.0f / static_cast<float>(T), weights,
-                            scratch.get(), d);
+      const auto [loss, dy] = loss_of(context, weights, y, target, 1.0f / static_cast<float>(T));
       const double want = golden.values(std::string(name) + ".loss")[0];
-      EXPECT_NEAR(loss.data()[0] / T, want, 1e-5 * want);
-      expect_near(dy, golden.values(std::string(name) + ".dy"), "dy", 0, tolerance_of(weights));
+      EXPECT_NEAR(loss / T, want, 1e-5 * want);
+      expect_values(dy, golden.values(std::string(name) + ".dy"), "dy", 0, tolerance_of(weights), {});
     }
   }
 }
 
 TEST(Loss, RefusesWhatItsContractExcludes) {
   const LossWeights w{.mse = 1.0f}, spectral{.mr_stft = 1.0f};
+  constexpr LossDims kWrong[] = {{0, 1, 1, 0, 1}, {1, 0, 1, 0, 1},  {1, 1, 0, 0, 1},
+                                 {1, 1, 2, 2, 1}, {1, 1, 2, -1, 1}, {1, 2, 1, 0, 1}};
   expect_refused(
-      {LossDims{0, 1, 1, 0, 1},
-       LossDims{1, 0, 1, 0, 1},
-       {1, 1, 0, 0, 1},
-       {1, 1, 2, 2, 1},
-       {1, 1, 2, -1, 1},
-       {1, 2, 1, 0, 1}},
+      kWrong,
       [&](LossDims d) {
         loss_forward_backward({}, nowhere(), nowhere(), nowhere(), nowhere(), nullptr, 1.0f, w, nowhere(), d);
       },

@@ -41,27 +41,26 @@ TEST(Lstm, ReferenceGradientMatchesDifferences) {
       const long row = static_cast<long>(d.B) * d.H;
       return dot(d.reversed ? Vec(h.begin(), h.end() - row) : Vec(h.begin() + row, h.end()), k.dh);
     };
-    expect_gradient("dx", k.x, dx, f);
-    expect_gradient("dw", k.w, dw, f);
-    expect_gradient("dbias", k.bias, dbias, f);
+    expect_gradients(f, {{"dx", k.x, dx}, {"dw", k.w, dw}, {"dbias", k.bias, dbias}});
   }
 }
 
 // Sums over a long past are as steep as a chain of products: the tolerance is ten times that of other ops.
 TEST(Lstm, MatchesReference) {
-  for (const LstmDims d : {LstmDims{17, 2, 3, 5},
-                           {1, 1, 1, 1},
-                           {1, 3, 2, 4},
-                           {kLstmChunk + 1, 5, 1, 12},
-                           {3 * kLstmChunk, 1, 9, 17},
-                           {150, 8, 24, 24},
-                           {256, 8, 1, 40},
-                           {5, 2, 3, 70},
-                           {3, 1, 2, 260},
-                           {17, 2, 9, 5, true},
-                           {2 * kLstmChunk + 3, 2, 3, 18, true},
-                           {17, 2, 3, 5, false, true},
-                           {20, 1, 33, 16, true, true}}) {
+  constexpr LstmDims kSizes[] = {{17, 2, 3, 5},
+                                 {1, 1, 1, 1},
+                                 {1, 3, 2, 4},
+                                 {kLstmChunk + 1, 5, 1, 12},
+                                 {3 * kLstmChunk, 1, 9, 17},
+                                 {150, 8, 24, 24},
+                                 {256, 8, 1, 40},
+                                 {5, 2, 3, 70},
+                                 {3, 1, 2, 260},
+                                 {17, 2, 9, 5, true},
+                                 {2 * kLstmChunk + 3, 2, 3, 18, true},
+                                 {17, 2, 3, 5, false, true},
+                                 {20, 1, 33, 16, true, true}};
+  for (const LstmDims d : kSizes) {
     const Case k(d);
     const reference::Lstm want = reference::lstm_forward(k.x, k.h0, k.c0, k.w, k.bias, d);
     Vec dw(k.w.size()), dbias(k.bias.size());
@@ -69,22 +68,15 @@ TEST(Lstm, MatchesReference) {
     const std::string sizes = fmt::format("T={} B={} I={} H={}{}{}", d.T, d.B, d.I, d.H, d.reversed ? " reversed" : "",
                                           d.linear ? " linear" : "");
     const Tolerance forward{2e-6, 1e-5}, backward{1e-5, 1e-4};
-    check_op({sizes,
-              {{"x", k.x}, {"w", k.w}, {"bias", k.bias}},
-              {updates("h", k.rows(k.h0), want.h, forward), updates("c", k.rows(k.c0), want.c, forward),
-               optional(sets("gates", want.gates, forward))},
-              [=](const Context& c, const Buffers& b) {
-                lstm_forward(c, b["h"], b["c"], b["gates"], b["x"], b["w"], b["bias"], b.scratch, d);
-              },
-              [=](const Context& c) { return lstm_forward_scratch(c, d); }});
-    check_op({sizes,
-              {{"dh", k.dh}, {"x", k.x}, {"h", want.h}, {"c", want.c}, {"gates", want.gates}, {"w", k.w}},
-              {optional(sets("dx", dx, backward)), adds("dw", dw, backward), adds("dbias", dbias, backward)},
-              [=](const Context& c, const Buffers& b) {
-                lstm_backward(c, b["dx"], b["dw"], b["dbias"], b["dh"], b["x"], b["h"], b["c"], b["gates"], b["w"],
-                              b.scratch, d);
-              },
-              [=](const Context& c) { return lstm_backward_scratch(c, d); }});
+    check_op(sizes, {{"x", k.x}, {"w", k.w}, {"bias", k.bias}},
+             {updates("h", k.rows(k.h0), want.h, forward), updates("c", k.rows(k.c0), want.c, forward),
+              optional(sets("gates", want.gates, forward))},
+             by_name(lstm_forward, "h", "c", "gates", "x", "w", "bias", "scratch", d),
+             bytes_of(lstm_forward_scratch, d));
+    check_op(sizes, {{"dh", k.dh}, {"x", k.x}, {"h", want.h}, {"c", want.c}, {"gates", want.gates}, {"w", k.w}},
+             {optional(sets("dx", dx, backward)), adds("dw", dw, backward), adds("dbias", dbias, backward)},
+             by_name(lstm_backward, "dx", "dw", "dbias", "dh", "x", "h", "c", "gates", "w", "scratch", d),
+             bytes_of(lstm_backward_scratch, d));
   }
 }
 
@@ -108,12 +100,8 @@ TEST(Lstm, SameBitsHoweverABlockIsDivided) {
 }
 
 TEST(Lstm, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {LstmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](LstmDims d) { lstm_forward({}, p, p, p, p, p, p, p, d); },
-      [&](LstmDims d) { lstm_backward({}, p, p, p, p, p, p, p, p, p, p, d); },
-      [&](LstmDims d) { lstm_forward_scratch({}, d); }, [&](LstmDims d) { lstm_backward_scratch({}, d); });
+  expect_refused({LstmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, lstm_forward, lstm_backward,
+                 lstm_forward_scratch, lstm_backward_scratch);
 }
 
 }  // namespace

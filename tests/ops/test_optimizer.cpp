@@ -22,16 +22,15 @@ TEST(Adam, TenStepsMatchReference) {
         const Vec of_step(grads.begin() + t * n, grads.begin() + (t + 1) * n);
         reference::adam_step(params, m, v, of_step, mask, step_of(t + 1, 1e-8f));
       }
-      check_op({fmt::format("n={} masked={}", n, !mask.empty()),
-                {{"grads", grads}, {"mask", mask}},
-                {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
-                [=](const Context& context, const Buffers& b) {
-                  const float* g = b["grads"];
-                  for (long t = 0; t < kSteps; ++t) {
-                    adam_step(context, b["params"], b["m"], b["v"], n > 0 ? g + t * n : g, b["mask"], n,
-                              step_of(t + 1, 1e-8f));
-                  }
-                }});
+      check_op(fmt::format("n={} masked={}", n, !mask.empty()), {{"grads", grads}, {"mask", mask}},
+               {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
+               [=](const Context& context, const Buffers& b) {
+                 const float* g = b["grads"];
+                 for (long t = 0; t < kSteps; ++t) {
+                   adam_step(context, b["params"], b["m"], b["v"], n > 0 ? g + t * n : g, b["mask"], n,
+                             step_of(t + 1, 1e-8f));
+                 }
+               });
     }
   }
 }
@@ -57,16 +56,16 @@ TEST(Lamb, TenStepsMatchReference) {
     reference::lamb_step(params, m, v, of_step, mask, tensors, step_of(t + 1, 1e-6f));
   }
   Items<TensorSpan> spans(tensors);
-  check_op({"four tensors",
-            {{"grads", grads}, {"mask", mask}},
-            {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
-            [&](const Context& context, const Buffers& b) {
-              for (long t = 0; t < kSteps; ++t) {
-                lamb_step(context, b["params"], b["m"], b["v"], static_cast<const float*>(b["grads"]) + t * n,
-                          b["mask"], spans, 4, n, b.scratch, step_of(t + 1, 1e-6f));
-              }
-            },
-            [=](const Context&) { return lamb_scratch(n, 4); }});
+  check_op(
+      "four tensors", {{"grads", grads}, {"mask", mask}},
+      {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
+      [&](const Context& context, const Buffers& b) {
+        for (long t = 0; t < kSteps; ++t) {
+          lamb_step(context, b["params"], b["m"], b["v"], static_cast<const float*>(b["grads"]) + t * n, b["mask"],
+                    spans, 4, n, b["scratch"], step_of(t + 1, 1e-6f));
+        }
+      },
+      [=](const Context&) { return lamb_scratch(n, 4); });
 }
 
 // Ten updates, each of its own weights; TensorFlow's rates up to a horizon of three, which the last updates have.
@@ -81,15 +80,13 @@ TEST(Average, FollowsTheWeights) {
       const double rate = std::max(1.0 / 3.0, 9.0 / (10.0 + static_cast<double>(2 * t + 1)));
       for (long i = 0; i < n; ++i) average[i] = (1.0 - rate) * average[i] + rate * params[t * n + i];
     }
-    check_op({fmt::format("n={}", n),
-              {{"params", params}},
-              {updates("average", start, average)},
-              [=](const Context& context, const Buffers& b) {
-                const float* p = b["params"];
-                for (long t = 0; t < kSteps; ++t) {
-                  average_step(context, b["average"], n > 0 ? p + t * n : p, n, average_rate(3, 2 * t + 1));
-                }
-              }});
+    check_op(fmt::format("n={}", n), {{"params", params}}, {updates("average", start, average)},
+             [=](const Context& context, const Buffers& b) {
+               const float* p = b["params"];
+               for (long t = 0; t < kSteps; ++t) {
+                 average_step(context, b["average"], n > 0 ? p + t * n : p, n, average_rate(3, 2 * t + 1));
+               }
+             });
   }
 }
 
@@ -103,20 +100,17 @@ TEST(SquaredNorm, IsTheSum) {
       Floats fx(x);
       EXPECT_NEAR(squared_norm(context, fx, n), want, 1e-12 * want) << label(context) << " n=" << n;
     }
-    check_op({fmt::format("n={}", n),
-              {{"x", x}},
-              {sets_doubles("total", {want}, {0, 1e-12})},
-              [=](const Context& context, const Buffers& b) {
-                double* total = b["total"];
-                if (context.device == Device::kCpu) {
-                  *total = squared_norm(context, b["x"], n);
-                } else {
-                  squared_norm(context, total, b["x"], n, b.scratch, squared_norm_scratch(context, n));
-                }
-              },
-              [=](const Context& context) {
-                return context.device == Device::kCpu ? 0 : squared_norm_scratch(context, n);
-              }});
+    check_op(
+        fmt::format("n={}", n), {{"x", x}}, {sets_doubles("total", {want}, {0, 1e-12})},
+        [=](const Context& context, const Buffers& b) {
+          double* total = b["total"];
+          if (context.device == Device::kCpu) {
+            *total = squared_norm(context, b["x"], n);
+          } else {
+            squared_norm(context, total, b["x"], n, b["scratch"], squared_norm_scratch(context, n));
+          }
+        },
+        [=](const Context& context) { return context.device == Device::kCpu ? 0 : squared_norm_scratch(context, n); });
   }
 }
 
@@ -130,14 +124,12 @@ TEST(ReduceSlots, IsTheSum) {
         slots.push_back({std::to_string(s), random(n, static_cast<std::uint64_t>(s))});
         for (std::size_t i = 0; i < want.size(); ++i) want[i] += slots.back().values[i];
       }
-      check_op({fmt::format("{} slots n={}", n_slots, n),
-                slots,
-                {sets("total", want)},
-                [=](const Context& context, const Buffers& b) {
-                  std::vector<float*> pointers;
-                  for (int s = 0; s < n_slots; ++s) pointers.push_back(b[std::to_string(s)]);
-                  reduce_slots(context, b["total"], pointers.data(), n_slots, n);
-                }});
+      check_op(fmt::format("{} slots n={}", n_slots, n), slots, {sets("total", want)},
+               [=](const Context& context, const Buffers& b) {
+                 std::vector<float*> pointers;
+                 for (int s = 0; s < n_slots; ++s) pointers.push_back(b[std::to_string(s)]);
+                 reduce_slots(context, b["total"], pointers.data(), n_slots, n);
+               });
     }
   }
 }

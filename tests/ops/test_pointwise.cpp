@@ -7,8 +7,6 @@ namespace {
 
 using namespace op_test;
 
-constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
-                                       Activation::kSoftplus};
 constexpr long kCounts[] = {0, 1, 7, 16, 33, 100, 4099};
 
 // From deep in the flat ends to the middle, with both zeros.
@@ -39,13 +37,9 @@ TEST(Pointwise, ActivationsMatchReference) {
       if (n == 0) continue;
       const Vec want = reference::activation_forward(x, a), y = as_floats(want);
       const std::string sizes = fmt::format("n={} {}", n, to_string(a));
-      check_op({sizes, {{"x", x}}, {in_place("x", sets("y", want))}, [=](const Context& c, const Buffers& b) {
-                  activation_forward(c, b["y"], b["x"], n, a);
-                }});
-      check_op({sizes,
-                {{"dy", dy}, {"y", y}},
-                {in_place("dy", sets("dx", reference::activation_backward(dy, y, a)))},
-                [=](const Context& c, const Buffers& b) { activation_backward(c, b["dx"], b["dy"], b["y"], n, a); }});
+      check_op(sizes, {{"x", x}}, {in_place("x", sets("y", want))}, by_name(activation_forward, "y", "x", n, a));
+      check_op(sizes, {{"dy", dy}, {"y", y}}, {in_place("dy", sets("dx", reference::activation_backward(dy, y, a)))},
+               by_name(activation_backward, "dx", "dy", "y", n, a));
     }
   }
 }
@@ -55,25 +49,17 @@ TEST(Pointwise, AbsAndProductMatchReference) {
     if (n == 0) continue;
     const Vec x = inputs(n), a = random(n, 3), dy = random(n, 2);
     const std::string sizes = fmt::format("n={}", n);
-    check_op({sizes,
-              {{"x", x}},
-              {in_place("x", sets("y", reference::abs_forward(x), {0, 0}))},
-              [=](const Context& c, const Buffers& b) { abs_forward(c, b["y"], b["x"], n); }});
-    check_op({sizes,
-              {{"dy", dy}, {"x", x}},
-              {in_place("dy", sets("dx", reference::abs_backward(dy, x), {0, 0}))},
-              [=](const Context& c, const Buffers& b) { abs_backward(c, b["dx"], b["dy"], b["x"], n); }});
-    check_op({sizes,
-              {{"x", x}, {"a", a}},
-              {in_place("x", sets("y", reference::multiply(x, a)))},
-              [=](const Context& c, const Buffers& b) { multiply_forward(c, b["y"], b["x"], b["a"], n); }});
+    check_op(sizes, {{"x", x}}, {in_place("x", sets("y", reference::abs_forward(x), {0, 0}))},
+             by_name(abs_forward, "y", "x", n));
+    check_op(sizes, {{"dy", dy}, {"x", x}}, {in_place("dy", sets("dx", reference::abs_backward(dy, x), {0, 0}))},
+             by_name(abs_backward, "dx", "dy", "x", n));
+    check_op(sizes, {{"x", x}, {"a", a}}, {in_place("x", sets("y", reference::multiply(x, a)))},
+             by_name(multiply_forward, "y", "x", "a", n));
     check_op(
         {sizes,
          {{"dy", dy}, {"x", x}, {"a", a}},
          {in_place("x", sets("dx", reference::multiply(dy, a))), in_place("a", sets("da", reference::multiply(dy, x)))},
-         [=](const Context& c, const Buffers& b) {
-           multiply_backward(c, b["dx"], b["da"], b["dy"], b["x"], b["a"], n);
-         }});
+         by_name(multiply_backward, "dx", "da", "dy", "x", "a", n)});
   }
 }
 

@@ -21,25 +21,19 @@ TEST(Pool, MatchesReference) {
     Positions positions;
     const Vec want = reference::max_pool_forward(positions, x, d);
     const std::string sizes = fmt::format("B={} T={} C={} P={}", d.B, d.T, d.C, d.P);
-    check_op({sizes,
-              {{"x", x}},
-              {sets("z", want, kExact), sets_ints("at", positions)},
-              [=](const Context& c, const Buffers& b) { max_pool_forward(c, b["z"], b["at"], b["x"], d); }});
-    check_op({sizes,
-              {{"dz", dz}, ints("at", positions)},
-              {sets("dx", reference::max_pool_backward(dz, positions, d), kExact)},
-              [=](const Context& c, const Buffers& b) { max_pool_backward(c, b["dx"], b["dz"], b["at"], d); }});
+    check_op(sizes, {{"x", x}}, {sets("z", want, kExact), sets_ints("at", positions)},
+             by_name(max_pool_forward, "z", "at", "x", d));
+    check_op(sizes, {{"dz", dz}, ints("at", positions)},
+             {sets("dx", reference::max_pool_backward(dz, positions, d), kExact)},
+             by_name(max_pool_backward, "dx", "dz", "at", d));
     for (const Unpool form : {Unpool::kPositions, Unpool::kHold}) {
       const Input at = ints("at", form == Unpool::kHold ? Positions() : positions);
-      check_op({sizes,
-                {{"z", want}, at},
-                {sets("y", reference::unpool_forward(want, positions, d, form), kExact)},
-                [=](const Context& c, const Buffers& b) { unpool_forward(c, b["y"], b["z"], b["at"], d, form); }});
-      check_op({sizes,
-                {{"dy", dy}, at},
-                {sets("dz", reference::unpool_backward(dy, positions, d, form),
-                      form == Unpool::kHold ? Tolerance{} : kExact)},
-                [=](const Context& c, const Buffers& b) { unpool_backward(c, b["dz"], b["dy"], b["at"], d, form); }});
+      check_op(sizes, {{"z", want}, at}, {sets("y", reference::unpool_forward(want, positions, d, form), kExact)},
+               by_name(unpool_forward, "y", "z", "at", d, form));
+      check_op(sizes, {{"dy", dy}, at},
+               {sets("dz", reference::unpool_backward(dy, positions, d, form),
+                     form == Unpool::kHold ? Tolerance{} : kExact)},
+               by_name(unpool_backward, "dz", "dy", "at", d, form));
     }
   }
 }
@@ -62,12 +56,10 @@ TEST(Pool, UnpoolMultiplyAddsItsGradients) {
         out.kind = Kind::kStored;
         return out;
       };
-      check_op({fmt::format("B={} T={} C={} P={}", d.B, d.T, d.C, d.P),
-                {{"du", du, Kind::kStored}, {"z", z}, {"x", x, Kind::kStored}, ints("at", positions)},
-                {adds("dz", reference::unpool_backward(of_held, positions, d, form)), stored(adds("dx", dx))},
-                [=](const Context& c, const Buffers& b) {
-                  unpool_multiply_backward(c, b["dz"], b["dx"], b["du"], b["z"], b["x"], b["at"], d, form, true);
-                }});
+      check_op(fmt::format("B={} T={} C={} P={}", d.B, d.T, d.C, d.P),
+               {{"du", du, Kind::kStored}, {"z", z}, {"x", x, Kind::kStored}, ints("at", positions)},
+               {adds("dz", reference::unpool_backward(of_held, positions, d, form)), stored(adds("dx", dx))},
+               by_name(unpool_multiply_backward, "dz", "dx", "du", "z", "x", "at", d, form, true));
     }
   }
 }
@@ -90,8 +82,7 @@ TEST(Pool, ANanIsAMaximumOnlyWhereItIsFirst) {
 TEST(Pool, RefusesAPoolThatDoesNotDivide) {
   const Pointer p = nowhere();
   expect_refused(
-      {PoolDims{1, 10, 1, 4}, {0, 4, 1, 4}, {1, 4, 0, 4}, {1, 4, 1, 0}},
-      [&](PoolDims d) { max_pool_forward({}, p, p, p, d); }, [&](PoolDims d) { max_pool_backward({}, p, p, p, d); },
+      {PoolDims{1, 10, 1, 4}, {0, 4, 1, 4}, {1, 4, 0, 4}, {1, 4, 1, 0}}, max_pool_forward, max_pool_backward,
       [&](PoolDims d) { unpool_forward({}, p, p, p, d, Unpool::kHold); },
       [&](PoolDims d) { unpool_backward({}, p, p, p, d, Unpool::kHold); });
   expect_refused(

@@ -133,12 +133,6 @@ const Dnn kDnns[] = {Dnn(dnn_dims(2, 48, 24, 8, {40, 17, 24}, Activation::kTanh)
                      // More samples than all blocks of a GPU take at once: each adds up several tiles.
                      Dnn(dnn_dims(6, 8192, 6, 64, {5, 6}, Activation::kTanh))};
 
-double rms(const Vec& a, const Vec& b) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < a.size(); ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-  return std::sqrt(sum / static_cast<double>(a.size()));
-}
-
 // Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what
 // one rounding is, none by more, and all of them together by far less than the rounding itself makes.
 TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {

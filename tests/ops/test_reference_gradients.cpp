@@ -7,6 +7,8 @@ namespace {
 
 using op_test::dot;
 using op_test::expect_gradient;
+using op_test::expect_gradients;
+using op_test::kActivations;
 using op_test::random;
 
 // No number within 0.1 of 0, where abs and relu have their corner.
@@ -15,9 +17,6 @@ Vec random_off_zero(long n, std::uint64_t seed) {
   for (double& value : x) value += value < 0 ? -0.1 : 0.1;
   return x;
 }
-
-constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kRelu, Activation::kTanh,
-                                       Activation::kSoftplus};
 
 TEST(ReferenceGradients, Pointwise) {
   Vec x = random_off_zero(31, 1);
@@ -35,8 +34,7 @@ TEST(ReferenceGradients, Conv1d) {
     Vec w = random(d.C * d.K, 3), bias = random(d.C, 4), dw(w.size()), dbias(bias.size());
     conv1d_backward(dw, dbias, dy, x, d);
     const auto f = [&] { return dot(conv1d_forward(x, w, bias, d), dy); };
-    expect_gradient("dw", w, dw, f);
-    expect_gradient("dbias", bias, dbias, f);
+    expect_gradients(f, {{"dw", w, dw}, {"dbias", bias, dbias}});
   }
 }
 
@@ -46,9 +44,7 @@ TEST(ReferenceGradients, LocalConv) {
     Vec x = random(d.B * d.T * d.C, 1), w = random(d.C * d.K, 3), bias = random(d.C, 4), dw(w.size()), dbias(d.C);
     const Vec dx = local_conv_backward(dw, dbias, dy, x, w, d);
     const auto f = [&] { return dot(local_conv_forward(x, w, bias, d), dy); };
-    expect_gradient("dx", x, dx, f);
-    expect_gradient("dw", w, dw, f);
-    expect_gradient("dbias", bias, dbias, f);
+    expect_gradients(f, {{"dx", x, dx}, {"dw", w, dw}, {"dbias", bias, dbias}});
   }
 }
 
@@ -59,9 +55,7 @@ TEST(ReferenceGradients, Deconv1d) {
       Vec u = random(d.B * d.T * d.C, 1), w = random(d.C * d.K, 3), bias = random(1, 4), dw(w.size()), dbias(1);
       const Vec du = deconv1d_backward(dw, dbias, dy, u, w, d);
       const auto f = [&] { return dot(deconv1d_forward(u, w, bias, d), dy); };
-      expect_gradient("du", u, du, f);
-      expect_gradient("dw", w, dw, f);
-      expect_gradient("dbias", bias, dbias, f);
+      expect_gradients(f, {{"du", u, du}, {"dw", w, dw}, {"dbias", bias, dbias}});
     }
   }
 }
@@ -76,44 +70,27 @@ TEST(ReferenceGradients, DeconvIsTheAdjointOfConv) {
   }
 }
 
-TEST(ReferenceGradients, Dense) {
+// A layer of so many inputs, weights and biases, with each activation.
+template <class Dims, class Forward, class Backward>
+void expect_layer(Forward forward, Backward backward, Dims d, long n_x, long n_w, long n_bias) {
   for (const Activation a : kActivations) {
-    const DenseDims d{6, 5, 3, a};
-    const Vec dy = random(d.N * d.O, 2);
-    Vec x = random(d.N * d.I, 1), w = random(d.O * d.I, 3), bias = random(d.O, 4), dw(w.size()), dbias(d.O);
-    const Vec y = dense_forward(x, w, bias, d), dx = dense_backward(dw, dbias, dy, y, x, w, d);
-    const auto f = [&] { return dot(dense_forward(x, w, bias, d), dy); };
-    expect_gradient("dx", x, dx, f);
-    expect_gradient("dw", w, dw, f);
-    expect_gradient("dbias", bias, dbias, f);
+    d.activation = a;
+    Vec x = random(n_x, 1), w = random(n_w, 3), bias = random(n_bias, 4), dw(w.size()), dbias(bias.size());
+    const Vec y = forward(x, w, bias, d), dy = random(static_cast<long>(y.size()), 2);
+    const Vec dx = backward(dw, dbias, dy, y, x, w, d);
+    const auto f = [&] { return dot(forward(x, w, bias, d), dy); };
+    expect_gradients(f, {{"dx", x, dx}, {"dw", w, dw}, {"dbias", bias, dbias}});
   }
 }
 
+TEST(ReferenceGradients, Dense) { expect_layer(dense_forward, dense_backward, DenseDims{6, 5, 3}, 30, 15, 3); }
+
 TEST(ReferenceGradients, DenseTime) {
-  for (const Activation a : kActivations) {
-    const DenseTimeDims d{2, 5, 4, 3, a};
-    const Vec dy = random(d.B * d.O * d.C, 2);
-    Vec x = random(d.B * d.I * d.C, 1), w = random(d.O * d.I, 3), bias = random(d.O, 4), dw(w.size()), dbias(d.O);
-    const Vec y = dense_time_forward(x, w, bias, d), dx = dense_time_backward(dw, dbias, dy, y, x, w, d);
-    const auto f = [&] { return dot(dense_time_forward(x, w, bias, d), dy); };
-    expect_gradient("dx", x, dx, f);
-    expect_gradient("dw", w, dw, f);
-    expect_gradient("dbias", bias, dbias, f);
-  }
+  expect_layer(dense_time_forward, dense_time_backward, DenseTimeDims{2, 5, 4, 3}, 30, 20, 4);
 }
 
 TEST(ReferenceGradients, LocalDense) {
-  for (const Activation a : kActivations) {
-    const LocalDenseDims d{2, 5, 4, 3, a};
-    const Vec dy = random(d.B * d.O * d.C, 2);
-    Vec x = random(d.B * d.I * d.C, 1), w = random(d.C * d.O * d.I, 3), bias = random(d.C * d.O, 4);
-    Vec dw(w.size()), dbias(bias.size());
-    const Vec y = local_dense_forward(x, w, bias, d), dx = local_dense_backward(dw, dbias, dy, y, x, w, d);
-    const auto f = [&] { return dot(local_dense_forward(x, w, bias, d), dy); };
-    expect_gradient("dx", x, dx, f);
-    expect_gradient("dw", w, dw, f);
-    expect_gradient("dbias", bias, dbias, f);
-  }
+  expect_layer(local_dense_forward, local_dense_backward, LocalDenseDims{2, 5, 4, 3}, 30, 60, 12);
 }
 
 TEST(ReferenceGradients, Pool) {
@@ -153,9 +130,7 @@ TEST(ReferenceGradients, Saaf) {
         Vec dv(v.size()), dw(w.size());
         const Vec dx = saaf_backward(dv, dw, dy, x, v, w, d);
         const auto f = [&] { return dot(saaf_forward(x, v, w, d), dy); };
-        expect_gradient("dx", x, dx, f);
-        expect_gradient("dv", v, dv, f);
-        expect_gradient("dw", w, dw, f);
+        expect_gradients(f, {{"dx", x, dx}, {"dv", v, dv}, {"dw", w, dw}});
       }
     }
   }
@@ -190,10 +165,7 @@ TEST(ReferenceGradients, FrontEnd) {
       const FrontEnd forward = front_end_forward(x, w1, bias1, w2, bias2, d);
       return dot(forward.x1, residual) + dot(forward.z, dz);
     };
-    expect_gradient("dw1", w1, dw1, f);
-    expect_gradient("dbias1", bias1, dbias1, f);
-    expect_gradient("dw2", w2, dw2, f);
-    expect_gradient("dbias2", bias2, dbias2, f);
+    expect_gradients(f, {{"dw1", w1, dw1}, {"dbias1", bias1, dbias1}, {"dw2", w2, dw2}, {"dbias2", bias2, dbias2}});
   }
 }
 
@@ -214,14 +186,11 @@ TEST(ReferenceGradients, DnnSaaf) {
       Vec dr, dz;
       dnn_saaf_backward(dr, dz, g, du, dnn_saaf_forward(r, z, positions, p, d), r, z, positions, p, d);
       const auto f = [&] { return dot(dnn_saaf_forward(r, z, positions, p, d).u, du); };
-      expect_gradient("dr", r, dr, f);
-      expect_gradient("dz", z, dz, f);
+      expect_gradients(f, {{"dr", r, dr}, {"dz", z, dz}});
       for (int l = 0; l < d.L; ++l) {
-        expect_gradient("dw", p.w[l], g.w[l], f);
-        expect_gradient("dbias", p.bias[l], g.bias[l], f);
+        expect_gradients(f, {{"dw", p.w[l], g.w[l]}, {"dbias", p.bias[l], g.bias[l]}});
       }
-      expect_gradient("dv", p.saaf_v, g.saaf_v, f);
-      expect_gradient("dw_saaf", p.saaf_w, g.saaf_w, f);
+      expect_gradients(f, {{"dv", p.saaf_v, g.saaf_v}, {"dw_saaf", p.saaf_w, g.saaf_w}});
     }
   }
 }

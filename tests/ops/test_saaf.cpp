@@ -36,19 +36,11 @@ void expect_oracle(SaafDims d) {
   const Vec dx = reference::saaf_backward(dv, dw, dy, x, v, w, d);
   const std::string sizes = fmt::format("B={} T={} C={} S={} [{}, {}] every_second={} has_v0={} order={}", d.B, d.T,
                                         d.C, d.S, d.lo, d.hi, d.every_second, d.has_v0, d.order);
-  const auto scratch = [=](const Context& c) { return saaf_scratch(c, d); };
-  check_op({sizes,
-            {{"x", x}, {"v", v}, {"w", w}},
-            {in_place("x", sets("y", want))},
-            [=](const Context& c, const Buffers& b) { saaf_forward(c, b["y"], b["x"], b["v"], b["w"], b.scratch, d); },
-            scratch});
-  check_op({sizes,
-            {{"dy", dy}, {"x", x}, {"v", v}, {"w", w}},
-            {sets("dx", dx), adds("dv", dv), adds("dw", dw)},
-            [=](const Context& c, const Buffers& b) {
-              saaf_backward(c, b["dx"], b["dv"], b["dw"], b["dy"], b["x"], b["v"], b["w"], b.scratch, d);
-            },
-            scratch});
+  const auto scratch = bytes_of(saaf_scratch, d);
+  check_op(sizes, {{"x", x}, {"v", v}, {"w", w}}, {in_place("x", sets("y", want))},
+           by_name(saaf_forward, "y", "x", "v", "w", "scratch", d), scratch);
+  check_op(sizes, {{"dy", dy}, {"x", x}, {"v", v}, {"w", w}}, {sets("dx", dx), adds("dv", dv), adds("dw", dw)},
+           by_name(saaf_backward, "dx", "dv", "dw", "dy", "x", "v", "w", "scratch", d), scratch);
 }
 
 TEST(Saaf, EverySettingMatchesReference) {
@@ -64,12 +56,8 @@ TEST(Saaf, TheRealSizeMatchesReference) { expect_oracle({2, 1024, 128, 24, -1.0f
 TEST(Saaf, BreakPointsThemselvesBelongToTheCurve) {
   const SaafDims d{1, 9, 1, 4, -1.0f, 1.0f, 1.0f, false, true, 2};
   const Vec x = {-2, -1, -0.75, -0.5, 0, 0.5, 0.75, 1, 2}, v = random(2, 1), w = random(4, 2);
-  for (const Context& context : contexts()) {
-    Floats fx(x), fv(v), fw(w), y(9, kNan);
-    Bytes scratch(saaf_scratch(context, d));
-    saaf_forward(context, y, fx, fv, fw, scratch.get(), d);
-    expect_near(y, reference::saaf_forward(x, v, w, d), label(context));
-  }
+  check_op("break points", {{"x", x}, {"v", v}, {"w", w}}, {sets("y", reference::saaf_forward(x, v, w, d))},
+           by_name(saaf_forward, "y", "x", "v", "w", "scratch", d), bytes_of(saaf_scratch, d));
 }
 
 TEST(Saaf, NanGivesNanAndHugeInputStaysOnTheRays) {
@@ -145,17 +133,13 @@ TEST(SaafProject, SlopesAreTheGivenOnesClamped) {
 TEST(Saaf, RefusesWhatItsContractExcludes) {
   const Pointer p = nowhere();
   const SaafDims good{1, 1, 1, 1, -1, 1, 1, false, true, 2};
+  constexpr SaafDims kWrong[] = {{1, 1, 1, 0, -1, 1, 1, false, true, 2},  {1, 1, 1, 1, -1, -1, 1, false, true, 2},
+                                 {1, 1, 1, 1, -1, 1, 1, false, true, 3},  {0, 1, 1, 1, -1, 1, 1, false, true, 2},
+                                 {1, 0, 1, 1, -1, 1, 1, false, true, 2},  {1, 1, 0, 1, -1, 1, 1, false, true, 2},
+                                 {1, 1, 1, 1, kNan, 1, 1, false, true, 2}};
   expect_refused(
-      {SaafDims{1, 1, 1, 0, -1, 1, 1, false, true, 2},
-       {1, 1, 1, 1, -1, -1, 1, false, true, 2},
-       {1, 1, 1, 1, -1, 1, 1, false, true, 3},
-       {0, 1, 1, 1, -1, 1, 1, false, true, 2},
-       {1, 0, 1, 1, -1, 1, 1, false, true, 2},
-       {1, 1, 0, 1, -1, 1, 1, false, true, 2},
-       {1, 1, 1, 1, kNan, 1, 1, false, true, 2}},
-      [&](SaafDims d) { saaf_forward({}, p, p, p, p, p, d); },
-      [&](SaafDims d) { saaf_backward({}, p, p, p, p, p, p, p, p, d); }, [&](SaafDims d) { saaf_scratch({}, d); },
-      [&](SaafDims d) { saaf_lipschitz(p, p, p, d); }, [&](SaafDims d) { saaf_project({}, p, p, 1.0f, d); });
+      kWrong, saaf_forward, saaf_backward, saaf_scratch, [&](SaafDims d) { saaf_lipschitz(p, p, p, d); },
+      [&](SaafDims d) { saaf_project({}, p, p, 1.0f, d); });
   EXPECT_THROW(saaf_project({}, p, p, 0.0f, good), CheckError);
 }
 

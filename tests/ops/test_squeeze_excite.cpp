@@ -18,7 +18,7 @@ reference::SqueezeExcite zeros(SqueezeExciteDims d) {
   const auto n = static_cast<std::size_t>(d.H * d.C);
   return {Vec(n), Vec(static_cast<std::size_t>(d.H)), Vec(n), Vec(static_cast<std::size_t>(d.C))};
 }
-SqueezeExciteTensors<const float*> weights(const Buffers& b) { return {b["w1"], b["b1"], b["w2"], b["b2"]}; }
+const auto kWeights = group("w1", "b1", "w2", "b2");
 
 TEST(SqueezeExcite, ReferenceGradientMatchesDifferences) {
   const SqueezeExciteDims d{2, 7, 3, 5};
@@ -31,11 +31,8 @@ TEST(SqueezeExcite, ReferenceGradientMatchesDifferences) {
     Vec unused;
     return dot(reference::squeeze_excite_forward(unused, x, p, d), dy);
   };
-  expect_gradient("dx", x, dx, f);
-  expect_gradient("dw1", p.w1, g.w1, f);
-  expect_gradient("db1", p.b1, g.b1, f);
-  expect_gradient("dw2", p.w2, g.w2, f);
-  expect_gradient("db2", p.b2, g.b2, f);
+  expect_gradients(f,
+                   {{"dx", x, dx}, {"dw1", p.w1, g.w1}, {"db1", p.b1, g.b1}, {"dw2", p.w2, g.w2}, {"db2", p.b2, g.b2}});
 }
 
 TEST(SqueezeExcite, MatchesReference) {
@@ -50,36 +47,22 @@ TEST(SqueezeExcite, MatchesReference) {
     for (std::size_t i = 0; i < y.size(); ++i) y[i] += before[i];
     const std::string sizes = fmt::format("B={} T={} C={} H={}", d.B, d.T, d.C, d.H);
     const Tolerance sums{3e-6, 3e-5};
-    check_op({sizes,
-              {{"x", x}, {"w1", p.w1}, {"b1", p.b1}, {"w2", p.w2}, {"b2", p.b2}},
-              {updates("y", before, y, sums), sets("saved", saved, sums)},
-              [=](const Context& c, const Buffers& b) {
-                squeeze_excite_forward(c, b["y"], b["saved"], b["x"], weights(b), b.scratch, d);
-              },
-              [=](const Context& c) { return squeeze_excite_scratch(c, d); }});
-    check_op({sizes,
-              {{"dy", dy}, {"x", x}, {"saved", saved}, {"w1", p.w1}, {"b1", p.b1}, {"w2", p.w2}, {"b2", p.b2}},
-              {sets("dx", dx, sums), adds("dw1", g.w1, sums), adds("db1", g.b1, sums), adds("dw2", g.w2, sums),
-               adds("db2", g.b2, sums)},
-              [=](const Context& c, const Buffers& b) {
-                squeeze_excite_backward(c, b["dx"], {b["dw1"], b["db1"], b["dw2"], b["db2"]}, b["dy"], b["x"],
-                                        b["saved"], weights(b), b.scratch, d);
-              },
-              [=](const Context& c) { return squeeze_excite_scratch(c, d); }});
+    check_op(sizes, {{"x", x}, {"w1", p.w1}, {"b1", p.b1}, {"w2", p.w2}, {"b2", p.b2}},
+             {updates("y", before, y, sums), sets("saved", saved, sums)},
+             by_name(squeeze_excite_forward, "y", "saved", "x", kWeights, "scratch", d),
+             bytes_of(squeeze_excite_scratch, d));
+    check_op(sizes, {{"dy", dy}, {"x", x}, {"saved", saved}, {"w1", p.w1}, {"b1", p.b1}, {"w2", p.w2}, {"b2", p.b2}},
+             {sets("dx", dx, sums), adds("dw1", g.w1, sums), adds("db1", g.b1, sums), adds("dw2", g.w2, sums),
+              adds("db2", g.b2, sums)},
+             by_name(squeeze_excite_backward, "dx", group("dw1", "db1", "dw2", "db2"), "dy", "x", "saved", kWeights,
+                     "scratch", d),
+             bytes_of(squeeze_excite_scratch, d));
   }
 }
 
 TEST(SqueezeExcite, RefusesSizesBelowOne) {
-  const Pointer p = nowhere();
-  expect_refused(
-      {SqueezeExciteDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](SqueezeExciteDims d) {
-        squeeze_excite_forward({}, p, p, p, {p, p, p, p}, p, d);
-      },
-      [&](SqueezeExciteDims d) {
-        squeeze_excite_backward({}, p, {p, p, p, p}, p, p, p, {p, p, p, p}, p, d);
-      },
-      [&](SqueezeExciteDims d) { squeeze_excite_scratch({}, d); });
+  expect_refused({SqueezeExciteDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, squeeze_excite_forward,
+                 squeeze_excite_backward, squeeze_excite_scratch);
 }
 
 }  // namespace

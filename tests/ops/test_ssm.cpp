@@ -1,5 +1,6 @@
 #include "kernels/ssm/ssm.h"
 
+#include <iterator>
 #include <numbers>
 
 #include "tests/ops/differences.h"
@@ -32,9 +33,6 @@ struct Case {
   std::vector<Input> tensors() const {
     return {{"log_dt", p.log_dt}, {"c", p.c}, {"log_a_real", p.log_a_real}, {"a_imag", p.a_imag}, {"d", p.d}};
   }
-  static SsmTensors<const float*> of(const Buffers& b) {
-    return {b["log_dt"], b["c"], b["log_a_real"], b["a_imag"], b["d"]};
-  }
   std::string sizes() const { return fmt::format("B={} C={} N={} T={}", d.B, d.C, d.N, d.T); }
 
   SsmDims d;
@@ -42,13 +40,7 @@ struct Case {
   Vec u, state, dy;
 };
 
-// The packed tensors stand before the scratch.
-std::size_t packed_bytes(SsmDims d) { return (ssm_packed(d) + 63) / 64 * 64; }
-void* packed_in(const Buffers& b) { return b.scratch; }
-void* scratch_in(const Buffers& b, SsmDims d) {
-  return static_cast<char*>(static_cast<void*>(b.scratch)) + packed_bytes(d);
-}
-std::size_t room(const Context& c, SsmDims d) { return packed_bytes(d) + ssm_scratch(c, d); }
+const auto kTensors = group("log_dt", "c", "log_a_real", "a_imag", "d");
 
 const std::vector<SsmDims> kSizes{{2, 3, 5, 17},           {1, 1, 1, 1},
                                   {1, 2, 4, kSsmChunk},    {2, 16, 4, kSsmTile},
@@ -64,12 +56,12 @@ TEST(Ssm, ReferenceGradientMatchesDifferences) {
       Vec state = k.state, saved;
       return dot(reference::ssm_forward(state, saved, k.u, k.p, d), k.dy);
     };
-    expect_gradient("du", k.u, du, f);
-    expect_gradient("dlog_dt", k.p.log_dt, g.log_dt, f);
-    expect_gradient("dc", k.p.c, g.c, f);
-    expect_gradient("dlog_a_real", k.p.log_a_real, g.log_a_real, f);
-    expect_gradient("da_imag", k.p.a_imag, g.a_imag, f);
-    expect_gradient("dd", k.p.d, g.d, f);
+    expect_gradients(f, {{"du", k.u, du},
+                         {"dlog_dt", k.p.log_dt, g.log_dt},
+                         {"dc", k.p.c, g.c},
+                         {"dlog_a_real", k.p.log_a_real, g.log_a_real},
+                         {"da_imag", k.p.a_imag, g.a_imag},
+                         {"dd", k.p.d, g.d}});
   }
 }
 
@@ -82,30 +74,36 @@ TEST(Ssm, MatchesReference) {
     const Vec y = reference::ssm_forward(state, saved, k.u, k.p, d);
     std::vector<Input> inputs = k.tensors();
     inputs.push_back({"u", k.u});
+    const Rooms rooms{{"packed", bytes_of(ssm_packed, d)}, {"scratch", bytes_of(ssm_scratch, d)}};
+    const auto prepare = by_name(ssm_prepare, "packed", kTensors, d);
     check_op(
-        {k.sizes(),
-         inputs,
-         {sets("y", y, forward), updates("state", k.state, state, forward), optional(sets("saved", saved, forward))},
-         [=](const Context& c, const Buffers& b) {
-           ssm_prepare(c, packed_in(b), Case::of(b), d);
-           ssm_forward(c, b["y"], b["state"], b["saved"], b["u"], packed_in(b), scratch_in(b, d), d);
-         },
-         [=](const Context& c) { return room(c, d); }});
+        k.sizes(), inputs,
+        {sets("y", y, forward), updates("state", k.state, state, forward), optional(sets("saved", saved, forward))},
+        in_turn(prepare, by_name(ssm_forward, "y", "state", "saved", "u", "packed", "scratch", d)), rooms);
     reference::Ssm g = k.zeros();
     const Vec du = reference::ssm_backward(g, k.dy, k.u, k.state, k.p, d);
     inputs.push_back({"dy", k.dy});
     inputs.push_back({"saved", saved});
     check_op(
-        {k.sizes(),
-         inputs,
-         {sets("du", du, backward), adds("dlog_dt", g.log_dt, backward), adds("dc", g.c, backward),
-          adds("dlog_a_real", g.log_a_real, backward), adds("da_imag", g.a_imag, backward), adds("dd", g.d, backward)},
-         [=](const Context& c, const Buffers& b) {
-           ssm_prepare(c, packed_in(b), Case::of(b), d);
-           ssm_backward(c, b["du"], {b["dlog_dt"], b["dc"], b["dlog_a_real"], b["da_imag"], b["dd"]}, b["dy"], b["u"],
-                        b["saved"], packed_in(b), scratch_in(b, d), d);
-         },
-         [=](const Context& c) { return room(c, d); }});
+        k.sizes(), inputs,
+        {sets("du", du, backward), adds("dlog_dt", g.log_dt, backward), adds("dc", g.c, backward),
+         adds("dlog_a_real", g.log_a_real, backward), adds("da_imag", g.a_imag, backward), adds("dd", g.d, backward)},
+        in_turn(prepare, by_name(ssm_backward, "du", group("dlog_dt", "dc", "dlog_a_real", "da_imag", "dd"), "dy", "u",
+                                 "saved", "packed", "scratch", d)),
+        rooms);
+  }
+}
+
+// Samples t0 to t0 + T of every row, and back to where they were.
+Vec part_of(const Vec& rows, SsmDims d, int t0, int T) {
+  Vec part;
+  for (long at = t0; at < std::ssize(rows); at += d.T)
+    part.insert(part.end(), rows.begin() + at, rows.begin() + at + T);
+  return part;
+}
+void put_part(Vec& rows, const Vec& part, SsmDims d, int t0, int T) {
+  for (long row = 0; row < std::ssize(rows) / d.T; ++row) {
+    std::copy_n(part.begin() + row * T, T, rows.begin() + row * d.T + t0);
   }
 }
 
@@ -118,23 +116,17 @@ TEST(Ssm, SameBitsHoweverABlockIsDividedAtChunks) {
     Floats log_dt(k.p.log_dt), c(k.p.c), log_a(k.p.log_a_real), a_imag(k.p.a_imag), skip(k.p.d);
     Bytes packed(ssm_packed(d)), scratch(ssm_scratch(context, d));
     ssm_prepare(context, packed.get(), {log_dt, c, log_a, a_imag, skip}, d);
-    const auto play = [&](int c0, int T, Floats& y, Floats& state, const Vec& u) {
-      Vec part;
-      for (int row = 0; row < d.B * d.C; ++row)
-        part.insert(part.end(), u.begin() + row * d.T + c0, u.begin() + row * d.T + c0 + T);
-      Floats in(part), out(Vec(part.size(), NAN));
+    const auto play = [&](int t0, int T, Vec& y, Floats& state) {
+      Floats in(part_of(k.u, d, t0, T)), out(in.size(), kNan);
       ssm_forward(context, out, state, nullptr, in, packed.get(), scratch.get(), {d.B, d.C, d.N, T});
-      wait();
-      for (int row = 0; row < d.B * d.C; ++row) {
-        for (int t = 0; t < T; ++t)
-          y[static_cast<std::size_t>(row * d.T + c0 + t)] = out[static_cast<std::size_t>(row * T + t)];
-      }
+      put_part(y, out.values(), d, t0, T);
     };
-    Floats whole(Vec(k.u.size(), NAN)), parts(Vec(k.u.size(), NAN)), state(k.state), again(k.state);
-    play(0, d.T, whole, state, k.u);
-    play(0, 2 * kSsmChunk, parts, again, k.u);
-    play(2 * kSsmChunk, d.T - 2 * kSsmChunk, parts, again, k.u);
-    expect_same_bits(parts, whole, k.u.size(), "y");
+    Vec whole(k.u.size(), NAN), parts(k.u.size(), NAN);
+    Floats state(k.state), again(k.state);
+    play(0, d.T, whole, state);
+    play(0, 2 * kSsmChunk, parts, again);
+    play(2 * kSsmChunk, d.T - 2 * kSsmChunk, parts, again);
+    expect_same_bits(Floats(parts), Floats(whole), k.u.size(), "y");
     expect_same_bits(again, state, k.state.size(), "state");
   }
 }
@@ -156,17 +148,9 @@ TEST(Ssm, PlaysWhatForwardGives) {
         Vec y(k.u.size(), NAN);
         for (int t0 = 0, i = 0; t0 < d.T; ++i) {
           const int T = std::min(pieces[static_cast<std::size_t>(i) % pieces.size()], d.T - t0);
-          Vec part;
-          for (int row = 0; row < d.C; ++row) {
-            part.insert(part.end(), k.u.begin() + row * d.T + t0, k.u.begin() + row * d.T + t0 + T);
-          }
-          Floats in(part);
+          Floats in(part_of(k.u, d, t0, T));
           ssm_play(context, in, memory, in, packed.get(), scratch.get(), {1, d.C, d.N, T});
-          for (int row = 0; row < d.C; ++row) {
-            for (int t = 0; t < T; ++t) {
-              y[static_cast<std::size_t>(row * d.T + t0 + t)] = in[static_cast<std::size_t>(row * T + t)];
-            }
-          }
+          put_part(y, in.values(), d, t0, T);
           t0 += T;
         }
         return y;
@@ -181,15 +165,8 @@ TEST(Ssm, PlaysWhatForwardGives) {
 
 TEST(Ssm, RefusesSizesBelowOne) {
   const Pointer p = nowhere();
-  const SsmTensors<const float*> tensors{p, p, p, p, p};
-  expect_refused(
-      {SsmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-      [&](SsmDims d) { ssm_forward({}, p, p, p, p, p, p, d); },
-      [&](SsmDims d) {
-        ssm_backward({}, p, {p, p, p, p, p}, p, p, p, p, p, d);
-      },
-      [&](SsmDims d) { ssm_prepare({}, p, tensors, d); }, [&](SsmDims d) { ssm_scratch({}, d); },
-      [&](SsmDims d) { ssm_play({}, p, p, p, p, p, d); });
+  expect_refused({SsmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, ssm_forward, ssm_backward,
+                 ssm_prepare, ssm_scratch, ssm_play);
   EXPECT_THROW(ssm_play({}, p, p, p, p, p, {2, 1, 1, 1}), CheckError);
 }
 

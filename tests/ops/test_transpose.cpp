@@ -19,10 +19,8 @@ TEST(Transpose, RowsBecomeColumns) {
         }
       }
     }
-    check_op({fmt::format("B={} R={} C={}", d.B, d.R, d.C),
-              {{"x", x}},
-              {sets("y", y, {0, 0})},
-              [=](const Context& c, const Buffers& b) { transpose(c, b["y"], b["x"], d); }});
+    check_op(fmt::format("B={} R={} C={}", d.B, d.R, d.C), {{"x", x}}, {sets("y", y, {0, 0})},
+             by_name(transpose, "y", "x", d));
   }
 }
 
@@ -38,10 +36,8 @@ TEST(Transpose, OuterAxesAreExchanged) {
         }
       }
     }
-    check_op({fmt::format("I={} J={} K={} C={}", d.I, d.J, d.K, d.C),
-              {{"x", x}},
-              {sets("y", y, {0, 0})},
-              [=](const Context& c, const Buffers& b) { exchange_outer(c, b["y"], b["x"], d); }});
+    check_op(fmt::format("I={} J={} K={} C={}", d.I, d.J, d.K, d.C), {{"x", x}}, {sets("y", y, {0, 0})},
+             by_name(exchange_outer, "y", "x", d));
   }
 }
 
@@ -56,21 +52,16 @@ TEST(Transpose, ConstantsStandBesideEverySample) {
           for (int k = 0; k < d.K; ++k) y.push_back(given ? c[static_cast<std::size_t>(b * d.K + k)] : 0.0);
         }
       }
-      check_op({fmt::format("B={} T={} K={}{}", d.B, d.T, d.K, given ? "" : ", none given"),
-                {{"x", x}, {"c", given ? c : Vec()}},
-                {sets("y", y, {0, 0})},
-                [=](const Context& context, const Buffers& b) { with_constants(context, b["y"], b["x"], b["c"], d); }});
+      check_op(fmt::format("B={} T={} K={}{}", d.B, d.T, d.K, given ? "" : ", none given"),
+               {{"x", x}, {"c", given ? c : Vec()}}, {sets("y", y, {0, 0})}, by_name(with_constants, "y", "x", "c", d));
     }
   }
-  expect_refused({ConstantsDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}},
-                 [&](ConstantsDims d) { with_constants({}, nowhere(), nowhere(), nowhere(), d); });
+  expect_refused({ConstantsDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}}, with_constants);
 }
 
 TEST(Transpose, RefusesSizesBelowOne) {
-  expect_refused({TransposeDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}},
-                 [&](TransposeDims d) { transpose({}, nowhere(), nowhere(), d); });
-  expect_refused({ExchangeDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}},
-                 [&](ExchangeDims d) { exchange_outer({}, nowhere(), nowhere(), d); });
+  expect_refused({TransposeDims{0, 1, 1}, {1, 0, 1}, {1, 1, 0}}, transpose);
+  expect_refused({ExchangeDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, exchange_outer);
 }
 
 }  // namespace

@@ -40,6 +40,11 @@ struct Case {
       *v = random(static_cast<long>(v->size()), seed++, -range, range);
     }
   }
+  std::vector<Input> inputs(std::vector<Input> all = {}) const {
+    all.insert(all.end(), {{"x", x}, {"condition", condition}, {"w", p.w}, {"bias", p.bias}, {"mixer", p.mixer}});
+    all.insert(all.end(), {{"w1", p.w1}, {"bias1", p.bias1}});
+    return all;
+  }
   WavenetLayerDims d;
   Vec x, condition, dy, head, dhead;
   WavenetLayer p;
@@ -60,71 +65,51 @@ TEST(WavenetLayer, ReferenceGradientMatchesDifferences) {
         const Vec y = reference::wavenet_layer_forward(sum, ignored, k.x, k.condition, k.p, d);
         return dot(sum, k.dhead) + (has_dy ? dot(y, k.dy) : 0.0);
       };
-      expect_gradient("dx", k.x, dx, f);
-      expect_gradient("dw", k.p.w, g.w, f);
-      expect_gradient("dbias", k.p.bias, g.bias, f);
-      expect_gradient("dmixer", k.p.mixer, g.mixer, f);
-      expect_gradient("dw1", k.p.w1, g.w1, f);
-      expect_gradient("dbias1", k.p.bias1, g.bias1, f);
+      expect_gradients(f, {{"dx", k.x, dx},
+                           {"dw", k.p.w, g.w},
+                           {"dbias", k.p.bias, g.bias},
+                           {"dmixer", k.p.mixer, g.mixer},
+                           {"dw1", k.p.w1, g.w1},
+                           {"dbias1", k.p.bias1, g.bias1}});
     }
   }
 }
 
 constexpr Tolerance kForward{2e-6, 1e-5}, kSums{3e-6, 3e-5};
 
-WavenetLayerTensors<float*> tensors(const Buffers& b) { return {b["w"], b["bias"], b["mixer"], b["w1"], b["bias1"]}; }
-WavenetLayerTensors<const float*> weights(const Buffers& b) {
-  return {b["w"], b["bias"], b["mixer"], b["w1"], b["bias1"]};
-}
+const auto kWeights = group("w", "bias", "mixer", "w1", "bias1");
 
 Op forward_op(const Case& k, const Vec& head, const Vec& saved, const Vec& y, WavenetLayerDims d) {
   return {"forward",
-          {{"x", k.x},
-           {"condition", k.condition},
-           {"w", k.p.w},
-           {"bias", k.p.bias},
-           {"mixer", k.p.mixer},
-           {"w1", k.p.w1},
-           {"bias1", k.p.bias1}},
+          k.inputs(),
           {optional(sets("y", y, kForward)), updates("head", k.head, head, kForward),
            optional(sets("saved", saved, kForward))},
-          [=](const Context& c, const Buffers& b) {
-            wavenet_layer_forward(c, b["y"], b["head"], b["saved"], b["x"], b["condition"], weights(b), b.scratch, d);
-          },
-          [=](const Context& c) { return wavenet_layer_forward_scratch(c, d); }};
+          by_name(wavenet_layer_forward, "y", "head", "saved", "x", "condition", kWeights, "scratch", d),
+          bytes_of(wavenet_layer_forward_scratch, d)};
 }
 
 Op backward_op(const Case& k, const Vec& saved, const Vec& dy, WavenetLayerDims d) {
   WavenetLayer g = empty_layer(d);
   const Vec dx = reference::wavenet_layer_backward(g, dy, k.dhead, saved, k.x, k.condition, k.p, d);
   return {dy.empty() ? "backward without dy" : "backward",
-          {{"dy", dy},
-           {"dhead", k.dhead},
-           {"x", k.x},
-           {"condition", k.condition},
-           {"saved", saved},
-           {"of w", k.p.w},
-           {"of bias", k.p.bias},
-           {"of mixer", k.p.mixer},
-           {"of w1", k.p.w1},
-           {"of bias1", k.p.bias1}},
-          {sets("dx", dx, kSums), adds("w", g.w, kSums), adds("bias", g.bias, kSums), adds("mixer", g.mixer, kSums),
-           adds("w1", g.w1, kSums), adds("bias1", g.bias1, kSums)},
-          [=](const Context& c, const Buffers& b) {
-            wavenet_layer_backward(c, b["dx"], tensors(b), b["dy"], b["dhead"], b["x"], b["condition"], b["saved"],
-                                   {b["of w"], b["of bias"], b["of mixer"], b["of w1"], b["of bias1"]}, b.scratch, d);
-          },
-          [=](const Context& c) { return wavenet_layer_backward_scratch(c, d); }};
+          k.inputs({{"dy", dy}, {"dhead", k.dhead}, {"saved", saved}}),
+          {sets("dx", dx, kSums), adds("dw", g.w, kSums), adds("dbias", g.bias, kSums), adds("dmixer", g.mixer, kSums),
+           adds("dw1", g.w1, kSums), adds("dbias1", g.bias1, kSums)},
+          by_name(wavenet_layer_backward, "dx", group("dw", "dbias", "dmixer", "dw1", "dbias1"), "dy", "dhead", "x",
+                  "condition", "saved", kWeights, "scratch", d),
+          bytes_of(wavenet_layer_backward_scratch, d)};
 }
 
 TEST(WavenetLayer, MatchesReference) {
   for (const bool gated : {false, true}) {
-    for (WavenetLayerDims d : {WavenetLayerDims{3, 5, 2, 17, 11, false, 29, 20, 12, 2, 19},
-                               {1, 1, 1, 1, 1, false, 1, 1, 1},
-                               {2, 2, 40, 3, 0, false, 50, 3, 1},
-                               {6, 3, 7, kWavenetTile + 3, 100, false, kWavenetTile + 20, kWavenetTile + 3, 100},
-                               {8, 3, 300, 2 * kWavenetTile, 2 * kWavenetTile, false, 1112, 512, 512},
-                               {16, 3, 16, 1000, 700, false, 1032, 1000, 700}}) {
+    constexpr WavenetLayerDims kSizes[] = {
+        {3, 5, 2, 17, 11, false, 29, 20, 12, 2, 19},
+        {1, 1, 1, 1, 1, false, 1, 1, 1},
+        {2, 2, 40, 3, 0, false, 50, 3, 1},
+        {6, 3, 7, kWavenetTile + 3, 100, false, kWavenetTile + 20, kWavenetTile + 3, 100},
+        {8, 3, 300, 2 * kWavenetTile, 2 * kWavenetTile, false, 1112, 512, 512},
+        {16, 3, 16, 1000, 700, false, 1032, 1000, 700}};
+    for (WavenetLayerDims d : kSizes) {
       d.gated = gated;
       SCOPED_TRACE(
           fmt::format("B={} C={} K={} dilation={} T={} H={} gated={}", d.B, d.C, d.K, d.dilation, d.T, d.H, d.gated));
@@ -160,23 +145,12 @@ TEST(WavenetLayer, SameBitsHoweverTimeIsDivided) {
 }
 
 TEST(WavenetLayer, RefusesWrongSizes) {
-  const Pointer p = nowhere();
-  const WavenetLayerTensors<const float*> w{p, p, p, p, p};
-  expect_refused(
-      {WavenetLayerDims{0, 1, 1, 1, 1, false, 1, 1, 1},
-       {1, 0, 1, 1, 1, false, 1, 1, 1},
-       {1, 1, 0, 1, 1, false, 1, 1, 1},
-       {1, 1, 1, 0, 0, false, 1, 1, 1},
-       {1, 1, 1, 1, 2, false, 1, 1, 2},
-       {1, 3, 1, 1, 1, false, 2, 1, 1},
-       {1, 1, 1, 1, 1, false, 1, 1, 1, 0},
-       {1, 1, 1, 2, 1, false, 2, 2, 1, 2, 1}},
-      [&](WavenetLayerDims d) { wavenet_layer_forward({}, p, p, p, p, p, w, p, d); },
-      [&](WavenetLayerDims d) {
-        wavenet_layer_backward({}, p, {p, p, p, p, p}, p, p, p, p, p, w, p, d);
-      },
-      [&](WavenetLayerDims d) { wavenet_layer_forward_scratch({}, d); },
-      [&](WavenetLayerDims d) { wavenet_layer_backward_scratch({}, d); });
+  constexpr WavenetLayerDims kWrong[] = {{0, 1, 1, 1, 1, false, 1, 1, 1},    {1, 0, 1, 1, 1, false, 1, 1, 1},
+                                         {1, 1, 0, 1, 1, false, 1, 1, 1},    {1, 1, 1, 0, 0, false, 1, 1, 1},
+                                         {1, 1, 1, 1, 2, false, 1, 1, 2},    {1, 3, 1, 1, 1, false, 2, 1, 1},
+                                         {1, 1, 1, 1, 1, false, 1, 1, 1, 0}, {1, 1, 1, 2, 1, false, 2, 2, 1, 2, 1}};
+  expect_refused(kWrong, wavenet_layer_forward, wavenet_layer_backward, wavenet_layer_forward_scratch,
+                 wavenet_layer_backward_scratch);
 }
 
 }  // namespace
