@@ -118,6 +118,16 @@ def test_copies_of_a_model(run):
             make(stream)
 
 
+def test_a_model_in_a_forked_child(run):
+    """As multiprocessing starts children on Linux; they have none of the engine's threads."""
+    code = ("import sys; sys.path[:0] = sys.argv[2:]; import cafx, multiprocessing, numpy as np; from conftest import notes\n"
+            "model, x = cafx.load(sys.argv[1], threads=2), notes(0.5); expected = model(x)\n"
+            "def same(_): return bool((model(x) == expected).all())\n"
+            "with multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(same, range(4)))")
+    said = subprocess.run([sys.executable, "-c", code, run.folder, *sys.path], capture_output=True, text=True, timeout=100)
+    assert said.stdout.strip() == "[True, True, True, True]", said.stderr
+
+
 def test_other_types_have_no_form_in_numpy(pair, tmp_path):
     small = cafx.train(*pair, RATE, out=tmp_path / "lstm", preset="lstm-nano", settings={"train.epochs": 1}, threads=1, progress=False)
     assert small.model.type == "lstm" and np.isfinite(small.model(pair[0], RATE)).all()

@@ -30,10 +30,8 @@ class Model:
         self.path = os.fsdecode(path)
         threads = _native.whole(threads, 0, 1024, "load(path, threads): expected 0 to 1024 threads")
         self._again = os.path.abspath(self.path), threads
-        why = _native.Why()
-        self._handle = _native.library().cafx_player_open(os.fsencode(self.path), threads, why.buffer, len(why.buffer))
-        why.check(self._handle)
-        self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
+        self._open(self.path, threads)
+        _models.add(self)
         about = json.loads(_native.library().cafx_player_about(self._handle).decode())
         self.type: str = about["type"]
         self.sample_rate: int = about["sample_rate"]
@@ -41,6 +39,12 @@ class Model:
         self.hop: int = about["hop"]
         self.parameters: int = about["parameters"]
         self.metadata: dict = about["metadata"]
+
+    def _open(self, path: str, threads: int):
+        why = _native.Why()
+        self._handle = _native.library().cafx_player_open(os.fsencode(path), threads, why.buffer, len(why.buffer))
+        why.check(self._handle)
+        self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
 
     def __reduce__(self):  # a copy, or one in another process (pickle, joblib), opens the file anew
         return Model, self._again
@@ -62,6 +66,8 @@ class Model:
                 raise CafxError(f"model(x): expected shape (n,) or (n, channels), found {x.shape}, which would be {x.shape[1]} channels; "
                                 "where the channels come first: model(x.T)")
             return np.stack([self(x[:, c], rate, hop) for c in range(x.shape[1])], axis=1)
+        if self._handle is None:
+            self._open(*self._again)
         x, why = _native.mono(x, "model(x)"), _native.Why()
         rate = self.sample_rate if rate is None else _native.positive_rate(rate, "model(x, rate)")
         y = np.empty_like(x)
@@ -108,6 +114,18 @@ class Model:
         except ValueError as e:
             raise CafxError(str(e)) from None
 
+
+_models: "weakref.WeakSet[Model]" = weakref.WeakSet()
+
+
+def _after_fork():
+    """The engine's threads are not in the child (multiprocessing): there a model opens its file anew when it is called."""
+    for model in list(_models):
+        model._closer.detach()
+        model._handle = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 _MOST_CHANNELS = 64  # of an array; more are samples that stand where channels are expected
 
