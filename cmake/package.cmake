@@ -10,6 +10,7 @@ if(CAFX_BUNDLE)
     PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|resolv|util|mvec)\\.so" "^lib(cuda|cudnn|cublas|cudart|nccl|nvrtc)"
     LIBRARY DESTINATION lib COMPONENT program)
   install(FILES README.md LICENSE DESTINATION . COMPONENT program)
+  install(SCRIPT cmake/licences.cmake COMPONENT program)
 endif()
 if(CAFX_BUNDLE OR CAFX_DEB)
   set(CPACK_PACKAGE_NAME cafx)

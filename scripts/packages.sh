@@ -37,6 +37,13 @@ and so does the folder cafx-VERSION-linux-x86_64.tar.zst: unpack it and run its 
 EOF
 }
 
+# apt-get has failed, and said why: a sudo may be there that this user may not use.
+could_not() {
+  local code=$?
+  [ "$(id -u)" = 0 ] || without_root
+  return $code
+}
+
 # install_packages NAME...: those that are missing, by apt-get.
 install_packages() {
   local missing=() unknown=() name
@@ -55,7 +62,7 @@ install_packages() {
     return 2
   fi
   echo "installing: ${missing[*]}"
-  apt_get update || return
+  apt_get update || could_not || return
   for name in "${missing[@]}"; do
     [[ $(apt-cache policy "$name" 2>/dev/null) == *"Candidate: "[0-9]* ]] || unknown+=("$name")
   done
@@ -65,5 +72,5 @@ install_packages() {
     without_root
     return 2
   fi
-  apt_get install -y --no-install-recommends "${missing[@]}"
+  apt_get install -y --no-install-recommends "${missing[@]}" || could_not
 }

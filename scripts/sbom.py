@@ -1,8 +1,8 @@
 """scripts/sbom.py WHEEL: what the wheel bundles, written into it, and refused where its licence does not go with Apache-2.0.
 
 For each library beside the package: the Debian package and version that it came from, its licence (SPDX), and Debian's copyright
-file. Written to the wheel's .dist-info as sboms/cafx.cdx.json (CycloneDX 1.5) and licenses/bundled/PACKAGE.txt; a table goes to
-standard output. Run by scripts/wheel.sh, on the system that the libraries came from.
+file. Written to the wheel's .dist-info as sboms/cafx.cdx.json (CycloneDX 1.5) and licenses/bundled/PACKAGE.txt, with the licences that these
+name of /usr/share/common-licenses; a table goes to standard output. Run by scripts/wheel.sh, on the system that the libraries came from.
 """
 import base64
 import hashlib
@@ -17,12 +17,14 @@ from pathlib import Path
 # which whoever has the wheel may replace.
 LICENCES = {
     "libFLAC": "BSD-3-Clause", "libbz2": "bzip2-1.0.6", "libfmt": "MIT", "libgomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
-    "libgsm": "TU-Berlin-2.0", "libkissfft-float": "BSD-3-Clause", "libltdl": "LGPL-2.1-or-later", "liblzma": "0BSD",
+    "libgsm": "TU-Berlin-2.0", "libkissfft-float": "BSD-3-Clause", "libltdl": "LGPL-2.0-or-later", "liblzma": "0BSD",
     "libmagic": "BSD-2-Clause", "libmp3lame": "LGPL-2.0-or-later", "libmpg123": "LGPL-2.1-only", "libogg": "BSD-3-Clause",
     "libonnx": "Apache-2.0", "libonnx_proto": "Apache-2.0", "libopus": "BSD-3-Clause", "libpng16": "libpng-2.0",
     "libprotobuf": "BSD-3-Clause", "libsndfile": "LGPL-2.1-or-later", "libsox": "LGPL-2.1-or-later", "libsoxr": "LGPL-2.1-or-later",
     "libsqlite3": "blessing", "libtomlplusplus": "MIT", "libvorbis": "BSD-3-Clause", "libvorbisenc": "BSD-3-Clause", "libxxhash": "BSD-2-Clause", "libz": "Zlib",
 }
+# Up to 5.4, which Debian 12 has, liblzma is in the public domain.
+PUBLIC_DOMAIN = {"liblzma": re.compile(r"5\.[0-4]\.")}
 # In cafx itself, as headers.
 HEADERS = {"libcli11-dev": "BSD-3-Clause", "nlohmann-json3-dev": "MIT"}
 
@@ -64,10 +66,17 @@ def main(path):
     listed = []
     for package, licence, name in components:
         version = version_of(package)
+        text = Path(f"/usr/share/doc/{package}/copyright").read_bytes()
+        if any(package.startswith(stem) and old.match(version) for stem, old in PUBLIC_DOMAIN.items()):
+            licence = "LicenseRef-public-domain"
         print(f"{package:24} {version:28} {licence:44} {name}")
         listed.append({"type": "library", "name": package, "version": version, "licenses": [{"expression": licence}],
                        "purl": f"pkg:deb/debian/{package}@{version}", "properties": [{"name": "cafx:file", "value": name}]})
-        texts[f"{info}/licenses/bundled/{package}.txt"] = Path(f"/usr/share/doc/{package}/copyright").read_bytes()
+        texts[f"{info}/licenses/bundled/{package}.txt"] = text
+        for name in set(re.findall(rb"common-licenses/([A-Za-z]+(?:-[0-9.]*[0-9])?)", text)):  # which only Debian's systems have
+            whole = Path("/usr/share/common-licenses", name.decode())
+            if whole.exists():
+                texts[f"{info}/licenses/bundled/{whole.name}.txt"] = whole.read_bytes()
     about = {"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": listed,
              "metadata": {"component": {"type": "application", "name": "cafx-audio", "version": info.split("-")[1].removesuffix(".dist"),
                                         "licenses": [{"license": {"id": "Apache-2.0"}}]}}}

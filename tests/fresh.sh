@@ -98,6 +98,12 @@ try_refusals() {
   chmod -R a+rX "$bare/srv/cafx"
   said=$(as_user 'cd /srv/cafx && ./quickstart' 2>&1) && failed "quickstart without root went on"
   says "$said" "only root may install" "libsoxr-dev" "cafx_audio-*.whl"
+  # A sudo that this user may not use.
+  printf '#!/bin/sh\necho "player is not in the sudoers file" >&2\nexit 1\n' >"$bare/usr/local/bin/sudo"
+  chmod +x "$bare/usr/local/bin/sudo"
+  said=$(as_user 'cd /srv/cafx && ./quickstart' 2>&1) && failed "quickstart with a sudo that refuses went on"
+  rm "$bare/usr/local/bin/sudo"
+  says "$said" "not in the sudoers file" "cafx_audio-*.whl"
   # A package that this release has not.
   sed -i 's/libsoxr-dev/libsoxr-of-another-time-dev/' "$bare/srv/cafx/scripts/packages.sh"
   said=$(in_bare ./quickstart 2>&1) && failed "quickstart went on without a package"
@@ -169,6 +175,7 @@ try_folder() {
   # Unpacked outside: a bare Debian has no zstd.
   tar -C "$bare/home/player" -xf "$archive"
   use_cafx "$name/bin/cafx"
+  as_user "test -s $name/licences/LGPL-2.1.txt && grep -q LGPL $name/licences/libsox3*.txt" || failed "no licences of the libraries in the folder"
   as_user "mv $name moved && mkdir lib && moved/bin/cafx --version >/dev/null && test -s moved/share/man/man1/cafx.1"
   echo "$release, folder: $name"
 }

@@ -31,6 +31,7 @@ std::vector<std::string> words_for(const std::string& name) {
   if (name == "--isa") return {"portable", "avx2", "avx512"};
   if (name == "--device") return {"auto", "cpu", "cuda"};
   if (name == "--part") return {"test", "validation", "train"};
+  if (name == "--format") return {"safetensors", "onnx", "nam", "lv2"};
   if (name == "--launcher") return {"local", "slurm"};
   if (name == "--preset") {
     std::vector<std::string> names = model_presets();
@@ -56,6 +57,7 @@ Command::Option option_of(const CLI::Option& o) {
   out.takes_value = o.get_items_expected_max() > 0 && o.get_type_size_max() > 0;
   out.repeats = o.get_items_expected_max() > 1;
   out.required = o.get_required();
+  out.by_default = o.get_default_str();
   out.value = o.get_option_text().empty() ? o.get_type_name() : o.get_option_text();
   out.choices = words_in(out.value);
   for (const std::string& name : out.names) {

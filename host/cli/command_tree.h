@@ -13,6 +13,7 @@ struct Command {
     std::vector<std::string> names;    // "--out", "-o"; a positional one has a single name without dashes
     std::string value;                 // what its value is called: FOLDER, N|auto
     std::string help;                  // one line
+    std::string by_default;            // empty: none, or said in `help`
     std::vector<std::string> choices;  // the words that it takes, as far as they are known; empty: anything
     bool takes_value = false, repeats = false, required = false;
   };

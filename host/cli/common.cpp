@@ -1,6 +1,7 @@
 #include "host/cli/common.h"
 
 #include <fmt/ranges.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,16 @@ namespace cafx {
 
 std::atomic<bool> stop_requested{false};
 
+// CAFX_PARENT=PID: whoever started this waits for it, and where that process dies without a word nobody will.
+static void end_with_parent() {
+  const char* given = std::getenv("CAFX_PARENT");
+  if (given == nullptr) return;
+  const std::string parent = given;
+  unsetenv("CAFX_PARENT");  // of this process only, not of those that it starts
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (std::to_string(getppid()) != parent) stop_requested = true;  // it has died already
+}
+
 std::atomic<bool>* stop_when_asked() {
   static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
   const auto on_signal = [](int) {
@@ -39,6 +50,7 @@ std::atomic<bool>* stop_when_asked() {
     // starts in the background, which kill -INT shall reach all the same.
     if (std::signal(s, on_signal) == SIG_IGN && s == SIGHUP) std::signal(s, SIG_IGN);
   }
+  end_with_parent();
   return &stop_requested;
 }
 

@@ -17,6 +17,7 @@ void add_data(CLI::App& app, Run& run) {
   };
   auto args = std::make_shared<Arguments>();
   CLI::App* data = app.add_subcommand("data", "look at recordings before training on them");
+  data->footer("Example:  cafx data check dry.wav wet.wav");
   data->require_subcommand(1);
   CLI::App* c = data->add_subcommand("check", "what is wrong with the recordings, where, why, and what to do");
   args->config.add_recordings_to(*c);

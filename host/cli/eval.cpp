@@ -35,7 +35,7 @@ void add_eval(CLI::App& app, Run& run) {
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("--data", args->data_run, "run whose data and split are used, where the model is a file")
       ->option_text("RUN");
-  c->add_option("--part", args->part, "test, validation or train")->option_text("PART");
+  c->add_option("--part", args->part, "test, validation or train; test by default")->option_text("PART");
   c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
   c->add_option("--set", args->settings, "another setting of the data, such as data.instrument=bass")
       ->option_text("KEY=VALUE");

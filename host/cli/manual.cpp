@@ -40,7 +40,8 @@ std::string of_option(const Command::Option& o) {
   std::string text = ".TP\n";
   for (std::size_t i = 0; i < o.names.size(); ++i) text += (i ? ", " : "") + ("\\fB" + troff(o.names[i]) + "\\fR");
   if (o.takes_value && o.names[0][0] == '-') text += " \\fI" + troff(o.value) + "\\fR";
-  return text + "\n" + troff(o.help.empty() ? "." : o.help) + "\n";
+  const std::string by_default = o.by_default.empty() ? "" : "; " + o.by_default + " by default";
+  return text + "\n" + troff(o.help.empty() ? "." : o.help) + troff(by_default) + "\n";
 }
 
 std::string page(const Command& c, const std::vector<Command>& all) {

@@ -17,7 +17,8 @@ void add_report(CLI::App& app, Run& run) {
   c->add_option("run", args->folder, "folder of the run")->required();
   c->add_option("-o,--out", args->out, "file to write; report.html in the run's folder by default")
       ->option_text("FILE");
-  c->add_option("--part", args->part, "notes that are shown: test, validation or train")->option_text("PART");
+  c->add_option("--part", args->part, "notes that are shown: test, validation or train; test by default")
+      ->option_text("PART");
   c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
   args->device.add_to(*c);
   c->footer("Example:  cafx report runs/ds1");

@@ -1,5 +1,9 @@
 """Models from Python: the bits of `cafx render`, streams, rates, threads, the NumPy and PyTorch forms."""
+import copy
+import gc
+import pickle
 import subprocess
+import sys
 import threading
 import time
 
@@ -81,6 +85,13 @@ def test_what_cannot_be_played(run, tmp_path):
                         (lambda: model(x.astype(complex)), "numbers"), (lambda: model(np.array([0, np.nan], np.float32)), "nan at 0.000 s"),
                         (lambda: cafx.load(tmp_path / "none.safetensors"), "none.safetensors"),
                         (lambda: model.stream(7), "4000 to 768000"),
+                        (lambda: model(x, float("nan")), "whole Hz"), (lambda: model(x, float("inf")), "whole Hz"),
+                        (lambda: model(x, hop=2**40), "hop in whole samples"), (lambda: model(x, hop=1.5), "hop in whole samples"),
+                        (lambda: model.stream(block=0.5), "block in whole samples"), (lambda: model(np.stack([x, x])), "model\\(x.T\\)"),
+                        (lambda: model(np.zeros((9, 0))), "0 channels"), (lambda: model.stream()(x, out=[0.0] * len(x)), "found list"),
+                        (lambda: cafx.load(run.folder, threads=-1), "0 to 1024 threads"),
+                        (lambda: cafx.read(tmp_path, -1), "4000 to 768000"), (lambda: cafx.read(tmp_path, 0), "4000 to 768000"),
+                        (lambda: run.sounds(np.int16(x), rate=RATE), "full scale 1"),
                         (lambda: cafx.read(tmp_path), str(tmp_path))]:
         with pytest.raises(cafx.CafxError, match=words):
             call()
@@ -88,6 +99,47 @@ def test_what_cannot_be_played(run, tmp_path):
     with pytest.raises(cafx.CafxError, match="cut.safetensors"):
         cafx.load(tmp_path / "cut.safetensors")
     assert len(model(np.zeros(0, np.float32))) == 0
+
+
+def test_copies_of_a_model(run):
+    """A handle of the engine is of one object in one process: a copy opens the file anew, and lives by itself."""
+    model, x = cafx.load(run.folder), notes(0.5)
+    expected = model(x)
+    code = "import pickle, sys; sys.path[:0] = sys.argv[1:]; m, x = pickle.load(sys.stdin.buffer); sys.stdout.buffer.write(m(x).tobytes())"
+    there = subprocess.run([sys.executable, "-c", code, *sys.path], input=pickle.dumps((model, x)), capture_output=True, cwd="/", check=True)
+    np.testing.assert_array_equal(np.frombuffer(there.stdout, np.float32), expected)
+    twin = copy.deepcopy(model)
+    del model
+    gc.collect()
+    np.testing.assert_array_equal(twin(x), expected)
+    stream = twin.stream()
+    for make in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="twin"):
+            make(stream)
+
+
+def test_a_model_in_a_forked_child(run):
+    """As multiprocessing starts children on Linux; they have none of the engine's threads."""
+    code = ("import sys; sys.path[:0] = sys.argv[2:]; import cafx, multiprocessing, numpy as np; from conftest import notes\n"
+            "model, x = cafx.load(sys.argv[1], threads=2), notes(0.5); expected = model(x)\n"
+            "def same(_): return bool((model(x) == expected).all())\n"
+            "with multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(same, range(4)))")
+    said = subprocess.run([sys.executable, "-c", code, run.folder, *sys.path], capture_output=True, text=True, timeout=100)
+    assert said.stdout.strip() == "[True, True, True, True]", said.stderr
+
+
+def test_other_types_have_no_form_in_numpy(pair, tmp_path):
+    small = cafx.train(*pair, RATE, out=tmp_path / "lstm", preset="lstm-nano", settings={"train.epochs": 1}, threads=1, progress=False)
+    assert small.model.type == "lstm" and np.isfinite(small.model(pair[0], RATE)).all()
+    for form in (small.model.numpy, small.model.torch):
+        with pytest.raises(cafx.CafxError, match="type lstm"):
+            form()
+
+
+def test_torch_is_asked_for(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(cafx.CafxError, match="needs PyTorch"):
+        run.model.torch()
 
 
 def test_about_a_model(run):

@@ -17,6 +17,8 @@ def test_check_finds_what_is_planted(pair, tmp_path):
     assert fine.accepted and fine.pairs == 8
     late = cafx.check(dry, np.concatenate([np.zeros(37, np.float32), wet])[: len(wet)], RATE)
     assert any(f.code == "latency" and "37" in f.text for f in late)
+    assert "dry" in {f.file for f in late} and "/" not in str(late)  # of ours, which the caller never saw
+    assert {f.severity for f in [*late, *fine]} <= {"refused", "warning", "note"}
     same = cafx.check(dry, dry, RATE)
     assert not same.accepted and same[0].severity == "refused" and same[0].code == "identical"
     assert same[0].cure and str(same).startswith("refused: ")
@@ -38,8 +40,10 @@ def test_a_sweep_is_a_table(pair, tmp_path):
     assert all(0 < r["validation_mae"] < 1 for r in rows)
     again = cafx.sweep(spec, store=tmp_path / "runs", device="cpu", progress=False)  # nothing is computed twice
     assert len(again) == 2
-    with pytest.raises(cafx.CafxError, match="train.lrr"):
+    with pytest.raises(cafx.CafxError, match="^sweep: .*train.lrr"):
         cafx.sweep({**spec, "axes": {"train.lrr": [1]}}, store=tmp_path / "runs", progress=False)
+    with pytest.raises(cafx.CafxError, match="letters, digits"):
+        cafx.sweep({**spec, "name": "a/b"})
     with pytest.raises(cafx.CafxError, match='needs "name"'):
         cafx.sweep({"axes": {}})
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -81,6 +82,12 @@ def test_bad_arrays(pair, tmp_path):
                              ((np.stack(pair), pair[1], RATE), "one channel"), ((pair[0], "wet.wav", RATE), "both as arrays")]:
         with pytest.raises(cafx.CafxError, match=words):
             cafx.train(*arguments, out=tmp_path / "run", progress=False)
+    for arguments, words in [((np.where(np.arange(len(pair[0])) == 9, np.nan, pair[0]), pair[1], RATE), "^dry: .*nan"),
+                             ((pair[0][:9], pair[1][:9], RATE), "^dry: .*too few"), ((*pair, float("nan")), "whole Hz.*nan"),
+                             ((*pair, "16000"), "whole Hz.*'16000'"), (("nowhere.wav", "nowhere2.wav", RATE), "leave it out")]:
+        with pytest.raises(cafx.CafxError, match=words):
+            cafx.train(*arguments, out=tmp_path / "run", settings=TINY, progress=False)
+    assert not list(tmp_path.iterdir())  # nothing is left of what was refused
     with pytest.raises(cafx.CafxError, match="nowhere.wav"):
         cafx.train("nowhere.wav", "nowhere2.wav", out=tmp_path / "run", progress=False)
     with pytest.raises(cafx.CafxError, match="is no run"):
@@ -89,9 +96,97 @@ def test_bad_arrays(pair, tmp_path):
 
 def test_a_run_that_is_there_is_not_lost(run, pair):
     before = (run.folder / "best.safetensors").read_bytes()
-    with pytest.raises(cafx.CafxError):
-        cafx.train(*pair, RATE, out=run.folder, settings=TINY, progress=False)
+    with pytest.raises(cafx.CafxError, match="holds a run already"):
+        cafx.train(pair[0], -pair[1], RATE, out=run.folder, settings=TINY, progress=False)
     assert (run.folder / "best.safetensors").read_bytes() == before
+    np.testing.assert_array_equal(run.sounds()[0]["target"], pair[1])  # nor are the recordings that it goes on with
+
+
+def test_runs_without_a_name_do_not_meet(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cafx._run.time, "strftime", lambda _: "now")
+    first, second = (cafx.train(*pair, RATE, settings={**TINY, "train.epochs": 1}, threads=1, progress=False) for _ in range(2))
+    assert [first.folder.name, second.folder.name] == ["now", "now-2"]
+    with pytest.raises(cafx.CafxError):
+        cafx.train(*pair, RATE, settings={"train.lrr": 1}, progress=False)
+    assert sorted(f.name for f in (tmp_path / "runs").iterdir()) == ["now", "now-2"]
+
+
+class Bar:
+    """Stands in for tqdm."""
+
+    all = []
+
+    def __init__(self, total, desc, unit, initial):
+        self.total, self.n, self.desc, self.unit, self.moves, self.closed = total, initial, desc, unit, [initial], False
+        Bar.all.append(self)
+
+    def set_postfix_str(self, text, refresh):
+        self.text = text
+
+    def update(self, n):
+        self.n += n
+        self.moves.append(self.n)
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", types.ModuleType("tqdm"))
+    monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
+    Bar.all.clear()
+    return Bar.all
+
+
+def test_the_bar_of_a_training(pair, tmp_path, bars):
+    cafx.train(*pair, RATE, out=tmp_path / "run", settings=TINY, threads=1)
+    (bar,) = bars
+    assert (bar.total, bar.n, bar.unit, bar.closed, bar.moves[0]) == (5, 5, "epoch", True, 0)
+    assert "validation_mae" in bar.text
+    cafx.resume(tmp_path / "run", threads=1)
+    assert bars[1].moves == [5]  # what was done before is no progress of this call
+
+
+def test_the_bar_of_a_sweep(pair, tmp_path, bars):
+    for name, x in zip(("dry", "wet"), pair):
+        cafx.write(tmp_path / f"{name}.wav", x, RATE)
+    settings = {key: [8, 8] if key == "model.dnn" else value for key, value in TINY.items()}
+    spec = {"name": "two", "axes": {"train.lr": [1e-3, 3e-3]}, **settings, "data.reader": "files", "data.dry": tmp_path / "dry.wav",
+            "data.wet": tmp_path / "wet.wav"}
+    cafx.sweep(spec, store=tmp_path / "runs", device="cpu")
+    (bar,) = bars
+    assert (bar.total, bar.n, bar.unit, bar.closed) == (2, 2, "run", True)
+
+
+def gone(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_training_ends_with_the_python_that_waits_for_it(pair, tmp_path):
+    """A notebook's kernel that is restarted, or killed for memory, leaves nothing that computes."""
+    code = ("import sys; sys.path[:0] = sys.argv[1:]; import cafx, numpy as np; from conftest import *\n"
+            "dry = notes(); cafx.train(dry, np.tanh(4 * dry), RATE, out='run', settings={**TINY, 'train.epochs': 20000, 'train.patience': 20000},"
+            " threads=1, progress=False)")
+    kernel = subprocess.Popen([sys.executable, "-c", code, *sys.path], cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    training = [int(p) for p in open(f"/proc/{kernel.pid}/task/{kernel.pid}/children").read().split()]
+    assert training
+    kernel.kill()
+    kernel.wait()
+    while not all(map(gone, training)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = [p for p in training if not gone(p)]
+    for p in left:
+        os.kill(p, signal.SIGKILL)
+    assert not left
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()  # it saved before
 
 
 def test_interrupt_keeps_the_best_and_resume_goes_on(pair, tmp_path):

@@ -20,6 +20,7 @@ offers "the preset of the recordings" auto train --preset au
 offers "settings" train.epochs train --set train.ep
 offers "words of an option" slurm sweep run FILE --launcher s
 offers "the shells" fish completion f
+offers "formats" onnx export RUN --format o
 [ -z "$(completes train dry)" ] || fail "bash: files are the shell's own: $(completes train dry)"
 completes train --launcher | grep -q . && fail "bash: an option of another command"
 # Every command and option of --help is there.
@@ -51,6 +52,10 @@ if command -v man >/dev/null && command -v groff >/dev/null; then
 fi
 grep -lE 'INT(:|\\?$)|INT in|TEXT:|:POSITIVE' "$work"/man1/*.1 && fail "a page has the parser's names of types"
 grep -q 'N (0 to 1024)' "$work/man1/cafx-train.1" || fail "the page of train does not say how many threads"
+grep -q '64 by default' "$work/man1/cafx-render.1" || fail "the page of render does not say how long a block is by default"
+for command in "" $("$cafx" --help | awk '/^Subcommands:/ { on = 1; next } on && NF { print $1 }' | grep -E '^[a-z-]+$'); do
+  "$cafx" $command --help | grep -qE "^Examples?:  cafx $command" || fail "'cafx $command --help' has no example of its own"
+done
 refuses "a folder that cannot be made" "cannot be made" "$cafx" manual /proc/none
 
 "$cafx" --version >"$work/out"

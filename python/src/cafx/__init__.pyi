@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __version__: str
+__all__: List[str]
 
 _Path = Union[str, "os.PathLike[str]"]
 _Audio = NDArray[np.float32]

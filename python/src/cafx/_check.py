@@ -10,8 +10,8 @@ from ._errors import CafxError
 class Finding:
     """What is wrong with recordings.
 
-    severity  "refused", "warning" or "info"         code   latency, polarity, clipping, mismatch, ... (`cafx data check --help`)
-    file      the recording                          text   what was found        cause, cure  why, and what to do
+    severity  "refused", "warning" or "note"         code   latency, polarity, clipping, mismatch, ... (`cafx data check --help`)
+    file      the recording; of arrays dry or wet    text   what was found        cause, cure  why, and what to do
     seconds   where in the file; None: all of it
     """
 
@@ -46,13 +46,14 @@ def check(dry, wet=None, rate: Optional[int] = None, settings: Optional[dict] = 
     CafxError: files that cannot be read at all.
     """
     from ._run import recordings
-    with recordings(dry, wet, rate, keep=None) as words:
+    with recordings(dry, wet, rate, keep=None) as (words, plainly):
         said, code, complaint = _program.run(["data", "check", *words, *_program.settings(settings), "--json"])
-    if not said.strip():  # refused before anything could be found
-        raise CafxError(_program.sentence(complaint, code), code)
+        if not said.strip():  # refused before anything could be found
+            raise CafxError(_program.sentence(complaint, code), code)
     all_said = json.loads(said)
     known = set(Finding.__dataclass_fields__)
-    found = Findings(Finding(**{k: v for k, v in f.items() if k in known}) for f in all_said["findings"])
+    found = Findings(Finding(**{k: plainly(v) if isinstance(v, str) else v for k, v in f.items() if k in known})
+                     for f in all_said["findings"])
     found.pairs = all_said["pairs"]
     found.accepted = code == 0
     return found

@@ -1,10 +1,11 @@
 """A running program and its progress: tqdm where it is installed, in terminals and notebooks, else a line on standard error."""
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Callable, List, Optional
+from typing import Any, Callable, List, Optional
 
 from . import _program
 from ._errors import CafxError
@@ -13,8 +14,8 @@ from ._errors import CafxError
 class _Line:
     """What is used of tqdm, without it."""
 
-    def __init__(self, total=None, desc="", unit="", file=None):
-        self.total, self.desc, self.n, self.post, self.shown = total, desc, 0, "", 0.0
+    def __init__(self, total=None, desc="", unit="", initial=0):
+        self.total, self.desc, self.n, self.post, self.shown = total, desc, initial, "", -60.0
 
     def update(self, n):
         self.n += n
@@ -37,10 +38,11 @@ class _Line:
 
 
 class Display:
-    """`with Display("train", progress) as display: display.follow(words, tick)`."""
+    """`with Display("train", progress) as display: display.follow(words, tick)`. done: where the bar begins."""
 
-    def __init__(self, what: str, wanted: bool):
-        self.what, self.wanted, self.bar = what, wanted, None
+    def __init__(self, what: str, wanted: bool, done: int = 0):
+        self.what, self.wanted, self.begun_at = what, wanted, done
+        self.bar: Any = None
         self.interrupted = False
 
     def __enter__(self):
@@ -59,7 +61,7 @@ class Display:
                 from tqdm.auto import tqdm
             except ImportError:
                 tqdm = _Line
-            self.bar = tqdm(total=total, desc=self.what, unit=unit)
+            self.bar = tqdm(total=total, desc=self.what, unit=unit, initial=self.begun_at)
         if total != self.bar.total:
             self.bar.total = total
         self.bar.set_postfix_str(words, refresh=False)
@@ -74,7 +76,9 @@ class Display:
         """
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             # A group of its own: the terminal's Ctrl-C reaches it once, from here.
-            child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True)
+            # It saves and ends, too, where this process is killed, as a kernel is that is restarted.
+            child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+                                     env={**os.environ, "CAFX_PARENT": str(os.getpid())})
             try:
                 self._wait(child, tick)
             except BaseException:

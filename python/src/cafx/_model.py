@@ -27,11 +27,11 @@ class Model:
     """
 
     def __init__(self, path, threads: int = 0):
-        self.path = os.fspath(path)
-        why = _native.Why()
-        self._handle = _native.library().cafx_player_open(os.fsencode(self.path), threads, why.buffer, len(why.buffer))
-        why.check(self._handle)
-        self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
+        self.path = os.fsdecode(path)
+        threads = _native.whole(threads, 0, 1024, "load(path, threads): expected 0 to 1024 threads")
+        self._again = os.path.abspath(self.path), threads
+        self._open(self.path, threads)
+        _models.add(self)
         about = json.loads(_native.library().cafx_player_about(self._handle).decode())
         self.type: str = about["type"]
         self.sample_rate: int = about["sample_rate"]
@@ -39,6 +39,15 @@ class Model:
         self.hop: int = about["hop"]
         self.parameters: int = about["parameters"]
         self.metadata: dict = about["metadata"]
+
+    def _open(self, path: str, threads: int):
+        why = _native.Why()
+        self._handle = _native.library().cafx_player_open(os.fsencode(path), threads, why.buffer, len(why.buffer))
+        why.check(self._handle)
+        self._closer = weakref.finalize(self, _native.library().cafx_player_close, self._handle)
+
+    def __reduce__(self):  # a copy, or one in another process (pickle, joblib), opens the file anew
+        return Model, self._again
 
     def __repr__(self):
         return f"<cafx model '{self.type}' of {self.parameters:,} parameters at {self.sample_rate} Hz: {self.path}>"
@@ -51,8 +60,14 @@ class Model:
         Several channels: x (n, channels) -> (n, channels), each by itself.
         """
         x = np.asarray(x)
+        hop = _native.samples(hop, "model(x, hop): expected a hop")
         if x.ndim == 2:
+            if not 1 <= x.shape[1] <= _MOST_CHANNELS:
+                raise CafxError(f"model(x): expected shape (n,) or (n, channels), found {x.shape}, which would be {x.shape[1]} channels; "
+                                "where the channels come first: model(x.T)")
             return np.stack([self(x[:, c], rate, hop) for c in range(x.shape[1])], axis=1)
+        if self._handle is None:
+            self._open(*self._again)
         x, why = _native.mono(x, "model(x)"), _native.Why()
         rate = self.sample_rate if rate is None else _native.positive_rate(rate, "model(x, rate)")
         y = np.empty_like(x)
@@ -61,22 +76,36 @@ class Model:
         return y
 
     def stream(self, rate: Optional[int] = None, hop: int = 0, block: int = 0) -> "Stream":
-        """This model as a real-time effect, from silence.
+        """This model as a real-time effect, from silence. A NaN in a block may stay in what follows, until stream.reset().
 
         rate   Hz of the blocks; None: the model's      hop    as in model(x)
         block  every block is a multiple of so many samples, which lowers the latency; 0: blocks of any length
         """
-        return Stream(self, self.sample_rate if rate is None else _native.positive_rate(rate, "stream(rate)"), hop, block)
+        return Stream(self, self.sample_rate if rate is None else _native.positive_rate(rate, "stream(rate)"),
+                      _native.samples(hop, "stream(hop): expected a hop"), _native.samples(block, "stream(block): expected a block"))
 
     def torch(self):
         """The same weights as a torch.nn.Module on frames (B, frame), trainable, on any device; state_dict() has the file's
-        names. Needs PyTorch. cafx.loader, one file to copy anywhere, has more."""
+        names. cafx.loader, one file to copy anywhere, has more.
+
+        CafxError: PyTorch is not installed, or the model is of another type than cafx.
+        """
         from . import loader
-        return loader.torch_module(self.numpy())
+        weights = self.numpy()
+        try:
+            return loader.torch_module(weights)
+        except ModuleNotFoundError:
+            raise CafxError("model.torch() needs PyTorch, which is not installed: pip install torch") from None
 
     def numpy(self):
-        """The weights as NumPy arrays and the forward pass in NumPy: cafx.loader.load(path)."""
+        """The weights as NumPy arrays and the forward pass in NumPy, as cafx.loader.load(path) gives them.
+
+        CafxError: the model is of another type than cafx.
+        """
         from . import loader
+        if self.type != "cafx":
+            raise CafxError(f"{self.path}: is a model of type {self.type}, and only the type cafx is written in NumPy and PyTorch; "
+                            "an .onnx file of it runs anywhere: run.export('model.onnx')")
         path = self.path
         if os.path.isdir(path):
             path = os.path.join(path, "best.safetensors")
@@ -84,6 +113,21 @@ class Model:
             return loader.load(path)
         except ValueError as e:
             raise CafxError(str(e)) from None
+
+
+_models: "weakref.WeakSet[Model]" = weakref.WeakSet()
+
+
+def _after_fork():
+    """The engine's threads are not in the child (multiprocessing): there a model opens its file anew when it is called."""
+    for model in list(_models):
+        model._closer.detach()
+        model._handle = None
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+_MOST_CHANNELS = 64  # of an array; more are samples that stand where channels are expected
 
 
 class Stream:
@@ -113,6 +157,8 @@ class Stream:
         x = _native.mono(x, "stream(x)")
         if out is None:
             out = np.empty_like(x)
+        elif not isinstance(out, np.ndarray):
+            raise CafxError(f"stream(x, out): expected out as an array of float32, found {type(out).__name__}")
         elif out.dtype != np.float32 or out.shape != x.shape or not out.flags.c_contiguous or not out.flags.writeable:
             raise CafxError(f"stream(x, out): expected out as float32 of shape {x.shape}, writeable and contiguous, found "
                             f"{out.dtype} of shape {out.shape}")
@@ -121,6 +167,9 @@ class Stream:
         return out
 
     process = __call__
+
+    def __reduce__(self):
+        raise TypeError("a stream cannot be copied or pickled; stream.twin() makes another one, model.stream() one in another process")
 
     def reset(self) -> None:
         """As if nothing had come yet."""

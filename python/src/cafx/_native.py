@@ -80,13 +80,29 @@ def mono(x, what: str) -> np.ndarray:
     if x.dtype.kind not in "fiu":
         raise CafxError(f"{what}: expected samples as numbers, found an array of {x.dtype}")
     if x.dtype.kind in "iu":
-        raise CafxError(f"{what}: expected floats with full scale 1, found {x.dtype}; divide by {np.iinfo(x.dtype).max + 1}")
+        mend = f"divide by {np.iinfo(x.dtype).max + 1}" if x.dtype in (np.int16, np.int32) else "scale them to -1 to 1"
+        raise CafxError(f"{what}: expected floats with full scale 1, found {x.dtype}; {mend}")
     if x.ndim != 1:
         raise CafxError(f"{what}: expected one channel, shape (n,), found shape {x.shape}")
     return np.ascontiguousarray(x, np.float32)
 
 
+def whole(value, least: int, most: int, what: str) -> int:
+    """value as an int, of whatever type the number is; `what` says what is expected."""
+    try:
+        number = int(value)
+        fits = number == value and least <= number <= most
+    except (TypeError, ValueError, OverflowError):  # no number, NaN, infinite
+        fits = False
+    if not fits:
+        raise CafxError(f"{what}, found {repr(value) if isinstance(value, str) else value}")
+    return number
+
+
 def positive_rate(rate, what: str) -> int:
-    if rate is None or int(rate) != rate or not 4000 <= rate <= 768000:
-        raise CafxError(f"{what}: expected a rate in whole Hz from 4000 to 768000, found {rate}")
-    return int(rate)
+    return whole(rate, 4000, 768000, f"{what}: expected a rate in whole Hz from 4000 to 768000")
+
+
+def samples(value, what: str) -> int:
+    """A hop or a block; which of them fit a model, the engine says."""
+    return whole(value, 0, 2**31 - 1, f"{what} in whole samples, 0 or more")

@@ -6,7 +6,7 @@ import re
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
@@ -20,18 +20,42 @@ def train(dry, wet=None, rate: Optional[int] = None, *, out=None, preset: Option
     """Learns the effect between dry and wet; returns when it is done, or when Ctrl-C has stopped it (the best is kept).
 
     dry, wet  two files, two folders with equal names, a data set's folder (wet left out), or two arrays (n,) with `rate` in Hz.
-              Arrays are kept as WAV files beside the run, since going on needs them.
-    out       folder of the run, which must not exist; None: a new one in runs/
+              Arrays are kept as WAV files in the run's folder recordings/, since going on needs them.
+    rate      of arrays; files have their own (settings={"model.sample_rate": ...} is the model's)
+    out       folder of the run, which holds none yet; None: a new one in runs/
     preset    "default", "paper", ... (`cafx train --help`)    config  a TOML file
     settings  what else is otherwise, such as {"train.epochs": 20, "model.filters": 64}
     device    "auto": the GPU where one can be used, "cpu", "cuda", "cuda:N"          threads  of the CPU; 0: all
     CafxError: the recordings are refused, a setting is wrong (with the nearest known one), training broke down.
     """
-    folder = Path(out) if out is not None else Path("runs") / time.strftime("python-%Y%m%d-%H%M%S")
-    with recordings(dry, wet, rate, keep=folder.with_name(folder.name + "-recordings")) as words:
-        words = ["train", *words, "--out", str(folder), *(["--preset", preset] if preset else []),
-                 *(["--config", os.fspath(config)] if config else []), *_program.settings(settings)]
-        return _work(words, folder, device, threads, progress)
+    folder = Path(out) if out is not None else _new_folder()
+    try:
+        with recordings(dry, wet, rate, keep=folder) as (words, _):
+            words = ["train", *words, "--out", str(folder), *(["--preset", preset] if preset else []),
+                     *(["--config", os.fspath(config)] if config else []), *_program.settings(settings)]
+            return _work(words, folder, device, threads, progress)
+    finally:
+        if out is None:
+            _remove_empty(folder)
+
+
+def _new_folder() -> Path:
+    """One in runs/ that is nobody else's, whatever trains at the same time."""
+    for i in range(1000):
+        folder = Path("runs") / (time.strftime("python-%Y%m%d-%H%M%S") + (f"-{i + 1}" if i else ""))
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            pass
+        except OSError as e:
+            raise CafxError(f"{folder}: cannot be made: {e.strerror}; name another folder with out=") from None
+    raise CafxError(f"{folder}: is there already, and so are 999 others; name another folder with out=")
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def resume(run, device: str = "auto", threads: int = 0, progress: bool = True) -> "Run":
@@ -42,15 +66,15 @@ def resume(run, device: str = "auto", threads: int = 0, progress: bool = True) -
 
 def _work(words: List[str], folder: Path, device: str, threads: int, progress: bool) -> "Run":
     words = [_program.path(), *words, "--device", device, *(["--threads", str(threads)] if threads else []), "--json", "--quiet"]
-    with Display(folder.name, progress) as display:
+    with Display(folder.name, progress, done=len(_rows(folder))) as display:
         seen = {"total": None}
 
         def tick():
             rows = _rows(folder)
             if seen["total"] is None and (folder / "config.toml").exists():
                 seen["total"] = sum(int(_setting(folder, f"train.{k}") or 0) for k in ("pretrain_epochs", "epochs", "refine_epochs"))
-            if rows:
-                last = rows[-1]
+            if seen["total"] is not None:
+                last = rows[-1] if rows else {}
                 shown = [f"{k} {last[k]:.4g}" for k in last if k.startswith("validation_") and isinstance(last[k], float)]
                 display.show(len(rows), seen["total"], " ".join([str(last.get("stage", "")), *shown]))
 
@@ -106,7 +130,8 @@ class Run:
         return load(self.folder)
 
     def export(self, path) -> Path:
-        """Writes the best model: .safetensors (cafx, libcafx-rt, Python), .onnx (any ONNX runtime), .nam (NAM hosts; students)."""
+        """Writes the best model: .safetensors (cafx, libcafx-rt, Python), .onnx (any ONNX runtime), .nam (NAM hosts; LSTM and WaveNet),
+        .lv2 (a plugin)."""
         _program.call(["export", str(self.folder), "-o", os.fspath(path)])
         return Path(path)
 
@@ -155,6 +180,7 @@ class Run:
 
     def sounds(self, dry=None, wet=None, rate: Optional[int] = None, seconds: float = 10.0):
         """What audio() plays: ({"dry": (n,), "target": (n,), "model": (n,)}, Hz)."""
+        from . import _native
         from ._audio import read
         if dry is None:
             dry, wet = self._recordings()
@@ -165,7 +191,7 @@ class Run:
             if isinstance(given, (str, os.PathLike)):
                 x, rate = read(given, rate)
             else:
-                x = np.asarray(given, np.float32)
+                x = _native.mono(given, f"run.audio({name})")
             if rate is None:
                 raise CafxError("run.audio(array): the rate of the array is missing: audio(x, rate=48000)")
             sounds[name] = x[: int(seconds * rate)]
@@ -185,27 +211,55 @@ class Run:
 
 
 @contextlib.contextmanager
-def recordings(dry, wet, rate, keep: Optional[Path]):
-    """The words that name recordings for the program; arrays become WAV files in `keep`, or in a folder for the time."""
+def recordings(dry, wet, rate, keep: Optional[Path]) -> Iterator[Tuple[List[str], Callable[[str], str]]]:
+    """The words that name recordings for the program, and what turns its sentences into ones about the caller's recordings.
+
+    Arrays become WAV files: in the folder of the run `keep`, unless it is refused, or in one for the time.
+    """
     from . import _native
     from ._audio import write
     is_array = [hasattr(x, "__array__") or isinstance(x, (list, tuple)) for x in (dry, wet) if x is not None]
     if not any(is_array):
-        yield [os.fspath(x) for x in (dry, wet) if x is not None]
+        if rate is not None:
+            raise CafxError(f"rate={rate}: is of arrays; files have a rate of their own, leave it out")
+        yield [os.fsdecode(x) for x in (dry, wet) if x is not None], str
         return
     if not all(is_array) or wet is None:
         raise CafxError("arrays: expected dry and wet both as arrays; found one of them")
     if rate is None:
         raise CafxError("arrays: their rate is missing: rate=48000")
-    dry, wet = _native.mono(dry, "dry"), _native.mono(wet, "wet")
+    rate = _native.positive_rate(rate, "rate")
+    arrays = {"dry": _native.mono(dry, "dry"), "wet": _native.mono(wet, "wet")}
+    if keep is not None and (keep / "checkpoint.safetensors").exists():  # before the recordings that it learns from are touched
+        raise CafxError(f"{keep}: holds a run already; go on with it by cafx.resume({str(keep)!r}), or choose another folder with out=", 2)
     with contextlib.ExitStack() as stack:
-        folder = keep if keep is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        folder.mkdir(parents=True, exist_ok=True)
-        words = []
-        for name, x in (("dry", dry), ("wet", wet)):
-            write(folder / f"{name}.wav", x, rate)
-            words.append(str(folder / f"{name}.wav"))
-        yield words
+        folder = keep / "recordings" if keep else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        was_there = keep is not None and keep.exists()
+        files = {name: folder / f"{name}.wav" for name in arrays}
+
+        def plainly(text: str) -> str:
+            for name, file in files.items():
+                for path in (str(file.absolute()), str(file)):
+                    text = text.replace(path, name)
+            return text
+
+        try:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as e:
+                raise CafxError(f"{folder}: cannot be made: {e.strerror}; name another folder with out=") from None
+            for name, x in arrays.items():
+                write(files[name], x, rate)
+            yield [str(file) for file in files.values()], plainly
+        except CafxError as e:
+            if keep and not (keep / "checkpoint.safetensors").exists():
+                for file in files.values():
+                    with contextlib.suppress(OSError):
+                        file.unlink()
+                _remove_empty(folder)
+                if not was_there:
+                    _remove_empty(keep)
+            raise CafxError(plainly(str(e)), e.exit_code) from None
 
 
 def _json(path: Path) -> Dict[str, Any]:

@@ -2,6 +2,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from typing import Any, Dict, List, Optional
 
 from . import _program
@@ -28,17 +29,40 @@ def sweep(spec, store: Optional[str] = None, device: Optional[str] = None, progr
         if "name" not in spec:
             raise CafxError('sweep: a spec given as a dict needs "name", from which it is gone on with')
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, f"{spec['name']}.toml")
+            path = os.path.join(folder, "sweep.toml")
             with open(path, "w", encoding="utf-8") as f:
                 f.write(toml(spec))
-            return _table(_run(path, words, progress))
+            try:
+                return _table(_run(path, words, progress))
+            except CafxError as e:  # the caller has no such file, nor its lines
+                raise CafxError(re.sub(re.escape(path) + r"(:\d+)?", "sweep", str(e)), e.exit_code) from None
     return _table(_run(os.fspath(spec), words, progress))
 
 
 def _run(path: str, words: List[str], progress: bool) -> dict:
+    store = words[words.index("--store"):][:2] if "--store" in words else []
+    next_look = time.monotonic() + 1
+
+    def show(results):
+        states = [run["state"] for run in results["runs"] if run["kind"] == "train"]
+        over = [s for s in states if s in ("done", "failed", "pruned", "blocked")]
+        others = [f"{states.count(s)} {s}" for s in ("running", "failed", "pruned", "blocked") if s in states]
+        display.show(len(over), len(states), ", ".join(others), unit="run")
+
+    def tick():
+        nonlocal next_look
+        if not progress or time.monotonic() < next_look:
+            return
+        before = time.monotonic()
+        said, code, _ = _program.run(["sweep", "status", path, *store, "--json", "--once"])
+        next_look = time.monotonic() + max(1, 20 * (time.monotonic() - before))
+        if code == 0:  # else it has not begun
+            show(json.loads(said))
+
     with Display("sweep", progress) as display:
-        said = display.follow([_program.path(), "sweep", "run", path, *words, "--json", "--quiet"], lambda: None)
-    return json.loads(said)
+        results = json.loads(display.follow([_program.path(), "sweep", "run", path, *words, "--json", "--quiet"], tick))
+        show(results)
+    return results
 
 
 def _table(results: dict):
