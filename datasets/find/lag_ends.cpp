@@ -11,6 +11,7 @@ namespace cafx {
 namespace {
 
 constexpr double kLookSeconds = 4.5;     // from an end inwards
+constexpr double kMostSlope = 3e-3;      // of the lag: more is another speed
 constexpr double kQuietFrame = 1e-5;     // of the loudest frame's energy: says nothing
 constexpr std::size_t kLeastFrames = 2;  // frames, which overlap by three quarters
 constexpr long kNearLag = 3, kBesideTop = 8;
@@ -18,30 +19,26 @@ constexpr long kNearLag = 3, kBesideTop = 8;
 // for a peak that stands out from all others as well. The greatest of 900 sound ends: 1.32 and .81.
 constexpr double kSureThere = 1.9, kSurePeak = 1.2, kDoubtThere = 0.8, kDoubtPeak = 0.45;
 
-struct EndFrame {
-  double middle = 0.0;
-  std::vector<float> r;  // matched correlation at the lag of the rest, and `reach` to either side
+// Frames of three eighths of a second from an end inwards, the outermost first: matched correlations at the lag of the rest, and
+// `reach` to either side.
+struct EndFrames {
+  Job job;
+  std::vector<std::vector<float>> r;
 };
 
-// Frames of three eighths of a second from an end inwards, the outermost first.
-std::vector<EndFrame> frames_from(bool front, const Job& job, Matcher& match, double lag, double slope, long reach) {
-  const auto size = static_cast<long>(3 * job.length / 8), hop = size / 4, n = static_cast<long>(job.dry.size());
-  const std::vector<float> taper = taper_of(static_cast<std::size_t>(size));
+EndFrames frames_from(bool front, const Job& job, Matcher& match, const Course& rest, long reach) {
+  EndFrames frames{Job(job.dry, job.wet, 3 * job.length / 8), {}};
+  const auto size = static_cast<long>(frames.job.length), hop = size / 4, n = static_cast<long>(job.dry.size());
   double most = 0.0;
   for (long at = 0; at + size <= n; at += hop) most = std::max(most, energy(job.dry, at, size));
-  std::vector<EndFrame> frames;
   const auto look = std::min(n - size, std::lround(kLookSeconds * static_cast<double>(job.length)));
   for (long inwards = 0; inwards <= look; inwards += hop) {
     const long at = front ? inwards : n - size - inwards;
-    const double middle = static_cast<double>(at) + 0.5 * static_cast<double>(size);
-    const long here = at + std::lround(lag + slope * middle);
+    const long here = at + std::lround(rest.at(static_cast<double>(at) + 0.5 * static_cast<double>(size)));
     if (here < 0 || here + size > static_cast<long>(job.wet.size())) continue;  // not recorded
     if (energy(job.dry, at, size) < kQuietFrame * most) continue;
-    std::vector<float> dry = stretch_of(job.dry, at, size);
-    for (std::size_t k = 0; k < taper.size(); ++k) dry[k] *= taper[k];
-    const std::vector<float> wet = stretch_of(job.wet, here - reach, size + 2 * reach);
-    const Take take = make_take(dry.data(), dry.size(), wet.data(), wet.size(), fft_size(wet.size()));
-    frames.push_back({middle, match(take, 0, 2 * reach)});
+    frames.job.begin.push_back(static_cast<std::size_t>(at));
+    frames.r.push_back(match(take_of(frames.job, frames.job.begin.size() - 1, rest, 0.0, reach), 0, 2 * reach));
   }
   return frames;
 }
@@ -70,11 +67,11 @@ Evidence weigh(const std::vector<float>& sum, std::size_t n_frames, long reach) 
 }
 
 // Up to which frame the end lies at lag `at`; all of them: the rest of it does too, which is no end.
-std::size_t frames_elsewhere(const std::vector<EndFrame>& frames, long at, long reach) {
+std::size_t frames_elsewhere(const std::vector<std::vector<float>>& r, long at, long reach) {
   double gain = 0.0, most = 0.0;
   std::size_t end = 0;
-  for (std::size_t k = 0; k < frames.size(); ++k) {
-    gain += static_cast<double>(height_near(frames[k].r, at) - height_near(frames[k].r, reach));
+  for (std::size_t k = 0; k < r.size(); ++k) {
+    gain += static_cast<double>(height_near(r[k], at) - height_near(r[k], reach));
     if (gain <= most) continue;
     most = gain;
     end = k + 1;
@@ -86,21 +83,22 @@ std::size_t frames_elsewhere(const std::vector<EndFrame>& frames, long at, long 
 
 std::vector<End> find_ends(const Job& job, Matcher& match, const std::vector<WindowLag>& lags) {
   const double slope = slope_of(lags);
-  const long reach = static_cast<long>(job.length / 4);
   std::vector<End> found;
+  if (std::abs(slope) > kMostSlope) return found;
+  const long reach = static_cast<long>(job.length / 4);
   for (const bool front : {true, false}) {
     const int segment = front ? lags.front().segment : lags.back().segment;
     std::vector<double> level;
     for (const WindowLag& x : lags) {
       if (x.segment == segment) level.push_back(x.lag - slope * x.t);
     }
-    const std::vector<EndFrame> frames = frames_from(front, job, match, median(level), slope, reach);
+    const EndFrames frames = frames_from(front, job, match, {median(level), slope}, reach);
     std::vector<float> sum(static_cast<std::size_t>(2 * reach + 1), 0.0f);
     double most = 0.0;
     long at = 0;
     bool sure = false;
-    for (std::size_t k = 0; k < frames.size(); ++k) {
-      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += frames[k].r[i];
+    for (std::size_t k = 0; k < frames.r.size(); ++k) {
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += frames.r[k][i];
       if (k + 1 < kLeastFrames) continue;
       const Evidence now = weigh(sum, k + 1, reach);
       if (now.there < kDoubtThere && now.peak < kDoubtPeak) continue;
@@ -111,9 +109,10 @@ std::vector<End> find_ends(const Job& job, Matcher& match, const std::vector<Win
     }
     if (most == 0.0) continue;
     // The place lies between this frame and the next one's far side.
-    const std::size_t n = frames_elsewhere(frames, at, reach);
-    if (n == 0 || n + kLeastFrames > frames.size()) continue;
-    const double inner = frames[n].middle + (front ? 0.5 : -0.5) * 0.375 * static_cast<double>(job.length);
+    const std::size_t n = frames_elsewhere(frames.r, at, reach);
+    if (n == 0 || n + kLeastFrames > frames.r.size()) continue;
+    const double begin = static_cast<double>(frames.job.begin[n]);
+    const double inner = front ? begin + static_cast<double>(frames.job.length) : begin;
     const double outer = front ? 0.0 : static_cast<double>(job.dry.size());
     found.push_back({0.5 * (inner + outer), 0.5 * std::abs(inner - outer), sure});
   }

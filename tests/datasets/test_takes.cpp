@@ -94,7 +94,8 @@ TEST_F(Recordings, WhatLiesOffBeforeAnEndIsLeftOut) {
         const Dataset data = look(d, without(w, at, n));
         ASSERT_FALSE(refused(data)) << at << " " << n << "\n" << all(data);
         ASSERT_FALSE(of(data, "steps").empty()) << at << " " << n << "\n" << all(data);
-        if (done(data, "steps").empty()) continue;  // told, not sure
+        const auto repaired = done(data, "steps");
+        if (repaired.empty() || repaired[0].unit != "seconds") continue;  // told, not sure; or the part is moved
         EXPECT_LT(seconds_of(data), sound - from_end + 0.25) << at << " " << n << "\n" << all(data);
         EXPECT_GT(seconds_of(data), sound - from_end - 1.5) << at << " " << n << "\n" << all(data);
       }
