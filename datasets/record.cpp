@@ -72,7 +72,7 @@ std::vector<std::string> data_lines(const Dataset& data) {
   if (data.file_rate > data.sample_rate) {
     lines.push_back(fmt::format(
         "the model has a bandwidth of {:.1f} kHz: recordings of {} Hz are resampled to {} Hz, {} of the wet "
-        "audio's energy lies above; --set model.sample_rate={} keeps it",
+        "audio's energy lies above; --rate {} keeps it",
         0.0005 * data.sample_rate, data.file_rate, data.sample_rate, lost_text(data.wet_lost_db), data.file_rate));
   }
   return lines;

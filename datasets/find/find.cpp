@@ -108,7 +108,7 @@ void tell_bandwidth(const std::vector<Pair>& pairs, int rate, std::vector<Findin
   found.push_back(
       {lost > -40.0 ? Severity::kWarning : Severity::kInfo, "bandwidth", "all recordings", -1.0, text,
        "they are resampled to model.sample_rate",
-       fmt::format("where that must be kept, train at their rate, as --set model.sample_rate={}", highest)});
+       fmt::format("where that must be kept, train at their rate, as --rate {}", highest)});
 }
 
 void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good, int rate, bool wet,

@@ -75,6 +75,12 @@ void ConfigOptions::add_recordings_to(CLI::App& app) {
   app.add_option("dry", dry,
                  "the folder of a data set, a CSV manifest, NAM's JSON; or the dry file, or a folder of dry files");
   app.add_option("wet", wet, "the wet file, or a folder of wet files with the same names");
+  app.add_option(
+         "--rate", rate,
+         "samples a second that the model works at, short for model.sample_rate; 44100 and 48000 take the preset "
+         "full where no other is asked for")
+      ->check(CLI::Range(1000, 384000))
+      ->option_text("HZ");
 }
 
 namespace {
@@ -141,6 +147,7 @@ void set_data_fields(Fields fields, const std::vector<std::string>& settings, bo
 }
 
 constexpr int kFullBand = 44100;  // Hz; recordings of that rate or more are worth a model that hears all of them
+constexpr int kFullBand48 = 48000;
 
 // Of the first file; 0 where it cannot be read, which reading the recordings will say.
 int rate_of_recordings(const std::string& path) {
@@ -186,14 +193,15 @@ std::string ConfigOptions::preset_of_band() const {
   for (const std::string& setting : settings) {
     if (decided.count(setting.substr(0, setting.find('=')))) return preset;
   }
-  const int rate =
+  if (rate > 0) return rate == kFullBand ? "full" : rate == kFullBand48 ? "full-48k" : preset;
+  const int theirs =
       wet.empty() ? rate_of_layout(dry, settings) : std::min(rate_of_recordings(dry), rate_of_recordings(wet));
-  if (rate < kFullBand) return preset;
-  return rate % kFullBand == 0 ? "full" : "full-48k";
+  if (theirs < kFullBand) return preset;
+  return theirs % kFullBand == 0 ? "full" : "full-48k";
 }
 
 std::string ConfigOptions::band_text(const RunConfig& config) const {
-  if (config.preset == preset || preset_of_band() != config.preset) return "";
+  if (rate > 0 || config.preset == preset || preset_of_band() != config.preset) return "";
   return fmt::format(
       "recordings of {} Hz or more: preset {}, a model of {} Hz; --preset default makes one of {} Hz, in less time",
       kFullBand, config.preset, config.model->sample_rate, run_preset("default").model->sample_rate);
@@ -218,7 +226,8 @@ RunConfig ConfigOptions::resolve(AutoPreset* chosen) const {
   source.preset = preset_of_band();
   if (!file.empty()) source.toml = RunFolder::read(file);
   source.where = file;
-  source.settings = settings;
+  if (rate > 0) source.settings.push_back(fmt::format("model.sample_rate={}", rate));
+  source.settings.insert(source.settings.end(), settings.begin(), settings.end());
   if (chosen) {
     source.decide = [this, chosen](const DataConfig& data) { return preset_of_recordings(data, *chosen); };
   }

@@ -52,10 +52,11 @@ void set_recordings(DataConfig&, const std::string& dry, const std::string& wet,
 struct ConfigOptions {
   std::string preset, file, dry, wet, latency = "any";
   std::vector<std::string> settings;
+  int rate = 0;  // Hz that the model works at; 0: as preset, settings and recordings say
 
   void add_to(CLI::App&);
   // Positional: a data set, or dry and wet as two files or two folders; short for data.reader and the paths that it
-  // needs.
+  // needs. And --rate.
   void add_recordings_to(CLI::App&);
   // --latency, and the preset `auto`, which needs recordings.
   void add_auto_to(CLI::App&);

@@ -30,5 +30,11 @@ becomes 48000 48000 full-48k --preset full
 becomes 48000 16000 default --preset default
 grep -q "preset full" "$work/err" && fail "a preset that was asked for is not taken"
 becomes 48000 32000 default --set model.sample_rate=32000
+becomes 48000 32000 default --rate 32000
+becomes 48000 44100 full --rate 44100
+becomes 16000 48000 full-48k --rate 48000
+becomes 48000 48000 default --preset default --rate 48000
+becomes 96000 16000 default --rate 16000
+grep -q "96000 Hz are resampled to 16000 Hz.*--rate 96000 keeps it" "$work/out" "$work/err" || fail "what is lost is not said: $(cat "$work/out" "$work/err")"
 becomes 44100 16000 default --set model.hop=256
 finish

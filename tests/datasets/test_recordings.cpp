@@ -442,7 +442,7 @@ TEST_F(Recordings, WhatWasDoneIsOnRecord) {
   EXPECT_LT(json["wet_energy_above_db"].get<double>(), 0.0);
   std::string lines;
   for (const auto& line : data_lines(data)) lines += line + "\n";
-  for (const char* word : {"latency of 200 samples", "0.05", "channel 1", "8.0 kHz", "model.sample_rate=48000"}) {
+  for (const char* word : {"latency of 200 samples", "0.05", "channel 1", "8.0 kHz", "--rate 48000"}) {
     EXPECT_NE(lines.find(word), std::string::npos) << word << "\n" << lines;
   }
   write_pairs(data, (folder / "repaired").string());
