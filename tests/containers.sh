@@ -10,6 +10,7 @@ with_buildah() (
   . tests/bare.sh
   prepare_bare bookworm
   open_bare
+  chroot "$bare" userdel -r player 2>/dev/null
   umount "$bare/dev/pts" "$bare/dev" "$bare/proc"
   tar -C "$bare" -cf "$bare_work/base.tar" .
   by_buildah() { buildah --root "$bare_work/storage" --runroot "$bare_work/run" --storage-driver vfs "$@"; }

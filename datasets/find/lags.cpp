@@ -187,7 +187,11 @@ class Search {
       for (std::size_t k = 0; k < own.size(); ++k) {
         n_same += counts[k] && own[k].margin >= kSureMargin && std::abs(own[k].lag - middle) <= kSmallLag;
       }
-      if (2 * n_sure < static_cast<std::size_t>(out_.n_notes)) return;  // as unsure as before
+      if (2 * n_sure < static_cast<std::size_t>(out_.n_notes)) {
+        // Most lie apart, and where is not clear: that a few agree may be chance.
+        if (2 * out_.n_agree < out_.n_notes) doubt_common();
+        return;
+      }
       if (5 * n_same >= 4 * n_sure) return;                             // they agree after all
       out_.by_hand = true;
       for (std::size_t k = 0; k < own.size(); ++k) {
@@ -197,6 +201,11 @@ class Search {
     }
     if (!out_.common_sure) return;
     for (const std::size_t k : elsewhere) take_own(k, own[k]);
+  }
+
+  void doubt_common() {
+    out_.common_sure = false;
+    for (const std::size_t i : short_) lag_of(i).lag.sure = false;
   }
 
   void take_own(std::size_t k, const NotesLag::Own& own) {
