@@ -13,7 +13,7 @@ constexpr int kCoarseRate = 4000;
 constexpr std::size_t kExcerpts = 12, kCandidates = 4;
 constexpr double kExcerptSeconds = 4.0;
 constexpr double kNearSeconds[] = {8.0, 64.0, 240.0};
-constexpr double kEnough = 0.6;       // of the excerpts agree: no need to look further
+constexpr double kEnough = 0.85;  // of the excerpts agree: no need to look further. Notes in time agree at wrong beats
 constexpr double kSteepest = 2.5e-3;  // a slope that clocks, tapes and film rates reach
 constexpr double kTolerance = 12.0;   // samples at the coarse rate
 
