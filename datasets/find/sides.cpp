@@ -187,6 +187,44 @@ Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& othe
   return found;
 }
 
+// Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the onset
+// of a note. Those of many notes are a gate that opens late.
+Dropouts onsets_lost(const std::vector<float>& x, const std::vector<float>& other, long lag, int rate) {
+  constexpr double kAbrupt = 0.5, kOnsets = 0.2;  // of 12 ms: the level of the first; of the onsets, if more than one
+  float peak = 0.0f;
+  for (const float v : x) peak = std::max(peak, std::abs(v));
+  const auto least = static_cast<double>(kLoudShare * peak);
+  const double always = kPlays * floor_of(other, rate);
+  const long beside = static_cast<long>(0.012 * rate), first = static_cast<long>(0.001 * rate);
+  const long heard = static_cast<long>(0.01 * rate);  // that the other side must have sounded by then
+  Dropouts found;
+  long run = 0;
+  std::size_t onsets = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (std::abs(x[i]) < kSilentShare * peak) {
+      ++run;
+      continue;
+    }
+    const long length = run, end = static_cast<long>(i);
+    run = 0;
+    if (length < 2 * heard || loudness(x, end, beside) < least) continue;
+    ++onsets;
+    if (loudness(x, end - length - beside, beside) >= least) continue;  // a drop-out within a note is told above
+    const double after = loudness(x, end, beside);
+    double start = 0.0;  // of a millisecond; filters of a converter ring before an edge
+    for (long k = 0; k <= 4; ++k) start = std::max(start, loudness(x, end + k * first / 2, first));
+    if (start < kAbrupt * after) continue;
+    const double playing = std::max(always, 0.25 * loudness(other, end - lag, beside));
+    long size = 0;
+    while (size + heard <= length && loudness(other, end - lag - size - heard, heard) >= playing) size += heard;
+    if (size < 2 * heard) continue;  // a gate may open that late
+    if (found.n++ == 0) found.first = static_cast<double>(end - size) / rate;
+    found.seconds += static_cast<double>(size) / rate;
+  }
+  if (found.n > 1 && static_cast<double>(found.n) > kOnsets * static_cast<double>(onsets)) return {};
+  return found;
+}
+
 }  // namespace
 
 void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Finding>& found) {
@@ -194,7 +232,13 @@ void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Find
   const long late = std::lround(lag.lag.lag);
   for (const bool wet : {false, true}) {
     // Of dry no more than a tenth of a second: notes that are cut out leave longer gaps, in which an echo sounds.
-    const Dropouts d = wet ? dropouts_of(p.wet, p.dry, late, 0.5, rate) : dropouts_of(p.dry, p.wet, -late, 0.1, rate);
+    Dropouts d = wet ? dropouts_of(p.wet, p.dry, late, 0.5, rate) : dropouts_of(p.dry, p.wet, -late, 0.1, rate);
+    if (wet && lag.lag.sure && !p.dry.empty()) {
+      const Dropouts more = onsets_lost(p.wet, p.dry, late, rate);
+      d.first = d.n == 0 || (more.n > 0 && more.first < d.first) ? more.first : d.first;
+      d.n += more.n;
+      d.seconds += more.seconds;
+    }
     if (d.n == 0) continue;
     found.push_back({Severity::kWarning, "dropouts", file_of(p, wet), p.offset_seconds + d.first,
                      fmt::format("is silent from one sample to the next in {} place{} ({:.3f} s together), while {} "

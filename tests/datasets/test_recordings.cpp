@@ -448,6 +448,35 @@ TEST_F(Recordings, WetThatBeginsFarLater) {
   ASSERT_EQ(done(data, "latency").size(), 1u) << all(data);
   EXPECT_NEAR(done(data, "latency")[0].amount, 10.0 * kRate, 2.0);
   EXPECT_FALSE(refused(data)) << all(data);
+  // Nor is the last third of dry there: notes that lie in time agree at wrong beats.
+  Signal dry, wet;
+  for (std::size_t i = 0; i < 12; ++i) {
+    dry.insert(dry.end(), notes().dry[i].begin(), notes().dry[i].end());
+    wet.insert(wet.end(), notes().wet[i].begin(), notes().wet[i].end());
+  }
+  const Dataset cut_off = look(resample(dry, kRate, kFileRate), resample(late(wet, 136000), kRate, kFileRate));
+  ASSERT_EQ(done(cut_off, "latency").size(), 1u) << all(cut_off);
+  EXPECT_NEAR(done(cut_off, "latency")[0].amount, 136000.0, 2.0);
+}
+
+TEST_F(Recordings, ADropoutAtTheOnsetOfANote) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  Signal gap = w;
+  for (const double at : {4.48, 6.9}) {  // a note begins at 4.5 s
+    const auto from = gap.begin() + static_cast<long>(at * kFileRate);
+    std::fill(from, from + kFileRate * 8 / 100, 0.0f);
+  }
+  const Dataset data = look(d, gap);
+  ASSERT_EQ(of(data, "dropouts").size(), 1u) << all(data);
+  EXPECT_NE(of(data, "dropouts")[0].text.find("2 places"), std::string::npos) << all(data);
+  EXPECT_NEAR(of(data, "dropouts")[0].seconds, 4.5, 0.03);
+  // A gate that opens late at every note is a device.
+  Signal gated = w;
+  for (int k = 0; k < 6; ++k) {
+    const auto from = gated.begin() + static_cast<long>((2.0 * k + 0.4) * kFileRate);
+    std::fill(from, from + kFileRate * 13 / 100, 0.0f);
+  }
+  EXPECT_TRUE(of(look(d, gated), "dropouts").empty()) << all(look(d, gated));
 }
 
 TEST_F(Recordings, WhatSoundsInDryAlwaysIsNoDropoutOfWet) {
