@@ -275,7 +275,8 @@ bool ends_with_a_flac_frame(const unsigned char* bytes, std::size_t n) {
   return false;
 }
 
-// Where the tags of MP3 players begin that some programs put behind a FLAC, or zeros of a file system: n where nothing does.
+// Where the tags of MP3 players begin that some programs put behind a FLAC, or zeros of a file system; else the tail's
+// length.
 std::size_t begin_of_trailer(const std::vector<unsigned char>& tail) {
   std::size_t n = tail.size();
   if (n >= 128 && std::memcmp(tail.data() + n - 128, "TAG", 3) == 0) n -= 128;

@@ -24,7 +24,7 @@ constexpr double kElsewhere = 0.5;  // a note whose correlation at the common la
 constexpr double kByHand = 0.2;     // of the notes lie elsewhere
 constexpr double kFewAgree = 0.25;  // of the notes: there is no common lag
 
-// How much each is like what all have in common, -1 .. 1, most of them positive: the first principal component, by powers.
+// How much each is like what all have in common, the first principal component: -1 .. 1, most of them positive.
 std::vector<double> likeness_to_all(std::vector<std::vector<float>> x) {
   const auto normalise = [](std::vector<float>& v) {
     double sum = 0.0;
@@ -323,8 +323,7 @@ class Search {
     }
   }
 
-  // Pairs whose response is that of the others, turned over. Of 609 sound pairs of the study none was alike by less than
-  // .38, so none that is turned over by more than -.38.
+  // Pairs whose response is that of the others, turned over. Of 609 sound pairs of the study the least was alike by .38.
   void tell_turned_over(const std::vector<std::size_t>& whose, const std::vector<std::vector<float>>& responses) {
     constexpr double kTurned = -0.3, kAlike = 0.5;
     if (whose.size() < 2) return;

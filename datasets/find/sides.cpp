@@ -153,7 +153,8 @@ struct Dropouts {
   double first = 0.0, seconds = 0.0;
 };
 
-// Where x is silent for a moment, from one sample to the next, while the other side plays on; x[i] beside other[i - lag].
+// Where x is silent for a moment, from one sample to the next, while the other side plays on; x[i] beside
+// other[i - lag].
 Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& other, long lag, double longest_seconds,
                      int rate) {
   const auto shortest = static_cast<std::size_t>(0.005 * rate);
@@ -187,8 +188,8 @@ Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& othe
   return found;
 }
 
-// Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the onset
-// of a note. Those of many notes are a gate that opens late.
+// Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the
+// onset of a note. Those of many notes are a gate that opens late.
 Dropouts onsets_lost(const std::vector<float>& x, const std::vector<float>& other, long lag, int rate) {
   constexpr double kAbrupt = 0.5, kOnsets = 0.2;  // of 12 ms: the level of the first; of the onsets, if more than one
   float peak = 0.0f;
