@@ -10,6 +10,8 @@ namespace cafx {
 
 namespace {
 
+constexpr std::uint64_t kNoLength = std::uint64_t{1} << 48;  // bytes: no disk holds so long a recording
+
 std::uint64_t number(const unsigned char* p, int bytes, bool big) {
   std::uint64_t x = 0;
   for (int i = 0; i < bytes; ++i) x = x << 8 | p[big ? i : bytes - 1 - i];
@@ -209,6 +211,7 @@ bool inspect_riff(const ContainerReader& file, Container& c) {
         // The length of 32 bits gives way to that of 64.
         if (size != 0xffffffffu) c.patches.push_back({at + 4, bytes_of(0xffffffffu, 4, s.big)});
         if (size != 0xffffffffu && size != 0) patch(c, s, size, file.size());
+        s.unknown = s.promised >= kNoLength;
       } else {
         // The largest lengths that there are stand for "unknown" in what is written to a pipe.
         s.unknown = size >= 0x7ff00000u && size > file.size() - s.at;
@@ -313,6 +316,7 @@ bool inspect_w64(const ContainerReader& file, Container& c) {
       s.length_extra = 24;
       s.promised = size >= 24 ? size - 24 : 0;
       const std::uint64_t end = s.at + s.promised;
+      s.unknown = s.promised >= kNoLength;
       // What follows are chunks of another form than RIFF's; only what is missing is looked at.
       if (s.promised == 0 || end > file.size() || end < s.at) judge(file, s, c);
       return true;

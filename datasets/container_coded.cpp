@@ -261,8 +261,39 @@ std::size_t flac_head(const unsigned char* p, std::size_t n) {
   return crc == p[at] ? at + 1 : 0;
 }
 
+// Whether a frame of FLAC that passes its checksum ends where these bytes do.
+bool ends_with_a_flac_frame(const unsigned char* bytes, std::size_t n) {
+  int tried = 0;
+  for (std::size_t back = 8; back <= n && tried < 200; ++back) {
+    const unsigned char* f = bytes + n - back;
+    if (flac_head(f, back) == 0) continue;
+    ++tried;
+    std::uint16_t crc = 0;
+    for (std::size_t i = 0; i + 2 < back; ++i) crc = FlacCrc::add(crc, f[i]);
+    if (crc == (f[back - 2] << 8 | f[back - 1])) return true;
+  }
+  return false;
+}
+
+// Where the tags of MP3 players begin that some programs put behind a FLAC, or zeros of a file system; else the tail's
+// length.
+std::size_t begin_of_trailer(const std::vector<unsigned char>& tail) {
+  std::size_t n = tail.size();
+  if (n >= 128 && std::memcmp(tail.data() + n - 128, "TAG", 3) == 0) n -= 128;
+  const auto ape = [&](std::size_t at) { return std::memcmp(tail.data() + at, "APETAGEX", 8) == 0; };
+  if (n >= 32 && ape(n - 32)) {
+    const std::size_t size = little32(tail.data() + n - 20);  // footer and items, without the header
+    if (size >= 32 && size <= n) n -= size;
+    if (n >= 32 && ape(n - 32)) n -= 32;
+  }
+  std::size_t zeros = 0;
+  while (zeros < n && tail[n - 1 - zeros] == 0) ++zeros;
+  return zeros >= 8 ? n - zeros : n;
+}
+
 // A FLAC that states no number of samples is whole where its last frame is: one that ends with the file and passes its
-// checksum. What is missing behind it cannot be told.
+// checksum. What is missing behind it cannot be told. Of others, libsndfile takes what lies behind the last frame for
+// damage: it is not given that.
 bool inspect_flac(const ByteSource& source, Container& c) {
   Window file(source);
   std::uint64_t at = 0;
@@ -272,23 +303,27 @@ bool inspect_flac(const ByteSource& source, Container& c) {
   p = file.at(at, 42);
   if (!p || std::memcmp(p, "fLaC", 4) != 0) return false;
   const std::uint64_t samples = (std::uint64_t{p[21]} & 15) << 32 | big32(p + 22);
-  if (samples != 0) return true;
-  c.counted = true;
+  c.counted = samples == 0;
   constexpr std::size_t kMost = 1 << 20;  // bytes that are searched; no frame of 65,535 samples in 2 channels is longer
   const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(kMost, file.size() - at - 42));
   std::vector<unsigned char> tail(n);
   tail.resize(source.read(file.size() - n, tail.data(), n));
-  bool whole = false;
-  int tried = 0;
-  for (std::size_t back = 8; back <= tail.size() && !whole && tried < 200; ++back) {
-    const unsigned char* f = tail.data() + tail.size() - back;
-    if (flac_head(f, back) == 0) continue;
-    ++tried;
-    std::uint16_t crc = 0;
-    for (std::size_t i = 0; i + 2 < back; ++i) crc = FlacCrc::add(crc, f[i]);
-    whole = crc == (f[back - 2] << 8 | f[back - 1]);
+  std::size_t end = begin_of_trailer(tail);
+  if (end < tail.size()) {
+    // The frame's own last bytes may be zeros.
+    std::size_t own = 0;
+    while (own < 3 && !ends_with_a_flac_frame(tail.data(), end + own)) ++own;
+    end += own;
+    if (own < 3) {
+      c.readable = file.size() - (tail.size() - end);
+      c.notes.push_back(fmt::format(
+          "behind its last frame lie {} bytes that are no sound, as of a tag; they are not read", tail.size() - end));
+    } else {
+      end = tail.size();
+    }
   }
-  if (whole) {
+  if (samples != 0) return true;
+  if (ends_with_a_flac_frame(tail.data(), end)) {
     c.notes.emplace_back(
         "its header states no length, as of a program that wrote to a pipe; all that is there is read");
   } else {

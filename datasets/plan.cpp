@@ -144,6 +144,13 @@ class Planner {
       if (p.heard && !p.asked_long && !p.mismatched && !p.alone) of.push_back(i);
     }
     if (of.empty() || lags.by_hand || std::abs(lags.common) <= small_lag(rate_)) return;
+    if (lags.apart) {
+      say(Severity::kRefuse, "latency", which(pairs_, of, true),
+          fmt::format("each lies at a lag of its own, and none is sure ({} of {} agree on {})", lags.n_agree,
+                      lags.n_notes, milliseconds(lags.common)),
+          "the files were cut by hand, or recorded one by one", "align them by hand, by a click at the start of both");
+      return;
+    }
     const Lag& any = lags.pairs[of.front()].lag;
     latency(of, lags.common, lags.common_sure, any.confidence, any.rule);
     // What cannot be heard moves along: its lag is the device's.

@@ -18,20 +18,70 @@ namespace {
 // mildest of the shipped effects leaves more than 12 dB down.
 constexpr double kBypass = 1e-5, kMaybeBypass = 3e-3;
 
-// What the best gain leaves of wet at a lag, of its energy; and that gain.
-std::pair<double, double> left_by_gain(const Pair& p, long lag) {
-  const long from = std::max(0L, -lag);
-  const long to = std::min(static_cast<long>(p.dry.size()), static_cast<long>(p.wet.size()) - lag);
+struct Products {
   double xx = 0.0, xy = 0.0, yy = 0.0;
+};
+
+// Of dry[from, to) and wet at the lag, as far as both go.
+Products products(const Pair& p, long lag, long from, long to) {
+  from = std::max(from, -lag);
+  to = std::min({to, static_cast<long>(p.dry.size()), static_cast<long>(p.wet.size()) - lag});
+  Products s;
   for (long i = from; i < to; ++i) {
     const double x = static_cast<double>(p.dry[static_cast<std::size_t>(i)]);
     const double y = static_cast<double>(p.wet[static_cast<std::size_t>(i + lag)]);
-    xx += x * x;
-    xy += x * y;
-    yy += y * y;
+    s.xx += x * x;
+    s.xy += x * y;
+    s.yy += y * y;
   }
-  if (!(xx > 0.0) || !(yy > 0.0)) return {1.0, 0.0};
-  return {1.0 - xy * xy / (xx * yy), xy / xx};
+  return s;
+}
+
+// What a gain leaves of wet at a lag, of its energy; and that gain.
+std::pair<double, double> left_by_gain(const Products& s) {
+  if (!(s.xx > 0.0) || !(s.yy > 0.0)) return {1.0, 0.0};
+  return {1.0 - s.xy * s.xy / (s.xx * s.yy), s.xy / s.xx};
+}
+
+// The same for the best lag near by, between the samples too: a converter delays by parts of a sample, and lags of high
+// rates are known to two samples. Products at whole lags, of the loudest part, tell those between.
+std::pair<double, double> left_by_gain_and_delay(const Pair& p, double lag) {
+  constexpr long kNear = 4, kTaps = 48, kPart = 1 << 17, kFractions = 64;
+  constexpr double kHopeless = 0.5;
+  const long size = static_cast<long>(p.dry.size()), middle = std::lround(lag);
+  std::pair<double, double> best = left_by_gain(products(p, middle, 0, size));
+  if (best.first <= kBypass) return best;
+  long from = 0;
+  double most = -1.0;
+  for (long at = 0; at == 0 || at + kPart <= size; at += kPart) {
+    const double energy = products(p, middle, at, at + kPart).xx;
+    if (energy <= most) continue;
+    most = energy;
+    from = at;
+  }
+  std::vector<double> at_lags;
+  Products own;
+  for (long k = -kNear - kTaps; k <= kNear + kTaps; ++k) {
+    const Products s = products(p, middle + k, from, from + kPart);
+    at_lags.push_back(s.xy);
+    if (k == 0) own = s;
+  }
+  const double scale = own.xx * own.yy;
+  const auto at = [&](long k) { return at_lags[static_cast<std::size_t>(k + kNear + kTaps)]; };
+  double hope = 0.0;
+  for (long k = -kNear; k <= kNear; ++k) hope = std::max(hope, at(k) * at(k));
+  if (!(hope > (1.0 - kHopeless) * scale)) return best;
+  for (long f = -kNear * kFractions; f <= kNear * kFractions; ++f) {
+    const double t = static_cast<double>(f) / kFractions;
+    double sum = 0.0;
+    for (long k = std::lround(t) - kTaps; k <= std::lround(t) + kTaps; ++k) {
+      const double u = t - static_cast<double>(k), window = std::cos(0.5 * M_PI * u / (kTaps + 1.0));
+      sum += at(k) * window * window * (std::abs(u) < 1e-9 ? 1.0 : std::sin(M_PI * u) / (M_PI * u));
+    }
+    const double left = std::max(0.0, 1.0 - sum * sum / scale);
+    if (left < best.first) best = {left, sum / own.xx};
+  }
+  return best;
 }
 
 void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vector<Finding>& found) {
@@ -47,7 +97,7 @@ void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vecto
     return;
   }
   if (by_chain) return;
-  const auto [left, gain] = left_by_gain(p, std::lround(lag.lag.lag));
+  const auto [left, gain] = left_by_gain_and_delay(p, lag.lag.lag);
   if (left > kMaybeBypass || lag.lag.ppm != 0.0) return;
   if (left > kBypass) {
     found.push_back({Severity::kWarning, "identical", file_of(p, true), -1.0,
@@ -111,6 +161,19 @@ void tell_bandwidth(const std::vector<Pair>& pairs, int rate, std::vector<Findin
        fmt::format("where that must be kept, train at their rate, as --rate {}", highest)});
 }
 
+// Whether a note has another offset than all notes together: as large in its quietest half second as in its loudest.
+bool is_its_own(const Offset& own, const Offset& common, const std::vector<Half>& halves) {
+  constexpr double kLeast = 5e-3, kOfSignal = 0.1, kDies = 4.0;  // of full scale; of its RMS; loudest half to quietest
+  if (!own.constant) return false;
+  double loudest = 0.0, quietest = 1e30;
+  for (const Half& h : halves) {
+    loudest = std::max(loudest, h.level);
+    quietest = std::min(quietest, h.level);
+  }
+  const double apart = std::abs(own.mean - (common.constant ? common.mean : 0.0));
+  return loudest >= kDies * quietest && apart >= std::max(kLeast, kOfSignal * loudest);
+}
+
 void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good, int rate, bool wet,
                   std::vector<Offset>& out) {
   out.resize(pairs.size());
@@ -128,7 +191,11 @@ void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good,
     }
   }
   const Offset common = find_offset(together, false);
-  for (const std::size_t i : notes) out[i] = common;
+  for (const std::size_t i : notes) {
+    const auto halves = halves_of(wet ? pairs[i].wet : pairs[i].dry, rate);
+    const Offset own = find_offset(halves, false);
+    out[i] = is_its_own(own, common, halves) ? own : common;
+  }
 }
 
 }  // namespace

@@ -4,10 +4,10 @@
 //   latency     wet lags or leads dry: all pairs alike, or each by its own
 //   drift       the clocks of dry and wet run apart, in ppm
 //   steps       samples lost or inserted at a place
-//   dropouts    wet is silent for a moment, from one sample to the next, while dry plays on
+//   dropouts    one side is silent for a moment, from one sample to the next, while the other plays on
 //   hum         a tone of the mains sounds all along wet
 //   wander      the lag moves to and fro: an effect that modulates time, or a tape
-//   polarity    wet is inverted against dry
+//   polarity    wet is inverted against dry, or some pairs against the others
 //   clipping    flat tops at the file's highest value, at its own rate
 //   identical   wet is its dry file, sample by sample or up to a gain
 //   silence     dry or wet is silent, in whole or for long, or dry alone for a while

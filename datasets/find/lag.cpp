@@ -120,7 +120,9 @@ Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int r
   const Windows windows = measure_windows(dry, wet, rate);
   found.n_windows = static_cast<int>(windows.lags.size());
   found.match = windows.match;
+  found.strays = windows.strays;
   found.sign = windows.sign;
+  found.response = windows.response;
   found.rule = "windows of the recording on one line";
   if (windows.lags.size() < 4) return found;
   const auto& w = windows.lags;

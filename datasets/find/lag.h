@@ -30,13 +30,15 @@ struct Step {
 struct Lag {
   double lag = 0.0, ppm = 0.0;
   std::vector<Step> steps;
-  double sign = 1.0;        // negative where wet is inverted
-  double confidence = 0.0;  // 0 .. 1, by the rule
+  double sign = 1.0;            // negative where wet is inverted
+  std::vector<float> response;  // of a long recording: the device's, whitened
+  double confidence = 0.0;      // 0 .. 1, by the rule
   bool sure = false;
   std::string rule;        // what the confidence was measured by
   double wander = 0.0;     // samples: median distance of the windows from all this
   double agreement = 0.0;  // share of the windows that lie within 3 samples of all this
   int n_windows = 0;       // that could be judged
+  double strays = 0.0;     // share of the windows that lie far off: of another take
   double match = 0.0;      // correlation, whitened to the power 0.5: of the same take .4 and more
   bool sure_of_steps = true, sure_of_drift = true;
   double maybe_ppm = 0.0;         // a drift that may be, and is too small for this recording to show

@@ -13,7 +13,7 @@ constexpr int kCoarseRate = 4000;
 constexpr std::size_t kExcerpts = 12, kCandidates = 4;
 constexpr double kExcerptSeconds = 4.0;
 constexpr double kNearSeconds[] = {8.0, 64.0, 240.0};
-constexpr double kEnough = 0.6;       // of the excerpts agree: no need to look further
+constexpr double kEnough = 0.85;  // of the excerpts agree: no need to look further. Notes in time agree at wrong beats
 constexpr double kSteepest = 2.5e-3;  // a slope that clocks, tapes and film rates reach
 constexpr double kTolerance = 12.0;   // samples at the coarse rate
 
@@ -21,7 +21,8 @@ struct Candidate {
   double lag = 0.0, height = 0.0;
 };
 struct LoudExcerpt {
-  double t = 0.0;  // its middle
+  double t = 0.0;                  // its middle
+  double least = 0.0, most = 0.0;  // lags at which wet holds its counterpart
   std::vector<Candidate> candidates;
 };
 
@@ -71,16 +72,21 @@ std::vector<std::size_t> loudest_places(const std::vector<float>& x, std::size_t
   return loud;
 }
 
+// Excerpts of which wet holds the counterpart count in full, the others by half: they can say nothing.
 double support_of(const std::vector<LoudExcerpt>& excerpts, double lag, double slope) {
-  double sum = 0.0;
+  double sum = 0.0, n = 0.0;
   for (const LoudExcerpt& e : excerpts) {
+    const double here = lag + slope * e.t;
+    if (here < e.least || here > e.most) continue;
+    n += 1.0;
     double best = 0.0;
     for (const Candidate& c : e.candidates) {
-      if (std::abs(c.lag - lag - slope * e.t) <= kTolerance) best = std::max(best, c.height);
+      if (std::abs(c.lag - here) <= kTolerance) best = std::max(best, c.height);
     }
     sum += best;
   }
-  return sum / static_cast<double>(std::max<std::size_t>(1, excerpts.size()));
+  const double share = n / static_cast<double>(std::max<std::size_t>(1, excerpts.size()));
+  return n > 0.0 ? sum / n * 0.5 * (1.0 + share) : 0.0;
 }
 
 // The line that most of the excerpts agree on; of nearly equal ones that of the smallest lag: loops fit at every turn.
@@ -123,7 +129,8 @@ std::vector<LoudExcerpt> look(const std::vector<float>& dry, const std::vector<f
     const Take take = make_take(dry.data() + at, n, wet.data() + from, to - from, size);
     const long first = static_cast<long>(from) - static_cast<long>(at);
     const auto r = correlation(take, 0, static_cast<long>(to - from - n));
-    excerpts.push_back({static_cast<double>(at) + 0.5 * static_cast<double>(n), highest(r, first)});
+    excerpts.push_back({static_cast<double>(at) + 0.5 * static_cast<double>(n), -static_cast<double>(at),
+                        static_cast<double>(wet.size()) - static_cast<double>(at + n), highest(r, first)});
   }
   return excerpts;
 }

@@ -344,7 +344,11 @@ void find_what_is_left(const Job& job, Matcher& match, const Map& map, const Cou
   }
   if (!out.breaks.empty() && !explained(out.lags, doubts)) out.sure_of_breaks = false;
   out.edges = find_elsewhere(job, doubts);
-  constexpr double kUnlike = 0.5;    // of the peak, wherever that is
+  constexpr double kUnlike = 0.5;  // of the peak, wherever that is
+  constexpr double kFar = 128.0;   // samples: further than what modulates time moves
+  const auto strays = std::count_if(doubts.begin(), doubts.end(),
+                                    [](const Doubt& d) { return d.there < kUnlike && std::abs(d.by) > kFar; });
+  out.strays = static_cast<double>(strays) / static_cast<double>(std::max<std::size_t>(1, doubts.size()));
   constexpr std::size_t kTakes = 6;  // windows in a row: longer than a note that the device bends out of shape
   for (std::size_t i = 0; i < doubts.size();) {
     std::size_t to = i;
@@ -422,6 +426,7 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
     });
     if (!known) (end.sure ? out.edges : out.maybe_edges).push_back({end.at, end.margin});
   }
+  out.response = response.taps();
   return out;
 }
 

@@ -28,6 +28,8 @@ struct Windows {
   bool halves_agree = true;        // the common peak is the same in both halves
   double standing_out = 0.0;       // of the windows' common peak
   double sign = 1.0, match = 0.0;
+  double strays = 0.0;          // share of the windows that lie far off, and hardly where they should
+  std::vector<float> response;  // the device's, whitened, that they share
 };
 
 Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate);

@@ -31,6 +31,7 @@ struct Lags {
   double common = 0.0, standing_out = 0.0;
   bool common_sure = false;
   bool by_hand = false;           // notes have lags of their own
+  bool apart = false;             // they have, and whose is which cannot be told
   double polarity = 0.0;          // -1 .. 1, of the correlations at the lags that are sure; below -0.7: inverted
   std::vector<Finding> findings;  // mismatches and wrong rates
 };

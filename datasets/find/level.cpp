@@ -185,7 +185,8 @@ void tell_level(const Level& level, const Pair& p, bool wet, int rate, std::vect
   const std::vector<float>& x = wet ? p.wet : p.dry;
   for (const std::string& note : facts.notes) {
     found.push_back({Severity::kWarning, "header", file, -1.0, note,
-                     "the program that wrote it did not finish its header",
+                     note.starts_with("behind") ? "a program put a tag or zeros behind the sound"
+                                                : "the program that wrote it did not finish its header",
                      "nothing need be done where the length is as expected"});
   }
   if (!level.finite) {
@@ -196,9 +197,17 @@ void tell_level(const Level& level, const Pair& p, bool wet, int rate, std::vect
     return;
   }
   if (level.silent) {
-    found.push_back({Severity::kRefuse, "silence", file, -1.0, "is silent from end to end",
-                     "an input was not connected, or the wrong channel was recorded",
-                     "record it again, or remove the pair"});
+    const double peak_db = db(static_cast<double>(level.peak));
+    const bool faint = level.rms > 0.0 && (facts.is_float || facts.bits > 16);
+    found.push_back(
+        {Severity::kRefuse, "silence", file, -1.0,
+         faint ? fmt::format("is all but silent: it peaks at {:.1f} dB of full scale", peak_db)
+               : "is silent from end to end",
+         "an input was not connected, or the wrong channel was recorded",
+         faint ? fmt::format("record it again, or remove the pair; where it holds the sound so quietly, --set "
+                             "data.{}_gain_db={:.0f}",
+                             wet ? "wet" : "dry", -6.0 - peak_db)
+               : "record it again, or remove the pair"});
     return;
   }
   tell_precision(level, facts, file, wet, found);

@@ -51,6 +51,15 @@ double NoteCorrelation::signed_near(long index) const {
   return height * own / 127.0;
 }
 
+std::vector<float> NoteCorrelation::around(long index, long reach) const {
+  std::vector<float> taps;
+  for (long k = index - reach; k <= index + reach; ++k) {
+    taps.push_back(k >= 0 && k < static_cast<long>(r.size()) ? static_cast<float>(r[static_cast<std::size_t>(k)])
+                                                             : 0.0f);
+  }
+  return taps;
+}
+
 NotesLag::NotesLag(const std::vector<const Pair*>& notes, int rate, ThreadPool& pool)
     : notes_(notes), rate_(rate), pool_(pool) {
   std::size_t longest = 0;
@@ -119,7 +128,7 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
   for (long k = most_ - kSmallLag; k <= most_ + kSmallLag; ++k) {
     at_zero = std::max(at_zero, together[static_cast<std::size_t>(k)]);
   }
-  const bool moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
+  moves = std::abs(lag) > kSmallLag && at_zero < kNearlyAsWell * together[peak];
   const bool by_filter = std::abs(lag) > kSmallLag && static_cast<double>(std::abs(lag)) <= kFilterSeconds * rate_;
   const bool some = n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew);
   const bool most = n_agree >= kMostAgree * n_asked || (some && !by_filter);

@@ -20,6 +20,7 @@ struct NoteCorrelation {
 
   double near(long index, long reach) const;  // greatest magnitude there, of the peak's
   double signed_near(long index) const;       // the strongest within a sample, with its sign, in |r| <= 1
+  std::vector<float> around(long index, long reach) const;
 };
 
 class NotesLag {
@@ -37,6 +38,7 @@ class NotesLag {
   double standing_out = 0.0;
   int n_asked = 0, n_agree = 0;
   bool clear = false;
+  bool moves = false;  // no lag at all fits much worse
 
   // Lags of single notes, with the response that they share taken out.
   struct Own {

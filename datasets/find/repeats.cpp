@@ -12,7 +12,7 @@ namespace cafx {
 namespace {
 
 constexpr double kSame = 0.9975;
-constexpr std::size_t kBands = 32, kNearest = 3;
+constexpr std::size_t kBands = 32, kNearest = 3, kFewPieces = 32;  // of few, eight are asked, whatever their spectra
 constexpr double kFarSpectrum = 0.25;  // distance of two spectra, in bels a band: of other audio
 
 using Fingerprint = std::array<float, kBands>;
@@ -74,19 +74,27 @@ std::vector<double> energies(const std::vector<float>& x) {
   return sum;
 }
 
+// What a filter makes of an end that is cut within a sound is not that sound.
+constexpr double kEndSeconds = 0.05;
+
 double likeness(const std::vector<float>& a, const std::vector<float>& b, int rate) {
   const std::size_t size = fft_size(a.size() + b.size());
-  const std::vector<float> x = evened(a, rate, size), y = evened(b, rate, size);
+  std::vector<float> x = evened(a, rate, size), y = evened(b, rate, size);
+  const long end = std::min(static_cast<long>(kEndSeconds * rate), static_cast<long>(std::min(x.size(), y.size()) / 8));
+  for (auto* side : {&x, &y}) {
+    std::fill(side->begin(), side->begin() + end, 0.0f);
+    std::fill(side->end() - end, side->end(), 0.0f);
+  }
   const Bins sx = spectrum(x.data(), x.size(), size), sy = spectrum(y.data(), y.size(), size);
   Bins g(sx.size());
   for (std::size_t k = 0; k < g.size(); ++k) g[k] = std::conj(sx[k]) * sy[k] / static_cast<float>(size);
   const std::vector<float> r = inverse(g);
   const std::vector<double> ex = energies(x), ey = energies(y);
   const long n = static_cast<long>(x.size()), m = static_cast<long>(y.size()), all = static_cast<long>(size);
-  const long least = std::min(n, m) / 2;
+  const long least = std::min(n, m) / 2 - 2 * end;
   double best = 0.0;
   for (long lag = -(n - least); lag <= m - least; ++lag) {  // x[t] beside y[t + lag]
-    const long from = std::max(0L, -lag), to = std::min(n, m - lag);
+    const long from = end + std::max(0L, -lag), to = std::min(n, m - lag) - end;
     if (to - from < least) continue;
     const double e = (ex[static_cast<std::size_t>(to)] - ex[static_cast<std::size_t>(from)]) *
                      (ey[static_cast<std::size_t>(to + lag)] - ey[static_cast<std::size_t>(from + lag)]);
@@ -118,10 +126,11 @@ std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& w
     std::vector<std::pair<double, int>> near;
     for (std::size_t k = 0; k < where.size(); ++k) {
       const double d = distance(own, prints[k]);
-      if (d < kFarSpectrum) near.push_back({d, static_cast<int>(k)});
+      if (d < kFarSpectrum || where.size() <= kFewPieces) near.push_back({d, static_cast<int>(k)});
     }
     std::sort(near.begin(), near.end());
-    for (std::size_t k = 0; k < std::min(kNearest, near.size()); ++k) {
+    const std::size_t asked = where.size() <= kFewPieces ? 8 : kNearest;
+    for (std::size_t k = 0; k < std::min(asked, near.size()); ++k) {
       const double l = likeness(*what[i], *where[static_cast<std::size_t>(near[k].second)], rate);
       if (l > found[i].likeness) found[i] = {l >= kSame ? near[k].second : -1, l};
       if (l >= kSame) break;

@@ -17,6 +17,7 @@ constexpr double kLoudDb = 35.0;  // under the loudest block: quieter ones hold 
 // Swapped, distortion and amplifier have 1.22 to 1.80, .56 to 2.4 dB and -1.0 to -2.5 dB; the overdrive is not told.
 constexpr double kMoreDynamic = 1.2, kHigherTops = 0.5, kDuller = -0.5;
 constexpr float kSilentShare = 1e-3f, kLoudShare = 0.02f;  // of the peak
+constexpr double kPlays = 2.0;                             // over what sounds in dry always, as hum does
 constexpr std::size_t kLeastBlocks = 40, kLeastFiles = 6;
 
 // Of a block: level and crest in dB, energy, energy of the differences from sample to sample.
@@ -121,24 +122,52 @@ void tell_normalised(const std::vector<Pair>& pairs, std::vector<Finding>& found
        "export them again without normalising; where the device is a limiter, nothing need be done"});
 }
 
-void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Finding>& found) {
-  if (!p.dry.empty() && (!lag.heard || lag.mismatched)) return;
-  const auto shortest = static_cast<std::size_t>(0.005 * rate), longest = static_cast<std::size_t>(0.5 * rate);
-  float peak = 0.0f;
-  for (const float v : p.wet) peak = std::max(peak, std::abs(v));
-  const auto rms = [](const std::vector<float>& x, long from, long n) {
-    double sum = 0.0;
-    const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
-    for (long i = a; i < b; ++i)
-      sum += static_cast<double>(x[static_cast<std::size_t>(i)]) * static_cast<double>(x[static_cast<std::size_t>(i)]);
-    return b > a ? std::sqrt(sum / static_cast<double>(b - a)) : 0.0;
-  };
-  const auto least = static_cast<double>(kLoudShare * peak);
-  const long beside = static_cast<long>(0.012 * rate);
-  std::size_t n = 0, run = 0;
+namespace {
+
+// Of x[from, from + n), about its own mean: an offset is no sound.
+double loudness(const std::vector<float>& x, long from, long n) {
+  double sum = 0.0, square = 0.0;
+  const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
+  for (long i = a; i < b; ++i) {
+    sum += static_cast<double>(x[static_cast<std::size_t>(i)]);
+    square += static_cast<double>(x[static_cast<std::size_t>(i)]) * static_cast<double>(x[static_cast<std::size_t>(i)]);
+  }
+  if (b <= a) return 0.0;
+  const auto count = static_cast<double>(b - a);
+  return std::sqrt(std::max(0.0, square / count - sum / count * (sum / count)));
+}
+
+// The level of its quietest hundredth, in blocks of 50 ms: what sounds there sounds always, as hum does.
+double floor_of(const std::vector<float>& x, int rate) {
+  const auto block = static_cast<long>(kBlockSeconds * rate);
+  std::vector<double> levels;
+  for (long at = 0; at + block <= static_cast<long>(x.size()); at += block) levels.push_back(loudness(x, at, block));
+  if (levels.empty()) return 0.0;
+  const auto k = levels.begin() + static_cast<long>(levels.size() / 100);
+  std::nth_element(levels.begin(), k, levels.end());
+  return *k;
+}
+
+struct Dropouts {
+  std::size_t n = 0;
   double first = 0.0, seconds = 0.0;
-  for (std::size_t i = 0; i < p.wet.size(); ++i) {
-    if (std::abs(p.wet[i]) < kSilentShare * peak) {
+};
+
+// Where x is silent for a moment, from one sample to the next, while the other side plays on; x[i] beside
+// other[i - lag].
+Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& other, long lag, double longest_seconds,
+                     int rate) {
+  const auto shortest = static_cast<std::size_t>(0.005 * rate);
+  const auto longest = static_cast<std::size_t>(longest_seconds * rate);
+  float peak = 0.0f;
+  for (const float v : x) peak = std::max(peak, std::abs(v));
+  const auto least = static_cast<double>(kLoudShare * peak);
+  const double always = kPlays * floor_of(other, rate);
+  const long beside = static_cast<long>(0.012 * rate);
+  Dropouts found;
+  std::size_t run = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (std::abs(x[i]) < kSilentShare * peak) {
       ++run;
       continue;
     }
@@ -147,20 +176,80 @@ void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Find
     if (length < shortest || length > longest) continue;
     const long begin = static_cast<long>(i - length), end = static_cast<long>(i), size = end - begin;
     // Filters of a converter ring for a few samples at the edges.
-    if (rms(p.wet, begin - beside, beside) < least || rms(p.wet, end, beside) < least) continue;
-    const long dry = begin - std::lround(lag.lag.lag);
-    const double inside = rms(p.dry, dry, size);
-    if (inside < 0.25 * rms(p.dry, dry - beside, beside) || inside < 0.25 * rms(p.dry, dry + size, beside)) continue;
-    if (n++ == 0) first = static_cast<double>(begin) / rate;
-    seconds += static_cast<double>(size) / rate;
+    if (loudness(x, begin - beside, beside) < least || loudness(x, end, beside) < least) continue;
+    const long there = begin - lag;
+    const double inside = loudness(other, there, size);
+    if (inside < always || inside < 0.25 * loudness(other, there - beside, beside) ||
+        inside < 0.25 * loudness(other, there + size, beside))
+      continue;
+    if (found.n++ == 0) found.first = static_cast<double>(begin) / rate;
+    found.seconds += static_cast<double>(size) / rate;
   }
-  if (n == 0) return;
-  found.push_back(
-      {Severity::kWarning, "dropouts", file_of(p, true), p.offset_seconds + first,
-       fmt::format("is silent from one sample to the next in {} place{} ({:.3f} s together), while dry plays on", n,
-                   n == 1 ? "" : "s", seconds),
-       "blocks were lost: an overloaded computer, a wireless link; or the effect chops",
-       "where it is not the effect, record it again, or cut these places out of both files"});
+  return found;
+}
+
+// Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the
+// onset of a note. Those of many notes are a gate that opens late.
+Dropouts onsets_lost(const std::vector<float>& x, const std::vector<float>& other, long lag, int rate) {
+  constexpr double kAbrupt = 0.5, kOnsets = 0.2;  // of 12 ms: the level of the first; of the onsets, if more than one
+  float peak = 0.0f;
+  for (const float v : x) peak = std::max(peak, std::abs(v));
+  const auto least = static_cast<double>(kLoudShare * peak);
+  const double always = kPlays * floor_of(other, rate);
+  const long beside = static_cast<long>(0.012 * rate), first = static_cast<long>(0.001 * rate);
+  const long heard = static_cast<long>(0.01 * rate);  // that the other side must have sounded by then
+  Dropouts found;
+  long run = 0;
+  std::size_t onsets = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (std::abs(x[i]) < kSilentShare * peak) {
+      ++run;
+      continue;
+    }
+    const long length = run, end = static_cast<long>(i);
+    run = 0;
+    if (length < 2 * heard || loudness(x, end, beside) < least) continue;
+    ++onsets;
+    if (loudness(x, end - length - beside, beside) >= least) continue;  // a drop-out within a note is told above
+    const double after = loudness(x, end, beside);
+    double start = 0.0;  // of a millisecond; filters of a converter ring before an edge
+    for (long k = 0; k <= 4; ++k) start = std::max(start, loudness(x, end + k * first / 2, first));
+    if (start < kAbrupt * after) continue;
+    const double playing = std::max(always, 0.25 * loudness(other, end - lag, beside));
+    long size = 0;
+    while (size + heard <= length && loudness(other, end - lag - size - heard, heard) >= playing) size += heard;
+    if (size < 2 * heard) continue;  // a gate may open that late
+    if (found.n++ == 0) found.first = static_cast<double>(end - size) / rate;
+    found.seconds += static_cast<double>(size) / rate;
+  }
+  if (found.n > 1 && static_cast<double>(found.n) > kOnsets * static_cast<double>(onsets)) return {};
+  return found;
+}
+
+}  // namespace
+
+void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Finding>& found) {
+  if (!p.dry.empty() && (!lag.heard || lag.mismatched)) return;
+  const long late = std::lround(lag.lag.lag);
+  for (const bool wet : {false, true}) {
+    // Of dry no more than a tenth of a second: notes that are cut out leave longer gaps, in which an echo sounds.
+    Dropouts d = wet ? dropouts_of(p.wet, p.dry, late, 0.5, rate) : dropouts_of(p.dry, p.wet, -late, 0.1, rate);
+    if (wet && lag.lag.sure && !p.dry.empty()) {
+      const Dropouts more = onsets_lost(p.wet, p.dry, late, rate);
+      d.first = d.n == 0 || (more.n > 0 && more.first < d.first) ? more.first : d.first;
+      d.n += more.n;
+      d.seconds += more.seconds;
+    }
+    if (d.n == 0) continue;
+    found.push_back({Severity::kWarning, "dropouts", file_of(p, wet), p.offset_seconds + d.first,
+                     fmt::format("is silent from one sample to the next in {} place{} ({:.3f} s together), while {} "
+                                 "plays on",
+                                 d.n, d.n == 1 ? "" : "s", d.seconds, wet ? "dry" : "wet"),
+                     wet ? "blocks were lost: an overloaded computer, a wireless link; or the effect chops"
+                         : "blocks were lost, or dry was cut and the effect sounds on",
+                     wet ? "where it is not the effect, record it again, or cut these places out of both files"
+                         : "record it again, or cut these places out of both files"});
+  }
 }
 
 }  // namespace cafx

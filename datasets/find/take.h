@@ -25,6 +25,7 @@ class Template {
   Template() : taps_(2 * kReach + 1, 0.0f) {}
   void add(const std::vector<float>& correlation, long at, double weight);  // an index of the correlation
   bool empty() const;
+  const std::vector<float>& taps() const { return taps_; }
   // What takes the response out of a take whose transform has `size` samples.
   Bins filter(std::size_t size) const;
 

@@ -76,9 +76,11 @@ std::string RunFolder::read(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw Error("{}: cannot be read: {}; is it the folder of a run?", path.string(), std::strerror(errno));
   if (std::filesystem::is_regular_file(status)) {
-    std::ostringstream all;
-    all << in.rdbuf();
-    return all.str();
+    std::string all, part(std::size_t{1} << 16, '\0');
+    while (in.read(part.data(), static_cast<std::streamsize>(part.size())) || in.gcount() > 0)
+      all.append(part, 0, static_cast<std::size_t>(in.gcount()));
+    if (in.bad()) throw Error("{}: cannot be read: {}", path.string(), std::strerror(errno));
+    return all;
   }
   // A pipe, as a shell's <(...), or a device; of what has no end not all is read.
   constexpr std::size_t kMost = std::size_t{1} << 20;

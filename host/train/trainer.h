@@ -82,6 +82,7 @@ class Trainer {
   void with_weights(const std::vector<float>&, const std::function<void()>& work);
   void mend_polarity();
   void measure();  // quality_, where whole notes decide
+  bool best_is_there() const;
   std::vector<Fact> facts_on_places();
   void say_facts();
   void finish();

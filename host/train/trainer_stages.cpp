@@ -1,5 +1,6 @@
 // From stage to stage: which model, from which weights, on which places; and what is done once the last has ended.
 #include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "host/train/memory_plan.h"
@@ -208,8 +209,24 @@ void Trainer::say_facts() {
   }
 }
 
+// Whether best.safetensors holds the best weights, bit by bit.
+bool Trainer::best_is_there() const {
+  try {
+    const ModelFile file = load_model(folder_.file("best.safetensors"));
+    const Params& params = file.model->params();
+    return params.n_floats() == checkpoint_.best.size() &&
+           std::memcmp(params.data(), checkpoint_.best.data(), sizeof(float) * checkpoint_.best.size()) == 0;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void Trainer::finish() {
   if (!quality_ && config_.train.epochs > 0) measure();  // a run that was finished before
+  if (!stage().reconstructs && !best_is_there()) {
+    log_.say("best.safetensors was missing or damaged: it is written anew, of the checkpoint");
+    write_best(folder_, config_, checkpoint_, quality_);
+  }
   std::copy(checkpoint_.best.begin(), checkpoint_.best.end(), model_->params().data());
   model_->params().upload(context_);
   say_facts();

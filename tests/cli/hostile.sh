@@ -79,6 +79,7 @@ done
 
 # A config that is no file.
 refuses "a folder as a config" "is a folder" "$cafx" info --config "$work"
+refuses "a config of which nothing can be read" "cannot be read" "$cafx" info --config /proc/self/mem
 refuses "a device without end as a config" "does not end" timeout 20 "$cafx" info --config /dev/zero
 "$cafx" info --config <(echo '[model]'; echo 'filters = 64'; echo 'dnn = [64, 64]') >"$work/out" 2>&1 || fail "a config from a pipe: $(cat "$work/out")"
 
@@ -170,6 +171,19 @@ turn_a_bit "$work/both/checkpoint.safetensors"; turn_a_bit "$work/both/checkpoin
 refuses "two damaged checkpoints" "checkpoint.safetensors: is damaged.*remove $work/both" "$cafx" resume "$work/both" --quiet
 rm "$work/both/checkpoint.previous.safetensors"
 refuses "a damaged checkpoint alone" "is damaged.*remove the folder $work/both and train anew" "$cafx" resume "$work/both" --quiet
+
+# The best weights of a finished run come back from its checkpoint, where they were lost or a bit of them turned.
+for how in lost empty turned; do
+  rm -rf "$work/healed" && cp -r "$work/run" "$work/healed"
+  case $how in
+    lost) rm "$work/healed/best.safetensors" ;;
+    empty) : >"$work/healed/best.safetensors" ;;
+    turned) turn_a_bit "$work/healed/best.safetensors" ;;
+  esac
+  "$cafx" resume "$work/healed" >"$work/out" 2>&1 || fail "a resume with best weights $how: $(cat "$work/out")"
+  grep -q "best.safetensors was missing or damaged" "$work/out" || fail "best weights $how: nothing is said: $(cat "$work/out")"
+  cmp -s "$work/run/best.safetensors" "$work/healed/best.safetensors" || fail "best weights $how: they are not as they were"
+done
 
 # A closed terminal saves as a TERM does; nohup goes on.
 for what in HUP TERM; do

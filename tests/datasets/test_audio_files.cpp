@@ -145,7 +145,15 @@ TEST(AudioFiles, LongAndOtherContainersWhoseHeadersLieAreReadWhole) {
   const std::string caf = audio_bytes(SF_FORMAT_CAF | SF_FORMAT_PCM_16, kFrames, 1, kRate);
   expect_whole(after(caf, "data", 0, big(~std::uint64_t{0}, 8)), kFrames, "no length", "CAF, unknown");
   expect_whole(after(caf, "data", 0, big(0, 8)), kFrames, "no length", "CAF");
+  const std::string far = after(rf64, "ds64", 4, little(~std::uint64_t{0} / 2, 8) + little(~std::uint64_t{0} / 4, 8));
+  expect_whole(far, kFrames, "no length", "ds64 of more than any disk holds");
   std::string flac = audio_bytes(SF_FORMAT_FLAC | SF_FORMAT_PCM_16, kFrames, 1, kRate);
+  const std::string id3 = "TAG" + std::string(125, '\0');
+  const std::string ape = "APETAGEX" + little(2000, 4) + little(40, 4) + little(1, 4) + std::string(12, '\0');
+  expect_whole(flac + id3, kFrames, "behind its last frame lie 128 bytes", "FLAC with ID3v1");
+  expect_whole(flac + std::string(8, 'x') + ape + id3, kFrames, "lie 168 bytes", "FLAC with APE and ID3v1");
+  expect_whole(flac + std::string(1000, '\0'), kFrames, "behind its last frame", "FLAC with zeros behind");
+  EXPECT_NE(listen(flac.substr(0, flac.size() - 300) + std::string(1000, '\0')).error, "") << "FLAC that zeros end";
   flac[21] = static_cast<char>(flac[21] & 0xf0);
   flac.replace(22, 4, std::string(4, '\0'));
   expect_whole(flac, kFrames, "no length", "streamed FLAC");
