@@ -20,6 +20,7 @@
 #include "models/play/player.h"
 #include "models/play/weights_file.h"
 #include "rt/resampler.h"
+#include "rt/stream.h"
 
 struct cafx_rt_model {
   std::unique_ptr<cafx::Model> model;
@@ -122,6 +123,22 @@ struct cafx_rt_stream {
   }
 };
 
+cafx_rt_stream* cafx::make_rt_stream(const Model& model, const cafx_rt_options& o) {
+  const int model_hz = model.geometry().sample_rate;
+  const double rate = o.host_rate == 0.0 ? model_hz : o.host_rate;
+  if (rate != model_hz && !(rate >= kLowestHz && rate <= kHighestHz)) {
+    throw Error("host_rate = {} Hz: expected {} to {}", rate, kLowestHz, kHighestHz);
+  }
+  const int hz = static_cast<int>(std::lround(rate));
+  if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
+  const int block = std::max(1, o.block_length);
+  const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
+  std::vector<std::pair<double, double>> ranges;
+  for (const Knob& k : parse_knobs(model.config().knobs, "model.knobs")) ranges.emplace_back(k.least(), k.largest());
+  return new cafx_rt_stream(make_player(model, play), {model_hz, hz, player_hop(model, play), block},
+                            std::move(ranges));
+}
+
 extern "C" {
 
 uint32_t cafx_rt_version(void) { return CAFX_RT_VERSION; }
@@ -180,19 +197,7 @@ cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_option
     if (!model) throw Error("model is NULL");
     const cafx_rt_options o = options ? *options : cafx_rt_options CAFX_RT_OPTIONS_INIT;
     if (o.size < sizeof(cafx_rt_options)) throw Error("options.size = {}: use CAFX_RT_OPTIONS_INIT", o.size);
-    const int model_hz = model->model->geometry().sample_rate;
-    const double rate = o.host_rate == 0.0 ? model_hz : o.host_rate;
-    if (rate != model_hz && !(rate >= kLowestHz && rate <= kHighestHz)) {
-      throw Error("host_rate = {} Hz: expected {} to {}", rate, kLowestHz, kHighestHz);
-    }
-    const int hz = static_cast<int>(std::lround(rate));
-    if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
-    const int block = std::max(1, o.block_length);
-    const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
-    std::vector<std::pair<double, double>> ranges;
-    for (const Knob& k : model->knobs) ranges.emplace_back(k.least(), k.largest());
-    return new cafx_rt_stream(make_player(*model->model, play), {model_hz, hz, player_hop(*model->model, play), block},
-                              std::move(ranges));
+    return make_rt_stream(*model->model, o);
   });
 }
 

@@ -22,6 +22,10 @@ struct ExportArguments {
 };
 
 int export_model(const ExportArguments& args) {
+  const auto path = std::filesystem::path(args.out).lexically_normal();
+  const std::string out =
+      (path.has_filename() ? path : path.parent_path()).string();  // a folder's name may end in a slash
+  const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
   ModelFile file = load_model(args.model);
   const Model& model = *file.model;
   if (model.form() != kSupervised) {
@@ -32,10 +36,6 @@ int export_model(const ExportArguments& args) {
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
-  const auto path = std::filesystem::path(args.out).lexically_normal();
-  const std::string out =
-      (path.has_filename() ? path : path.parent_path()).string();  // a folder's name may end in a slash
-  const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
   if (!args.knobs.empty()) turn_knobs(*file.model, args.knobs);
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
@@ -62,7 +62,8 @@ void add_export(CLI::App& app, Run& run) {
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   c->add_option("--knob", args->knobs, "onnx, nam: where a knob of the model stands for good; may be repeated")
       ->option_text("NAME=VALUE");
-  c->add_option("--format", args->format, "safetensors, onnx, nam or lv2; by default what the file's ending says")
+  c->add_option("--format", args->format,
+                "safetensors, onnx, nam or lv2; by default what the file's ending says, safetensors where it has none")
       ->check(CLI::IsMember(format_names()))
       ->option_text("NAME");
   c->add_option("--licence", args->licence, "noted in the file")->option_text("TEXT");

@@ -14,6 +14,7 @@
 #include "host/train/targets.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
+#include "kernels/device/memory.h"
 #include "models/play/weights_file.h"
 #include "models/registry.h"
 
@@ -145,7 +146,9 @@ int train_run(RunConfig config, const TrainArguments& args) {
   choose_rate(config);
   choose_knobs(config);
   check(config, args.config.file.empty() ? "config" : args.config.file);
-  choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());  // what does not fit is refused at once
+  // What does not fit is refused at once.
+  check_device(args.device.device);
+  choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);
   set_batch(config, args, data, split);

@@ -1,5 +1,7 @@
 #include "host/export/format.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "host/export/lv2_bundle.h"
@@ -71,10 +73,14 @@ const Format& format_of_name(const std::string& name) {
 
 const Format& format_of_path(const std::string& path) {
   const std::string ending = std::filesystem::path(path).extension().string();
+  if (ending.empty()) return formats().front();
+  std::vector<std::string> endings;
   for (const Format& f : formats()) {
     if (ending == f.ending) return f;
+    endings.emplace_back(f.ending);
   }
-  return formats().front();
+  throw Error("{}: no format has the ending {}; there are {}; choose one of them, or say what the file is by --format",
+              path, ending, fmt::join(endings, ", "));
 }
 
 }  // namespace cafx

@@ -21,7 +21,7 @@ struct Format {
 const std::vector<Format>& formats();
 std::vector<std::string> format_names();
 const Format& format_of_name(const std::string& name);
-// That of the file's ending; the first where none fits.
+// That of the file's ending; the first where it has none. Error for another ending.
 const Format& format_of_path(const std::string& path);
 
 }  // namespace cafx

@@ -6,6 +6,7 @@
 #include "host/train/checkpoint_files.h"
 #include "host/train/results.h"
 #include "host/train/targets.h"
+#include "host/train/training_log.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 #include "models/play/weights_file.h"
@@ -27,17 +28,15 @@ std::string with_choice(const std::string& record, const std::string& chosen) {
   return json.dump(2) + "\n";
 }
 
-}  // namespace
+// What a run has before its first checkpoint.
+constexpr const char* kConfigFile = "config.toml";
+constexpr const char* kSplitFile = "split.json";
+constexpr const char* kDataFile = "data.json";
 
-std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
-                                   const TrainOptions& options, Company& company) {
-  check(config, "config");
-  auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
-  const RunFolder& folder = run->folder;
-  if (std::filesystem::exists(folder.file(kCheckpointFile))) {
-    throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
-                options.folder.string(), options.folder.string());
-  }
+void begin(OpenRun& run, Dataset& data, const DataFacts& facts, const Split& split, const TrainOptions& options,
+           Company& company) {
+  const RunConfig& config = run.config;
+  const RunFolder& folder = run.folder;
   std::string init, teacher;
   if (!config.train.init_from.empty()) {
     init = weights_identity(config.train.init_from);
@@ -50,12 +49,39 @@ std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const
   }
   const std::string hash = run_hash(config, facts.hash, init, teacher);
   RunConfig resolved = config;
-  folder.write("config.toml", fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, facts.hash,
-                                          to_toml(describe(resolved))));
-  folder.write("split.json", facts.split);
-  folder.write("data.json", options.chosen.empty() ? facts.record : with_choice(facts.record, options.chosen));
-  run->trainer = std::make_unique<Trainer>(run->config, data, split, options, run->folder, company);
-  run->trainer->start(hash);
+  folder.write(kConfigFile, fmt::format("# cafx {}   run {}   data {}\n{}", kVersion, hash, facts.hash,
+                                        to_toml(describe(resolved))));
+  folder.write(kSplitFile, facts.split);
+  folder.write(kDataFile, options.chosen.empty() ? facts.record : with_choice(facts.record, options.chosen));
+  run.trainer = std::make_unique<Trainer>(run.config, data, split, options, run.folder, company);
+  run.trainer->start(hash);
+}
+
+}  // namespace
+
+std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
+                                   const TrainOptions& options, Company& company) {
+  check(config, "config");
+  const bool was_there = std::filesystem::exists(options.folder);
+  auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
+  if (std::filesystem::exists(run->folder.file(kCheckpointFile))) {
+    throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
+                options.folder.string(), options.folder.string());
+  }
+  std::vector<std::filesystem::path> own;
+  for (const char* name : {kInitFile, kTeacherFile, kConfigFile, kSplitFile, kDataFile, kLogFile, kEventFile}) {
+    if (!std::filesystem::exists(run->folder.file(name))) own.push_back(run->folder.file(name));
+  }
+  try {
+    begin(*run, data, facts, split, options, company);
+  } catch (...) {  // a training that is refused leaves nothing
+    std::error_code ignored;
+    run->trainer.reset();
+    for (const auto& file : own) std::filesystem::remove(file, ignored);
+    run.reset();
+    if (!was_there) std::filesystem::remove(options.folder, ignored);  // where it is empty
+    throw;
+  }
   return run;
 }
 

@@ -23,7 +23,8 @@ struct DataFacts {
   std::string record, split;  // the texts of data.json and split.json
 };
 
-// `options` must outlive the run. Errors as of `train` and `resume` (host/train/train.h).
+// `options` must outlive the run. Errors as of `train` and `resume` (host/train/train.h); where begin_run throws, it
+// leaves no file of its own, and no folder that it made.
 std::unique_ptr<OpenRun> begin_run(const RunConfig&, Dataset&, const DataFacts&, const Split&,
                                    const TrainOptions& options, Company&);
 std::unique_ptr<OpenRun> reopen_run(const RunConfig&, Dataset&, const DataFacts&, const Split&,

@@ -65,7 +65,7 @@ void RunFolder::log(const std::string& line) const {
   gmtime_r(&now, &utc);
   char stamp[32];
   std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  std::ofstream out(file("log.txt"), std::ios::app);
+  std::ofstream out(file(kLogFile), std::ios::app);
   out << stamp << ' ' << line << '\n';
 }
 

@@ -9,6 +9,8 @@
 
 namespace cafx {
 
+inline constexpr const char* kLogFile = "log.txt";
+
 class RunFolder {
  public:
   // Makes the folder where it is missing and locks it for this process. Error: in use, not writable.
@@ -20,7 +22,7 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   void write(const std::string& name, const std::string& text) const;  // atomically
-  void log(const std::string& line) const;                             // a line with the time, to log.txt
+  void log(const std::string& line) const;                             // a line with the time, to kLogFile
 
   // The text of a file; Error names it.
   static std::string read(const std::filesystem::path&);

@@ -11,10 +11,9 @@ namespace cafx {
 
 namespace {
 
-constexpr const char* kEventFile = "events.out.tfevents";  // TensorBoard looks for the last word
-constexpr std::size_t kNotes = 2;                          // validation notes that are rendered at the end of a stage
-constexpr double kNoteSeconds = 4.0;                       // of each, at most
-constexpr double kEventSeconds = 5.0;                      // between writes of events in memory
+constexpr std::size_t kNotes = 2;      // validation notes that are rendered at the end of a stage
+constexpr double kNoteSeconds = 4.0;   // of each, at most
+constexpr double kEventSeconds = 5.0;  // between writes of events in memory
 constexpr double kShowSeconds = 0.2;
 
 double since(std::chrono::steady_clock::time_point start) {

@@ -20,6 +20,8 @@
 
 namespace cafx {
 
+inline constexpr const char* kEventFile = "events.out.tfevents";  // TensorBoard looks for the last word
+
 class TrainingLog {
  public:
   // `observer` may be null. `before_write`, where set, is called before the event file grows.

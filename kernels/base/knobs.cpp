@@ -160,23 +160,29 @@ std::vector<double> knobs_at_start(const std::vector<Knob>& knobs) {
   return values;
 }
 
+std::pair<std::size_t, double> knob_setting(const std::vector<Knob>& knobs, const std::string& setting,
+                                            const std::string& where) {
+  const std::size_t equals = setting.find('=');
+  const std::string name = trimmed_word(setting.substr(0, equals));
+  if (equals == std::string::npos) throw Error("{} {}: expected NAME=VALUE, as gain=5", where, setting);
+  if (knobs.empty()) throw Error("{} {}: the model has no knobs", where, setting);
+  const auto knob = std::find_if(knobs.begin(), knobs.end(),
+                                 [&](const Knob& k) { return in_lower_case(k.name) == in_lower_case(name); });
+  if (knob == knobs.end()) {
+    std::vector<std::string> names;
+    for (const Knob& k : knobs) names.push_back(k.name);
+    throw Error("{} {}: the model has no knob of this name; did you mean \"{}\"? It has: {}", where, setting,
+                nearest(name, names), fmt::join(names, ", "));
+  }
+  return {static_cast<std::size_t>(knob - knobs.begin()), value_of(*knob, setting.substr(equals + 1), where)};
+}
+
 std::vector<double> knob_values(const std::vector<Knob>& knobs, const std::vector<std::string>& settings,
                                 const std::string& where) {
   std::vector<double> values = knobs_at_start(knobs);
   for (const std::string& setting : settings) {
-    const std::size_t equals = setting.find('=');
-    const std::string name = trimmed_word(setting.substr(0, equals));
-    if (equals == std::string::npos) throw Error("{} {}: expected NAME=VALUE, as gain=5", where, setting);
-    if (knobs.empty()) throw Error("{} {}: the model has no knobs", where, setting);
-    const auto knob = std::find_if(knobs.begin(), knobs.end(),
-                                   [&](const Knob& k) { return in_lower_case(k.name) == in_lower_case(name); });
-    if (knob == knobs.end()) {
-      std::vector<std::string> names;
-      for (const Knob& k : knobs) names.push_back(k.name);
-      throw Error("{} {}: the model has no knob of this name; did you mean \"{}\"? It has: {}", where, setting,
-                  nearest(name, names), fmt::join(names, ", "));
-    }
-    values[static_cast<std::size_t>(knob - knobs.begin())] = value_of(*knob, setting.substr(equals + 1), where);
+    const auto [knob, value] = knob_setting(knobs, setting, where);
+    values[knob] = value;
   }
   return values;
 }

@@ -37,7 +37,10 @@ double value_of(const Knob&, const std::string& text, const std::string& where);
 void write_controls(float* controls, const Knob&, double value) noexcept;
 std::vector<float> controls_at(const std::vector<Knob>&, const std::vector<double>& values);
 std::vector<double> knobs_at_start(const std::vector<Knob>&);
-// From knobs_at_start, turned by settings as "gain=5".
+// What a setting as "gain=5" turns: the index of the knob, and its value.
+std::pair<std::size_t, double> knob_setting(const std::vector<Knob>&, const std::string& setting,
+                                            const std::string& where);
+// From knobs_at_start, turned by such settings.
 std::vector<double> knob_values(const std::vector<Knob>&, const std::vector<std::string>& settings,
                                 const std::string& where);
 

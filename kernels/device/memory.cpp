@@ -155,20 +155,34 @@ std::vector<ConvolutionPlan> convolution_plans([[maybe_unused]] const Context& c
   return {};
 }
 
+// The N of "cuda:N"; "cuda" is the first.
+static int gpu_named(const std::string& name) {
+  if (name == "cuda") return 0;
+  if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&
+      name.size() < 9) {
+    return std::stoi(name.substr(5));
+  }
+  throw Error("--device {}: expected cpu, cuda, cuda:N or auto", name);
+}
+
 void use_device(Context& context, const std::string& name) {
   if (name == "cpu") return;
-  if (name == "cuda") return use_cuda(context, 0);
   if (name == "auto") {
 #ifdef CAFX_HAS_CUDA
     if (cuda::why_not(0).empty()) use_cuda(context, 0);
 #endif
     return;
   }
-  if (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos &&
-      name.size() < 9) {
-    return use_cuda(context, std::stoi(name.substr(5)));
-  }
-  throw Error("--device {}: expected cpu, cuda, cuda:N or auto", name);
+  use_cuda(context, gpu_named(name));
+}
+
+void check_device(const std::string& name) {
+  if (name == "cpu" || name == "auto") return;
+  [[maybe_unused]] const int gpu = gpu_named(name);
+#ifndef CAFX_HAS_CUDA
+  Context none;
+  use_cuda(none, gpu);
+#endif
 }
 
 void use_precision(Context& context, const std::string& name) {

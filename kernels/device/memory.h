@@ -106,6 +106,8 @@ std::vector<ConvolutionPlan> convolution_plans(const Context&);
 
 // "cpu", "cuda", "cuda:1" or "auto", which is the GPU where one can be used.
 void use_device(Context& context, const std::string& name);
+// Its Error for another name, and for a GPU where the build knows none; no GPU is asked.
+void check_device(const std::string& name);
 
 // What `work` enqueues follows all that was enqueued before. Where the context allows it (Context::aside), it runs
 // beside what comes next, until join: till then its results are not there, and what it reads must stay. Only for

@@ -16,9 +16,11 @@
 #include "datasets/audio_file.h"
 #include "host/render/render.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/device/context.h"
 #include "models/play/weights_file.h"
+#include "rt/stream.h"
 
 #define CAFX_PLAYER_API extern "C" __attribute__((visibility("default")))
 
@@ -29,6 +31,7 @@ using namespace cafx;
 struct OpenModel {
   std::mutex one_at_a_time;
   ModelFile file;
+  std::vector<Knob> knobs;
   std::unique_ptr<ThreadPool> pool;
   Context context;
   std::string about;  // JSON
@@ -46,6 +49,23 @@ int without_throwing(char* why, std::size_t why_size, Body body) {
     std::snprintf(why, why_size, "%s", e.what());
   }
   return 0;
+}
+
+// To `values`, one for each knob.
+void turn(OpenModel& m, const double* values) {
+  m.file.model->turn_to(controls_at(m.knobs, std::vector<double>(values, values + m.knobs.size())));
+}
+
+nlohmann::json about_knobs(const std::vector<Knob>& knobs) {
+  auto list = nlohmann::json::array();
+  for (const Knob& k : knobs) {
+    list.push_back({{"name", k.name},
+                    {"unit", k.unit},
+                    {"range", {k.least(), k.largest()}},
+                    {"start", k.start()},
+                    {"positions", k.positions}});
+  }
+  return list;
 }
 
 std::vector<float> render(OpenModel& m, const float* x, std::int64_t n, double rate, int hop) {
@@ -69,13 +89,15 @@ CAFX_PLAYER_API OpenModel* cafx_player_open(const char* path, int threads, char*
   auto m = std::make_unique<OpenModel>();
   const int done = without_throwing(why, why_size, [&] {
     m->file = load_model(path);
+    m->knobs = parse_knobs(m->file.model->config().knobs, path);
     m->pool = std::make_unique<ThreadPool>(threads > 0 ? threads : available_threads());
     m->context.isa = best_isa();
     m->context.pool = m->pool.get();
     const auto& model = *m->file.model;
     nlohmann::json about = {{"type", model.config().type()},      {"sample_rate", model.geometry().sample_rate},
                             {"frame", model.geometry().frame},    {"hop", model.geometry().hop},
-                            {"parameters", model.n_parameters()}, {"metadata", m->file.metadata}};
+                            {"parameters", model.n_parameters()}, {"metadata", m->file.metadata},
+                            {"knobs", about_knobs(m->knobs)}};
     m->about = about.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   });
   return done ? m.release() : nullptr;
@@ -83,14 +105,39 @@ CAFX_PLAYER_API OpenModel* cafx_player_open(const char* path, int threads, char*
 
 CAFX_PLAYER_API void cafx_player_close(OpenModel* m) { delete m; }
 
-// JSON: type, sample_rate (Hz), frame, hop (samples), parameters, metadata. Lives as long as the model.
+// JSON: type, sample_rate (Hz), frame, hop (samples), parameters, metadata; knobs: name, unit, range and start of the
+// value, positions of a switch, whose value is the position's index. Lives as long as the model.
 CAFX_PLAYER_API const char* cafx_player_about(const OpenModel* m) { return m->about.c_str(); }
 
-// x (n) at `rate` Hz -> y (n), time-aligned. hop 0: the model's. Several threads may call; one at a time is at work.
+// What a setting as "gain=5" turns: the knob's index, and its value. `where` begins the sentence.
+CAFX_PLAYER_API int cafx_player_knob(const OpenModel* m, const char* setting, const char* where, int* index,
+                                     double* value, char* why, std::size_t why_size) {
+  return without_throwing(why, why_size, [&] {
+    const auto [knob, turned_to] = knob_setting(m->knobs, setting, where);
+    *index = static_cast<int>(knob);
+    *value = turned_to;
+  });
+}
+
+// Freed by cafx_rt_free. values: of all knobs, where the stream begins.
+CAFX_PLAYER_API cafx_rt_stream* cafx_player_stream(OpenModel* m, const cafx_rt_options* options, const double* values,
+                                                   char* why, std::size_t why_size) {
+  cafx_rt_stream* stream = nullptr;
+  without_throwing(why, why_size, [&] {
+    const std::lock_guard lock(m->one_at_a_time);
+    turn(*m, values);
+    stream = make_rt_stream(*m->file.model, *options);
+  });
+  return stream;
+}
+
+// x (n) at `rate` Hz -> y (n), time-aligned. hop 0: the model's. values: of all knobs. Several threads may call; one at a
+// time is at work.
 CAFX_PLAYER_API int cafx_player_render(OpenModel* m, const float* x, float* y, std::int64_t n, double rate, int hop,
-                                       char* why, std::size_t why_size) {
+                                       const double* values, char* why, std::size_t why_size) {
   return without_throwing(why, why_size, [&] {
     const std::lock_guard lock(m->one_at_a_time);
+    turn(*m, values);
     const std::vector<float> rendered = render(*m, x, n, rate, hop);
     const auto n_out = std::min(rendered.size(), static_cast<std::size_t>(n));  // resampled: may differ by one
     std::copy_n(rendered.begin(), n_out, y);

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -138,12 +139,87 @@ def test_a_model_in_a_forked_child(run):
     assert said.stdout.strip() == "[0, 0, 0, 0]", said.stderr
 
 
-def test_other_types_have_no_form_in_numpy(pair, tmp_path):
+def test_a_type_that_plays_sample_by_sample_has_a_form_in_numpy(pair, tmp_path):
     small = cafx.train(*pair, RATE, out=tmp_path / "lstm", preset="lstm-nano", settings={"train.epochs": 1}, threads=1, progress=False)
-    assert small.model.type == "lstm" and np.isfinite(small.model(pair[0], RATE)).all()
-    for form in (small.model.numpy, small.model.torch):
-        with pytest.raises(cafx.CafxError, match="type lstm"):
-            form()
+    assert small.model.type == "lstm"
+    x = pair[0][:RATE]
+    np.testing.assert_allclose(small.model.numpy()(x[None])[0], small.model(x, RATE), atol=1e-5)
+
+
+KNOBS = ["gain: 0..10 dB", "mode: a|b|c"]  # four controls
+AT = {"gain": 9, "mode": "c"}
+
+
+@pytest.fixture(scope="module", params=["lstm", "cafx"])
+def turned(request, tmp_path_factory):
+    """A model with knobs, of weights that nothing was learned by."""
+    shapes = {"lstm.0.weight": (20, 10), "lstm.0.bias": (20,), "head.weight": (1, 5), "head.bias": (1,)}
+    config = {"sample_rate": RATE, "hidden": 5, "layers": 1, "knobs": KNOBS}
+    if request.param == "cafx":
+        shapes = {"conv1d.weight": (8, 1, 17), "conv1d.bias": (8,), "local_conv.weight": (8, 1, 9), "local_conv.bias": (8,),
+                  "local_dense.weight": (8, 16, 16), "local_dense.bias": (8, 16), "dense.weight": (16, 16), "dense.bias": (16,),
+                  "dense.knobs": (16, 4), "dnn.0.weight": (8, 8), "dnn.0.bias": (8,), "deconv.bias": (1,)}
+        config = {"sample_rate": RATE, "frame": 256, "hop": 128, "filters": 8, "taps": 17, "local_taps": 9, "pool": 16, "latent": 16,
+                  "dnn": [8], "activation": "relu", "unpool": "hold", "saaf.enabled": False, "knobs": KNOBS, "knob_layers": "latent"}
+    rng = np.random.default_rng(1)
+    tensors = {name: np.float32(rng.uniform(-0.5, 0.5, shape)) for name, shape in shapes.items()}
+    path = tmp_path_factory.mktemp("knobs") / "m.safetensors"
+    from cafx import loader
+    loader.save(path, config, tensors, {"model": request.param})
+    return cafx.load(path)
+
+
+def test_knobs_are_those_of_cafx_render(turned, tmp_path):
+    model, x = turned, notes(0.5, seed=4)
+    assert model.knobs == [cafx.Knob("gain", 5.0, (0.0, 10.0), "dB"), cafx.Knob("mode", "a", positions=("a", "b", "c"))]
+    y = model(x, knobs=AT)
+    assert np.abs(y - model(x)).max() > 1e-3
+    file = types.SimpleNamespace(folder=model.path)
+    np.testing.assert_array_equal(y, rendered(file, x, RATE, tmp_path, "--knob", "gain=9", "--knob", "mode=c"))
+    np.testing.assert_array_equal(model(x), model(x, knobs={"gain": 5.0, "mode": "a"}))
+    np.testing.assert_array_equal(y, model(x, knobs={"Gain": np.float32(9), "MODE": "C"}))
+    np.testing.assert_array_equal(y, model(np.stack([x, x], axis=1), knobs=AT)[:, 1])
+    from cafx import loader
+    form = model.numpy()
+    form.turn(**AT)
+    np.testing.assert_allclose(loader.render(form, form.config, x), y, atol=2e-5)
+
+
+def test_a_stream_begins_where_its_knobs_stand(turned):
+    model, x = turned, notes(0.5, seed=4)
+    stream = model.stream(knobs=AT)
+    out = stream(np.concatenate([x, np.zeros(stream.latency, np.float32)]))
+    np.testing.assert_array_equal(out[stream.latency:], model(x, knobs=AT))
+    np.testing.assert_array_equal(stream.twin()(x), model.stream(knobs=AT)(x))
+
+
+def test_a_knob_is_turned_while_it_plays(turned):
+    model, x = turned, np.tile(notes(0.5, seed=4), 2)
+    stream, n = model.stream(), 1024
+    before = stream(x[:n])
+    for name, value in AT.items():
+        stream.set_knob(name, value)
+    out = np.concatenate([before, stream(x[n:])])[stream.latency:]
+    np.testing.assert_array_equal(out[:n - stream.latency], model(x)[:n - stream.latency])
+    there = n + RATE // 4  # the turn, and what the state remembers of before
+    np.testing.assert_allclose(out[there:], model(x, knobs=AT)[there:len(out)], atol=1e-5)
+
+
+def test_what_a_knob_refuses(turned, run):
+    model, x = turned, notes(0.5)
+    stream = model.stream()
+    for call, words in [(lambda: model(x, knobs={"gain": 12}), "model\\(x, knobs\\): gain = 12 is out of its range, 0 to 10 dB"),
+                        (lambda: model(x, knobs={"mode": "d"}), "mode = d is out of its range, a, b, c"),
+                        (lambda: model(x, knobs={"gain": float("nan")}), "gain = nan is out of its range, 0 to 10 dB"),
+                        (lambda: model(x, knobs={"gian": 1}), 'did you mean "gain"'),
+                        (lambda: model.stream(knobs={"gain": -1}), "stream\\(knobs\\): gain = -1 is out of its range, 0 to 10 dB"),
+                        (lambda: stream.set_knob("gain", 10.5), "stream.set_knob: gain = 10.5 is out of its range, 0 to 10 dB"),
+                        (lambda: stream.set_knob("tone", 1), "no knob of this name"),
+                        (lambda: run.model(x, knobs={"gain": 1}), "the model has no knobs")]:
+        with pytest.raises(cafx.CafxError, match=words):
+            call()
+    np.testing.assert_array_equal(stream(x), model.stream()(x))  # what was refused turned nothing
+    assert run.model.knobs == []
 
 
 def test_torch_is_asked_for(run, monkeypatch):

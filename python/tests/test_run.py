@@ -61,6 +61,9 @@ def test_export_and_report(run, tmp_path):
     exported = cafx.load(run.export(tmp_path / "m.safetensors"))
     x = notes(1.0, seed=3)
     np.testing.assert_array_equal(exported(x), run.model(x))
+    with pytest.raises(cafx.CafxError, match=r"m.xyz: no format has the ending .xyz; there are .safetensors, .onnx, .nam, .lv2"):
+        run.export(tmp_path / "m.xyz")
+    assert not (tmp_path / "m.xyz").exists()
     page = run.report(tmp_path / "page.html").read_text()
     assert page.lstrip().lower().startswith("<!doctype html")
 
@@ -69,11 +72,14 @@ def test_export_and_report(run, tmp_path):
     (dict(settings={"train.lrr": 1}), "train.lrr.*did you mean.*train.lr"),
     (dict(preset="huge"), "huge"),
     (dict(device="cuda:77"), "(?i)cuda"),
+    (dict(device="tpu"), "--device tpu: expected cpu, cuda, cuda:N or auto"),
+    (dict(settings={"train.silence_db": 0}), "louder than train.silence_db"),
 ])
 def test_what_is_refused_is_one_sentence(pair, tmp_path, bad, words):
     with pytest.raises(cafx.CafxError, match=words) as e:
         cafx.train(*pair, RATE, out=tmp_path / "run", progress=False, **bad)
     assert e.value.exit_code == 2 and "\n" not in str(e.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_arrays(pair, tmp_path):

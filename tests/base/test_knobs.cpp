@@ -27,6 +27,7 @@ TEST(Knobs, AreReadFromWords) {
   EXPECT_EQ(knobs[2].positions, (std::vector<std::string>{"clean", "crunch", "lead"}));
   EXPECT_EQ(count_controls(knobs), 1 + 1 + 3);
   EXPECT_EQ(knob_values(knobs, {"GAIN=5 dB", "channel=Lead"}, "--knob"), (std::vector<double>{5.0, 0.0, 2.0}));
+  EXPECT_EQ(knob_setting(knobs, "channel=Lead", "--knob"), (std::pair<std::size_t, double>{2, 2.0}));
   EXPECT_EQ(controls_at(knobs, {10.0, 0.0, 1.0}), (std::vector<float>{1.0f, -1.0f, 0.0f, 1.0f, 0.0f}));
   EXPECT_EQ(controls_at(knobs, {99.0, 1.0, 0.0}), (std::vector<float>{1.0f, 1.0f, 1.0f, 0.0f, 0.0f}));
   EXPECT_EQ(controls_at(knobs, knobs_at_start(knobs))[0], 0.0f);

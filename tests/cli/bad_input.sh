@@ -65,6 +65,18 @@ refuses "an effect that is not there" "there are" "$cafx" train --set data.path=
 refuses "a note that is not there" "test_notes" "$cafx" train --set data.path="$root/datasets/notes" --set data.test_notes=G99 --out "$work/new"
 refuses "a chain that SoX does not know" "SoX has no effect" "$cafx" train --set data.path="$root/datasets/notes" --set "data.chain=wobble 3" --out "$work/new"
 refuses "a folder without notes" "holds no file" "$cafx" data check "$root/scripts"
+refuses "a device that is none" "--device tpu: expected cpu, cuda, cuda:N or auto" "$cafx" train "${small[@]}" --device tpu --out "$work/new"
+refuses "a device that is none, of several seeds" "--device tpu" "$cafx" train "${small[@]}" --device tpu --seeds 2 --out "$work/new"
+refuses "a threshold over all notes" "louder than train.silence_db" "$cafx" train "${small[@]}" --set train.silence_db=0 --out "$work/new"
+[ -e "$work/new" ] && fail "a training that was refused left a folder"
+mkdir "$work/new" && echo mine >"$work/new/notes.txt"
+refuses "a threshold, in a folder that is there" "silence_db" "$cafx" train "${small[@]}" --set train.silence_db=0 --out "$work/new"
+[ "$(ls "$work/new")" = notes.txt ] || fail "a training that was refused left files: $(ls "$work/new")"
+refuses "an ending of no format" "m.xyz: no format has the ending .xyz; there are .safetensors, .onnx, .nam, .lv2" \
+  "$cafx" export "$work/run" -o "$work/m.xyz"
+"$cafx" export "$work/run" -o "$work/m" >/dev/null 2>"$work/err" && "$cafx" export "$work/run" --format safetensors -o "$work/m.2" >/dev/null 2>"$work/err" &&
+  cmp "$work/m" "$work/m.2" || fail "a file without an ending, or with --format: $(cat "$work/err")"
+[ -e "$work/m.xyz" ] && fail "a refused export left a file"
 
 # What the doctor would stop, and data.allow lets pass: the same note under two names, one of them kept for the test.
 mkdir -p "$work/dry" "$work/wet"

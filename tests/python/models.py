@@ -72,6 +72,108 @@ def random_model(settings, seed=3):
     return model
 
 
+KNOBS = ["gain: 0..10dB", "mode: a|b|c", "bright: off|on"]
+CURVES = {k: v for k, v in {**DEFAULT, **JOURNAL}.items() if k.startswith("saaf.") and k != "saaf.enabled"}
+CRAFX = {"sample_rate": 16000, "frame": 240, "hop": 120, "before": 2, "after": 1, "context_hop": 100, "filters": 12, "taps": 17,
+         "local_taps": 30, "pool": 12, "lstm": [5, 6], "dnn": [7, 12], "activation": "tanh", "excite": 9, "unpool": "hold",
+         "deconv": "correlate", **CURVES}
+LSTM = {"sample_rate": 16000, "hidden": 9, "layers": 1}
+WAVENET = {"sample_rate": 16000, "channels": [5, 3], "layers": [2, 3], "dilations": [1, 7, 2, 30, 4], "taps": 3, "gated": False,
+           "head_scale": 0.5}
+S4 = {"sample_rate": 16000, "blocks": 3, "channels": 5, "state": 4, "film": "none", "film_block": 32, "rest_samples": 3000}
+OTHERS = {  # the other types: (type, config)
+    "crafx": ("crafx", CRAFX),
+    "crafx, positions, adjoint": ("crafx", {**CRAFX, "unpool": "positions", "deconv": "adjoint", "after": 0, "activation": "softplus",
+                                            "saaf.order": 1, "saaf.every_second": False, "saaf.v0": True, "saaf.lo": -1.0, "saaf.hi": 1.0,
+                                            "saaf.scale": 1.0}),
+    "lstm": ("lstm", LSTM),
+    "lstm, two layers, knobs": ("lstm", {**LSTM, "layers": 2, "knobs": KNOBS}),
+    "wavenet": ("wavenet", WAVENET),
+    "wavenet, gated, knobs": ("wavenet", {**WAVENET, "gated": True, "knobs": KNOBS}),
+    "s4": ("s4", S4),
+    "s4, knobs": ("s4", {**S4, "knobs": KNOBS}),
+    "s4, temporal FiLM": ("s4", {**S4, "film": "temporal"}),
+    "s4, temporal FiLM, knobs": ("s4", {**S4, "film": "temporal", "film_block": 25, "knobs": KNOBS}),
+}
+
+
+def shapes_of(kind, c):
+    """(name, shape, inputs) of every tensor."""
+    K = len(cafx.controls(c, {}))
+    if kind == "crafx":
+        C, curved = c["filters"], (c["saaf.segments"] + 1) // 2 if c["saaf.every_second"] else c["saaf.segments"]
+        yield "conv1d.weight", (C, 1, c["taps"]), c["taps"]
+        yield "local_conv.weight", (C, 1, c["local_taps"]), c["local_taps"]
+        yield "deconv.bias", (1,), 300
+        width = (c["before"] + 1 + c["after"]) * C
+        for n, H in enumerate(c["lstm"]):
+            for direction in ("", ".reverse"):
+                yield f"lstm.{n}{direction}.weight", (4 * H, width + H), width
+            width = 2 * H
+        for inputs, n, outputs in zip([C, *c["dnn"]], range(len(c["dnn"])), c["dnn"]):
+            yield f"dnn.{n}.weight", (outputs, inputs), inputs
+        yield "excite.0.weight", (c["excite"], C), C
+        yield "excite.1.weight", (C, c["excite"]), c["excite"]
+        for name in ("saaf", "latent_saaf"):
+            yield name + ".v", (2 if c["saaf.v0"] else 1, C), 2
+            yield name + ".w", (curved, C), 3 * c["saaf.scale"]
+    elif kind == "lstm":
+        for n in range(c["layers"]):
+            inputs = 1 + K if n == 0 else c["hidden"]
+            yield f"lstm.{n}.weight", (4 * c["hidden"], inputs + c["hidden"]), 3
+        yield "head.weight", (1, c["hidden"]), c["hidden"]
+    elif kind == "wavenet":
+        inputs, layer, rows = 1, 0, 0
+        for a, C in enumerate(c["channels"]):
+            Z, outputs = 2 * C if c["gated"] else C, [*c["channels"], 1][a + 1]
+            yield f"arrays.{a}.rechannel.weight", (C, inputs), inputs
+            for l in range(c["layers"][a]):
+                of_layer = f"arrays.{a}.layers.{l}."
+                yield of_layer + "conv.weight", (Z, C, c["taps"]), C * c["taps"]
+                yield of_layer + "mixer.weight", (Z, 1), 1
+                yield of_layer + "dense.weight", (C, C), C
+                rows += 2 * Z
+            yield f"arrays.{a}.head.weight", (outputs, C), C
+            inputs = C
+        yield f"arrays.{len(c['channels']) - 1}.head.bias", (1,), 3
+        if K:
+            yield "knobs.weight", (16, K), K
+            yield "film.weight", (rows, 16), 16
+    else:
+        C, N = c["channels"], c["state"]
+        yield "expand.weight", (C, 1), 1
+        for k in range(c["blocks"]):
+            name = f"blocks.{k}."
+            yield name + "linear.weight", (C, C), C
+            for part, shape in (("log_dt", (C,)), ("C", (C, N, 2)), ("log_A_real", (C, N)), ("A_imag", (C, N)), ("D", (C,))):
+                yield f"{name}s4.{part}", shape, 3
+            if c["film"] == "temporal":
+                for part, shape in (("weight_ih", (C + K,)), ("weight_hh", (2 * C,)), ("bias_ih", ()), ("bias_hh", ())):
+                    yield f"{name}film.lstm.{part}_l0", (8 * C, *shape), 4
+            elif K:
+                yield name + "film.weight", (2 * C, 16), 16
+            yield name + "res.weight", (C, 1, 1), 1
+        yield "contract.weight", (1, C), C
+        if K and c["film"] == "none":
+            yield "knobs.weight", (16, K), K
+
+
+def random_other(kind, c, seed=7):
+    """A model of another type, with weights that bend and that every knob reaches; each weight has its bias."""
+    rng, t = np.random.default_rng(seed), {}
+    for name, shape, inputs in shapes_of(kind, c):
+        t[name] = (rng.uniform(-1, 1, shape) * np.sqrt(3.0 / inputs)).astype("<f4")
+        bias = name.replace(".weight", ".bias")
+        bare = "mixer" in name or "rechannel" in name or "res.weight" in name or (kind == "wavenet" and name.endswith("head.weight"))
+        if bias != name and not bare:
+            t[bias] = (0.2 * rng.uniform(-1, 1, shape[0])).astype("<f4")
+        if name.endswith("s4.log_dt"):
+            t[name] = (t[name] - 4).astype("<f4")
+        if name.endswith("A_imag"):
+            t[name] = (t[name] + 3 * np.arange(shape[1])).astype("<f4")
+    return cafx.Model(c, t, {"model": kind})
+
+
 def audio(n, seed=5):
     t, rng = np.arange(n) / 16000, np.random.default_rng(seed)
     note = 0.4 * np.sin(2 * np.pi * 220 * t) * np.exp(-3 * t) + 0.2 * np.sin(2 * np.pi * 1310 * t + 1) * np.exp(-9 * t)

@@ -1,4 +1,5 @@
-"""A trained model, exported, in NumPy alone (python/cafx.py) reproduces what `cafx render` makes of a note, to 1e-5.
+"""A trained model of every type, exported, in NumPy alone (python/cafx.py) reproduces what `cafx render` makes of a note, to 1e-5;
+S4 to 3e-5, whose oscillators add up single precision for thousands of samples.
 
 Usage: numpy_forward.py CAFX PROJECT_FOLDER.  Exit code 77: skipped, with the reason.
 """
@@ -29,25 +30,35 @@ def main():
         write_wav(f"{work}/note.wav", note)
         small = ["model.frame=256", "model.hop=128", "model.filters=12", "model.latent=16", "model.taps=17",
                  "model.local_taps=30", "train.epochs=2", "train.pretrain_epochs=1", "train.refine_epochs=0"]
-        cases = {
-            "default": ["model.dnn=[12,10,12]"],
-            "paper": ["model.dnn=[12,7,7,12]"],
-            "journal": ["model.dnn=[12,7,7,7,12]", "model.pool=16", "train.epochs=1"],
-            "order 1": ["model.dnn=[12,12]", "model.saaf.order=1", "model.activation=tanh"],
-            "dense latent": ["model.dnn=[12,12]", "model.latent_layer=dense"],
-            "no saaf": ["model.dnn=[12,12]", "model.saaf.enabled=false", "model.unpool=positions"],
+        one = ["train.epochs=1", "train.pretrain_epochs=0", "train.refine_epochs=0"]
+        crafx = ["model.context_hop=128", "model.before=2", "model.after=1", "model.lstm=[7,6]", "model.dnn=[9,12]"]
+        short = [s for s in small if not s.startswith("model.latent")]
+        cases = {  # preset, settings
+            "default": ("default", small + ["model.dnn=[12,10,12]"]),
+            "paper": ("paper", small + ["model.dnn=[12,7,7,12]"]),
+            "journal": ("journal", small + ["model.dnn=[12,7,7,7,12]", "model.pool=16", "train.epochs=1"]),
+            "order 1": ("default", small + ["model.dnn=[12,12]", "model.saaf.order=1", "model.activation=tanh"]),
+            "dense latent": ("default", small + ["model.dnn=[12,12]", "model.latent_layer=dense"]),
+            "no saaf": ("default", small + ["model.dnn=[12,12]", "model.saaf.enabled=false", "model.unpool=positions"]),
+            "eq-net": ("eq-net-small", small),
+            "crafx": ("crafx-small", short + crafx),
+            "lstm": ("lstm-lite", one),
+            "wavenet": ("wavenet-nano", one),
+            "s4": ("s4-s", one),
+            "s4 with temporal FiLM": ("s4-tf-s", one),
         }
-        for name, settings in cases.items():
-            preset = name if name in ("paper", "journal") else "default"
-            command = [binary, "train", "--preset", preset, "--quiet", "--out", f"{work}/{name}"]
-            data = [f"data.path={root}/datasets/notes", "data.setting=2", "train.hop=256", "train.lr=0.001"]
-            for s in small + settings + data:
+        for name, (preset, settings) in cases.items():
+            command = [binary, "train", "--preset", preset, "--quiet", "--device", "cpu", "--out", f"{work}/{name}"]
+            data = [f"data.path={root}/datasets/notes", "data.setting=2", "train.lr=0.001"]
+            if "model.frame=256" in settings:
+                data.append("train.hop=256")
+            for s in settings + data:
                 command += ["--set", s]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             subprocess.run([binary, "export", f"{work}/{name}", "-o", f"{work}/m.safetensors"], check=True, stdout=subprocess.DEVNULL)
-            subprocess.run([binary, "render", f"{work}/m.safetensors", f"{work}/note.wav", f"{work}/out.wav", "--hop", "100", "--quiet"],
-                           check=True)
             model = cafx.load(f"{work}/m.safetensors")
+            hop = ["--hop", "100"] if "frame" in model.config else []
+            subprocess.run([binary, "render", f"{work}/m.safetensors", f"{work}/note.wav", f"{work}/out.wav", "--quiet", *hop], check=True)
             expected, got = cafx.render(model, model.config, note, 100), read_wav(f"{work}/out.wav")
             error = np.abs(expected - got).max() if len(got) == len(expected) else np.inf
             loud = np.abs(expected).max()
@@ -55,8 +66,8 @@ def main():
             if not loud > 1e-4:
                 print("the output is silent, which shows nothing")
                 return 1
-            worst = max(worst, error)
-    return 0 if worst <= 1e-5 else 1
+            worst = max(worst, error / (3e-5 if name.startswith("s4") else 1e-5))
+    return 0 if worst <= 1 else 1
 
 
 sys.exit(main())

@@ -5,6 +5,7 @@
     model = run.model                             # or cafx.load("model.safetensors"), cafx.load("runs/pedal")
     y = model(x, 48000)                           # a whole signal, time-aligned, by the C++ engine
     stream = model.stream(48000); y = stream(block)   # blocks of any length at a constant delay
+    model.knobs; model(x, 48000, knobs={"gain": 7})   # of a model that learned knobs; stream.set_knob("gain", 3)
     cafx.check("dry.wav", "wet.wav")              # what is wrong with recordings, before training
     cafx.sweep("sweep.toml")                      # many runs, one table
     net = model.torch()                           # the same weights as a trainable torch.nn.Module
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
     from ._check import Finding, Findings, check
     from ._errors import CafxError
     from ._audio import read, write
-    from ._model import Model, Stream, load
+    from ._model import Knob, Model, Stream, load
     from ._run import Run, resume, train
     from ._sweep import sweep
 
-_WHERE = {"train": "_run", "resume": "_run", "Run": "_run", "load": "_model", "Model": "_model", "Stream": "_model",
+_WHERE = {"train": "_run", "resume": "_run", "Run": "_run", "load": "_model", "Knob": "_model", "Model": "_model", "Stream": "_model",
           "check": "_check", "Finding": "_check", "Findings": "_check", "sweep": "_sweep", "read": "_audio", "write": "_audio",
           "CafxError": "_errors"}
-__all__ = ["CafxError", "Finding", "Findings", "Model", "Run", "Stream", "check", "load", "read", "resume", "sweep", "train", "write"]
+__all__ = ["CafxError", "Finding", "Findings", "Knob", "Model", "Run", "Stream", "check", "load", "read", "resume", "sweep", "train", "write"]
 
 
 def __getattr__(name):  # parts are loaded when they are used: `cafx` on the command line waits for no NumPy

@@ -92,6 +92,21 @@ class Run:
         seconds: float = ...,
     ) -> Tuple[Dict[str, _Audio], int]: ...
 
+class Knob:
+    name: str
+    default: Union[float, str]
+    range: Optional[Tuple[float, float]]
+    unit: str
+    positions: Tuple[str, ...]
+    def __init__(
+        self,
+        name: str,
+        default: Union[float, str],
+        range: Optional[Tuple[float, float]] = ...,
+        unit: str = ...,
+        positions: Tuple[str, ...] = ...,
+    ) -> None: ...
+
 class Model:
     path: str
     type: str
@@ -100,9 +115,18 @@ class Model:
     hop: int
     parameters: int
     metadata: Dict[str, str]
+    knobs: List[Knob]
     def __init__(self, path: _Path, threads: int = ...) -> None: ...
-    def __call__(self, x: ArrayLike, rate: Optional[int] = ..., hop: int = ...) -> _Audio: ...
-    def stream(self, rate: Optional[int] = ..., hop: int = ..., block: int = ...) -> Stream: ...
+    def __call__(
+        self, x: ArrayLike, rate: Optional[int] = ..., hop: int = ..., knobs: Optional[Mapping[str, Union[float, str]]] = ...
+    ) -> _Audio: ...
+    def stream(
+        self,
+        rate: Optional[int] = ...,
+        hop: int = ...,
+        block: int = ...,
+        knobs: Optional[Mapping[str, Union[float, str]]] = ...,
+    ) -> Stream: ...
     def torch(self) -> Any: ...  # torch.nn.Module
     def numpy(self) -> Any: ...
 
@@ -111,5 +135,6 @@ class Stream:
     latency: int
     def __call__(self, x: ArrayLike, out: Optional[_Audio] = ...) -> _Audio: ...
     def process(self, x: ArrayLike, out: Optional[_Audio] = ...) -> _Audio: ...
+    def set_knob(self, name: str, value: Union[float, str]) -> None: ...
     def reset(self) -> None: ...
     def twin(self) -> Stream: ...

@@ -2,11 +2,12 @@ import ctypes
 import json
 import os
 import weakref
-from typing import Optional
+from dataclasses import dataclass
+from typing import List, Optional, Tuple, Union
 
 import numpy as np
 
-from . import _native
+from . import _native, _program
 from ._errors import CafxError
 
 
@@ -19,11 +20,27 @@ def load(path, threads: int = 0) -> "Model":
     return Model(path, threads)
 
 
+@dataclass(frozen=True)
+class Knob:
+    """What a model learned to follow beside the audio.
+
+    range      (least, most) of a continuous one, in `unit`; None of a switch
+    positions  of a switch: their names; () of a continuous one          default  a number; of a switch, a position's name
+    """
+
+    name: str
+    default: Union[float, str]
+    range: Optional[Tuple[float, float]] = None
+    unit: str = ""
+    positions: Tuple[str, ...] = ()
+
+
 class Model:
     """A trained model. Calls may come from several threads; they wait for each other, other Python code does not.
 
     sample_rate  Hz of the model          frame, hop  samples; 0 where the model works sample by sample
     parameters   how many                 metadata    what its file says: lineage, config, licence (dict of str)
+    knobs        a list of Knob, empty where it learned none
     """
 
     def __init__(self, path, threads: int = 0):
@@ -39,6 +56,8 @@ class Model:
         self.hop: int = about["hop"]
         self.parameters: int = about["parameters"]
         self.metadata: dict = about["metadata"]
+        self._starts = [k["start"] for k in about["knobs"]]
+        self.knobs: List[Knob] = [_knob(k) for k in about["knobs"]]
 
     def _open(self, path: str, threads: int):
         why = _native.Why()
@@ -52,11 +71,32 @@ class Model:
     def __repr__(self):
         return f"<cafx model '{self.type}' of {self.parameters:,} parameters at {self.sample_rate} Hz: {self.path}>"
 
-    def __call__(self, x, rate: Optional[int] = None, hop: int = 0) -> np.ndarray:
+    def _here(self):
+        """The handle, in this process."""
+        if self._handle is None:
+            self._open(*self._again)
+        return self._handle
+
+    def _setting(self, name, value, what: str) -> Tuple[int, float]:
+        """The index and value of a knob that is turned; the engine knows what a value can be."""
+        index, number, why = ctypes.c_int(), ctypes.c_double(), _native.Why()
+        why.check(_native.library().cafx_player_knob(self._here(), f"{name}={_program.plain(value)}".encode(), what.encode(), index, number,
+                                                     why.buffer, len(why.buffer)))
+        return index.value, number.value
+
+    def _positions(self, knobs, what: str):
+        """Of all knobs, for C: those of `knobs` turned, the others at their defaults."""
+        values = list(self._starts)
+        for name, value in (knobs or {}).items():
+            index, values[index] = self._setting(name, value, what)
+        return (ctypes.c_double * len(values))(*values)
+
+    def __call__(self, x, rate: Optional[int] = None, hop: int = 0, knobs: Optional[dict] = None) -> np.ndarray:
         """A whole signal: x (n,) -> y (n,) float32, output sample i belongs to input sample i, as `cafx render`.
 
         rate  Hz of x, resampled both ways where the model has another; None: the model's
         hop   samples between frames at the model's rate, 1 to half a frame; smaller is smoother and slower; 0: the model's own
+        knobs {"gain": 5, "channel": "lead"}: where they stand; those that are not named at their defaults (model.knobs)
         Several channels: x (n, channels) -> (n, channels), each by itself.
         """
         x = np.asarray(x)
@@ -65,30 +105,31 @@ class Model:
             if not 1 <= x.shape[1] <= _MOST_CHANNELS:
                 raise CafxError(f"model(x): expected shape (n,) or (n, channels), found {x.shape}, which would be {x.shape[1]} channels; "
                                 "where the channels come first: model(x.T)")
-            return np.stack([self(x[:, c], rate, hop) for c in range(x.shape[1])], axis=1)
-        if self._handle is None:
-            self._open(*self._again)
+            return np.stack([self(x[:, c], rate, hop, knobs) for c in range(x.shape[1])], axis=1)
+        positions = self._positions(knobs, "model(x, knobs)")
         x, why = _native.mono(x, "model(x)"), _native.Why()
         rate = self.sample_rate if rate is None else _native.positive_rate(rate, "model(x, rate)")
         y = np.empty_like(x)
-        why.check(_native.library().cafx_player_render(self._handle, _native.floats(x), _native.floats(y), len(x), rate, hop,
+        why.check(_native.library().cafx_player_render(self._here(), _native.floats(x), _native.floats(y), len(x), rate, hop, positions,
                                                        why.buffer, len(why.buffer)))
         return y
 
-    def stream(self, rate: Optional[int] = None, hop: int = 0, block: int = 0) -> "Stream":
+    def stream(self, rate: Optional[int] = None, hop: int = 0, block: int = 0, knobs: Optional[dict] = None) -> "Stream":
         """This model as a real-time effect, from silence. A NaN in a block may stay in what follows, until stream.reset().
 
         rate   Hz of the blocks; None: the model's      hop    as in model(x)
         block  every block is a multiple of so many samples, which lowers the latency; 0: blocks of any length
+        knobs  where they stand at first, as in model(x); stream.set_knob turns them
         """
         return Stream(self, self.sample_rate if rate is None else _native.positive_rate(rate, "stream(rate)"),
-                      _native.samples(hop, "stream(hop): expected a hop"), _native.samples(block, "stream(block): expected a block"))
+                      _native.samples(hop, "stream(hop): expected a hop"), _native.samples(block, "stream(block): expected a block"), knobs)
 
     def torch(self):
-        """The same weights as a torch.nn.Module on frames (B, frame), trainable, on any device; state_dict() has the file's
-        names. cafx.loader, one file to copy anywhere, has more.
+        """The same weights as a torch.nn.Module, trainable, on any device; state_dict() has the file's names. It takes frames
+        (B, frame), of crafx with their context; of a model that plays sample by sample, signals (B, n). Knobs stand at
+        their defaults. cafx.loader, one file to copy anywhere, has more.
 
-        CafxError: PyTorch is not installed, or the model is of another type than cafx.
+        CafxError: PyTorch is not installed.
         """
         from . import loader
         weights = self.numpy()
@@ -98,21 +139,25 @@ class Model:
             raise CafxError("model.torch() needs PyTorch, which is not installed: pip install torch") from None
 
     def numpy(self):
-        """The weights as NumPy arrays and the forward pass in NumPy, as cafx.loader.load(path) gives them.
-
-        CafxError: the model is of another type than cafx.
-        """
+        """The weights as NumPy arrays and the forward pass in NumPy, as cafx.loader.load(path) gives them; its turn(gain=5) turns
+        knobs, cafx.loader.render plays a whole signal through it."""
         from . import loader
-        if self.type != "cafx":
-            raise CafxError(f"{self.path}: is a model of type {self.type}, and only the type cafx is written in NumPy and PyTorch; "
-                            "an .onnx file of it runs anywhere: run.export('model.onnx')")
         path = self.path
         if os.path.isdir(path):
             path = os.path.join(path, "best.safetensors")
         try:
-            return loader.load(path)
+            model = loader.load(path)
+            model.layers()
         except ValueError as e:
             raise CafxError(str(e)) from None
+        return model
+
+
+def _knob(about: dict) -> Knob:
+    positions = tuple(about["positions"])
+    if positions:
+        return Knob(about["name"], positions[int(about["start"])], None, "", positions)
+    return Knob(about["name"], about["start"], tuple(about["range"]), about["unit"])
 
 
 _models: "weakref.WeakSet[Model]" = weakref.WeakSet()
@@ -136,7 +181,7 @@ class Stream:
     latency  samples at `rate`: output sample i + latency belongs to input sample i; the first `latency` samples are 0
     """
 
-    def __init__(self, model: Model, rate: int, hop: int, block: int, _twin_of=None):
+    def __init__(self, model: Model, rate: int, hop: int, block: int, knobs=None, _twin_of=None):
         lib, why = _native.library(), _native.Why()
         self.rate, self._model = rate, model
         if _twin_of is not None:
@@ -144,10 +189,8 @@ class Stream:
             why.buffer.value = b"no memory for another stream"
         else:
             options = _native.StreamOptions(ctypes.sizeof(_native.StreamOptions), hop, float(rate), block, 0)
-            weights = lib.cafx_rt_load(os.fsencode(model.path), why.buffer, len(why.buffer))
-            why.check(weights)
-            self._handle = lib.cafx_rt_prepare(weights, options, why.buffer, len(why.buffer))
-            lib.cafx_rt_free_model(weights)
+            positions = model._positions(knobs, "stream(knobs)")
+            self._handle = lib.cafx_player_stream(model._here(), options, positions, why.buffer, len(why.buffer))
         why.check(self._handle)
         self._closer = weakref.finalize(self, lib.cafx_rt_free, self._handle)
         self.latency: int = lib.cafx_rt_latency(self._handle)
@@ -171,10 +214,16 @@ class Stream:
     def __reduce__(self):
         raise TypeError("a stream cannot be copied or pickled; stream.twin() makes another one, model.stream() one in another process")
 
+    def set_knob(self, name: str, value) -> None:
+        """Turns a knob: a number in its range, or a position's name. It gets there within 20 ms, without a click; of a model of
+        frames with the next ones. CafxError: there is no such knob, or the value is out of its range."""
+        index, number = self._model._setting(name, value, "stream.set_knob")
+        _native.library().cafx_rt_set_knob(self._handle, index, number)
+
     def reset(self) -> None:
-        """As if nothing had come yet."""
+        """As if nothing had come yet; knobs stay where they are."""
         _native.library().cafx_rt_reset(self._handle)
 
     def twin(self) -> "Stream":
-        """Another one at its beginning that shares the weights, for a second channel."""
+        """Another one at its beginning that shares the weights, for a second channel; its knobs stand where these do."""
         return Stream(self._model, self.rate, 0, 0, _twin_of=self)

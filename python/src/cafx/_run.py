@@ -131,7 +131,7 @@ class Run:
 
     def export(self, path) -> Path:
         """Writes the best model: .safetensors (cafx, libcafx-rt, Python), .onnx (any ONNX runtime), .nam (NAM hosts; LSTM and WaveNet),
-        .lv2 (a plugin)."""
+        .lv2 (a plugin). CafxError: another ending, or a format that cannot hold the model."""
         _program.call(["export", str(self.folder), "-o", os.fspath(path)])
         return Path(path)
 
