@@ -21,7 +21,7 @@ for entry in json.load(open(sys.argv[1])):
     words = [sys.argv[2], "-fsyntax-only", "-Werror", "-Wno-unknown-warning-option"] + words[start + 1:]
     at = words.index("-o")
     del words[at:at + 2]
-    words = [w for w in words if w != "-c" and not w.startswith("-Wno-restrict")]
+    words = [w for w in words if w != "-c" and not w.startswith(("-Wno-restrict", "--param="))]
     print("cd " + shlex.quote(entry["directory"]) + " && " + shlex.join(words))
 PY
     echo "$compiler: $(python3 -c 'import json, sys; print(len(json.load(open(sys.argv[1]))))' "$commands") files without a warning"

@@ -68,9 +68,9 @@ for n in n1 n2 n3; do slurmd -f "$SLURM_CONF" -N $n || fail "slurmd $n"; done
 for _ in $(seq 100); do [ "$(sinfo -h -N -p low -o %t | grep -c idle)" = 3 ] && break; sleep 0.2; done
 [ "$(sinfo -h -N -p low -o %t | grep -c idle)" = 3 ] || { fail "the cluster does not stand: $(sinfo -N) $(tail "$c/log/slurmctld.log")"; finish; }
 
-# wait_for SECONDS WHAT COMMAND...
+# wait_for SECONDS WHAT COMMAND...    SECONDS: on a machine with nothing else to do; three times that is waited
 wait_for() {
-  local seconds=$1 what=$2
+  local seconds=$((3 * $1)) what=$2
   shift 2
   for _ in $(seq $((seconds * 5))); do "$@" && return 0; sleep 0.2; done
   fail "$what did not come in $seconds s: $(squeue; tail -n 5 "$store"/*.sweep/slurm/*/logs/* 2>/dev/null)"
@@ -161,7 +161,7 @@ grep -q '6 runs in 2 tasks, train.0' "$work/out" || fail "three runs share a tas
 sweep run "$work/k.toml" --launcher slurm >"$work/out" 2>&1 || fail "cohorts a second time"
 grep -q " runs, \| runs in " "$work/out" && fail "cohorts are submitted twice: $(cat "$work/out")"
 in_k() { grep -qh -- "$1" "$store"/k.sweep/slurm/*/logs/*; }
-k_trains() { [ "$(cat "$store"/k.sweep/slurm/*/train.0.list | tr ' ' '\n' | sed "s|=.*|/checkpoint.safetensors|; s|^|$store/|" | xargs ls 2>/dev/null | wc -l)" = 6 ]; }
+k_trains() { [ "$(cat "$store"/k.sweep/slurm/*/train.0.list | tr ' ' '\n' | sed "s|^|$store/|; s|$|/checkpoint.safetensors|" | xargs ls 2>/dev/null | wc -l)" = 6 ]; }
 wait_for 180 "all members of a cohort" k_trains
 scancel --batch --signal=USR1 "$(sed -n 's/.* and 2 more: job \([0-9_]*\) on .*/\1/p' "$store"/k.sweep/slurm/*/logs/train.0* | tail -1)"
 wait_for 30 "the requeue of a cohort" in_k "goes back into the queue"
