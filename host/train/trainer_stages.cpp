@@ -214,7 +214,7 @@ bool Trainer::best_is_there() const {
   try {
     const ModelFile file = load_model(folder_.file("best.safetensors"));
     const Params& params = file.model->params();
-    return params.n_floats() == checkpoint_.best.size() &&
+    return static_cast<std::size_t>(params.n_floats()) == checkpoint_.best.size() &&
            std::memcmp(params.data(), checkpoint_.best.data(), sizeof(float) * checkpoint_.best.size()) == 0;
   } catch (const Error&) {
     return false;
