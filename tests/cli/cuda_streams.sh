@@ -11,6 +11,7 @@ short_notes
 tiny=(--set model.sample_rate=8000 --set train.segment_seconds=0.03 --set train.batch=4 --set train.epochs=2 --quiet)
 lstm=(--preset lstm --set model.hidden=5 --set model.layers=2 --set train.block=100 --set train.burn_in=50)
 wavenet=(--preset wavenet "--set" "model.channels=[3,2]" --set "model.layers=[2,2]" --set "model.dilations=[1,3,1,5]")
+s4=(--preset s4-tf-s --set model.blocks=2 --set model.channels=5 --set train.block=128 --set train.burn_in=50)
 same() {
   for file in best.safetensors metrics.csv result.json; do
     cmp "$work/$1/$file" "$work/$2/$file" || fail "$3: $file differs"
@@ -18,7 +19,7 @@ same() {
 }
 first_loss() { sed -n 2p "$work/$1/metrics.csv" | cut -d, -f5; }
 
-for preset in lstm wavenet; do
+for preset in lstm wavenet s4; do
   declare -n model=$preset
   run=("$work/dry" "$work/wet" "${model[@]}" "${tiny[@]}")
   for n in 1 2; do

@@ -32,6 +32,22 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum);
 }
 
+// Every type of the registry, and streams with knobs, whose controls every GPU takes for its own places.
+class GpusTrain : public ::testing::TestWithParam<std::string> {
+ protected:
+  static Task task(std::size_t n_places) {
+    const std::string type = GetParam();
+    return type == "cafx" ? Task(n_places) : Task(n_places, *tiny::config(type));
+  }
+};
+std::vector<std::string> trained_types() {
+  std::vector<std::string> names = model_type_names();
+  names.insert(names.end(), {"lstm+knobs", "wavenet+knobs"});
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Types, GpusTrain, ::testing::ValuesIn(trained_types()),
+                         [](const auto& info) { return tiny::Case::letters(info.param); });
+
 void expect_equal_replicas(const Result& r, int n) {
   ASSERT_EQ(r.replicas.size(), static_cast<std::size_t>(n));
   for (int i = 0; i < n; ++i) {
@@ -53,62 +69,63 @@ void expect_equal_bits(const Result& a, const Result& b) {
   expect_same_bits(a.average.data(), b.average.data(), a.average.size(), "average");
 }
 
-std::vector<float> gradient_of_step(Stepper& stepper, const Task& s, long step) {
-  const auto steps = s.steps();
-  stepper.begin_epoch(s.order, std::vector<float>(steps, 0.0f), 0, 0);  // at rate 0 the weights stay
-  stepper.enqueue(static_cast<long>(steps));
+std::vector<float> gradient_of_update(Stepper& stepper, const Task& s, long update) {
+  stepper.begin_epoch(s.order, s.rates(0.0f), 0, 0);  // at rate 0 the weights stay
+  stepper.enqueue(static_cast<long>(s.steps()));
   stepper.collect(true);
-  return stepper.gradient_of(step);
+  return stepper.gradient_of(update);
 }
 
-// Of a full batch of 8 and of a last one of 2, where two GPUs of four have no frame: the bound that stepper.h states.
-TEST(Gpus, AGradientIsThatOfTheWholeBatch) {
+// Of a full batch of 8 and of a last one of 2, where two GPUs of four have no place: the bound that stepper.h states.
+// Of streams in each of their blocks.
+TEST_P(GpusTrain, AGradientIsThatOfTheWholeBatch) {
   NEEDS_GPUS(2);
-  const Task s(8 + 2);
-  std::vector<std::vector<float>> want(2);
+  const Task s = task(8 + 2);
+  const auto updates = static_cast<long>(s.rates(0.0f).size());
+  std::vector<std::vector<float>> want;
   for (int n = 1; n <= std::min(4, gpu_count()); ++n) {
     std::unique_ptr<GpuTeam> team;
     if (n > 1) team = std::make_unique<GpuTeam>(Context(), first_gpus(n));
     const Context& context = team ? team->context(0) : cuda_context();
     make_current(context);
-    CafxModel model(s.config);
-    model.params().initialize(1);
+    const auto model = s.model();
     Places places(context, s.signals(), s.refs);
-    const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
-    const auto stepper = team ? make_stepper(*team, model, places, s.settings, zeros, zeros)
-                              : make_stepper(context, model, places, s.settings, zeros, zeros);
-    for (const long step : {0L, 1L}) {
-      const std::vector<float> got = gradient_of_step(*stepper, s, step);
-      auto& one = want[static_cast<std::size_t>(step)];
+    const std::vector<float> zeros(static_cast<std::size_t>(model->n_floats()), 0.0f);
+    const auto stepper = team ? make_stepper(*team, *model, places, s.settings, zeros, zeros)
+                              : make_stepper(context, *model, places, s.settings, zeros, zeros);
+    for (long update = 0; update < updates; ++update) {
+      const std::vector<float> got = gradient_of_update(*stepper, s, update);
       if (n == 1) {
-        one = got;
+        want.push_back(got);
         EXPECT_GT(norm(got), 1e-3);
-      } else {
-        EXPECT_TRUE(distance(got, one) <= kGpusGradientBound * norm(one))
-            << n << " GPUs, step " << step << ": " << distance(got, one) / norm(one);
+        continue;
       }
+      const auto& one = want[static_cast<std::size_t>(update)];
+      EXPECT_TRUE(distance(got, one) <= kGpusGradientBound * norm(one))
+          << n << " GPUs, update " << update << ": " << distance(got, one) / norm(one);
     }
   }
 }
 
-// 2 and 4 GPUs, and 3, which divide neither the batch nor the gradient; clipping bites, the last batch has fewer frames
+// 2 and 4 GPUs, and 3, which divide neither the batch nor the gradient; clipping bites, the last batch has fewer places
 // than there are GPUs.
-TEST(Gpus, FollowOneGpuAndEachOtherToTheBit) {
+TEST_P(GpusTrain, FollowOneGpuAndEachOtherToTheBit) {
   NEEDS_GPUS(2);
-  Task s(8 * 4 + 1);
-  s.settings.clip_norm = 0.01;
-  const Result one = train(cuda_context(), s, CafxForm::kSupervised, 2, 3);
+  Task s = task(8 * 4 + 1);
+  s.settings.clip_norm = 0.005;
+  const Result one = train(cuda_context(), s, kSupervised, 2, 3);
+  EXPECT_EQ(one.records.size(), 2 * s.rates(0.0f).size());
   expect_equal_replicas(one, 1);
   for (int n = 2; n <= std::min(4, gpu_count()); ++n) {
     GpuTeam team(Context(), first_gpus(n));
-    const Result got = train(team, s, CafxForm::kSupervised, 2, 3);
+    const Result got = train(team, s, kSupervised, 2, 3);
     ASSERT_EQ(got.records.size(), one.records.size());
     for (std::size_t i = 0; i < got.records.size(); ++i) {
       const StepRecord &a = got.records[i], &b = one.records[i];
       EXPECT_TRUE(std::abs(a.loss - b.loss) <= 1e-5 * b.loss)
-          << n << " GPUs, step " << i << ": " << a.loss << ", " << b.loss;
+          << n << " GPUs, update " << i << ": " << a.loss << ", " << b.loss;
       EXPECT_TRUE(std::abs(a.norm - b.norm) <= 1e-4 * b.norm)
-          << n << " GPUs, step " << i << ": " << a.norm << ", " << b.norm;
+          << n << " GPUs, update " << i << ": " << a.norm << ", " << b.norm;
       EXPECT_GT(a.norm, s.settings.clip_norm);
     }
     EXPECT_TRUE(distance(got.weights, one.weights) <= 1e-4 * norm(one.weights))
@@ -120,12 +137,12 @@ TEST(Gpus, FollowOneGpuAndEachOtherToTheBit) {
 
 // In parts, with LAMB, enqueued one by one and all at once. Once more with VGPU_LAZY, where a wait that is missing
 // shows.
-TEST(Gpus, TwoRunsGiveEqualBits) {
+TEST_P(GpusTrain, TwoRunsGiveEqualBits) {
   NEEDS_GPUS(2);
-  Task s(8 * 3 + 3);
-  s.settings.accumulate = 2;
+  Task s = task(8 * 3 + 3);
+  if (s.settings.updates() == 1) s.settings.accumulate = 2;
   s.settings.optimiser = &optimiser("lamb");
-  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+  for (const std::string& form : model_type(s.config->type()).forms) {
     GpuTeam team(Context(), first_gpus(2));
     const Result a = train(team, s, form, 1, 1), b = train(team, s, form, 1, 4);
     expect_equal_bits(a, b);
@@ -136,20 +153,19 @@ TEST(Gpus, TwoRunsGiveEqualBits) {
 
 // In the steady state a step is one call on each GPU: the launch of its graph, exchange included. Counted by the
 // virtual GPU.
-TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
+TEST_P(GpusTrain, AStepInTheSteadyStateIsOneCallOnEach) {
   NEEDS_GPUS(2);
   const auto get = reinterpret_cast<double (*)(const char*)>(dlsym(RTLD_DEFAULT, "vgpu_profile_get"));
   if (!get || get("total.api_calls") < 0) GTEST_SKIP() << "needs the virtual GPU with VGPU_PROFILE set";
   constexpr int kGpus = 2;
-  const Task s(8 * 20);
+  const Task s = task(8 * 20);
   GpuTeam team(Context(), first_gpus(kGpus));
   make_current(team.context(0));
-  CafxModel model(s.config);
-  model.params().initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  const auto model = s.model();
+  const std::vector<float> zeros(static_cast<std::size_t>(model->n_floats()), 0.0f);
   Places places(team.context(0), s.signals(), s.refs);
-  const auto stepper = make_stepper(team, model, places, s.settings, zeros, zeros);
-  stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
+  const auto stepper = make_stepper(team, *model, places, s.settings, zeros, zeros);
+  stepper->begin_epoch(s.order, s.rates(1e-3f), 0, 0);
   stepper->enqueue(3);
   stepper->collect(true);
   const auto sum = [&](const char* what) { return get((std::string("total.") + what).c_str()); };
@@ -162,7 +178,7 @@ TEST(Gpus, AStepInTheSteadyStateIsOneCallOnEach) {
   EXPECT_EQ(sum("syncs"), waits);
   EXPECT_EQ(sum("implicit_syncs"), implicit_waits);
   EXPECT_EQ(sum("allocs"), allocations);
-  EXPECT_EQ(stepper->collect(true).size(), 12u);
+  EXPECT_EQ(stepper->collect(true).size(), static_cast<std::size_t>(12 * s.settings.updates()));
   EXPECT_EQ(sum("host_device_copies") - copies, kGpus);  // counted when they run, behind the exchange
 }
 

@@ -10,33 +10,64 @@ namespace {
 
 using namespace op_test;
 
-void expect_near(const std::vector<float>& got, const std::vector<float>& want, const char* what) {
-  ASSERT_EQ(got.size(), want.size()) << what;
+// The size of a - b, of that of b.
+double difference(const std::vector<float>& a, const std::vector<float>& b) {
+  EXPECT_EQ(a.size(), b.size());
   double difference = 0.0, size = 0.0;
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    difference += std::pow(got[i] - want[i], 2);
-    size += std::pow(want[i], 2);
+  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    difference += std::pow(a[i] - b[i], 2);
+    size += std::pow(b[i], 2);
   }
-  EXPECT_TRUE(difference <= 1e-6 * size) << what << ": " << difference << " of " << size;
+  return std::sqrt(difference / size);
 }
 
-// Frames drawn at random, a last batch that is not full: 54 steps. The loss's gradient is a sign, so that the two drift
-// apart where an error is near zero; 1e-3 of the loss is what this is allowed to make.
+// How far a run is from another: in the loss of the worst step up to each, in the weights and in their average.
+struct Apart {
+  std::vector<double> losses;
+  double weights = 0.0, average = 0.0;
+
+  Apart() = default;
+  Apart(const Result& a, const Result& b)
+      : weights(difference(a.weights, b.weights)), average(difference(a.average, b.average)) {
+    EXPECT_EQ(a.records.size(), b.records.size());
+    double worst = 0.0;
+    for (std::size_t i = 0; i < std::min(a.records.size(), b.records.size()); ++i) {
+      worst = std::max(worst, std::abs(a.records[i].loss - b.records[i].loss) / b.records[i].loss);
+      losses.push_back(worst);
+    }
+  }
+  void widen(const Apart& other) {
+    losses.resize(std::max(losses.size(), other.losses.size()));
+    for (std::size_t i = 0; i < other.losses.size(); ++i) losses[i] = std::max(losses[i], other.losses[i]);
+    weights = std::max(weights, other.weights);
+    average = std::max(average, other.average);
+  }
+};
+
+// Frames drawn at random, a last batch that is not full: 54 steps. The loss's gradient is a sign. Where rounding
+// decides it, as of one sample in step 25 of the pretrained form, runs part: those of a CPU are 1e-7 of the loss apart
+// before and up to 3e-3 after. The measure is how far apart runs of the CPU are up to each step: that of the portable
+// code, and those whose first weights are a few units in the last place off. kRounding is ten units, for the GPU's own.
 TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
-  const Task s(8 * 17 + 5);
-  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
-    Context cpu;
+  constexpr double kRounding = 10 * 1.2e-7;
+  for (const char* form : {kSupervised, kPretrain}) {
+    SCOPED_TRACE(form);
+    Task s(8 * 17 + 5);
+    Context cpu, portable;
     cpu.isa = best_isa();
+    portable.isa = Isa::kPortable;
     const Result want = train(cpu, s, form, 3, 1), got = train(cuda_context(), s, form, 3, 5);
     ASSERT_EQ(got.records.size(), 54u);
-    for (std::size_t i = 0; i < got.records.size(); ++i) {
-      const double loss = want.records[i].loss;
-      ASSERT_TRUE(std::abs(got.records[i].loss - loss) <= 1e-3 * loss)
-          << "step " << i << ": " << got.records[i].loss << ", CPU " << loss;
+    Apart allowed(train(portable, s, form, 3, 1), want);
+    for (s.moved = 1; s.moved <= 12; ++s.moved) allowed.widen(Apart(train(cpu, s, form, 3, 1), want));
+    const Apart is(got, want);
+    for (std::size_t i = 0; i < is.losses.size(); ++i) {
+      ASSERT_TRUE(is.losses[i] <= 2 * allowed.losses[i] + kRounding)
+          << "step " << i << ": " << is.losses[i] << " of the loss, runs of the CPU " << allowed.losses[i];
     }
+    EXPECT_LE(is.weights, 2 * allowed.weights + kRounding);
+    EXPECT_LE(is.average, 2 * allowed.average + kRounding);
     EXPECT_LT(got.records.back().loss, 0.95 * got.records.front().loss);
-    expect_near(got.weights, want.weights, "weights");
-    expect_near(got.average, want.average, "average");
     EXPECT_NE(std::memcmp(got.average.data(), got.weights.data(), sizeof(float) * got.weights.size()), 0);
   }
 }
@@ -46,7 +77,7 @@ TEST(CudaTraining, FollowsTheCpuForFiftySteps) {
 TEST(CudaTraining, FollowsTheCpuInBf16AndFp16AndRepeatsItsBits) {
   const Task s(8 * 10 + 3);
   for (const auto& [precision, bound] : {std::pair{Precision::kBf16, 2e-2}, {Precision::kFp16, 5e-3}}) {
-    for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+    for (const char* form : {kSupervised, kPretrain}) {
       SCOPED_TRACE(to_string(precision));
       Context cpu, gpu = cuda_context();
       cpu.isa = best_isa();
@@ -69,7 +100,7 @@ TEST(CudaTraining, FollowsTheCpuInBf16AndFp16AndRepeatsItsBits) {
 
 TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
   const Task s(8 * 5 + 3);
-  for (const CafxForm form : {CafxForm::kSupervised, CafxForm::kPretrain}) {
+  for (const char* form : {kSupervised, kPretrain}) {
     const Result a = train(cuda_context(), s, form, 2, 1), b = train(cuda_context(), s, form, 2, 4);
     ASSERT_EQ(a.records.size(), b.records.size());
     for (std::size_t i = 0; i < a.records.size(); ++i) {
@@ -85,11 +116,11 @@ TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
 
 TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
   Task s(8 * 4);
-  Result before = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
+  Result before = train(cuda_context(), s, kSupervised, 1, 1);
   // The third step hears a NaN: its frames only.
   s.audio[s.audio.size() / 2 + static_cast<std::size_t>(std::max<std::int64_t>(0, s.refs[s.order[16]].start)) + 150] =
       kNan;
-  const Result r = train(cuda_context(), s, CafxForm::kSupervised, 1, 1);
+  const Result r = train(cuda_context(), s, kSupervised, 1, 1);
   ASSERT_EQ(r.records.size(), 4u);
   EXPECT_TRUE(std::isfinite(r.records[1].loss));
   EXPECT_TRUE(std::isnan(r.records[2].loss));
@@ -99,11 +130,9 @@ TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
 }
 
 TEST(CudaTraining, SlopesAreProjectedInsideTheStep) {
-  const Task s(8 * 3);
-  Context cpu;
-  const Result want = train(cpu, s, CafxForm::kSupervised, 1, 1, 0.9),
-               got = train(cuda_context(), s, CafxForm::kSupervised, 1, 1, 0.9);
-  CafxConfig config = s.config;
+  CafxConfig config = small_cafx();
+  config.saaf_lipschitz = 0.9;
+  const Result got = train(cuda_context(), Task(8 * 3, config), kSupervised, 1, 1);
   CafxModel model(config);
   std::copy(got.weights.begin(), got.weights.end(), model.params().data());
   EXPECT_LE(model.lipschitz(), 0.9);
@@ -119,15 +148,14 @@ TEST(CudaTraining, PartsOfABatchAddUpToIt) {
     Context cpu;
     cpu.isa = best_isa();
     for (const Context& context : {cpu, cuda_context()}) {
-      const Result want = train(context, whole, CafxForm::kSupervised, 1, 1),
-                   got = train(context, parts, CafxForm::kSupervised, 1, 1);
+      const Result want = train(context, whole, kSupervised, 1, 1), got = train(context, parts, kSupervised, 1, 1);
       ASSERT_EQ(got.records.size(), 7u);
       for (std::size_t i = 0; i < 7; ++i) {
         EXPECT_NEAR(got.records[i].loss, want.records[i].loss, 1e-4 * want.records[i].loss) << i;
       }
     }
-    const Result on_cpu = train(cpu, parts, CafxForm::kSupervised, 1, 1),
-                 on_gpu = train(cuda_context(), parts, CafxForm::kSupervised, 1, 7);
+    const Result on_cpu = train(cpu, parts, kSupervised, 1, 1),
+                 on_gpu = train(cuda_context(), parts, kSupervised, 1, 7);
     for (std::size_t i = 0; i < 7; ++i) {
       EXPECT_NEAR(on_gpu.records[i].loss, on_cpu.records[i].loss, 1e-4 * on_cpu.records[i].loss) << i;
     }
@@ -138,7 +166,7 @@ TEST(CudaTraining, CudnnRanEveryConvolution) {
   const Task s(8 * 2 + 1);
   Context library = cuda_context();
   library.use_cudnn = true;
-  for (const CafxForm form : {CafxForm::kPretrain, CafxForm::kSupervised}) train(library, s, form, 1, 1);
+  for (const char* form : {kPretrain, kSupervised}) train(library, s, form, 1, 1);
   const auto plans = convolution_plans(cuda_context());
   EXPECT_GE(plans.size(), 4u);  // forward, forward of the gradient, backward filter, backward data
   for (const auto& plan : plans) EXPECT_FALSE(plan.ours) << plan.name;
@@ -149,12 +177,11 @@ TEST(CudaTraining, AStepInTheSteadyStateIsOneCall) {
   const auto get = reinterpret_cast<double (*)(const char*)>(dlsym(RTLD_DEFAULT, "vgpu_profile_get"));
   if (!get || get("total.api_calls") < 0) GTEST_SKIP() << "needs the virtual GPU with VGPU_PROFILE set";
   const Task s(8 * 20);
-  CafxModel model(s.config);
-  model.params().initialize(1);
-  const std::vector<float> zeros(static_cast<std::size_t>(model.params().n_floats()), 0.0f);
+  const auto model = s.model();
+  const std::vector<float> zeros(static_cast<std::size_t>(model->n_floats()), 0.0f);
   Places places(cuda_context(), s.signals(), s.refs);
-  const auto stepper = make_stepper(cuda_context(), model, places, s.settings, zeros, zeros);
-  stepper->begin_epoch(s.order, std::vector<float>(20, 1e-3f), 0, 0);
+  const auto stepper = make_stepper(cuda_context(), *model, places, s.settings, zeros, zeros);
+  stepper->begin_epoch(s.order, s.rates(1e-3f), 0, 0);
   stepper->enqueue(3);
   stepper->collect(true);
   const auto sum = [&](const char* what) { return get((std::string("total.") + what).c_str()); };

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/base/error.h"
 #include "models/registry.h"
 
 namespace cafx::tiny {
