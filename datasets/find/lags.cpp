@@ -258,7 +258,7 @@ class Search {
         if (2 * out_.n_agree < out_.n_notes) doubt_common();
         return;
       }
-      if (5 * n_same >= 4 * n_sure) return;                             // they agree after all
+      if (5 * n_same >= 4 * n_sure) return;  // they agree after all
       out_.by_hand = true;
       for (std::size_t k = 0; k < own.size(); ++k) {
         if (counts[k]) take_own(k, own[k]);
