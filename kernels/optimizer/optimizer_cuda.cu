@@ -153,11 +153,10 @@ __device__ double tree_sum(double value, double* sums) {
   sums[threadIdx.x] = value;
   for (int half = kThreads / 2; half > 0; half /= 2) {
     __syncthreads();
-    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    if (threadIdx.x < half) sums[threadIdx.x] = value += sums[threadIdx.x + half];
   }
-  const double sum = sums[0];
   __syncthreads();
-  return sum;
+  return value;
 }
 
 // Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in
