@@ -58,26 +58,27 @@ std::pair<double, double> left_by_gain(const Products& s) {
 // The same for the best lag near by, between the samples too: a converter delays by parts of a sample, and lags of high
 // rates are known to two samples. Products at whole lags, of the loudest part, tell those between.
 std::pair<double, double> left_by_gain_and_delay(const Pair& p, double lag) {
-  constexpr long kNear = 4, kTaps = 48, kPart = 1 << 14, kFractions = 64;
+  constexpr long kNear = 4, kTaps = 32, kPart = 1 << 17, kFractions = 64;
   constexpr double kHopeless = 0.5;
   const long size = static_cast<long>(p.dry.size()), middle = std::lround(lag);
-  std::pair<double, double> best = left_by_gain(products(p, middle, 0, size));
+  const Products whole = products(p, middle, 0, size);
+  std::pair<double, double> best = left_by_gain(whole);
   if (best.first <= kBypass) return best;
   long from = 0;
   double most = -1.0;
-  for (long at = 0; at == 0 || at + kPart <= size; at += kPart) {
-    const double energy = products(p, middle, at, at + kPart).xx;
+  for (long at = 0; at + kPart <= size; at += kPart) {
+    const double energy = product(p.dry.data() + at, p.dry.data() + at, kPart);
     if (energy <= most) continue;
     most = energy;
     from = at;
   }
   std::vector<double> at_lags(2 * (kNear + kTaps) + 1, 0.0);
   const auto at = [&](long k) -> double& { return at_lags[static_cast<std::size_t>(k + kNear + kTaps)]; };
-  const Products own = products(p, middle, from, from + kPart);
+  const Products own = size <= kPart ? whole : products(p, middle, from, from + kPart);
   const double scale = own.xx * own.yy;
   double hope = 0.0;
   for (long k = -kNear; k <= kNear; ++k) {
-    at(k) = products(p, middle + k, from, from + kPart, false).xy;
+    at(k) = k == 0 ? own.xy : products(p, middle + k, from, from + kPart, false).xy;
     hope = std::max(hope, at(k) * at(k));
   }
   if (!(hope > (1.0 - kHopeless) * scale)) return best;
