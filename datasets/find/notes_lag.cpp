@@ -11,6 +11,7 @@ namespace {
 
 // Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do not.
 constexpr double kFilterPeak = 0.5;  // of a lag that a filter may have
+constexpr int kHardlyAny = 8;        // one of so many
 constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;
 constexpr int kFew = 5;
 constexpr float kNearlyAsWell = 0.7f;
@@ -132,8 +133,10 @@ void NotesLag::find_common(const std::vector<bool>& counts) {
   const bool by_filter = std::abs(lag) > kSmallLag && static_cast<double>(std::abs(lag)) <= kFilterSeconds * rate_;
   const bool some = n_agree >= kClearAgreement * n_asked && (standing_out >= kSomePeak || n_agree >= kFew);
   const bool most = n_agree >= kMostAgree * n_asked || (some && !by_filter);
-  clear = standing_out >= (by_filter ? kFilterPeak : kClearPeak) ||
-          (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag));
+  // A peak of all together on which hardly any lies by itself is chance.
+  const bool alone = n_asked >= 4 && moves && kHardlyAny * n_agree < n_asked;
+  clear = !alone && (standing_out >= (by_filter ? kFilterPeak : kClearPeak) ||
+                     (n_agree >= 3 && most && (moves || std::abs(lag) <= kSmallLag)));
 }
 
 std::vector<NotesLag::Own> NotesLag::ask(const Template& response, const std::vector<bool>& whom, long center) {
