@@ -15,12 +15,12 @@ constexpr double kMostSlope = 3e-3;      // of the lag: more is another speed
 constexpr double kQuietFrame = 1e-5;     // of the loudest frame's energy: says nothing
 constexpr std::size_t kLeastFrames = 2;  // frames, which overlap by three quarters
 constexpr long kNearLag = 3, kBesideTop = 8;
-// By how much the sum at the lag of the rest falls short of its peak, times the root of the number of frames; and the same
-// for a peak that stands out from all others as well. The greatest of 900 sound ends: 1.32 and .81.
+// By how much the sum at the lag of the rest falls short of its peak, times the root of the number of frames; and the
+// same for a peak that stands out from all others as well. The greatest of 350 sound ends: 1.32 and .81.
 constexpr double kSureThere = 1.9, kSurePeak = 1.2, kDoubtThere = 0.8, kDoubtPeak = 0.45;
 
-// Frames of three eighths of a second from an end inwards, the outermost first: matched correlations at the lag of the rest, and
-// `reach` to either side.
+// Frames of three eighths of a second from an end inwards, the outermost first: matched correlations at the lag of the
+// rest, and `reach` to either side.
 struct EndFrames {
   Job job;
   std::vector<std::vector<float>> r;

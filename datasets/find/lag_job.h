@@ -32,8 +32,8 @@ std::vector<float> taper_of(std::size_t n);
 std::vector<float> stretch_of(const std::vector<float>& x, long from, long n);
 double energy(const std::vector<float>& x, long from, long n);
 
-// A window of dry, and wet around it from `reach` before to `reach` behind, at the course and at dry's speed: index k of
-// its correlation stands for the lag course + offset + k - reach.
+// A window of dry, and wet around it from `reach` before to `reach` behind, at the course and at dry's speed: index k
+// of its correlation stands for the lag course + offset + k - reach.
 Take take_of(const Job&, std::size_t window, const Course&, double offset, long reach);
 
 // Where the lag jumps from `before` to `after`, both at time 0 and grown by `slope` since; looked for in [from, to) by
@@ -43,19 +43,19 @@ struct Jump {
 };
 Break find_break(const Job&, Matcher&, double from, double to, const Jump&, bool& sure);
 
-// The lag beside a break, at time t: the median of the nearest windows of the segment, in the direction of `step`, carried
-// on by the slope.
+// The lag beside a break, at time t: the median of the nearest windows of the segment, in the direction of `step`,
+// carried on by the slope.
 double lag_beside(const std::vector<WindowLag>&, std::size_t nearest, int step, double slope, double t);
 
-// Where the window's peak lies, with the response that all share taken out: by how many samples off the lag that it should
-// have, how far it stands out, and how high the correlation is `there`, at that lag, of the peak.
+// Where the window's peak lies, with the response that all share taken out: by how many samples off the lag that it
+// should have, how far it stands out, and how high the correlation is `there`, at that lag, of the peak.
 struct Doubt {
   double by = 0.0, margin = 0.0, there = 1.0;
 };
 Doubt doubt(const Job&, std::size_t window, double lag, Matcher&);
 
-// Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short for a
-// segment: up to the middles of windows that lie where they should.
+// Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short
+// for a segment: up to the middles of windows that lie where they should.
 std::vector<Break> find_elsewhere(const Job&, const std::vector<Doubt>&);
 
 // A stretch from an end of the recording inwards that lies at another lag than the segment it belongs to.

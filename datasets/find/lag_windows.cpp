@@ -302,8 +302,8 @@ void look_for_small_steps(const Job& job, const Course& course, std::vector<doub
   for (std::size_t i = 0; i < segment.size(); ++i) segment[i] = out.lags[i].segment;
 }
 
-// Whether no two windows in a row, that are not beside a break, lie at one other lag: a recording that lost samples once may
-// have lost more. In the quiet tail of a note a window's peak may lie anywhere.
+// Whether no two windows in a row, that are not beside a break, lie at one other lag: a recording that lost samples
+// once may have lost more. In the quiet tail of a note a window's peak may lie anywhere.
 bool explained(const std::vector<WindowLag>& lags, const std::vector<Doubt>& doubts) {
   constexpr double kLow = 0.7, kOff = 3.0, kSame = 4.0;
   constexpr std::size_t kBesideBreak = 2;
@@ -318,7 +318,8 @@ bool explained(const std::vector<WindowLag>& lags, const std::vector<Doubt>& dou
   return true;
 }
 
-// Stretches that lie elsewhere than their segment, and steps within a segment beside others: of which there may be more.
+// Stretches that lie elsewhere than their segment, and steps within a segment beside others: of which there may be
+// more.
 void find_what_is_left(const Job& job, Matcher& match, const Map& map, const Course& mapped, long reach, Windows& out) {
   const double slope = slope_of(out.lags);
   constexpr double kDoubted = 0.85;  // of the peak: what lies as high is not looked at again

@@ -332,7 +332,8 @@ class Search {
     }
   }
 
-  // Pairs whose response is that of the others, turned over. Of 523 sound pairs of the study the least was alike by .38.
+  // Pairs whose response is that of the others, turned over. Of 523 sound pairs of the study the least was alike by
+  // .38.
   void tell_turned_over(const std::vector<std::size_t>& whose, const std::vector<std::vector<float>>& responses) {
     constexpr double kTurned = -0.3, kAlike = 0.5;
     if (whose.size() < 2) return;

@@ -9,7 +9,8 @@ namespace cafx {
 
 namespace {
 
-// Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do not.
+// Few of one device's notes agree on the phase of its filters too: 3 of 7 did, on a peak that stood out by .14. Five do
+// not.
 constexpr double kFilterPeak = 0.5;  // of a lag that a filter may have
 constexpr int kHardlyAny = 8;        // one of so many
 constexpr double kClearPeak = 0.3, kSomePeak = 0.2, kClearAgreement = 0.4, kMostAgree = 0.6;

@@ -13,8 +13,9 @@ namespace {
 
 constexpr double kBlockSeconds = 0.05;
 constexpr double kLoudDb = 35.0;  // under the loudest block: quieter ones hold noise
-// Measured on the shipped effects and the study's chains, the right way round: dynamic at most 1.34, and then no higher tops.
-// Swapped, distortion and amplifier have 1.22 to 1.80, .56 to 2.4 dB and -1.0 to -2.5 dB; the overdrive is not told.
+// Measured on the shipped effects and the study's chains, the right way round: dynamic at most 1.34, and then no higher
+// tops. Swapped, distortion and amplifier have 1.22 to 1.80, .56 to 2.4 dB and -1.0 to -2.5 dB; the overdrive is not
+// told.
 constexpr double kMoreDynamic = 1.2, kHigherTops = 0.5, kDuller = -0.5;
 constexpr float kSilentShare = 1e-3f, kLoudShare = 0.02f;  // of the peak
 constexpr double kPlays = 2.0;                             // over what sounds in dry always, as hum does

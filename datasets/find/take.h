@@ -1,4 +1,5 @@
-// datasets/find/take.h -- correlations of a note or a window of a recording, and the device's response taken out of them.
+// datasets/find/take.h -- correlations of a note or a window of a recording, and the device's response taken out of
+// them.
 #pragma once
 
 #include <map>

@@ -168,8 +168,8 @@ class Bench {
     return s;
   }
 
-  // Places a second of K supervised trainings side by side, in sum. On a CPU members take turns of a few steps; on a GPU
-  // each has a stream of its own, and the steps of all are under way at once.
+  // Places a second of K supervised trainings side by side, in sum. On a CPU members take turns of a few steps; on a
+  // GPU each has a stream of its own, and the steps of all are under way at once.
   double measure_cohort(int K) {
     std::vector<std::unique_ptr<OwnedContext>> contexts;
     std::vector<std::unique_ptr<Steps>> members;

@@ -90,7 +90,8 @@ bool has_setting(const std::vector<std::string>& settings, const std::string& ke
                      [&](const std::string& s) { return s.rfind(key + "=", 0) == 0; });
 }
 
-// One path: by what its names look like; a folder that nothing is known of counts as IDMT, whose reader says what it is.
+// One path: by what its names look like; a folder that nothing is known of counts as IDMT, whose reader says what it
+// is.
 void set_by_layout(DataConfig& data, const std::string& path, const std::vector<std::string>& settings) {
   const bool pattern = has_setting(settings, "data.pattern");
   if (has_setting(settings, "data.reader") || pattern) {

@@ -131,8 +131,8 @@ CAFX_PLAYER_API cafx_rt_stream* cafx_player_stream(OpenModel* m, const cafx_rt_o
   return stream;
 }
 
-// x (n) at `rate` Hz -> y (n), time-aligned. hop 0: the model's. values: of all knobs. Several threads may call; one at a
-// time is at work.
+// x (n) at `rate` Hz -> y (n), time-aligned. hop 0: the model's. values: of all knobs. Several threads may call; one at
+// a time is at work.
 CAFX_PLAYER_API int cafx_player_render(OpenModel* m, const float* x, float* y, std::int64_t n, double rate, int hop,
                                        const double* values, char* why, std::size_t why_size) {
   return without_throwing(why, why_size, [&] {

@@ -268,8 +268,8 @@ struct MemoryLimit {
 
 // Mutations -----------------------------------------------------------------------------------------------------------
 
-// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how many of
-// each container.
+// No crash, no leak under the sanitizers, none over five seconds, none that takes kMostMemory. CAFX_FUZZ_FILES: how
+// many of each container.
 TEST(AudioFiles, MutationsOfEveryContainerAreReadOrRefused) {
   [[maybe_unused]] const MemoryLimit limit;  // empty under sanitizers
   const char* asked = std::getenv("CAFX_FUZZ_FILES");

@@ -167,7 +167,8 @@ TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   }
 }
 
-// Where a GPU's blocks take several tiles each: what a third of the frames gives alone, and the thirds' gradients added up.
+// Where a GPU's blocks take several tiles each: what a third of the frames gives alone, and the thirds' gradients added
+// up.
 TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
   if (!on_cuda()) GTEST_SKIP() << "a CPU takes frame after frame";
   for (const DnnSaafDims& dims : {dnn_dims(9, 1024, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus),
