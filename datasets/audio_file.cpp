@@ -209,6 +209,10 @@ struct AudioReader::State {
   double seconds(std::int64_t frames) const { return static_cast<double>(frames) / info.samplerate; }
   [[noreturn]] void damaged(const std::string& what, double lost) const {
     const double at = seconds(n_read);
+    if (!file) {
+      throw DamagedAudio(
+          fmt::format("{}: {}, and nothing of it can be read; copy it again from the original", name, what), 0.0);
+    }
     throw DamagedAudio(fmt::format("{}: {}; {:.3f} s of it are good{}; copy it again from the original", name, what, at,
                                    lost > 0.0 ? fmt::format(", {:.3f} s are lost", lost) : ""),
                        at);
@@ -234,6 +238,7 @@ struct AudioReader::State {
     if (!file && begins_with(*bytes, "version https://git-lfs.github.com/spec/")) {
       throw Error("{}: is a Git-LFS pointer, not the audio; fetch that with 'git lfs pull'", name);
     }
+    if (!file && !container.damage.empty()) damaged(container.damage, 0.0);
     if (!file) {
       throw Error(
           "{}: is not audio that can be read ({}); expected WAV, FLAC, AIFF, OGG or another format of libsndfile", name,

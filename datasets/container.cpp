@@ -256,6 +256,12 @@ bool inspect_aiff(const ContainerReader& file, Container& c) {
       const int width = static_cast<int>(file.number_at(at + 14, 2, true) + 7) / 8;
       s.block = plain ? static_cast<std::uint64_t>(s.channels) * static_cast<std::uint64_t>(width) : 1;
       s.bytes_per_second = plain ? extended(file, at + 16) * static_cast<double>(s.block) : 0.0;
+      const std::string coding = type == "AIFC" ? file.text_at(at + 26, 4) : "";
+      if (coding == "ima4") {  // packets of 64 samples
+        s.bytes_per_second = extended(file, at + 16) / 64.0 * 34.0 * s.channels;
+      } else if (coding == "ulaw" || coding == "ULAW" || coding == "alaw" || coding == "ALAW") {
+        s.bytes_per_second = extended(file, at + 16) * s.channels;
+      }
       if (plain) s.frames = {at + 10, 4};
     } else if (name == "SSND") {
       s.at = at + 16;
@@ -289,7 +295,10 @@ bool inspect_au(const ContainerReader& file, Container& c) {
   s.channels = static_cast<int>(file.number_at(20, 4, s.big));
   s.block = std::max<std::uint64_t>(1, width * file.number_at(20, 4, s.big));
   s.bits = coding >= 2 && coding <= 5 ? static_cast<int>(8 * width) : 0;
-  s.bytes_per_second = static_cast<double>(file.number_at(16, 4, s.big)) * static_cast<double>(width ? s.block : 0);
+  // ADPCM has 4, 3 or 5 bits a sample, G.722 8 for two.
+  const double coded = coding == 23 || coding == 24 ? 0.5 : coding == 25 ? 0.375 : coding == 26 ? 0.625 : 0.0;
+  s.bytes_per_second = static_cast<double>(file.number_at(16, 4, s.big)) *
+                       (width ? static_cast<double>(s.block) : coded * static_cast<double>(s.channels));
   s.length = {8, 4};
   if (s.at < 24 || s.at > file.size()) return true;
   if (!s.unknown) judge(file, s, c);  // unknown is a word of the format, which libsndfile knows
@@ -341,7 +350,10 @@ bool inspect_caf(const ContainerReader& file, Container& c) {
       const bool plain = file.text_at(at + 20, 4) == "lpcm";
       const std::uint64_t packet = file.number_at(at + 28, 4, true);
       s.block = std::max<std::uint64_t>(1, plain ? packet : 1);
-      s.bytes_per_second = plain && rate > 0.0 && rate < 1e7 ? rate * static_cast<double>(packet) : 0.0;
+      // Packets of one length, each of so many samples; those of ALAC vary.
+      const std::uint64_t samples = std::max<std::uint64_t>(1, file.number_at(at + 32, 4, true));
+      s.bytes_per_second =
+          rate > 0.0 && rate < 1e7 ? rate * static_cast<double>(packet) / static_cast<double>(samples) : 0.0;
     } else if (name == "data") {
       s.at = at + 16;
       s.length = {at + 4, 8};
@@ -368,7 +380,7 @@ bool inspect_chunks(const ByteSource& source, Container& c) {
 
 Container inspect_container(const ByteSource& source) {
   Container c;
-  if (!inspect_chunks(source, c)) inspect_coded(source, c);
+  if (!inspect_chunks(source, c) && !inspect_coded(source, c)) inspect_rare(source, c);
   return c;
 }
 

@@ -2,7 +2,9 @@
 //
 //   Formats  WAV (RIFF, RIFX), RF64, BW64, W64, AIFF and AIFC, AU, CAF: lengths in headers. Ogg: pages and their
 //            checksums. MP3: frames and the count in its Xing or Info header. FLAC of unknown length: its last frame's
-//            checksum. Others: nothing is found, libsndfile's own words count.
+//            checksum. AVR, NIST, SVX, VOC, MAT 4 and 5, WVE, XI, MPC 2000: lengths in headers; SDS: packets and
+//            their checksums. IRCAM, PAF, PVF, SD2 and raw samples state no length: what is cut cannot be told. HTK is
+//            known to libsndfile by its length alone, so one that is cut is no audio.
 //   Wrong    A header whose length is 0, unknown, or a few bytes off, while the samples are there: patches make
 //            libsndfile read them all, a note says so. "A few": at most kMostMissing bytes and under a tenth of the
 //            samples, or any number where the length of the whole file (RIFF, FORM) is right.
@@ -46,8 +48,10 @@ inline constexpr std::uint64_t kMostMissing = 1024;  // bytes
 
 Container inspect_container(const ByteSource&);
 
-// Of inspect_container: formats whose header states bytes of samples, and coded formats. False: not of these.
+// Of inspect_container: formats whose header states bytes of samples, coded formats, and those of old programs. False:
+// not of these.
 bool inspect_chunks(const ByteSource&, Container&);
 bool inspect_coded(const ByteSource&, Container&);
+bool inspect_rare(const ByteSource&, Container&);
 
 }  // namespace cafx

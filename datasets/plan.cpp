@@ -152,6 +152,10 @@ class Planner {
       return;
     }
     const Lag& any = lags.pairs[of.front()].lag;
+    if (lags.phase) {
+      tell_phase(of, lags.common, any.rule);
+      return;
+    }
     latency(of, lags.common, lags.common_sure, any.confidence, any.rule);
     // What cannot be heard moves along: its lag is the device's.
     if (lags.common_sure && repairs(config_, "latency")) {
@@ -159,6 +163,15 @@ class Planner {
         if (!lags.pairs[i].heard || lags.pairs[i].mismatched) plan_.pairs[i].latency = lags.common;
       }
     }
+  }
+
+  void tell_phase(const std::vector<std::size_t>& of, double lag, const std::string& rule) {
+    say(Severity::kInfo, "latency", which(pairs_, of, true),
+        fmt::format("wet seems {} {} ({}); it is left to the model", milliseconds(lag), lag > 0 ? "late" : "early",
+                    rule),
+        lag > 0 ? "the device delays a little itself, or its filters turn the phase"
+                : "the device's filters turn the phase: one that answers to what was played explains it",
+        "nothing need be done: a model learns it with the sound");
   }
 
   void latency(const std::vector<std::size_t>& of, double lag, bool sure, double confidence, const std::string& rule) {
@@ -198,10 +211,12 @@ class Planner {
         most = std::max(most, lag.lag);
         confidence = std::min(confidence, lag.confidence);
         if (!mend) continue;
-        plan_.pairs[i].latency = std::abs(lag.lag) > 0.5 ? lag.lag : 0.0;
-        will("latency", file_of(pairs_[i], true), lag.lag, "samples", lag.confidence, lag.rule,
-             fmt::format("a latency of its own of {} is taken out, wet was {}", milliseconds(lag.lag),
-                         lag.lag > 0 ? "late" : "early"));
+        // Beside others whose phase is left in, this one's is too.
+        const double by = lag.lag - (seen_.lags.phase ? seen_.lags.common : 0.0);
+        plan_.pairs[i].latency = std::abs(by) > 0.5 ? by : 0.0;
+        will("latency", file_of(pairs_[i], true), by, "samples", lag.confidence, lag.rule,
+             fmt::format("a latency of its own of {} is taken out, wet was {}", milliseconds(by),
+                         by > 0 ? "late" : "early"));
       }
       say(mend ? Severity::kWarning : Severity::kRefuse, "latency", which(pairs_, sure, true),
           fmt::format("wet lies {:.0f} to {:.0f} samples late, each by its own; {}", least, most,
@@ -248,6 +263,8 @@ class Planner {
         if (std::abs(lag.lag) > small_lag(rate_)) {
           latency({i}, plan_.pairs[i].latency, true, lag.confidence, lag.rule);
         }
+      } else if (lag.phase) {
+        tell_phase({i}, lag.lag, lag.rule);
       } else {
         latency({i}, lag.lag, lag.sure, lag.confidence, lag.rule);
       }

@@ -34,6 +34,7 @@ struct Lag {
   std::vector<float> response;  // of a long recording: the device's, whitened
   double confidence = 0.0;      // 0 .. 1, by the rule
   bool sure = false;
+  bool phase = false;      // so short, and a filter may be the cause: it is left to the model (find/onset.h)
   std::string rule;        // what the confidence was measured by
   double wander = 0.0;     // samples: median distance of the windows from all this
   double agreement = 0.0;  // share of the windows that lie within 3 samples of all this

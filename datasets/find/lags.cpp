@@ -9,6 +9,7 @@
 
 #include "datasets/find/lag_coarse.h"
 #include "datasets/find/notes_lag.h"
+#include "datasets/find/onset.h"
 #include "datasets/find/rate.h"
 
 namespace cafx {
@@ -73,13 +74,19 @@ class Search {
   }
 
  private:
+  // Longer than the phase that is never asked about, and no longer than a filter's may be.
+  bool is_short(double lag) const {
+    return std::abs(lag) > small_lag(rate_) && std::abs(lag) <= kFilterSeconds * rate_;
+  }
   bool by_chain() const { return !config_.chain.empty(); }
   PairLag& lag_of(std::size_t i) { return out_.pairs[i]; }
 
   void ask_long() {
     pool_.run(static_cast<int>(long_.size()), [&](int k, int) {
       const std::size_t i = long_[static_cast<std::size_t>(k)];
-      lag_of(i).lag = find_lag(pairs_[i].dry, pairs_[i].wet, rate_);
+      Lag& lag = lag_of(i).lag = find_lag(pairs_[i].dry, pairs_[i].wet, rate_);
+      if (lag.sure && lag.ppm == 0.0 && lag.steps.empty() && is_short(lag.lag))
+        lag.phase = is_phase({&pairs_[i]}, lag.lag, rate_);
       lag_of(i).asked_long = true;
       lag_of(i).alone = true;
     });
@@ -186,6 +193,13 @@ class Search {
     if (!by_chain() && tell_unrelated(together, counts)) return;
     if (!by_chain() && out_.n_notes >= 4) ask_each(together, counts);
     const bool few_agree = out_.n_notes >= 4 && out_.n_agree <= kFewAgree * out_.n_notes;
+    if (out_.common_sure && !out_.by_hand && is_short(out_.common)) {
+      std::vector<const Pair*> on;
+      for (std::size_t k = 0; k < short_.size(); ++k) {
+        if (counts[k] && !lag_of(short_[k]).alone) on.push_back(&pairs_[short_[k]]);
+      }
+      out_.phase = is_phase(on, out_.common, rate_);
+    }
     out_.apart = !by_chain() && few_agree && together.moves && !together.clear && !out_.by_hand;
     for (std::size_t k = 0; k < short_.size(); ++k) {
       if (!counts[k]) continue;

@@ -30,6 +30,7 @@ struct Lags {
   int n_notes = 0, n_agree = 0;
   double common = 0.0, standing_out = 0.0;
   bool common_sure = false;
+  bool phase = false;             // the common lag is one that is left to the model (find/onset.h)
   bool by_hand = false;           // notes have lags of their own
   bool apart = false;             // they have, and whose is which cannot be told
   double polarity = 0.0;          // -1 .. 1, of the correlations at the lags that are sure; below -0.7: inverted

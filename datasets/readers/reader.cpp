@@ -51,9 +51,10 @@ std::string note_name(const std::string& text) {
 }
 
 bool is_audio_ending(const std::string& ending) {
-  static const std::set<std::string> endings = {".wav", ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".ogg",
-                                                ".oga", ".opus", ".mp3", ".mp2",  ".w64", ".caf",  ".rf64", ".au",
-                                                ".snd", ".voc",  ".sd2", ".wve",  ".svx", ".nist", ".sph",  ".ircam"};
+  static const std::set<std::string> endings = {".wav",  ".wave", ".bwf", ".flac", ".aif", ".aiff", ".aifc", ".ogg",
+                                                ".oga",  ".opus", ".mp3", ".mp2",  ".w64", ".caf",  ".rf64", ".au",
+                                                ".snd",  ".voc",  ".sd2", ".wve",  ".svx", ".nist", ".sph",  ".ircam",
+                                                ".8svx", ".avr",  ".htk", ".paf",  ".pvf", ".sds",  ".sf",   ".xi"};
   return endings.count(ending) > 0;
 }
 

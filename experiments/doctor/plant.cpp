@@ -77,6 +77,11 @@ double uniform(std::mt19937_64& random, double lo, double hi) {
   return std::uniform_real_distribution<double>(lo, hi)(random);
 }
 
+long brief(std::mt19937_64& random) {
+  const double sign = uniform(random, 0, 1) < 0.5 ? -1.0 : 1.0;
+  return std::lround(sign * std::pow(10.0, uniform(random, std::log10(3.0), std::log10(32.0))));
+}
+
 Signal late(const Signal& x, long n) {
   Signal y(x.size(), 0.0f);
   const auto size = static_cast<long>(x.size());
@@ -155,7 +160,8 @@ Planted plant(const std::string& kind, Signal& wet, std::mt19937_64& random) {
     p.jitter = uniform(random, 4.0, 20.0);
     jitter(wet, p, random);
   }
-  if (kind != "whole") p.lag = std::lround(uniform(random, -0.5, 0.5) * kRate);
+  if (kind == "brief") p.lag = brief(random);
+  if (kind != "whole" && kind != "brief") p.lag = std::lround(uniform(random, -0.5, 0.5) * kRate);
   for (double& c : p.course) c += static_cast<double>(p.lag);
   wet = late(wet, p.lag);
   return p;

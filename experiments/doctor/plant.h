@@ -26,6 +26,9 @@ struct Sets {
 // The effects of NOTES (guitar and bass), and SoX chains on its dry notes. Silent notes are left out.
 Sets load(const std::string& path);
 
+// A lag of 3 to 32 samples, of either sign.
+long brief(std::mt19937_64&);
+
 // As long as x, late by n samples (early where negative).
 Signal late(const Signal& x, long n);
 

@@ -3,11 +3,13 @@
 //   cafx_doctor_study NOTES KIND COUNT LOG [SEED]   NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
 //   KIND  sound     nothing is wrong: pairs that are changed all the same
 //         latency   all notes of a set late or early by one lag, up to 500 ms
+//         short     the same, late or early by 3 to 32 samples at 16 kHz
 //         by-hand   each note late by its own, up to 30 ms
 //         polarity  the wet side turned over
 //         whole     recordings of 10 to 16 s with which nothing is wrong
 //         turned    the same, turned over, with a lag up to 500 ms; so are all below
 //         long      a lag alone
+//         brief     a lag alone, of 3 to 32 samples
 //         drift     and a drift of 2 to 500 ppm, either sign
 //         steps     and 10 to 1000 samples (at 16 kHz) lost or inserted, 3 s and more from the ends
 //         ends      the same, half a second to 3 s from an end
@@ -21,7 +23,8 @@
 //         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out);
 //         behind steps, less than 1 % of wet's energy may lie further off.
 //         Jitter: `wander` is said, or half of the recording lies within 3 samples.
-// Not sure  refused; or what is left is warned of, as a latency, a drift, steps or wandering, whichever it is.
+// Not sure  refused; or what is left is warned of, as a latency (a short one told), a drift, steps or wandering, whichever it
+//         is.
 // Wrong   all else. Of a set of notes each pair counts.
 #include <fmt/format.h>
 
@@ -63,7 +66,7 @@ struct Tally {
 };
 
 bool of_notes(const std::string& kind) {
-  return kind == "sound" || kind == "latency" || kind == "by-hand" || kind == "polarity";
+  return kind == "sound" || kind == "latency" || kind == "short" || kind == "by-hand" || kind == "polarity";
 }
 
 Pair pair(Signal dry, Signal wet, std::size_t i) {
@@ -156,7 +159,9 @@ class Study {
 
   Tally ask_notes(const Notes& notes) {
     const double own = own_of(notes).lag, gain = std::pow(10.0, uniform(random_, -1.0, 0.0));
-    const long common = kind_ == "latency" ? std::lround(uniform(random_, -0.5, 0.5) * kRate) : 0;
+    const long common = kind_ == "latency" ? std::lround(uniform(random_, -0.5, 0.5) * kRate)
+                        : kind_ == "short" ? brief(random_)
+                                           : 0;
     std::vector<Pair> pairs;
     std::vector<long> lags;
     for (const std::size_t i : draw(notes, kNotes)) {
@@ -173,7 +178,8 @@ class Study {
       judge_sign(found.polarity, notes, t);
       return t;
     }
-    const bool said = look.refused() || look.says(Severity::kWarning, {"latency"});
+    const bool said = look.refused() || look.says(Severity::kWarning, {"latency"}) ||
+                      (kind_ == "short" && look.says(Severity::kInfo, {"latency"}));
     t.warned = kind_ == "sound" && said ? static_cast<int>(pairs.size()) : 0;
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       const PairPlan& p = look.plan.pairs[i];
@@ -258,14 +264,16 @@ class Study {
     } else if (turned) {
       judge_sign(look.seen.lags.polarity, notes, t);
     } else {
-      bool right = rest.back() <= (kind_ == "long" ? kOff : kOffTheLine) || (steps_planted && now.off < kHarmless);
+      bool right = rest.back() <= (kind_ == "long" || kind_ == "brief" ? kOff : kOffTheLine) ||
+                   (steps_planted && now.off < kHarmless);
       if (kind_ == "jitter") {
         right = (rest[rest.size() / 2] <= 3.0 || wanders || look.says(Severity::kRefuse, {"wander"})) &&
                 (refused || (p.ppm == 0.0 && !moved_behind));
       }
-      const char* code = kind_ == "drift" ? "drift" : kind_ == "long" ? "latency" : "steps";
+      const char* code = kind_ == "drift" ? "drift" : kind_ == "long" || kind_ == "brief" ? "latency" : "steps";
       const bool no_worse = rest[rest.size() / 2] <= before[before.size() / 2] + kOff;
       const bool unsure = refused || (!acted && look.says(Severity::kWarning, {"latency", code})) ||
+                          (!acted && kind_ == "brief" && look.says(Severity::kInfo, {"latency"})) ||
                           (no_worse &&
                            (wanders || look.says(Severity::kWarning, {code}) ||
                             (code == std::string("steps") && look.says(Severity::kWarning, {"mismatch"}))) &&

@@ -166,8 +166,10 @@ TEST(AudioFiles, WhatIsCutIsToldWithItsPlaceInEveryContainer) {
   for (const AudioFormat& f : kAudioFormats) {
     const bool coder = std::string(f.name) == "mp3" || std::string(f.name) == "opus";
     const int rate = coder ? 48000 : kRate;
-    const std::string bytes = audio_bytes(f.format, 3 * rate, 1, rate);
+    std::string bytes = audio_bytes(f.format, 3 * rate, 1, rate);
     if (bytes.empty()) continue;
+    // libsndfile writes no length into an instrument of FastTracker, trackers do.
+    if (std::string(f.name) == "xi") bytes.replace(298, 4, little(static_cast<std::uint64_t>(6 * rate), 4));
     for (const double share : {0.4, 0.71, 0.9}) {
       const Heard h = listen(bytes.substr(0, static_cast<std::size_t>(share * static_cast<double>(bytes.size()))));
       EXPECT_NE(h.error.find("x: "), std::string::npos) << f.name << " at " << share;
@@ -181,6 +183,23 @@ TEST(AudioFiles, WhatIsCutIsToldWithItsPlaceInEveryContainer) {
       EXPECT_LE(static_cast<double>(h.n) / rate, 3.0 * share + 0.3) << f.name << " at " << share;
     }
   }
+}
+
+// Blocks of eight bits, whose end libsndfile does not look for; a packet of a dump that changed; what some count twice.
+TEST(AudioFiles, OldContainersAreToldWhatTheyLack) {
+  const std::string voc = audio_bytes(SF_FORMAT_VOC | SF_FORMAT_PCM_U8, kFrames, 1, kRate);
+  expect_whole(voc, kFrames, "", "VOC of 8 bits");
+  const Heard cut = listen(voc.substr(0, voc.size() / 2));
+  EXPECT_NE(cut.error.find("cut off"), std::string::npos) << cut.error;
+  std::string sds = audio_bytes(SF_FORMAT_SDS | SF_FORMAT_PCM_16, kFrames, 1, kRate);
+  sds[21 + 127 * 30 + 50] ^= 4;
+  const Heard damaged = listen(sds);
+  EXPECT_NE(damaged.error.find("packet 31 of 400 fails its checksum; 0.0"), std::string::npos) << damaged.error;
+  EXPECT_EQ(damaged.n, 1200u);
+  std::string avr = audio_bytes(SF_FORMAT_AVR | SF_FORMAT_PCM_16, kFrames, 2, kRate);
+  expect_whole(avr.replace(26, 4, big(2 * kFrames, 4)), kFrames, "", "AVR that counts both channels");
+  std::string wve = audio_bytes(SF_FORMAT_WVE | SF_FORMAT_ALAW, kFrames, 1, 8000);
+  expect_whole(wve.replace(18, 4, big(kFrames + 30, 4)), kFrames, "30 bytes more", "WVE, a few more");
 }
 
 TEST(AudioFiles, ChangedBytesOfCodedFilesAreTold) {
@@ -281,7 +300,10 @@ TEST(AudioFiles, MutationsOfEveryContainerAreReadOrRefused) {
     double worst = 0.0;
     for (std::uint64_t round = 0; round < n; ++round) {
       std::string s = mutated(seed, 0xA0D10, round);
-      if (round % 2 == 1) stamp_ogg_pages(s);  // or nothing behind the checksums is reached
+      if (round % 2 == 1) {  // or nothing behind the checksums is reached
+        stamp_ogg_pages(s);
+        stamp_sds_packets(s);
+      }
       const auto start = std::chrono::steady_clock::now();
       (fuzz_audio(reinterpret_cast<const std::uint8_t*>(s.data()), s.size()) ? read : refused) += 1;
       worst = std::max(worst, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

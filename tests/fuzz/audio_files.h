@@ -46,6 +46,18 @@ inline constexpr AudioFormat kAudioFormats[] = {
     {"flac", SF_FORMAT_FLAC | SF_FORMAT_PCM_16},
     {"vorbis", SF_FORMAT_OGG | SF_FORMAT_VORBIS},
     {"opus", SF_FORMAT_OGG | SF_FORMAT_OPUS},
+    {"ima4", SF_FORMAT_AIFF | SF_FORMAT_IMA_ADPCM},
+    {"g721", SF_FORMAT_AU | SF_FORMAT_G721_32},
+    {"avr", SF_FORMAT_AVR | SF_FORMAT_PCM_16},
+    {"nist", SF_FORMAT_NIST | SF_FORMAT_PCM_16},
+    {"svx", SF_FORMAT_SVX | SF_FORMAT_PCM_16},
+    {"voc", SF_FORMAT_VOC | SF_FORMAT_PCM_16},
+    {"mat4", SF_FORMAT_MAT4 | SF_FORMAT_PCM_16},
+    {"mat5", SF_FORMAT_MAT5 | SF_FORMAT_FLOAT},
+    {"wve", SF_FORMAT_WVE | SF_FORMAT_ALAW},
+    {"xi", SF_FORMAT_XI | SF_FORMAT_DPCM_16},
+    {"mpc2k", SF_FORMAT_MPC2K | SF_FORMAT_PCM_16},
+    {"sds", SF_FORMAT_SDS | SF_FORMAT_PCM_16},
     {"mp3", 0x230000 | 0x0082},  // SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III, from libsndfile 1.1
 };
 
@@ -93,6 +105,16 @@ inline void stamp_ogg_pages(std::string& file) {
       for (int k = 0; k < 8; ++k) crc = crc & 0x80000000u ? crc << 1 ^ 0x04c11db7u : crc << 1;
     }
     for (std::size_t i = 0; i < 4; ++i) file[at + 22 + i] = static_cast<char>(crc >> (8 * i));
+  }
+}
+
+// The same of the packets of a sample dump (SDS).
+inline void stamp_sds_packets(std::string& file) {
+  if (file.rfind("\xf0\x7e", 0) != 0) return;
+  for (std::size_t at = 21; at + 127 <= file.size(); at += 127) {
+    unsigned char sum = 0;
+    for (std::size_t i = 1; i < 125; ++i) sum ^= static_cast<unsigned char>(file[at + i]);
+    file[at + 125] = static_cast<char>(sum);
   }
 }
 
