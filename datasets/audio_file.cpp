@@ -348,7 +348,14 @@ Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel
   constexpr std::size_t kBlock = 4096;
   std::vector<float> block(kBlock * channels);
   std::vector<ClippingFinder> clipping(last - first);
+  constexpr std::int64_t kReserved = 1 << 22;  // of what a header promises
+  audio.samples.reserve(static_cast<std::size_t>(std::min(kReserved, reader.frames())));
   while (const std::size_t n = reader.read(block.data(), kBlock)) {
+    if (channels == 1) {
+      for (std::size_t i = 0; i < n; ++i) clipping[0].push(block[i]);
+      audio.samples.insert(audio.samples.end(), block.begin(), block.begin() + static_cast<long>(n));
+      continue;
+    }
     for (std::size_t i = 0; i < n; ++i) {
       double sum = 0.0;
       for (std::size_t c = first; c < last; ++c) {

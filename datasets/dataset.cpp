@@ -248,8 +248,9 @@ double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, 
   return seconds;
 }
 
-// One long pair as pieces that count as notes, so that splits keep whole stretches of time together.
-std::vector<Pair> cut(const Pair& whole, double seconds, int sample_rate) {
+// One long pair as pieces that count as notes, so that splits keep whole stretches of time together. A side of the whole
+// goes once its pieces are there: hours of audio are not held twice.
+std::vector<Pair> cut(Pair whole, double seconds, int sample_rate) {
   const std::size_t n = std::min(whole.dry.size(), whole.wet.size());
   const auto piece = std::max<std::size_t>(64, static_cast<std::size_t>(seconds * sample_rate));
   const std::string base = whole.name.substr(0, whole.name.rfind('@'));
@@ -261,8 +262,12 @@ std::vector<Pair> cut(const Pair& whole, double seconds, int sample_rate) {
     p.name = fmt::format("{}@{:.3f}", whole.offset_seconds > 0.0 ? base : whole.name, p.offset_seconds);
     p.group = p.name;
     p.dry.assign(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
-    p.wet.assign(whole.wet.begin() + static_cast<long>(at), whole.wet.begin() + static_cast<long>(end));
     pieces.push_back(std::move(p));
+  }
+  whole.dry = {};
+  for (std::size_t k = 0; k < pieces.size(); ++k) {
+    const auto first = whole.wet.begin() + static_cast<long>(k * piece);
+    pieces[k].wet.assign(first, first + static_cast<long>(pieces[k].dry.size()));
   }
   return pieces;
 }
@@ -426,8 +431,8 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
     const double seconds = piece_seconds(data.pairs, config, sample_rate, data.findings);
     std::vector<Pair> pieces;
     for (Pair& whole : data.pairs) {
-      for (Pair& piece : cut(whole, seconds, sample_rate)) pieces.push_back(std::move(piece));
-      whole = Pair();  // long recordings are not held twice
+      for (Pair& piece : cut(std::move(whole), seconds, sample_rate)) pieces.push_back(std::move(piece));
+      whole = Pair();
     }
     data.pairs = std::move(pieces);
   }

@@ -25,9 +25,14 @@ constexpr double kLeastSeconds = 0.5;  // of a part
 constexpr float kSilentPeak = 1e-5f;
 
 float peak_of(const std::vector<float>& x) {
-  float peak = 0.0f;
-  for (const float v : x) peak = std::max(peak, std::abs(v));
-  return peak;
+  constexpr std::size_t kLanes = 8;  // that do not wait for each other
+  float lanes[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) lanes[k] = std::max(lanes[k], std::abs(x[i + k]));
+  }
+  for (; i < x.size(); ++i) lanes[0] = std::max(lanes[0], std::abs(x[i]));
+  return *std::max_element(lanes, lanes + kLanes);
 }
 
 const Pair& at(const Dataset& data, int i) { return data.pairs[static_cast<std::size_t>(i)]; }

@@ -78,6 +78,7 @@ def save(path, config, tensors, metadata=()):
               for n, t in sorted(tensors.items())}
     about = {"format": "cafx", "format_version": "1", "model": dict(metadata).get("model", "cafx"), "form": "supervised"}
     header, at = {"__metadata__": {**dict(metadata), **about, "config": json.dumps(config)}}, 0
+    header["__metadata__"].pop("checksum", None)  # of what was read, which may have changed
     for n, a in arrays.items():
         header[n] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [at, at + a.nbytes]}
         at += a.nbytes

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "datasets/find/hum.h"
 #include "datasets/find/rate.h"
@@ -22,16 +23,22 @@ struct Products {
   double xx = 0.0, xy = 0.0, yy = 0.0;
 };
 
-// In eight sums side by side, so that it is done by vectors.
+// In eight sums side by side, by vectors whatever the compiler is told of speed.
 double product(const float* x, const float* y, long n) {
   constexpr long kLanes = 8;
-  double lanes[kLanes] = {}, sum = 0.0;
+  using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+  using Doubles = double __attribute__((vector_size(kLanes * sizeof(double))));
+  Doubles lanes = {};
+  double sum = 0.0;
   long i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    for (long k = 0; k < kLanes; ++k) lanes[k] += static_cast<double>(x[i + k]) * static_cast<double>(y[i + k]);
+    Floats a, b;
+    std::memcpy(&a, x + i, sizeof a);
+    std::memcpy(&b, y + i, sizeof b);
+    lanes += __builtin_convertvector(a, Doubles) * __builtin_convertvector(b, Doubles);
   }
   for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
-  for (const double lane : lanes) sum += lane;
+  for (long k = 0; k < kLanes; ++k) sum += lanes[k];
   return sum;
 }
 

@@ -52,8 +52,8 @@ void add(PhaseSums& sums, const std::vector<float>& dry, const std::vector<float
   const Bins a = spectrum(dry.data(), dry.size(), size), b = spectrum(wet.data(), wet.size(), size);
   Bins aa(a.size()), ab(a.size());
   for (std::size_t i = 0; i < a.size(); ++i) {
-    aa[i] = std::conj(a[i]) * a[i];
-    ab[i] = std::conj(a[i]) * b[i];
+    aa[i] = conjugate_times(a[i], a[i]);
+    ab[i] = conjugate_times(a[i], b[i]);
   }
   const auto own = inverse(aa), cross = inverse(ab);
   const double scale = 1.0 / (power * static_cast<double>(size));
@@ -132,6 +132,11 @@ std::vector<double> left_by_filters(const std::vector<const Pair*>& pairs, const
 }
 
 bool is_phase(const std::vector<const Pair*>& pairs, double lag, int rate) {
+  if (pairs.size() > kMostPieces) {
+    std::vector<const Pair*> some;
+    for (std::size_t k = 0; k < kMostPieces; ++k) some.push_back(pairs[k * pairs.size() / kMostPieces]);
+    return is_phase(some, lag, rate);
+  }
   if (rate > kMostRate) {
     std::vector<Pair> halves(pairs.size());
     std::vector<const Pair*> at;

@@ -77,17 +77,45 @@ std::vector<double> energies(const std::vector<float>& x) {
 // What a filter makes of an end that is cut within a sound is not that sound.
 constexpr double kEndSeconds = 0.05;
 
-double likeness(const std::vector<float>& a, const std::vector<float>& b, int rate) {
-  const std::size_t size = fft_size(a.size() + b.size());
-  std::vector<float> x = evened(a, rate, size), y = evened(b, rate, size);
-  const long end = std::min(static_cast<long>(kEndSeconds * rate), static_cast<long>(std::min(x.size(), y.size()) / 8));
-  for (auto* side : {&x, &y}) {
-    std::fill(side->begin(), side->begin() + end, 0.0f);
-    std::fill(side->end() - end, side->end(), 0.0f);
-  }
-  const Bins sx = spectrum(x.data(), x.size(), size), sy = spectrum(y.data(), y.size(), size);
+// A sound made ready to be held against others.
+struct Evened {
+  std::vector<float> x;
+  Bins bins;
+};
+Evened even(const std::vector<float>& sound, long end, int rate, std::size_t size) {
+  Evened e{evened(sound, rate, size), {}};
+  std::fill(e.x.begin(), e.x.begin() + end, 0.0f);
+  std::fill(e.x.end() - end, e.x.end(), 0.0f);
+  e.bins = spectrum(e.x.data(), e.x.size(), size);
+  return e;
+}
+
+// Holds one sound against others; its own side is made ready once for those of one length.
+class Likeness {
+ public:
+  Likeness(const std::vector<float>& a, int rate) : a_(a), rate_(rate) {}
+  double operator()(const std::vector<float>& b);
+
+ private:
+  const std::vector<float>& a_;
+  const int rate_;
+  std::size_t size_ = 0;
+  long end_ = -1;
+  Evened own_;
+};
+
+double Likeness::operator()(const std::vector<float>& b) {
+  const std::size_t size = fft_size(a_.size() + b.size());
+  const long end =
+      std::min(static_cast<long>(kEndSeconds * rate_), static_cast<long>(std::min(a_.size(), b.size()) / 8));
+  if (size != size_ || end != end_) own_ = even(a_, end, rate_, size);
+  size_ = size;
+  end_ = end;
+  const Evened other = even(b, end, rate_, size);
+  const std::vector<float>&x = own_.x, &y = other.x;
+  const Bins &sx = own_.bins, &sy = other.bins;
   Bins g(sx.size());
-  for (std::size_t k = 0; k < g.size(); ++k) g[k] = std::conj(sx[k]) * sy[k] / static_cast<float>(size);
+  for (std::size_t k = 0; k < g.size(); ++k) g[k] = conjugate_times(sx[k], sy[k]) / static_cast<float>(size);
   const std::vector<float> r = inverse(g);
   const std::vector<double> ex = energies(x), ey = energies(y);
   const long n = static_cast<long>(x.size()), m = static_cast<long>(y.size()), all = static_cast<long>(size);
@@ -130,8 +158,9 @@ std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& w
     }
     std::sort(near.begin(), near.end());
     const std::size_t asked = where.size() <= kFewPieces ? 8 : kNearest;
+    Likeness likeness(*what[i], rate);
     for (std::size_t k = 0; k < std::min(asked, near.size()); ++k) {
-      const double l = likeness(*what[i], *where[static_cast<std::size_t>(near[k].second)], rate);
+      const double l = likeness(*where[static_cast<std::size_t>(near[k].second)]);
       if (l > found[i].likeness) found[i] = {l >= kSame ? near[k].second : -1, l};
       if (l >= kSame) break;
     }

@@ -46,51 +46,71 @@ std::size_t fft_size(std::size_t n) {
 
 Bins spectrum(const float* x, std::size_t n, std::size_t size) {
   CAFX_CHECK(n <= size, n, size);
-  std::vector<float> padded(size, 0.0f);
+  thread_local std::vector<float> padded;  // kept: the system clears the pages of each new one
+  padded.resize(size);
   std::copy_n(x, n, padded.begin());
+  std::fill(padded.begin() + static_cast<long>(n), padded.end(), 0.0f);
   Bins s(size / 2 + 1);
   kiss_fftr(plan(size, 0), padded.data(), reinterpret_cast<kiss_fft_cpx*>(s.data()));
   return s;
 }
 
+namespace {
+
+void inverse_into(const Bins& s, std::vector<float>& x) {
+  x.resize(2 * (s.size() - 1));
+  kiss_fftri(plan(x.size(), 1), reinterpret_cast<const kiss_fft_cpx*>(s.data()), x.data());
+}
+
+}  // namespace
+
 std::vector<float> inverse(const Bins& s) {
-  const std::size_t n = 2 * (s.size() - 1);
-  std::vector<float> x(n);
-  kiss_fftri(plan(n, 1), reinterpret_cast<const kiss_fft_cpx*>(s.data()), x.data());
+  std::vector<float> x;
+  inverse_into(s, x);
   return x;
 }
 
 std::vector<float> correlate(const Bins& a, const Bins& b, double whitening, long from, long to, double cutoff) {
   CAFX_CHECK(a.size() == b.size() && from <= to, a.size(), b.size(), from, to);
   const std::size_t most = std::min(a.size(), static_cast<std::size_t>(cutoff * static_cast<double>(a.size() - 1)) + 1);
+  thread_local std::vector<float> of_a, of_b, r;
+  thread_local Bins g;
+  of_a.resize(most);
+  of_b.resize(most);
   float loudest_a = 0.0f, loudest_b = 0.0f;
   for (std::size_t i = 0; i < most; ++i) {
-    loudest_a = std::max(loudest_a, magnitude(a[i]));
-    loudest_b = std::max(loudest_b, magnitude(b[i]));
+    of_a[i] = magnitude(a[i]);
+    of_b[i] = magnitude(b[i]);
+    loudest_a = std::max(loudest_a, of_a[i]);
+    loudest_b = std::max(loudest_b, of_b[i]);
   }
-  Bins g(a.size());
+  g.assign(a.size(), 0.0f);
   double total = 0.0;
   for (std::size_t i = 0; i < most; ++i) {
-    const float ma = magnitude(a[i]), mb = magnitude(b[i]);
-    if (!(ma > 1e-4f * loudest_a) || !(mb > 1e-4f * loudest_b)) continue;
-    const double weight = std::pow(static_cast<double>(ma) * mb, -whitening);
-    g[i] = std::conj(a[i]) * b[i] * static_cast<float>(weight);
+    if (!(of_a[i] > 1e-4f * loudest_a) || !(of_b[i] > 1e-4f * loudest_b)) continue;
+    // In two factors: their product may leave a float's range.
+    const float weight = to_minus(of_a[i], whitening) * to_minus(of_b[i], whitening);
+    g[i] = conjugate_times(a[i], b[i]) * weight;
     total += magnitude(g[i]);
   }
-  const std::vector<float> r = inverse(g);
+  inverse_into(g, r);
   const long n = static_cast<long>(r.size());
   const double scale = total > 0.0 ? 0.5 / total : 0.0;
   std::vector<float> lags(static_cast<std::size_t>(to - from + 1));
-  for (long lag = from; lag <= to; ++lag) {
-    lags[static_cast<std::size_t>(lag - from)] =
-        static_cast<float>(r[static_cast<std::size_t>(((lag % n) + n) % n)] * scale);
+  long at = ((from % n) + n) % n;
+  for (float& v : lags) {
+    v = static_cast<float>(static_cast<double>(r[static_cast<std::size_t>(at)]) * scale);
+    if (++at == n) at = 0;
   }
   return lags;
 }
 
 std::size_t strongest(const std::vector<float>& r) {
-  return static_cast<std::size_t>(
-      std::max_element(r.begin(), r.end(), [](float x, float y) { return std::abs(x) < std::abs(y); }) - r.begin());
+  std::size_t best = 0;
+  for (std::size_t i = 1; i < r.size(); ++i) {
+    if (std::abs(r[best]) < std::abs(r[i])) best = i;
+  }
+  return best;
 }
 
 double standing_out(const std::vector<float>& r, std::size_t peak) {

@@ -22,6 +22,15 @@ inline float magnitude(std::complex<float> z) {  // std::abs without its care fo
   return std::sqrt(z.real() * z.real() + z.imag() * z.imag());
 }
 
+// conj(a) b, without the care of std::complex for infinities.
+inline std::complex<float> conjugate_times(std::complex<float> a, std::complex<float> b) {
+  return {a.real() * b.real() + a.imag() * b.imag(), a.real() * b.imag() - a.imag() * b.real()};
+}
+// x to the power -p, of x > 0: what whitens a magnitude.
+inline float to_minus(float x, double p) {
+  return p == 0.5 ? 1.0f / std::sqrt(x) : std::pow(x, static_cast<float>(-p));
+}
+
 // Cross-correlation at lags from .. to (positive: b is late), circular over the size of the transform, in [-1, 1]. Both
 // spectra's magnitudes are taken out to the power `whitening`. Bins 80 dB under a spectrum's loudest do not count, nor
 // those from `cutoff` on, a share of the band in (0, 1].

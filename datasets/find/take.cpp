@@ -8,19 +8,23 @@ namespace cafx {
 
 Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_t n_wet, std::size_t size) {
   const Bins a = spectrum(dry, n_dry, size), b = spectrum(wet, n_wet, size);
+  thread_local std::vector<float> of_a, of_b;
+  of_a.resize(a.size());
+  of_b.resize(a.size());
   float loudest_a = 0.0f, loudest_b = 0.0f;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    loudest_a = std::max(loudest_a, magnitude(a[i]));
-    loudest_b = std::max(loudest_b, magnitude(b[i]));
+    of_a[i] = magnitude(a[i]);
+    of_b[i] = magnitude(b[i]);
+    loudest_a = std::max(loudest_a, of_a[i]);
+    loudest_b = std::max(loudest_b, of_b[i]);
   }
   Take take;
   take.cross.resize(a.size());
   double total = 0.0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const float ma = magnitude(a[i]), mb = magnitude(b[i]);
-    if (!(ma > 1e-4f * loudest_a) || !(mb > 1e-4f * loudest_b)) continue;
-    const double weight = std::pow(static_cast<double>(ma) * mb, -kLatencyWhitening);
-    take.cross[i] = std::conj(a[i]) * b[i] * static_cast<float>(weight);
+    if (!(of_a[i] > 1e-4f * loudest_a) || !(of_b[i] > 1e-4f * loudest_b)) continue;
+    const float weight = to_minus(of_a[i], kLatencyWhitening) * to_minus(of_b[i], kLatencyWhitening);
+    take.cross[i] = conjugate_times(a[i], b[i]) * weight;
     total += magnitude(take.cross[i]);
   }
   const auto scale = static_cast<float>(total > 0.0 ? 0.5 / total : 0.0);
@@ -34,8 +38,10 @@ std::vector<float> lags_of(const std::vector<float>& r, long from, long to) {
   const long n = static_cast<long>(r.size());
   CAFX_CHECK(from <= to && to - from < n, from, to, n);
   std::vector<float> lags(static_cast<std::size_t>(to - from + 1));
-  for (long lag = from; lag <= to; ++lag) {
-    lags[static_cast<std::size_t>(lag - from)] = r[static_cast<std::size_t>(((lag % n) + n) % n)];
+  long at = ((from % n) + n) % n;
+  for (float& v : lags) {
+    v = r[static_cast<std::size_t>(at)];
+    if (++at == n) at = 0;
   }
   return lags;
 }

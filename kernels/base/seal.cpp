@@ -29,10 +29,12 @@ std::string checksum(const Safetensors& file) {
 
 void seal(Safetensors& file) { file.metadata[kKey] = checksum(file); }
 
-void check_seal(const Safetensors& file, const std::string& name) {
+void unseal(Safetensors& file) { file.metadata.erase(kKey); }
+
+void check_seal(const Safetensors& file, const std::string& name, const std::string& cure) {
   const auto stated = file.metadata.find(kKey);
   if (stated == file.metadata.end() || stated->second == checksum(file)) return;
-  throw Error("{}: is damaged: its content does not have the checksum that it was written with", name);
+  throw Error("{}: is damaged: its content does not have the checksum that it was written with{}", name, cure);
 }
 
 }  // namespace cafx

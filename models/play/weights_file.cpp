@@ -12,6 +12,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/safetensors.h"
+#include "kernels/base/seal.h"
 #include "models/play/foreign.h"
 #include "models/play/version.h"
 #include "models/registry.h"
@@ -56,6 +57,11 @@ Safetensors read_weights(const std::filesystem::path& path) {
     throw Error("{}: model format {} is not known, this cafx {} reads {}; use a newer cafx", path.string(),
                 file.metadata["format_version"], kVersion, kFormatVersion);
   }
+  check_seal(
+      file, path.string(),
+      "; copy it again from the original, or, where a program changed it on purpose, let it leave 'checksum' out "
+      "of the metadata");
+  unseal(file);
   return file;
 }
 
@@ -159,6 +165,7 @@ void save_model(const std::filesystem::path& path, const Model& model,
   for (const ParamSpec& p : model.params()) {
     file.tensors[p.name] = Safetensors::from_floats(model.params().data() + p.offset, p.shape);
   }
+  seal(file);
   write_safetensors(path, file);
 }
 
@@ -200,7 +207,7 @@ ModelFile import_model(const std::filesystem::path& path, const ModelConfig& con
   take_off_prefix(file, names, notes);
   take_all(file, *result.model, path.string());
   for (const auto& [key, value] : file.metadata) {
-    if (key != "format") result.metadata[key] = value;
+    if (key != "format" && key != "checksum") result.metadata[key] = value;
   }
   result.metadata["imported_from"] = path.filename().string();
   return result;

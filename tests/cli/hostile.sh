@@ -236,6 +236,7 @@ import json, struct, sys
 b = open(sys.argv[1] + "/e.safetensors", "rb").read()
 n = int.from_bytes(b[:8], "little"); h = json.loads(b[8:8 + n]); data = b[8 + n:]
 about = h.pop("__metadata__")
+assert len(about.pop("checksum")) == 32
 assert sys.argv[1] not in json.dumps(about), about
 def write(name, tensors, metadata):
     head, body = {"__metadata__": metadata} if metadata else {}, b""

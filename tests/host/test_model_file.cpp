@@ -6,6 +6,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
+#include "kernels/base/seal.h"
 #include "models/cafx/cafx.h"
 #include "models/play/weights_file.h"
 #include "tests/temporary_folder.h"
@@ -71,8 +72,31 @@ TEST_F(ModelFileTest, EveryCutIsRefused) {
   }
 }
 
+TEST_F(ModelFileTest, ABitThatTurnedIsNoticed) {
+  std::ifstream in(path_, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+  const auto turned = folder_ / "turned.safetensors";
+  const std::size_t config = bytes.find("sample_rate");
+  for (const std::size_t at : {bytes.size() - 4, bytes.size() / 2, config + 1}) {
+    std::string other = bytes;
+    other[at] = static_cast<char>(other[at] ^ 1);
+    std::ofstream(turned, std::ios::binary) << other;
+    EXPECT_NE(refusal(turned).find("turned.safetensors: is damaged: its content does not have the checksum"),
+              std::string::npos)
+        << at << " " << refusal(turned);
+  }
+  // Without a checksum it is as any other program's.
+  Safetensors file = read_safetensors(path_);
+  ASSERT_EQ(file.metadata.count("checksum"), 1u);
+  EXPECT_EQ(load_model(path_).metadata.count("checksum"), 0u);
+  unseal(file);
+  write_safetensors(turned, file);
+  EXPECT_EQ(refusal(turned), "");
+}
+
 TEST_F(ModelFileTest, ForeignFilesAreRefusedByName) {
   Safetensors file = read_safetensors(path_);
+  unseal(file);
   const auto changed = folder_ / "changed.safetensors";
   const auto with = [&](auto change) {
     Safetensors copy = file;
@@ -101,6 +125,7 @@ TEST_F(ModelFileTest, ForeignFilesAreRefusedByName) {
 // Gigabytes by its config, kilobytes by its tensors: refused before memory is taken.
 TEST_F(ModelFileTest, WhatAConfigDescribesIsHeldAgainstTheFile) {
   Safetensors file = read_safetensors(path_);
+  unseal(file);
   std::string& config = file.metadata["config"];
   config.replace(config.find("\"frame\":64"), 10, "\"frame\":1048576");
   config.replace(config.find("\"pool\":4"), 8, "\"pool\":1");
