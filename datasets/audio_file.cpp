@@ -466,9 +466,21 @@ std::vector<float> resample(const std::vector<float>& x, double from_hz, double 
   const auto n = static_cast<std::size_t>(std::llround(static_cast<double>(x.size()) * to_hz / from_hz));
   std::vector<float> y(n + 1024);
   const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
-  std::size_t used = 0, made = 0;
-  const soxr_error_t error =
-      soxr_oneshot(from_hz, to_hz, 1, x.data(), x.size(), &used, y.data(), y.size(), &made, nullptr, &quality, nullptr);
+  soxr_error_t error = nullptr;
+  const std::unique_ptr<soxr, void (*)(soxr_t)> engine(
+      soxr_create(from_hz, to_hz, 1, &error, nullptr, &quality, nullptr), soxr_delete);
+  // In blocks: what is given at once is held once more, in double precision. The result is the same to the bit.
+  constexpr std::size_t kBlock = 1 << 16;
+  std::size_t at = 0, made = 0;
+  for (bool all = false; !error && !all;) {
+    const std::size_t size = std::min(kBlock, x.size() - at);
+    std::size_t used = 0, got = 0;
+    error = soxr_process(engine.get(), size > 0 ? x.data() + at : nullptr, size, &used, y.data() + made,
+                         y.size() - made, &got);
+    at += used;
+    made += got;
+    all = (size == 0 && got == 0) || made == y.size();
+  }
   if (error) throw Error("resampling from {} Hz to {} Hz failed: {}", from_hz, to_hz, soxr_strerror(error));
   y.resize(made);
   y.resize(n, 0.0f);

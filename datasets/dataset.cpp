@@ -264,7 +264,7 @@ std::vector<Pair> cut(Pair whole, double seconds, int sample_rate) {
     p.dry.assign(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
     pieces.push_back(std::move(p));
   }
-  whole.dry = {};
+  std::vector<float>().swap(whole.dry);
   for (std::size_t k = 0; k < pieces.size(); ++k) {
     const auto first = whole.wet.begin() + static_cast<long>(k * piece);
     pieces[k].wet.assign(first, first + static_cast<long>(pieces[k].dry.size()));

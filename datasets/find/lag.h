@@ -45,7 +45,7 @@ struct Lag {
   double maybe_ppm = 0.0;         // a drift that may be, and is too small for this recording to show
   double open_ppm = 0.0;          // a drift of that much, either way, may hide in how the windows scatter
   std::vector<Step> edges;        // stretches that lie at another lag, most at an end: around `seconds`, by `margin`
-  std::vector<Step> maybe_edges;  // the same at an end, not surely
+  std::vector<Step> maybe_edges;  // the same, not surely
   std::vector<Step> unlike;       // stretches that have little in common with dry
 };
 

@@ -168,9 +168,9 @@ Doubt doubt(const Job& job, std::size_t window, double lag, Matcher& match) {
           r[top] > 0.0f ? static_cast<double>(there / r[top]) : 1.0};
 }
 
-std::vector<Break> find_elsewhere(const Job& job, const std::vector<Doubt>& doubts) {
+std::vector<End> find_elsewhere(const Job& job, const std::vector<Doubt>& doubts) {
   constexpr double kConfirmed = 0.95, kSame = 4.0, kAlone = 0.6;
-  std::vector<Break> found;
+  std::vector<End> found;
   const std::size_t n = doubts.size();
   if (n < 8) return found;
   const auto off = [&](std::size_t i) { return std::abs(doubts[i].by) > kLiesElsewhere && doubts[i].margin >= kClear; };
@@ -189,7 +189,7 @@ std::vector<Break> find_elsewhere(const Job& job, const std::vector<Doubt>& doub
     const bool from_start = before == 0 && doubts[0].there < kConfirmed,
                to_end = after + 1 == n && doubts[n - 1].there < kConfirmed;
     const double from = from_start ? 0.0 : job.middle(before), to = to_end ? end : job.middle(after);
-    found.push_back({0.5 * (from + to), 0.5 * (to - from)});
+    found.push_back({0.5 * (from + to), 0.5 * (to - from), from_start || to_end});
     i = after;
   }
   return found;

@@ -54,15 +54,15 @@ struct Doubt {
 };
 Doubt doubt(const Job&, std::size_t window, double lag, Matcher&);
 
-// Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short
-// for a segment: up to the middles of windows that lie where they should.
-std::vector<Break> find_elsewhere(const Job&, const std::vector<Doubt>&);
-
-// A stretch from an end of the recording inwards that lies at another lag than the segment it belongs to.
+// A stretch that lies at another lag than the segment it belongs to, at an end of the recording or within it.
 struct End {
   double at = 0.0, margin = 0.0;  // samples of dry: from at - margin to at + margin
   bool sure = false;
 };
+// Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short
+// for a segment: up to the middles of windows that lie where they should. Sure of those at an end: within a recording as
+// many samples would have to be gained as were lost before, while an echo or a voice of a chorus fits for a moment.
+std::vector<End> find_elsewhere(const Job&, const std::vector<Doubt>&);
 // Short frames, matched and summed from either end inwards.
 std::vector<End> find_ends(const Job&, Matcher&, const std::vector<WindowLag>&);
 

@@ -344,7 +344,8 @@ void find_what_is_left(const Job& job, Matcher& match, const Map& map, const Cou
     from = to;
   }
   if (!out.breaks.empty() && !explained(out.lags, doubts)) out.sure_of_breaks = false;
-  out.edges = find_elsewhere(job, doubts);
+  for (const End& e : find_elsewhere(job, doubts))
+    (e.sure || !out.breaks.empty() ? out.edges : out.maybe_edges).push_back({e.at, e.margin});
   constexpr double kUnlike = 0.5;  // of the peak, wherever that is
   constexpr double kFar = 128.0;   // samples: further than what modulates time moves
   const auto strays = std::count_if(doubts.begin(), doubts.end(),
@@ -422,9 +423,9 @@ Windows measure_windows(const std::vector<float>& dry, const std::vector<float>&
   }
   find_what_is_left(job, match, map, mapped, reach, out);
   for (const End& end : find_ends(job, match, out.lags)) {
-    const bool known = std::any_of(out.edges.begin(), out.edges.end(), [&](const Break& edge) {
-      return std::abs(edge.at - end.at) < edge.margin + end.margin;
-    });
+    const auto same = [&](const Break& edge) { return std::abs(edge.at - end.at) < edge.margin + end.margin; };
+    const bool known = std::any_of(out.edges.begin(), out.edges.end(), same);
+    if (end.sure) std::erase_if(out.maybe_edges, same);
     if (!known) (end.sure ? out.edges : out.maybe_edges).push_back({end.at, end.margin});
   }
   out.response = response.taps();
