@@ -23,8 +23,8 @@
 //         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out);
 //         behind steps, less than 1 % of wet's energy may lie further off.
 //         Jitter: `wander` is said, or half of the recording lies within 3 samples.
-// Not sure  refused; or what is left is warned of, as a latency (a short one told), a drift, steps or wandering, whichever it
-//         is.
+// Not sure  refused; or what is left is warned of, as a latency (a short one told), a drift, steps or wandering,
+//         whichever it is.
 // Wrong   all else. Of a set of notes each pair counts.
 #include <fmt/format.h>
 
