@@ -26,11 +26,11 @@ struct Products {
 double product(const float* x, const float* y, long n) {
   constexpr long kLanes = 8;
   double lanes[kLanes] = {}, sum = 0.0;
-  long i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
+  const long whole = n / kLanes * kLanes;
+  for (long i = 0; i < whole; i += kLanes) {
     for (long k = 0; k < kLanes; ++k) lanes[k] += static_cast<double>(x[i + k]) * static_cast<double>(y[i + k]);
   }
-  for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  for (long i = whole; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   for (const double lane : lanes) sum += lane;
   return sum;
 }

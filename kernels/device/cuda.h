@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,30 @@ struct ConvPlan {
   std::size_t workspace = 0;
   std::string name;
   std::string passed_over;  // algorithms that cannot be used, and why
+};
+
+// Models side by side in one launch: the memory of each has the same layout, `stride` bytes behind that of the one
+// before, and grid.z counts them. A kernel takes this as its first parameter and finds its member's memory by `of`, from
+// the pointers of the first. What all members share, recordings for one, it uses as it is. of(null) is null.
+struct Members {
+  long stride = 0;
+  unsigned first = 0, depth = 1;  // depth: blocks of grid.z that each member has
+#ifdef __CUDACC__
+  __device__ __forceinline__ long offset() const {
+    return (first + (depth == 1 ? blockIdx.z : blockIdx.z / depth)) * stride;
+  }
+  template <class T>
+  __device__ __forceinline__ T* of(T* p) const {
+    return p ? reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + offset()) : nullptr;
+  }
+  // The same in place, for several.
+  template <class... T>
+  __device__ __forceinline__ void enter(T*&... pointers) const {
+    ((pointers = of(pointers)), ...);
+  }
+  // blockIdx.z of a launch for one.
+  __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }
+#endif
 };
 
 struct CudaDevice {
@@ -54,6 +79,12 @@ struct CudaDevice {
   std::vector<void*> larger_workspaces;        // graphs hold their addresses
   std::map<std::string, ConvPlan> conv_plans;  // by kind and shape
   std::map<std::string, std::shared_ptr<void>> conv_descriptors;
+  // Of members (device/members.h): those that launches, copies and fills are for, and their memory.
+  unsigned n_members = 1, first_member = 0;
+  char* member_memory = nullptr;
+  std::size_t member_stride = 0, member_used = 0;
+  void* member_workspace = nullptr;
+  std::size_t member_workspace_bytes = 0, bytes_given_out = 0;
 
   CudaDevice() = default;
   CudaDevice(const CudaDevice&) = delete;
@@ -83,16 +114,37 @@ struct CudaDevice {
 
 inline cudaStream_t stream_of(const Context& context) { return context.cuda->stream; }
 
-// launch(context, kernel, grid, block, shared bytes, arguments...)
+// What a launch with grids `depth` deep gives to its kernel.
+inline Members members_of(const Context& context, unsigned depth) {
+  return {static_cast<long>(context.cuda->member_stride), context.cuda->first_member, depth};
+}
+
+// launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
 template <class... Parameters, class... Arguments>
-void launch(const Context& context, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared,
+void launch(const Context& context, void (*kernel)(Members, Parameters...), dim3 grid, dim3 block, std::size_t shared,
             Arguments... arguments) {
   if (shared > 32 * 1024) {  // above 48 KiB with what the kernel itself declares
     CAFX_CUDA_CHECK(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   }
-  kernel<<<grid, block, shared, stream_of(context)>>>(static_cast<Parameters>(arguments)...);
+  const Members members = members_of(context, grid.z);
+  grid.z *= context.cuda->n_members;
+  kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());
+}
+
+// Scratch of cafx's own kernels that calls of one stream share; each member has its own.
+void* shared_scratch(const Context&, std::size_t bytes);
+
+// body(of) for every member that the context works on: of(p) is its pointer, for calls of libraries.
+template <class Body>
+void for_each_member(const Context& context, Body body) {
+  const CudaDevice& gpu = *context.cuda;
+  for (unsigned k = gpu.first_member; k < gpu.first_member + gpu.n_members; ++k) {
+    body([&]<class T>(T* p) {
+      return p ? reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) + k * gpu.member_stride) : nullptr;
+    });
+  }
 }
 
 inline constexpr int kThreads = 256;

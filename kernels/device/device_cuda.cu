@@ -216,9 +216,27 @@ std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
   return plans;
 }
 
+namespace {
+
+bool of_member(const CudaDevice& gpu, const void* p) {
+  const auto* at = static_cast<const char*>(p);
+  return gpu.member_memory && at >= gpu.member_memory && at < gpu.member_memory + gpu.member_stride;
+}
+
+}  // namespace
+
 void* allocate(const Context& context, std::size_t bytes) {
+  CudaDevice& gpu = *context.cuda;
+  const std::size_t needed = (bytes + 511) / 256 * 256;  // a gap behind it
+  gpu.bytes_given_out += needed;
+  if (gpu.member_memory) {
+    CAFX_CHECK(gpu.member_used + needed <= gpu.member_stride, gpu.member_used, needed, gpu.member_stride);
+    void* p = gpu.member_memory + gpu.member_used;
+    gpu.member_used += needed;
+    return p;
+  }
   void* p = nullptr;
-  const cudaError_t code = cudaMalloc(&p, bytes + 256);
+  const cudaError_t code = cudaMalloc(&p, needed);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     std::size_t free = 0, total = 0;
@@ -230,23 +248,58 @@ void* allocate(const Context& context, std::size_t bytes) {
         static_cast<double>(total) / 1048576.0);
   }
   CAFX_CUDA_CHECK(code);
-  (void)context;
   return p;
 }
 
-void release(const Context&, void* p) { cudaFree(p); }
+}  // namespace cuda
+
+void* shared_scratch(const Context& context, std::size_t bytes) {
+  CudaDevice& gpu = *context.cuda;
+  if (!gpu.member_memory) {
+    CAFX_CHECK(bytes <= gpu.workspace_bytes, bytes, gpu.workspace_bytes);
+    return gpu.workspace;
+  }
+  if (bytes > gpu.member_workspace_bytes) {
+    gpu.member_workspace = cuda::allocate(context, bytes);
+    gpu.member_workspace_bytes = bytes;
+  }
+  return gpu.member_workspace;
+}
+
+namespace cuda {
+
+void release(const Context& context, void* p) {
+  if (!of_member(*context.cuda, p)) cudaFree(p);
+}
 
 void copy(const Context& context, void* to, const void* from, std::size_t bytes) {
   cudaPointerAttributes a{}, b{};
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
-  CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(context)));
-  const bool within = a.type == cudaMemoryTypeDevice && b.type == cudaMemoryTypeDevice;
+  const CudaDevice& gpu = *context.cuda;
+  // Rows of a matrix: one for each member; what is not theirs is the same for all.
+  const std::size_t to_stride = of_member(gpu, to) ? gpu.member_stride : 0,
+                    from_stride = of_member(gpu, from) ? gpu.member_stride : 0;
+  for (unsigned k = 0; k < (to_stride > 0 ? gpu.n_members : 1); ++k) {
+    const std::size_t member = gpu.first_member + k;
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + member * to_stride,
+                                    static_cast<const char*>(from) + member * from_stride, bytes, cudaMemcpyDefault,
+                                    stream_of(context)));
+  }
+  const auto on_device = [](const cudaPointerAttributes& p) {
+    return p.type == cudaMemoryTypeDevice || p.type == cudaMemoryTypeManaged;
+  };
+  const bool within = on_device(a) && on_device(b);
   if (!within) CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));
 }
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
-  CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
+  const CudaDevice& gpu = *context.cuda;
+  const bool members = of_member(gpu, p);
+  for (unsigned k = 0; k < (members ? gpu.n_members : 1); ++k) {
+    CAFX_CUDA_CHECK(cudaMemsetAsync(static_cast<char*>(p) + (members ? (gpu.first_member + k) * gpu.member_stride : 0),
+                                    0, bytes, stream_of(context)));
+  }
 }
 
 void aside(const Context& context, const std::function<void()>& work) {

@@ -155,7 +155,7 @@ void Exchange::sum(const Context& context, float* gradient, double* loss, const 
   }
   check(f.group_end(), "ncclGroupEnd");
   part_done();
-  for_each(context, S, [=] __device__(long i) {
+  for_each(context, S, [=] __device__(Members, long i) {
     double total = 0.0;
     for (int r = 0; r < R; ++r) {
       const float g = r == rank ? mine[i] : received[(r < rank ? r : r - 1) * S + i];

@@ -6,7 +6,8 @@ namespace cafx::cuda {
 
 void local_conv_forward(const Context& context, float* y, const float* x, const float* w, const float* bias,
                         LocalConvDims d) {
-  for_each(context, static_cast<long>(d.B) * d.T * d.C, [=] __device__(long i) {
+  for_each(context, static_cast<long>(d.B) * d.T * d.C, [=] __device__(Members members, long i) mutable {
+    members.enter(bias, w, x, y);
     const long c = i % d.C, row = i / d.C, b = row / d.T, t = row - b * d.T;
     float sum = bias[c];
     for (int k = 0; k < d.K; ++k) {
@@ -19,7 +20,8 @@ void local_conv_forward(const Context& context, float* y, const float* x, const 
 
 void local_conv_backward(const Context& context, float* dx, float* dw, float* dbias, const float* dy, const float* x,
                          const float* w, LocalConvDims d) {
-  for_each(context, static_cast<long>(d.B) * d.T * d.C, [=] __device__(long i) {
+  for_each(context, static_cast<long>(d.B) * d.T * d.C, [=] __device__(Members members, long i) mutable {
+    members.enter(w, dy, dx);
     const long c = i % d.C, row = i / d.C, b = row / d.T, s = row - b * d.T;
     float sum = 0.0f;
     for (int k = 0; k < d.K; ++k) {
@@ -29,7 +31,8 @@ void local_conv_backward(const Context& context, float* dx, float* dw, float* db
     dx[i] = sum;
   });
   // Neighbouring lanes take neighbouring channels; tap K stands for the bias.
-  for_each(context, static_cast<long>(d.C) * (d.K + 1), [=] __device__(long i) {
+  for_each(context, static_cast<long>(d.C) * (d.K + 1), [=] __device__(Members members, long i) mutable {
+    members.enter(dy, x, dbias, dw);
     const long c = i % d.C, k = i / d.C;
     double total = 0.0;
     for (long b = 0; b < d.B; ++b) {

@@ -8,15 +8,16 @@ namespace cafx::cuda {
 template <class F>
 static void over_windows(const Context& context, PoolDims d, F f) {
   const int C = d.C, P = d.P;
-  for_each(context, static_cast<long>(d.B) * (d.T / P) * C, [=] __device__(long i) {
+  for_each(context, static_cast<long>(d.B) * (d.T / P) * C, [=] __device__(Members members, long i) mutable {
     const long window = i / C;
-    f(i, window * P * C + (i - window * C));  // the first sample of the window in (B,T,C)
+    call(f, members, i, window * P * C + (i - window * C));  // the first sample of the window in (B,T,C)
   });
 }
 
 void max_pool_forward(const Context& context, float* z, std::int32_t* positions, const float* x, PoolDims d) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(x, z, positions);
     float largest = x[first];
     int at = 0;
     for (int r = 1; r < P; ++r) {
@@ -30,7 +31,8 @@ void max_pool_forward(const Context& context, float* z, std::int32_t* positions,
 
 void max_pool_backward(const Context& context, float* dx, const float* dz, const std::int32_t* positions, PoolDims d) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(positions, dz, dx);
     const int at = positions[i];
     const float g = dz[i];
     for (int r = 0; r < P; ++r) dx[first + static_cast<long>(r) * C] = r == at ? g : 0.0f;
@@ -40,7 +42,8 @@ void max_pool_backward(const Context& context, float* dx, const float* dz, const
 void unpool_forward(const Context& context, float* y, const float* z, const std::int32_t* positions, PoolDims d,
                     Unpool u) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(positions, z, y);
     const int at = u == Unpool::kHold ? -1 : positions[i];
     const float v = z[i];
     for (int r = 0; r < P; ++r) y[first + static_cast<long>(r) * C] = at < 0 || r == at ? v : 0.0f;
@@ -50,7 +53,8 @@ void unpool_forward(const Context& context, float* y, const float* z, const std:
 void unpool_backward(const Context& context, float* dz, const float* dy, const std::int32_t* positions, PoolDims d,
                      Unpool u) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(dz, dy, positions);
     if (u == Unpool::kPositions) {
       dz[i] = dy[first + static_cast<long>(positions[i]) * C];
       return;
@@ -65,7 +69,8 @@ template <class S>
 static void unpool_multiply(const Context& context, S* u, const float* z, const S* x, const std::int32_t* positions,
                             PoolDims d, Unpool form) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(positions, z, u, x);
     const int at = form == Unpool::kHold ? -1 : positions[i];
     const float v = z[i];
     for (int r = 0; r < P; ++r) {
@@ -85,7 +90,8 @@ template <class S>
 static void unpool_multiply_back(const Context& context, float* dz, S* dx, const S* du, const float* z, const S* x,
                                  const std::int32_t* positions, PoolDims d, Unpool form, bool adds) {
   const int C = d.C, P = d.P;
-  over_windows(context, d, [=] __device__(long i, long first) {
+  over_windows(context, d, [=] __device__(Members members, long i, long first) mutable {
+    members.enter(positions, z, du, dx, x, dz);
     const bool hold = form == Unpool::kHold;
     const int at = hold ? -1 : positions[i];
     const float v = z[i];
