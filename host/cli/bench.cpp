@@ -8,6 +8,7 @@
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
+#include "host/train/lockstep.h"
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
@@ -146,8 +147,7 @@ class Bench {
     std::vector<float> rates;
     void begin() { stepper->begin_epoch(order, rates, 0, 0); }
   };
-  std::unique_ptr<Steps> steps_of(const std::string& form) { return steps_of(form, context_); }
-  std::unique_ptr<Steps> steps_of(const std::string& form, const Context& context) {
+  std::unique_ptr<Steps> steps_of(const std::string& form) {
     auto s = std::make_unique<Steps>();
     s->model = fresh(form);
     std::vector<FrameRef> epoch;
@@ -157,25 +157,36 @@ class Bench {
     }
     const auto half = static_cast<std::int64_t>(audio_.size() / 2);
     const Signals signals{audio_.data(), audio_.size(), form == kPretrain ? 0 : half};
-    s->places = std::make_unique<Places>(context, signals, epoch);
+    s->places = std::make_unique<Places>(context_, signals, epoch);
     s->settings.batch = B_;
     s->settings.length = length_;
     s->settings.block = block_samples(run_);
     s->settings.loss = Loss(run_.train.loss, 1e-2);
     s->rates.assign(static_cast<std::size_t>(kSteps * s->settings.updates()), 1e-6f);
     const std::vector<float> zeros(static_cast<std::size_t>(s->model->params().n_floats()), 0.0f);
-    s->stepper = make_stepper(context, *s->model, *s->places, s->settings, zeros, zeros);
+    s->stepper = make_stepper(context_, *s->model, *s->places, s->settings, zeros, zeros);
     return s;
   }
 
   // Places a second of K supervised trainings side by side, in sum. On a CPU members take turns of a few steps; on a
-  // GPU each has a stream of its own, and the steps of all are under way at once.
+  // GPU they take their steps in one graph.
   double measure_cohort(int K) {
-    std::vector<std::unique_ptr<OwnedContext>> contexts;
+    std::unique_ptr<Lockstep> lockstep;
     std::vector<std::unique_ptr<Steps>> members;
+    if (!on_cpu_ && K > 1) {
+      const MemberSize size = measure_member(context_, [&] {
+        const auto one = steps_of(kSupervised);
+        one->begin();
+        rehearse(*one->stepper);
+      });
+      lockstep = std::make_unique<Lockstep>(context_, K, size);
+    }
+    const auto add = [&]() -> Stepper& {
+      members.push_back(steps_of(kSupervised));
+      return *members.back()->stepper;
+    };
     for (int k = 0; k < K; ++k) {
-      if (!on_cpu_) contexts.push_back(std::make_unique<OwnedContext>(args_.device));
-      members.push_back(steps_of(kSupervised, on_cpu_ ? context_ : contexts.back()->context));
+      if (!lockstep || !build_member(*lockstep, add)) add();
     }
     const long turn = on_cpu_ ? kSteps / 8 : kSteps;
     long next = kSteps;

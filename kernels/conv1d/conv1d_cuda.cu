@@ -322,9 +322,9 @@ void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
   const std::size_t bytes = cuda::convolution_workspace(context, d, flip);
   if (bytes == 0) return;
   CudaDevice& gpu = *context.cuda;
-  char* const members = std::exchange(gpu.member_memory, nullptr);  // one for all: cuDNN runs one after the other
+  MemberPart* const member = std::exchange(gpu.allocating, nullptr);  // one for all: cuDNN runs one after the other
   gpu.larger_workspaces.push_back(allocate(context, bytes));
-  gpu.member_memory = members;
+  gpu.allocating = member;
   gpu.conv_workspace = gpu.larger_workspaces.back();
   gpu.conv_workspace_bytes = bytes;
   // Plans that lacked workspace may succeed now.

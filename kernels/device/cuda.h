@@ -40,11 +40,9 @@ struct ConvPlan {
 // the pointers of the first. What all members share, recordings for one, it uses as it is. of(null) is null.
 struct Members {
   long stride = 0;
-  unsigned first = 0, depth = 1;  // depth: blocks of grid.z that each member has
+  unsigned depth = 1;  // blocks of grid.z that each member has
 #ifdef __CUDACC__
-  __device__ __forceinline__ long offset() const {
-    return (first + (depth == 1 ? blockIdx.z : blockIdx.z / depth)) * stride;
-  }
+  __device__ __forceinline__ long offset() const { return (depth == 1 ? blockIdx.z : blockIdx.z / depth) * stride; }
   template <class T>
   __device__ __forceinline__ T* of(T* p) const {
     return p ? reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + offset()) : nullptr;
@@ -57,6 +55,21 @@ struct Members {
   // blockIdx.z of a launch for one.
   __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }
 #endif
+};
+
+struct MemberPart {
+  char* memory;
+  std::size_t bytes;
+  char* scratch;
+  std::size_t scratch_bytes;
+  std::size_t used = 0, live = 0;  // bytes; allocations that are not released
+  std::uint64_t layout = 0;        // of the sizes of all allocations in their order
+  bool holds(const void* p) const { return p >= memory && p < memory + bytes; }
+};
+struct MemberBlock {
+  char* memory = nullptr;
+  std::size_t stride = 0;
+  std::vector<MemberPart> parts;
 };
 
 struct CudaDevice {
@@ -79,12 +92,13 @@ struct CudaDevice {
   std::vector<void*> larger_workspaces;        // graphs hold their addresses
   std::map<std::string, ConvPlan> conv_plans;  // by kind and shape
   std::map<std::string, std::shared_ptr<void>> conv_descriptors;
-  // Of members (device/members.h): those that launches, copies and fills are for, and their memory.
-  unsigned n_members = 1, first_member = 0;
-  char* member_memory = nullptr;
-  std::size_t member_stride = 0, member_used = 0;
-  void* member_workspace = nullptr;
-  std::size_t member_workspace_bytes = 0, bytes_given_out = 0;
+  // Memory of members (device/members.h): where allocations go, if not to the driver, and for whom work is enqueued.
+  std::vector<MemberBlock*> member_blocks;
+  MemberPart* allocating = nullptr;
+  const MemberPart* first_member = nullptr;
+  unsigned n_members = 1;
+  std::size_t member_stride = 0;
+  std::size_t bytes_given_out = 0, most_scratch = 0;
 
   CudaDevice() = default;
   CudaDevice(const CudaDevice&) = delete;
@@ -116,7 +130,7 @@ inline cudaStream_t stream_of(const Context& context) { return context.cuda->str
 
 // What a launch with grids `depth` deep gives to its kernel.
 inline Members members_of(const Context& context, unsigned depth) {
-  return {static_cast<long>(context.cuda->member_stride), context.cuda->first_member, depth};
+  return {static_cast<long>(context.cuda->member_stride), depth};
 }
 
 // launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
@@ -140,7 +154,7 @@ void* shared_scratch(const Context&, std::size_t bytes);
 template <class Body>
 void for_each_member(const Context& context, Body body) {
   const CudaDevice& gpu = *context.cuda;
-  for (unsigned k = gpu.first_member; k < gpu.first_member + gpu.n_members; ++k) {
+  for (unsigned k = 0; k < gpu.n_members; ++k) {
     body([&]<class T>(T* p) {
       return p ? reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) + k * gpu.member_stride) : nullptr;
     });

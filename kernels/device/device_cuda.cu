@@ -216,23 +216,17 @@ std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
   return plans;
 }
 
-namespace {
-
-bool of_member(const CudaDevice& gpu, const void* p) {
-  const auto* at = static_cast<const char*>(p);
-  return gpu.member_memory && at >= gpu.member_memory && at < gpu.member_memory + gpu.member_stride;
-}
-
-}  // namespace
-
 void* allocate(const Context& context, std::size_t bytes) {
   CudaDevice& gpu = *context.cuda;
   const std::size_t needed = (bytes + 511) / 256 * 256;  // a gap behind it
   gpu.bytes_given_out += needed;
-  if (gpu.member_memory) {
-    CAFX_CHECK(gpu.member_used + needed <= gpu.member_stride, gpu.member_used, needed, gpu.member_stride);
-    void* p = gpu.member_memory + gpu.member_used;
-    gpu.member_used += needed;
+  if (gpu.allocating) {
+    MemberPart& part = *gpu.allocating;
+    CAFX_CHECK(part.used + needed <= part.bytes, part.used, needed, part.bytes);
+    void* p = part.memory + part.used;
+    part.used += needed;
+    part.layout = (part.layout ^ needed) * 0x100000001b3ull + 1;  // FNV
+    ++part.live;
     return p;
   }
   void* p = nullptr;
@@ -255,35 +249,38 @@ void* allocate(const Context& context, std::size_t bytes) {
 
 void* shared_scratch(const Context& context, std::size_t bytes) {
   CudaDevice& gpu = *context.cuda;
-  if (!gpu.member_memory) {
-    CAFX_CHECK(bytes <= gpu.workspace_bytes, bytes, gpu.workspace_bytes);
-    return gpu.workspace;
-  }
-  if (bytes > gpu.member_workspace_bytes) {
-    gpu.member_workspace = cuda::allocate(context, bytes);
-    gpu.member_workspace_bytes = bytes;
-  }
-  return gpu.member_workspace;
+  gpu.most_scratch = std::max(gpu.most_scratch, bytes);
+  const std::size_t there = gpu.first_member ? gpu.first_member->scratch_bytes : gpu.workspace_bytes;
+  CAFX_CHECK(bytes <= there, bytes, there);
+  return gpu.first_member ? gpu.first_member->scratch : gpu.workspace;
 }
 
 namespace cuda {
 
 void release(const Context& context, void* p) {
-  if (!of_member(*context.cuda, p)) cudaFree(p);
+  for (MemberBlock* block : context.cuda->member_blocks) {
+    for (MemberPart& part : block->parts) {
+      if (!part.holds(p)) continue;
+      if (--part.live == 0) part.used = 0, part.layout = 0;
+      return;
+    }
+  }
+  cudaFree(p);
 }
+
+static bool of_members(const CudaDevice& gpu, const void* p) { return gpu.first_member && gpu.first_member->holds(p); }
 
 void copy(const Context& context, void* to, const void* from, std::size_t bytes) {
   cudaPointerAttributes a{}, b{};
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
   const CudaDevice& gpu = *context.cuda;
-  // Rows of a matrix: one for each member; what is not theirs is the same for all.
-  const std::size_t to_stride = of_member(gpu, to) ? gpu.member_stride : 0,
-                    from_stride = of_member(gpu, from) ? gpu.member_stride : 0;
+  // What is no member's is the same for all.
+  const std::size_t to_stride = of_members(gpu, to) ? gpu.member_stride : 0,
+                    from_stride = of_members(gpu, from) ? gpu.member_stride : 0;
   for (unsigned k = 0; k < (to_stride > 0 ? gpu.n_members : 1); ++k) {
-    const std::size_t member = gpu.first_member + k;
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + member * to_stride,
-                                    static_cast<const char*>(from) + member * from_stride, bytes, cudaMemcpyDefault,
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + k * to_stride,
+                                    static_cast<const char*>(from) + k * from_stride, bytes, cudaMemcpyDefault,
                                     stream_of(context)));
   }
   const auto on_device = [](const cudaPointerAttributes& p) {
@@ -295,10 +292,8 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
   const CudaDevice& gpu = *context.cuda;
-  const bool members = of_member(gpu, p);
-  for (unsigned k = 0; k < (members ? gpu.n_members : 1); ++k) {
-    CAFX_CUDA_CHECK(cudaMemsetAsync(static_cast<char*>(p) + (members ? (gpu.first_member + k) * gpu.member_stride : 0),
-                                    0, bytes, stream_of(context)));
+  for (unsigned k = 0; k < (of_members(gpu, p) ? gpu.n_members : 1); ++k) {
+    CAFX_CUDA_CHECK(cudaMemsetAsync(static_cast<char*>(p) + k * gpu.member_stride, 0, bytes, stream_of(context)));
   }
 }
 

@@ -7,13 +7,14 @@
 
 namespace cafx {
 
-std::size_t bytes_given_out(const Context&) { return 0; }
-MemberMemory::MemberMemory(const Context&, int, std::size_t) {
-  check_failed("built with CUDA", __FILE__, __LINE__, "");
-}
+struct MemberMemory::State {};
+MemberSize measure_member(const Context&, const std::function<void()>&) { return {}; }
+MemberMemory::MemberMemory(const Context&, int, MemberSize) { check_failed("built with CUDA", __FILE__, __LINE__, ""); }
 MemberMemory::~MemberMemory() = default;
-void MemberMemory::only(int) {}
-void MemberMemory::all() {}
+void MemberMemory::allocate_in(int, const std::function<void()>&) {}
+bool MemberMemory::is_free(int) const { return true; }
+std::uint64_t MemberMemory::layout(int) const { return 0; }
+void MemberMemory::for_members(int, int, const std::function<void()>&) {}
 
 }  // namespace cafx
 

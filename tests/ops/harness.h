@@ -250,29 +250,31 @@ class OpRun {
   Vec output(std::size_t i) const { return values(op_.inputs.size() + i); }
   // The call for members side by side, each with what its run in `runs` holds; what it left goes there.
   static void call_for_members(const Op& op, const Context& context, std::vector<std::unique_ptr<OpRun>>& runs) {
-    constexpr std::size_t kOfKernels = std::size_t{2} << 20;  // where they share a scratch
-    std::size_t bytes = kOfKernels;
-    for (const auto& b : runs[0]->buffers_.all) bytes += (b.bytes ? b.bytes->size() : 0) + 512;
-    MemberMemory members(context, static_cast<int>(runs.size()), bytes);
-    Buffers all;
-    for (const auto& b : runs[0]->buffers_.all) {
-      all.all.push_back({b.name, b.bytes ? std::make_unique<Bytes>(0) : nullptr, b.n, b.kind});
-      all.all.back().of_members = b.bytes ? allocate(context, b.bytes->size()) : nullptr;
-    }
-    const auto over_buffers = [&](auto exchange) {
-      for (std::size_t k = 0; k < runs.size(); ++k) {
-        members.only(static_cast<int>(k));
-        for (std::size_t i = 0; i < all.all.size(); ++i) {
-          const auto& b = runs[k]->buffers_.all[i];
-          if (b.bytes && b.bytes->size() > 0) exchange(all.all[i].of_members, b.bytes->get(), b.bytes->size());
+    MemberSize size = measure_member(context, [&] { runs[0]->call(); });  // scratch that kernels share
+    for (const auto& b : runs[0]->buffers_.all) size.bytes += (b.bytes ? b.bytes->size() : 0) + 512;
+    MemberMemory members(context, static_cast<int>(runs.size()), size);
+    std::vector<std::vector<DeviceArray<unsigned char>>> of_member(runs.size());
+    Buffers first;
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      runs[k]->restore();
+      for (const auto& b : runs[k]->buffers_.all) {
+        const std::size_t n = b.bytes ? b.bytes->size() : 0;
+        members.allocate_in(static_cast<int>(k), [&] { of_member[k].emplace_back(context, n); });
+        copy(context, of_member[k].back().data(), b.bytes ? b.bytes->get() : nullptr, n);
+        if (k == 0) {
+          first.all.push_back({b.name, b.bytes ? std::make_unique<Bytes>(0) : nullptr, b.n, b.kind});
+          first.all.back().of_members = of_member[k].back().data();
         }
       }
-      wait();
-      members.all();
-    };
-    over_buffers([&](void* of_member, void* own, std::size_t n) { copy(context, of_member, own, n); });
-    op.call(context, all);
-    over_buffers([&](void* of_member, void* own, std::size_t n) { copy(context, own, of_member, n); });
+    }
+    members.for_members(0, static_cast<int>(runs.size()), [&] { op.call(context, first); });
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      for (std::size_t i = 0; i < first.all.size(); ++i) {
+        const auto& b = runs[k]->buffers_.all[i];
+        if (b.bytes) copy(context, b.bytes->get(), of_member[k][i].data(), b.bytes->size());
+      }
+    }
+    wait();
   }
 
   // Bytes of every output.
