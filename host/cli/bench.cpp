@@ -93,7 +93,7 @@ class Bench {
 
   int run() {
     if (!args_.write.empty()) write_case();
-    if (!args_.cohort.empty()) return tell_cohorts();
+    if (!args_.cohort.empty()) return args_.profile && !on_cpu_ ? profile_cohorts() : tell_cohorts();
     if (on_cpu_) measure_peaks();
     StepProfile profile;
     if (args_.profile || on_cpu_) profile = profile_steps();
@@ -168,40 +168,73 @@ class Bench {
     return s;
   }
 
-  // Places a second of K supervised trainings side by side, in sum. On a CPU members take turns of a few steps; on a
-  // GPU they take their steps in one graph.
-  double measure_cohort(int K) {
+  // K supervised trainings side by side. On a CPU members take turns of a few steps; on a GPU they take their steps in
+  // one graph.
+  struct Cohort {
     std::unique_ptr<Lockstep> lockstep;
     std::vector<std::unique_ptr<Steps>> members;
+    void begin() {
+      for (const auto& m : members) m->begin();
+    }
+    void take(long steps, bool on_cpu) {
+      for (const auto& m : members) {
+        m->stepper->enqueue(steps);
+        if (on_cpu) m->stepper->collect(true);
+      }
+    }
+    void finish() {
+      for (const auto& m : members) m->stepper->collect(true);
+    }
+  };
+  Cohort cohort_of(int K) {
+    Cohort cohort;
     if (!on_cpu_ && K > 1) {
       const MemberSize size = measure_member(context_, [&] {
         const auto one = steps_of(kSupervised);
         one->begin();
         rehearse(*one->stepper);
       });
-      lockstep = std::make_unique<Lockstep>(context_, K, size);
+      cohort.lockstep = std::make_unique<Lockstep>(context_, K, size);
     }
     const auto add = [&]() -> Stepper& {
-      members.push_back(steps_of(kSupervised));
-      return *members.back()->stepper;
+      cohort.members.push_back(steps_of(kSupervised));
+      return *cohort.members.back()->stepper;
     };
     for (int k = 0; k < K; ++k) {
-      if (!lockstep || !build_member(*lockstep, add)) add();
+      if (!cohort.lockstep || !build_member(*cohort.lockstep, add)) add();
     }
+    return cohort;
+  }
+  // Places a second, in sum.
+  double measure_cohort(int K) {
+    Cohort cohort = cohort_of(K);
     const long turn = on_cpu_ ? kSteps / 8 : kSteps;
     long next = kSteps;
     return frames_per_second(K * B_ * static_cast<int>(turn), share_, [&] {
       if (next == kSteps) {
-        for (const auto& m : members) m->begin();
+        cohort.begin();
         next = 0;
       }
-      for (const auto& m : members) {
-        m->stepper->enqueue(turn);
-        if (on_cpu_) m->stepper->collect(true);
-      }
-      for (const auto& m : members) m->stepper->collect(true);
+      cohort.take(turn, on_cpu_);
+      cohort.finish();
       next += turn;
     });
+  }
+  // One step of every member of each size, between the marks of a GPU's profiler.
+  int profile_cohorts() {
+    for (const int K : args_.cohort) {
+      Cohort cohort = cohort_of(K);
+      cohort.begin();
+      cohort.take(1, false);
+      cohort.finish();
+      profile_begin(context_);
+      cohort.take(1, false);
+      profile_end(context_);
+      cohort.finish();
+      write_text("-", fmt::format("one supervised step of {} x {} {}, preset {}, on {}\n", K, B_, unit(), run_.preset,
+                                  processor_));
+    }
+    return 0;
   }
 
   int tell_cohorts() {

@@ -344,9 +344,9 @@ template <class S>
 static void add_rows(const Context& context, float* dbias, void* scratch, const S* dy, Conv1dDims d) {
   const int C = d.C;
   add_column_sums(context, dbias, static_cast<float*>(scratch), static_cast<long>(d.B) * d.T, C,
-                  [=] __device__(Members members, long row, int c) mutable {
+                  [=] __device__(Members members) mutable {
                     members.enter(dy);
-                    return read(dy + row * C + c);
+                    return [=](long row, int c) { return read(dy + row * C + c); };
                   });
 }
 

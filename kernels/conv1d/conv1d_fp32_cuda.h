@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
 // block has 128 channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
 template <int kVector, class S>  // numbers per copy: 4 where rows of dy are aligned
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    filter_kernel(Members members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+    filter_kernel(DeepMembers members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   members.enter(partial, dy, x);
   __shared__ __align__(16) S dys[2][kFilterRows][128];
   __shared__ __align__(16) float xs[2][kFilterRows + 72];

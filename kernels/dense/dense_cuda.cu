@@ -13,9 +13,10 @@ struct BiasActivation {  // of one element whose bias is bias[i / inner % n]
     float* y;
     const float* bias;
     long inner, n;
-    __device__ void operator()(Members members, long i) const {
-      float& out = members.of(y)[i];
-      out = activate<A>(out + members.of(bias)[i / inner % n]);
+    __device__ auto operator()(Members members) const {
+      return [=, y = members.of(y), bias = members.of(bias), inner = inner, n = n](long i) {
+        y[i] = activate<A>(y[i] + bias[i / inner % n]);
+      };
     }
   };
 };
@@ -147,9 +148,9 @@ void dense_backward(const Context& context, float* dx, float* dw, float* dbias, 
   if (dx) multiply(context, CUBLAS_OP_N, CUBLAS_OP_N, d.I, d.N, d.O, w, d.I, g, d.O, 0.0f, dx, d.I);
   multiply(context, CUBLAS_OP_N, CUBLAS_OP_T, d.I, d.O, d.N, x, d.I, g, d.O, 1.0f, dw, d.I);
   const int O = d.O;
-  add_column_sums(context, dbias, partial, d.N, O, [=] __device__(Members members, long row, int o) mutable {
+  add_column_sums(context, dbias, partial, d.N, O, [=] __device__(Members members) mutable {
     members.enter(g);
-    return g[row * O + o];
+    return [=](long row, int o) { return g[row * O + o]; };
   });
 }
 

@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -40,20 +41,34 @@ struct ConvPlan {
 // the pointers of the first. What all members share, recordings for one, it uses as it is. of(null) is null.
 struct Members {
   long stride = 0;
-  unsigned depth = 1;  // blocks of grid.z that each member has
 #ifdef __CUDACC__
-  __device__ __forceinline__ long offset() const { return (depth == 1 ? blockIdx.z : blockIdx.z / depth) * stride; }
+  __device__ __forceinline__ long offset() const { return blockIdx.z * stride; }
   template <class T>
   __device__ __forceinline__ T* of(T* p) const {
-    return p ? reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + offset()) : nullptr;
+    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
   }
   // The same in place, for several.
   template <class... T>
   __device__ __forceinline__ void enter(T*&... pointers) const {
     ((pointers = of(pointers)), ...);
   }
-  // blockIdx.z of a launch for one.
-  __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }
+#endif
+};
+
+// The same for kernels whose grids are more than one block deep, for one model already.
+struct DeepMembers : Members {
+  unsigned depth = 1;
+#ifdef __CUDACC__
+  __device__ __forceinline__ long offset() const { return blockIdx.z / depth * stride; }
+  template <class T>
+  __device__ __forceinline__ T* of(T* p) const {
+    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
+  }
+  template <class... T>
+  __device__ __forceinline__ void enter(T*&... pointers) const {
+    ((pointers = of(pointers)), ...);
+  }
+  __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }  // of a launch for one
 #endif
 };
 
@@ -128,20 +143,23 @@ struct CudaDevice {
 
 inline cudaStream_t stream_of(const Context& context) { return context.cuda->stream; }
 
-// What a launch with grids `depth` deep gives to its kernel.
-inline Members members_of(const Context& context, unsigned depth) {
-  return {static_cast<long>(context.cuda->member_stride), depth};
-}
+inline Members members_of(const Context& context) { return {static_cast<long>(context.cuda->member_stride)}; }
 
 // launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
-template <class... Parameters, class... Arguments>
-void launch(const Context& context, void (*kernel)(Members, Parameters...), dim3 grid, dim3 block, std::size_t shared,
+template <class M, class... Parameters, class... Arguments>
+void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid, dim3 block, std::size_t shared,
             Arguments... arguments) {
+  static_assert(std::is_base_of_v<Members, M>, "a kernel's first parameter");
   if (shared > 32 * 1024) {  // above 48 KiB with what the kernel itself declares
     CAFX_CUDA_CHECK(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   }
-  const Members members = members_of(context, grid.z);
+  M members{members_of(context)};
+  if constexpr (std::is_same_v<M, DeepMembers>) {
+    members.depth = grid.z;
+  } else {
+    CAFX_CHECK(grid.z == 1, grid.z);
+  }
   grid.z *= context.cuda->n_members;
   kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());

@@ -275,13 +275,11 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
   const CudaDevice& gpu = *context.cuda;
-  // What is no member's is the same for all.
-  const std::size_t to_stride = of_members(gpu, to) ? gpu.member_stride : 0,
-                    from_stride = of_members(gpu, from) ? gpu.member_stride : 0;
-  for (unsigned k = 0; k < (to_stride > 0 ? gpu.n_members : 1); ++k) {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(static_cast<char*>(to) + k * to_stride,
-                                    static_cast<const char*>(from) + k * from_stride, bytes, cudaMemcpyDefault,
-                                    stream_of(context)));
+  if (of_members(gpu, to)) {  // a row for each; what is no member's is the same for all
+    CAFX_CUDA_CHECK(cudaMemcpy2DAsync(to, gpu.member_stride, from, of_members(gpu, from) ? gpu.member_stride : 0, bytes,
+                                      gpu.n_members, cudaMemcpyDefault, stream_of(context)));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(context)));
   }
   const auto on_device = [](const cudaPointerAttributes& p) {
     return p.type == cudaMemoryTypeDevice || p.type == cudaMemoryTypeManaged;
@@ -292,8 +290,10 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
   const CudaDevice& gpu = *context.cuda;
-  for (unsigned k = 0; k < (of_members(gpu, p) ? gpu.n_members : 1); ++k) {
-    CAFX_CUDA_CHECK(cudaMemsetAsync(static_cast<char*>(p) + k * gpu.member_stride, 0, bytes, stream_of(context)));
+  if (of_members(gpu, p)) {
+    CAFX_CUDA_CHECK(cudaMemset2DAsync(p, gpu.member_stride, 0, bytes, gpu.n_members, stream_of(context)));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
   }
 }
 

@@ -1,7 +1,7 @@
 // kernels/device/dots_cuda.h -- sums over time of products of rows: the gradient of a weight between two channels. For
 // *_cuda.cu only.
 //
-//   finish(members, i, j, sum over places b and samples t of left(members, b, i, t) right(members, b, j, t))
+//   finish(members)(i, j, sum over places b and samples t of left(members)(b, i, t) right(members)(b, j, t))
 //   i in [0, M), j in [0, N)
 //
 //   A block sums 16 x 16 of them over a slice of one place's samples; the slices are added up in double. Every sum runs
@@ -32,6 +32,8 @@ __global__ void dots_kernel(Members members, float* partial, DotsDims d, int per
   constexpr int kSide = 16, kDepth = 32;
   __shared__ float of_left[kSide][kDepth + 1], of_right[kSide][kDepth + 1];
   members.enter(partial);
+  const auto of_l = left(members);
+  const auto of_r = right(members);
   const int column_tiles = (d.N + kSide - 1) / kSide;
   const int i0 = static_cast<int>(blockIdx.x) / column_tiles * kSide,
             j0 = static_cast<int>(blockIdx.x) % column_tiles * kSide;
@@ -44,8 +46,8 @@ __global__ void dots_kernel(Members members, float* partial, DotsDims d, int per
     for (int at = static_cast<int>(threadIdx.x); at < kSide * kDepth; at += kThreads) {
       const int r = d.time_contiguous ? at / kDepth : at % kSide, t = d.time_contiguous ? at % kDepth : at / kSide;
       const bool inside = t0 + t < last;
-      of_left[r][t] = inside && i0 + r < d.M ? call(left, members, b, i0 + r, t0 + t) : 0.0f;
-      of_right[r][t] = inside && j0 + r < d.N ? call(right, members, b, j0 + r, t0 + t) : 0.0f;
+      of_left[r][t] = inside && i0 + r < d.M ? of_l(b, i0 + r, t0 + t) : 0.0f;
+      of_right[r][t] = inside && j0 + r < d.N ? of_r(b, j0 + r, t0 + t) : 0.0f;
     }
     __syncthreads();
 #pragma unroll
@@ -64,8 +66,10 @@ void dots(const Context& context, float* scratch, DotsDims d, Left left, Right r
          0, scratch, d, static_cast<int>(slices / d.B), left, right);
   const int N = d.N;
   sum_parts(context, scratch, static_cast<int>(slices), static_cast<long>(d.M) * N,
-            [=] __device__(Members members, long i, double sum) {
-              call(finish, members, static_cast<int>(i / N), static_cast<int>(i % N), static_cast<float>(sum));
+            [=] __device__(Members members) mutable {
+              return [of = finish(members), N](long i, double sum) {
+                of(static_cast<int>(i / N), static_cast<int>(i % N), static_cast<float>(sum));
+              };
             });
 }
 

@@ -1,26 +1,24 @@
 // kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows in a fixed order, for every member.
 //
-//   Functions take Members first, and their captured pointers are those of the first member: members.of(x)[i], or, in a
-//   mutable function, members.enter(x) before x is used.
+//   What a sum or an item needs is made on the device by a function of Members, which finds its member's pointers:
+//   for_each(context, n, [=] __device__(Members members) mutable {
+//     members.enter(y, x);
+//     return [=](long i) { y[i] = x[i]; };
+//   });
 #pragma once
 
 #include "kernels/device/cuda.h"
 
 namespace cafx {
 
-// f(arguments...) of a copy of f, which may move its pointers.
-template <class F, class... Arguments>
-__device__ __forceinline__ auto call(F f, Arguments... arguments) {
-  return f(arguments...);
-}
-
 template <class F>
 __global__ void each_kernel(Members members, long n, F f) {
   const long stride = static_cast<long>(gridDim.x) * blockDim.x;
-  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) call(f, members, i);
+  const auto own = f(members);
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) own(i);
 }
 
-// f(members, i) on the device for i in [0, n).
+// f(members)(i) on the device for i in [0, n).
 template <class F>
 void for_each(const Context& context, long n, F f) {
   if (n == 0) return;
@@ -34,17 +32,18 @@ inline int n_slices(long rows, int columns) {
   return static_cast<int>(std::max<long>(1, std::min(wanted, most)));
 }
 
-// partial[slice, c] = sum over the slice's rows of value(members, row, c), in order.
+// partial[slice, c] = sum over the slice's rows of value(members)(row, c), in order.
 template <class F>
 __global__ void column_sums_kernel(Members members, float* partial, long rows, int columns, F value) {
   __shared__ float sums[8][33];
   members.enter(partial);
+  const auto of = value(members);
   const int c = blockIdx.x * 32 + threadIdx.x;
   const long per = (rows + gridDim.y - 1) / gridDim.y, first = blockIdx.y * per;
   const long last = first + per < rows ? first + per : rows;
   float sum = 0.0f;
   if (c < columns) {
-    for (long row = first + threadIdx.y; row < last; row += 8) sum += call(value, members, row, c);
+    for (long row = first + threadIdx.y; row < last; row += 8) sum += of(row, c);
   }
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -54,7 +53,7 @@ __global__ void column_sums_kernel(Members members, float* partial, long rows, i
   }
 }
 
-// finish(members, i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns`
+// finish(members)(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns`
 // neighbouring numbers, a power of two; rows of threads share the parts, and a tree adds them up.
 template <class F>
 __global__ void sum_parts_kernel(Members members, const float* partial, int parts, long n, int columns, F finish) {
@@ -71,7 +70,7 @@ __global__ void sum_parts_kernel(Members members, const float* partial, int part
     __syncthreads();
     if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] = sum += sums[threadIdx.x + half];
   }
-  if (static_cast<int>(threadIdx.x) < columns && i < n) finish(members, i, sum);
+  if (static_cast<int>(threadIdx.x) < columns && i < n) finish(members)(i, sum);
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
@@ -83,20 +82,21 @@ void sum_parts(const Context& context, const float* partial, int parts, long n, 
 
 // total[i] += sum over slices of partial[slice, i].
 inline void add_slices(const Context& context, float* total, const float* partial, int slices, long n) {
-  sum_parts(context, partial, slices, n,
-            [=] __device__(Members members, long i, double sum) { members.of(total)[i] += static_cast<float>(sum); });
+  sum_parts(context, partial, slices, n, [=] __device__(Members members) {
+    return [=](long i, double sum) { members.of(total)[i] += static_cast<float>(sum); };
+  });
 }
 
-// partial[block] = sum over i of value(members, i), i = block's threads and on; a fixed tree.
+// partial[block] = sum over i of value(members)(i), i = block's threads and on; a fixed tree.
 inline constexpr int kSumBlocks = 128;
 template <class F>
 __global__ void sum_kernel(Members members, float* partial, long n, F value) {
   __shared__ float sums[kThreads];
   members.enter(partial);
+  const auto of = value(members);
   float sum = 0.0f;
 #pragma unroll 4
-  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += kSumBlocks * kThreads)
-    sum += call(value, members, i);
+  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += kSumBlocks * kThreads) sum += of(i);
   sums[threadIdx.x] = sum;
   for (int half = kThreads / 2; half > 0; half /= 2) {
     __syncthreads();

@@ -608,13 +608,16 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
     float *forward = packed + net.forward[l], *backward = packed + net.backward[l], *plain = packed + net.plain[l],
           *to_bias = packed + net.bias[l];
     const long I = net.width[l], O = net.width[l + 1], I64 = round_to(I, 64), O64 = round_to(O, 64);
-    for_each(context, I64 * O64, [=] __device__(Members members, long at) mutable {
+    for_each(context, I64 * O64, [=] __device__(Members members) mutable {
       members.enter(forward, w, backward, plain, to_bias, bias);
-      if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8) forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
-      long o = at / I64, i = at - o * I64;
-      if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
-      if (o < O && i < I) plain[o * I + i] = w[o * I + i];
-      if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
+      return [=](long at) {
+        if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8)
+          forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+        long o = at / I64, i = at - o * I64;
+        if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+        if (o < O && i < I) plain[o * I + i] = w[o * I + i];
+        if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
+      };
     });
   }
   if (!d.use_saaf) return;
@@ -622,9 +625,9 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   const long n = static_cast<long>(n_v(d.saaf)) * d.C, all = n + static_cast<long>(n_curved(d.saaf)) * d.C;
   float* to = packed + net.n_packed;
   const float *v = weights.saaf_v, *w = weights.saaf_w;
-  for_each(context, all, [=] __device__(Members members, long i) mutable {
+  for_each(context, all, [=] __device__(Members members) mutable {
     members.enter(to, v, w);
-    to[i] = i < n ? v[i] : w[i - n];
+    return [=](long i) { to[i] = i < n ? v[i] : w[i - n]; };
   });
 }
 
@@ -719,12 +722,14 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
     });
     if (d.P > plan.M) {
       const int parts = d.P / plan.M, C = d.C;
-      for_each(context, plan.n_all / d.P * C, [=] __device__(Members members, long i) mutable {
+      for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
         members.enter(dz_parts, dz);
-        const long window = i / C, c = i - window * C;
-        float sum = 0.0f;
-        for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-        dz[i] = sum;
+        return [=](long i) {
+          const long window = i / C, c = i - window * C;
+          float sum = 0.0f;
+          for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
+          dz[i] = sum;
+        };
       });
     }
     Targets to{};
@@ -734,9 +739,9 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
       if (!d.use_saaf) return;
       float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
       const SaafDims saaf = d.saaf;
-      for_each(context, d.C, [=] __device__(Members members, long c) mutable {
+      for_each(context, d.C, [=] __device__(Members members) mutable {
         members.enter(dv, dw, sums);
-        saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c));
+        return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
       });
     });
     return;

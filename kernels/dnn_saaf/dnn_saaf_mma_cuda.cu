@@ -658,9 +658,9 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
     const int O = net.width[l + 1];
     float* to = packed + net.bias[l];
     const float* bias = weights.bias[l];
-    for_each(context, net.wide[l + 1], [=] __device__(Members members, long i) mutable {
+    for_each(context, net.wide[l + 1], [=] __device__(Members members) mutable {
       members.enter(to, bias);
-      to[i] = i < O ? bias[i] : 0.0f;
+      return [=](long i) { to[i] = i < O ? bias[i] : 0.0f; };
     });
   }
   if (d.use_saaf) {
@@ -726,20 +726,22 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   });
   if (d.P > plan.at.rows) {
     const int parts = d.P / plan.at.rows, C = d.C;
-    for_each(context, plan.n_all / d.P * C, [=] __device__(Members members, long i) mutable {
+    for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
       members.enter(dz_parts, dz);
-      const long window = i / C, c = i - window * C;
-      float sum = 0.0f;
-      for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-      dz[i] = sum;
+      return [=](long i) {
+        const long window = i / C, c = i - window * C;
+        float sum = 0.0f;
+        for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
+        dz[i] = sum;
+      };
     });
   }
   if (d.use_saaf) {
     float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
     const SaafDims saaf = d.saaf;
-    for_each(context, d.C, [=] __device__(Members members, long c) mutable {
+    for_each(context, d.C, [=] __device__(Members members) mutable {
       members.enter(dv, dw, sums);
-      saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c));
+      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
     });
   }
 }

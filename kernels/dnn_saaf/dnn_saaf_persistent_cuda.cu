@@ -821,7 +821,7 @@ Operands operands(const Context& context, const char* packed, std::size_t bias, 
           d.P,
           static_cast<int>(static_cast<long>(d.B) * d.T / rows),
           Curve(d),
-          members_of(context, 1)};
+          members_of(context)};
 }
 
 int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
@@ -930,7 +930,10 @@ struct Finish {
     members.of(to.dw[l])[at.x * S::width(l) + at.y] += sum;
     return true;
   }
-  __device__ void operator()(Members members, long item, double total) const {
+  __device__ auto operator()(Members members) const {
+    return [=, *this](long item, double total) { add(members, item, total); };
+  }
+  __device__ void add(Members members, long item, double total) const {
     int i = static_cast<int>(item);
     const auto sum = static_cast<float>(total);
     if (weight<0>(members, i, sum) || weight<1>(members, i, sum) || weight<2>(members, i, sum) ||
@@ -976,9 +979,9 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   const auto* sums = reinterpret_cast<const SaafSums*>(scratch);
   const SaafDims saaf = d.saaf;
   aside(context, [&] {
-    for_each(context, d.C, [=] __device__(Members members, long c) mutable {
+    for_each(context, d.C, [=] __device__(Members members) mutable {
       members.enter(dv, dw, sums);
-      saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c));
+      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
     });
   });
 }

@@ -55,16 +55,16 @@ struct Buffers {
 
 template <Number S>
 void widen_all(const Context& context, float* to, const S* from, long n) {
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(to, from);
-    to[i] = read(from + i);
+    return [=](long i) { to[i] = read(from + i); };
   });
 }
 template <Number S>
 void narrow_all(const Context& context, S* to, const float* from, long n) {
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(to, from);
-    write(to + i, from[i]);
+    return [=](long i) { write(to + i, from[i]); };
   });
 }
 

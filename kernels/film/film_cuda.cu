@@ -68,41 +68,49 @@ long rows_of(FilmDims d) { return static_cast<long>(d.B) * d.C; }
 }  // namespace
 
 void film_pool_forward(const Context& context, float* pooled, const float* x, FilmDims d) {
-  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members, long i) mutable {
+  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
     members.enter(x, pooled);
-    const long k = i / (d.B * d.C), row = i % (d.B * d.C);
-    const float* of = x + row * d.T;
-    const Maximum m = maximum(of, static_cast<int>(k), d);
-    pooled[i] = m.behind ? 0.0f : of[m.at];
+    return [=](long i) {
+      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
+      const float* of = x + row * d.T;
+      const Maximum m = maximum(of, static_cast<int>(k), d);
+      pooled[i] = m.behind ? 0.0f : of[m.at];
+    };
   });
 }
 
 void film_pool_backward(const Context& context, float* dx, const float* dpooled, const float* x, FilmDims d) {
-  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members, long i) mutable {
+  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
     members.enter(x, dx, dpooled);
-    const long k = i / (d.B * d.C), row = i % (d.B * d.C);
-    const Maximum m = maximum(x + row * d.T, static_cast<int>(k), d);
-    if (!m.behind) dx[row * d.T + m.at] += dpooled[i];
+    return [=](long i) {
+      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
+      const Maximum m = maximum(x + row * d.T, static_cast<int>(k), d);
+      if (!m.behind) dx[row * d.T + m.at] += dpooled[i];
+    };
   });
 }
 
 void film_forward(const Context& context, float* y, const float* z, const float* x, const float* residual,
                   const float* modulation, FilmDims d) {
-  for_each(context, rows_of(d) * d.T, [=] __device__(Members members, long i) mutable {
+  for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
     members.enter(modulation, y, z, residual, x);
-    const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
-    const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;
-    y[i] = tanhf((m ? m[0] : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
+    return [=](long i) {
+      const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
+      const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;
+      y[i] = tanhf((m ? m[0] : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
+    };
   });
 }
 
 void film_backward(const Context& context, float* dz, float* dmodulation, const float* dy, const float* z,
                    const float* modulation, FilmDims d) {
   if (!modulation) {
-    return for_each(context, rows_of(d) * d.T, [=] __device__(Members members, long i) mutable {
+    return for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
       members.enter(z, dz, dy);
-      const float bent = tanhf(z[i]);
-      dz[i] = dy[i] * (1.0f - bent * bent);
+      return [=](long i) {
+        const float bent = tanhf(z[i]);
+        dz[i] = dy[i] * (1.0f - bent * bent);
+      };
     });
   }
   const long n = film_blocks(d) * rows_of(d);
@@ -112,9 +120,9 @@ void film_backward(const Context& context, float* dz, float* dmodulation, const 
 void film_residual_backward(const Context& context, float* dx, float* dresidual, const float* dy, const float* x,
                             const float* residual, FilmDims d) {
   launch(context, residual_kernel, dim3(static_cast<unsigned>(d.C)), 1024, 0, dresidual, dy, x, d);
-  for_each(context, rows_of(d) * d.T, [=] __device__(Members members, long i) mutable {
+  for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
     members.enter(dx, residual, dy);
-    dx[i] += residual[i / d.T % d.C] * dy[i];
+    return [=](long i) { dx[i] += residual[i / d.T % d.C] * dy[i]; };
   });
 }
 

@@ -35,15 +35,17 @@ void film_fold(const Context& context, const FilmLayer<float*>& to, const FilmLa
                const float* modulation, FilmFoldDims d) {
   FilmLayer<float*> folded = to;
   FilmLayer<const float*> layer = from;
-  for_each(context, static_cast<long>(d.O) * (d.I + 1), [=] __device__(Members members, long k) mutable {
+  for_each(context, static_cast<long>(d.O) * (d.I + 1), [=] __device__(Members members) mutable {
     members.enter(modulation, folded.w, folded.bias, layer.w, layer.bias);
-    const long o = k / (d.I + 1), i = k % (d.I + 1);
-    const float scale = 1.0f + modulation[o];
-    if (i < d.I) {
-      folded.w[o * d.I + i] = scale * layer.w[o * d.I + i];
-    } else if (layer.bias) {
-      folded.bias[o] = scale * layer.bias[o] + modulation[d.O + o];
-    }
+    return [=](long k) {
+      const long o = k / (d.I + 1), i = k % (d.I + 1);
+      const float scale = 1.0f + modulation[o];
+      if (i < d.I) {
+        folded.w[o * d.I + i] = scale * layer.w[o * d.I + i];
+      } else if (layer.bias) {
+        folded.bias[o] = scale * layer.bias[o] + modulation[d.O + o];
+      }
+    };
   });
 }
 

@@ -130,7 +130,7 @@ __device__ int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) 
 // Blocks of further taps (K2 > 128) leave dx1 alone.
 template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
-    back_kernel(Members members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
+    back_kernel(DeepMembers members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
                 const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
   members.enter(dx1, partial, dz, x1, z, positions, w2);
   extern __shared__ float shared[];
@@ -268,24 +268,26 @@ void front_end_prepare(const Context& context, float* packed, const float* w1, c
   const bool plain = front_end_mma::takes(context, d);  // w2 as it is
   const Precision stored = stored_precision(context);
   for_each(context, n_bias + (plain ? static_cast<long>(d.C) * d.K2 : n_quads(d) * 4),
-           [=] __device__(Members members, long i) mutable {
+           [=] __device__(Members members) mutable {
              members.enter(w1, bias1, bias2, w2, to.w1, to.bias1, to.bias2, to.w2);
-             if (i < n1) {
-               to.w1[i] = w1[i];
-             } else if (i < n1 + d.C) {
-               to.bias1[i - n1] = bias1[i - n1];
-             } else if (i < n_bias) {
-               to.bias2[i - n1 - d.C] = bias2[i - n1 - d.C];
-             } else if (plain) {
-               to.w2[i - n_bias] = w2[i - n_bias];
-             } else {
-               const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32,
-                          k = q / 128 * 4 % all + q % 4;
-               const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
-               to.w2[q] = stored == Precision::kFp16   ? as_stored<Half>(tap)
-                          : stored == Precision::kBf16 ? as_stored<Bfloat>(tap)
-                                                       : tap;
-             }
+             return [=](long i) {
+               if (i < n1) {
+                 to.w1[i] = w1[i];
+               } else if (i < n1 + d.C) {
+                 to.bias1[i - n1] = bias1[i - n1];
+               } else if (i < n_bias) {
+                 to.bias2[i - n1 - d.C] = bias2[i - n1 - d.C];
+               } else if (plain) {
+                 to.w2[i - n_bias] = w2[i - n_bias];
+               } else {
+                 const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32,
+                            k = q / 128 * 4 % all + q % 4;
+                 const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
+                 to.w2[q] = stored == Precision::kFp16   ? as_stored<Half>(tap)
+                            : stored == Precision::kBf16 ? as_stored<Bfloat>(tap)
+                                                         : tap;
+               }
+             };
            });
 }
 
@@ -320,13 +322,14 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
     });
   }
   aside(context, [&] {
-    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C,
-              [=] __device__(Members members, long i, double sum) mutable {
-                members.enter(dbias2, dbias1, dw2);
-                const long k = i / d.C, c = i - k * d.C;
-                float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
-                out += static_cast<float>(sum);
-              });
+    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {
+      members.enter(dbias2, dbias1, dw2);
+      return [=](long i, double sum) {
+        const long k = i / d.C, c = i - k * d.C;
+        float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
+        out += static_cast<float>(sum);
+      };
+    });
   });
   conv_backward_filter(context, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});
 }

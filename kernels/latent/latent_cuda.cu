@@ -221,10 +221,12 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
          partial, dzhat, zhat, h, w1, w2, d);
   aside(context, [&] {
     sum_parts(context, partial, static_cast<int>(cut.grid.x * cut.grid.y), kSize * kSize + kSize,
-              [=] __device__(Members members, long i, double sum) mutable {
+              [=] __device__(Members members) mutable {
                 members.enter(dw2, dbias2);
-                float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
-                out += static_cast<float>(sum);
+                return [=](long i, double sum) {
+                  float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
+                  out += static_cast<float>(sum);
+                };
               });
   });
   aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}); });

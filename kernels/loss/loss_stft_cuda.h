@@ -89,8 +89,8 @@ __device__ void transform(Complexes& v, int N) {
 }
 
 // Spectra (B,frames,bins) of y where block_z is 0, else magnitudes of the target.
-__global__ void spectra_kernel(Members members, float2* spectra, float* magnitudes, const float* y, const float* target,
-                               long target_stride, StftView s) {
+__global__ void spectra_kernel(DeepMembers members, float2* spectra, float* magnitudes, const float* y,
+                               const float* target, long target_stride, StftView s) {
   members.enter(spectra, magnitudes, y, target);
   extern __shared__ float shared[];
   const int N = s.r.n_fft;

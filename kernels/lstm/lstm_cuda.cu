@@ -215,18 +215,20 @@ void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, c
   if (dx) multiply_rows(context, dx, dz, w, nullptr, rows, G, I, in);
   dots(
       context, partial, of_weights(d),
-      [=] __device__(Members members, int, int r, int row) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(dz);
-        return dz[static_cast<long>(row) * G + r];
+        return [=](int, int r, int row) { return dz[static_cast<long>(row) * G + r]; };
       },
-      [=] __device__(Members members, int, int k, int row) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(x, h_before);
-        if (k == in) return 1.0f;
-        return k < I ? x[static_cast<long>(row) * I + k] : h_before[static_cast<long>(row) * H + k - I];
+        return [=](int, int k, int row) {
+          if (k == in) return 1.0f;
+          return k < I ? x[static_cast<long>(row) * I + k] : h_before[static_cast<long>(row) * H + k - I];
+        };
       },
-      [=] __device__(Members members, int r, int k, float sum) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(dw, dbias);
-        (k < in ? dw[static_cast<long>(r) * in + k] : dbias[r]) += sum;
+        return [=](int r, int k, float sum) { (k < in ? dw[static_cast<long>(r) * in + k] : dbias[r]) += sum; };
       });
 }
 

@@ -87,13 +87,15 @@ __global__ void sum_kernel(Members members, double* total, const double* losses,
 // Every tensor of the model in one launch: they are one block.
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(params, m, v, grads, decay_mask);
-    Scalars s{step, correction1, correction2, state};
-    if (!s.load(members)) return;
-    const float p = params[i];
-    params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                               s.correction1, s.correction2);
+    return [=](long i) {
+      Scalars s{step, correction1, correction2, state};
+      if (!s.load(members)) return;
+      const float p = params[i];
+      params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
+                                                 s.correction1, s.correction2);
+    };
   });
 }
 
@@ -102,12 +104,14 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
                float correction2, const StepState* state) {
   float* u = static_cast<float*>(scratch);  // (n)
   float* trust = u + (n + 63) / 64 * 64;    // (n_tensors)
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(u, m, v, params, grads, decay_mask);
-    Scalars s{step, correction1, correction2, state};
-    u[i] = s.load(members) ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                            s.correction1, s.correction2)
-                           : 0.0f;
+    return [=](long i) {
+      Scalars s{step, correction1, correction2, state};
+      u[i] = s.load(members) ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f,
+                                              s.step, s.correction1, s.correction2)
+                             : 0.0f;
+    };
   });
   launch(context, trust_kernel, n_tensors, kThreads, 0, trust, params, u, tensors);
   launch(context, apply_kernel, dim3(64, n_tensors), kThreads, 0, params, u, trust, tensors,
@@ -116,11 +120,13 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
 
 void average_step(const Context& context, float* average, const float* params, long n, float rate,
                   const StepState* state) {
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(state, average, params);
-    if (state && state->skip) return;
-    const float a = average[i];
-    average[i] = a + (state ? state->scalars.average : rate) * (params[i] - a);
+    return [=](long i) {
+      if (state && state->skip) return;
+      const float a = average[i];
+      average[i] = a + (state ? state->scalars.average : rate) * (params[i] - a);
+    };
   });
 }
 
@@ -217,9 +223,11 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
 
 void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
                const std::uint32_t* order, int B, int batch) {
-  for_each(context, static_cast<long>(B) * width, [=] __device__(Members members, long at) mutable {
+  for_each(context, static_cast<long>(B) * width, [=] __device__(Members members) mutable {
     members.enter(rows, all, order, state);
-    rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+    return [=](long at) {
+      rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+    };
   });
 }
 

@@ -44,14 +44,18 @@ template <Activation A>
 struct ActivationForward {
   float* y;
   const float* x;
-  __device__ void operator()(Members members, long i) const { members.of(y)[i] = activate<A>(members.of(x)[i]); }
+  __device__ auto operator()(Members members) const {
+    return [y = members.of(y), x = members.of(x)](long i) { y[i] = activate<A>(x[i]); };
+  }
 };
 template <Activation A>
 struct ActivationBackward {
   float* dx;
   const float *dy, *y;
-  __device__ void operator()(Members members, long i) const {
-    members.of(dx)[i] = members.of(dy)[i] * activation_slope<A>(members.of(y)[i]);
+  __device__ auto operator()(Members members) const {
+    return [dx = members.of(dx), dy = members.of(dy), y = members.of(y)](long i) {
+      dx[i] = dy[i] * activation_slope<A>(y[i]);
+    };
   }
 };
 

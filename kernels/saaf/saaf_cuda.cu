@@ -25,18 +25,20 @@ void saaf_table(const Context& context, SaafPiece* table, const float* v, const 
 void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,
                  SaafDims d) {
   const long n = static_cast<long>(d.S + 2) * d.C;
-  for_each(context, n, [=] __device__(Members members, long i) mutable {
+  for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(partials, sums);
-    double s0 = 0.0, s1 = 0.0, s2 = 0.0;
-    for (int p = 0; p < n_partials; ++p) {
-      const SaafSums part = partials[p * n + i];
-      s0 += part.s0, s1 += part.s1, s2 += part.s2;
-    }
-    sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
+    return [=](long i) {
+      double s0 = 0.0, s1 = 0.0, s2 = 0.0;
+      for (int p = 0; p < n_partials; ++p) {
+        const SaafSums part = partials[p * n + i];
+        s0 += part.s0, s1 += part.s1, s2 += part.s2;
+      }
+      sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
+    };
   });
-  for_each(context, d.C, [=] __device__(Members members, long c) mutable {
+  for_each(context, d.C, [=] __device__(Members members) mutable {
     members.enter(dv, dw, sums);
-    saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c));
+    return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
   });
 }
 
@@ -184,9 +186,9 @@ void saaf_backward(const Context& context, float* dx, float* dv, float* dw, cons
 }
 
 void saaf_project(const Context& context, float* v, float* w, float L, SaafDims d) {
-  for_each(context, d.C, [=] __device__(Members members, long c) mutable {
+  for_each(context, d.C, [=] __device__(Members members) mutable {
     members.enter(v, w);
-    saaf_project_channel(v, w, L, d, static_cast<int>(c));
+    return [=](long c) { saaf_project_channel(v, w, L, d, static_cast<int>(c)); };
   });
 }
 

@@ -12,14 +12,15 @@ constexpr int kParts = 16;  // of a frame's time, each summed by a block of its 
 template <class F>
 __global__ void time_sums_kernel(Members members, float* sums, SqueezeExciteDims d, F value) {
   members.enter(sums);
+  const auto of = value(members);
   __shared__ float of_rows[8][33];
-  const int c = static_cast<int>(blockIdx.x * 32 + threadIdx.x), part = static_cast<int>(blockIdx.y);
-  const long b = members.block_z();
+  const int c = static_cast<int>(blockIdx.x * 32 + threadIdx.x), part = static_cast<int>(blockIdx.y % kParts);
+  const long b = blockIdx.y / kParts;
   const int length = (d.T + kParts - 1) / kParts, end = min((part + 1) * length, d.T);
   float sum = 0.0f;
   if (c < d.C) {
     for (int t = part * length + static_cast<int>(threadIdx.y); t < end; t += 8) {
-      sum += call(value, members, (b * d.T + t) * d.C + c);
+      sum += of((b * d.T + t) * d.C + c);
     }
   }
   of_rows[threadIdx.y][threadIdx.x] = sum;
@@ -31,7 +32,7 @@ __global__ void time_sums_kernel(Members members, float* sums, SqueezeExciteDims
 }
 template <class F>
 void time_sums(const Context& context, float* sums, SqueezeExciteDims d, F value) {
-  launch(context, time_sums_kernel<F>, dim3(blocks_for(d.C, 32), kParts, static_cast<unsigned>(d.B)), dim3(32, 8), 0,
+  launch(context, time_sums_kernel<F>, dim3(blocks_for(d.C, 32), static_cast<unsigned>(kParts * d.B)), dim3(32, 8), 0,
          sums, d, value);
 }
 __device__ float of_parts(const float* sums, long b, int c, int C) {
@@ -95,15 +96,15 @@ std::size_t sums_floats(SqueezeExciteDims d) {
 template <class S>
 void forward(const Context& context, S* y, float* saved, const S* x, const SqueezeExciteTensors<const float*>& p,
              float* sums, SqueezeExciteDims d) {
-  time_sums(context, sums, d, [=] __device__(Members members, long i) mutable {
+  time_sums(context, sums, d, [=] __device__(Members members) mutable {
     members.enter(x);
-    return fabsf(read(x + i));
+    return [=](long i) { return fabsf(read(x + i)); };
   });
   launch(context, gains_kernel, static_cast<unsigned>(d.B), kThreads, 0, saved, sums, p, d);
   const long C = d.C, frame = C * d.T, row = 2 * C + d.H;
-  for_each(context, d.B * frame, [=] __device__(Members members, long i) mutable {
+  for_each(context, d.B * frame, [=] __device__(Members members) mutable {
     members.enter(y, saved, x);
-    write(y + i, read(y + i) + saved[i / frame * row + C + i % C] * read(x + i));
+    return [=](long i) { write(y + i, read(y + i) + saved[i / frame * row + C + i % C] * read(x + i)); };
   });
 }
 
@@ -111,9 +112,9 @@ template <class S>
 void backward(const Context& context, S* dx, const SqueezeExciteTensors<float*>& g, const S* dy, const S* x,
               const float* saved, const SqueezeExciteTensors<const float*>& p, float* scratch, SqueezeExciteDims d) {
   float *sums = scratch, *gradients = sums + sums_floats(d), *partial = gradients + squeeze_excite_saved(d);
-  time_sums(context, sums, d, [=] __device__(Members members, long i) mutable {
+  time_sums(context, sums, d, [=] __device__(Members members) mutable {
     members.enter(dy, x);
-    return read(dy + i) * read(x + i);
+    return [=](long i) { return read(dy + i) * read(x + i); };
   });
   launch(context, gain_gradients_kernel, static_cast<unsigned>(d.B), kThreads, 0, gradients, saved, sums, p, d);
   const int C = d.C, H = d.H;
@@ -121,37 +122,39 @@ void backward(const Context& context, S* dx, const SqueezeExciteTensors<float*>&
   SqueezeExciteTensors<float*> to = g;
   dots(
       context, partial, of_first(d),
-      [=] __device__(Members members, int, int j, int b) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(gradients);
-        return gradients[b * row + 2 * C + j];
+        return [=](int, int j, int b) { return gradients[b * row + 2 * C + j]; };
       },
-      [=] __device__(Members members, int, int c, int b) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(saved);
-        return c < C ? saved[b * row + c] : 1.0f;
+        return [=](int, int c, int b) { return c < C ? saved[b * row + c] : 1.0f; };
       },
-      [=] __device__(Members members, int j, int c, float sum) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(to.w1, to.b1);
-        (c < C ? to.w1[static_cast<long>(j) * C + c] : to.b1[j]) += sum;
+        return [=](int j, int c, float sum) { (c < C ? to.w1[static_cast<long>(j) * C + c] : to.b1[j]) += sum; };
       });
   dots(
       context, partial, of_second(d),
-      [=] __device__(Members members, int, int c, int b) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(gradients);
-        return gradients[b * row + C + c];
+        return [=](int, int c, int b) { return gradients[b * row + C + c]; };
       },
-      [=] __device__(Members members, int, int j, int b) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(saved);
-        return j < H ? saved[b * row + 2 * C + j] : 1.0f;
+        return [=](int, int j, int b) { return j < H ? saved[b * row + 2 * C + j] : 1.0f; };
       },
-      [=] __device__(Members members, int c, int j, float sum) mutable {
+      [=] __device__(Members members) mutable {
         members.enter(to.w2, to.b2);
-        (j < H ? to.w2[static_cast<long>(c) * H + j] : to.b2[c]) += sum;
+        return [=](int c, int j, float sum) { (j < H ? to.w2[static_cast<long>(c) * H + j] : to.b2[c]) += sum; };
       });
-  for_each(context, d.B * frame, [=] __device__(Members members, long i) mutable {
+  for_each(context, d.B * frame, [=] __device__(Members members) mutable {
     members.enter(x, gradients, dx, saved, dy);
-    const long b = i / frame, c = i % C;
-    const float v = read(x + i), da = gradients[b * row + c];
-    write(dx + i, saved[b * row + C + c] * read(dy + i) + (v > 0.0f ? da : v < 0.0f ? -da : 0.0f));
+    return [=](long i) {
+      const long b = i / frame, c = i % C;
+      const float v = read(x + i), da = gradients[b * row + c];
+      write(dx + i, saved[b * row + C + c] * read(dy + i) + (v > 0.0f ? da : v < 0.0f ? -da : 0.0f));
+    };
   });
 }
 

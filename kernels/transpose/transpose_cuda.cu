@@ -38,19 +38,23 @@ void transpose_each(const Context& context, float* y, const float* x, TransposeD
 
 void exchange_outer(const Context& context, float* y, const float* x, ExchangeDims d) {
   const long I = d.I, J = d.J, K = d.K, C = d.C;
-  for_each(context, K * J * I * C, [=] __device__(Members members, long at) mutable {
+  for_each(context, K * J * I * C, [=] __device__(Members members) mutable {
     members.enter(y, x);
-    const long c = at % C, i = at / C % I, j = at / (C * I) % J, k = at / (C * I * J);
-    y[at] = x[((i * J + j) * K + k) * C + c];
+    return [=](long at) {
+      const long c = at % C, i = at / C % I, j = at / (C * I) % J, k = at / (C * I * J);
+      y[at] = x[((i * J + j) * K + k) * C + c];
+    };
   });
 }
 
 void with_constants(const Context& context, float* y, const float* x, const float* c, ConstantsDims d) {
   const long width = d.K + 1, B = d.B;
-  for_each(context, width * B * d.T, [=] __device__(Members members, long at) mutable {
+  for_each(context, width * B * d.T, [=] __device__(Members members) mutable {
     members.enter(y, x, c);
-    const long k = at % width, b = at / width % B, t = at / (width * B);
-    y[at] = k == 0 ? x[b * d.T + t] : c ? c[b * d.K + k - 1] : 0.0f;
+    return [=](long at) {
+      const long k = at % width, b = at / width % B, t = at / (width * B);
+      y[at] = k == 0 ? x[b * d.T + t] : c ? c[b * d.K + k - 1] : 0.0f;
+    };
   });
 }
 

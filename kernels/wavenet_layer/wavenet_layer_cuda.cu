@@ -201,33 +201,37 @@ void wavenet_layer_backward(const Context& context, float* dx, const WavenetLaye
          sizeof(float) * static_cast<std::size_t>(Z * K * kOutputs), dx, dy, dz, p.w, layer);
   const int taps = C * K;
   WavenetLayerTensors<float*> to = g;
-  const auto of_z = [=] __device__(Members members, int b, int o, int t) mutable {
+  const auto of_z = [=] __device__(Members members) mutable {
     members.enter(dz);
-    return dz[(static_cast<long>(b) * Z + o) * T + t];
+    return [=](int b, int o, int t) { return dz[(static_cast<long>(b) * Z + o) * T + t]; };
   };
-  const auto of_input = [=] __device__(Members members, int b, int j, int t) mutable {
+  const auto of_input = [=] __device__(Members members) mutable {
     members.enter(condition, x);
-    if (j == taps) return 1.0f;
-    if (j > taps) return condition[b * condition_stride + t];
-    return x[(static_cast<long>(b) * C + j / K) * x_stride + t + static_cast<long>(j % K) * dilation];
+    return [=](int b, int j, int t) {
+      if (j == taps) return 1.0f;
+      if (j > taps) return condition[b * condition_stride + t];
+      return x[(static_cast<long>(b) * C + j / K) * x_stride + t + static_cast<long>(j % K) * dilation];
+    };
   };
-  dots(context, partial, of_taps(d), of_z, of_input, [=] __device__(Members members, int o, int j, float sum) mutable {
+  dots(context, partial, of_taps(d), of_z, of_input, [=] __device__(Members members) mutable {
     members.enter(to.w, to.bias, to.mixer);
-    (j < taps ? to.w[static_cast<long>(o) * taps + j] : j == taps ? to.bias[o] : to.mixer[o]) += sum;
+    return [=](int o, int j, float sum) {
+      (j < taps ? to.w[static_cast<long>(o) * taps + j] : j == taps ? to.bias[o] : to.mixer[o]) += sum;
+    };
   });
   if (!dy) return;
   const float* a = d.gated ? own_a : saved;
-  const auto of_y = [=] __device__(Members members, int b, int o, int t) mutable {
+  const auto of_y = [=] __device__(Members members) mutable {
     members.enter(dy);
-    return dy[(static_cast<long>(b) * C + o) * y_stride + t];
+    return [=](int b, int o, int t) { return dy[(static_cast<long>(b) * C + o) * y_stride + t]; };
   };
-  const auto of_a = [=] __device__(Members members, int b, int j, int t) mutable {
+  const auto of_a = [=] __device__(Members members) mutable {
     members.enter(a);
-    return j == C ? 1.0f : a[(static_cast<long>(b) * C + j) * T + t];
+    return [=](int b, int j, int t) { return j == C ? 1.0f : a[(static_cast<long>(b) * C + j) * T + t]; };
   };
-  dots(context, partial, of_residual(d), of_y, of_a, [=] __device__(Members members, int o, int j, float sum) mutable {
+  dots(context, partial, of_residual(d), of_y, of_a, [=] __device__(Members members) mutable {
     members.enter(to.w1, to.bias1);
-    (j < C ? to.w1[o * C + j] : to.bias1[o]) += sum;
+    return [=](int o, int j, float sum) { (j < C ? to.w1[o * C + j] : to.bias1[o]) += sum; };
   });
 }
 
