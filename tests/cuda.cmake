@@ -9,6 +9,10 @@ if(CAFX_HAS_CUDA)
   set_tests_properties(cuda.CudaTraining.AStepInTheSteadyStateIsOneCall PROPERTIES
     LABELS gpu ENVIRONMENT "CAFX_TEST_DEVICE=cuda;VGPU_PROFILE=/dev/null" RUN_SERIAL ON
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
+  # Side by side on one GPU.
+  add_test(NAME cuda.Cohorts COMMAND test_train --gtest_filter=*Cohorts*)
+  set_tests_properties(cuda.Cohorts PROPERTIES LABELS gpu ENVIRONMENT CAFX_TEST_DEVICE=cuda RUN_SERIAL ON TIMEOUT 900
+    SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   # Several: the virtual GPU shows four; of real ones as many as there are.
   add_executable(test_gpus ${CMAKE_CURRENT_LIST_DIR}/cuda/test_gpus.cpp)
   target_link_libraries(test_gpus PRIVATE cafx_host cafx_reference cafx_managed GTest::gtest_main)

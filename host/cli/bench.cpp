@@ -8,6 +8,7 @@
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
+#include "host/train/lockstep.h"
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
 #include "host/version.h"
@@ -92,7 +93,7 @@ class Bench {
 
   int run() {
     if (!args_.write.empty()) write_case();
-    if (!args_.cohort.empty()) return tell_cohorts();
+    if (!args_.cohort.empty()) return args_.profile && !on_cpu_ ? profile_cohorts() : tell_cohorts();
     if (on_cpu_) measure_peaks();
     StepProfile profile;
     if (args_.profile || on_cpu_) profile = profile_steps();
@@ -146,8 +147,7 @@ class Bench {
     std::vector<float> rates;
     void begin() { stepper->begin_epoch(order, rates, 0, 0); }
   };
-  std::unique_ptr<Steps> steps_of(const std::string& form) { return steps_of(form, context_); }
-  std::unique_ptr<Steps> steps_of(const std::string& form, const Context& context) {
+  std::unique_ptr<Steps> steps_of(const std::string& form) {
     auto s = std::make_unique<Steps>();
     s->model = fresh(form);
     std::vector<FrameRef> epoch;
@@ -157,40 +157,84 @@ class Bench {
     }
     const auto half = static_cast<std::int64_t>(audio_.size() / 2);
     const Signals signals{audio_.data(), audio_.size(), form == kPretrain ? 0 : half};
-    s->places = std::make_unique<Places>(context, signals, epoch);
+    s->places = std::make_unique<Places>(context_, signals, epoch);
     s->settings.batch = B_;
     s->settings.length = length_;
     s->settings.block = block_samples(run_);
     s->settings.loss = Loss(run_.train.loss, 1e-2);
     s->rates.assign(static_cast<std::size_t>(kSteps * s->settings.updates()), 1e-6f);
     const std::vector<float> zeros(static_cast<std::size_t>(s->model->params().n_floats()), 0.0f);
-    s->stepper = make_stepper(context, *s->model, *s->places, s->settings, zeros, zeros);
+    s->stepper = make_stepper(context_, *s->model, *s->places, s->settings, zeros, zeros);
     return s;
   }
 
-  // Places a second of K supervised trainings side by side, in sum. On a CPU members take turns of a few steps; on a
-  // GPU each has a stream of its own, and the steps of all are under way at once.
-  double measure_cohort(int K) {
-    std::vector<std::unique_ptr<OwnedContext>> contexts;
+  // K supervised trainings side by side. On a CPU members take turns of a few steps; on a GPU they take their steps in
+  // one graph.
+  struct Cohort {
+    std::unique_ptr<Lockstep> lockstep;
     std::vector<std::unique_ptr<Steps>> members;
-    for (int k = 0; k < K; ++k) {
-      if (!on_cpu_) contexts.push_back(std::make_unique<OwnedContext>(args_.device));
-      members.push_back(steps_of(kSupervised, on_cpu_ ? context_ : contexts.back()->context));
+    void begin() {
+      for (const auto& m : members) m->begin();
     }
+    void take(long steps, bool on_cpu) {
+      for (const auto& m : members) {
+        m->stepper->enqueue(steps);
+        if (on_cpu) m->stepper->collect(true);
+      }
+    }
+    void finish() {
+      for (const auto& m : members) m->stepper->collect(true);
+    }
+  };
+  Cohort cohort_of(int K) {
+    Cohort cohort;
+    if (!on_cpu_ && K > 1) {
+      const MemberSize size = measure_member(context_, [&] {
+        const auto one = steps_of(kSupervised);
+        one->begin();
+        rehearse(*one->stepper);
+      });
+      cohort.lockstep = std::make_unique<Lockstep>(context_, K, size);
+    }
+    const auto add = [&]() -> Stepper& {
+      cohort.members.push_back(steps_of(kSupervised));
+      return *cohort.members.back()->stepper;
+    };
+    for (int k = 0; k < K; ++k) {
+      if (!cohort.lockstep || !build_member(*cohort.lockstep, add)) add();
+    }
+    return cohort;
+  }
+  // Places a second, in sum.
+  double measure_cohort(int K) {
+    Cohort cohort = cohort_of(K);
     const long turn = on_cpu_ ? kSteps / 8 : kSteps;
     long next = kSteps;
     return frames_per_second(K * B_ * static_cast<int>(turn), share_, [&] {
       if (next == kSteps) {
-        for (const auto& m : members) m->begin();
+        cohort.begin();
         next = 0;
       }
-      for (const auto& m : members) {
-        m->stepper->enqueue(turn);
-        if (on_cpu_) m->stepper->collect(true);
-      }
-      for (const auto& m : members) m->stepper->collect(true);
+      cohort.take(turn, on_cpu_);
+      cohort.finish();
       next += turn;
     });
+  }
+  // One step of every member of each size, between the marks of a GPU's profiler.
+  int profile_cohorts() {
+    for (const int K : args_.cohort) {
+      Cohort cohort = cohort_of(K);
+      cohort.begin();
+      cohort.take(1, false);
+      cohort.finish();
+      profile_begin(context_);
+      cohort.take(1, false);
+      profile_end(context_);
+      cohort.finish();
+      write_text("-", fmt::format("one supervised step of {} x {} {}, preset {}, on {}\n", K, B_, unit(), run_.preset,
+                                  processor_));
+    }
+    return 0;
   }
 
   int tell_cohorts() {

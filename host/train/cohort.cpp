@@ -91,7 +91,7 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   for (const Member& m : members) {
     if (!facts.count(m.data)) facts.emplace(m.data, DataFacts(*m.data, *m.split));
   }
-  Company company(members[0].options.threads);
+  Company company(members[0].options.threads, static_cast<int>(members.size()));
   Runs runs(members.size());
   std::vector<MemberOutcome> outcomes(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {
@@ -108,6 +108,13 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   };
   const double turn = members.size() > 1 ? turn_seconds : std::numeric_limits<double>::infinity();
   while (under_way()) {
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (!runs[i] || !runs[i]->trainer->on_gpu()) continue;
+      guarded(members[i], runs[i], outcomes[i], [&] {
+        runs[i]->trainer->ask();
+        return true;
+      });
+    }
     for (std::size_t i = 0; i < members.size(); ++i) {
       if (!runs[i]) continue;
       guarded(members[i], runs[i], outcomes[i], [&] {

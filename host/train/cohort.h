@@ -3,8 +3,8 @@
 //   Members share threads, the device, and recordings where they learn from the same ones. Each has its own folder,
 //   complete in itself: it can be resumed alone, or in another cohort.
 //
-//   On a CPU members take turns of a fraction of a second. On a GPU each has a stream and a graph of its own, and the
-//   steps of all are under way at once.
+//   On a CPU members take turns of a fraction of a second. On a GPU those whose steps are alike take them in one graph
+//   (lockstep.h); the others take turns.
 //
 //   may differ      seed, weights to start from, learning rate and schedule, betas, decay, loss, epochs, recordings
 //   must be equal   architecture, frame or segment, batch, precision, device, teacher

@@ -19,4 +19,29 @@ const Places& Company::on_device(const Context& context, const Signals& signals)
   return *copied_.back().places;
 }
 
+void Company::use_device(Context& context, const std::string& name) {
+  const auto open = devices_.find(name);
+  if (open == devices_.end()) {
+    cafx::use_device(context, name);
+    devices_.emplace(name, context);
+    return;
+  }
+  context.device = open->second.device;
+  context.cuda = open->second.cuda;
+  if (context.cuda) make_current(context);
+}
+
+Lockstep* Company::lockstep(const Context& context, const std::string& key,
+                            const std::function<MemberSize()>& measure) {
+  if (members_ < 2 || context.device == Device::kCpu) return nullptr;
+  const auto known = locksteps_.find(key);
+  if (known != locksteps_.end()) return known->second.get();
+  std::unique_ptr<Lockstep>& made = locksteps_[key];
+  const MemberSize size = measure();
+  if (static_cast<double>(size.bytes + size.scratch) * members_ < 0.9 * static_cast<double>(free_memory(context))) {
+    made = std::make_unique<Lockstep>(context, members_, size);
+  }
+  return made.get();
+}
+
 }  // namespace cafx

@@ -1,14 +1,16 @@
 // host/train/company.h -- what runs that train in one process share: threads, recordings in memory, their copy on a
-// GPU.
+// GPU, and its steps.
 //
 //   Sharing decides no bit: a run in company takes the same steps on the same numbers as alone.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "host/train/lockstep.h"
 #include "host/train/notes.h"
 #include "host/train/places.h"
 #include "kernels/base/thread_pool.h"
@@ -29,7 +31,8 @@ struct RunAudio {
 class Company {
  public:
   // threads: 0: all that this process may use.
-  explicit Company(int threads) : pool_(threads > 0 ? threads : available_threads()) {}
+  explicit Company(int threads, int members = 1)
+      : pool_(threads > 0 ? threads : available_threads()), members_(members) {}
 
   ThreadPool& pool() { return pool_; }
 
@@ -39,9 +42,16 @@ class Company {
   // `signals` on the device that all these runs use, copied there once; places in them by Places::share. They live as
   // long as the company.
   const Places& on_device(const Context&, const Signals&);
+  // The device of this name for the context (cafx::use_device); a GPU is opened once for all runs.
+  void use_device(Context&, const std::string& name);
+  // Where runs whose steps are alike take them together, `key` telling which are; `measure` is asked what one takes,
+  // the first time. Null: there is one member alone, or the GPU has no room for all.
+  Lockstep* lockstep(const Context&, const std::string& key, const std::function<MemberSize()>& measure);
 
  private:
   ThreadPool pool_;
+  int members_;
+  std::map<std::string, Context> devices_;
   struct Taken {
     const Dataset* data;
     std::shared_ptr<const RunAudio> audio;
@@ -52,6 +62,7 @@ class Company {
   };
   std::vector<Taken> taken_;
   std::vector<Copied> copied_;
+  std::map<std::string, std::unique_ptr<Lockstep>> locksteps_;
 };
 
 }  // namespace cafx

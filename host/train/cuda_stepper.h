@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "host/train/lockstep.h"
 #include "host/train/step_parts.h"
 #include "host/train/stepper.h"
 #include "kernels/device/graph.h"
@@ -49,6 +50,10 @@ class CudaStepper : public Stepper {
     model_.params().upload(context_);
     model_.reserve(context_, places_at_once(settings_.batch, settings_.accumulate, ranks_), settings_.length,
                    settings_.loss);
+  }
+
+  ~CudaStepper() override {
+    if (lockstep_) lockstep_->leave(*this);
   }
 
   void begin_epoch(const std::vector<std::uint32_t>& order, const std::vector<float>& rates, long updates_before,
@@ -95,6 +100,10 @@ class CudaStepper : public Stepper {
   }
 
   void enqueue(long steps) override {
+    if (lockstep_) {
+      asked_ += steps;
+      return lockstep_->launch();
+    }
     for (const int B : unrecorded(steps)) {
       rehearse(B);
       record(B);
@@ -113,6 +122,14 @@ class CudaStepper : public Stepper {
     return sizes;
   }
 
+  std::vector<int> unrehearsed(long steps) {
+    std::vector<int> sizes;
+    for (const int B : unrecorded(steps)) {
+      if (std::find(rehearsed_.begin(), rehearsed_.end(), B) == rehearsed_.end()) sizes.push_back(B);
+    }
+    return sizes;
+  }
+
   // A step's gradient outside a graph, so that cuDNN's plans are made and kernels loaded; the graph takes the step.
   void rehearse(int B) {
     for (int k = 0; k < settings_.updates(); ++k) {
@@ -120,6 +137,7 @@ class CudaStepper : public Stepper {
       enqueue_gradient(B, k);
     }
     synchronize(context_);
+    rehearsed_.push_back(B);
   }
 
   // For one of several GPUs, once: all that comes after its gradient, on no gradient. The weights are put back.
@@ -134,26 +152,46 @@ class CudaStepper : public Stepper {
   void rehearse_exchange() { exchange(settings_.batch, true); }
 
   void record(int B) {
-    (B == settings_.batch ? full_ : partial_) = std::make_unique<Graph>(context_, [&] {
-      for (int k = 0; k < settings_.updates(); ++k) {
-        begin(B);
-        enqueue_gradient(B, k);
-        if (exchange_) exchange(B, false);
-        enqueue_update(B, settings_.block_size(k));
-      }
-    });
+    (B == settings_.batch ? full_ : partial_) = std::make_unique<Graph>(context_, [&] { enqueue_step(B); });
+  }
+
+  void enqueue_step(int B) {
+    for (int k = 0; k < settings_.updates(); ++k) {
+      begin(B);
+      enqueue_gradient(B, k);
+      if (exchange_) exchange(B, false);
+      enqueue_update(B, settings_.block_size(k));
+    }
   }
 
   void launch(long steps) {
     if (steps < 1) return;
-    const long first = next_;
-    for (; steps > 0; --steps, ++next_) {
-      (places_of_step(next_, places_.size(), settings_.batch) == settings_.batch ? full_ : partial_)->launch();
-    }
-    const long updates = (next_ - first) * settings_.updates();
-    under_way_.push_back({std::make_unique<Readback>(context_, records_.data() + first * settings_.updates(),
+    for (long i = 0; i < steps; ++i, ++next_) (next_batch() == settings_.batch ? full_ : partial_)->launch();
+    read_back(steps);
+  }
+
+  int next_batch() const { return places_of_step(next_, places_.size(), settings_.batch); }
+
+  // Of the last `steps` steps.
+  void read_back(long steps) {
+    const long updates = steps * settings_.updates();
+    under_way_.push_back({std::make_unique<Readback>(context_, records_.data() + next_ * settings_.updates() - updates,
                                                      sizeof(StepRecord) * static_cast<std::size_t>(updates)),
-                          next_ - first, updates, Clock::now()});
+                          steps, updates, Clock::now()});
+  }
+
+  // As a member of a lockstep, which takes its steps: prepare(n), n times stepped() behind each, read_back(n).
+  void join(Lockstep* lockstep) { lockstep_ = lockstep; }
+  long asked() const { return asked_; }
+  bool under_step() const { return left_ > 0; }
+  void prepare(long steps) {
+    for (const int B : unrehearsed(steps)) rehearse(B);
+    left_ = steps;
+  }
+  void stepped() {
+    ++next_;
+    --left_;
+    --asked_;
   }
 
   // Whether collect(all) would return without waiting.
@@ -165,6 +203,7 @@ class CudaStepper : public Stepper {
   }
 
   std::vector<StepRecord> collect(bool all) override {
+    if (lockstep_ && all) lockstep_->launch_all(*this);
     std::vector<StepRecord> records;
     while (under_way_.size() > (all ? 0u : 1u)) {
       Portion& p = under_way_.front();
@@ -179,7 +218,8 @@ class CudaStepper : public Stepper {
     return records;
   }
 
-  long portion() const override { return portion_; }
+  // Of a member none while the others have not taken up what it asked for.
+  long portion() const override { return asked_ > 0 ? 0 : portion_; }
 
   void fetch(std::vector<float>& m, std::vector<float>& v) override {
     m.resize(m_.size());
@@ -309,6 +349,9 @@ class CudaStepper : public Stepper {
   std::unique_ptr<Graph> full_, partial_;
   std::deque<Portion> under_way_;
   long next_ = 0, portion_ = 1;
+  Lockstep* lockstep_ = nullptr;
+  std::vector<int> rehearsed_;  // sizes of batches
+  long asked_ = 0, left_ = 0;   // steps: that were asked for and are not launched; of those that are being launched
 };
 
 }  // namespace cafx

@@ -150,4 +150,13 @@ std::unique_ptr<Stepper> make_stepper(const Context& context, Model& model, Plac
   return std::make_unique<CudaStepper>(context, model, places, settings, m, v, average);
 }
 
+bool build_member(Lockstep& lockstep, const std::function<Stepper&()>& build) {
+  return lockstep.seat([&] { return &dynamic_cast<CudaStepper&>(build()); });
+}
+
+void rehearse(Stepper& stepper) {
+  auto& own = dynamic_cast<CudaStepper&>(stepper);
+  own.rehearse(own.next_batch());
+}
+
 }  // namespace cafx

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -77,6 +78,12 @@ class Stepper {
 // weights.
 std::unique_ptr<Stepper> make_stepper(const Context&, Model&, Places&, const StepSettings&, const std::vector<float>& m,
                                       const std::vector<float>& v, const std::vector<float>& average = {});
+
+class Lockstep;
+// Has `build` make a stepper of one GPU, with all that its steps use, as a member of the lockstep. False: it has no room.
+bool build_member(Lockstep&, const std::function<Stepper&()>& build);
+// One step's gradient of a stepper of one GPU, for what it takes; its epoch must have begun.
+void rehearse(Stepper&);
 
 // On several GPUs; model and places are those of rank 0, the others get copies.
 std::unique_ptr<Stepper> make_stepper(GpuTeam&, Model&, Places&, const StepSettings&, const std::vector<float>& m,

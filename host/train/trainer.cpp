@@ -71,8 +71,8 @@ Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, con
 void Trainer::open_device() {
   const bool asked = !options_.gpus.empty();
   const std::vector<int> gpus = choose_gpus(options_.device, asked ? options_.gpus : config_.train.gpus, asked);
-  if (gpus.empty()) return use_device(context_, options_.device);
-  if (gpus.size() == 1) return use_cuda(context_, gpus[0]);
+  if (gpus.empty()) return company_.use_device(context_, options_.device);
+  if (gpus.size() == 1) return company_.use_device(context_, fmt::format("cuda:{}", gpus[0]));
   team_ = std::make_unique<GpuTeam>(context_, gpus);
   context_ = team_->context(0);
   make_current(context_);
@@ -203,6 +203,14 @@ void Trainer::begin() {
   }
 }
 
+void Trainer::ask() {
+  if (!in_epoch_ || asked_) return;
+  const long portion = std::min(stepper_->portion(), schedule_.steps(stage()) - enqueued_);
+  stepper_->enqueue(portion);
+  enqueued_ += portion;
+  asked_ = true;
+}
+
 bool Trainer::turn(double seconds) {
   const Clock::time_point began = Clock::now();
   do {
@@ -247,9 +255,8 @@ void Trainer::begin_epoch() {
 bool Trainer::take_portion() {
   Counters& c = counters();
   const long steps = schedule_.steps(stage());
-  const long portion = std::min(stepper_->portion(), steps - enqueued_);
-  stepper_->enqueue(portion);
-  enqueued_ += portion;
+  ask();
+  asked_ = false;
   account(stepper_->collect(enqueued_ == steps));
   log_.progress(c, schedule_);
   if (c.step_in_epoch == steps) {

@@ -38,6 +38,7 @@ class Trainer {
   // The same in turns, between those of other runs: begin(), then turn() until it returns false.
   void begin();
   bool turn(double seconds);  // about so long, at least a step; on a GPU it leaves steps under way
+  void ask();                 // for the steps of the next turn, before those of others
   TrainOutcome outcome() const;
   bool on_gpu() const { return context_.device == Device::kCuda; }
 
@@ -75,6 +76,7 @@ class Trainer {
   void end_stage();
   void make_model();
   void make_stepper_of_stage();
+  std::string kind_of_steps() const;
   void refuse_what_does_not_fit();
 
   // The end.
@@ -114,7 +116,7 @@ class Trainer {
   std::optional<Quality> quality_;
   Schedule schedule_;
   int updates_of_step_ = 0;  // accounted for, of the step under way
-  bool in_epoch_ = false;
+  bool in_epoch_ = false, asked_ = false;
   long enqueued_ = 0;  // steps of the epoch under way
   Clock::time_point last_save_;
 };

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <nlohmann/json.hpp>
 
+#include "host/train/cohort.h"
 #include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/trainer.h"
@@ -102,8 +104,7 @@ void Trainer::make_stepper_of_stage() {
   stepper_.reset();
   places_.reset();
   validation_places_.reset();
-  model_->params().upload(context_);
-  if (stage().epochs == 0) return;
+  if (stage().epochs == 0) return model_->params().upload(context_);
   refuse_what_does_not_fit();
   std::vector<FrameRef> refs = sampler_.draw(1);
   if (stage().reconstructs) {
@@ -114,11 +115,43 @@ void Trainer::make_stepper_of_stage() {
       refs.push_back({refs[i].start + half, refs[i].begin + half, refs[i].end + half});
     }
   }
-  places_ = std::make_unique<Places>(places_in_training(std::move(refs), stage().reconstructs));
+  const Places& recordings = company_.on_device(context_, audio_->training_signals());  // which members share
   const StepSettings settings = step_settings();
   const Checkpoint& c = checkpoint_;
-  stepper_ = team_ ? make_stepper(*team_, *model_, *places_, settings, c.m, c.v, c.average)
-                   : make_stepper(context_, *model_, *places_, settings, c.m, c.v, c.average);
+  const auto build = [&]() -> Stepper& {
+    model_->params().upload(context_);
+    places_ = std::make_unique<Places>(places_in_training(refs, stage().reconstructs));
+    stepper_ = team_ ? make_stepper(*team_, *model_, *places_, settings, c.m, c.v, c.average)
+                     : make_stepper(context_, *model_, *places_, settings, c.m, c.v, c.average);
+    return *stepper_;
+  };
+  const auto measure = [&] {
+    const MemberSize size = measure_member(context_, [&] {
+      build().begin_epoch(
+          Rng{}, std::vector<float>(static_cast<std::size_t>(schedule_.steps(stage()) * schedule_.updates())), 0, 0);
+      rehearse(*stepper_);
+    });
+    const std::vector<float> weights(model_->params().data(), model_->params().data() + model_->params().n_floats());
+    stepper_.reset();
+    places_.reset();
+    make_model();  // its memory on the GPU goes
+    std::copy(weights.begin(), weights.end(), model_->params().data());
+    return size;
+  };
+  const std::string kind = fmt::format("{} {} {}", kind_of_steps(), refs.size(), fmt::ptr(recordings.input()));
+  Lockstep* const together = team_ ? nullptr : company_.lockstep(context_, kind, measure);
+  if (!together || !build_member(*together, build)) build();
+}
+
+// The same for runs whose steps differ in nothing that a graph holds.
+std::string Trainer::kind_of_steps() const {
+  const StepSettings s = step_settings();
+  const AdamStep& a = s.adam;
+  RunConfig config = config_;
+  LossConfig loss = s.loss.config();
+  return fmt::format("{}{} {} {} {} {} {} {} {} {} {} {}", kinship(to_json(describe(config))), stage().form, s.length,
+                     s.clip_norm, a.beta1, a.beta2, a.epsilon, a.weight_decay, s.ema, s.optimiser->name,
+                     to_json(describe(loss)).dump(), s.loss.floors()[0]);
 }
 
 void Trainer::refuse_what_does_not_fit() {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "kernels/conv1d/conv1d_fp32_cuda.h"
 #include "kernels/conv1d/conv1d_mma_cuda.h"
@@ -76,7 +77,7 @@ struct Call {
   const void *first, *second, *bias;  // forward: x, w   filter: x, dy   data: w, dy
 };
 
-cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, std::size_t workspace) {
+cudnnStatus_t run_for_one(const Call& call, const Descriptors& t, int algorithm, std::size_t workspace) {
   CudaDevice& gpu = *call.context.cuda;
   const float one = 1.0f, zero = 0.0f;
   switch (call.kind) {
@@ -98,6 +99,16 @@ cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, st
                                           workspace, &zero, t.x, call.out);
   }
   return CUDNN_STATUS_NOT_SUPPORTED;
+}
+
+cudnnStatus_t run_with(const Call& call, const Descriptors& t, int algorithm, std::size_t workspace) {
+  cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
+  for_each_member(call.context, [&](const auto& of) {
+    Call one = call;
+    one.out = of(call.out), one.first = of(call.first), one.second = of(call.second), one.bias = of(call.bias);
+    if (status == CUDNN_STATUS_SUCCESS) status = run_for_one(one, t, algorithm, workspace);
+  });
+  return status;
 }
 
 // The deterministic algorithms that cuDNN offers for this call, fastest first by its own guess, and why the others are
@@ -311,7 +322,9 @@ void reserve_convolutions(const Context& context, Conv1dDims d, bool flip) {
   const std::size_t bytes = cuda::convolution_workspace(context, d, flip);
   if (bytes == 0) return;
   CudaDevice& gpu = *context.cuda;
+  MemberPart* const member = std::exchange(gpu.allocating, nullptr);  // one for all: cuDNN runs one after the other
   gpu.larger_workspaces.push_back(allocate(context, bytes));
+  gpu.allocating = member;
   gpu.conv_workspace = gpu.larger_workspaces.back();
   gpu.conv_workspace_bytes = bytes;
   // Plans that lacked workspace may succeed now.
@@ -331,7 +344,10 @@ template <class S>
 static void add_rows(const Context& context, float* dbias, void* scratch, const S* dy, Conv1dDims d) {
   const int C = d.C;
   add_column_sums(context, dbias, static_cast<float*>(scratch), static_cast<long>(d.B) * d.T, C,
-                  [=] __device__(long row, int c) { return read(dy + row * C + c); });
+                  [=] __device__(Members members) mutable {
+                    members.enter(dy);
+                    return [=](long row, int c) { return read(dy + row * C + c); };
+                  });
 }
 
 void conv1d_backward(const Context& context, float* dw, float* dbias, const Stored* dy, const float* x_padded,

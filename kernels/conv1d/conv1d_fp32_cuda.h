@@ -27,7 +27,8 @@ constexpr int kDataStride = kDataDepth + 4;
 // samples.
 template <int kColumns, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    forward_kernel(S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+    forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+  members.enter(y, x, w, bias);
   extern __shared__ __align__(16) float shared[];
   constexpr int kRuns = kColumns / 4, kWidth = 16 * kColumns;
   const int K8 = (d.K + 7) / 8 * 8, c0 = blockIdx.y * kWidth, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -106,10 +107,11 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
 // block has 128 channels and 64 taps; a thread 4 neighbours of either half of the channels, and 8 neighbouring taps.
 template <int kVector, class S>  // numbers per copy: 4 where rows of dy are aligned
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    filter_kernel(float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+    filter_kernel(DeepMembers members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+  members.enter(partial, dy, x);
   __shared__ __align__(16) S dys[2][kFilterRows][128];
   __shared__ __align__(16) float xs[2][kFilterRows + 72];
-  const int c0 = blockIdx.y * 128, k0 = blockIdx.z * 64, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
+  const int c0 = blockIdx.y * 128, k0 = members.block_z() * 64, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
   const int per_frame = (d.T + kFilterRows - 1) / kFilterRows, width = d.T + d.K - 1, tiles = per_frame * d.B;
   const auto fetch = [&](int side, int tile) {
     const int b = tile / per_frame, t0 = (tile - b * per_frame) * kFilterRows;
@@ -208,7 +210,8 @@ __device__ __forceinline__ void move_to_front(float* sums, int reach) {
 // before that reach in are computed again, so that a frame's bits do not depend on how it is cut.
 template <int kVector, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
-    data_kernel(float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
+    data_kernel(Members members, float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
+  members.enter(dx, dy, w);
   extern __shared__ __align__(16) float shared[];
   float* handed = shared + 2 * kDataStage;  // (2 halves, 8, 16, 11)
   float* sums = handed + kHandedOn;         // of sample t0 and on
@@ -318,7 +321,7 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   const long most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
   const long wanted = std::max<long>(1, kBlocksPerSm * gpu.n_sm / static_cast<long>(panels * taps));
   const int slices = static_cast<int>(std::clamp<long>(std::min(wanted, most), 1, tiles));
-  float* partial = static_cast<float*>(gpu.workspace);
+  float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
   const dim3 grid(static_cast<unsigned>(slices), panels, taps);
   with_stored(context, [&]<class S>() {
     launch(context, d.C % 4 == 0 ? filter_kernel<4, S> : filter_kernel<1, S>, grid, kBlock, 0, partial,

@@ -66,7 +66,8 @@ __device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) 
 // A warp has 32 channels, whose filters it keeps, and 32 samples at a time.
 template <Number S>
 __global__ void __launch_bounds__(kForwardThreads, 2)
-    forward_kernel(S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+    forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+  members.enter(y, x, w, bias);
   __shared__ Word signals[2][kSignal];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
             sharing = kForwardThreads / 32 / groups, c0 = warp % groups * 32, per_frame = d.T / kTile,
@@ -142,7 +143,8 @@ struct ChannelRows {
 constexpr int filter_warps(int C) { return C > 32 ? 16 : 8; }
 template <Number S, int kWarps>
 __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
-    filter_kernel(float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+    filter_kernel(Members members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
+  members.enter(partial, dy, x);
   extern __shared__ __align__(16) float4 others[];  // (groups, 16, 32)
   __shared__ Word signals[2][kSignal];
   constexpr int kSteps = 2;  // of 16 samples, loaded at a time
@@ -242,8 +244,9 @@ inline std::size_t data_shared(Conv1dDims d) {
 // y[b, t] = bias + sum over k of P[t + pad - k][k]. A block has a frame, cut into kSegments; a warp two of them, one in
 // each half of its fragments' rows.
 template <Number S, int kGroups>
-__global__ void __launch_bounds__(kDataThreads, 2)
-    deconv_kernel(float* y, const S* u, const float* w, const float* bias, bool flip, int pad, Conv1dDims d) {
+__global__ void __launch_bounds__(kDataThreads, 2) deconv_kernel(Members members, float* y, const S* u, const float* w,
+                                                                 const float* bias, bool flip, int pad, Conv1dDims d) {
+  members.enter(y, u, w, bias);
   extern __shared__ __align__(16) uint4 filters[];
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
@@ -344,7 +347,7 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
              most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
   const int warps = filter_warps(d.C),
             slices = static_cast<int>(std::min({tiles, most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
-  float* partial = static_cast<float*>(gpu.workspace);
+  float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
   with_number(context, [&]<Number S>() {
     launch(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices), 32 * warps,
            16ul * d.C / 32 * 16 * 32, partial, static_cast<const S*>(dy), x, flip, d);

@@ -14,10 +14,11 @@ struct Mix {  // y[o,t] = bias[o] + sum_i w[o out + i in] x[i,t]
 };
 
 // One sample of a place and kOutputs channels a thread; a block's threads read the same weight.
-__global__ void mix_kernel(float* y, const float* x, const float* w, const float* bias, Mix d) {
+__global__ void mix_kernel(DeepMembers members, float* y, const float* x, const float* w, const float* bias, Mix d) {
+  members.enter(y, x, w, bias);
   const int t = static_cast<int>(blockIdx.x * kThreads + threadIdx.x), o0 = static_cast<int>(blockIdx.y) * kOutputs;
   if (t >= d.T) return;
-  for (int b = static_cast<int>(blockIdx.z); b < d.B; b += static_cast<int>(gridDim.z)) {
+  for (int b = static_cast<int>(members.block_z()); b < d.B; b += static_cast<int>(members.depth)) {
     float sums[kOutputs];
     for (int o = 0; o < kOutputs; ++o) sums[o] = bias && o0 + o < d.O ? bias[o0 + o] : 0.0f;
     for (int i = 0; i < d.I; ++i) {
@@ -59,11 +60,20 @@ void conv1x1_backward(const Context& context, float* dx, float* dw, float* dbias
   const long x_stride = d.x_stride, y_stride = d.y_stride;
   dots(
       context, static_cast<float*>(scratch), {d.B, d.T, O, dbias ? I + 1 : I, true},
-      [=] __device__(int b, int o, int t) { return dy[(static_cast<long>(b) * O + o) * y_stride + t]; },
-      [=] __device__(int b, int i, int t) {
-        return i < I ? x[(static_cast<long>(b) * I + i) * x_stride + t] : 1.0f;  // the last column is the bias
+      [=] __device__(Members members) mutable {
+        members.enter(dy);
+        return [=](int b, int o, int t) { return dy[(static_cast<long>(b) * O + o) * y_stride + t]; };
       },
-      [=] __device__(int o, int i, float sum) { (i < I ? dw[static_cast<long>(o) * I + i] : dbias[o]) += sum; });
+      [=] __device__(Members members) mutable {
+        members.enter(x);
+        return [=](int b, int i, int t) {
+          return i < I ? x[(static_cast<long>(b) * I + i) * x_stride + t] : 1.0f;  // the last column is the bias
+        };
+      },
+      [=] __device__(Members members) mutable {
+        members.enter(dw, dbias);
+        return [=](int o, int i, float sum) { (i < I ? dw[static_cast<long>(o) * I + i] : dbias[o]) += sum; };
+      });
 }
 
 }  // namespace cafx::cuda

@@ -10,11 +10,13 @@ namespace {
 // *total += sum over i of value(i), by one block in a fixed tree.
 constexpr int kFewThreads = 1024;
 template <class F>
-__global__ void sum_few_kernel(float* total, long n, F value) {
+__global__ void sum_few_kernel(Members members, float* total, long n, F value) {
+  members.enter(total);
+  const auto of = value(members);
   __shared__ float sums[kFewThreads];
   float sum = 0.0f;
 #pragma unroll 16
-  for (long i = threadIdx.x; i < n; i += kFewThreads) sum += value(i);
+  for (long i = threadIdx.x; i < n; i += kFewThreads) sum += of(i);
   sums[threadIdx.x] = sum;
   for (int half = kFewThreads / 2; half > 0; half /= 2) {
     __syncthreads();
@@ -41,9 +43,12 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   float* padded = static_cast<float*>(scratch);  // (B,T+K-1)
   conv_backward_data(context, padded, u, w, flipped(d), conv(d));
   const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
-  for_each(context, d.B * T, [=] __device__(long i) {
-    const long b = i / T;
-    y[i] = *bias + padded[b * width + pad + (i - b * T)];
+  for_each(context, d.B * T, [=] __device__(Members members) mutable {
+    members.enter(y, bias, padded);
+    return [=](long i) {
+      const long b = i / T;
+      y[i] = *bias + padded[b * width + pad + (i - b * T)];
+    };
   });
 }
 
@@ -52,7 +57,11 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
   conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
   const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
-  const auto value = [=] __device__(long i) { return dy_padded[i]; };  // zeros around the frames do not count
+  const auto value = [=] __device__(Members members) {
+    return [=](long i) {
+      return members.of(dy_padded)[i];  // zeros around the frames do not count
+    };
+  };
   if (n <= 64 * kFewThreads) {
     aside(context, [&] { launch(context, sum_few_kernel<decltype(value)>, 1, kFewThreads, 0, dbias, n, value); });
   } else {

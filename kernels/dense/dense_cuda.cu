@@ -13,7 +13,11 @@ struct BiasActivation {  // of one element whose bias is bias[i / inner % n]
     float* y;
     const float* bias;
     long inner, n;
-    __device__ void operator()(long i) const { y[i] = activate<A>(y[i] + bias[i / inner % n]); }
+    __device__ auto operator()(Members members) const {
+      return [=, y = members.of(y), bias = members.of(bias), inner = inner, n = n](long i) {
+        y[i] = activate<A>(y[i] + bias[i / inner % n]);
+      };
+    }
   };
 };
 
@@ -36,8 +40,11 @@ void multiply(const Context& context, cublasOperation_t of_a, cublasOperation_t 
               const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc) {
   const float one = 1.0f;
   join(context);  // the libraries and cafx's filters share a workspace
-  CAFX_CUBLAS_CHECK(cublasGemmEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda, b, CUDA_R_32F, ldb,
-                                 &beta, c, CUDA_R_32F, ldc, compute_of(context), CUBLAS_GEMM_DEFAULT));
+  for_each_member(context, [&](const auto& of) {
+    CAFX_CUBLAS_CHECK(cublasGemmEx(context.cuda->blas, of_a, of_b, m, n, k, &one, of(a), CUDA_R_32F, lda, of(b),
+                                   CUDA_R_32F, ldb, &beta, of(c), CUDA_R_32F, ldc, compute_of(context),
+                                   CUBLAS_GEMM_DEFAULT));
+  });
 }
 // The same, once for each of a batch.
 void multiply_each(const Context& context, cublasOperation_t of_a, cublasOperation_t of_b, int m, int n, int k,
@@ -45,9 +52,11 @@ void multiply_each(const Context& context, cublasOperation_t of_a, cublasOperati
                    int ldc, long long step_c, int batch) {
   const float one = 1.0f, zero = 0.0f;
   join(context);
-  CAFX_CUBLAS_CHECK(cublasGemmStridedBatchedEx(context.cuda->blas, of_a, of_b, m, n, k, &one, a, CUDA_R_32F, lda,
-                                               step_a, b, CUDA_R_32F, ldb, step_b, &zero, c, CUDA_R_32F, ldc, step_c,
-                                               batch, compute_of(context), CUBLAS_GEMM_DEFAULT));
+  for_each_member(context, [&](const auto& of) {
+    CAFX_CUBLAS_CHECK(cublasGemmStridedBatchedEx(context.cuda->blas, of_a, of_b, m, n, k, &one, of(a), CUDA_R_32F, lda,
+                                                 step_a, of(b), CUDA_R_32F, ldb, step_b, &zero, of(c), CUDA_R_32F, ldc,
+                                                 step_c, batch, compute_of(context), CUBLAS_GEMM_DEFAULT));
+  });
 }
 
 struct Layouts {
@@ -93,8 +102,13 @@ bool by_cublas_lt(const Context& context, float* y, const float* x, const float*
   }
   const float one = 1.0f, zero = 0.0f;
   join(context);
-  CAFX_CUBLAS_CHECK(cublasLtMatmul(gpu.lt, l.operation, &one, w, l.w, x, l.x, &zero, y, l.y, y, l.y, &found.algo,
-                                   gpu.workspace, gpu.workspace_bytes, stream_of(context)));
+  for_each_member(context, [&](const auto& of) {
+    const float* own_bias = of(bias);
+    CAFX_CUBLAS_CHECK(
+        cublasLtMatmulDescSetAttribute(l.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &own_bias, sizeof own_bias));
+    CAFX_CUBLAS_CHECK(cublasLtMatmul(gpu.lt, l.operation, &one, of(w), l.w, of(x), l.x, &zero, of(y), l.y, of(y), l.y,
+                                     &found.algo, gpu.workspace, gpu.workspace_bytes, stream_of(context)));
+  });
   return true;
 }
 
@@ -134,13 +148,17 @@ void dense_backward(const Context& context, float* dx, float* dw, float* dbias, 
   if (dx) multiply(context, CUBLAS_OP_N, CUBLAS_OP_N, d.I, d.N, d.O, w, d.I, g, d.O, 0.0f, dx, d.I);
   multiply(context, CUBLAS_OP_N, CUBLAS_OP_T, d.I, d.O, d.N, x, d.I, g, d.O, 1.0f, dw, d.I);
   const int O = d.O;
-  add_column_sums(context, dbias, partial, d.N, O, [=] __device__(long row, int o) { return g[row * O + o]; });
+  add_column_sums(context, dbias, partial, d.N, O, [=] __device__(Members members) mutable {
+    members.enter(g);
+    return [=](long row, int o) { return g[row * O + o]; };
+  });
 }
 
 namespace {
 
 // partial[b,o] = sum over c of g[b,o,c]: one warp each, lanes in a fixed tree.
-__global__ void row_sums_kernel(float* partial, const float* g, long rows, int C) {
+__global__ void row_sums_kernel(Members members, float* partial, const float* g, long rows, int C) {
+  members.enter(partial, g);
   const long row = static_cast<long>(blockIdx.x) * blockDim.y + threadIdx.y;
   if (row >= rows) return;
   float sum = 0.0f;

@@ -15,9 +15,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/base/error.h"
@@ -32,6 +34,57 @@ struct ConvPlan {
   std::size_t workspace = 0;
   std::string name;
   std::string passed_over;  // algorithms that cannot be used, and why
+};
+
+// Models side by side in one launch: the memory of each has the same layout, `stride` bytes behind that of the one
+// before, and grid.z counts them. A kernel takes this as its first parameter and finds its member's memory by `of`, from
+// the pointers of the first. What all members share, recordings for one, it uses as it is. of(null) is null.
+struct Members {
+  long stride = 0;
+#ifdef __CUDACC__
+  __device__ __forceinline__ long offset() const { return blockIdx.z * stride; }
+  template <class T>
+  __device__ __forceinline__ T* of(T* p) const {
+    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
+  }
+  // The same in place, for several.
+  template <class... T>
+  __device__ __forceinline__ void enter(T*&... pointers) const {
+    ((pointers = of(pointers)), ...);
+  }
+#endif
+};
+
+// The same for kernels whose grids are more than one block deep, for one model already.
+struct DeepMembers : Members {
+  unsigned depth = 1;
+#ifdef __CUDACC__
+  __device__ __forceinline__ long offset() const { return blockIdx.z / depth * stride; }
+  template <class T>
+  __device__ __forceinline__ T* of(T* p) const {
+    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
+  }
+  template <class... T>
+  __device__ __forceinline__ void enter(T*&... pointers) const {
+    ((pointers = of(pointers)), ...);
+  }
+  __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }  // of a launch for one
+#endif
+};
+
+struct MemberPart {
+  char* memory;
+  std::size_t bytes;
+  char* scratch;
+  std::size_t scratch_bytes;
+  std::size_t used = 0, live = 0;  // bytes; allocations that are not released
+  std::uint64_t layout = 0;        // of the sizes of all allocations in their order
+  bool holds(const void* p) const { return p >= memory && p < memory + bytes; }
+};
+struct MemberBlock {
+  char* memory = nullptr;
+  std::size_t stride = 0;
+  std::vector<MemberPart> parts;
 };
 
 struct CudaDevice {
@@ -54,6 +107,13 @@ struct CudaDevice {
   std::vector<void*> larger_workspaces;        // graphs hold their addresses
   std::map<std::string, ConvPlan> conv_plans;  // by kind and shape
   std::map<std::string, std::shared_ptr<void>> conv_descriptors;
+  // Memory of members (device/members.h): where allocations go, if not to the driver, and for whom work is enqueued.
+  std::vector<MemberBlock*> member_blocks;
+  MemberPart* allocating = nullptr;
+  const MemberPart* first_member = nullptr;
+  unsigned n_members = 1;
+  std::size_t member_stride = 0;
+  std::size_t bytes_given_out = 0, most_scratch = 0;
 
   CudaDevice() = default;
   CudaDevice(const CudaDevice&) = delete;
@@ -83,16 +143,40 @@ struct CudaDevice {
 
 inline cudaStream_t stream_of(const Context& context) { return context.cuda->stream; }
 
-// launch(context, kernel, grid, block, shared bytes, arguments...)
-template <class... Parameters, class... Arguments>
-void launch(const Context& context, void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared,
+inline Members members_of(const Context& context) { return {static_cast<long>(context.cuda->member_stride)}; }
+
+// launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
+template <class M, class... Parameters, class... Arguments>
+void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid, dim3 block, std::size_t shared,
             Arguments... arguments) {
+  static_assert(std::is_base_of_v<Members, M>, "a kernel's first parameter");
   if (shared > 32 * 1024) {  // above 48 KiB with what the kernel itself declares
     CAFX_CUDA_CHECK(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   }
-  kernel<<<grid, block, shared, stream_of(context)>>>(static_cast<Parameters>(arguments)...);
+  M members{members_of(context)};
+  if constexpr (std::is_same_v<M, DeepMembers>) {
+    members.depth = grid.z;
+  } else {
+    CAFX_CHECK(grid.z == 1, grid.z);
+  }
+  grid.z *= context.cuda->n_members;
+  kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());
+}
+
+// Scratch of cafx's own kernels that calls of one stream share; each member has its own.
+void* shared_scratch(const Context&, std::size_t bytes);
+
+// body(of) for every member that the context works on: of(p) is its pointer, for calls of libraries.
+template <class Body>
+void for_each_member(const Context& context, Body body) {
+  const CudaDevice& gpu = *context.cuda;
+  for (unsigned k = 0; k < gpu.n_members; ++k) {
+    body([&]<class T>(T* p) {
+      return p ? reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) + k * gpu.member_stride) : nullptr;
+    });
+  }
 }
 
 inline constexpr int kThreads = 256;

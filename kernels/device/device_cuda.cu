@@ -217,8 +217,20 @@ std::vector<ConvolutionPlan> convolution_plans(const Context& context) {
 }
 
 void* allocate(const Context& context, std::size_t bytes) {
+  CudaDevice& gpu = *context.cuda;
+  const std::size_t needed = (bytes + 511) / 256 * 256;  // a gap behind it
+  gpu.bytes_given_out += needed;
+  if (gpu.allocating) {
+    MemberPart& part = *gpu.allocating;
+    CAFX_CHECK(part.used + needed <= part.bytes, part.used, needed, part.bytes);
+    void* p = part.memory + part.used;
+    part.used += needed;
+    part.layout = (part.layout ^ needed) * 0x100000001b3ull + 1;  // FNV
+    ++part.live;
+    return p;
+  }
   void* p = nullptr;
-  const cudaError_t code = cudaMalloc(&p, bytes + 256);
+  const cudaError_t code = cudaMalloc(&p, needed);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     std::size_t free = 0, total = 0;
@@ -230,23 +242,59 @@ void* allocate(const Context& context, std::size_t bytes) {
         static_cast<double>(total) / 1048576.0);
   }
   CAFX_CUDA_CHECK(code);
-  (void)context;
   return p;
 }
 
-void release(const Context&, void* p) { cudaFree(p); }
+}  // namespace cuda
+
+void* shared_scratch(const Context& context, std::size_t bytes) {
+  CudaDevice& gpu = *context.cuda;
+  gpu.most_scratch = std::max(gpu.most_scratch, bytes);
+  const std::size_t there = gpu.first_member ? gpu.first_member->scratch_bytes : gpu.workspace_bytes;
+  CAFX_CHECK(bytes <= there, bytes, there);
+  return gpu.first_member ? gpu.first_member->scratch : gpu.workspace;
+}
+
+namespace cuda {
+
+void release(const Context& context, void* p) {
+  for (MemberBlock* block : context.cuda->member_blocks) {
+    for (MemberPart& part : block->parts) {
+      if (!part.holds(p)) continue;
+      if (--part.live == 0) part.used = 0, part.layout = 0;
+      return;
+    }
+  }
+  cudaFree(p);
+}
+
+static bool of_members(const CudaDevice& gpu, const void* p) { return gpu.first_member && gpu.first_member->holds(p); }
 
 void copy(const Context& context, void* to, const void* from, std::size_t bytes) {
   cudaPointerAttributes a{}, b{};
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
-  CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(context)));
-  const bool within = a.type == cudaMemoryTypeDevice && b.type == cudaMemoryTypeDevice;
+  const CudaDevice& gpu = *context.cuda;
+  if (of_members(gpu, to)) {  // a row for each; what is no member's is the same for all
+    CAFX_CUDA_CHECK(cudaMemcpy2DAsync(to, gpu.member_stride, from, of_members(gpu, from) ? gpu.member_stride : 0, bytes,
+                                      gpu.n_members, cudaMemcpyDefault, stream_of(context)));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(context)));
+  }
+  const auto on_device = [](const cudaPointerAttributes& p) {
+    return p.type == cudaMemoryTypeDevice || p.type == cudaMemoryTypeManaged;
+  };
+  const bool within = on_device(a) && on_device(b);
   if (!within) CAFX_CUDA_CHECK(cudaStreamSynchronize(stream_of(context)));
 }
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
-  CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
+  const CudaDevice& gpu = *context.cuda;
+  if (of_members(gpu, p)) {
+    CAFX_CUDA_CHECK(cudaMemset2DAsync(p, gpu.member_stride, 0, bytes, gpu.n_members, stream_of(context)));
+  } else {
+    CAFX_CUDA_CHECK(cudaMemsetAsync(p, 0, bytes, stream_of(context)));
+  }
 }
 
 void aside(const Context& context, const std::function<void()>& work) {

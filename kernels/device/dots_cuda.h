@@ -1,7 +1,8 @@
 // kernels/device/dots_cuda.h -- sums over time of products of rows: the gradient of a weight between two channels. For
 // *_cuda.cu only.
 //
-//   finish(i, j, sum over places b and samples t of left(b, i, t) right(b, j, t))     i in [0, M), j in [0, N)
+//   finish(members)(i, j, sum over places b and samples t of left(members)(b, i, t) right(members)(b, j, t))
+//   i in [0, M), j in [0, N)
 //
 //   A block sums 16 x 16 of them over a slice of one place's samples; the slices are added up in double. Every sum runs
 //   in one fixed order, which depends on the sizes alone.
@@ -27,9 +28,12 @@ inline std::size_t dots_scratch(DotsDims d) {  // floats
 }
 
 template <class Left, class Right>
-__global__ void dots_kernel(float* partial, DotsDims d, int per_place, Left left, Right right) {
+__global__ void dots_kernel(Members members, float* partial, DotsDims d, int per_place, Left left, Right right) {
   constexpr int kSide = 16, kDepth = 32;
   __shared__ float of_left[kSide][kDepth + 1], of_right[kSide][kDepth + 1];
+  members.enter(partial);
+  const auto of_l = left(members);
+  const auto of_r = right(members);
   const int column_tiles = (d.N + kSide - 1) / kSide;
   const int i0 = static_cast<int>(blockIdx.x) / column_tiles * kSide,
             j0 = static_cast<int>(blockIdx.x) % column_tiles * kSide;
@@ -42,8 +46,8 @@ __global__ void dots_kernel(float* partial, DotsDims d, int per_place, Left left
     for (int at = static_cast<int>(threadIdx.x); at < kSide * kDepth; at += kThreads) {
       const int r = d.time_contiguous ? at / kDepth : at % kSide, t = d.time_contiguous ? at % kDepth : at / kSide;
       const bool inside = t0 + t < last;
-      of_left[r][t] = inside && i0 + r < d.M ? left(b, i0 + r, t0 + t) : 0.0f;
-      of_right[r][t] = inside && j0 + r < d.N ? right(b, j0 + r, t0 + t) : 0.0f;
+      of_left[r][t] = inside && i0 + r < d.M ? of_l(b, i0 + r, t0 + t) : 0.0f;
+      of_right[r][t] = inside && j0 + r < d.N ? of_r(b, j0 + r, t0 + t) : 0.0f;
     }
     __syncthreads();
 #pragma unroll
@@ -58,13 +62,15 @@ __global__ void dots_kernel(float* partial, DotsDims d, int per_place, Left left
 template <class Left, class Right, class Finish>
 void dots(const Context& context, float* scratch, DotsDims d, Left left, Right right, Finish finish) {
   const long slices = dots_slices(d), tiles = ceil_div(d.M, 16) * ceil_div(d.N, 16);
-  dots_kernel<<<dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(slices)), kThreads, 0, stream_of(context)>>>(
-      scratch, d, static_cast<int>(slices / d.B), left, right);
-  CAFX_CUDA_CHECK(cudaGetLastError());
+  launch(context, dots_kernel<Left, Right>, dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(slices)), kThreads,
+         0, scratch, d, static_cast<int>(slices / d.B), left, right);
   const int N = d.N;
-  sum_parts(context, scratch, static_cast<int>(slices), static_cast<long>(d.M) * N, [=] __device__(long i, double sum) {
-    finish(static_cast<int>(i / N), static_cast<int>(i % N), static_cast<float>(sum));
-  });
+  sum_parts(context, scratch, static_cast<int>(slices), static_cast<long>(d.M) * N,
+            [=] __device__(Members members) mutable {
+              return [of = finish(members), N](long i, double sum) {
+                of(static_cast<int>(i / N), static_cast<int>(i % N), static_cast<float>(sum));
+              };
+            });
 }
 
 }  // namespace cafx

@@ -1,4 +1,10 @@
-// kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows in a fixed order.
+// kernels/device/each_cuda.h -- one thread for each of n items, and sums over rows in a fixed order, for every member.
+//
+//   What a sum or an item needs is made on the device by a function of Members, which finds its member's pointers:
+//   for_each(context, n, [=] __device__(Members members) mutable {
+//     members.enter(y, x);
+//     return [=](long i) { y[i] = x[i]; };
+//   });
 #pragma once
 
 #include "kernels/device/cuda.h"
@@ -6,18 +12,18 @@
 namespace cafx {
 
 template <class F>
-__global__ void each_kernel(long n, F f) {
+__global__ void each_kernel(Members members, long n, F f) {
   const long stride = static_cast<long>(gridDim.x) * blockDim.x;
-  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) f(i);
+  const auto own = f(members);
+  for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) own(i);
 }
 
-// f(i) on the device for i in [0, n).
+// f(members)(i) on the device for i in [0, n).
 template <class F>
 void for_each(const Context& context, long n, F f) {
   if (n == 0) return;
   const unsigned blocks = static_cast<unsigned>(std::min<long>(ceil_div(n, kThreads), 1 << 20));
-  each_kernel<<<blocks, kThreads, 0, stream_of(context)>>>(n, f);
-  CAFX_CUDA_CHECK(cudaGetLastError());
+  launch(context, each_kernel<F>, blocks, kThreads, 0, n, f);
 }
 
 // Slices of the rows of a sum: enough blocks to fill the GPU, the same number for the same sizes.
@@ -26,16 +32,18 @@ inline int n_slices(long rows, int columns) {
   return static_cast<int>(std::max<long>(1, std::min(wanted, most)));
 }
 
-// partial[slice, c] = sum over the slice's rows of value(row, c), in order.
+// partial[slice, c] = sum over the slice's rows of value(members)(row, c), in order.
 template <class F>
-__global__ void column_sums_kernel(float* partial, long rows, int columns, F value) {
+__global__ void column_sums_kernel(Members members, float* partial, long rows, int columns, F value) {
   __shared__ float sums[8][33];
+  members.enter(partial);
+  const auto of = value(members);
   const int c = blockIdx.x * 32 + threadIdx.x;
   const long per = (rows + gridDim.y - 1) / gridDim.y, first = blockIdx.y * per;
   const long last = first + per < rows ? first + per : rows;
   float sum = 0.0f;
   if (c < columns) {
-    for (long row = first + threadIdx.y; row < last; row += 8) sum += value(row, c);
+    for (long row = first + threadIdx.y; row < last; row += 8) sum += of(row, c);
   }
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
@@ -45,11 +53,12 @@ __global__ void column_sums_kernel(float* partial, long rows, int columns, F val
   }
 }
 
-// finish(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns`
+// finish(members)(i, sum over the parts of partial[part * n + i]), in double and in a fixed order. A block has `columns`
 // neighbouring numbers, a power of two; rows of threads share the parts, and a tree adds them up.
 template <class F>
-__global__ void sum_parts_kernel(const float* partial, int parts, long n, int columns, F finish) {
+__global__ void sum_parts_kernel(Members members, const float* partial, int parts, long n, int columns, F finish) {
   __shared__ double sums[kThreads];
+  members.enter(partial);
   const long i = static_cast<long>(blockIdx.x) * columns + threadIdx.x % columns;
   double sum = 0.0;
   if (i < n) {
@@ -61,31 +70,33 @@ __global__ void sum_parts_kernel(const float* partial, int parts, long n, int co
     __syncthreads();
     if (static_cast<int>(threadIdx.x) < half) sums[threadIdx.x] = sum += sums[threadIdx.x + half];
   }
-  if (static_cast<int>(threadIdx.x) < columns && i < n) finish(i, sum);
+  if (static_cast<int>(threadIdx.x) < columns && i < n) finish(members)(i, sum);
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
   // Whole lines where there are many numbers; more threads for each where there are few.
   int columns = n >= 8192 ? 32 : 8;
   while (columns > n) columns /= 2;
-  sum_parts_kernel<<<blocks_for(n, columns), kThreads, 0, stream_of(context)>>>(partial, parts, n, columns, finish);
-  CAFX_CUDA_CHECK(cudaGetLastError());
+  launch(context, sum_parts_kernel<F>, blocks_for(n, columns), kThreads, 0, partial, parts, n, columns, finish);
 }
 
 // total[i] += sum over slices of partial[slice, i].
 inline void add_slices(const Context& context, float* total, const float* partial, int slices, long n) {
-  sum_parts(context, partial, slices, n, [=] __device__(long i, double sum) { total[i] += static_cast<float>(sum); });
+  sum_parts(context, partial, slices, n, [=] __device__(Members members) {
+    return [=](long i, double sum) { members.of(total)[i] += static_cast<float>(sum); };
+  });
 }
 
-// partial[block] = sum over i of value(i), i = block's threads and on; a fixed tree.
+// partial[block] = sum over i of value(members)(i), i = block's threads and on; a fixed tree.
 inline constexpr int kSumBlocks = 128;
 template <class F>
-__global__ void sum_kernel(float* partial, long n, F value) {
+__global__ void sum_kernel(Members members, float* partial, long n, F value) {
   __shared__ float sums[kThreads];
+  members.enter(partial);
+  const auto of = value(members);
   float sum = 0.0f;
 #pragma unroll 4
-  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += kSumBlocks * kThreads)
-    sum += value(i);
+  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += kSumBlocks * kThreads) sum += of(i);
   sums[threadIdx.x] = sum;
   for (int half = kThreads / 2; half > 0; half /= 2) {
     __syncthreads();
@@ -97,8 +108,7 @@ __global__ void sum_kernel(float* partial, long n, F value) {
 // *total += sum over i of value(i); partial holds kSumBlocks floats.
 template <class F>
 void add_sum(const Context& context, float* total, float* partial, long n, F value) {
-  sum_kernel<<<kSumBlocks, kThreads, 0, stream_of(context)>>>(partial, n, value);
-  CAFX_CUDA_CHECK(cudaGetLastError());
+  launch(context, sum_kernel<F>, kSumBlocks, kThreads, 0, partial, n, value);
   add_slices(context, total, partial, kSumBlocks, 1);
 }
 
@@ -106,9 +116,8 @@ void add_sum(const Context& context, float* total, float* partial, long n, F val
 template <class F>
 void add_column_sums(const Context& context, float* total, float* partial, long rows, int columns, F value) {
   const int slices = n_slices(rows, columns);
-  column_sums_kernel<<<dim3(blocks_for(columns, 32), slices), dim3(32, 8), 0, stream_of(context)>>>(partial, rows,
-                                                                                                    columns, value);
-  CAFX_CUDA_CHECK(cudaGetLastError());
+  launch(context, column_sums_kernel<F>, dim3(blocks_for(columns, 32), slices), dim3(32, 8), 0, partial, rows, columns,
+         value);
   add_slices(context, total, partial, slices, columns);
 }
 

@@ -346,7 +346,9 @@ __device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long
 }
 
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafDims d, Net net, long n_all) {
+__global__ void __launch_bounds__(kBlock, 3)
+    forward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all) {
+  members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
   extern __shared__ __align__(16) float shared[];
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
   const int rows = rows_of<M>(d.P);
@@ -396,7 +398,8 @@ __global__ void __launch_bounds__(kBlock, 3) forward_kernel(Operands x, DnnSaafD
 // Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`.
 template <int M, Activation A>
 __global__ void __launch_bounds__(kBlock, kBlocks)
-    backward_kernel(Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
+    backward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
+  members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
   extern __shared__ __align__(16) float shared[];
   float* g = shared;                          // gradient of a layer's output
   float* h = g + net.widest * kStride<M>;     // its input
@@ -605,12 +608,16 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
     float *forward = packed + net.forward[l], *backward = packed + net.backward[l], *plain = packed + net.plain[l],
           *to_bias = packed + net.bias[l];
     const long I = net.width[l], O = net.width[l + 1], I64 = round_to(I, 64), O64 = round_to(O, 64);
-    for_each(context, I64 * O64, [=] __device__(long at) {
-      if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8) forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
-      long o = at / I64, i = at - o * I64;
-      if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
-      if (o < O && i < I) plain[o * I + i] = w[o * I + i];
-      if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
+    for_each(context, I64 * O64, [=] __device__(Members members) mutable {
+      members.enter(forward, w, backward, plain, to_bias, bias);
+      return [=](long at) {
+        if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8)
+          forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+        long o = at / I64, i = at - o * I64;
+        if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+        if (o < O && i < I) plain[o * I + i] = w[o * I + i];
+        if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
+      };
     });
   }
   if (!d.use_saaf) return;
@@ -618,7 +625,10 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   const long n = static_cast<long>(n_v(d.saaf)) * d.C, all = n + static_cast<long>(n_curved(d.saaf)) * d.C;
   float* to = packed + net.n_packed;
   const float *v = weights.saaf_v, *w = weights.saaf_w;
-  for_each(context, all, [=] __device__(long i) { to[i] = i < n ? v[i] : w[i - n]; });
+  for_each(context, all, [=] __device__(Members members) mutable {
+    members.enter(to, v, w);
+    return [=](long i) { to[i] = i < n ? v[i] : w[i - n]; };
+  });
 }
 
 void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
@@ -654,8 +664,9 @@ struct Targets {
 };
 
 // 32 neighbouring numbers to a block; eight rows of threads share the blocks' parts.
-__global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums, const float* partials, int blocks,
-                              const __grid_constant__ Net net) {
+__global__ void finish_kernel(Members members, const __grid_constant__ Targets to, SaafSums* sums,
+                              const float* partials, int blocks, const __grid_constant__ Net net) {
+  members.enter(sums, partials);
   __shared__ double parts[8][32];
   const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
   double sum = 0.0;
@@ -676,10 +687,10 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, SaafSums* sums
   const int I = net.width[l], O = net.width[l + 1];
   if (i >= net.grad_bias[l]) {
     const long o = i - net.grad_bias[l];
-    if (o < O) to.bias[l][o] += static_cast<float>(sum);
+    if (o < O) members.of(to.bias[l])[o] += static_cast<float>(sum);
   } else {
     const int2 at = weight_at(static_cast<int>(i - net.grad[l]), I);
-    if (at.x < O && at.y < I) to.w[l][static_cast<long>(at.x) * I + at.y] += static_cast<float>(sum);
+    if (at.x < O && at.y < I) members.of(to.w[l])[static_cast<long>(at.x) * I + at.y] += static_cast<float>(sum);
   }
 }
 
@@ -711,11 +722,14 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
     });
     if (d.P > plan.M) {
       const int parts = d.P / plan.M, C = d.C;
-      for_each(context, plan.n_all / d.P * C, [=] __device__(long i) {
-        const long window = i / C, c = i - window * C;
-        float sum = 0.0f;
-        for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-        dz[i] = sum;
+      for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
+        members.enter(dz_parts, dz);
+        return [=](long i) {
+          const long window = i / C, c = i - window * C;
+          float sum = 0.0f;
+          for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
+          dz[i] = sum;
+        };
       });
     }
     Targets to{};
@@ -725,7 +739,10 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
       if (!d.use_saaf) return;
       float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
       const SaafDims saaf = d.saaf;
-      for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+      for_each(context, d.C, [=] __device__(Members members) mutable {
+        members.enter(dv, dw, sums);
+        return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
+      });
     });
     return;
   }

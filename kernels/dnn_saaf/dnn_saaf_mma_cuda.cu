@@ -235,8 +235,9 @@ __device__ __forceinline__ void through_layers(Sums& c, Factors<T>& a, const Ope
 
 template <class T, Activation Act>
 __global__ void __launch_bounds__(32 * kForwardWarps, T::kForwardBlocks)
-    forward_kernel(Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
+    forward_kernel(Members members, Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
                    const __grid_constant__ Net net, long n_all) {
+  members.enter(x.r, x.du, x.z, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
   const int lane = threadIdx.x % 32;
   const long first = (static_cast<long>(blockIdx.x) * kForwardWarps + threadIdx.x / 32) * kRows, n = first + lane / 4;
   if (first >= n_all) return;
@@ -323,8 +324,9 @@ __device__ __forceinline__ void outer_product(float* partial, const typename T::
 // Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`.
 template <class T, Activation Act>
 __global__ void __launch_bounds__(32 * T::kMostWarps)
-    backward_kernel(Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
+    backward_kernel(Members members, Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
                     const __grid_constant__ Net net, const __grid_constant__ Layout at, long n_all) {
+  members.enter(x.r, x.du, x.z, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
   using Element = typename T::Element;
   extern __shared__ __align__(16) char shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, R = kRows * at.warps, row0 = warp * kRows + lane / 4;
@@ -523,8 +525,9 @@ struct Targets {
 };
 
 template <class T>
-__global__ void finish_kernel(const __grid_constant__ Targets to, const float* partials, int blocks,
+__global__ void finish_kernel(Members members, const __grid_constant__ Targets to, const float* partials, int blocks,
                               const __grid_constant__ Net net) {
+  members.enter(partials);
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= net.n_grad) return;
   double sum = 0.0;
@@ -532,14 +535,14 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, const float* p
   for (int b = 0; b < blocks; ++b) sum += partials[b * net.n_grad + i];
   const auto value = static_cast<float>(sum);
   if (i >= net.grad_sums) {
-    reinterpret_cast<float*>(to.sums)[i - net.grad_sums] = value;
+    reinterpret_cast<float*>(members.of(to.sums))[i - net.grad_sums] = value;
     return;
   }
   for (int l = net.L - 1; l >= 0; --l) {
     if (i >= net.grad_bias) {
       const long o = i - net.grad_bias - net.bias_at[l];
       if (o < 0) continue;
-      if (o < net.width[l + 1]) to.bias[l][o] += value;
+      if (o < net.width[l + 1]) members.of(to.bias[l])[o] += value;
       return;
     }
     if (i < net.grad[l]) continue;
@@ -547,14 +550,16 @@ __global__ void finish_kernel(const __grid_constant__ Targets to, const float* p
     const int columns = net.wide[l] / kOuterColumns;
     const int o = part / columns * kOuterRows + T::outer_row(lane, e);
     const int input = part % columns * kOuterColumns + T::outer_column(q, lane, e);
-    if (o < net.width[l + 1] && input < net.width[l]) to.w[l][static_cast<long>(o) * net.width[l] + input] += value;
+    if (o < net.width[l + 1] && input < net.width[l])
+      members.of(to.w[l])[static_cast<long>(o) * net.width[l] + input] += value;
     return;
   }
 }
 
 template <class T>
-__global__ void pack_kernel(std::uint32_t* to, const float* w, int K, int N, int wide_n, long k_step, long n_step,
-                            long n_words) {
+__global__ void pack_kernel(Members members, std::uint32_t* to, const float* w, int K, int N, int wide_n, long k_step,
+                            long n_step, long n_words) {
+  members.enter(to, w);
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n_words) return;
   const int word = static_cast<int>(i % 4), lane = static_cast<int>(i / 4 % 32), groups = wide_n / kGroup;
@@ -653,7 +658,10 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
     const int O = net.width[l + 1];
     float* to = packed + net.bias[l];
     const float* bias = weights.bias[l];
-    for_each(context, net.wide[l + 1], [=] __device__(long i) { to[i] = i < O ? bias[i] : 0.0f; });
+    for_each(context, net.wide[l + 1], [=] __device__(Members members) mutable {
+      members.enter(to, bias);
+      return [=](long i) { to[i] = i < O ? bias[i] : 0.0f; };
+    });
   }
   if (d.use_saaf) {
     saaf_table(context, reinterpret_cast<SaafPiece*>(packed + net.table), weights.saaf_v, weights.saaf_w, d.saaf);
@@ -718,17 +726,23 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   });
   if (d.P > plan.at.rows) {
     const int parts = d.P / plan.at.rows, C = d.C;
-    for_each(context, plan.n_all / d.P * C, [=] __device__(long i) {
-      const long window = i / C, c = i - window * C;
-      float sum = 0.0f;
-      for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-      dz[i] = sum;
+    for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
+      members.enter(dz_parts, dz);
+      return [=](long i) {
+        const long window = i / C, c = i - window * C;
+        float sum = 0.0f;
+        for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
+        dz[i] = sum;
+      };
     });
   }
   if (d.use_saaf) {
     float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
     const SaafDims saaf = d.saaf;
-    for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+    for_each(context, d.C, [=] __device__(Members members) mutable {
+      members.enter(dv, dw, sums);
+      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
+    });
   }
 }
 

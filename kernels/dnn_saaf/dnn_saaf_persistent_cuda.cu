@@ -83,6 +83,11 @@ struct Operands {
   float *dz, *partials;
   int P, tiles;  // of kForwardRows or kTile samples
   Curve curve;
+  Members members;
+  template <class T>
+  __device__ __forceinline__ T* of(T* p) const {
+    return members.of(p);
+  }
 };
 
 template <Activation A>
@@ -188,13 +193,13 @@ struct Held {
   float z[8];
   int at[8];
   __device__ Held(const Operands& x, long window, int C, int channel) {
-    const float* from = x.z + window * C + channel;
+    const float* from = x.of(x.z) + window * C + channel;
 #pragma unroll
     for (int k = 0; k < 8; k += 4) {
       const float4 v = *reinterpret_cast<const float4*>(from + k);
       z[k] = v.x, z[k + 1] = v.y, z[k + 2] = v.z, z[k + 3] = v.w;
       if constexpr (kPositions) {
-        const int4 p = *reinterpret_cast<const int4*>(x.positions + window * C + channel + k);
+        const int4 p = *reinterpret_cast<const int4*>(x.of(x.positions) + window * C + channel + k);
         at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
       }
     }
@@ -228,14 +233,14 @@ __device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias
 template <class S>
 __device__ __forceinline__ void load_weights(char* shared, const Operands& x) {
   auto* to = reinterpret_cast<uint4*>(shared);
-  for (int i = threadIdx.x; i < S::n_weights() / 8; i += blockDim.x) to[i] = x.weights[i];
+  for (int i = threadIdx.x; i < S::n_weights() / 8; i += blockDim.x) to[i] = x.of(x.weights)[i];
   auto* bias = reinterpret_cast<float*>(shared + 2 * S::n_weights());
-  for (int i = threadIdx.x; i < S::n_bias(); i += blockDim.x) bias[i] = x.bias[i];
+  for (int i = threadIdx.x; i < S::n_bias(); i += blockDim.x) bias[i] = x.of(x.bias)[i];
   __syncthreads();
 }
 
 template <class S, Activation A, bool kPositions>
-__global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __grid_constant__ Operands x) {
+__global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(Members, const __grid_constant__ Operands x) {
   constexpr int C = S::C, N = S::widest(), kPieces = C / 8, kRowsOfLoad = 32 / kPieces, kLoads = 16 / kRowsOfLoad;
   extern __shared__ __align__(1024) char shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
@@ -249,7 +254,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
       const long first = n0 + 16 * m, window = first / x.P;
-      const auto* r = reinterpret_cast<const uint4*>(x.r + first * C) + lane;
+      const auto* r = reinterpret_cast<const uint4*>(x.of(x.r) + first * C) + lane;
       uint4 v[kLoads];
 #pragma unroll
       for (int i = 0; i < kLoads; ++i) v[i] = __ldcs(r + 32 * i);
@@ -282,7 +287,8 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
               float4 piece_of[4];
 #pragma unroll
               for (int i = 0; i < 4; ++i) {
-                piece_of[i] = __ldg(x.table + region_of(x.curve, c[m][h][i]) * C + n + 8 * h + lane % 4 * 2 + i % 2);
+                piece_of[i] =
+                    __ldg(x.of(x.table) + region_of(x.curve, c[m][h][i]) * C + n + 8 * h + lane % 4 * 2 + i % 2);
               }
 #pragma unroll
               for (int i = 0; i < 4; ++i) {
@@ -297,7 +303,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(const __
       }
       __syncwarp();
     }
-    auto* u = reinterpret_cast<uint4*>(x.u + n0 * C) + lane;
+    auto* u = reinterpret_cast<uint4*>(x.of(x.u) + n0 * C) + lane;
 #pragma unroll
     for (int i = 0; i < 2 * kLoads; ++i) {
       __stcs(u + 32 * i, load_words(row_at<N>(rows, row0 + i * kRowsOfLoad) ^ (16 * piece)));
@@ -477,7 +483,7 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
             region[i] = region_of(x.curve, c[m][h][i]);
-            piece[i] = __ldg(x.table + region[i] * C + n + 8 * h + lane % 4 * 2 + i % 2);
+            piece[i] = __ldg(x.of(x.table) + region[i] * C + n + 8 * h + lane % 4 * 2 + i % 2);
           }
 #pragma unroll
           for (int s = 0; s < 2; ++s) {
@@ -529,8 +535,8 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const long i = window * C + n + 8 * h + lane % 4 * 2;
-        z[m][h] = *reinterpret_cast<const float2*>(x.z + i);
-        if constexpr (kPositions) at[m][h] = *reinterpret_cast<const int2*>(x.positions + i);
+        z[m][h] = *reinterpret_cast<const float2*>(x.of(x.z) + i);
+        if constexpr (kPositions) at[m][h] = *reinterpret_cast<const int2*>(x.of(x.positions) + i);
       }
     }
     Outputs c;
@@ -560,7 +566,8 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
         const bool odd = lane % 2;
         const Word away = odd ? through[m][0][s] : through[m][1][s], kept = odd ? through[m][1][s] : through[m][0][s];
         const Word other = __shfl_xor_sync(0xffffffffu, away, 1);
-        std::uint16_t* to = x.dr + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
+        std::uint16_t* to =
+            x.of(x.dr) + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
         __stcs(reinterpret_cast<uint2*>(to), odd ? uint2{other, kept} : uint2{kept, other});
       }
     }
@@ -576,7 +583,7 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
     }
     const int m = lane / 16, channel = n + lane / 8 % 2 * 8 + lane % 4 * 2 + lane / 4 % 2;
     if (x.P == 16) {
-      x.dz[((n0 + row0) / 16 + m) * C + channel] = terms[0];
+      x.of(x.dz)[((n0 + row0) / 16 + m) * C + channel] = terms[0];
     } else {
       reinterpret_cast<float*>(shared + At::regions)[(2 * pair + m) * C + channel] = terms[0];
     }
@@ -592,7 +599,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
   const auto both = [&] { wait_at(kPair + pair, 64); };
   const auto rows_of = [&](int at, int width) { return base + at + row0 * 2 * width; };
   const Word h0 = base + At::h0, again = h0 + At::h0_bytes;
-  begin_rows<C>(h0, x.r + static_cast<long>(blockIdx.x) * kTile * C, warp, lane);
+  begin_rows<C>(h0, x.of(x.r) + static_cast<long>(blockIdx.x) * kTile * C, warp, lane);
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
     const long n0 = static_cast<long>(tile) * kTile;
@@ -615,14 +622,14 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
     both();
     chain_layer<S, 0, A>(h0 + row0 * 2 * C, rows_of(At::h1, S::width(1)), base, bias, half, lane);
     both();
-    begin_rows<C>(h0, x.du + n0 * C, warp, lane);
+    begin_rows<C>(h0, x.of(x.du) + n0 * C, warp, lane);
     chain_layer<S, 1, A>(rows_of(At::h1, S::width(1)), rows_of(At::h2, S::width(2)), base, bias, half, lane);
     both();
     chain_layer<S, 2, A>(rows_of(At::h2, S::width(2)), rows_of(At::h3, S::width(3)), base, bias, half, lane);
     wait_copies();
     if (!first) wait_at<kFirstTaken, kBackThreads>();
     both();
-    begin_rows<C>(again, x.r + n0 * C, warp, lane);
+    begin_rows<C>(again, x.of(x.r) + n0 * C, warp, lane);
     chain_curve<S>(x, shared, base, h0, pair, half, lane);
     both();
     arrive_at<kCurve, kBackThreads>();
@@ -638,7 +645,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
     wait_copies();
     wait_at<kSumsTaken, kBackThreads>();  // also, of a pair, both have the gradient and r in place
     if (tile + static_cast<int>(gridDim.x) < x.tiles) {
-      begin_rows<C>(h0, x.r + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
+      begin_rows<C>(h0, x.of(x.r) + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
     }
     chain_residual<S, kPositions>(x, shared, base, again, n0, pair, half, lane);
     arrive_at<kFirst, kBackThreads>();
@@ -650,7 +657,7 @@ __device__ __forceinline__ void chain(const Operands& x, char* shared) {
         const int window = i / C, channel = i % C;
         float sum = 0.0f;
         for (int k = 0; k < of_window; ++k) sum += parts[(window * of_window + k) * C + channel];
-        x.dz[(n0 / x.P + window) * C + channel] = sum;
+        x.of(x.dz)[(n0 / x.P + window) * C + channel] = sum;
       }
     }
   }
@@ -742,7 +749,7 @@ __device__ __forceinline__ void help(const Operands& x, char* shared) {
   }
   const int n_sums = 3 * x.curve.regions * S::C;
   const auto* sums = reinterpret_cast<const float*>(shared + At::sums);
-  float* partial = x.partials + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + n_sums);
+  float* partial = x.of(x.partials) + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + n_sums);
   write_partial<S, 0>(partial, w0, bias, warp, lane);
   write_partial<S, 1>(partial, w1, bias, warp, lane);
   write_partial<S, 2>(partial, w2, bias, warp, lane);
@@ -756,7 +763,7 @@ __device__ __forceinline__ void help(const Operands& x, char* shared) {
 }
 
 template <class S, Activation A, bool kPositions>
-__global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(const __grid_constant__ Operands x) {
+__global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(Members, const __grid_constant__ Operands x) {
   extern __shared__ __align__(1024) char shared[];
   auto* sums = reinterpret_cast<float*>(shared + Layout<S>::sums);
   for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C; i += kBackThreads) sums[i] = 0.0f;
@@ -798,8 +805,8 @@ struct Packed {
   static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
 };
 
-Operands operands(const char* packed, std::size_t bias, std::size_t table, const DnnSaafDims& d, const Stored* r,
-                  const float* z, const std::int32_t* positions, int rows) {
+Operands operands(const Context& context, const char* packed, std::size_t bias, std::size_t table, const DnnSaafDims& d,
+                  const Stored* r, const float* z, const std::int32_t* positions, int rows) {
   return {static_cast<const std::uint16_t*>(r),
           nullptr,
           z,
@@ -813,7 +820,8 @@ Operands operands(const char* packed, std::size_t bias, std::size_t table, const
           nullptr,
           d.P,
           static_cast<int>(static_cast<long>(d.B) * d.T / rows),
-          Curve(d)};
+          Curve(d),
+          members_of(context)};
 }
 
 int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
@@ -854,8 +862,9 @@ namespace {
 
 // One thread for two neighbouring weights, then for a bias, then for a channel's curve.
 template <class S>
-__global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeights weights, const float* v,
-                               const float* w, const __grid_constant__ SaafDims curve, bool use_saaf) {
+__global__ void prepare_kernel(Members members, char* packed, const __grid_constant__ DnnSaafWeights weights,
+                               const float* v, const float* w, const __grid_constant__ SaafDims curve, bool use_saaf) {
+  members.enter(packed, v, w);
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i < S::n_weights() / 2) {
     i *= 2;
@@ -863,7 +872,7 @@ __global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeig
     while (l < S::L - 1 && i >= S::weights_at(l + 1)) ++l;
     const int K = S::width(l), at = i - S::weights_at(l), row = at / K, column = at % K;
     const Word permuted = static_cast<Word>(2 * column) ^ (K >= 64 ? permutation<64>(row) : permutation<32>(row));
-    const float2 pair = *reinterpret_cast<const float2*>(weights.w[l] + at);
+    const float2 pair = *reinterpret_cast<const float2*>(members.of(weights.w[l]) + at);
     *reinterpret_cast<Word*>(packed + 2 * (S::weights_at(l) + row * K) + permuted) =
         round_pair<typename S::Format>(pair.x, pair.y);
     return;
@@ -872,7 +881,7 @@ __global__ void prepare_kernel(char* packed, const __grid_constant__ DnnSaafWeig
   if (i < S::n_bias()) {
     int l = 0;
     while (l < S::L - 1 && i >= S::bias_at(l + 1)) ++l;
-    reinterpret_cast<float*>(packed + Packed<S>::bias)[i] = weights.bias[l][i - S::bias_at(l)];
+    reinterpret_cast<float*>(packed + Packed<S>::bias)[i] = members.of(weights.bias[l])[i - S::bias_at(l)];
     return;
   }
   i -= S::n_bias();
@@ -892,8 +901,8 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
   with_shape(context.precision, d, [&]<class S, Activation A>() {
-    Operands x = operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions,
-                          kForwardRows);
+    Operands x = operands(context, reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z,
+                          positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);
     const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
     const int warps =
@@ -915,25 +924,31 @@ struct Finish {
   SaafSums* sums;
   int n_sums;  // of each kind
   template <int l>
-  __device__ bool weight(int i, float sum) const {
+  __device__ bool weight(Members members, int i, float sum) const {
     if (i >= S::weights_at(l + 1)) return false;
     const int2 at = place_of<S, l>(i - S::weights_at(l));
-    to.dw[l][at.x * S::width(l) + at.y] += sum;
+    members.of(to.dw[l])[at.x * S::width(l) + at.y] += sum;
     return true;
   }
-  __device__ void operator()(long item, double total) const {
+  __device__ auto operator()(Members members) const {
+    return [=, *this](long item, double total) { add(members, item, total); };
+  }
+  __device__ void add(Members members, long item, double total) const {
     int i = static_cast<int>(item);
     const auto sum = static_cast<float>(total);
-    if (weight<0>(i, sum) || weight<1>(i, sum) || weight<2>(i, sum) || weight<3>(i, sum)) return;
+    if (weight<0>(members, i, sum) || weight<1>(members, i, sum) || weight<2>(members, i, sum) ||
+        weight<3>(members, i, sum)) {
+      return;
+    }
     i -= S::n_weights();
     if (i < S::n_bias()) {
       int l = 0;
       while (l < S::L - 1 && i >= S::bias_at(l + 1)) ++l;
-      to.dbias[l][i - S::bias_at(l)] += sum;
+      members.of(to.dbias[l])[i - S::bias_at(l)] += sum;
       return;
     }
     i -= S::n_bias();
-    reinterpret_cast<float*>(sums)[i % n_sums * 4 + i / n_sums] = sum;
+    reinterpret_cast<float*>(members.of(sums))[i % n_sums * 4 + i / n_sums] = sum;
   }
 };
 
@@ -943,8 +958,8 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   with_shape(context.precision, d, [&]<class S, Activation A>() {
-    Operands x =
-        operands(reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z, positions, kTile);
+    Operands x = operands(context, reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z,
+                          positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const int blocks = blocks_of_backward(context, d);
     auto* sums = reinterpret_cast<SaafSums*>(scratch);
@@ -964,7 +979,10 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   const auto* sums = reinterpret_cast<const SaafSums*>(scratch);
   const SaafDims saaf = d.saaf;
   aside(context, [&] {
-    for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); });
+    for_each(context, d.C, [=] __device__(Members members) mutable {
+      members.enter(dv, dw, sums);
+      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
+    });
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/dense/dense.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/device/stored_cuda.h"
 #include "kernels/pointwise/pointwise.h"
 #include "kernels/pool/pool.h"
@@ -54,11 +55,17 @@ struct Buffers {
 
 template <Number S>
 void widen_all(const Context& context, float* to, const S* from, long n) {
-  for_each(context, n, [=] __device__(long i) { to[i] = read(from + i); });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(to, from);
+    return [=](long i) { to[i] = read(from + i); };
+  });
 }
 template <Number S>
 void narrow_all(const Context& context, S* to, const float* from, long n) {
-  for_each(context, n, [=] __device__(long i) { write(to + i, from[i]); });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(to, from);
+    return [=](long i) { write(to + i, from[i]); };
+  });
 }
 
 // n numbers in place, or widened into `buffer`; and back.
@@ -70,7 +77,7 @@ const float* as_floats(const Context& context, const Stored* from, float* buffer
 void store_floats(const Context& context, Stored* to, const float* from, long n) {
   if (to == from) return;
   if (stored_bytes(context) == sizeof(float)) {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(to, from, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    copy(context, to, from, sizeof(float) * static_cast<std::size_t>(n));
     return;
   }
   with_number(context, [&]<Number S>() { narrow_all(context, static_cast<S*>(to), from, n); });
@@ -119,7 +126,7 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     cafx::saaf_backward(context, g, grads.dsaaf_v, grads.dsaaf_w, dy, at.h[d.L], weights.saaf_v, weights.saaf_w, at.op,
                         Buffers::saaf_of(d));
   } else {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(g, dy, sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    copy(context, g, dy, sizeof(float) * static_cast<std::size_t>(n));
   }
   for (int l = d.L - 1; l >= 0; --l) {
     cafx::dense_backward(context, below, grads.dw[l], grads.dbias[l], g, at.h[l + 1], at.h[l], weights.w[l], at.op,

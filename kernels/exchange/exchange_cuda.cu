@@ -155,13 +155,15 @@ void Exchange::sum(const Context& context, float* gradient, double* loss, const 
   }
   check(f.group_end(), "ncclGroupEnd");
   part_done();
-  for_each(context, S, [=] __device__(long i) {
-    double total = 0.0;
-    for (int r = 0; r < R; ++r) {
-      const float g = r == rank ? mine[i] : received[(r < rank ? r : r - 1) * S + i];
-      total += shares.of[r] * static_cast<double>(g);
-    }
-    mine[i] = static_cast<float>(total);
+  for_each(context, S, [=] __device__(Members) {
+    return [=](long i) {
+      double total = 0.0;
+      for (int r = 0; r < R; ++r) {
+        const float g = r == rank ? mine[i] : received[(r < rank ? r : r - 1) * S + i];
+        total += shares.of[r] * static_cast<double>(g);
+      }
+      mine[i] = static_cast<float>(total);
+    };
   });
   part_done();
   check(f.group_start(), "ncclGroupStart");

@@ -20,8 +20,9 @@ __device__ Maximum maximum(const float* row, int k, FilmDims d) {
 }
 
 // A warp for each block of each row: the two sums of its samples, in a fixed tree.
-__global__ void backward_kernel(float* dz, float* dmodulation, const float* dy, const float* z, const float* modulation,
-                                FilmDims d, long n) {
+__global__ void backward_kernel(Members members, float* dz, float* dmodulation, const float* dy, const float* z,
+                                const float* modulation, FilmDims d, long n) {
+  members.enter(dz, dmodulation, dy, z, modulation);
   const long i = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (i >= n) return;  // a whole warp
@@ -45,7 +46,8 @@ __global__ void backward_kernel(float* dz, float* dmodulation, const float* dy, 
 }
 
 // A channel a block: all places and samples, in a fixed tree.
-__global__ void residual_kernel(float* dresidual, const float* dy, const float* x, FilmDims d) {
+__global__ void residual_kernel(Members members, float* dresidual, const float* dy, const float* x, FilmDims d) {
+  members.enter(dresidual, dy, x);
   __shared__ float sums[1024];
   const int tid = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
   float sum = 0.0f;
@@ -66,37 +68,49 @@ long rows_of(FilmDims d) { return static_cast<long>(d.B) * d.C; }
 }  // namespace
 
 void film_pool_forward(const Context& context, float* pooled, const float* x, FilmDims d) {
-  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(long i) {
-    const long k = i / (d.B * d.C), row = i % (d.B * d.C);
-    const float* of = x + row * d.T;
-    const Maximum m = maximum(of, static_cast<int>(k), d);
-    pooled[i] = m.behind ? 0.0f : of[m.at];
+  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
+    members.enter(x, pooled);
+    return [=](long i) {
+      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
+      const float* of = x + row * d.T;
+      const Maximum m = maximum(of, static_cast<int>(k), d);
+      pooled[i] = m.behind ? 0.0f : of[m.at];
+    };
   });
 }
 
 void film_pool_backward(const Context& context, float* dx, const float* dpooled, const float* x, FilmDims d) {
-  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(long i) {
-    const long k = i / (d.B * d.C), row = i % (d.B * d.C);
-    const Maximum m = maximum(x + row * d.T, static_cast<int>(k), d);
-    if (!m.behind) dx[row * d.T + m.at] += dpooled[i];
+  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
+    members.enter(x, dx, dpooled);
+    return [=](long i) {
+      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
+      const Maximum m = maximum(x + row * d.T, static_cast<int>(k), d);
+      if (!m.behind) dx[row * d.T + m.at] += dpooled[i];
+    };
   });
 }
 
 void film_forward(const Context& context, float* y, const float* z, const float* x, const float* residual,
                   const float* modulation, FilmDims d) {
-  for_each(context, rows_of(d) * d.T, [=] __device__(long i) {
-    const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
-    const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;
-    y[i] = tanhf((m ? m[0] : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
+  for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
+    members.enter(modulation, y, z, residual, x);
+    return [=](long i) {
+      const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
+      const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;
+      y[i] = tanhf((m ? m[0] : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
+    };
   });
 }
 
 void film_backward(const Context& context, float* dz, float* dmodulation, const float* dy, const float* z,
                    const float* modulation, FilmDims d) {
   if (!modulation) {
-    return for_each(context, rows_of(d) * d.T, [=] __device__(long i) {
-      const float bent = tanhf(z[i]);
-      dz[i] = dy[i] * (1.0f - bent * bent);
+    return for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
+      members.enter(z, dz, dy);
+      return [=](long i) {
+        const float bent = tanhf(z[i]);
+        dz[i] = dy[i] * (1.0f - bent * bent);
+      };
     });
   }
   const long n = film_blocks(d) * rows_of(d);
@@ -106,7 +120,10 @@ void film_backward(const Context& context, float* dz, float* dmodulation, const 
 void film_residual_backward(const Context& context, float* dx, float* dresidual, const float* dy, const float* x,
                             const float* residual, FilmDims d) {
   launch(context, residual_kernel, dim3(static_cast<unsigned>(d.C)), 1024, 0, dresidual, dy, x, d);
-  for_each(context, rows_of(d) * d.T, [=] __device__(long i) { dx[i] += residual[i / d.T % d.C] * dy[i]; });
+  for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
+    members.enter(dx, residual, dy);
+    return [=](long i) { dx[i] += residual[i / d.T % d.C] * dy[i]; };
+  });
 }
 
 }  // namespace cafx::cuda

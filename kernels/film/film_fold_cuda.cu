@@ -6,8 +6,10 @@ namespace cafx::cuda {
 namespace {
 
 // A warp for each row, its sum in a fixed tree.
-__global__ void fold_backward_kernel(FilmLayer<float*> gradients, float* dmodulation, FilmLayer<const float*> dfolded,
-                                     FilmLayer<const float*> layer, const float* modulation, FilmFoldDims d) {
+__global__ void fold_backward_kernel(Members members, FilmLayer<float*> gradients, float* dmodulation,
+                                     FilmLayer<const float*> dfolded, FilmLayer<const float*> layer,
+                                     const float* modulation, FilmFoldDims d) {
+  members.enter(dmodulation, modulation, gradients.w, gradients.bias, dfolded.w, dfolded.bias, layer.w, layer.bias);
   const long o = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (o >= d.O) return;  // a whole warp
@@ -31,16 +33,19 @@ __global__ void fold_backward_kernel(FilmLayer<float*> gradients, float* dmodula
 
 void film_fold(const Context& context, const FilmLayer<float*>& to, const FilmLayer<const float*>& from,
                const float* modulation, FilmFoldDims d) {
-  const FilmLayer<float*> folded = to;
-  const FilmLayer<const float*> layer = from;
-  for_each(context, static_cast<long>(d.O) * (d.I + 1), [=] __device__(long k) {
-    const long o = k / (d.I + 1), i = k % (d.I + 1);
-    const float scale = 1.0f + modulation[o];
-    if (i < d.I) {
-      folded.w[o * d.I + i] = scale * layer.w[o * d.I + i];
-    } else if (layer.bias) {
-      folded.bias[o] = scale * layer.bias[o] + modulation[d.O + o];
-    }
+  FilmLayer<float*> folded = to;
+  FilmLayer<const float*> layer = from;
+  for_each(context, static_cast<long>(d.O) * (d.I + 1), [=] __device__(Members members) mutable {
+    members.enter(modulation, folded.w, folded.bias, layer.w, layer.bias);
+    return [=](long k) {
+      const long o = k / (d.I + 1), i = k % (d.I + 1);
+      const float scale = 1.0f + modulation[o];
+      if (i < d.I) {
+        folded.w[o * d.I + i] = scale * layer.w[o * d.I + i];
+      } else if (layer.bias) {
+        folded.bias[o] = scale * layer.bias[o] + modulation[d.O + o];
+      }
+    };
   });
 }
 

@@ -42,8 +42,9 @@ constexpr int kPoolSamples = kWarps * kRun;
 // largest of each window's, both in shared memory.
 template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResident)
-    pool_kernel(float* z, std::int32_t* positions, const S* x1, const float4* w2, const float* bias2, FrontEndDims d,
-                int windows) {
+    pool_kernel(Members members, float* z, std::int32_t* positions, const S* x1, const float4* w2, const float* bias2,
+                FrontEndDims d, int windows) {
+  members.enter(z, positions, x1, w2, bias2);
   extern __shared__ float4 quads[];
   const int all = padded_taps(d.K2), at_once = min(all, kTapsAtOnce), lane = threadIdx.x, warp = threadIdx.y;
   float4* w = quads + (kPoolSamples + at_once) / 4 * 32;
@@ -129,16 +130,17 @@ __device__ int floor_div(int a, int b) { return a >= 0 ? a / b : -((-a + b - 1) 
 // Blocks of further taps (K2 > 128) leave dx1 alone.
 template <class S>
 __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
-    back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
-                const float* w2, FrontEndDims d, Tile tile) {
+    back_kernel(DeepMembers members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
+                const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
+  members.enter(dx1, partial, dz, x1, z, positions, w2);
   extern __shared__ float shared[];
   float* x = shared;                                     // (samples + halo,32)
   float* w = x + (tile.samples + tile.halo) * 32;        // (K2 + 2 kSpan,32), kSpan rows of zeros on both sides
   float* g = w + (d.K2 + 2 * kSpan) * 32;                // (near,32)
   int* at = reinterpret_cast<int*>(g + tile.near * 32);  // (near,32): t_p, far away where there is no window
   const int lane = threadIdx.x, warp = threadIdx.y, c = blockIdx.x * 32 + lane;
-  const int n_windows = d.T / d.P, left = (d.K2 - 1) / 2, k0 = (blockIdx.z * kWarps + warp) * kSpan;
-  const bool first_taps = blockIdx.z == 0;
+  const int n_windows = d.T / d.P, left = (d.K2 - 1) / 2, k0 = (members.block_z() * kWarps + warp) * kSpan;
+  const bool first_taps = members.block_z() == 0;
   // Lanes: 8 taps, whole sectors of w2, of 4 channels.
   for (int i = warp; i < (d.K2 + 2 * kSpan + 7) / 8 * 8; i += kWarps) {
     const int row = i / 8 * 8 + lane % 8, k = row - kSpan, channel = i % 8 * 4 + lane / 8,
@@ -261,27 +263,32 @@ std::size_t front_end_scratch(const Context& context, FrontEndDims d) {
 
 void front_end_prepare(const Context& context, float* packed, const float* w1, const float* bias1, const float* w2,
                        const float* bias2, FrontEndDims d) {
-  const Packed to(packed, d);
+  Packed to(packed, d);
   const long n1 = static_cast<long>(d.C) * d.K1, n_bias = n1 + 2l * d.C, all = padded_taps(d.K2);
   const bool plain = front_end_mma::takes(context, d);  // w2 as it is
   const Precision stored = stored_precision(context);
-  for_each(context, n_bias + (plain ? static_cast<long>(d.C) * d.K2 : n_quads(d) * 4), [=] __device__(long i) {
-    if (i < n1) {
-      to.w1[i] = w1[i];
-    } else if (i < n1 + d.C) {
-      to.bias1[i - n1] = bias1[i - n1];
-    } else if (i < n_bias) {
-      to.bias2[i - n1 - d.C] = bias2[i - n1 - d.C];
-    } else if (plain) {
-      to.w2[i - n_bias] = w2[i - n_bias];
-    } else {
-      const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32, k = q / 128 * 4 % all + q % 4;
-      const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
-      to.w2[q] = stored == Precision::kFp16   ? as_stored<Half>(tap)
-                 : stored == Precision::kBf16 ? as_stored<Bfloat>(tap)
-                                              : tap;
-    }
-  });
+  for_each(context, n_bias + (plain ? static_cast<long>(d.C) * d.K2 : n_quads(d) * 4),
+           [=] __device__(Members members) mutable {
+             members.enter(w1, bias1, bias2, w2, to.w1, to.bias1, to.bias2, to.w2);
+             return [=](long i) {
+               if (i < n1) {
+                 to.w1[i] = w1[i];
+               } else if (i < n1 + d.C) {
+                 to.bias1[i - n1] = bias1[i - n1];
+               } else if (i < n_bias) {
+                 to.bias2[i - n1 - d.C] = bias2[i - n1 - d.C];
+               } else if (plain) {
+                 to.w2[i - n_bias] = w2[i - n_bias];
+               } else {
+                 const long q = i - n_bias, group = q / (32 * all), c = group * 32 + q / 4 % 32,
+                            k = q / 128 * 4 % all + q % 4;
+                 const float tap = k < d.K2 && c < d.C ? w2[c * d.K2 + k] : 0.0f;
+                 to.w2[q] = stored == Precision::kFp16   ? as_stored<Half>(tap)
+                            : stored == Precision::kBf16 ? as_stored<Bfloat>(tap)
+                                                         : tap;
+               }
+             };
+           });
 }
 
 void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
@@ -315,10 +322,13 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
     });
   }
   aside(context, [&] {
-    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(long i, double sum) {
-      const long k = i / d.C, c = i - k * d.C;
-      float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
-      out += static_cast<float>(sum);
+    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {
+      members.enter(dbias2, dbias1, dw2);
+      return [=](long i, double sum) {
+        const long k = i / d.C, c = i - k * d.C;
+        float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
+        out += static_cast<float>(sum);
+      };
     });
   });
   conv_backward_filter(context, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});

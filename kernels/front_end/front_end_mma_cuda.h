@@ -62,8 +62,9 @@ struct SamplePair {
 
 template <Number S>
 __global__ void __launch_bounds__(kThreads, 2)
-    pool_kernel(float* z, std::int32_t* positions, const S* x1, const float* w2, const float* bias2, FrontEndDims d,
-                int samples) {
+    pool_kernel(Members members, float* z, std::int32_t* positions, const S* x1, const float* w2, const float* bias2,
+                FrontEndDims d, int samples) {
+  members.enter(z, positions, x1, w2, bias2);
   extern __shared__ __align__(16) Word rows[];
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32, g = lane / 4, t4 = lane % 4,
             channel_groups = d.C / kChannels, c0 = static_cast<int>(blockIdx.x) % channel_groups * kChannels,
@@ -269,8 +270,9 @@ __device__ __forceinline__ void write_part(float* to, float* sums, const Sums& d
 // partial (slices, K2 + 2, C): of w2, then of bias2 and bias1.
 template <Number S>
 __global__ void __launch_bounds__(kThreads, 1)
-    back_kernel(S* dx1, float* partial, const float* dz, const S* x1, const float* z, const std::int32_t* positions,
-                const float* w2, FrontEndDims d, int samples) {
+    back_kernel(Members members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
+                const std::int32_t* positions, const float* w2, FrontEndDims d, int samples) {
+  members.enter(dx1, partial, dz, x1, z, positions, w2);
   extern __shared__ __align__(16) Word rows[];
   constexpr int kLoads = (kMostSamples + kReach + kThreads - 1) / kThreads, kStores = kMostSamples / kThreads;
   const BackRows words(samples);

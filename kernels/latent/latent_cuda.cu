@@ -57,8 +57,9 @@ constexpr int kAll = kSize / 4, kFew = 2;
 
 template <int F>
 __global__ void __launch_bounds__(kLatentThreads)
-    forward_kernel(float* h, float* zhat, const float* z, const float* w1, const float* bias1, const float* w2,
-                   const float* bias2, LatentDims d) {
+    forward_kernel(Members members, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
+                   const float* w2, const float* bias2, LatentDims d) {
+  members.enter(h, zhat, z, w1, bias1, w2, bias2);
   __shared__ Rows<F> xs, hs;
   __shared__ Matrix shared_weights;
   const Place own;
@@ -109,8 +110,9 @@ __global__ void __launch_bounds__(kLatentThreads)
 // dz; g (B,64,C), the gradient before h's activation; of each block the sums for w2 and bias2, (64,64) and (64).
 template <int F>
 __global__ void __launch_bounds__(kLatentThreads)
-    backward_kernel(float* dz, float* g, float* partial, const float* dzhat, const float* zhat, const float* h,
-                    const float* w1, const float* w2, LatentDims d) {
+    backward_kernel(Members members, float* dz, float* g, float* partial, const float* dzhat, const float* zhat,
+                    const float* h, const float* w1, const float* w2, LatentDims d) {
+  members.enter(dz, g, partial, dzhat, zhat, h, w1, w2);
   __shared__ Rows<F> tops, hs, gs;
   __shared__ Matrix transposed;  // [o][i]
   const Place own;
@@ -219,9 +221,12 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
          partial, dzhat, zhat, h, w1, w2, d);
   aside(context, [&] {
     sum_parts(context, partial, static_cast<int>(cut.grid.x * cut.grid.y), kSize * kSize + kSize,
-              [=] __device__(long i, double sum) {
-                float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
-                out += static_cast<float>(sum);
+              [=] __device__(Members members) mutable {
+                members.enter(dw2, dbias2);
+                return [=](long i, double sum) {
+                  float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
+                  out += static_cast<float>(sum);
+                };
               });
   });
   aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}); });

@@ -20,9 +20,11 @@ constexpr int kWeightRow = kOutputs * kChannels + 1, kInputRow = kFrames * kChan
 // thread has one channel, 4 outputs and 8 frames.
 template <Activation A, bool kTranspose>
 __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
-    product_kernel(float* y, const float* x, const float* w, const float* bias, int K, int N, LocalDenseDims d) {
+    product_kernel(DeepMembers members, float* y, const float* x, const float* w, const float* bias, int K, int N,
+                   LocalDenseDims d) {
+  members.enter(y, x, w, bias);
   __shared__ float weights[kDepth * kWeightRow], inputs[kDepth * kInputRow];
-  const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames, n0 = blockIdx.z * kOutputs;
+  const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames, n0 = members.block_z() * kOutputs;
   const int own = threadIdx.x % kChannels, c = c0 + own, group = threadIdx.x / kChannels % 16, half = threadIdx.x / 128;
   float sum[4][8];
 #pragma unroll
@@ -83,9 +85,10 @@ __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
 // inputs.
 constexpr int kBatch = 16, kRowsG = 16, kRowsX = 32;
 __global__ void __launch_bounds__(kThreadsHere)
-    weights_kernel(float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {
+    weights_kernel(DeepMembers members, float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {
+  members.enter(dw, dbias, g, x);
   __shared__ __align__(16) float gs[2][kBatch][kRowsG * kChannels], xs[2][kBatch][kRowsX * kChannels];
-  const int c0 = blockIdx.x * kChannels, o0 = blockIdx.y * kRowsG, i0 = blockIdx.z * kRowsX;
+  const int c0 = blockIdx.x * kChannels, o0 = blockIdx.y * kRowsG, i0 = members.block_z() * kRowsX;
   const int own = threadIdx.x % kChannels, c = c0 + own, og = threadIdx.x / kChannels % 8, ig = threadIdx.x / 64;
   const bool vectors = d.C % 4 == 0;
   const auto copy = [&](float* to, const float* from, int b, int row, int rows, int channel) {

@@ -7,8 +7,9 @@ namespace cafx::cuda {
 namespace {
 
 // One block for each frame. The sum is a fixed tree over threads, each of which adds its own samples in order.
-__global__ void mae_kernel(double* loss, float* dy_padded, const float* y, const float* target, float scale,
-                           LossDims d) {
+__global__ void mae_kernel(Members members, double* loss, float* dy_padded, const float* y, const float* target,
+                           float scale, LossDims d) {
+  members.enter(loss, dy_padded, y, target);
   __shared__ double sums[kThreads];
   const int b = blockIdx.x, width = d.T + d.K - 1;
   y += static_cast<long>(b) * d.T;
@@ -34,8 +35,9 @@ __global__ void mae_kernel(double* loss, float* dy_padded, const float* y, const
 }
 
 // One block for each place.
-__global__ void time_sums_kernel(double* losses, LossFactors* factors, const float* y, const float* target,
-                                 const float* reference, float scale, LossWeights w, LossDims d) {
+__global__ void time_sums_kernel(Members members, double* losses, LossFactors* factors, const float* y,
+                                 const float* target, const float* reference, float scale, LossWeights w, LossDims d) {
+  members.enter(losses, factors, y, target, reference);
   __shared__ double shared[kThreads];
   const int b = blockIdx.x;
   y += static_cast<long>(b) * d.T;
@@ -58,8 +60,9 @@ __global__ void time_sums_kernel(double* losses, LossFactors* factors, const flo
   losses[b] = factors[b].loss;
 }
 
-__global__ void time_gradient_kernel(float* dy, const LossFactors* factors, const float* y, const float* target,
-                                     float a, LossDims d) {
+__global__ void time_gradient_kernel(Members members, float* dy, const LossFactors* factors, const float* y,
+                                     const float* target, float a, LossDims d) {
+  members.enter(dy, factors, y, target);
   const int b = blockIdx.y, width = d.T + d.K - 1, i = static_cast<int>(blockIdx.x * kThreads + threadIdx.x),
             t = i - d.pad;
   if (i >= width) return;
@@ -72,7 +75,8 @@ __global__ void time_gradient_kernel(float* dy, const LossFactors* factors, cons
 }
 
 // dy += what the gradient of the filtered signal says of the signal.
-__global__ void unfilter_kernel(float* dy, const float* ds, float a, LossDims d) {
+__global__ void unfilter_kernel(Members members, float* dy, const float* ds, float a, LossDims d) {
+  members.enter(dy, ds);
   const int b = blockIdx.y, t = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
   if (t >= d.T) return;
   const float* of_place = ds + static_cast<long>(b) * d.T;
@@ -80,7 +84,9 @@ __global__ void unfilter_kernel(float* dy, const float* ds, float a, LossDims d)
 }
 
 // One block for each place.
-__global__ void reference_kernel(float* reference, const float* target, const float* floors, float a, LossDims d) {
+__global__ void reference_kernel(Members members, float* reference, const float* target, const float* floors, float a,
+                                 LossDims d) {
+  members.enter(reference, target, floors);
   __shared__ double shared[kThreads];
   const float* t_b = target + blockIdx.x * d.target_stride;
   double filtered = 0.0, plain = 0.0, magnitude = 0.0;

@@ -88,14 +88,15 @@ __device__ void transform(Complexes& v, int N) {
   }
 }
 
-// Spectra (B,frames,bins) of y where blockIdx.z is 0, else magnitudes of the target.
-__global__ void spectra_kernel(float2* spectra, float* magnitudes, const float* y, const float* target,
-                               long target_stride, StftView s) {
+// Spectra (B,frames,bins) of y where block_z is 0, else magnitudes of the target.
+__global__ void spectra_kernel(DeepMembers members, float2* spectra, float* magnitudes, const float* y,
+                               const float* target, long target_stride, StftView s) {
+  members.enter(spectra, magnitudes, y, target);
   extern __shared__ float shared[];
   const int N = s.r.n_fft;
   Complexes v{shared, shared + N, shared + 2 * N, shared + 3 * N};
   const long b = blockIdx.y;
-  const bool of_y = blockIdx.z == 0;
+  const bool of_y = members.block_z() == 0;
   const float* x = of_y ? y + b * s.T : target + b * target_stride;
   const int first = 2 * static_cast<int>(blockIdx.x), left = (N - s.r.window) / 2;
   const auto sample = [&](int frame, int n) {
@@ -127,8 +128,9 @@ __global__ void spectra_kernel(float2* spectra, float* magnitudes, const float* 
 }
 
 // A block for each place: adds `weight` times the term to losses[b] and finds the gradient's factors.
-__global__ void terms_kernel(double* losses, StftGradientFactors* factors, const float2* spectra,
+__global__ void terms_kernel(Members members, double* losses, StftGradientFactors* factors, const float2* spectra,
                              const float* magnitudes, double to, float scale, LossWeights w, StftView s) {
+  members.enter(losses, factors, spectra, magnitudes);
   __shared__ double shared[kThreads];
   const long b = blockIdx.x, n = static_cast<long>(s.frames) * s.bins;
   double difference = 0.0, energy = 0.0, log = 0.0, linear = 0.0;
@@ -153,8 +155,9 @@ __global__ void terms_kernel(double* losses, StftGradientFactors* factors, const
 }
 
 // windowed (B,frames,window): the gradient of each frame's samples.
-__global__ void frames_kernel(float* windowed, const float2* spectra, const float* magnitudes,
+__global__ void frames_kernel(Members members, float* windowed, const float2* spectra, const float* magnitudes,
                               const StftGradientFactors* factors, StftView s) {
+  members.enter(windowed, spectra, magnitudes, factors);
   extern __shared__ float shared[];
   const int N = s.r.n_fft, first = 2 * static_cast<int>(blockIdx.x), left = (N - s.r.window) / 2;
   const long b = blockIdx.y;
@@ -193,7 +196,8 @@ __global__ void frames_kernel(float* windowed, const float2* spectra, const floa
 }
 
 // ds (B,T): of each sample, all frames that hold it or its reflection. Adds to what is there, or not.
-__global__ void overlap_add_kernel(float* ds, const float* windowed, bool add, StftView s) {
+__global__ void overlap_add_kernel(Members members, float* ds, const float* windowed, bool add, StftView s) {
+  members.enter(ds, windowed);
   const int t = static_cast<int>(blockIdx.x * kThreads + threadIdx.x), left = (s.r.n_fft - s.r.window) / 2;
   const long b = blockIdx.y;
   if (t >= s.T) return;

@@ -12,7 +12,8 @@ __device__ float bend(float x, bool linear) { return linear ? x : tanhf(x); }
 __host__ __device__ long row_before(LstmDims d, long t) { return d.reversed ? t + 1 : t; }
 __device__ long row_now(LstmDims d, long t) { return d.reversed ? t : t + 1; }
 
-__global__ void transpose_kernel(float* y, const float* x, int rows, int columns) {
+__global__ void transpose_kernel(Members members, float* y, const float* x, int rows, int columns) {
+  members.enter(y, x);
   const long n = static_cast<long>(rows) * columns;
   for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n;
        i += static_cast<long>(gridDim.x) * kThreads) {
@@ -23,8 +24,9 @@ __global__ void transpose_kernel(float* y, const float* x, int rows, int columns
 // out[row,n] = bias[n] + sum_k in[row,k] m[k,n]: a thread has one column and kRows rows. Each number is one sum in the
 // order of k, however many rows there are.
 constexpr int kRows = 8, kDepth = 64;
-__global__ void rows_kernel(float* out, const float* in, const float* m, const float* bias, long rows, int K, int N,
-                            int m_stride) {
+__global__ void rows_kernel(Members members, float* out, const float* in, const float* m, const float* bias, long rows,
+                            int K, int N, int m_stride) {
+  members.enter(out, in, m, bias);
   __shared__ float part[kRows][kDepth];
   const long row0 = static_cast<long>(blockIdx.x) * kRows;
   const int n = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);
@@ -78,7 +80,8 @@ __device__ float product(const float (&held)[kHeld > 0 ? kHeld : 1], const float
 // A block goes through all samples of one stream. z (T,B,4H) holds bias + w x; with `keep` the gates replace it.
 template <int kHeld>
 __global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
-    forward_kernel(float* h, float* c, float* z, const float* w_t, LstmDims d, bool keep) {
+    forward_kernel(Members members, float* h, float* c, float* z, const float* w_t, LstmDims d, bool keep) {
+  members.enter(h, c, z, w_t);
   extern __shared__ float shared[];
   const int H = d.H, G = 4 * H, padded = kHeld > 0 ? kHeld : H, tid = static_cast<int>(threadIdx.x);
   float *now = shared, *cells = now + padded, *gates = cells + H;
@@ -117,7 +120,9 @@ __global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
 // that reaches h from the next sample.
 template <int kHeld>
 __global__ void __launch_bounds__(kHeld > 0 ? 256 : 1024)
-    backward_kernel(float* dz, const float* dh, const float* c, const float* gates, const float* w, LstmDims d) {
+    backward_kernel(Members members, float* dz, const float* dh, const float* c, const float* gates, const float* w,
+                    LstmDims d) {
+  members.enter(dz, dh, c, gates, w);
   extern __shared__ float shared[];
   const int H = d.H, G = 4 * H, in = d.I + H, padded = kHeld > 0 ? kHeld : H, tid = static_cast<int>(threadIdx.x);
   float *of_z = shared, *later = of_z + 4 * padded, *dc = later + G;  // gates padded apart; (4,H); (H)
@@ -210,12 +215,21 @@ void lstm_backward(const Context& context, float* dx, float* dw, float* dbias, c
   if (dx) multiply_rows(context, dx, dz, w, nullptr, rows, G, I, in);
   dots(
       context, partial, of_weights(d),
-      [=] __device__(int, int r, int row) { return dz[static_cast<long>(row) * G + r]; },
-      [=] __device__(int, int k, int row) {
-        if (k == in) return 1.0f;
-        return k < I ? x[static_cast<long>(row) * I + k] : h_before[static_cast<long>(row) * H + k - I];
+      [=] __device__(Members members) mutable {
+        members.enter(dz);
+        return [=](int, int r, int row) { return dz[static_cast<long>(row) * G + r]; };
       },
-      [=] __device__(int r, int k, float sum) { (k < in ? dw[static_cast<long>(r) * in + k] : dbias[r]) += sum; });
+      [=] __device__(Members members) mutable {
+        members.enter(x, h_before);
+        return [=](int, int k, int row) {
+          if (k == in) return 1.0f;
+          return k < I ? x[static_cast<long>(row) * I + k] : h_before[static_cast<long>(row) * H + k - I];
+        };
+      },
+      [=] __device__(Members members) mutable {
+        members.enter(dw, dbias);
+        return [=](int r, int k, float sum) { (k < in ? dw[static_cast<long>(r) * in + k] : dbias[r]) += sum; };
+      });
 }
 
 }  // namespace cafx::cuda

@@ -2,6 +2,7 @@
 #include <cub/device/device_reduce.cuh>
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/optimizer/optimizer_math.h"
 
 namespace cafx::cuda {
@@ -21,8 +22,9 @@ struct Scalars {
   AdamStep step;
   float correction1, correction2;
   const StepState* state;
-  __device__ bool load() {
+  __device__ bool load(Members members) {
     if (!state) return true;
+    members.enter(state);
     step.lr = state->scalars.lr;
     step.gradient_scale = state->gradient_scale;
     correction1 = state->scalars.correction1;
@@ -33,7 +35,9 @@ struct Scalars {
 
 // LAMB's second pass, after the direction of every number: one block for a tensor, both norms in a fixed tree, in
 // double.
-__global__ void trust_kernel(float* trust, const float* params, const float* u, const TensorSpan* tensors) {
+__global__ void trust_kernel(Members members, float* trust, const float* params, const float* u,
+                             const TensorSpan* tensors) {
+  members.enter(trust, params, u, tensors);
   __shared__ double sums[2][kThreads];
   const TensorSpan span = tensors[blockIdx.x];
   double p = 0.0, d = 0.0;
@@ -53,8 +57,10 @@ __global__ void trust_kernel(float* trust, const float* params, const float* u, 
   trust[blockIdx.x] = sums[0][0] > 0.0 && sums[1][0] > 0.0 ? static_cast<float>(sqrt(sums[0][0] / sums[1][0])) : 1.0f;
 }
 
-__global__ void apply_kernel(float* params, const float* u, const float* trust, const TensorSpan* tensors, Scalars s) {
-  if (!s.load()) return;
+__global__ void apply_kernel(Members members, float* params, const float* u, const float* trust,
+                             const TensorSpan* tensors, Scalars s) {
+  members.enter(params, u, trust, tensors);
+  if (!s.load(members)) return;
   const TensorSpan span = tensors[blockIdx.y];
   const float rate = s.step.lr * trust[blockIdx.y];
   for (long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x; i < span.size;
@@ -63,7 +69,8 @@ __global__ void apply_kernel(float* params, const float* u, const float* trust, 
   }
 }
 
-__global__ void sum_kernel(double* total, const double* losses, int n, bool add) {
+__global__ void sum_kernel(Members members, double* total, const double* losses, int n, bool add) {
+  members.enter(total, losses);
   __shared__ double sums[kThreads];
   double sum = 0.0;
   for (int i = threadIdx.x; i < n; i += kThreads) sum += losses[i];
@@ -80,12 +87,15 @@ __global__ void sum_kernel(double* total, const double* losses, int n, bool add)
 // Every tensor of the model in one launch: they are one block.
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
-  for_each(context, n, [=] __device__(long i) {
-    Scalars s{step, correction1, correction2, state};
-    if (!s.load()) return;
-    const float p = params[i];
-    params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                               s.correction1, s.correction2);
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(params, m, v, grads, decay_mask);
+    return [=](long i) {
+      Scalars s{step, correction1, correction2, state};
+      if (!s.load(members)) return;
+      const float p = params[i];
+      params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
+                                                 s.correction1, s.correction2);
+    };
   });
 }
 
@@ -94,11 +104,14 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
                float correction2, const StepState* state) {
   float* u = static_cast<float*>(scratch);  // (n)
   float* trust = u + (n + 63) / 64 * 64;    // (n_tensors)
-  for_each(context, n, [=] __device__(long i) {
-    Scalars s{step, correction1, correction2, state};
-    u[i] = s.load() ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                     s.correction1, s.correction2)
-                    : 0.0f;
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(u, m, v, params, grads, decay_mask);
+    return [=](long i) {
+      Scalars s{step, correction1, correction2, state};
+      u[i] = s.load(members) ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f,
+                                              s.step, s.correction1, s.correction2)
+                             : 0.0f;
+    };
   });
   launch(context, trust_kernel, n_tensors, kThreads, 0, trust, params, u, tensors);
   launch(context, apply_kernel, dim3(64, n_tensors), kThreads, 0, params, u, trust, tensors,
@@ -107,10 +120,13 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
 
 void average_step(const Context& context, float* average, const float* params, long n, float rate,
                   const StepState* state) {
-  for_each(context, n, [=] __device__(long i) {
-    if (state && state->skip) return;
-    const float a = average[i];
-    average[i] = a + (state ? state->scalars.average : rate) * (params[i] - a);
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(state, average, params);
+    return [=](long i) {
+      if (state && state->skip) return;
+      const float a = average[i];
+      average[i] = a + (state ? state->scalars.average : rate) * (params[i] - a);
+    };
   });
 }
 
@@ -127,22 +143,25 @@ std::size_t squared_norm_scratch(const Context&, long n) {
 }
 
 void squared_norm(const Context& context, double* total, const float* x, long n, void* scratch, std::size_t bytes) {
-  const auto squares = thrust::make_transform_iterator(x, Square());
-  CAFX_CUDA_CHECK(cub::DeviceReduce::Sum(scratch, bytes, squares, total, n, stream_of(context)));
+  for_each_member(context, [&](const auto& of) {
+    const auto squares = thrust::make_transform_iterator(of(x), Square());
+    CAFX_CUDA_CHECK(cub::DeviceReduce::Sum(of(scratch), bytes, squares, of(total), n, stream_of(context)));
+  });
 }
 
 void reduce_slots(const Context& context, float* total, float* const* slots, int n_slots, long n) {
   // A GPU has one slot.
   CAFX_CHECK(n_slots == 1, n_slots);
   if (total != slots[0]) {
-    CAFX_CUDA_CHECK(cudaMemcpyAsync(total, slots[0], sizeof(float) * n, cudaMemcpyDeviceToDevice, stream_of(context)));
+    copy(context, total, slots[0], sizeof(float) * static_cast<std::size_t>(n));
   }
 }
 
 namespace {
 
-__global__ void begin_kernel(StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
-                             const std::uint32_t* order, int B, int batch) {
+__global__ void begin_kernel(Members members, StepState* state, const StepScalars* table, FrameRef* refs,
+                             const FrameRef* all, const std::uint32_t* order, int B, int batch) {
+  members.enter(state, table, refs, all, order);
   const int b = blockIdx.x * blockDim.x + threadIdx.x;
   if (b < B) refs[b] = all[order[state->index * batch + b]];
   if (b == 0) state->scalars = table[state->index];
@@ -162,8 +181,9 @@ __device__ double tree_sum(double value, double* sums) {
 // Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in
 // their order and ends the step.
 __global__ void __launch_bounds__(kThreads)
-    end_kernel(StepState* state, StepRecord* records, const double* losses, int n_losses, const float* gradient, long n,
-               double* partial, int B, int T, float clip_norm) {
+    end_kernel(Members members, StepState* state, StepRecord* records, const double* losses, int n_losses,
+               const float* gradient, long n, double* partial, int B, int T, float clip_norm) {
+  members.enter(state, records, losses, gradient, partial);
   __shared__ double sums[kThreads];
   __shared__ bool last;
   double sum = 0.0;
@@ -203,8 +223,11 @@ void step_begin(const Context& context, StepState* state, const StepScalars* tab
 
 void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
                const std::uint32_t* order, int B, int batch) {
-  for_each(context, static_cast<long>(B) * width, [=] __device__(long at) {
-    rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+  for_each(context, static_cast<long>(B) * width, [=] __device__(Members members) mutable {
+    members.enter(rows, all, order, state);
+    return [=](long at) {
+      rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+    };
   });
 }
 

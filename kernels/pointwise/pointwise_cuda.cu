@@ -11,27 +11,45 @@ void activation_backward(const Context& context, float* dx, const float* dy, con
   with_activation(a, [&]<Activation A>() { for_each(context, n, ActivationBackward<A>{dx, dy, y}); });
 }
 void abs_forward(const Context& context, float* y, const float* x, long n) {
-  for_each(context, n, [=] __device__(long i) { y[i] = fabsf(x[i]); });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(y, x);
+    return [=](long i) { y[i] = fabsf(x[i]); };
+  });
 }
 void abs_backward(const Context& context, float* dx, const float* dy, const float* x, long n) {
-  for_each(context, n, [=] __device__(long i) { dx[i] = x[i] > 0.0f ? dy[i] : x[i] < 0.0f ? -dy[i] : 0.0f; });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(dx, x, dy);
+    return [=](long i) { dx[i] = x[i] > 0.0f ? dy[i] : x[i] < 0.0f ? -dy[i] : 0.0f; };
+  });
 }
 void multiply_forward(const Context& context, float* y, const float* a, const float* b, long n) {
-  for_each(context, n, [=] __device__(long i) { y[i] = a[i] * b[i]; });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(y, a, b);
+    return [=](long i) { y[i] = a[i] * b[i]; };
+  });
 }
 void multiply_backward(const Context& context, float* da, float* db, const float* dy, const float* a, const float* b,
                        long n) {
-  for_each(context, n, [=] __device__(long i) {
-    const float g = dy[i], left = a[i], right = b[i];
-    da[i] = g * right;
-    db[i] = g * left;
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(dy, a, b, da, db);
+    return [=](long i) {
+      const float g = dy[i], left = a[i], right = b[i];
+      da[i] = g * right;
+      db[i] = g * left;
+    };
   });
 }
 void add_scaled(const Context& context, float* y, float a, const float* x, long n) {
-  for_each(context, n, [=] __device__(long i) { y[i] += a * x[i]; });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(y, x);
+    return [=](long i) { y[i] += a * x[i]; };
+  });
 }
 void multiply_by(const Context& context, float* x, float a, long n) {
-  for_each(context, n, [=] __device__(long i) { x[i] *= a; });
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(x);
+    return [=](long i) { x[i] *= a; };
+  });
 }
 
 }  // namespace cafx::cuda

@@ -3,6 +3,7 @@
 // Error    softplus and its slope 2e-7 max(1, |result|), against double.
 #pragma once
 
+#include "kernels/device/cuda.h"
 #include "kernels/pointwise/pointwise.h"
 
 namespace cafx {
@@ -43,13 +44,19 @@ template <Activation A>
 struct ActivationForward {
   float* y;
   const float* x;
-  __device__ void operator()(long i) const { y[i] = activate<A>(x[i]); }
+  __device__ auto operator()(Members members) const {
+    return [y = members.of(y), x = members.of(x)](long i) { y[i] = activate<A>(x[i]); };
+  }
 };
 template <Activation A>
 struct ActivationBackward {
   float* dx;
   const float *dy, *y;
-  __device__ void operator()(long i) const { dx[i] = dy[i] * activation_slope<A>(y[i]); }
+  __device__ auto operator()(Members members) const {
+    return [dx = members.of(dx), dy = members.of(dy), y = members.of(y)](long i) {
+      dx[i] = dy[i] * activation_slope<A>(y[i]);
+    };
+  }
 };
 
 // f.operator()<A>() for the activation known only at run time.

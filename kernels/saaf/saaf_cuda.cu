@@ -6,7 +6,8 @@ namespace cafx {
 
 // A thread of a block's first warp computes the curve of its channel, each piece from the one before. All n weights are
 // copied to shared memory first, if they fit, so that no piece waits for its weight.
-__global__ void table_kernel(SaafPiece* table, const float* v, const float* w, SaafDims d, int n) {
+__global__ void table_kernel(Members members, SaafPiece* table, const float* v, const float* w, SaafDims d, int n) {
+  members.enter(table, v, w);
   extern __shared__ float near[];
   for (int i = threadIdx.x; i < n; i += kThreads) near[i] = w[i];
   __syncthreads();
@@ -24,15 +25,21 @@ void saaf_table(const Context& context, SaafPiece* table, const float* v, const 
 void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,
                  SaafDims d) {
   const long n = static_cast<long>(d.S + 2) * d.C;
-  for_each(context, n, [=] __device__(long i) {
-    double s0 = 0.0, s1 = 0.0, s2 = 0.0;
-    for (int p = 0; p < n_partials; ++p) {
-      const SaafSums part = partials[p * n + i];
-      s0 += part.s0, s1 += part.s1, s2 += part.s2;
-    }
-    sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(partials, sums);
+    return [=](long i) {
+      double s0 = 0.0, s1 = 0.0, s2 = 0.0;
+      for (int p = 0; p < n_partials; ++p) {
+        const SaafSums part = partials[p * n + i];
+        s0 += part.s0, s1 += part.s1, s2 += part.s2;
+      }
+      sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
+    };
   });
-  for_each(context, d.C, [=] __device__(long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); });
+  for_each(context, d.C, [=] __device__(Members members) mutable {
+    members.enter(dv, dw, sums);
+    return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
+  });
 }
 
 namespace cuda {
@@ -65,7 +72,9 @@ __device__ Curves load_curves(float* shared, const SaafPiece* table, SaafDims d,
   return curves;
 }
 
-__global__ void forward_kernel(float* y, const float* x, const SaafPiece* table, SaafDims d, long rows) {
+__global__ void forward_kernel(Members members, float* y, const float* x, const SaafPiece* table, SaafDims d,
+                               long rows) {
+  members.enter(y, x, table);
   extern __shared__ float shared[];
   const int c = blockIdx.x * 32 + threadIdx.x;
   const Curves curves = load_curves(shared, table, d, blockIdx.x * 32);
@@ -79,8 +88,9 @@ __global__ void forward_kernel(float* y, const float* x, const SaafPiece* table,
 }
 
 // First pass: each warp sums its rows separately; then the block's warps are added in order.
-__global__ void backward_kernel(float* dx, SaafSums* partials, const float* dy, const float* x, const SaafPiece* table,
-                                SaafDims d, long rows) {
+__global__ void backward_kernel(Members members, float* dx, SaafSums* partials, const float* dy, const float* x,
+                                const SaafPiece* table, SaafDims d, long rows) {
+  members.enter(dx, partials, dy, x, table);
   extern __shared__ float shared[];
   const int n = (d.S + 2) * 32, c = blockIdx.x * 32 + threadIdx.x;
   const Curves curves = load_curves(shared, table, d, blockIdx.x * 32);
@@ -176,7 +186,10 @@ void saaf_backward(const Context& context, float* dx, float* dv, float* dw, cons
 }
 
 void saaf_project(const Context& context, float* v, float* w, float L, SaafDims d) {
-  for_each(context, d.C, [=] __device__(long c) { saaf_project_channel(v, w, L, d, static_cast<int>(c)); });
+  for_each(context, d.C, [=] __device__(Members members) mutable {
+    members.enter(v, w);
+    return [=](long c) { saaf_project_channel(v, w, L, d, static_cast<int>(c)); };
+  });
 }
 
 }  // namespace cuda

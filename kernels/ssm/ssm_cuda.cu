@@ -25,7 +25,8 @@ __device__ void put(float* to, int n, Complex z) {
 }
 
 // A channel a block, an oscillator a thread; then the impulse response, its oscillators in order.
-__global__ void prepare_kernel(float* packed, SsmTensors<const float*> p, int N) {
+__global__ void prepare_kernel(Members members, float* packed, SsmTensors<const float*> p, int N) {
+  members.enter(packed, p.log_dt, p.c, p.log_a_real, p.a_imag, p.d);
   __shared__ double response[Q];
   const ssm::Packed at(N);
   const int channel = static_cast<int>(blockIdx.x), tid = static_cast<int>(threadIdx.x);
@@ -106,7 +107,9 @@ __device__ void step(float* next, const float* state, const float* u, const floa
   }
 }
 
-__global__ void forward_kernel(float* y, float* state, float* saved, const float* u, const float* packed, SsmDims d) {
+__global__ void forward_kernel(Members members, float* y, float* state, float* saved, const float* u,
+                               const float* packed, SsmDims d) {
+  members.enter(y, state, saved, u, packed);
   extern __shared__ float shared[];
   const ssm::Packed at(d.N);
   const int n = 2 * d.N, tid = static_cast<int>(threadIdx.x);
@@ -141,8 +144,9 @@ constexpr long part_size(int N) { return Q + 6L * N; }
 // The states at the chunks of a tile.
 constexpr long states_size(int N) { return kChunks * 2L * N; }
 
-__global__ void backward_kernel(float* du, float* parts, float* tiles, const float* dy, const float* u,
+__global__ void backward_kernel(Members members, float* du, float* parts, float* tiles, const float* dy, const float* u,
                                 const float* saved, const float* packed, SsmDims d) {
+  members.enter(du, parts, tiles, dy, u, saved, packed);
   extern __shared__ float shared[];
   const ssm::Packed at(d.N);
   const int N = d.N, n = 2 * N, tid = static_cast<int>(threadIdx.x);
@@ -224,7 +228,9 @@ __global__ void backward_kernel(float* du, float* parts, float* tiles, const flo
 }
 
 // A channel a block: the parts of all places in order, then from the sums to the tensors as on the CPU.
-__global__ void finish_kernel(SsmTensors<float*> g, const float* parts, const float* packed, SsmDims d) {
+__global__ void finish_kernel(Members members, SsmTensors<float*> g, const float* parts, const float* packed,
+                              SsmDims d) {
+  members.enter(parts, packed, g.log_dt, g.c, g.log_a_real, g.a_imag, g.d);
   __shared__ float response[Q];
   __shared__ double dts[kBlock];
   const ssm::Packed at(d.N);

@@ -8,7 +8,9 @@ namespace {
 constexpr int kTile = 32, kRows = 8;
 
 // A tile of a matrix through shared memory, so that both reads and writes are along rows.
-__global__ void transpose_kernel(float* y, const float* x, TransposeDims d, int row_tiles, int column_tiles) {
+__global__ void transpose_kernel(Members members, float* y, const float* x, TransposeDims d, int row_tiles,
+                                 int column_tiles) {
+  members.enter(y, x);
   __shared__ float tile[kTile][kTile + 1];
   const long n = static_cast<long>(d.R) * d.C, b = blockIdx.x / (row_tiles * column_tiles);
   const int in_matrix = static_cast<int>(blockIdx.x % (row_tiles * column_tiles));
@@ -36,17 +38,23 @@ void transpose_each(const Context& context, float* y, const float* x, TransposeD
 
 void exchange_outer(const Context& context, float* y, const float* x, ExchangeDims d) {
   const long I = d.I, J = d.J, K = d.K, C = d.C;
-  for_each(context, K * J * I * C, [=] __device__(long at) {
-    const long c = at % C, i = at / C % I, j = at / (C * I) % J, k = at / (C * I * J);
-    y[at] = x[((i * J + j) * K + k) * C + c];
+  for_each(context, K * J * I * C, [=] __device__(Members members) mutable {
+    members.enter(y, x);
+    return [=](long at) {
+      const long c = at % C, i = at / C % I, j = at / (C * I) % J, k = at / (C * I * J);
+      y[at] = x[((i * J + j) * K + k) * C + c];
+    };
   });
 }
 
 void with_constants(const Context& context, float* y, const float* x, const float* c, ConstantsDims d) {
   const long width = d.K + 1, B = d.B;
-  for_each(context, width * B * d.T, [=] __device__(long at) {
-    const long k = at % width, b = at / width % B, t = at / (width * B);
-    y[at] = k == 0 ? x[b * d.T + t] : c ? c[b * d.K + k - 1] : 0.0f;
+  for_each(context, width * B * d.T, [=] __device__(Members members) mutable {
+    members.enter(y, x, c);
+    return [=](long at) {
+      const long k = at % width, b = at / width % B, t = at / (width * B);
+      y[at] = k == 0 ? x[b * d.T + t] : c ? c[b * d.K + k - 1] : 0.0f;
+    };
   });
 }
 

@@ -45,8 +45,9 @@ __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 // Shared: weights of kOutputs channels (of two times as many, gated), then a (C, kTile), each thread's own column.
 template <bool kGated>
-__global__ void forward_kernel(float* y, float* head, float* saved, const float* x, const float* condition,
-                               WavenetLayerTensors<const float*> p, Layer d) {
+__global__ void forward_kernel(Members members, float* y, float* head, float* saved, const float* x,
+                               const float* condition, WavenetLayerTensors<const float*> p, Layer d) {
+  members.enter(y, head, saved, x, condition, p.w, p.bias, p.mixer, p.w1, p.bias1);
   extern __shared__ float shared[];
   const int CK = d.C * d.K;
   float *staged = shared, *staged_gate = shared + CK * kOutputs, *a = shared + (kGated ? 2 : 1) * CK * kOutputs;
@@ -102,8 +103,9 @@ __global__ void forward_kernel(float* y, float* head, float* saved, const float*
 
 // dz (B,Z,T), and where gated a (B,C,T), from the gradients of the layer's two outputs.
 template <bool kGated>
-__global__ void before_activation_kernel(float* dz, float* a, const float* dy, const float* dhead, const float* saved,
-                                         const float* w1, Layer d) {
+__global__ void before_activation_kernel(Members members, float* dz, float* a, const float* dy, const float* dhead,
+                                         const float* saved, const float* w1, Layer d) {
+  members.enter(dz, a, dy, dhead, saved, w1);
   extern __shared__ float staged[];
   const int t = static_cast<int>(blockIdx.x * kTile + threadIdx.x);
   const long b = blockIdx.y;
@@ -135,7 +137,8 @@ __global__ void before_activation_kernel(float* dz, float* a, const float* dy, c
 }
 
 // dx at sample u of the input: a sum over the outputs that read it.
-__global__ void input_kernel(float* dx, const float* dy, const float* dz, const float* w, Layer d) {
+__global__ void input_kernel(Members members, float* dx, const float* dy, const float* dz, const float* w, Layer d) {
+  members.enter(dx, dy, dz, w);
   extern __shared__ float staged[];
   const long u = static_cast<long>(blockIdx.x) * kTile + threadIdx.x, b = blockIdx.y;
   const bool inside = u < d.T + d.past;
@@ -197,23 +200,39 @@ void wavenet_layer_backward(const Context& context, float* dx, const WavenetLaye
   launch(context, input_kernel, grid_of(T + layer.past, d.B), kTile,
          sizeof(float) * static_cast<std::size_t>(Z * K * kOutputs), dx, dy, dz, p.w, layer);
   const int taps = C * K;
-  const auto of_z = [=] __device__(int b, int o, int t) { return dz[(static_cast<long>(b) * Z + o) * T + t]; };
-  const auto of_input = [=] __device__(int b, int j, int t) {
-    if (j == taps) return 1.0f;
-    if (j > taps) return condition[b * condition_stride + t];
-    return x[(static_cast<long>(b) * C + j / K) * x_stride + t + static_cast<long>(j % K) * dilation];
+  WavenetLayerTensors<float*> to = g;
+  const auto of_z = [=] __device__(Members members) mutable {
+    members.enter(dz);
+    return [=](int b, int o, int t) { return dz[(static_cast<long>(b) * Z + o) * T + t]; };
   };
-  dots(context, partial, of_taps(d), of_z, of_input, [=] __device__(int o, int j, float sum) {
-    (j < taps ? g.w[static_cast<long>(o) * taps + j] : j == taps ? g.bias[o] : g.mixer[o]) += sum;
+  const auto of_input = [=] __device__(Members members) mutable {
+    members.enter(condition, x);
+    return [=](int b, int j, int t) {
+      if (j == taps) return 1.0f;
+      if (j > taps) return condition[b * condition_stride + t];
+      return x[(static_cast<long>(b) * C + j / K) * x_stride + t + static_cast<long>(j % K) * dilation];
+    };
+  };
+  dots(context, partial, of_taps(d), of_z, of_input, [=] __device__(Members members) mutable {
+    members.enter(to.w, to.bias, to.mixer);
+    return [=](int o, int j, float sum) {
+      (j < taps ? to.w[static_cast<long>(o) * taps + j] : j == taps ? to.bias[o] : to.mixer[o]) += sum;
+    };
   });
   if (!dy) return;
   const float* a = d.gated ? own_a : saved;
-  const auto of_y = [=] __device__(int b, int o, int t) { return dy[(static_cast<long>(b) * C + o) * y_stride + t]; };
-  const auto of_a = [=] __device__(int b, int j, int t) {
-    return j == C ? 1.0f : a[(static_cast<long>(b) * C + j) * T + t];
+  const auto of_y = [=] __device__(Members members) mutable {
+    members.enter(dy);
+    return [=](int b, int o, int t) { return dy[(static_cast<long>(b) * C + o) * y_stride + t]; };
   };
-  dots(context, partial, of_residual(d), of_y, of_a,
-       [=] __device__(int o, int j, float sum) { (j < C ? g.w1[o * C + j] : g.bias1[o]) += sum; });
+  const auto of_a = [=] __device__(Members members) mutable {
+    members.enter(a);
+    return [=](int b, int j, int t) { return j == C ? 1.0f : a[(static_cast<long>(b) * C + j) * T + t]; };
+  };
+  dots(context, partial, of_residual(d), of_y, of_a, [=] __device__(Members members) mutable {
+    members.enter(to.w1, to.bias1);
+    return [=](int o, int j, float sum) { (j < C ? to.w1[o * C + j] : to.bias1[o]) += sum; };
+  });
 }
 
 }  // namespace cafx::cuda

@@ -8,6 +8,7 @@
 //       the size of its query
 //     - equal bits of a second call with other contents of the scratch, of three threads and, on a GPU, of a CUDA graph
 //       that holds the call: the op neither allocates nor waits
+//     - on a GPU, of each of 1, 3 and 8 members side by side, with inputs of their own
 //     - optional outputs: with each of them null in turn, the others keep their bits
 //     - outputs that may lie in place of an input: there they have the same bits
 //   expect_refused checks that a call with sizes outside the contract throws CheckError.
@@ -29,13 +30,14 @@
 
 #include "kernels/base/thread_pool.h"
 #include "kernels/device/graph.h"
+#include "kernels/device/members.h"
 #include "tests/ops/op_test.h"
 
 namespace cafx::op_test {
 
-enum class Kind { kFloats, kInts, kDoubles, kStored };
+enum class Kind { kFloats, kInts, kDoubles, kStored, kBytes };
 inline std::size_t item_bytes(const Context& context, Kind kind) {
-  return kind == Kind::kDoubles ? 8 : kind == Kind::kStored ? stored_bytes(context) : 4;
+  return kind == Kind::kDoubles ? 8 : kind == Kind::kStored ? stored_bytes(context) : kind == Kind::kBytes ? 1 : 4;
 }
 
 // What an op reads. Empty: it gets a null pointer.
@@ -43,7 +45,18 @@ struct Input {
   std::string name;
   Vec values;
   Kind kind = Kind::kFloats;
+  bool shared = false;  // by all members, as recordings are
 };
+inline Input shared(Input input) {
+  input.shared = true;
+  return input;
+}
+// Of another type.
+template <class T>
+Input items(const std::string& name, const std::vector<T>& values) {
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  return {name, Vec(bytes, bytes + sizeof(T) * values.size()), Kind::kBytes};
+}
 inline Input ints(const std::string& name, const Positions& values) {
   return {name, Vec(values.begin(), values.end()), Kind::kInts};
 }
@@ -99,7 +112,7 @@ class Buffers {
     const Buffer* b = find(name);
     if (!b) throw Error("the test declares no buffer \"" + name + "\"");
     if (!b->over.empty()) return (*this)[b->over];
-    return {b->bytes && !b->null ? b->bytes->get() : nullptr};
+    return {b->bytes && !b->null ? (b->of_members ? b->of_members : b->bytes->get()) : nullptr};
   }
 
  private:
@@ -110,7 +123,8 @@ class Buffers {
     std::size_t n;
     Kind kind;
     bool null = false;
-    std::string over = {};  // the buffer that stands for this one
+    std::string over = {};       // the buffer that stands for this one
+    void* of_members = nullptr;  // in the memory of the first of several members, with room for this one's bytes
   };
   const Buffer* find(const std::string& name) const {
     for (const Buffer& b : all) {
@@ -234,6 +248,35 @@ class OpRun {
     return v;
   }
   Vec output(std::size_t i) const { return values(op_.inputs.size() + i); }
+  // The call for members side by side, each with what its run in `runs` holds; what it left goes there.
+  static void call_for_members(const Op& op, const Context& context, std::vector<std::unique_ptr<OpRun>>& runs) {
+    MemberSize size = measure_member(context, [&] { runs[0]->call(); });  // scratch that kernels share
+    for (const auto& b : runs[0]->buffers_.all) size.bytes += (b.bytes ? b.bytes->size() : 0) + 512;
+    MemberMemory members(context, static_cast<int>(runs.size()), size);
+    std::vector<std::vector<DeviceArray<unsigned char>>> of_member(runs.size());
+    Buffers first;
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      runs[k]->restore();
+      for (const auto& b : runs[k]->buffers_.all) {
+        const std::size_t n = b.bytes ? b.bytes->size() : 0;
+        members.allocate_in(static_cast<int>(k), [&] { of_member[k].emplace_back(context, n); });
+        copy(context, of_member[k].back().data(), b.bytes ? b.bytes->get() : nullptr, n);
+        if (k == 0) {
+          first.all.push_back({b.name, b.bytes ? std::make_unique<Bytes>(0) : nullptr, b.n, b.kind});
+          first.all.back().of_members = of_member[k].back().data();
+        }
+      }
+    }
+    members.for_members(0, static_cast<int>(runs.size()), [&] { op.call(context, first); });
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      for (std::size_t i = 0; i < first.all.size(); ++i) {
+        const auto& b = runs[k]->buffers_.all[i];
+        if (b.bytes) copy(context, b.bytes->get(), of_member[k][i].data(), b.bytes->size());
+      }
+    }
+    wait();
+  }
+
   // Bytes of every output.
   std::vector<std::string> bits() const {
     std::vector<std::string> all;
@@ -271,6 +314,8 @@ class OpRun {
       const auto whole = static_cast<std::int32_t>(std::isnan(values[k]) ? -1 : values[k]);
       if (b.kind == Kind::kStored) {
         store(context_, at, k, values[k]);
+      } else if (b.kind == Kind::kBytes) {
+        at[k] = static_cast<unsigned char>(values[k]);
       } else {
         std::memcpy(at + item * k,
                     b.kind == Kind::kDoubles ? static_cast<const void*>(&values[k])
@@ -285,6 +330,7 @@ class OpRun {
     double d;
     float f;
     std::int32_t i;
+    if (b.kind == Kind::kBytes) return at[k];
     if (b.kind == Kind::kDoubles) return std::memcpy(&d, at + 8 * k, 8), d;
     if (b.kind == Kind::kInts) return std::memcpy(&i, at + 4 * k, 4), i;
     return std::memcpy(&f, at + 4 * k, 4), static_cast<double>(f);
@@ -311,8 +357,31 @@ inline void expect_same_outputs(const Op& op, const std::vector<std::string>& go
   }
 }
 
+// Every member gets the bits that it has alone. The inputs of the k-th are the op's, turned over and of half their size.
+inline void check_members(const Op& op, const Context& context, std::initializer_list<int> counts) {
+  for (const int n : counts) {
+    std::vector<Op> ops(static_cast<std::size_t>(n), op);
+    std::vector<std::unique_ptr<OpRun>> alone, members;
+    for (std::size_t k = 0; k < ops.size(); ++k) {
+      const double factor = (k % 2 == 1 ? -1.0 : 1.0) * (k % 4 >= 2 ? 0.5 : 1.0);
+      for (Input& in : ops[k].inputs) {
+        if (in.kind == Kind::kInts || in.kind == Kind::kBytes || in.shared) continue;
+        for (double& x : in.values) x *= factor;
+      }
+      alone.push_back(std::make_unique<OpRun>(ops[k], context, kStarts[1]));
+      alone.back()->call();
+      members.push_back(std::make_unique<OpRun>(ops[k], context, kStarts[1]));
+    }
+    OpRun::call_for_members(op, context, members);
+    for (std::size_t k = 0; k < ops.size(); ++k) {
+      expect_same_outputs(op, members[k]->bits(), alone[k]->bits(), fmt::format("as member {} of {}", k, n));
+    }
+  }
+}
+
 inline void check_op(const Op& op) {
-  for (const Context& context : contexts()) {
+  const std::vector<Context> all = contexts();
+  for (const Context& context : all) {
     SCOPED_TRACE(label(context) + ", " + op.label);
     std::vector<std::string> bits;
     for (const float start : kStarts) {
@@ -337,6 +406,8 @@ inline void check_op(const Op& op) {
       OpRun recorded(op, context, start);
       recorded.call_in_graph();
       expect_same_outputs(op, recorded.bits(), bits, "in a CUDA graph");
+      if (&context == &all.front()) check_members(op, context, {1, 8});
+      check_members(op, context, {3});
     } else {
       ThreadPool pool(3);
       Context threaded = context;

@@ -122,6 +122,7 @@ class Bytes {
     }
   }
   void* get() { return at_; }
+  std::size_t size() const { return size_; }
 
  private:
   unsigned char* managed_ = nullptr;

@@ -12,14 +12,13 @@ TEST(Frames, GatherMatchesReference) {
   const Vec audio = random(100, 1);
   const std::vector<FrameRef> refs = {{20, 10, 50}, {-5, 0, 30},  {3, 10, 50},  {40, 10, 50}, {60, 10, 50},
                                       {-90, 0, 30}, {95, 0, 100}, {12, 14, 15}, {0, 0, 100}};
-  Items<FrameRef> own(refs);
   for (const int T : {1, 17}) {
     for (const int K : {1, 5, 40}) {
       for (const long offset : {0L, -30L, 9L}) {
         const GatherDims d{static_cast<int>(refs.size()), T, K, same_left(K), offset};
-        check_op(fmt::format("T={} K={} offset={}", T, K, offset), {{"audio", audio}},
+        check_op(fmt::format("T={} K={} offset={}", T, K, offset), {shared({"audio", audio}), items("refs", refs)},
                  {sets("x", reference::gather_frames(audio, refs, d), {0, 0})},
-                 by_name(gather_frames, "x", "audio", own.data(), d));
+                 by_name(gather_frames, "x", "audio", "refs", d));
       }
     }
   }

@@ -55,14 +55,13 @@ TEST(Lamb, TenStepsMatchReference) {
     const Vec of_step(grads.begin() + t * n, grads.begin() + (t + 1) * n);
     reference::lamb_step(params, m, v, of_step, mask, tensors, step_of(t + 1, 1e-6f));
   }
-  Items<TensorSpan> spans(tensors);
   check_op(
-      "four tensors", {{"grads", grads}, {"mask", mask}},
+      "four tensors", {{"grads", grads}, {"mask", mask}, items("spans", tensors)},
       {updates("params", start, params), updates("m", zero, m), updates("v", zero, v)},
       [&](const Context& context, const Buffers& b) {
         for (long t = 0; t < kSteps; ++t) {
           lamb_step(context, b["params"], b["m"], b["v"], static_cast<const float*>(b["grads"]) + t * n, b["mask"],
-                    spans, 4, n, b["scratch"], step_of(t + 1, 1e-6f));
+                    b["spans"], 4, n, b["scratch"], step_of(t + 1, 1e-6f));
         }
       },
       [=](const Context&) { return lamb_scratch(n, 4); });

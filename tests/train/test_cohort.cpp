@@ -1,12 +1,14 @@
 // Runs side by side: each leaves the files that it leaves alone, to the bit, whatever becomes of the others.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "host/metrics/interval.h"
 #include "host/train/cohort.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/device/memory.h"
 #include "tests/temporary_folder.h"
 #include "tests/train/synthetic.h"
 
@@ -37,9 +39,17 @@ class StopAfter : public TrainObserver {
   std::atomic<bool>& stop_;
 };
 
+bool on_cuda() {
+  const char* device = std::getenv("CAFX_TEST_DEVICE");
+  return device && std::string(device) == "cuda";
+}
+
 // Runs of a type that differ in all that members may differ in, alone and in company.
 class Cohorts : public testing::TestWithParam<const char*> {
  protected:
+  void SetUp() override {
+    if (on_cuda() && !cuda_info().reason.empty()) GTEST_SKIP() << cuda_info().reason;
+  }
   Cohorts() : data_(notes(4, 700)), split_(split_of(data_)) {
     RunConfig config = tiny_run(model_type(GetParam()));
     for (int k = 0; k < 3; ++k) {
@@ -55,6 +65,7 @@ class Cohorts : public testing::TestWithParam<const char*> {
     TrainOptions o;
     o.folder = folder_ / folder;
     o.threads = 1;
+    if (on_cuda()) o.device = "cuda";
     return o;
   }
   static std::string name(const std::string& of, std::size_t k) { return of + std::to_string(k); }

@@ -1,0 +1,52 @@
+// host/train/lockstep.h -- steps of models that train side by side on one GPU, in one launch of a graph.
+//
+//   Each member is a stepper of its own, with its own weights, places and counters, whose memory lies in a MemberMemory.
+//   A step that several members are to take is one graph for neighbours with the same layout; who is ahead of the
+//   others, or has a batch of another size, takes it in a graph of its own.
+//
+// Bits     a member's steps are those that it takes alone.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "kernels/device/graph.h"
+#include "kernels/device/members.h"
+
+namespace cafx {
+
+class CudaStepper;
+
+class Lockstep {
+ public:
+  Lockstep(const Context& context, int n, MemberSize size) : context_(context), memory_(context, n, size), seats_(n) {}
+
+  // Calls work(), which makes a stepper and all that its steps use, in the memory of a member that is free, and takes
+  // the stepper in. False: none is free, and nothing is done.
+  bool seat(const std::function<CudaStepper*()>& work);
+  void leave(const CudaStepper&);
+
+  // The members' steps that were asked for: as many as all have asked for.
+  void launch();
+  // All of one member's; the others that have asked for steps take theirs along.
+  void launch_all(const CudaStepper&);
+
+ private:
+  struct Seat {
+    CudaStepper* stepper = nullptr;
+    std::uint64_t layout = 0;
+  };
+  // n steps of every member that has asked for some.
+  void step(long n);
+  void step_once();
+
+  Context context_;
+  MemberMemory memory_;
+  std::vector<Seat> seats_;
+  std::map<std::tuple<std::size_t, std::size_t, int>, Graph> graphs_;  // by first member, their number, and batch
+};
+
+}  // namespace cafx
