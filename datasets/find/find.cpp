@@ -30,14 +30,14 @@ double product(const float* x, const float* y, long n) {
   using Doubles = double __attribute__((vector_size(kLanes * sizeof(double))));
   Doubles lanes = {};
   double sum = 0.0;
-  long i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
+  const long whole = n / kLanes * kLanes;
+  for (long i = 0; i < whole; i += kLanes) {
     Floats a, b;
     std::memcpy(&a, x + i, sizeof a);
     std::memcpy(&b, y + i, sizeof b);
     lanes += __builtin_convertvector(a, Doubles) * __builtin_convertvector(b, Doubles);
   }
-  for (; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  for (long i = whole; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
   for (long k = 0; k < kLanes; ++k) sum += lanes[k];
   return sum;
 }
