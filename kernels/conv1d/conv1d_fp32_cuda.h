@@ -28,7 +28,8 @@ constexpr int kDataStride = kDataDepth + 4;
 template <int kColumns, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
-  members.enter(y, x, w, bias);
+  members.enter(y, x, w);
+  members.enter_given(bias);
   extern __shared__ __align__(16) float shared[];
   constexpr int kRuns = kColumns / 4, kWidth = 16 * kColumns;
   const int K8 = (d.K + 7) / 8 * 8, c0 = blockIdx.y * kWidth, tx = threadIdx.x % 16, ty = threadIdx.x / 16;

@@ -67,7 +67,8 @@ __device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) 
 template <Number S>
 __global__ void __launch_bounds__(kForwardThreads, 2)
     forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
-  members.enter(y, x, w, bias);
+  members.enter(y, x, w);
+  members.enter_given(bias);
   __shared__ Word signals[2][kSignal];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
             sharing = kForwardThreads / 32 / groups, c0 = warp % groups * 32, per_frame = d.T / kTile,

@@ -15,7 +15,8 @@ struct Mix {  // y[o,t] = bias[o] + sum_i w[o out + i in] x[i,t]
 
 // One sample of a place and kOutputs channels a thread; a block's threads read the same weight.
 __global__ void mix_kernel(DeepMembers members, float* y, const float* x, const float* w, const float* bias, Mix d) {
-  members.enter(y, x, w, bias);
+  members.enter(y, x, w);
+  members.enter_given(bias);
   const int t = static_cast<int>(blockIdx.x * kThreads + threadIdx.x), o0 = static_cast<int>(blockIdx.y) * kOutputs;
   if (t >= d.T) return;
   for (int b = static_cast<int>(members.block_z()); b < d.B; b += static_cast<int>(members.depth)) {

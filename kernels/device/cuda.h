@@ -38,19 +38,29 @@ struct ConvPlan {
 
 // Models side by side in one launch: the memory of each has the same layout, `stride` bytes behind that of the one
 // before, and grid.z counts them. A kernel takes this as its first parameter and finds its member's memory by `of`, from
-// the pointers of the first. What all members share, recordings for one, it uses as it is. of(null) is null.
+// the pointers of the first. What all members share, recordings for one, it uses as it is.
 struct Members {
   long stride = 0;
 #ifdef __CUDACC__
+  // By arithmetic of pointers alone, from which the compiler knows that they stay in global memory.
+  template <class T>
+  static __device__ __forceinline__ T* moved(T* p, long bytes) {
+    using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
+    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(p) + bytes);
+  }
   __device__ __forceinline__ long offset() const { return blockIdx.z * stride; }
   template <class T>
   __device__ __forceinline__ T* of(T* p) const {
-    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
+    return moved(p, offset());
   }
-  // The same in place, for several.
+  // The same in place, for several; enter_given: for those that may be null, and then stay it.
   template <class... T>
   __device__ __forceinline__ void enter(T*&... pointers) const {
     ((pointers = of(pointers)), ...);
+  }
+  template <class... T>
+  __device__ __forceinline__ void enter_given(T*&... pointers) const {
+    ((pointers = pointers ? of(pointers) : nullptr), ...);
   }
 #endif
 };
@@ -62,11 +72,15 @@ struct DeepMembers : Members {
   __device__ __forceinline__ long offset() const { return blockIdx.z / depth * stride; }
   template <class T>
   __device__ __forceinline__ T* of(T* p) const {
-    return reinterpret_cast<T*>(reinterpret_cast<std::intptr_t>(p) + (p ? offset() : 0));
+    return moved(p, offset());
   }
   template <class... T>
   __device__ __forceinline__ void enter(T*&... pointers) const {
     ((pointers = of(pointers)), ...);
+  }
+  template <class... T>
+  __device__ __forceinline__ void enter_given(T*&... pointers) const {
+    ((pointers = pointers ? of(pointers) : nullptr), ...);
   }
   __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }  // of a launch for one
 #endif

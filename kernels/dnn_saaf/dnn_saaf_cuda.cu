@@ -348,7 +348,8 @@ __device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long
 template <int M, Activation A>
 __global__ void __launch_bounds__(kBlock, 3)
     forward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all) {
-  members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
+  members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
+  members.enter_given(x.saved);
   extern __shared__ __align__(16) float shared[];
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
   const int rows = rows_of<M>(d.P);
@@ -666,7 +667,8 @@ struct Targets {
 // 32 neighbouring numbers to a block; eight rows of threads share the blocks' parts.
 __global__ void finish_kernel(Members members, const __grid_constant__ Targets to, SaafSums* sums,
                               const float* partials, int blocks, const __grid_constant__ Net net) {
-  members.enter(sums, partials);
+  members.enter(partials);
+  members.enter_given(sums);
   __shared__ double parts[8][32];
   const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
   double sum = 0.0;

@@ -93,7 +93,8 @@ void film_pool_backward(const Context& context, float* dx, const float* dpooled,
 void film_forward(const Context& context, float* y, const float* z, const float* x, const float* residual,
                   const float* modulation, FilmDims d) {
   for_each(context, rows_of(d) * d.T, [=] __device__(Members members) mutable {
-    members.enter(modulation, y, z, residual, x);
+    members.enter(y, z, residual, x);
+    members.enter_given(modulation);
     return [=](long i) {
       const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
       const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;

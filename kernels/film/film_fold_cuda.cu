@@ -9,7 +9,8 @@ namespace {
 __global__ void fold_backward_kernel(Members members, FilmLayer<float*> gradients, float* dmodulation,
                                      FilmLayer<const float*> dfolded, FilmLayer<const float*> layer,
                                      const float* modulation, FilmFoldDims d) {
-  members.enter(dmodulation, modulation, gradients.w, gradients.bias, dfolded.w, dfolded.bias, layer.w, layer.bias);
+  members.enter(dmodulation, modulation, gradients.w, dfolded.w, layer.w);
+  members.enter_given(gradients.bias, dfolded.bias, layer.bias);
   const long o = (static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (o >= d.O) return;  // a whole warp
@@ -36,7 +37,8 @@ void film_fold(const Context& context, const FilmLayer<float*>& to, const FilmLa
   FilmLayer<float*> folded = to;
   FilmLayer<const float*> layer = from;
   for_each(context, static_cast<long>(d.O) * (d.I + 1), [=] __device__(Members members) mutable {
-    members.enter(modulation, folded.w, folded.bias, layer.w, layer.bias);
+    members.enter(modulation, folded.w, layer.w);
+    members.enter_given(folded.bias, layer.bias);
     return [=](long k) {
       const long o = k / (d.I + 1), i = k % (d.I + 1);
       const float scale = 1.0f + modulation[o];

@@ -22,7 +22,8 @@ template <Activation A, bool kTranspose>
 __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
     product_kernel(DeepMembers members, float* y, const float* x, const float* w, const float* bias, int K, int N,
                    LocalDenseDims d) {
-  members.enter(y, x, w, bias);
+  members.enter(y, x, w);
+  members.enter_given(bias);
   __shared__ float weights[kDepth * kWeightRow], inputs[kDepth * kInputRow];
   const int c0 = blockIdx.x * kChannels, b0 = blockIdx.y * kFrames, n0 = members.block_z() * kOutputs;
   const int own = threadIdx.x % kChannels, c = c0 + own, group = threadIdx.x / kChannels % 16, half = threadIdx.x / 128;

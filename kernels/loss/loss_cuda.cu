@@ -37,7 +37,8 @@ __global__ void mae_kernel(Members members, double* loss, float* dy_padded, cons
 // One block for each place.
 __global__ void time_sums_kernel(Members members, double* losses, LossFactors* factors, const float* y,
                                  const float* target, const float* reference, float scale, LossWeights w, LossDims d) {
-  members.enter(losses, factors, y, target, reference);
+  members.enter(losses, factors, y, target);
+  members.enter_given(reference);
   __shared__ double shared[kThreads];
   const int b = blockIdx.x;
   y += static_cast<long>(b) * d.T;

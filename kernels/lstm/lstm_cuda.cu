@@ -26,7 +26,8 @@ __global__ void transpose_kernel(Members members, float* y, const float* x, int 
 constexpr int kRows = 8, kDepth = 64;
 __global__ void rows_kernel(Members members, float* out, const float* in, const float* m, const float* bias, long rows,
                             int K, int N, int m_stride) {
-  members.enter(out, in, m, bias);
+  members.enter(out, in, m);
+  members.enter_given(bias);
   __shared__ float part[kRows][kDepth];
   const long row0 = static_cast<long>(blockIdx.x) * kRows;
   const int n = static_cast<int>(blockIdx.y * blockDim.x + threadIdx.x);

@@ -24,7 +24,7 @@ struct Scalars {
   const StepState* state;
   __device__ bool load(Members members) {
     if (!state) return true;
-    members.enter(state);
+    members.enter_given(state);
     step.lr = state->scalars.lr;
     step.gradient_scale = state->gradient_scale;
     correction1 = state->scalars.correction1;
@@ -88,7 +88,8 @@ __global__ void sum_kernel(Members members, double* total, const double* losses,
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
   for_each(context, n, [=] __device__(Members members) mutable {
-    members.enter(params, m, v, grads, decay_mask);
+    members.enter(params, m, v, grads);
+    members.enter_given(decay_mask);
     return [=](long i) {
       Scalars s{step, correction1, correction2, state};
       if (!s.load(members)) return;
@@ -105,7 +106,8 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
   float* u = static_cast<float*>(scratch);  // (n)
   float* trust = u + (n + 63) / 64 * 64;    // (n_tensors)
   for_each(context, n, [=] __device__(Members members) mutable {
-    members.enter(u, m, v, params, grads, decay_mask);
+    members.enter(u, m, v, params, grads);
+    members.enter_given(decay_mask);
     return [=](long i) {
       Scalars s{step, correction1, correction2, state};
       u[i] = s.load(members) ? adam_direction(m[i], v[i], params[i], grads[i], decay_mask ? decay_mask[i] : 1.0f,
@@ -121,7 +123,8 @@ void lamb_step(const Context& context, float* params, float* m, float* v, const 
 void average_step(const Context& context, float* average, const float* params, long n, float rate,
                   const StepState* state) {
   for_each(context, n, [=] __device__(Members members) mutable {
-    members.enter(state, average, params);
+    members.enter(average, params);
+    members.enter_given(state);
     return [=](long i) {
       if (state && state->skip) return;
       const float a = average[i];

@@ -109,7 +109,8 @@ __device__ void step(float* next, const float* state, const float* u, const floa
 
 __global__ void forward_kernel(Members members, float* y, float* state, float* saved, const float* u,
                                const float* packed, SsmDims d) {
-  members.enter(y, state, saved, u, packed);
+  members.enter(y, state, u, packed);
+  members.enter_given(saved);
   extern __shared__ float shared[];
   const ssm::Packed at(d.N);
   const int n = 2 * d.N, tid = static_cast<int>(threadIdx.x);

@@ -50,7 +50,8 @@ void exchange_outer(const Context& context, float* y, const float* x, ExchangeDi
 void with_constants(const Context& context, float* y, const float* x, const float* c, ConstantsDims d) {
   const long width = d.K + 1, B = d.B;
   for_each(context, width * B * d.T, [=] __device__(Members members) mutable {
-    members.enter(y, x, c);
+    members.enter(y, x);
+    members.enter_given(c);
     return [=](long at) {
       const long k = at % width, b = at / width % B, t = at / (width * B);
       y[at] = k == 0 ? x[b * d.T + t] : c ? c[b * d.K + k - 1] : 0.0f;

@@ -47,7 +47,8 @@ __device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 template <bool kGated>
 __global__ void forward_kernel(Members members, float* y, float* head, float* saved, const float* x,
                                const float* condition, WavenetLayerTensors<const float*> p, Layer d) {
-  members.enter(y, head, saved, x, condition, p.w, p.bias, p.mixer, p.w1, p.bias1);
+  members.enter(head, x, condition, p.w, p.bias, p.mixer, p.w1, p.bias1);
+  members.enter_given(y, saved);
   extern __shared__ float shared[];
   const int CK = d.C * d.K;
   float *staged = shared, *staged_gate = shared + CK * kOutputs, *a = shared + (kGated ? 2 : 1) * CK * kOutputs;
@@ -105,7 +106,8 @@ __global__ void forward_kernel(Members members, float* y, float* head, float* sa
 template <bool kGated>
 __global__ void before_activation_kernel(Members members, float* dz, float* a, const float* dy, const float* dhead,
                                          const float* saved, const float* w1, Layer d) {
-  members.enter(dz, a, dy, dhead, saved, w1);
+  members.enter(dz, dhead, saved, w1);
+  members.enter_given(dy, a);
   extern __shared__ float staged[];
   const int t = static_cast<int>(blockIdx.x * kTile + threadIdx.x);
   const long b = blockIdx.y;
@@ -138,7 +140,8 @@ __global__ void before_activation_kernel(Members members, float* dz, float* a, c
 
 // dx at sample u of the input: a sum over the outputs that read it.
 __global__ void input_kernel(Members members, float* dx, const float* dy, const float* dz, const float* w, Layer d) {
-  members.enter(dx, dy, dz, w);
+  members.enter(dx, dz, w);
+  members.enter_given(dy);
   extern __shared__ float staged[];
   const long u = static_cast<long>(blockIdx.x) * kTile + threadIdx.x, b = blockIdx.y;
   const bool inside = u < d.T + d.past;
