@@ -82,7 +82,7 @@ try_compilers() {
     if [[ $(in_bare "apt-cache policy clang-$version") == *"Candidate: "[0-9]* ]]; then names+=" clang-$version"; fi
   done
   in_bare ". scripts/packages.sh && install_packages \$build_packages \$test_packages $names && cmake --preset cpu >/dev/null &&
-    tests/compilers.sh"
+    cmake --build --preset cpu --target cafx_commit >/dev/null && tests/compilers.sh"
 }
 
 # Words that a command of the README must say where it cannot go on.
