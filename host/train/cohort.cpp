@@ -66,6 +66,14 @@ std::string kinship(const nlohmann::json& config) {
   return text;
 }
 
+std::string kind_of_steps(const RunConfig& config, const Dataset& data) {
+  RunConfig all = config;
+  const TrainConfig& t = all.train;
+  LossConfig loss = t.loss;
+  return fmt::format("{}{} {} {} {} {} {} {} {} {}", kinship(to_json(describe(all))), t.clip_norm, t.beta1, t.beta2,
+                     t.epsilon, t.weight_decay, t.ema, t.optimizer, to_json(describe(loss)).dump(), fmt::ptr(&data));
+}
+
 std::string why_apart(const RunConfig& a, const RunConfig& b) {
   RunConfig first = a, second = b;
   const nlohmann::json of_first = to_json(describe(first)), of_second = to_json(describe(second));
@@ -91,7 +99,8 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   for (const Member& m : members) {
     if (!facts.count(m.data)) facts.emplace(m.data, DataFacts(*m.data, *m.split));
   }
-  Company company(members[0].options.threads, static_cast<int>(members.size()));
+  Company company(members[0].options.threads);
+  for (const Member& m : members) company.expect(kind_of_steps(m.config, *m.data));
   Runs runs(members.size());
   std::vector<MemberOutcome> outcomes(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {

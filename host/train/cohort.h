@@ -42,6 +42,9 @@ std::string why_apart(const RunConfig&, const RunConfig&);
 // Runs can be in one cohort where this is the same; of a config as to_json(describe(config)) gives it.
 std::string kinship(const nlohmann::json& config);
 
+// Runs can take their steps in one graph of a GPU, if they have as many places, where this is the same.
+std::string kind_of_steps(const RunConfig&, const Dataset&);
+
 // Begins each run, or goes on with it where its folder holds one. Error where two members cannot be in one cohort; what
 // goes wrong in a member afterwards is in its outcome and in its log.
 // `turn_seconds`: how long a member trains on a CPU before the next one does; long beside filling its caches.

@@ -31,17 +31,23 @@ void Company::use_device(Context& context, const std::string& name) {
   if (context.cuda) make_current(context);
 }
 
-Lockstep* Company::lockstep(const Context& context, const std::string& key,
+Lockstep* Company::lockstep(const Context& context, const std::string& kind, const std::string& stage,
                             const std::function<MemberSize()>& measure) {
-  if (members_ < 2 || context.device == Device::kCpu) return nullptr;
+  const int n = expected_[kind];
+  if (n < 2 || context.device == Device::kCpu) return nullptr;
+  const std::string key = kind + " " + stage;
   const auto known = locksteps_.find(key);
   if (known != locksteps_.end()) return known->second.get();
   std::unique_ptr<Lockstep>& made = locksteps_[key];
   const MemberSize size = measure();
-  if (static_cast<double>(size.bytes + size.scratch) * members_ < 0.9 * static_cast<double>(free_memory(context))) {
-    made = std::make_unique<Lockstep>(context, members_, size);
+  if (static_cast<double>(size.bytes + size.scratch) * n < 0.9 * static_cast<double>(free_memory(context))) {
+    made = std::make_unique<Lockstep>(context, n, size);
   }
   return made.get();
+}
+
+void Company::release_idle_locksteps() {
+  std::erase_if(locksteps_, [](const auto& entry) { return entry.second && entry.second->idle(); });
 }
 
 }  // namespace cafx

@@ -31,8 +31,7 @@ struct RunAudio {
 class Company {
  public:
   // threads: 0: all that this process may use.
-  explicit Company(int threads, int members = 1)
-      : pool_(threads > 0 ? threads : available_threads()), members_(members) {}
+  explicit Company(int threads) : pool_(threads > 0 ? threads : available_threads()) {}
 
   ThreadPool& pool() { return pool_; }
 
@@ -44,13 +43,17 @@ class Company {
   const Places& on_device(const Context&, const Signals&);
   // The device of this name for the context (cafx::use_device); a GPU is opened once for all runs.
   void use_device(Context&, const std::string& name);
-  // Where runs whose steps are alike take them together, `key` telling which are; `measure` is asked what one takes,
-  // the first time. Null: there is one member alone, or the GPU has no room for all.
-  Lockstep* lockstep(const Context&, const std::string& key, const std::function<MemberSize()>& measure);
+  // There is a run whose steps are of this kind.
+  void expect(const std::string& kind) { ++expected_[kind]; }
+  // Where runs of a kind take the steps of one stage together; `measure` is asked what one takes, the first time. Null:
+  // there is one of the kind alone, or the GPU has no room for all.
+  Lockstep* lockstep(const Context&, const std::string& kind, const std::string& stage,
+                     const std::function<MemberSize()>& measure);
+  void release_idle_locksteps();  // their memory on the GPU: of stages that all have left
 
  private:
   ThreadPool pool_;
-  int members_;
+  std::map<std::string, int> expected_;  // runs, by kind
   std::map<std::string, Context> devices_;
   struct Taken {
     const Dataset* data;

@@ -30,6 +30,13 @@ void Lockstep::leave(const CudaStepper& stepper) {
   }
 }
 
+bool Lockstep::idle() const {
+  for (std::size_t k = 0; k < seats_.size(); ++k) {
+    if (seats_[k].stepper || !memory_.is_free(static_cast<int>(k))) return false;
+  }
+  return true;
+}
+
 void Lockstep::launch() {
   long n = 0;
   for (const Seat& seat : seats_) {

@@ -28,6 +28,7 @@ class Lockstep {
   // the stepper in. False: none is free, and nothing is done.
   bool seat(const std::function<CudaStepper*()>& work);
   void leave(const CudaStepper&);
+  bool idle() const;  // nothing of a member is left
 
   // The members' steps that were asked for: as many as all have asked for.
   void launch();

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "host/train/checkpoint_files.h"
+#include "host/train/cohort.h"
 #include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/targets.h"
@@ -46,6 +47,7 @@ std::vector<std::string> fact_columns(const std::string& metrics) {
 Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options,
                  RunFolder& folder, Company& company)
     : config_(config),
+      kind_(kind_of_steps(config, data)),
       options_(options),
       folder_(folder),
       log_(config_, folder, options.observer, options.before_write),
@@ -236,6 +238,7 @@ bool Trainer::stage_goes_on() const {
 }
 
 void Trainer::begin_epoch() {
+  company_.release_idle_locksteps();
   Counters& c = counters();
   const Stage& stage = this->stage();
   const Rng order{static_cast<std::uint64_t>(config_.train.seed),

@@ -76,7 +76,6 @@ class Trainer {
   void end_stage();
   void make_model();
   void make_stepper_of_stage();
-  std::string kind_of_steps() const;
   void refuse_what_does_not_fit();
 
   // The end.
@@ -99,6 +98,7 @@ class Trainer {
   const Stage& stage() const { return schedule_.stage(counters().stage); }
 
   RunConfig config_;
+  const std::string kind_;  // of its steps (cohort.h)
   const TrainOptions& options_;
   RunFolder& folder_;
   TrainingLog log_;

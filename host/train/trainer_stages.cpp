@@ -2,9 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <nlohmann/json.hpp>
 
-#include "host/train/cohort.h"
 #include "host/train/memory_plan.h"
 #include "host/train/results.h"
 #include "host/train/trainer.h"
@@ -138,20 +136,10 @@ void Trainer::make_stepper_of_stage() {
     std::copy(weights.begin(), weights.end(), model_->params().data());
     return size;
   };
-  const std::string kind = fmt::format("{} {} {}", kind_of_steps(), refs.size(), fmt::ptr(recordings.input()));
-  Lockstep* const together = team_ ? nullptr : company_.lockstep(context_, kind, measure);
+  const std::string of_stage = fmt::format("{} {} {} {} {}", stage().form, settings.ema, settings.length, refs.size(),
+                                           fmt::ptr(recordings.input()));
+  Lockstep* const together = team_ ? nullptr : company_.lockstep(context_, kind_, of_stage, measure);
   if (!together || !build_member(*together, build)) build();
-}
-
-// The same for runs whose steps differ in nothing that a graph holds.
-std::string Trainer::kind_of_steps() const {
-  const StepSettings s = step_settings();
-  const AdamStep& a = s.adam;
-  RunConfig config = config_;
-  LossConfig loss = s.loss.config();
-  return fmt::format("{}{} {} {} {} {} {} {} {} {} {} {}", kinship(to_json(describe(config))), stage().form, s.length,
-                     s.clip_norm, a.beta1, a.beta2, a.epsilon, a.weight_decay, s.ema, s.optimiser->name,
-                     to_json(describe(loss)).dump(), s.loss.floors()[0]);
 }
 
 void Trainer::refuse_what_does_not_fit() {

@@ -37,21 +37,16 @@ struct ConvPlan {
 };
 
 // Models side by side in one launch: the memory of each has the same layout, `stride` bytes behind that of the one
-// before, and grid.z counts them. A kernel takes this as its first parameter and finds its member's memory by `of`, from
-// the pointers of the first. What all members share, recordings for one, it uses as it is.
-struct Members {
-  long stride = 0;
+// before, and grid.z counts them. A kernel takes Members as its first parameter and finds its member's memory by `of`,
+// from the pointers of the first. What all members share, recordings for one, it uses as it is.
+template <class Own>
+struct MemberPointers {
 #ifdef __CUDACC__
   // By arithmetic of pointers alone, from which the compiler knows that they stay in global memory.
   template <class T>
-  static __device__ __forceinline__ T* moved(T* p, long bytes) {
-    using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
-    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(p) + bytes);
-  }
-  __device__ __forceinline__ long offset() const { return blockIdx.z * stride; }
-  template <class T>
   __device__ __forceinline__ T* of(T* p) const {
-    return moved(p, offset());
+    using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
+    return reinterpret_cast<T*>(reinterpret_cast<Byte*>(p) + static_cast<const Own*>(this)->offset());
   }
   // The same in place, for several; enter_given: for those that may be null, and then stay it.
   template <class... T>
@@ -64,24 +59,18 @@ struct Members {
   }
 #endif
 };
-
-// The same for kernels whose grids are more than one block deep, for one model already.
-struct DeepMembers : Members {
+struct Members : MemberPointers<Members> {
+  long stride = 0;
+#ifdef __CUDACC__
+  __device__ __forceinline__ long offset() const { return blockIdx.z * stride; }
+#endif
+};
+// For kernels whose grids are more than one block deep for one model already.
+struct DeepMembers : MemberPointers<DeepMembers> {
+  long stride = 0;
   unsigned depth = 1;
 #ifdef __CUDACC__
   __device__ __forceinline__ long offset() const { return blockIdx.z / depth * stride; }
-  template <class T>
-  __device__ __forceinline__ T* of(T* p) const {
-    return moved(p, offset());
-  }
-  template <class... T>
-  __device__ __forceinline__ void enter(T*&... pointers) const {
-    ((pointers = of(pointers)), ...);
-  }
-  template <class... T>
-  __device__ __forceinline__ void enter_given(T*&... pointers) const {
-    ((pointers = pointers ? of(pointers) : nullptr), ...);
-  }
   __device__ __forceinline__ unsigned block_z() const { return blockIdx.z % depth; }  // of a launch for one
 #endif
 };
@@ -157,18 +146,23 @@ struct CudaDevice {
 
 inline cudaStream_t stream_of(const Context& context) { return context.cuda->stream; }
 
-inline Members members_of(const Context& context) { return {static_cast<long>(context.cuda->member_stride)}; }
+inline Members members_of(const Context& context) {
+  Members members;
+  members.stride = static_cast<long>(context.cuda->member_stride);
+  return members;
+}
 
 // launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
 template <class M, class... Parameters, class... Arguments>
 void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid, dim3 block, std::size_t shared,
             Arguments... arguments) {
-  static_assert(std::is_base_of_v<Members, M>, "a kernel's first parameter");
+  static_assert(std::is_same_v<M, Members> || std::is_same_v<M, DeepMembers>, "a kernel's first parameter");
   if (shared > 32 * 1024) {  // above 48 KiB with what the kernel itself declares
     CAFX_CUDA_CHECK(
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)));
   }
-  M members{members_of(context)};
+  M members;
+  members.stride = members_of(context).stride;
   if constexpr (std::is_same_v<M, DeepMembers>) {
     members.depth = grid.z;
   } else {

@@ -723,28 +723,13 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
       });
     });
     if (d.P > plan.M) {
-      const int parts = d.P / plan.M, C = d.C;
-      for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
-        members.enter(dz_parts, dz);
-        return [=](long i) {
-          const long window = i / C, c = i - window * C;
-          float sum = 0.0f;
-          for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-          dz[i] = sum;
-        };
-      });
+      dnn_mma::add_window_parts(context, dz, dz_parts, plan.n_all / d.P, d.P / plan.M, d.C);
     }
     Targets to{};
     for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
     aside(context, [&] {
       launch(context, finish_kernel, blocks_for(net.n_grad, 32), dim3(32, 8), 0, to, sums, partials, plan.blocks, net);
-      if (!d.use_saaf) return;
-      float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
-      const SaafDims saaf = d.saaf;
-      for_each(context, d.C, [=] __device__(Members members) mutable {
-        members.enter(dv, dw, sums);
-        return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
-      });
+      if (d.use_saaf) saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, sums, d.saaf);
     });
     return;
   }

@@ -693,6 +693,18 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
   });
 }
 
+void add_window_parts(const Context& context, float* dz, const float* dz_parts, long windows, int parts, int C) {
+  for_each(context, windows * C, [=] __device__(Members members) mutable {
+    members.enter(dz_parts, dz);
+    return [=](long i) {
+      const long window = i / C, c = i - window * C;
+      float sum = 0.0f;
+      for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
+      dz[i] = sum;
+    };
+  });
+}
+
 void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
@@ -724,25 +736,9 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     });
     launch(context, finish_kernel<T>, blocks_for(net.n_grad), kThreads, 0, to, partials, plan.blocks, net);
   });
-  if (d.P > plan.at.rows) {
-    const int parts = d.P / plan.at.rows, C = d.C;
-    for_each(context, plan.n_all / d.P * C, [=] __device__(Members members) mutable {
-      members.enter(dz_parts, dz);
-      return [=](long i) {
-        const long window = i / C, c = i - window * C;
-        float sum = 0.0f;
-        for (int k = 0; k < parts; ++k) sum += dz_parts[(window * parts + k) * C + c];
-        dz[i] = sum;
-      };
-    });
-  }
+  if (d.P > plan.at.rows) add_window_parts(context, dz, dz_parts, plan.n_all / d.P, d.P / plan.at.rows, d.C);
   if (d.use_saaf) {
-    float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
-    const SaafDims saaf = d.saaf;
-    for_each(context, d.C, [=] __device__(Members members) mutable {
-      members.enter(dv, dw, sums);
-      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
-    });
+    saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, sums, d.saaf);
   }
 }
 

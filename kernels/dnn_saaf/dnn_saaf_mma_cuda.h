@@ -18,4 +18,7 @@ void forward(const Context&, Stored* u, const Stored* r, const float* z, const s
 void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const Stored* r,
               const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
 
+// dz (windows,C) = sum over a window's parts of dz_parts (windows,parts,C), in order.
+void add_window_parts(const Context&, float* dz, const float* dz_parts, long windows, int parts, int C);
+
 }  // namespace cafx::cuda::dnn_mma

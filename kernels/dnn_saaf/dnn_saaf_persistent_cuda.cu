@@ -4,7 +4,7 @@
 #include "kernels/device/memory.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
-#include "kernels/saaf/saaf_math.h"
+#include "kernels/saaf/saaf_cuda.h"
 
 // Forward: a warp takes 32 samples through all layers. A layer's inputs go from the warp's own rows of shared memory to
 // registers whole; then, 16 outputs at a time, products, activation, and back to the rows. That loop is not unrolled,
@@ -975,14 +975,8 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     });
   });
   if (!d.use_saaf) return;
-  float *dv = grads.dsaaf_v, *dw = grads.dsaaf_w;
-  const auto* sums = reinterpret_cast<const SaafSums*>(scratch);
-  const SaafDims saaf = d.saaf;
   aside(context, [&] {
-    for_each(context, d.C, [=] __device__(Members members) mutable {
-      members.enter(dv, dw, sums);
-      return [=](long c) { saaf_finish_gradient(dv, dw, sums, saaf, static_cast<int>(c)); };
-    });
+    saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, reinterpret_cast<const SaafSums*>(scratch), d.saaf);
   });
 }
 

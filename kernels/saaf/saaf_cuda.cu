@@ -22,6 +22,13 @@ void saaf_table(const Context& context, SaafPiece* table, const float* v, const 
          d, n);
 }
 
+void saaf_gradients(const Context& context, float* dv, float* dw, const SaafSums* sums, SaafDims d) {
+  for_each(context, d.C, [=] __device__(Members members) mutable {
+    members.enter(dv, dw, sums);
+    return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
+  });
+}
+
 void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,
                  SaafDims d) {
   const long n = static_cast<long>(d.S + 2) * d.C;
@@ -36,10 +43,7 @@ void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, c
       sums[i] = {static_cast<float>(s0), static_cast<float>(s1), static_cast<float>(s2), 0.0f};
     };
   });
-  for_each(context, d.C, [=] __device__(Members members) mutable {
-    members.enter(dv, dw, sums);
-    return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
-  });
+  saaf_gradients(context, dv, dw, sums, d);
 }
 
 namespace cuda {

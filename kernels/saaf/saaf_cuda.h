@@ -20,7 +20,9 @@ inline std::size_t saaf_regions(SaafDims d) { return static_cast<std::size_t>(d.
 
 // The table of curves (S+2,C), from v and w; a kernel launch.
 void saaf_table(const Context&, SaafPiece* table, const float* v, const float* w, SaafDims);
-// dv, dw += the gradients from n_partials blocks of sums (S+2,C), added in order; `sums` (S+2,C) is scratch.
+// dv, dw += the gradients from sums (S+2,C).
+void saaf_gradients(const Context&, float* dv, float* dw, const SaafSums* sums, SaafDims);
+// The same from n_partials blocks of sums, added in order; `sums` (S+2,C) is scratch.
 void saaf_finish(const Context&, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,
                  SaafDims);
 
