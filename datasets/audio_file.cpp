@@ -186,7 +186,7 @@ class ClippingFinder {
 
 }  // namespace
 
-Clipping find_clipping(const std::vector<float>& x, double rate_hz) {
+Clipping find_clipping(std::span<const float> x, double rate_hz) {
   ClippingFinder finder;
   for (const float v : x) finder.push(v);
   return finder.result(rate_hz);
@@ -348,8 +348,11 @@ Audio read_audio(const std::filesystem::path& path, int sample_rate, int channel
   constexpr std::size_t kBlock = 4096;
   std::vector<float> block(kBlock * channels);
   std::vector<ClippingFinder> clipping(last - first);
-  constexpr std::int64_t kReserved = 1 << 22;  // of what a header promises
-  audio.samples.reserve(static_cast<std::size_t>(std::min(kReserved, reader.frames())));
+  constexpr std::int64_t kReserved = 1 << 22;  // of what a header promises; more where the file is as long
+  std::error_code unknown;
+  const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(path, unknown));
+  const std::int64_t most = unknown ? kReserved : std::max(kReserved, bytes / reader.channels());
+  audio.samples.reserve(static_cast<std::size_t>(std::min(most, reader.frames())));
   while (const std::size_t n = reader.read(block.data(), kBlock)) {
     if (channels == 1) {
       for (std::size_t i = 0; i < n; ++i) clipping[0].push(block[i]);
@@ -453,18 +456,18 @@ void refuse_to_overwrite(const std::filesystem::path& path, const std::string& c
   throw Error("{}: is there already and was not made by cafx; {}", path.string(), cure);
 }
 
-void write_audio(const std::filesystem::path& path, const std::vector<float>& samples, int sample_rate,
+void write_audio(const std::filesystem::path& path, std::span<const float> samples, int sample_rate,
                  SampleFormat format) {
   AudioWriter writer(path, sample_rate, format);
   writer.write(samples.data(), samples.size());
   writer.finish();
 }
 
-std::vector<float> resample(const std::vector<float>& x, double from_hz, double to_hz) {
+Recording resample(std::span<const float> x, double from_hz, double to_hz) {
   CAFX_CHECK(from_hz > 0.0 && to_hz > 0.0, from_hz, to_hz);
-  if (from_hz == to_hz || x.empty()) return x;
+  if (from_hz == to_hz || x.empty()) return {x.begin(), x.end()};
   const auto n = static_cast<std::size_t>(std::llround(static_cast<double>(x.size()) * to_hz / from_hz));
-  std::vector<float> y(n + 1024);
+  Recording y(n + 1024);
   const soxr_quality_spec_t quality = soxr_quality_spec(SOXR_VHQ, 0);
   soxr_error_t error = nullptr;
   const std::unique_ptr<soxr, void (*)(soxr_t)> engine(

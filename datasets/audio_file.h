@@ -14,8 +14,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "datasets/recording.h"
 
 #include "kernels/base/error.h"
 
@@ -62,7 +65,7 @@ struct Clipping {
 };
 
 struct Audio {
-  std::vector<float> samples;
+  Recording samples;
   int sample_rate = 0;  // of samples, in Hz
 
   // As found in the file:
@@ -76,7 +79,7 @@ struct Audio {
 // channel: counted from 0; negative: the mean of all.
 Audio read_audio(const std::filesystem::path&, int sample_rate, int channel = -1);
 
-Clipping find_clipping(const std::vector<float>& x, double rate_hz);
+Clipping find_clipping(std::span<const float> x, double rate_hz);
 
 enum class SampleFormat { kPcm16, kPcm24, kFloat };
 
@@ -101,9 +104,9 @@ class AudioWriter {
 };
 // Error where `path` is there and no file that an AudioWriter made: somebody's recording. `cure` ends the sentence.
 void refuse_to_overwrite(const std::filesystem::path&, const std::string& cure);
-void write_audio(const std::filesystem::path&, const std::vector<float>& samples, int sample_rate, SampleFormat);
+void write_audio(const std::filesystem::path&, std::span<const float> samples, int sample_rate, SampleFormat);
 
 // From one rate to another; the result has round(n to / from) samples, sample i at time i / to.
-std::vector<float> resample(const std::vector<float>& x, double from_hz, double to_hz);
+Recording resample(std::span<const float> x, double from_hz, double to_hz);
 
 }  // namespace cafx

@@ -51,13 +51,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void scale(std::vector<float>& x, double gain_db, bool invert) {
+void scale(Recording& x, double gain_db, bool invert) {
   const auto gain = static_cast<float>(std::pow(10.0, gain_db / 20.0) * (invert ? -1.0 : 1.0));
   if (gain == 1.0f) return;
   for (float& v : x) v *= gain;
 }
 
-double power_without_dc(const std::vector<float>& x) {
+double power_without_dc(std::span<const float> x) {
   double sum = 0.0, square = 0.0;
   for (const float v : x) {
     sum += static_cast<double>(v);
@@ -76,8 +76,8 @@ std::string codec_of(const fs::path& path) {
 }
 
 // One side: the channel that holds the recording, at the model's rate.
-std::vector<float> read_side(const fs::path& path, const DataConfig& config, bool wet, int sample_rate,
-                             FileFacts& facts, std::vector<Finding>& findings) {
+Recording read_side(const fs::path& path, const DataConfig& config, bool wet, int sample_rate, FileFacts& facts,
+                    std::vector<Finding>& findings) {
   const auto stated = stated_channel(wet ? config.wet_channel : config.dry_channel);
   Audio audio = read_audio(path, 0, stated.value_or(-1));
   facts.channel = stated.value_or(-1);
@@ -99,7 +99,7 @@ std::vector<float> read_side(const fs::path& path, const DataConfig& config, boo
   facts.codec = codec_of(path);
   facts.frames = static_cast<std::int64_t>(audio.samples.size());
   if (audio.file_rate == sample_rate) return std::move(audio.samples);
-  std::vector<float> x = resample(audio.samples, audio.file_rate, sample_rate);
+  Recording x = resample(audio.samples, audio.file_rate, sample_rate);
   const double all = power_without_dc(audio.samples), kept = power_without_dc(x);
   if (audio.file_rate > sample_rate && all > 0.0) {
     facts.lost_db = 10.0 * std::log10(std::max(1e-20, 1.0 - kept / all));
@@ -120,7 +120,7 @@ void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate) {
   }
   const auto from = static_cast<std::size_t>(start), to = static_cast<std::size_t>(stop);
   const auto late = static_cast<std::size_t>(std::abs(delay));
-  for (std::vector<float>* side : {&pair.dry, &pair.wet}) {
+  for (Recording* side : {&pair.dry, &pair.wet}) {
     side->resize(std::min(side->size(), to));
     const bool moved = late > 0 && (side == &pair.wet) == (delay > 0.0);
     side->erase(side->begin(), side->begin() + static_cast<long>(std::min(side->size(), from + (moved ? late : 0))));
@@ -264,7 +264,7 @@ std::vector<Pair> cut(Pair whole, double seconds, int sample_rate) {
     p.dry.assign(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
     pieces.push_back(std::move(p));
   }
-  std::vector<float>().swap(whole.dry);
+  Recording().swap(whole.dry);
   for (std::size_t k = 0; k < pieces.size(); ++k) {
     const auto first = whole.wet.begin() + static_cast<long>(k * piece);
     pieces[k].wet.assign(first, first + static_cast<long>(pieces[k].dry.size()));

@@ -40,18 +40,18 @@ void start_sox() {
 
 // What the two ends of the chain work on; each end's private data is a pointer to it.
 struct Signal {
-  const std::vector<float>* in;
+  std::span<const float> in;
   std::size_t at = 0;
-  std::vector<float> out;
+  Recording out;
 };
 Signal& signal_of(sox_effect_t* e) { return **static_cast<Signal**>(e->priv); }
 
 int read_input(sox_effect_t* e, sox_sample_t* out, size_t* n) {
   Signal& s = signal_of(e);
-  const std::size_t count = std::min<std::size_t>(*n, s.in->size() - s.at);
+  const std::size_t count = std::min<std::size_t>(*n, s.in.size() - s.at);
   for (std::size_t i = 0; i < count; ++i) {
     // As SoX reads a float file: to 32 bits, clipped.
-    const double x = static_cast<double>((*s.in)[s.at + i]) * (static_cast<double>(SOX_SAMPLE_MAX) + 1.0);
+    const double x = static_cast<double>(s.in[s.at + i]) * (static_cast<double>(SOX_SAMPLE_MAX) + 1.0);
     out[i] = x >= SOX_SAMPLE_MAX ? SOX_SAMPLE_MAX : x <= SOX_SAMPLE_MIN ? SOX_SAMPLE_MIN : static_cast<sox_sample_t>(x);
   }
   s.at += count;
@@ -61,12 +61,12 @@ int read_input(sox_effect_t* e, sox_sample_t* out, size_t* n) {
 
 int write_output(sox_effect_t* e, const sox_sample_t* in, sox_sample_t*, size_t* n_in, size_t* n_out) {
   Signal& s = signal_of(e);
-  const std::size_t count = std::min(*n_in, s.in->size() - std::min(s.in->size(), s.out.size()));
+  const std::size_t count = std::min(*n_in, s.in.size() - std::min(s.in.size(), s.out.size()));
   for (std::size_t i = 0; i < count; ++i) {
     s.out.push_back(static_cast<float>(in[i] * (1.0 / (static_cast<double>(SOX_SAMPLE_MAX) + 1.0))));
   }
   *n_out = 0;
-  return s.out.size() < s.in->size() ? SOX_SUCCESS : SOX_EOF;  // some effects ("repeat -") never end by themselves
+  return s.out.size() < s.in.size() ? SOX_SUCCESS : SOX_EOF;  // some effects ("repeat -") never end by themselves
 }
 
 int accept_flow(sox_effect_t*, const sox_sample_t*, sox_sample_t*, size_t* n_in, size_t* n_out) {
@@ -159,7 +159,7 @@ Chain find_chain(const std::string& name_or_text) {
   return found == named.end() ? Chain{name_or_text, 0} : Chain{found->second, 44100};
 }
 
-std::vector<float> apply_chain(const std::string& text, const std::vector<float>& x, int sample_rate) {
+Recording apply_chain(const std::string& text, std::span<const float> x, int sample_rate) {
   if (x.empty()) return {};
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (!std::isfinite(x[i]))
@@ -192,7 +192,7 @@ std::vector<float> apply_chain(const std::string& text, const std::vector<float>
   const sox_effect_handler_t output = {
       "cafx output", nullptr,        SOX_EFF_MCHAN | SOX_EFF_INTERNAL, nullptr, nullptr, write_output, nullptr, nullptr,
       nullptr,       sizeof(Signal*)};
-  Signal signal{&x, 0, {}};
+  Signal signal{x, 0, {}};
   ChainBuilder chain(text, wanted.told_rate ? wanted.told_rate : sample_rate, x.size());
   chain.add_end(input, signal);
   for (auto& words_of : effects) {

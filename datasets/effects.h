@@ -8,13 +8,15 @@
 // Threads  libsox has global state: calls are made one after the other, behind a lock.
 #pragma once
 
+#include <span>
 #include <string>
-#include <vector>
+
+#include "datasets/recording.h"
 
 namespace cafx {
 
 // y has as many samples as x: shorter results are padded with zeros, longer ones (tails) cut.
-std::vector<float> apply_chain(const std::string& chain, const std::vector<float>& x, int sample_rate);
+Recording apply_chain(const std::string& chain, std::span<const float> x, int sample_rate);
 
 // The chain behind a name, the text itself where it is no name; the rate that SoX is told, 0: the true one.
 struct Chain {

@@ -33,14 +33,14 @@ double windowed_sinc(double t) {
 
 }  // namespace
 
-std::vector<float> shifted(const std::vector<float>& x, double by) {
+Recording shifted(std::span<const float> x, double by) {
   CAFX_CHECK(std::abs(by) <= 1.0, by);
   std::array<double, 2 * kReach + 1> taps{};
   double sum = 0.0;
   for (int k = -kReach; k <= kReach; ++k) sum += taps[static_cast<std::size_t>(k + kReach)] = windowed_sinc(k - by);
   for (double& tap : taps) tap /= sum;
   const auto n = static_cast<long>(x.size());
-  std::vector<float> y(x.size());
+  Recording y(x.size());
   for (long t = 0; t < n; ++t) {
     double value = 0.0;
     for (long k = std::max<long>(-kReach, t - n + 1); k <= std::min<long>(kReach, t); ++k) {

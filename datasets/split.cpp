@@ -24,7 +24,7 @@ constexpr float kQuiet = 1e-3f;        // of the loudest: 60 dB
 constexpr double kLeastSeconds = 0.5;  // of a part
 constexpr float kSilentPeak = 1e-5f;
 
-float peak_of(const std::vector<float>& x) {
+float peak_of(std::span<const float> x) {
   constexpr std::size_t kLanes = 8;  // that do not wait for each other
   float lanes[kLanes] = {};
   std::size_t i = 0;
@@ -191,9 +191,9 @@ namespace {
 // Notes of a part that are in training too, under another name: by which of training.
 std::map<int, int> repeats_of(const Dataset& data, const Split& split, const std::vector<int>& part) {
   if (data.split_by_knobs) return {};
-  std::vector<const std::vector<float>*> what, where;
-  for (const int i : part) what.push_back(&at(data, i).dry);
-  for (const int i : split.train) where.push_back(&at(data, i).dry);
+  std::vector<std::span<const float>> what, where;
+  for (const int i : part) what.push_back(at(data, i).dry);
+  for (const int i : split.train) where.push_back(at(data, i).dry);
   std::map<int, int> found;
   const auto repeats = find_repeats(what, where, data.sample_rate > 0 ? data.sample_rate : 16000);
   for (std::size_t k = 0; k < part.size(); ++k) {

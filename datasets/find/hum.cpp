@@ -18,7 +18,7 @@ constexpr double kSteady = 0.5;   // its quietest tenth, of its median: notes co
 constexpr double kDryHas = 0.25;  // of the same share in dry: it was recorded with it, and the device passes it on
 
 // Amplitudes of the tone in every half second, tapered over a second.
-std::vector<double> tone(const std::vector<float>& x, double hertz, int rate) {
+std::vector<double> tone(std::span<const float> x, double hertz, int rate) {
   const auto n = static_cast<std::size_t>(rate);
   std::vector<double> c(n), s(n);
   for (std::size_t i = 0; i < n; ++i) {
@@ -39,7 +39,7 @@ std::vector<double> tone(const std::vector<float>& x, double hertz, int rate) {
   return found;
 }
 
-double rms(const std::vector<float>& x) {
+double rms(std::span<const float> x) {
   double sum = 0.0;
   for (const float v : x) sum += static_cast<double>(v) * static_cast<double>(v);
   return std::sqrt(sum / static_cast<double>(std::max<std::size_t>(1, x.size())));
@@ -52,7 +52,7 @@ double quietest_tenth(std::vector<double> v) {
 }
 
 // Peaks of every tenth of a second.
-std::vector<double> peaks(const std::vector<float>& x, std::size_t hop) {
+std::vector<double> peaks(std::span<const float> x, std::size_t hop) {
   std::vector<double> found;
   for (std::size_t at = 0; at + hop <= x.size(); at += hop) {
     double most = 0.0;

@@ -108,7 +108,7 @@ bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& a
 
 }  // namespace
 
-Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
+Lag find_lag(std::span<const float> dry, std::span<const float> wet, int rate) {
   if (rate > kMostRate) {
     Lag half = find_lag(decimate(dry, 2), decimate(wet, 2), rate / 2);
     half.lag *= 2.0;

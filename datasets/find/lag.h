@@ -8,6 +8,7 @@
 // from all of them and matched against each: that leaves one peak.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -50,6 +51,6 @@ struct Lag {
 };
 
 // A long recording on its own. Never moves anything by itself.
-Lag find_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
+Lag find_lag(std::span<const float> dry, std::span<const float> wet, int rate);
 
 }  // namespace cafx

@@ -25,7 +25,7 @@ struct Frame {
 };
 
 // The matched correlation of dry[at, at + n) at the lags first .. last.
-std::vector<float> frame_match(const Job& job, Matcher& match, const std::vector<float>& taper, long at, long first,
+std::vector<float> frame_match(const Job& job, Matcher& match, std::span<const float> taper, long at, long first,
                                long last) {
   const auto n = static_cast<long>(taper.size());
   std::vector<float> dry = stretch_of(job.dry, at, n);
@@ -36,7 +36,7 @@ std::vector<float> frame_match(const Job& job, Matcher& match, const std::vector
 }
 
 // At which of both lags the frame lies.
-Frame ask(const Job& job, Matcher& match, const std::vector<float>& taper, long at, const Jump& jump) {
+Frame ask(const Job& job, Matcher& match, std::span<const float> taper, long at, const Jump& jump) {
   const double t = static_cast<double>(at) + 0.5 * static_cast<double>(taper.size());
   const double lags[2] = {jump.before + jump.slope * t, jump.after + jump.slope * t};
   const double apart = std::abs(lags[1] - lags[0]);

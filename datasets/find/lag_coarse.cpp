@@ -42,7 +42,7 @@ std::vector<Candidate> highest(std::vector<float> r, long from) {
 }
 
 // The loudest stretch of n samples in each of equal parts.
-std::vector<std::size_t> loudest_places(const std::vector<float>& x, std::size_t n, std::size_t parts) {
+std::vector<std::size_t> loudest_places(std::span<const float> x, std::size_t n, std::size_t parts) {
   std::vector<double> energy(x.size() + 1, 0.0);
   for (std::size_t i = 0; i < x.size(); ++i) {
     energy[i + 1] = energy[i] + static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -119,7 +119,7 @@ CoarseLag vote(const std::vector<LoudExcerpt>& excerpts) {
   return best;
 }
 
-std::vector<LoudExcerpt> look(const std::vector<float>& dry, const std::vector<float>& wet,
+std::vector<LoudExcerpt> look(std::span<const float> dry, std::span<const float> wet,
                               const std::vector<std::size_t>& places, std::size_t n, std::size_t range) {
   std::vector<LoudExcerpt> excerpts;
   for (const std::size_t at : places) {
@@ -137,15 +137,15 @@ std::vector<LoudExcerpt> look(const std::vector<float>& dry, const std::vector<f
 
 }  // namespace
 
-std::vector<float> decimate(const std::vector<float>& x, int q) {
-  if (q <= 1) return x;
+Recording decimate(std::span<const float> x, int q) {
+  if (q <= 1) return {x.begin(), x.end()};
   const int reach = 8 * q;
   std::vector<float> taps;
   for (int k = -reach; k <= reach; ++k) {
     const double t = 0.9 * k / q, window = 0.5 + 0.5 * std::cos(M_PI * k / (reach + 1));
     taps.push_back(static_cast<float>(0.9 / q * window * (k == 0 ? 1.0 : std::sin(M_PI * t) / (M_PI * t))));
   }
-  std::vector<float> y(x.size() / static_cast<std::size_t>(q));
+  Recording y(x.size() / static_cast<std::size_t>(q));
   const long n = static_cast<long>(x.size());
   for (std::size_t i = 0; i < y.size(); ++i) {
     const long at = static_cast<long>(i) * q, from = std::max(0L, at - reach), to = std::min(n - 1, at + reach);
@@ -157,9 +157,9 @@ std::vector<float> decimate(const std::vector<float>& x, int q) {
   return y;
 }
 
-CoarseLag find_coarse_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
+CoarseLag find_coarse_lag(std::span<const float> dry, std::span<const float> wet, int rate) {
   const int q = std::max(1, rate / kCoarseRate);
-  const std::vector<float> d = decimate(dry, q), w = decimate(wet, q);
+  const Recording d = decimate(dry, q), w = decimate(wet, q);
   const double coarse = static_cast<double>(rate) / q;
   const auto n = std::min(static_cast<std::size_t>(kExcerptSeconds * coarse), std::min(d.size(), w.size()) / 3);
   const auto places = loudest_places(d, n, std::clamp<std::size_t>(d.size() / n, 3, kExcerpts));

@@ -1,7 +1,9 @@
 // datasets/find/lag_coarse.h -- where to look for the lag of a long recording: found on 4 kHz, over all lags it allows.
 #pragma once
 
-#include <vector>
+#include <span>
+
+#include "datasets/recording.h"
 
 namespace cafx {
 
@@ -11,9 +13,9 @@ struct CoarseLag {
 };
 
 // Excerpts of dry are looked for in wet: near by first, then further and further away, until most of them agree.
-CoarseLag find_coarse_lag(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
+CoarseLag find_coarse_lag(std::span<const float> dry, std::span<const float> wet, int rate);
 
 // Every q-th sample behind a low pass.
-std::vector<float> decimate(const std::vector<float>& x, int q);
+Recording decimate(std::span<const float> x, int q);
 
 }  // namespace cafx

@@ -43,7 +43,7 @@ EndFrames frames_from(bool front, const Job& job, Matcher& match, const Course& 
   return frames;
 }
 
-float height_near(const std::vector<float>& r, long at) {
+float height_near(std::span<const float> r, long at) {
   const auto first = r.begin() + std::max(0L, at - kNearLag);
   return *std::max_element(first, r.begin() + std::min(static_cast<long>(r.size()), at + kNearLag + 1));
 }
@@ -53,7 +53,7 @@ struct Evidence {
   long at = 0;                     // of the peak
 };
 
-Evidence weigh(const std::vector<float>& sum, std::size_t n_frames, long reach) {
+Evidence weigh(std::span<const float> sum, std::size_t n_frames, long reach) {
   const long top = std::max_element(sum.begin(), sum.end()) - sum.begin();
   if (std::abs(top - reach) <= kNearLag || !(sum[static_cast<std::size_t>(top)] > 0.0f)) return {};
   float second = 0.0f;

@@ -16,14 +16,14 @@ std::vector<float> taper_of(std::size_t n) {
   return taper;
 }
 
-std::vector<float> stretch_of(const std::vector<float>& x, long from, long n) {
+std::vector<float> stretch_of(std::span<const float> x, long from, long n) {
   std::vector<float> y(static_cast<std::size_t>(n), 0.0f);
   const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
   if (a < b) std::copy(x.begin() + a, x.begin() + b, y.begin() + (a - from));
   return y;
 }
 
-double energy(const std::vector<float>& x, long from, long n) {
+double energy(std::span<const float> x, long from, long n) {
   double sum = 0.0;
   const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
   for (long i = a; i < b; ++i) {
@@ -33,7 +33,7 @@ double energy(const std::vector<float>& x, long from, long n) {
   return sum;
 }
 
-Job::Job(const std::vector<float>& a, const std::vector<float>& b, std::size_t n)
+Job::Job(std::span<const float> a, std::span<const float> b, std::size_t n)
     : dry(a), wet(b), length(n), taper(taper_of(n)) {}
 
 Take take_of(const Job& job, std::size_t window, const Course& course, double offset, long reach) {
@@ -44,7 +44,7 @@ Take take_of(const Job& job, std::size_t window, const Course& course, double of
   mean /= static_cast<double>(n);
   for (std::size_t k = 0; k < dry.size(); ++k) dry[k] = job.taper[k] * (dry[k] - static_cast<float>(mean));
   const long from = static_cast<long>(job.begin[window]) + std::lround(course.at(job.middle(window)) + offset) - reach;
-  std::vector<float> wet;
+  Recording wet;
   if (std::abs(course.slope) * static_cast<double>(n) > 0.25) {  // warped about the window's middle
     const double ratio = 1.0 + course.slope;
     const long span = static_cast<long>(std::ceil(static_cast<double>(m) * ratio)) + 2;
@@ -52,7 +52,8 @@ Take take_of(const Job& job, std::size_t window, const Course& course, double of
                    1.0);
     wet.resize(static_cast<std::size_t>(m), 0.0f);
   } else {
-    wet = stretch_of(job.wet, from, m);
+    const std::vector<float> there = stretch_of(job.wet, from, m);
+    wet.assign(there.begin(), there.end());
   }
   return make_take(dry.data(), dry.size(), wet.data(), wet.size(), fft_size(static_cast<std::size_t>(m)));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "datasets/find/lag_windows.h"
@@ -16,9 +17,9 @@ struct Course {
 };
 
 struct Job {
-  Job(const std::vector<float>& dry, const std::vector<float>& wet, std::size_t length);
+  Job(std::span<const float> dry, std::span<const float> wet, std::size_t length);
 
-  const std::vector<float>&dry, &wet;
+  std::span<const float> dry, wet;
   std::size_t length;              // of a window
   std::vector<float> taper;        // of its samples
   std::vector<std::size_t> begin;  // of windows that hold sound
@@ -29,8 +30,8 @@ struct Job {
 // sin^2 over n samples.
 std::vector<float> taper_of(std::size_t n);
 // x[from, from + n), zeros where x has none.
-std::vector<float> stretch_of(const std::vector<float>& x, long from, long n);
-double energy(const std::vector<float>& x, long from, long n);
+std::vector<float> stretch_of(std::span<const float> x, long from, long n);
+double energy(std::span<const float> x, long from, long n);
 
 // A window of dry, and wet around it from `reach` before to `reach` behind, at the course and at dry's speed: index k
 // of its correlation stands for the lag course + offset + k - reach.

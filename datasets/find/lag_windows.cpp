@@ -148,7 +148,7 @@ std::vector<int> best_path(const Map& map, double* worth) {
   return path;
 }
 
-float near_peak(const std::vector<float>& r, int k) {
+float near_peak(std::span<const float> r, int k) {
   float most = 0.0f;
   for (int d = std::max(0, k - 3); d <= std::min(static_cast<int>(r.size()) - 1, k + 3); ++d) {
     most = std::max(most, r[static_cast<std::size_t>(d)]);
@@ -365,7 +365,7 @@ void find_what_is_left(const Job& job, Matcher& match, const Map& map, const Cou
 
 }  // namespace
 
-Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate) {
+Windows measure_windows(std::span<const float> dry, std::span<const float> wet, int rate) {
   Windows out;
   Job job(dry, wet, static_cast<std::size_t>(rate));
   if (dry.size() < 4 * job.length || wet.size() < 4 * job.length) return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 namespace cafx {
@@ -32,6 +33,6 @@ struct Windows {
   std::vector<float> response;  // the device's, whitened, that they share
 };
 
-Windows measure_windows(const std::vector<float>& dry, const std::vector<float>& wet, int rate);
+Windows measure_windows(std::span<const float> dry, std::span<const float> wet, int rate);
 
 }  // namespace cafx

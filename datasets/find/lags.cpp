@@ -32,7 +32,7 @@ std::vector<double> likeness_to_all(std::vector<std::vector<float>> x) {
     for (const float a : v) sum += static_cast<double>(a) * static_cast<double>(a);
     for (float& a : v) a = sum > 0.0 ? static_cast<float>(static_cast<double>(a) / std::sqrt(sum)) : 0.0f;
   };
-  const auto product = [](const std::vector<float>& a, const std::vector<float>& b) {
+  const auto product = [](std::span<const float> a, std::span<const float> b) {
     double sum = 0.0;
     for (std::size_t k = 0; k < a.size(); ++k) sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
     return sum;

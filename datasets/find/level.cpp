@@ -17,7 +17,7 @@ constexpr double kIntegerPeak = 16.0;    // no converter and no float mix goes s
 
 }  // namespace
 
-std::vector<Half> halves_of(const std::vector<float>& x, int rate) {
+std::vector<Half> halves_of(std::span<const float> x, int rate) {
   const auto n = static_cast<std::size_t>(kBaselineSeconds * rate);
   std::vector<Half> halves;
   for (std::size_t at = 0; at < x.size(); at += n) {
@@ -100,7 +100,7 @@ Offset find_offset(const std::vector<Half>& halves, bool in_order) {
   return found;
 }
 
-Level find_level(const std::vector<float>& x, const FileFacts& file) {
+Level find_level(std::span<const float> x, const FileFacts& file) {
   Level level;
   double sum = 0.0, square = 0.0;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -128,7 +128,7 @@ Level find_level(const std::vector<float>& x, const FileFacts& file) {
 
 namespace {
 
-void tell_pauses(const std::vector<float>& x, float peak, const std::string& file, double offset, int rate,
+void tell_pauses(std::span<const float> x, float peak, const std::string& file, double offset, int rate,
                  std::vector<Finding>& found) {
   std::size_t longest = 0, begin = 0, run = 0;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -182,7 +182,7 @@ void tell_precision(const Level& level, const FileFacts& facts, const std::strin
 void tell_level(const Level& level, const Pair& p, bool wet, int rate, std::vector<Finding>& found) {
   const std::string file = file_of(p, wet);
   const FileFacts& facts = wet ? p.wet_file : p.dry_file;
-  const std::vector<float>& x = wet ? p.wet : p.dry;
+  const Recording& x = wet ? p.wet : p.dry;
   for (const std::string& note : facts.notes) {
     found.push_back({Severity::kWarning, "header", file, -1.0, note,
                      note.starts_with("behind") ? "a program put a tag or zeros behind the sound"

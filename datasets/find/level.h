@@ -1,6 +1,7 @@
 // datasets/find/level.h -- level, offset, silence and damage of one side of a pair.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace cafx {
 struct Half {
   double mean, level;
 };
-std::vector<Half> halves_of(const std::vector<float>& x, int rate);
+std::vector<Half> halves_of(std::span<const float> x, int rate);
 
 // DC: an offset that is there in silence too, constant or wandering. The offset that a device makes by bending the
 // signal follows the signal's level, belongs to the effect and is left alone.
@@ -36,7 +37,7 @@ struct Level {
   bool silent = false;        // from end to end
   double full_scale = 1.0;    // integers written as float: their full scale, 2^7, 2^15, 2^23 or 2^31
 };
-Level find_level(const std::vector<float>& x, const FileFacts&);
+Level find_level(std::span<const float> x, const FileFacts&);
 
 // Findings about one side, but for DC and scale, which are told for all pairs together.
 void tell_level(const Level&, const Pair&, bool wet, int rate, std::vector<Finding>&);

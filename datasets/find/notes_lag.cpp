@@ -22,7 +22,7 @@ constexpr std::size_t kBatch = 64;
 
 std::size_t length(const Pair& p) { return std::max(p.dry.size(), p.wet.size()); }
 
-double margin_of(const std::vector<float>& r, std::size_t peak) {
+double margin_of(std::span<const float> r, std::size_t peak) {
   double second = 0.0;
   for (std::size_t i = 0; i < r.size(); ++i) {
     if (i + 4 < peak || i > peak + 4) second = std::max<double>(second, r[i]);
@@ -30,7 +30,7 @@ double margin_of(const std::vector<float>& r, std::size_t peak) {
   return r[peak] > 0.0f ? std::clamp(1.0 - second / r[peak], 0.0, 1.0) : 0.0;
 }
 
-std::size_t highest(const std::vector<float>& r) {
+std::size_t highest(std::span<const float> r) {
   return static_cast<std::size_t>(std::max_element(r.begin(), r.end()) - r.begin());
 }
 

@@ -30,7 +30,7 @@ struct PhaseSums {
 };
 
 // A piece of a pair, without its mean.
-std::vector<float> piece(const std::vector<float>& x, std::size_t from, std::size_t n) {
+std::vector<float> piece(std::span<const float> x, std::size_t from, std::size_t n) {
   std::vector<float> y(x.begin() + static_cast<long>(from), x.begin() + static_cast<long>(from + n));
   double mean = 0.0;
   for (const float v : y) mean += static_cast<double>(v) / static_cast<double>(n);
@@ -38,14 +38,14 @@ std::vector<float> piece(const std::vector<float>& x, std::size_t from, std::siz
   return y;
 }
 
-double energy_of(const std::vector<float>& x, std::size_t from, std::size_t n) {
+double energy_of(std::span<const float> x, std::size_t from, std::size_t n) {
   double sum = 0.0;
   for (std::size_t i = from; i < from + n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   return sum;
 }
 
 // Each piece counts alike: its wet side has an energy of 1.
-void add(PhaseSums& sums, const std::vector<float>& dry, const std::vector<float>& wet) {
+void add(PhaseSums& sums, std::span<const float> dry, std::span<const float> wet) {
   const double power = energy_of(wet, 0, wet.size());
   if (!(power > 0.0)) return;
   const std::size_t size = fft_size(2 * dry.size());

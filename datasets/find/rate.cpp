@@ -17,8 +17,7 @@ constexpr double kMostSeconds = 8.0;  // that are looked at
 // How well the first seconds correlate, wet played at `ratio` times its speed.
 double match_at(const Pair& p, double ratio, int rate) {
   const auto n = std::min({static_cast<std::size_t>(kMostSeconds * rate), p.dry.size(), p.wet.size()});
-  std::vector<float> wet(p.wet.begin(), p.wet.begin() + static_cast<long>(n));
-  wet = resample(wet, ratio, 1.0);
+  const Recording wet = resample(std::span(p.wet).first(n), ratio, 1.0);
   const std::size_t size = fft_size(2 * std::max(n, wet.size()));
   const long most = static_cast<long>(std::min(n, wet.size()) / 2);
   const auto r =

@@ -18,7 +18,7 @@ constexpr double kFarSpectrum = 0.25;  // distance of two spectra, in bels a ban
 using Fingerprint = std::array<float, kBands>;
 
 // The shape of the long-term spectrum: energies of bands of equal ratio, in bels beside their mean.
-Fingerprint fingerprint(const std::vector<float>& x, int rate) {
+Fingerprint fingerprint(std::span<const float> x, int rate) {
   constexpr std::size_t kFrame = 4096;
   std::vector<double> power(kFrame / 2 + 1, 0.0);
   const std::size_t frames = std::max<std::size_t>(1, x.size() / kFrame);
@@ -52,7 +52,7 @@ double distance(const Fingerprint& a, const Fingerprint& b) {
 }
 
 // First difference, between 100 Hz and 3 kHz.
-std::vector<float> evened(const std::vector<float>& x, int rate, std::size_t size) {
+std::vector<float> evened(std::span<const float> x, int rate, std::size_t size) {
   std::vector<float> d(x.size(), 0.0f);
   for (std::size_t i = 1; i < x.size(); ++i) d[i] = x[i] - x[i - 1];
   Bins s = spectrum(d.data(), d.size(), size);
@@ -67,7 +67,7 @@ std::vector<float> evened(const std::vector<float>& x, int rate, std::size_t siz
   return y;
 }
 
-std::vector<double> energies(const std::vector<float>& x) {
+std::vector<double> energies(std::span<const float> x) {
   std::vector<double> sum(x.size() + 1, 0.0);
   for (std::size_t i = 0; i < x.size(); ++i)
     sum[i + 1] = sum[i] + static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -82,7 +82,7 @@ struct Evened {
   std::vector<float> x;
   Bins bins;
 };
-Evened even(const std::vector<float>& sound, long end, int rate, std::size_t size) {
+Evened even(std::span<const float> sound, long end, int rate, std::size_t size) {
   Evened e{evened(sound, rate, size), {}};
   std::fill(e.x.begin(), e.x.begin() + end, 0.0f);
   std::fill(e.x.end() - end, e.x.end(), 0.0f);
@@ -93,18 +93,18 @@ Evened even(const std::vector<float>& sound, long end, int rate, std::size_t siz
 // Holds one sound against others; its own side is made ready once for those of one length.
 class Likeness {
  public:
-  Likeness(const std::vector<float>& a, int rate) : a_(a), rate_(rate) {}
-  double operator()(const std::vector<float>& b);
+  Likeness(std::span<const float> a, int rate) : a_(a), rate_(rate) {}
+  double operator()(std::span<const float> b);
 
  private:
-  const std::vector<float>& a_;
+  std::span<const float> a_;
   const int rate_;
   std::size_t size_ = 0;
   long end_ = -1;
   Evened own_;
 };
 
-double Likeness::operator()(const std::vector<float>& b) {
+double Likeness::operator()(std::span<const float> b) {
   const std::size_t size = fft_size(a_.size() + b.size());
   const long end =
       std::min(static_cast<long>(kEndSeconds * rate_), static_cast<long>(std::min(a_.size(), b.size()) / 8));
@@ -140,17 +140,17 @@ double Likeness::operator()(const std::vector<float>& b) {
 
 }  // namespace
 
-std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& what,
-                                 const std::vector<const std::vector<float>*>& where, int rate) {
+std::vector<Repeat> find_repeats(const std::vector<std::span<const float>>& what,
+                                 const std::vector<std::span<const float>>& where, int rate) {
   std::vector<Fingerprint> prints(where.size());
   std::vector<Repeat> found(what.size());
   ThreadPool pool(available_threads());
   pool.run(static_cast<int>(where.size()), [&](int i, int) {
-    prints[static_cast<std::size_t>(i)] = fingerprint(*where[static_cast<std::size_t>(i)], rate);
+    prints[static_cast<std::size_t>(i)] = fingerprint(where[static_cast<std::size_t>(i)], rate);
   });
   pool.run(static_cast<int>(what.size()), [&](int task, int) {
     const auto i = static_cast<std::size_t>(task);
-    const Fingerprint own = fingerprint(*what[i], rate);
+    const Fingerprint own = fingerprint(what[i], rate);
     std::vector<std::pair<double, int>> near;
     for (std::size_t k = 0; k < where.size(); ++k) {
       const double d = distance(own, prints[k]);
@@ -158,9 +158,9 @@ std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& w
     }
     std::sort(near.begin(), near.end());
     const std::size_t asked = where.size() <= kFewPieces ? 8 : kNearest;
-    Likeness likeness(*what[i], rate);
+    Likeness likeness(what[i], rate);
     for (std::size_t k = 0; k < std::min(asked, near.size()); ++k) {
-      const double l = likeness(*where[static_cast<std::size_t>(near[k].second)]);
+      const double l = likeness(where[static_cast<std::size_t>(near[k].second)]);
       if (l > found[i].likeness) found[i] = {l >= kSame ? near[k].second : -1, l};
       if (l >= kSame) break;
     }

@@ -1,6 +1,7 @@
 // datasets/find/repeats.h -- whether a stretch of audio is in another one too, at whatever level and place.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,7 @@ struct Repeat {
 // For each of `what`, the one of `where` that holds the same audio: over half of the shorter one agrees up to a gain,
 // to -23 dB, from 100 Hz to 3 kHz with their spectra evened out by a first difference. Those with another spectrum are
 // not looked at.
-std::vector<Repeat> find_repeats(const std::vector<const std::vector<float>*>& what,
-                                 const std::vector<const std::vector<float>*>& where, int rate);
+std::vector<Repeat> find_repeats(const std::vector<std::span<const float>>& what,
+                                 const std::vector<std::span<const float>>& where, int rate);
 
 }  // namespace cafx

@@ -26,7 +26,7 @@ struct Block {
   double level = 0.0, crest = 0.0, energy = 0.0, steps = 0.0;
 };
 
-Block block_of(const std::vector<float>& x, std::size_t from, std::size_t n) {
+Block block_of(std::span<const float> x, std::size_t from, std::size_t n) {
   Block b;
   double peak = 0.0;
   for (std::size_t i = from; i < from + n; ++i) {
@@ -126,7 +126,7 @@ void tell_normalised(const std::vector<Pair>& pairs, std::vector<Finding>& found
 namespace {
 
 // Of x[from, from + n), about its own mean: an offset is no sound.
-double loudness(const std::vector<float>& x, long from, long n) {
+double loudness(std::span<const float> x, long from, long n) {
   double sum = 0.0, square = 0.0;
   const long a = std::max(0L, from), b = std::min(static_cast<long>(x.size()), from + n);
   for (long i = a; i < b; ++i) {
@@ -139,7 +139,7 @@ double loudness(const std::vector<float>& x, long from, long n) {
 }
 
 // The level of its quietest hundredth, in blocks of 50 ms: what sounds there sounds always, as hum does.
-double floor_of(const std::vector<float>& x, int rate) {
+double floor_of(std::span<const float> x, int rate) {
   const auto block = static_cast<long>(kBlockSeconds * rate);
   std::vector<double> levels;
   for (long at = 0; at + block <= static_cast<long>(x.size()); at += block) levels.push_back(loudness(x, at, block));
@@ -156,7 +156,7 @@ struct Dropouts {
 
 // Where x is silent for a moment, from one sample to the next, while the other side plays on; x[i] beside
 // other[i - lag].
-Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& other, long lag, double longest_seconds,
+Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, long lag, double longest_seconds,
                      int rate) {
   const auto shortest = static_cast<std::size_t>(0.005 * rate);
   const auto longest = static_cast<std::size_t>(longest_seconds * rate);
@@ -191,7 +191,7 @@ Dropouts dropouts_of(const std::vector<float>& x, const std::vector<float>& othe
 
 // Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the
 // onset of a note. Those of many notes are a gate that opens late.
-Dropouts onsets_lost(const std::vector<float>& x, const std::vector<float>& other, long lag, int rate) {
+Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, long lag, int rate) {
   constexpr double kAbrupt = 0.5, kOnsets = 0.2;  // of 12 ms: the level of the first; of the onsets, if more than one
   float peak = 0.0f;
   for (const float v : x) peak = std::max(peak, std::abs(v));

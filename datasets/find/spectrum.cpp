@@ -105,7 +105,7 @@ std::vector<float> correlate(const Bins& a, const Bins& b, double whitening, lon
   return lags;
 }
 
-std::size_t strongest(const std::vector<float>& r) {
+std::size_t strongest(std::span<const float> r) {
   std::size_t best = 0;
   for (std::size_t i = 1; i < r.size(); ++i) {
     if (std::abs(r[best]) < std::abs(r[i])) best = i;
@@ -113,7 +113,7 @@ std::size_t strongest(const std::vector<float>& r) {
   return best;
 }
 
-double standing_out(const std::vector<float>& r, std::size_t peak) {
+double standing_out(std::span<const float> r, std::size_t peak) {
   double second = 0.0;
   for (std::size_t i = 0; i < r.size(); ++i) {
     if (i + 8 < peak || i > peak + 8) second = std::max<double>(second, std::abs(r[i]));
@@ -122,7 +122,7 @@ double standing_out(const std::vector<float>& r, std::size_t peak) {
   return first > 0.0 ? std::clamp(1.0 - second / first, 0.0, 1.0) : 0.0;
 }
 
-double between_samples(const std::vector<float>& r, std::size_t peak) {
+double between_samples(std::span<const float> r, std::size_t peak) {
   if (peak == 0 || peak + 1 >= r.size()) return static_cast<double>(peak);
   const double a = std::abs(r[peak - 1]), b = std::abs(r[peak]), c = std::abs(r[peak + 1]), bend = a - 2.0 * b + c;
   return static_cast<double>(peak) + (bend < 0.0 ? std::clamp(0.5 * (a - c) / bend, -0.5, 0.5) : 0.0);

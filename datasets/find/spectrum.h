@@ -4,6 +4,7 @@
 #include <cmath>
 #include <complex>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 namespace cafx {
@@ -37,10 +38,10 @@ inline float to_minus(float x, double p) {
 std::vector<float> correlate(const Bins& a, const Bins& b, double whitening, long from, long to, double cutoff = 1.0);
 
 // Where the magnitude is greatest; an index.
-std::size_t strongest(const std::vector<float>&);
+std::size_t strongest(std::span<const float>);
 // How far the magnitude at `peak` stands out from all that is over 8 indices away, 0 .. 1.
-double standing_out(const std::vector<float>&, std::size_t peak);
+double standing_out(std::span<const float>, std::size_t peak);
 // Place of the peak near index `peak`, between the samples, by a parabola through three magnitudes.
-double between_samples(const std::vector<float>&, std::size_t peak);
+double between_samples(std::span<const float>, std::size_t peak);
 
 }  // namespace cafx

@@ -34,7 +34,7 @@ Take make_take(const float* dry, std::size_t n_dry, const float* wet, std::size_
 
 namespace {
 
-std::vector<float> lags_of(const std::vector<float>& r, long from, long to) {
+std::vector<float> lags_of(std::span<const float> r, long from, long to) {
   const long n = static_cast<long>(r.size());
   CAFX_CHECK(from <= to && to - from < n, from, to, n);
   std::vector<float> lags(static_cast<std::size_t>(to - from + 1));
@@ -50,7 +50,7 @@ std::vector<float> lags_of(const std::vector<float>& r, long from, long to) {
 
 std::vector<float> correlation(const Take& take, long from, long to) { return lags_of(inverse(take.cross), from, to); }
 
-void Template::add(const std::vector<float>& r, long at, double weight) {
+void Template::add(std::span<const float> r, long at, double weight) {
   for (long k = -kReach; k <= kReach; ++k) {
     if (at + k < 0 || at + k >= static_cast<long>(r.size())) continue;
     taps_[static_cast<std::size_t>(k + kReach)] += static_cast<float>(weight) * r[static_cast<std::size_t>(at + k)];

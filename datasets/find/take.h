@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <vector>
 
 #include "datasets/find/spectrum.h"
@@ -24,7 +25,7 @@ class Template {
  public:
   static constexpr long kReach = 96;
   Template() : taps_(2 * kReach + 1, 0.0f) {}
-  void add(const std::vector<float>& correlation, long at, double weight);  // an index of the correlation
+  void add(std::span<const float> correlation, long at, double weight);  // an index of the correlation
   bool empty() const;
   const std::vector<float>& taps() const { return taps_; }
   // What takes the response out of a take whose transform has `size` samples.

@@ -11,7 +11,7 @@ namespace cafx {
 
 namespace {
 
-void repair_side(std::vector<float>& x, const SidePlan& plan, int rate) {
+void repair_side(Recording& x, const SidePlan& plan, int rate) {
   if (plan.baseline.empty() && plan.dc == 0.0 && plan.gain == 1.0) return;
   const auto half = kBaselineSeconds * rate;
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -42,7 +42,7 @@ Pair stretch(const Pair& whole, long begin, long end, long lag) {
 
 // Moves wet by `lag` samples (positive: it is late) and cuts both to what they share.
 void align(Pair& p, long lag) {
-  std::vector<float>&late = lag > 0 ? p.wet : p.dry, &early = lag > 0 ? p.dry : p.wet;
+  Recording &late = lag > 0 ? p.wet : p.dry, &early = lag > 0 ? p.dry : p.wet;
   const auto by = static_cast<std::size_t>(std::abs(lag));
   if (late.size() <= by) return;
   late.erase(late.begin(), late.begin() + static_cast<long>(by));

@@ -10,13 +10,12 @@ namespace {
 constexpr double kSyncReach = 5.0, kSyncSilence = 0.05, kSyncLength = 0.01;  // seconds
 constexpr float kSyncQuiet = 0.01f;                                          // of the impulse
 
-// Impulses from the front of x until anything else sounds: how many, and the sample behind the last one's silence.
-std::pair<int, std::size_t> leading_impulses(const std::vector<float>& x, int rate) {
+// Impulses from the front of x until anything else sounds: how many, and the sample behind the last one's silence. x is
+// the beginning of a recording of `whole` samples whose highest magnitude is `loudest`.
+std::pair<int, std::size_t> leading_impulses(std::span<const float> x, std::size_t whole, float loudest, int rate) {
   const auto samples = [&](double seconds) { return static_cast<std::size_t>(seconds * rate); };
-  const std::size_t reach = std::min(x.size() / 2, samples(kSyncReach)), silence = samples(kSyncSilence),
+  const std::size_t reach = std::min(whole / 2, samples(kSyncReach)), silence = samples(kSyncSilence),
                     length = samples(kSyncLength);
-  float loudest = 0.0f;
-  for (const float v : x) loudest = std::max(loudest, std::abs(v));
   int n = 0;
   std::size_t at = 0, behind = 0;
   while (at < reach) {
@@ -36,10 +35,15 @@ std::pair<int, std::size_t> leading_impulses(const std::vector<float>& x, int ra
 
 }  // namespace
 
-SyncImpulses find_sync_impulses(const std::vector<float>& dry, int rate) {
+SyncImpulses find_sync_impulses(std::span<const float> dry, int rate) {
   SyncImpulses found;
-  const auto [before, begin] = leading_impulses(dry, rate);
-  const auto [after, end] = leading_impulses({dry.rbegin(), dry.rend()}, rate);
+  float loudest = 0.0f;
+  for (const float v : dry) loudest = std::max(loudest, std::abs(v));
+  const auto near = std::min(dry.size(), static_cast<std::size_t>((kSyncReach + 1.0) * rate));
+  const auto last = dry.last(near);
+  const std::vector<float> backwards(last.rbegin(), last.rend());
+  const auto [before, begin] = leading_impulses(dry.first(near), dry.size(), loudest, rate);
+  const auto [after, end] = leading_impulses(backwards, dry.size(), loudest, rate);
   found.before = before;
   found.after = after;
   found.begin = begin;
@@ -51,7 +55,7 @@ SyncImpulses find_sync_impulses(const std::vector<float>& dry, int rate) {
 SyncImpulses cut_sync_impulses(Pair& pair, int rate) {
   const SyncImpulses found = find_sync_impulses(pair.dry, rate);
   if (found.before + found.after == 0) return found;
-  for (std::vector<float>* side : {&pair.dry, &pair.wet}) {
+  for (Recording* side : {&pair.dry, &pair.wet}) {
     const std::size_t end = std::min(found.end, side->size()), begin = std::min(found.begin, end);
     side->erase(side->begin() + static_cast<long>(end), side->end());
     side->erase(side->begin(), side->begin() + static_cast<long>(begin));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "datasets/pair.h"
@@ -15,7 +16,7 @@ struct SyncImpulses {
 
 // An impulse: what is louder than 1 % of its peak lasts at most 10 ms, with 50 ms of silence on either side. Those of
 // the first and the last 5 seconds count, while there is nothing but impulses.
-SyncImpulses find_sync_impulses(const std::vector<float>& dry, int rate);
+SyncImpulses find_sync_impulses(std::span<const float> dry, int rate);
 // Leaves dry and wet with what lies between the impulses of dry; returns what was found.
 SyncImpulses cut_sync_impulses(Pair&, int rate);
 

@@ -6,10 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "datasets/recording.h"
+
 namespace cafx::study {
 
 inline constexpr int kRate = 16000;
-using Signal = std::vector<float>;
+using Signal = Recording;
 
 // Dry notes of one instrument and their wet versions by one effect.
 struct Notes {

@@ -27,7 +27,7 @@ constexpr unsigned kProbeSeed = 99;  // of the noise that is measured with
 constexpr int kPoints = 160;         // of a response
 constexpr double kLowestHz = 50.0;
 
-void write(const fs::path& file, const std::vector<float>& x, int rate) {
+void write(const fs::path& file, std::span<const float> x, int rate) {
   if (!fs::exists(file)) write_audio(file, x, rate, SampleFormat::kFloat);
 }
 
@@ -52,7 +52,7 @@ void measure(const Task& task, const Store& store, const Context& context, std::
   const Dataset data = load_dataset(config.data, rate);
   const Evaluation test = evaluate(*file.model, context, data, split_dataset(data, config.data).test, "test", hop);
   const auto probe = white_noise(12 * kResponseFrame, kPeak, kProbeSeed);
-  const auto response = [&](const std::vector<float>& y) {
+  const auto response = [&](std::span<const float> y) {
     return measure_response(probe, y, rate, kLowestHz, 0.45 * rate, kPoints);
   };
 

@@ -16,7 +16,7 @@ struct Spectra {
   std::vector<double> input, output;        // sum |X|^2, sum |Y|^2
 };
 
-Spectra cross_spectra(const std::vector<float>& x, const std::vector<float>& y) {
+Spectra cross_spectra(std::span<const float> x, std::span<const float> y) {
   constexpr std::size_t kN = kResponseFrame;
   Spectra s{std::vector<std::complex<double>>(kN), std::vector<double>(kN), std::vector<double>(kN)};
   for (std::size_t at = 0; at + kN <= x.size(); at += kN / 2) {
@@ -56,7 +56,7 @@ std::vector<double> group_delay(const ComplexSignal& transfer) {
 
 }  // namespace
 
-Response measure_response(const std::vector<float>& input, const std::vector<float>& output, int sample_rate,
+Response measure_response(std::span<const float> input, std::span<const float> output, int sample_rate,
                           double lowest_hz, double highest_hz, int points) {
   CAFX_CHECK(input.size() == output.size() && input.size() >= kResponseFrame * 3 / 2, input.size(), output.size());
   CAFX_CHECK(points >= 2 && sample_rate >= 2 && lowest_hz > 0.0 && highest_hz > lowest_hz, points, sample_rate);
@@ -88,7 +88,7 @@ Response measure_response(const std::vector<float>& input, const std::vector<flo
   return r;
 }
 
-double zero_phase_esr(const std::vector<float>& input, const std::vector<float>& target) {
+double zero_phase_esr(std::span<const float> input, const std::vector<float>& target) {
   CAFX_CHECK(input.size() == target.size() && !input.empty(), input.size(), target.size());
   // Zeros behind the signals, so that what a filter says after their end is not taken for their beginning; a power of two is fast.
   std::size_t n = 1;

@@ -10,6 +10,7 @@
 // Errors   fewer than two frames, unequal lengths, rate or points under 2: CheckError.
 #pragma once
 
+#include <span>
 #include <vector>
 
 namespace cafx {
@@ -19,12 +20,12 @@ inline constexpr int kResponseFrame = 8192, kResponseReach = 1024;  // samples
 struct Response {
   std::vector<double> hz, magnitude_db, delay_ms, coherence;
 };
-Response measure_response(const std::vector<float>& input, const std::vector<float>& output, int sample_rate,
+Response measure_response(std::span<const float> input, std::span<const float> output, int sample_rate,
                           double lowest_hz, double highest_hz, int points);
 
 // The least ESR that a fixed filter of zero phase can have: sum |Y - G X|^2 / sum |Y|^2 with G(f) = max(0, Re(Y / X)), the
 // best gain of each frequency that is real and not negative. X, Y: transforms of the whole signals.
-double zero_phase_esr(const std::vector<float>& input, const std::vector<float>& target);
+double zero_phase_esr(std::span<const float> input, const std::vector<float>& target);
 
 // White noise, uniform in [-peak, peak), the same for the same seed.
 std::vector<float> white_noise(std::size_t n, double peak, unsigned seed);

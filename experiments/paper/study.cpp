@@ -63,7 +63,7 @@ class Recordings {
       const std::size_t n = std::min(kFitNotes, train.size());
       for (std::size_t i = 0; i < n; ++i) {
         const Pair& p = l.data.pairs[static_cast<std::size_t>(train[i * train.size() / n])];
-        notes.push_back({&p.dry, &p.wet});
+        notes.push_back({p.dry, p.wet});
       }
       l.baseline = std::make_unique<Baseline>(notes);
     }

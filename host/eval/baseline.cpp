@@ -59,7 +59,7 @@ class Fit {
     for (std::size_t i = 0; i < notes.size(); ++i) {
       const bool aside = notes.size() >= 3 && i % 3 == 2;
       (aside ? aside_ : notes_).push_back({notes[i].dry, notes[i].wet});
-      if (!aside) samples += notes[i].dry->size();
+      if (!aside) samples += notes[i].dry.size();
     }
     stride_ = std::max<std::size_t>(1, samples / kRows);
     if (aside_.empty()) aside_ = notes_;
@@ -75,12 +75,12 @@ class Fit {
   std::vector<double> linear() {
     std::vector<double> a(kTaps * kTaps, 0.0), b(kTaps, 0.0);
     for (const auto& note : notes_) {
-      const auto padded = pad(*note.dry);
-      for (std::size_t t = 0; t < note.dry->size(); t += stride_) {
+      const auto padded = pad(note.dry);
+      for (std::size_t t = 0; t < note.dry.size(); t += stride_) {
         const double* x = &padded[t + kTaps - 1];  // x[-k] is the input of tap k
         for (int i = 0; i < kTaps; ++i) {
           for (int j = 0; j <= i; ++j) a[static_cast<std::size_t>(i * kTaps + j)] += note.weight * x[-i] * x[-j];
-          b[static_cast<std::size_t>(i)] += note.weight * x[-i] * (*note.wet)[t];
+          b[static_cast<std::size_t>(i)] += note.weight * x[-i] * note.wet[t];
         }
       }
     }
@@ -113,7 +113,7 @@ class Fit {
     std::copy(h2.begin(), h2.end(), theta.begin() + kTaps + kKnots);
     double most = 0.0;
     for (const auto& note : notes_) {
-      for (const double v : filtered(h1.data(), *note.dry)) most = std::max(most, std::abs(v));
+      for (const double v : filtered(h1.data(), note.dry)) most = std::max(most, std::abs(v));
     }
     reach = most > 0.0 ? 1.05 * most : 1.0;
     for (int i = 0; i < kKnots; ++i) theta[static_cast<std::size_t>(kTaps + i)] = knot(i, reach);
@@ -123,7 +123,7 @@ class Fit {
   double error(const std::vector<double>& p, bool aside = false) const {
     double sum = 0.0;
     for (const auto& note : aside ? aside_ : notes_) {
-      auto v = filtered(p.data(), *note.dry);
+      auto v = filtered(p.data(), note.dry);
       for (double& u : v) u = value(&p[kTaps], u, reach);
       const auto padded = pad(v);
       const double* h2 = &p[kTaps + kKnots];
@@ -131,7 +131,7 @@ class Fit {
         const double* from = &padded[t + kTaps - 1];
         double y = 0.0;
         for (int k = 0; k < kTaps; ++k) y += h2[k] * from[-k];
-        sum += note.weight * (y - (*note.wet)[t]) * (y - (*note.wet)[t]);
+        sum += note.weight * (y - note.wet[t]) * (y - note.wet[t]);
       }
     }
     return sum;
@@ -184,7 +184,7 @@ class Fit {
 
  private:
   struct Weighed {
-    const std::vector<float>*dry, *wet;
+    std::span<const float> dry, wet;
     double weight = 1.0;  // one over the energy of wet: quiet and loud notes weigh the same
   };
 
@@ -193,7 +193,7 @@ class Fit {
     std::vector<double> energy;
     for (const auto& n : notes) {
       double sum = 0.0;
-      for (std::size_t t = 0; t < n.wet->size(); t += stride_) sum += static_cast<double>((*n.wet)[t]) * (*n.wet)[t];
+      for (std::size_t t = 0; t < n.wet.size(); t += stride_) sum += static_cast<double>(n.wet[t]) * n.wet[t];
       energy.push_back(sum);
       mean += sum / static_cast<double>(notes.size());
     }
@@ -275,7 +275,7 @@ class Fit {
 
   // Adds J'J and J'r of one note.
   void add(const Weighed& note, std::vector<double>& a, std::vector<double>& b) const {
-    const std::vector<float>& x = *note.dry;
+    const std::span<const float> x = note.dry;
     const std::size_t n = x.size();
     const auto padded = pad(x);
     const auto u = filtered(theta.data(), x);
@@ -306,7 +306,7 @@ class Fit {
         row[static_cast<std::size_t>(kTaps + segment[at])] += h2[k] * (1.0 - right[at]);
         row[static_cast<std::size_t>(kTaps + segment[at] + 1)] += h2[k] * right[at];
       }
-      const double r = (*note.wet)[t] - y[t];
+      const double r = note.wet[t] - y[t];
       for (std::size_t i = 0; i < kUnknowns; ++i) {
         const double p = note.weight * row[i];
         if (p == 0.0) continue;
@@ -325,7 +325,7 @@ class Fit {
 
 Baseline::Baseline(const std::vector<Note>& notes) {
   CAFX_CHECK(!notes.empty(), notes.size());
-  for (const Note& n : notes) CAFX_CHECK(n.dry->size() == n.wet->size(), n.dry->size(), n.wet->size());
+  for (const Note& n : notes) CAFX_CHECK(n.dry.size() == n.wet.size(), n.dry.size(), n.wet.size());
   Fit first(notes), second(notes);
   const auto filter = first.linear();
   first.begin(filter, Fit::delta());
@@ -340,7 +340,7 @@ Baseline::Baseline(const std::vector<Note>& notes) {
 
 double Baseline::curve(double u) const { return value(points_.data(), u, reach_); }
 
-std::vector<float> Baseline::operator()(const std::vector<float>& x) const {
+std::vector<float> Baseline::operator()(std::span<const float> x) const {
   auto v = filtered(h1_.data(), x);
   for (double& u : v) u = curve(u);
   const auto y = filtered(h2_.data(), v);

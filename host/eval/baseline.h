@@ -14,6 +14,7 @@
 // Errors   no notes, or notes of unequal lengths: CheckError. Silent notes: the identity.
 #pragma once
 
+#include <span>
 #include <vector>
 
 namespace cafx {
@@ -21,10 +22,10 @@ namespace cafx {
 class Baseline {
  public:
   struct Note {
-    const std::vector<float>*dry, *wet;
+    std::span<const float> dry, wet;
   };
   explicit Baseline(const std::vector<Note>&);
-  std::vector<float> operator()(const std::vector<float>& x) const;  // as long as x
+  std::vector<float> operator()(std::span<const float> x) const;  // as long as x
 
   double curve(double u) const;  // f
   const std::vector<double>& before() const { return h1_; }

@@ -73,8 +73,8 @@ Evaluation evaluate_pairs(const PlayPair& play, int sample_rate, const Context& 
     r.dry_file = pair.dry_path.string();
     r.wet_file = pair.wet_path.string();
     r.seconds = static_cast<double>(pair.dry.size()) / sample_rate;
-    r.input = pair.dry;
-    r.target = pair.wet;
+    r.input.assign(pair.dry.begin(), pair.dry.end());
+    r.target.assign(pair.wet.begin(), pair.wet.end());
     r.output = play(pair);
     e.notes.push_back(std::move(r));
   }

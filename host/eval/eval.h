@@ -27,7 +27,7 @@ struct Evaluation {
 };
 
 // `play` returns as many samples as it is given, at `sample_rate`.
-using Play = std::function<std::vector<float>(const std::vector<float>&)>;
+using Play = std::function<std::vector<float>(std::span<const float>)>;
 Evaluation evaluate(const Play& play, int sample_rate, const Context&, const Dataset&, const std::vector<int>& which,
                     const std::string& part, int hop);
 Evaluation evaluate(Model&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,

@@ -20,8 +20,8 @@ namespace cafx {
 // The recordings that a run learns from and is validated on, as the teacher leaves them where there is one.
 struct RunAudio {
   Corpus training, validation;
-  std::vector<WholeNote> measured;           // notes of the validation; of the training where there are none
-  std::vector<std::vector<float>> recorded;  // of those notes, where a teacher made the targets
+  std::vector<WholeNote> measured;  // notes of the validation; of the training where there are none
+  std::vector<Recording> recorded;  // of those notes, where a teacher made the targets
 
   std::size_t samples() const { return training.audio.size() + validation.audio.size(); }
   Signals training_signals() const { return signals_of(training); }

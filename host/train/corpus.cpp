@@ -60,12 +60,12 @@ Corpus take_corpus(Dataset& data, const std::vector<int>& which) {
   }
   c.audio.reserve(2 * half);  // pages come to be as they are written, while those of the pairs go
   std::size_t freed = 0;
-  for (std::vector<float> Pair::*side : {&Pair::dry, &Pair::wet}) {
+  for (Recording Pair::*side : {&Pair::dry, &Pair::wet}) {
     for (const int i : which) {
-      std::vector<float>& x = data.pairs[static_cast<std::size_t>(i)].*side;
+      Recording& x = data.pairs[static_cast<std::size_t>(i)].*side;
       c.audio.insert(c.audio.end(), x.begin(), x.end());
       freed += x.size() * sizeof(float);
-      x = std::vector<float>();
+      x = Recording();
       if (freed < kTrimBytes) continue;
       give_back_freed();
       freed = 0;

@@ -71,9 +71,9 @@ void choose_knobs(RunConfig& config) {
   model.knobs = knobs;
 }
 
-std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,
-                                      const RunConfig& config, const std::filesystem::path& weights,
-                                      const Context& context, const std::function<void(const std::string&)>& say) {
+std::vector<Recording> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,
+                             const RunConfig& config, const std::filesystem::path& weights, const Context& context,
+                             const std::function<void(const std::string&)>& say) {
   const ModelFile file = load_model(weights);
   Model& teacher = *file.model;
   const Geometry g = teacher.geometry();
@@ -87,12 +87,11 @@ std::vector<std::vector<float>> teach(Dataset& data, const std::vector<int>& whi
         "the teacher works at {} Hz, the model at {}: its targets are resampled, and hold nothing above {} Hz",
         g.sample_rate, rate, std::min(rate, g.sample_rate) / 2));
   }
-  std::vector<std::vector<float>> recorded(kept.size());
+  std::vector<Recording> recorded(kept.size());
   for (const int i : which) {
     Pair& pair = data.pairs[static_cast<std::size_t>(i)];
-    const std::vector<float> x = rate == g.sample_rate ? pair.dry : resample(pair.dry, rate, g.sample_rate);
-    std::vector<float> y = render_signal(teacher, context, x.data(), x.size(), hop);
-    if (rate != g.sample_rate) y = resample(y, g.sample_rate, rate);
+    const Recording x = resample(pair.dry, rate, g.sample_rate);
+    Recording y = resample(render_signal(teacher, context, x.data(), x.size(), hop), g.sample_rate, rate);
     y.resize(pair.dry.size(), 0.0f);
     const auto at = std::find(kept.begin(), kept.end(), i);
     if (at != kept.end()) recorded[static_cast<std::size_t>(at - kept.begin())] = std::move(pair.wet);

@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,14 +73,16 @@ std::vector<float> render(OpenModel& m, const float* x, std::int64_t n, double r
   const Geometry geometry = m.file.model->geometry();
   const int own_rate = geometry.sample_rate;
   if (hop == 0) hop = geometry.hop;  // 0 of a stream, too
-  std::vector<float> in(x, x + n);
+  const std::span in(x, static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < in.size(); ++i) {
     if (!std::isfinite(in[i]))
       throw Error("the input holds a sample that is {} at {:.3f} s", in[i], static_cast<double>(i) / rate);
   }
   if (rate == own_rate) return render_signal(*m.file.model, m.context, in.data(), in.size(), hop);
-  in = resample(in, rate, own_rate);
-  return resample(render_signal(*m.file.model, m.context, in.data(), in.size(), hop), own_rate, rate);
+  const Recording at_own_rate = resample(in, rate, own_rate);
+  const Recording out =
+      resample(render_signal(*m.file.model, m.context, at_own_rate.data(), at_own_rate.size(), hop), own_rate, rate);
+  return {out.begin(), out.end()};
 }
 
 }  // namespace

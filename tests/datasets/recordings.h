@@ -18,7 +18,7 @@
 namespace cafx {
 
 namespace fs = std::filesystem;
-using Signal = std::vector<float>;
+using Signal = Recording;
 using Channels = std::vector<Signal>;
 
 constexpr int kFileRate = 48000, kRate = 16000;

@@ -75,7 +75,7 @@ void expect_well_formed(const std::vector<Finding>& findings) {
   }
 }
 
-void shift_late(std::vector<float>& x, int n) {
+void shift_late(Recording& x, int n) {
   const std::size_t size = x.size();
   if (n > 0)
     x.insert(x.begin(), static_cast<std::size_t>(n), 0.0f);
@@ -180,7 +180,7 @@ TEST_P(EveryKind, InversionIsFoundAndNeverMended) {
 
 TEST_P(EveryKind, WhatAChainMadeIsNeverMixedUp) {
   auto pairs = shipped(GetParam());
-  std::vector<std::vector<float>> wet;
+  std::vector<Recording> wet;
   for (const Pair& p : pairs) wet.push_back(p.wet);
   for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].wet = wet[(i + 5) % wet.size()];
   auto config = config_of(GetParam());
@@ -214,7 +214,7 @@ TEST_P(EveryKind, ClippedDryIsFound) {
       *std::max_element(p.dry.begin(), p.dry.end(), [](float a, float b) { return std::abs(a) < std::abs(b); }));
   for (const int rate : {16000, 44100, 48000}) {
     for (const float level : {0.4f * peak, 1.0f}) {
-      std::vector<float> x = resample(p.dry, kRate, rate);
+      Recording x = resample(p.dry, kRate, rate);
       const float gain = level / (0.4f * peak);
       std::size_t first = x.size();
       for (std::size_t i = 0; i < x.size(); ++i) {
@@ -243,7 +243,7 @@ TEST_P(EveryKind, ClippedDryIsFound) {
 
 // The top of a slow, quiet wave rounded to 16 bits is flat too, and nothing is wrong with it.
 TEST(Check, RoundedTopsAreNotClipped) {
-  std::vector<float> x(44100);
+  Recording x(44100);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double v = 0.02 * std::sin(6.283185307179586 * 41.0 * static_cast<double>(i) / 44100.0);
     x[i] = static_cast<float>(std::round(v * 32768.0) / 32768.0);
@@ -272,7 +272,7 @@ TEST(Check, SilentFile) {
   expect_one(p, "silence", Severity::kRefuse, p.wet_path);
   // A whole set with it is still examined.
   auto pairs = shipped(kGuitar);
-  pairs[4].wet = std::vector<float>(pairs[4].wet.size(), 0.0f);
+  pairs[4].wet = Recording(pairs[4].wet.size(), 0.0f);
   const auto found = check_pairs(pairs, config_of(kGuitar), kRate);
   EXPECT_EQ(n_refused(found), 1);
   for (Pair& q : pairs) std::fill(q.wet.begin(), q.wet.end(), 0.0f);
@@ -404,7 +404,7 @@ TEST(Check, OnePairAlone) {
   const Pair p = shipped({"guitar", "EQ"})[5];
   auto late = p.wet;
   shift_late(late, 200);
-  const auto lag_of = [&](const std::vector<float>& wet) {
+  const auto lag_of = [&](const Recording& wet) {
     Pair q = p;
     q.wet = wet;
     return examine({q}, config_of({"guitar", "EQ"}), kRate).lags.pairs[0].lag;

@@ -31,8 +31,8 @@ DataConfig notes(const std::string& effect = "Distortion", int setting = 2, cons
   return c;
 }
 
-std::vector<float> sine(std::size_t n, double hz, double rate) {
-  std::vector<float> x(n);
+Recording sine(std::size_t n, double hz, double rate) {
+  Recording x(n);
   for (std::size_t i = 0; i < n; ++i)
     x[i] = static_cast<float>(0.5 * std::sin(6.283185307179586 * hz * static_cast<double>(i) / rate));
   return x;
@@ -170,7 +170,7 @@ TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
   EXPECT_EQ(pairs.unpaired.size(), 1u);
 
   const auto pieces_of_noise = [] {
-    std::vector<float> y(16000 * 11 / 2);
+    Recording y(16000 * 11 / 2);
     std::uint32_t s = 1;
     for (float& v : y) v = static_cast<float>(static_cast<std::int32_t>(s = s * 1664525u + 1013904223u)) * 1e-10f;
     return y;
@@ -293,7 +293,7 @@ TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
     gains.insert(db);
     EXPECT_LE(std::abs(db), config.level_range_db + 1e-4);
     // Another level is another sound: what the chain makes of the scaled note, not the wet note scaled.
-    std::vector<float> heard = p.dry;
+    Recording heard = p.dry;
     for (float& v : heard) v /= std::pow(10.0f, 3.0f / 20.0f);
     const auto wet = apply_chain(config.chain, heard, 16000);
     double worst = 0.0, scaled = 0.0;
@@ -316,15 +316,15 @@ TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
 // Two sines, up to 0.9 of half the rate, against themselves at the later time.
 TEST(Dataset, AShiftIsTheSignalBetweenItsSamples) {
   const auto at = [](double t) { return 0.5 * std::sin(0.11 * t + 0.3) + 0.3 * std::sin(0.9 * std::numbers::pi * t); };
-  std::vector<float> x;
+  Recording x;
   for (int t = 0; t < 400; ++t) x.push_back(static_cast<float>(at(t)));
   for (const double by : {-1.0, 1.0 / 3.0, 0.5, 0.9}) {
-    const std::vector<float> y = shifted(x, by);
+    const Recording y = shifted(x, by);
     ASSERT_EQ(y.size(), x.size());
     for (int t = 40; t < 360; ++t) ASSERT_NEAR(y[static_cast<std::size_t>(t)], at(t - by), 2e-4) << by << " " << t;
   }
   EXPECT_EQ(shifted(x, 0.0), x);
-  EXPECT_EQ(shifted({0.25f}, 0.0), std::vector<float>{0.25f});
+  EXPECT_EQ(shifted(Recording{0.25f}, 0.0), Recording{0.25f});
   EXPECT_TRUE(shifted({}, 0.5).empty());
 }
 

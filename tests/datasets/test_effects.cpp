@@ -24,8 +24,8 @@ namespace fs = std::filesystem;
 constexpr int kRate = 16000;
 
 // Two decaying partials, with passages loud enough to clip after a boost, and samples beyond full scale.
-std::vector<float> note() {
-  std::vector<float> x(12000);
+Recording note() {
+  Recording x(12000);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double t = static_cast<double>(i) / kRate;
     x[i] = static_cast<float>(1.05 * std::exp(-2.0 * t) * (0.7 * std::sin(690.0 * t) + 0.4 * std::sin(4711.0 * t)));
@@ -33,7 +33,7 @@ std::vector<float> note() {
   return x;
 }
 
-void write_float(const fs::path& path, const std::vector<float>& x, int rate) {
+void write_float(const fs::path& path, const Recording& x, int rate) {
   SF_INFO info{};
   info.samplerate = rate;
   info.channels = 1;
@@ -44,11 +44,11 @@ void write_float(const fs::path& path, const std::vector<float>& x, int rate) {
   sf_close(file);
 }
 
-std::vector<float> read_float(const fs::path& path) {
+Recording read_float(const fs::path& path) {
   SF_INFO info{};
   SNDFILE* file = sf_open(path.c_str(), SFM_READ, &info);
   if (!file) return {};
-  std::vector<float> x(static_cast<std::size_t>(info.frames));
+  Recording x(static_cast<std::size_t>(info.frames));
   sf_readf_float(file, x.data(), info.frames);
   sf_close(file);
   return x;
@@ -78,16 +78,16 @@ std::string error_of(const std::string& chain) {
 TEST_P(Effects, EqualsTheSoxProgram) {
   if (std::system("sox --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "the sox program is not installed";
   const Case& c = GetParam();
-  const std::vector<float> x = note();
+  const Recording x = note();
   const TemporaryFolder folder;
   write_float(folder / "in.wav", x, c.told_rate);
   const std::string command = "sox -D -V1 '" + (folder / "in.wav").string() + "' -b 32 -e float '" +
                               (folder / "out.wav").string() + "' " + c.effects;
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
-  std::vector<float> expected = read_float(folder / "out.wav");
+  Recording expected = read_float(folder / "out.wav");
   ASSERT_FALSE(expected.empty());
   expected.resize(x.size(), 0.0f);
-  const std::vector<float> y = apply_chain(c.chain, x, kRate);
+  const Recording y = apply_chain(c.chain, x, kRate);
   ASSERT_EQ(y.size(), x.size());
   double worst = 0.0, changed = 0.0;
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -113,12 +113,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 // 20 dB up and 20 dB down is the signal itself only where nothing clips in between.
 TEST(EffectsClipping, EveryEffectClips) {
-  std::vector<float> x(4000);
+  Recording x(4000);
   for (std::size_t i = 0; i < x.size(); ++i) x[i] = 0.5f * std::sin(0.05f * static_cast<float>(i));
   const auto y = apply_chain("vol 20dB vol -20dB", x, kRate);
   const float top = *std::max_element(y.begin(), y.end());
   EXPECT_NEAR(top, 0.1f, 1e-5f);
-  const std::vector<float> beyond(100, 3.0f);
+  const Recording beyond(100, 3.0f);
   EXPECT_NEAR(apply_chain("vol 0.5", beyond, kRate)[50], 0.5f, 1e-6f);
 }
 
@@ -161,11 +161,11 @@ TEST(EffectsLength, IsThatOfTheInput) {
 TEST(EffectsThreads, GiveTheSameResult) {
   const auto x = note();
   const std::vector<std::string> chains = {"fxchain1", "fxchain2", "overdrive 20 20 reverb 30 50 100 0"};
-  std::vector<std::vector<float>> expected;
+  std::vector<Recording> expected;
   for (const auto& chain : chains) expected.push_back(apply_chain(chain, x, kRate));
   ASSERT_NE(expected[0], expected[1]);
   constexpr std::size_t kThreads = 6;
-  std::vector<std::vector<std::vector<float>>> got(kThreads);
+  std::vector<std::vector<Recording>> got(kThreads);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {

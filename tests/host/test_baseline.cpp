@@ -44,7 +44,7 @@ std::vector<float> shaped(std::vector<float> x) {
 double esr_of_fit(std::vector<float> (*device)(const std::vector<float>&)) {
   const auto a = note(110, 1), b = note(196, 2), c = note(147, 3);
   const auto wet_a = device(a), wet_b = device(b), wet_c = device(c);
-  const Baseline fit({{&a, &wet_a}, {&b, &wet_b}});
+  const Baseline fit({{a, wet_a}, {b, wet_b}});
   return error_metrics(wet_c.data(), fit(c).data(), c.size()).esr;
 }
 
@@ -81,7 +81,7 @@ double esr_of_other(const std::vector<std::vector<float>>& fitted_to, const std:
   std::vector<std::vector<float>> wet;
   for (const auto& x : fitted_to) wet.push_back(device(x));
   std::vector<Baseline::Note> notes;
-  for (std::size_t i = 0; i < wet.size(); ++i) notes.push_back({&fitted_to[i], &wet[i]});
+  for (std::size_t i = 0; i < wet.size(); ++i) notes.push_back({fitted_to[i], wet[i]});
   const auto target = device(other);
   return error_metrics(target.data(), Baseline(notes)(other).data(), target.size()).esr;
 }
@@ -116,7 +116,7 @@ TEST(Baseline, QuietAndLoudNotesWeighTheSame) {
 
 TEST(Baseline, SilenceIsTheIdentity) {
   const std::vector<float> silence(4000, 0.0f), x = note(100, 4);
-  const std::vector<Baseline::Note> only = {{&silence, &silence}};
+  const std::vector<Baseline::Note> only = {{silence, silence}};
   const Baseline fit(only);
   const auto y = fit(x);
   EXPECT_LT(error_metrics(x.data(), y.data(), x.size()).esr, 1e-9);

@@ -110,7 +110,7 @@ std::vector<float> tones(double rate_hz, double seconds) {
   return x;
 }
 
-double relative_error(const std::vector<float>& y, const std::vector<float>& ref) {
+double relative_error(std::span<const float> y, std::span<const float> ref) {
   double e = 0.0, r = 0.0;
   EXPECT_EQ(y.size(), ref.size());
   for (std::size_t i = 0; i < ref.size(); ++i) {

@@ -20,8 +20,8 @@ TEST(Corpus, TakesTheAudioOutOfTheDataSet) {
     const Pair& p = before.pairs[2 * k];
     const Corpus::Note& n = c.notes[k];
     EXPECT_EQ(n.name, p.name);
-    EXPECT_EQ(std::vector<float>(c.dry(n), c.dry(n) + p.dry.size()), p.dry);
-    EXPECT_EQ(std::vector<float>(c.target(n), c.target(n) + p.wet.size()), p.wet);
+    EXPECT_EQ(Recording(c.dry(n), c.dry(n) + p.dry.size()), p.dry);
+    EXPECT_EQ(Recording(c.target(n), c.target(n) + p.wet.size()), p.wet);
     EXPECT_EQ(data.pairs[2 * k].dry.capacity() + data.pairs[2 * k].wet.capacity(), 0u);
   }
   EXPECT_EQ(data.pairs[1].dry, before.pairs[1].dry);  // the others stay
