@@ -7,8 +7,8 @@
 //   Headers  a wrong length in a header is mended in memory, with a note, where the samples are there (container.h)
 //   Errors   Error naming the file, what was found and the cure: no such file, empty, not audio, rate 0.
 //            DamagedAudio: cut off, a checksum that fails, NaN or infinite samples; with the place, and what is lost.
-//   Memory   64 MiB and 4 bytes for each sample that is really decoded, at most kMostFrames of them: nothing is taken
-//            for what a header promises.
+//   Memory   64 MiB and 4 bytes for each sample that is really decoded, at most kMostFrames of them (recording.h). For
+//            what a header promises, at most four times the file's own size is reserved.
 #pragma once
 
 #include <cstdint>
