@@ -42,6 +42,8 @@ class GraphBuilder {
   // one stream, as after a long silence.
   virtual std::string state(const std::string& name, const Ints& shape, const std::vector<float>& rest) = 0;
   virtual void next_state(const std::string& name, const std::string& next) = 0;
+  // Of a stream, how many samples a call may have; any number where none is told.
+  virtual void most_samples(std::int64_t) = 0;
   static constexpr std::int64_t kToTheEnd = INT64_MAX;  // of a slice
   std::string scalar(const std::string& name, double value) {
     const auto x = static_cast<float>(value);

@@ -25,7 +25,7 @@ void write_onnx(const std::filesystem::path& path, const ModelFile& file, const 
 std::string onnx_remark(const Model& model) {
   const Geometry g = model.geometry();
   const std::string of =
-      g.frame > 0 ? fmt::format("frames of {} samples", g.frame) : "any number of samples at a time, with its state";
+      g.frame > 0 ? fmt::format("frames of {} samples", g.frame) : "samples of a stream, with its state";
   return fmt::format("ONNX opset {}, {}, at {} Hz", kOnnxOpset, of, g.sample_rate);
 }
 std::string lv2_remark(const Model& model) {

@@ -77,7 +77,9 @@ class OnnxGraph : public GraphBuilder {
   void next_state(const std::string& name, const std::string& next) override {
     add("Identity", "state." + name + ".next", {next}, {});
   }
+  void most_samples(std::int64_t n) override { most_samples_ = n; }
   const std::vector<std::pair<std::string, std::vector<float>>>& rest() const { return rest_; }
+  std::int64_t most_samples() const { return most_samples_; }
 
   std::string floats(const std::string& name, const float* data, const Ints& shape) override {
     return tensor(name, data, sizeof(float), onnx::TensorProto::FLOAT, shape);
@@ -106,6 +108,7 @@ class OnnxGraph : public GraphBuilder {
 
   onnx::GraphProto& graph_;
   std::vector<std::pair<std::string, std::vector<float>>> rest_;
+  std::int64_t most_samples_ = 0;  // 0: any number
 };
 
 std::string base64(const std::vector<float>& x) {
@@ -125,7 +128,8 @@ std::string base64(const std::vector<float>& x) {
 // A frame with its context, or a stream: a plucked note with some noise, loud enough to reach the nonlinear range.
 std::vector<float> selftest_input(const Geometry& c) {
   const Rng rng{7, 1};
-  std::vector<float> x(static_cast<std::size_t>(c.frame > 0 ? c.span() : kSelftestSamples));
+  std::vector<float> x(
+      static_cast<std::size_t>(c.frame > 0 ? c.span() : std::max(1, kSelftestSamples / c.unit) * c.unit));
   for (std::size_t i = 0; i < x.size(); ++i) {
     const double t = static_cast<double>(i) / c.sample_rate, pi = 3.14159265358979323846;
     x[i] = static_cast<float>(0.3 * std::exp(-8.0 * t) *
@@ -146,6 +150,7 @@ class NoGraph : public GraphBuilder {
               const std::vector<Attribute>&) override {}
   std::string state(const std::string& name, const Ints&, const std::vector<float>&) override { return name; }
   void next_state(const std::string&, const std::string&) override {}
+  void most_samples(std::int64_t) override {}
   std::string floats(const std::string& name, const float*, const Ints&) override { return name; }
   std::string int64s(const std::string& name, const Ints&) override { return name; }
   std::string int32s(const std::string& name, const std::vector<std::int32_t>&, const Ints&) override { return name; }
@@ -192,7 +197,15 @@ void save_onnx(const std::filesystem::path& path, Model& model, const std::map<s
   Context context;
   context.isa = best_isa();
   if (stream) {
-    model.stream(context)->process(y.data(), x.data(), x.size());
+    // A graph hears the whole of a call and is not late; a player is.
+    const auto player = model.stream(context);
+    const auto late = static_cast<std::size_t>(player->latency());
+    std::vector<float> heard = x, played(x.size() + late);
+    heard.resize(played.size(), 0.0f);
+    player->process(played.data(), heard.data(), heard.size());
+    std::copy(played.begin() + static_cast<long>(late), played.end(), y.begin());
+    if (model.geometry().unit > 1) metadata["unit"] = std::to_string(model.geometry().unit);
+    if (builder.most_samples() > 0) metadata["max_samples"] = std::to_string(builder.most_samples());
     for (const auto& [name, rest] : builder.rest()) metadata[name] = base64(rest);
   } else {
     model.forward(context, y.data(), x.data(), 1);

@@ -4,7 +4,9 @@
 //   input      "x" (B, frame), float      output "y" (B, frame), float      B is free
 //   streams    "x" (B, T), "y" (B, T); what it keeps from call to call are inputs "state.*", and outputs
 //              "state.*.next" that are handed back with the next samples. Metadata "state.*": the values at rest of
-//              one stream, base64 of little-endian floats. Of a model with knobs: at one position.
+//              one stream, base64 of little-endian floats. Of a model with knobs: at one position. Metadata "unit": T
+//              is a multiple of it (S4 with temporal FiLM); "max_samples": T is at most that (S4). y is of the same
+//              samples as x, also where a player is late.
 //   operators  the standard ones of opset 13 (IR version 7): Conv, ConvTranspose, MaxPool, MatMul, Gather, ... ;
 //              checked by onnx::checker and shape inference before anything is written
 //   weights    initializers named as in the safetensors file (conv1d.weight, ...), with their values; the deconvolution

@@ -17,9 +17,6 @@ namespace {
 
 constexpr int kHeard = 4096;  // samples of the warm-up that are heard at a time, about
 
-// The whole number of `step` that is at least n.
-int rounded_up(int n, int step) { return (n + step - 1) / step * step; }
-
 }  // namespace
 
 // Initial values as PyTorch's layers and nablafx's DSSM have them.

@@ -27,6 +27,7 @@ class S4Model : public Model {
   std::vector<LayerRow> layers() const override;
   std::vector<Fact> facts(const Context&, const Batch* = nullptr) override;
   bool negate_output() override;
+  bool graph(GraphBuilder&) const override;
 
   // A block's tensors, by index; those of the LSTM only with FiLM.
   struct Block {
@@ -62,6 +63,13 @@ class S4Model : public Model {
     const FilmDims film{B, config_.channels, T, config_.film_block};
     return {film_blocks(film), B, config_.channels + n_controls_, 2 * config_.channels};
   }
+  // The whole number of `step` that is at least n.
+  static int rounded_up(int n, int step) { return (n + step - 1) / step * step; }
+  // A stream without FiLM is played so many samples at a time, one with FiLM a block; its rest is as many whole ones as
+  // reach rest_samples.
+  static constexpr int kPlayedAtOnce = 512;
+  int played_at_once() const { return config_.temporal() ? config_.film_block : kPlayedAtOnce; }
+  int rest_length() const { return rounded_up(config_.rest_samples, played_at_once()); }
   double multiply_adds() const;  // of a sample
 
  private:
@@ -97,6 +105,14 @@ class S4Model : public Model {
   void backward(const Context&, const Parts& p, float* g, int n, int T);
   float* modulation_backward(const Context&, const Parts& p, float* g, const Saved& s, std::size_t block, int n, int T);
   void hear(const Context&, const Batch&, int t, int T, int b, int n);
+
+  // What a stream begins with, of a block: the oscillators' states (C,N,2), its LSTM's h and c (2C).
+  struct Rest {
+    std::vector<float> oscillators, h, c;
+  };
+  std::vector<Rest> rest_states(const std::vector<float>& controls) const;
+  std::string add_temporal_film(GraphBuilder&, const std::string& name, const std::string& z, const Block&, const Rest&,
+                                const std::vector<float>& controls) const;
 
   void knobs_backward(const Parts& p, float* g, std::size_t block, bool last) const;
 

@@ -9,7 +9,6 @@ namespace cafx {
 
 namespace {
 
-constexpr int kS4Chunk = 512;  // samples played at a time, without FiLM
 constexpr int kRampStep = 16;  // while a knob moves
 
 // Weights laid out for playing, shared by the twins.
@@ -29,7 +28,7 @@ class S4Player : public Player {
     context_.pool = nullptr;
     const S4Config& c = model_->config();
     late_ = c.temporal() ? c.film_block - 1 : 0;
-    chunk_ = c.temporal() ? c.film_block : kS4Chunk;
+    chunk_ = model_->played_at_once();
     if (!packed_) pack();
     const std::size_t blocks = model_->blocks().size();
     of_ssm_ = static_cast<long>(ssm_play_state(ssm(1)));
@@ -45,7 +44,7 @@ class S4Player : public Player {
       state_ = rest_;
       const FlushDenormals flush;
       std::fill_n(input(), chunk_, 0.0f);
-      for (int t = 0; t < c.rest_samples; t += chunk_) run(output(), input(), chunk_);
+      for (int t = 0; t < model_->rest_length(); t += chunk_) run(output(), input(), chunk_);
       rest_ = state_;
     }
     state_ = rest_;
@@ -56,7 +55,7 @@ class S4Player : public Player {
     const FlushDenormals flush;
     if (late_ == 0) {
       for (std::size_t t = 0; t < n;) {
-        const int m = turn(static_cast<int>(std::min<std::size_t>(kS4Chunk, n - t)));
+        const int m = turn(static_cast<int>(std::min<std::size_t>(S4Model::kPlayedAtOnce, n - t)));
         run(y + t, x + t, m);
         t += static_cast<std::size_t>(m);
       }
