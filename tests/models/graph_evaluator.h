@@ -87,6 +87,7 @@ class GraphEvaluator : public GraphBuilder {
     return "state." + name;
   }
   void next_state(const std::string& name, const std::string& next) override { next_[name] = next; }
+  void most_samples(std::int64_t n) override { EXPECT_GE(n, at("x").dim(1)); }
   // After a graph was computed: its states stand before the next call.
   void hand_on() {
     for (const auto& [name, next] : next_) states[name] = at(next);
@@ -218,7 +219,29 @@ class GraphEvaluator : public GraphBuilder {
     return y;
   }
 
-  // Elements [from, to) of an axis; tensors one after another along axis 1.
+  // x turned over along its last axis.
+  static Tensor backwards(const Tensor& x) {
+    Tensor y = x;
+    const std::int64_t n = x.dim(-1);
+    for (std::int64_t at = 0; at < x.size(); at += n) std::reverse(y.v.begin() + at, y.v.begin() + at + n);
+    return y;
+  }
+  // Zeros before and after the last axis; pads are those before each axis, then those after.
+  static Tensor padded(const Tensor& x, const std::vector<double>& pads) {
+    const auto before = static_cast<std::size_t>(pads[x.shape.size() - 1]),
+               after = static_cast<std::size_t>(pads.back());
+    Tensor y{x.shape, {}};
+    const std::int64_t n = x.dim(-1);
+    y.shape.back() += static_cast<std::int64_t>(before + after);
+    for (std::int64_t at = 0; at < x.size(); at += n) {
+      y.v.insert(y.v.end(), before, 0.0);
+      y.v.insert(y.v.end(), x.v.begin() + at, x.v.begin() + at + n);
+      y.v.insert(y.v.end(), after, 0.0);
+    }
+    return y;
+  }
+
+  // Elements [from, to) of an axis; tensors one after another along an axis.
   static Tensor slice(const Tensor& x, std::int64_t from, std::int64_t to, std::int64_t axis) {
     const std::int64_t n = x.dim(static_cast<int>(axis));
     from = std::clamp(from < 0 ? from + n : from, std::int64_t{0}, n);
@@ -232,13 +255,15 @@ class GraphEvaluator : public GraphBuilder {
     }
     return y;
   }
-  static Tensor concatenated(const std::vector<const Tensor*>& in) {
+  static Tensor concatenated(const std::vector<const Tensor*>& in, std::size_t axis) {
     Tensor y{in[0]->shape, {}};
-    y.shape[1] = 0;
-    for (const Tensor* x : in) y.shape[1] += x->dim(1);
-    for (std::int64_t i = 0; i < y.shape[0]; ++i) {
+    y.shape[axis] = 0;
+    for (const Tensor* x : in) y.shape[axis] += x->shape[axis];
+    std::int64_t outer = 1;
+    for (std::size_t i = 0; i < axis; ++i) outer *= y.shape[i];
+    for (std::int64_t i = 0; i < outer; ++i) {
       for (const Tensor* x : in) {
-        const std::int64_t n = x->size() / x->dim(0);
+        const std::int64_t n = x->size() / outer;
         y.v.insert(y.v.end(), x->v.begin() + i * n, x->v.begin() + (i + 1) * n);
       }
     }
@@ -337,6 +362,11 @@ class GraphEvaluator : public GraphBuilder {
     if (op == "Add") return broadcast(x, *in.at(1), [](double a, double b) { return a + b; });
     if (op == "Sub") return broadcast(x, *in.at(1), [](double a, double b) { return a - b; });
     if (op == "Mul") return broadcast(x, *in.at(1), [](double a, double b) { return a * b; });
+    if (op == "Div") {  // of whole numbers
+      return broadcast(x, *in.at(1), [](double a, double b) { return std::floor(a / b); });
+    }
+    if (op == "Shape") return {{std::ssize(x.shape)}, {x.shape.begin(), x.shape.end()}};
+    if (op == "Pad") return padded(x, in.at(1)->v);
     if (op == "Equal") return broadcast(x, *in.at(1), [](double a, double b) { return a == b ? 1.0 : 0.0; });
     if (op == "MatMul") return multiply(x, *in.at(1));
     if (op == "MaxPool") return windows(x, attribute("kernel_shape", {1})[0], false);
@@ -349,9 +379,13 @@ class GraphEvaluator : public GraphBuilder {
     if (op == "ConvTranspose") return transposed_convolution(x, *in.at(1), *in.at(2), pads);
     if (op == "Slice") {
       const auto bound = [&](std::size_t i) { return static_cast<std::int64_t>(std::min(in.at(i)->v[0], 1e15)); };
+      if (in.size() > 4) {  // the whole of the last axis, from its end
+        EXPECT_TRUE(bound(1) == -1 && in[2]->v[0] < -1e15 && bound(3) == std::ssize(x.shape) - 1 && bound(4) == -1);
+        return backwards(x);
+      }
       return slice(x, bound(1), bound(2), bound(3));
     }
-    if (op == "Concat" && attribute("axis", {}) == Ints{1}) return concatenated(in);
+    if (op == "Concat") return concatenated(in, static_cast<std::size_t>(attribute("axis", {})[0]));
     if (op == "ReduceMean" && attribute("axes", {}) == Ints{std::ssize(x.shape) - 1}) return mean_of_last(x);
     if (op == "Transpose") return transposed(x, attribute("perm", {}));
     Tensor y = x;
