@@ -32,13 +32,16 @@ inline constexpr const char* kPretrain = "pretrain";
 struct Batch {
   const float* input;
   const float* target;
-  const FrameRef* refs;  // (B)
+  const FrameRef* refs;  // (B), in input
   int B, T;
   int t0 = 0;
   int warm_up = 0;               // of a stream: warm-up before the start, in samples; at least the geometry's
   const float* knobs = nullptr;  // (B, geometry().knobs), where the context computes; null: all 0
   // The update that this gradient is for, by which dropout leaves out; null: nothing is left out.
   const DropoutDraw* draw = nullptr;
+  const FrameRef* refs_of_target = nullptr;  // (B), in target; null: refs
+
+  const FrameRef* target_refs() const { return refs_of_target ? refs_of_target : refs; }
 };
 
 // One line of `cafx info`.

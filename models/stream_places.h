@@ -9,10 +9,13 @@
 
 namespace cafx {
 
-// x (n,T): samples [t, t + T) of places [b, b + n), counted from their segments' starts; silence outside their notes.
-inline void gather_places(const Context& context, float* x, const float* audio, const Batch& batch, int b, int n, int t,
-                          int T) {
-  gather_frames(context, x, audio, batch.refs + b, {n, T, 1, 0, t});
+// x (n,T): samples [t, t + T) of the input of places [b, b + n), or of their targets, counted from their segments'
+// starts; silence outside their notes.
+inline void gather_inputs(const Context& context, float* x, const Batch& batch, int b, int n, int t, int T) {
+  gather_frames(context, x, batch.input, batch.refs + b, {n, T, 1, 0, t});
+}
+inline void gather_targets(const Context& context, float* x, const Batch& batch, int b, int n, int t, int T) {
+  gather_frames(context, x, batch.target, batch.target_refs() + b, {n, T, 1, 0, t});
 }
 
 class StreamLosses {
@@ -37,7 +40,7 @@ class StreamLosses {
   void refer(const Context& context, StreamMemory& memory, const Batch& batch, int b, int n) {
     if (!loss_.relative()) return;
     float* target = memory.lay_out(context, {static_cast<long>(n) * batch.T})[0];
-    gather_places(context, target, batch.target, batch, b, n, 0, batch.T);
+    gather_targets(context, target, batch, b, n, 0, batch.T);
     loss_.reference(context, reference(b), target, floors_.data(), {n, batch.T, batch.T});
   }
 

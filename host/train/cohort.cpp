@@ -66,12 +66,11 @@ std::string kinship(const nlohmann::json& config) {
   return text;
 }
 
-std::string kind_of_steps(const RunConfig& config, const Dataset& data) {
+std::string kind_of_steps(const RunConfig& config) {
   RunConfig all = config;
-  const TrainConfig& t = all.train;
-  LossConfig loss = t.loss;
-  return fmt::format("{}{} {} {} {} {} {} {} {} {}", kinship(to_json(describe(all))), t.clip_norm, t.beta1, t.beta2,
-                     t.epsilon, t.weight_decay, t.ema, t.optimizer, to_json(describe(loss)).dump(), fmt::ptr(&data));
+  LossConfig loss = all.train.loss;
+  return fmt::format("{}{} {} {}", kinship(to_json(describe(all))), all.train.ema > 0, all.train.optimizer,
+                     to_json(describe(loss)).dump());
 }
 
 std::string why_apart(const RunConfig& a, const RunConfig& b) {
@@ -100,7 +99,7 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
     if (!facts.count(m.data)) facts.emplace(m.data, DataFacts(*m.data, *m.split));
   }
   Company company(members[0].options.threads);
-  for (const Member& m : members) company.expect(kind_of_steps(m.config, *m.data));
+  for (const Member& m : members) company.expect(kind_of_steps(m.config));
   Runs runs(members.size());
   std::vector<MemberOutcome> outcomes(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {

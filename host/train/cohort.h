@@ -42,8 +42,8 @@ std::string why_apart(const RunConfig&, const RunConfig&);
 // Runs can be in one cohort where this is the same; of a config as to_json(describe(config)) gives it.
 std::string kinship(const nlohmann::json& config);
 
-// Runs can take their steps in one graph of a GPU, if they have as many places, where this is the same.
-std::string kind_of_steps(const RunConfig&, const Dataset&);
+// Runs can take their steps in one graph of a GPU where this is the same.
+std::string kind_of_steps(const RunConfig&);
 
 // Begins each run, or goes on with it where its folder holds one. Error where two members cannot be in one cohort; what
 // goes wrong in a member afterwards is in its outcome and in its log.

@@ -11,6 +11,7 @@
 #include "host/train/step_parts.h"
 #include "host/train/stepper.h"
 #include "kernels/device/graph.h"
+#include "kernels/device/members.h"
 
 namespace cafx {
 
@@ -25,6 +26,7 @@ class CudaStepper : public Stepper {
         model_(model),
         places_(places),
         settings_(settings),
+        samples_(places.input()),
         decay_mask_(context, model.params().decay_mask()),
         m_(context, m),
         v_(context, v),
@@ -36,10 +38,11 @@ class CudaStepper : public Stepper {
         loss_(context, 1),
         state_(context, 1),
         refs_(context, static_cast<std::size_t>(settings.batch)),
+        target_refs_(context, static_cast<std::size_t>(settings.batch)),
         knobs_(context, static_cast<std::size_t>(settings.batch) * std::max<std::size_t>(1, places.n_knobs())),
-        order_(context, settings.updates() == 1 ? places.size() : n_updates() * batch_size()),
-        table_(context, n_updates()),
-        records_(context, n_updates()),
+        order_(apart<std::uint32_t>(context, settings.updates() == 1 ? places.size() : n_updates() * batch_size())),
+        table_(apart<StepScalars>(context, n_updates())),
+        records_(apart<StepRecord>(context, n_updates())),
         scratch_(context, step_end_scratch()),
         shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size()))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
@@ -89,13 +92,20 @@ class CudaStepper : public Stepper {
       const auto correction = [t](float beta) {
         return static_cast<float>(1.0 - std::pow(static_cast<double>(beta), t));
       };
+      const AdamStep& adam = settings_.adam;
       table.push_back(
-          {rates[i], correction(settings_.adam.beta1), correction(settings_.adam.beta2),
-           settings_.ema > 0 ? average_rate(settings_.ema, updates_before + static_cast<long>(i) + 1) : 0.0f});
+          {.lr = rates[i],
+           .correction1 = correction(adam.beta1),
+           .correction2 = correction(adam.beta2),
+           .average = settings_.ema > 0 ? average_rate(settings_.ema, updates_before + static_cast<long>(i) + 1) : 0.0f,
+           .beta1 = adam.beta1,
+           .beta2 = adam.beta2,
+           .epsilon = adam.epsilon,
+           .weight_decay = adam.weight_decay,
+           .clip_norm = static_cast<float>(settings_.clip_norm)});
     }
     table_.upload(table.data(), table.size());
-    const StepState state{first * settings_.updates(), {}, 1.0f, 0};
-    state_.upload(&state, 1);
+    go_to(first * settings_.updates(), false);
     next_ = first;
   }
 
@@ -143,8 +153,7 @@ class CudaStepper : public Stepper {
   // For one of several GPUs, once: all that comes after its gradient, on no gradient. The weights are put back.
   void rehearse_update() {
     gradient_.fill_zero();
-    const StepState state{0, {}, 1.0f, 1};
-    state_.upload(&state, 1);
+    go_to(0, true);
     enqueue_update(1, settings_.length);
     model_.params().upload(context_);
     synchronize(context_);
@@ -181,9 +190,14 @@ class CudaStepper : public Stepper {
   }
 
   // As a member of a lockstep, which takes its steps: prepare(n), n times stepped() behind each, read_back(n).
-  void join(Lockstep* lockstep) { lockstep_ = lockstep; }
+  void join(Lockstep* lockstep) {
+    lockstep_ = lockstep;
+    samples_ = lockstep->samples(samples_);
+  }
   long asked() const { return asked_; }
   bool under_step() const { return left_ > 0; }
+  void with(std::size_t members) { side_by_side_ = std::max(side_by_side_, static_cast<int>(members)); }
+  int side_by_side() const override { return side_by_side_; }
   void prepare(long steps) {
     for (const int B : unrehearsed(steps)) rehearse(B);
     left_ = steps;
@@ -243,8 +257,7 @@ class CudaStepper : public Stepper {
   // From the weights as they are: those before the first update that was not finite.
   std::vector<float> gradient_of(long update) override {
     const long step = update / settings_.updates();
-    const StepState state{update, {}, 1.0f, 1};
-    state_.upload(&state, 1);
+    go_to(update, true);
     const int B = places_of_step(step, places_.size(), settings_.batch);
     begin(B);
     for (int k = 0; k <= update % settings_.updates(); ++k) enqueue_gradient(B, k);
@@ -262,6 +275,14 @@ class CudaStepper : public Stepper {
     Clock::time_point started;
   };
 
+  // As long as an epoch, which members' may differ in.
+  template <class T>
+  static DeviceArray<T> apart(const Context& context, std::size_t n) {
+    DeviceArray<T> made;
+    allocate_apart(context, [&] { made = DeviceArray<T>(context, n); });
+    return made;
+  }
+
   long n_floats() const { return model_.params().n_floats(); }
   std::size_t batch_size() const { return static_cast<std::size_t>(settings_.batch); }
   std::size_t n_blocks() const { return static_cast<std::size_t>(settings_.updates()); }
@@ -277,11 +298,31 @@ class CudaStepper : public Stepper {
 
   // The places and scalars of the update that comes next.
   void begin(int B) {
-    step_begin(context_, state_.data(), table_.data(), refs_.data(), places_.refs(),
-               order_.data() + first_of(B, rank()), share(B, rank()), settings_.batch);
+    step_begin(context_, state_.data(), refs_.data(), target_refs_.data(), first_of(B, rank()), share(B, rank()),
+               settings_.batch);
     if (places_.n_knobs() == 0 || share(B, rank()) == 0) return;
-    step_rows(context_, state_.data(), knobs_.data(), places_.knobs(0), static_cast<int>(places_.n_knobs()),
-              order_.data() + first_of(B, rank()), share(B, rank()), settings_.batch);
+    step_rows(context_, state_.data(), knobs_.data(), static_cast<int>(places_.n_knobs()), first_of(B, rank()),
+              share(B, rank()), settings_.batch);
+  }
+
+  // Before update `index` of the epoch; skip: nothing is updated.
+  void go_to(long index, bool skip) {
+    const auto distance = [&](const float* to) {  // over any memory, in samples
+      return (reinterpret_cast<std::intptr_t>(to) - reinterpret_cast<std::intptr_t>(samples_)) /
+             static_cast<std::intptr_t>(sizeof(float));
+    };
+    const StepState state{.index = index,
+                          .scalars = {},
+                          .gradient_scale = 1.0f,
+                          .skip = skip,
+                          .from = {.table = table_.data(),
+                                   .order = order_.data(),
+                                   .all = places_.refs(),
+                                   .rows_of_all = places_.knobs(0),
+                                   .records = records_.data(),
+                                   .to_input = distance(places_.input()),
+                                   .to_target = distance(places_.target())}};
+    state_.upload(&state, 1);
   }
 
   // Gradient and sum of the losses of block k of this GPU's share, whose places begin() chose.
@@ -292,12 +333,12 @@ class CudaStepper : public Stepper {
       loss_.fill_zero();
       return;
     }
-    gradient_of_block(
-        context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
-        [&](int i, int from, int to) {
-          if (sums_losses()) sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0);
-        },
-        places_.n_knobs() > 0 ? knobs_.data() : nullptr);
+    gradient_of_block(context_, model_,
+                      {samples_, samples_, refs_.data(), target_refs_.data(),
+                       places_.n_knobs() > 0 ? knobs_.data() : nullptr, places_.n_knobs()},
+                      settings_, gradient_.data(), part_.data(), n, k, [&](int i, int from, int to) {
+                        if (sums_losses()) sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0);
+                      });
   }
 
   // Of the shares' gradients and losses, those of the batch, on every GPU.
@@ -309,9 +350,8 @@ class CudaStepper : public Stepper {
 
   // From the gradient of a block of T samples of a batch of B to the weights.
   void enqueue_update(int B, int T) {
-    step_end(context_, state_.data(), records_.data(), sums_losses() ? loss_.data() : model_.losses(),
-             sums_losses() ? 1 : B, gradient_.data(), n_floats(), scratch_.data(), B, T,
-             static_cast<float>(settings_.clip_norm));
+    step_end(context_, state_.data(), sums_losses() ? loss_.data() : model_.losses(), sums_losses() ? 1 : B,
+             gradient_.data(), n_floats(), scratch_.data(), B, T);
     settings_.optimiser->step(context_, {.params = model_.params().on(context_),
                                          .m = m_.data(),
                                          .v = v_.data(),
@@ -321,7 +361,6 @@ class CudaStepper : public Stepper {
                                          .n_tensors = static_cast<int>(spans_.size()),
                                          .n = n_floats(),
                                          .scratch = optimiser_scratch_.data(),
-                                         .constants = settings_.adam,
                                          .state = state_.data()});
     model_.project(context_);
     if (average_.size() > 0) {
@@ -335,12 +374,13 @@ class CudaStepper : public Stepper {
   Model& model_;
   Places& places_;
   StepSettings settings_;
+  const float* samples_;  // from where a graph counts samples; members count from those of one of them
   DeviceArray<float> decay_mask_, m_, v_, average_, gradient_, part_;
   DeviceArray<TensorSpan> spans_;
   DeviceArray<unsigned char> optimiser_scratch_;
   DeviceArray<double> loss_;
   DeviceArray<StepState> state_;
-  DeviceArray<FrameRef> refs_;
+  DeviceArray<FrameRef> refs_, target_refs_;
   DeviceArray<float> knobs_;
   DeviceArray<std::uint32_t> order_;
   DeviceArray<StepScalars> table_;
@@ -351,7 +391,8 @@ class CudaStepper : public Stepper {
   long next_ = 0, portion_ = 1;
   Lockstep* lockstep_ = nullptr;
   std::vector<int> rehearsed_;  // sizes of batches
-  long asked_ = 0, left_ = 0;   // steps: that were asked for and are not launched; of those that are being launched
+  int side_by_side_ = 1;
+  long asked_ = 0, left_ = 0;  // steps: that were asked for and are not launched; of those that are being launched
 };
 
 }  // namespace cafx

@@ -91,6 +91,7 @@ void Lockstep::step_once() {
                           [&] { graph = graphs_.try_emplace(key, context_, [&] { stepper->enqueue_step(B); }).first; });
     }
     graph->second.launch();
+    for (std::size_t k = first; k < end; ++k) seats_[k].stepper->with(end - first);
     first = end;
   }
 }

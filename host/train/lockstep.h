@@ -28,6 +28,8 @@ class Lockstep {
   // the stepper in. False: none is free, and nothing is done.
   bool seat(const std::function<CudaStepper*()>& work);
   void leave(const CudaStepper&);
+  // From where the graphs count the samples of all members' recordings: `own`, of whoever asks first.
+  const float* samples(const float* own) { return samples_ = samples_ ? samples_ : own; }
   bool idle() const;  // nothing of a member is left
 
   // The members' steps that were asked for: as many as all have asked for.
@@ -47,6 +49,7 @@ class Lockstep {
   Context context_;
   MemberMemory memory_;
   std::vector<Seat> seats_;
+  const float* samples_ = nullptr;
   std::map<std::tuple<std::size_t, std::size_t, int>, Graph> graphs_;  // by first member, their number, and batch
 };
 

@@ -10,7 +10,7 @@ namespace {
 
 void adam(const Context& context, const OptimiserStep& s) {
   if (s.state) {
-    adam_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.n, s.constants, s.state);
+    adam_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.n, s.state);
   } else {
     adam_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.n, s.constants);
   }
@@ -18,8 +18,7 @@ void adam(const Context& context, const OptimiserStep& s) {
 
 void lamb(const Context& context, const OptimiserStep& s) {
   if (s.state) {
-    lamb_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.tensors, s.n_tensors, s.n, s.scratch,
-              s.constants, s.state);
+    lamb_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.tensors, s.n_tensors, s.n, s.scratch, s.state);
   } else {
     lamb_step(context, s.params, s.m, s.v, s.gradient, s.decay_mask, s.tensors, s.n_tensors, s.n, s.scratch,
               s.constants);

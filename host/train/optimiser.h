@@ -17,7 +17,7 @@ struct OptimiserStep {
   int n_tensors;
   long n;
   void* scratch;
-  AdamStep constants;                // on a CPU all of it counts, on a GPU what `state` does not say
+  AdamStep constants = {};           // on a CPU; a GPU has `state`
   const StepState* state = nullptr;  // on a GPU
 };
 

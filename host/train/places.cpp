@@ -1,6 +1,7 @@
 #include "host/train/places.h"
 
 #include "kernels/base/error.h"
+#include "kernels/device/members.h"
 
 namespace cafx {
 
@@ -23,8 +24,10 @@ Places::Places(const Context& context, const Places& audio, std::vector<FrameRef
 
 void Places::bring_over(const Context& context) {
   if (context.device == Device::kCpu) return;
-  if (!refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
-  if (!knobs_.empty()) own_knobs_ = DeviceArray<float>(context, knobs_);
+  allocate_apart(context, [&] {  // members may have places of another number
+    if (!refs_.empty()) on_device_ = DeviceArray<FrameRef>(context, refs_);
+    if (!knobs_.empty()) own_knobs_ = DeviceArray<float>(context, knobs_);
+  });
 }
 
 void Places::find_knobs() {

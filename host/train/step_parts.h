@@ -39,31 +39,41 @@ inline std::vector<float> first_average(const Model& model, const StepSettings& 
   return average;
 }
 
-// Block k of the places `refs` of a step.
-inline Batch block_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n, int k,
-                      const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
-  return {places.input(), places.target(), refs, n, s.block_size(k), s.block_first(k), s.warm_up, knobs, draw};
+// The places of a step, where the context computes.
+struct StepPlaces {
+  const float *input, *target;
+  const FrameRef *refs, *refs_of_target;  // in input and in target
+  const float* knobs = nullptr;           // controls, n_knobs of each; null: there are none
+  std::size_t n_knobs = 0;
+  StepPlaces from(int i) const {
+    return {
+        input,  target, refs + i, refs_of_target + i, knobs ? knobs + static_cast<std::size_t>(i) * n_knobs : nullptr,
+        n_knobs};
+  }
+};
+
+// Block k of the first n of a step's places.
+inline Batch block_of(const StepPlaces& p, const StepSettings& s, int n, int k, const DropoutDraw* draw = nullptr) {
+  return {p.input, p.target, p.refs, n, s.block_size(k), s.block_first(k), s.warm_up, p.knobs, draw, p.refs_of_target};
 }
 // The places as a whole, for Model::begin.
-inline Batch whole_of(const Places& places, const StepSettings& s, const FrameRef* refs, int n,
-                      const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
-  return {places.input(), places.target(), refs, n, s.length, 0, s.warm_up, knobs, draw};
+inline Batch whole_of(const StepPlaces& p, const StepSettings& s, int n, const DropoutDraw* draw = nullptr) {
+  return {p.input, p.target, p.refs, n, s.length, 0, s.warm_up, p.knobs, draw, p.refs_of_target};
 }
 
-// The gradient g of block k of the n places `refs`, in settings.accumulate parts: a part's gradient goes to `part`, and
-// to g weighted by its places. with_losses(i, from, to): the model has the losses of part i, places [from, to).
-// knobs: the places' controls, null where there are none. draw: of the update, for its first place; null: no dropout.
+// The gradient g of block k of the n places, in settings.accumulate parts: a part's gradient goes to `part`, and to g
+// weighted by its places. with_losses(i, from, to): the model has the losses of part i, places [from, to).
+// draw: of the update, for its first place; null: no dropout.
 template <class WithLosses>
-void gradient_of_block(const Context& context, Model& model, const Places& places, const StepSettings& s, float* g,
-                       float* part, const FrameRef* refs, int n, int k, WithLosses with_losses,
-                       const float* knobs = nullptr, const DropoutDraw* draw = nullptr) {
+void gradient_of_block(const Context& context, Model& model, const StepPlaces& places, const StepSettings& s, float* g,
+                       float* part, int n, int k, WithLosses with_losses, const DropoutDraw* draw = nullptr) {
   const auto of = [&](float* to_gradient, int i, int from, int to) {
-    const float* own = knobs ? knobs + static_cast<std::size_t>(from) * places.n_knobs() : nullptr;
+    const StepPlaces own = places.from(from);
     DropoutDraw of_part = draw ? *draw : DropoutDraw();
     of_part.place += from;
     const DropoutDraw* d = draw ? &of_part : nullptr;
-    if (k == 0) model.begin(context, whole_of(places, s, refs + from, to - from, own, d), s.loss);
-    model.gradient(context, to_gradient, block_of(places, s, refs + from, to - from, k, own, d), s.loss);
+    if (k == 0) model.begin(context, whole_of(own, s, to - from, d), s.loss);
+    model.gradient(context, to_gradient, block_of(own, s, to - from, k, d), s.loss);
     with_losses(i, from, to);
   };
   if (s.accumulate == 1) return of(g, 0, 0, n);

@@ -85,15 +85,17 @@ class CpuStepper : public Stepper {
     const int n = static_cast<int>(refs_.size());
     const DropoutDraw draw{settings_.seed,
                            static_cast<std::uint64_t>(updates_before_ + next_ * settings_.updates() + k + 1)};
+    const StepPlaces places{
+        places_.input(),  places_.target(), refs_.data(), refs_.data(), knobs_.empty() ? nullptr : knobs_.data(),
+        places_.n_knobs()};
     double loss = 0.0;
     gradient_of_block(
-        context_, model_, places_, settings_, gradient_.data(), part_.data(), refs_.data(), n, k,
+        context_, model_, places, settings_, gradient_.data(), part_.data(), n, k,
         [&](int, int from, int to) {
-          const Batch batch = block_of(places_, settings_, refs_.data() + from, to - from, k);
           const double share = static_cast<double>(to - from) / static_cast<double>(n);
-          loss += share * model_.mean_loss(context_, batch);
+          loss += share * model_.mean_loss(context_, block_of(places.from(from), settings_, to - from, k));
         },
-        knobs_.empty() ? nullptr : knobs_.data(), model_.config().dropout_rate() > 0.0 ? &draw : nullptr);
+        model_.config().dropout_rate() > 0.0 ? &draw : nullptr);
     return loss;
   }
 

@@ -64,6 +64,8 @@ class Stepper {
   virtual std::vector<StepRecord> collect(bool all) = 0;  // one of each update
   // A good number of steps to enqueue at a time.
   virtual long portion() const = 0;
+  // Most members that took a step in one launch with this one, itself included.
+  virtual int side_by_side() const { return 1; }
   // The model's weights on the host, and the moments; all that was enqueued is done.
   virtual void fetch(std::vector<float>& m, std::vector<float>& v) = 0;
   // The average of the weights over the updates so far; empty where none is kept. All that was enqueued is done.

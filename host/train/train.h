@@ -56,6 +56,7 @@ struct TrainOutcome {
   int epochs = 0;           // of all stages
   long steps = 0;           // updates of the weights, of all stages
   double seconds = 0.0;     // of this process
+  int side_by_side = 1;     // most members of a cohort that took steps in one launch with this run, itself included
 };
 
 // Starts a run. `data` must be what config.data describes, at the model's rate; the audio of the training and

@@ -47,7 +47,7 @@ std::vector<std::string> fact_columns(const std::string& metrics) {
 Trainer::Trainer(const RunConfig& config, Dataset& data, const Split& split, const TrainOptions& options,
                  RunFolder& folder, Company& company)
     : config_(config),
-      kind_(kind_of_steps(config, data)),
+      kind_(kind_of_steps(config)),
       options_(options),
       folder_(folder),
       log_(config_, folder, options.observer, options.before_write),
@@ -276,6 +276,7 @@ bool Trainer::take_portion() {
 }
 
 void Trainer::account(const std::vector<StepRecord>& records) {
+  side_by_side_ = std::max(side_by_side_, stepper_->side_by_side());
   Counters& c = counters();
   const StepSettings settings = step_settings();
   for (const StepRecord& r : records) {
@@ -437,6 +438,7 @@ TrainOutcome Trainer::outcome() const {
   o.steps = c.total_steps;
   o.epochs = epochs_of(checkpoint_);
   o.seconds = log_.seconds();
+  o.side_by_side = side_by_side_;
   return o;
 }
 

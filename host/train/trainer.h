@@ -117,7 +117,8 @@ class Trainer {
   Schedule schedule_;
   int updates_of_step_ = 0;  // accounted for, of the step under way
   bool in_epoch_ = false, asked_ = false;
-  long enqueued_ = 0;  // steps of the epoch under way
+  int side_by_side_ = 1;  // TrainOutcome has it
+  long enqueued_ = 0;     // steps of the epoch under way
   Clock::time_point last_save_;
 };
 

@@ -113,7 +113,7 @@ void Trainer::make_stepper_of_stage() {
       refs.push_back({refs[i].start + half, refs[i].begin + half, refs[i].end + half});
     }
   }
-  const Places& recordings = company_.on_device(context_, audio_->training_signals());  // which members share
+  company_.on_device(context_, audio_->training_signals());  // in no member's memory: others may share them
   const StepSettings settings = step_settings();
   const Checkpoint& c = checkpoint_;
   const auto build = [&]() -> Stepper& {
@@ -136,8 +136,7 @@ void Trainer::make_stepper_of_stage() {
     std::copy(weights.begin(), weights.end(), model_->params().data());
     return size;
   };
-  const std::string of_stage = fmt::format("{} {} {} {} {}", stage().form, settings.ema, settings.length, refs.size(),
-                                           fmt::ptr(recordings.input()));
+  const std::string of_stage = fmt::format("{} {}", stage().form, settings.length);
   Lockstep* const together = team_ ? nullptr : company_.lockstep(context_, kind_, of_stage, measure);
   if (!together || !build_member(*together, build)) build();
 }

@@ -24,6 +24,9 @@ struct MemberSize {
 };
 MemberSize measure_member(const Context&, const std::function<void()>& work);
 
+// What `work` allocates lies in no member's part, wherever this is called, and is not measured.
+void allocate_apart(const Context&, const std::function<void()>& work);
+
 class MemberMemory {
  public:
   // Room for n members; contents undefined. All that lies in it must go before this does.

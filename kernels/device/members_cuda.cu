@@ -32,6 +32,13 @@ MemberSize measure_member(const Context& context, const std::function<void()>& w
   return {gpu.bytes_given_out - before, gpu.most_scratch};
 }
 
+void allocate_apart(const Context& context, const std::function<void()>& work) {
+  if (!context.cuda) return work();
+  const Set part(context.cuda->allocating, static_cast<MemberPart*>(nullptr));
+  const Set bytes(context.cuda->bytes_given_out, context.cuda->bytes_given_out);
+  work();
+}
+
 struct MemberMemory::State {
   Context context;
   MemberBlock block;

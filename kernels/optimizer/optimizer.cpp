@@ -32,14 +32,12 @@ CAFX_CUDA(void, squared_norm,
           (const Context&, double* total, const float* x, long n, void* scratch, std::size_t bytes));
 CAFX_CUDA(void, reduce_slots, (const Context&, float* total, float* const* slots, int n_slots, long n));
 CAFX_CUDA(void, step_begin,
-          (const Context&, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
-           const std::uint32_t* order, int B, int batch));
+          (const Context&, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B, int batch));
 CAFX_CUDA(void, step_rows,
-          (const Context&, const StepState* state, float* rows, const float* all, int width, const std::uint32_t* order,
-           int B, int batch));
+          (const Context&, const StepState* state, float* rows, int width, int first, int B, int batch));
 CAFX_CUDA(void, step_end,
-          (const Context&, StepState* state, StepRecord* records, const double* losses, int n_losses,
-           const float* gradient, long n, double* partial, int B, int T, float clip_norm));
+          (const Context&, StepState* state, const double* losses, int n_losses, const float* gradient, long n,
+           double* partial, int B, int T));
 
 constexpr long kBlock = 4096;
 
@@ -139,15 +137,14 @@ void reduce_slots(const Context& context, float* total, float* const* slots, int
 static void only_on_cuda(const Context& context) { CAFX_CHECK(context.device == Device::kCuda); }
 
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
-               long n, AdamStep constants, const StepState* state) {
+               long n, const StepState* state) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, adam_step, params, m, v, grads, decay_mask, n, constants, 1.0f, 1.0f, state);
+  CAFX_CUDA_CALL(context, adam_step, params, m, v, grads, decay_mask, n, AdamStep(), 1.0f, 1.0f, state);
 }
 void lamb_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
-               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep constants,
-               const StepState* state) {
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, const StepState* state) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, lamb_step, params, m, v, grads, decay_mask, tensors, n_tensors, n, scratch, constants, 1.0f,
+  CAFX_CUDA_CALL(context, lamb_step, params, m, v, grads, decay_mask, tensors, n_tensors, n, scratch, AdamStep(), 1.0f,
                  1.0f, state);
 }
 void average_step(const Context& context, float* average, const float* params, long n, const StepState* state) {
@@ -167,23 +164,21 @@ void squared_norm(const Context& context, double* total, const float* x, long n,
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, squared_norm, total, x, n, scratch, bytes);
 }
-void step_begin(const Context& context, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
-                const std::uint32_t* order, int B, int batch) {
+void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
+                int batch) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, step_begin, state, table, refs, all, order, B, batch);
+  CAFX_CUDA_CALL(context, step_begin, state, refs, target_refs, first, B, batch);
 }
-void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
-               const std::uint32_t* order, int B, int batch) {
+void step_rows(const Context& context, const StepState* state, float* rows, int width, int first, int B, int batch) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, step_rows, state, rows, all, width, order, B, batch);
+  CAFX_CUDA_CALL(context, step_rows, state, rows, width, first, B, batch);
 }
 std::size_t step_end_scratch() { return sizeof(double) * kStepEndBlocks; }
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses, int n_losses,
-              const float* gradient, long n, void* scratch, int B, int T, float clip_norm) {
+void step_end(const Context& context, StepState* state, const double* losses, int n_losses, const float* gradient,
+              long n, void* scratch, int B, int T) {
   only_on_cuda(context);
   CAFX_CHECK(n_losses >= 1 && n >= 1 && B >= 1 && T >= 1, n_losses, n, B, T);
-  CAFX_CUDA_CALL(context, step_end, state, records, losses, n_losses, gradient, n, static_cast<double*>(scratch), B, T,
-                 clip_norm);
+  CAFX_CUDA_CALL(context, step_end, state, losses, n_losses, gradient, n, static_cast<double*>(scratch), B, T);
 }
 
 }  // namespace cafx

@@ -43,22 +43,19 @@ void average_step(const Context&, float* average, const float* params, long n, f
 double squared_norm(const Context&, const float* x, long n);  // waits for the device
 // GPU only: the same without the host, for a step that is one CUDA graph (step_state.h).
 void adam_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
-               AdamStep constants, const StepState* state);
-void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
-               const TensorSpan* tensors, int n_tensors, long n, void* scratch, AdamStep constants,
                const StepState* state);
+void lamb_step(const Context&, float* params, float* m, float* v, const float* grads, const float* decay_mask,
+               const TensorSpan* tensors, int n_tensors, long n, void* scratch, const StepState* state);
 void average_step(const Context&, float* average, const float* params, long n, const StepState* state);
 // total (=, or += on request) sum of n values: the losses of the parts of a step.
 void sum_losses(const Context&, double* total, const double* losses, int n, bool add);
 std::size_t squared_norm_scratch(const Context&, long n);  // bytes
 void squared_norm(const Context&, double* total, const float* x, long n, void* scratch, std::size_t scratch_bytes);
-void step_begin(const Context&, StepState*, const StepScalars* table, FrameRef* refs, const FrameRef* all,
-                const std::uint32_t* order, int B, int batch);
-void step_rows(const Context&, const StepState*, float* rows, const float* all, int width, const std::uint32_t* order,
-               int B, int batch);
+void step_begin(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs, int first, int B, int batch);
+void step_rows(const Context&, const StepState*, float* rows, int width, int first, int B, int batch);
 // losses: of the step's frames, or n_losses sums over parts of them; of a step of B frames of T samples.
-void step_end(const Context&, StepState*, StepRecord*, const double* losses, int n_losses, const float* gradient,
-              long n, void* scratch, int B, int T, float clip_norm);
+void step_end(const Context&, StepState*, const double* losses, int n_losses, const float* gradient, long n,
+              void* scratch, int B, int T);
 std::size_t step_end_scratch();  // bytes
 
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);

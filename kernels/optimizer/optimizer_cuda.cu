@@ -26,6 +26,10 @@ struct Scalars {
     if (!state) return true;
     members.enter_given(state);
     step.lr = state->scalars.lr;
+    step.beta1 = state->scalars.beta1;
+    step.beta2 = state->scalars.beta2;
+    step.epsilon = state->scalars.epsilon;
+    step.weight_decay = state->scalars.weight_decay;
     step.gradient_scale = state->gradient_scale;
     correction1 = state->scalars.correction1;
     correction2 = state->scalars.correction2;
@@ -162,12 +166,19 @@ void reduce_slots(const Context& context, float* total, float* const* slots, int
 
 namespace {
 
-__global__ void begin_kernel(Members members, StepState* state, const StepScalars* table, FrameRef* refs,
-                             const FrameRef* all, const std::uint32_t* order, int B, int batch) {
-  members.enter(state, table, refs, all, order);
+__device__ FrameRef moved(const FrameRef& r, std::int64_t by) { return {r.start + by, r.begin + by, r.end + by}; }
+
+__global__ void begin_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
+                             int batch) {
+  members.enter(state, refs, target_refs);
+  const StepSources& from = state->from;
   const int b = blockIdx.x * blockDim.x + threadIdx.x;
-  if (b < B) refs[b] = all[order[state->index * batch + b]];
-  if (b == 0) state->scalars = table[state->index];
+  if (b < B) {
+    const FrameRef ref = from.all[from.order[state->index * batch + first + b]];
+    refs[b] = moved(ref, from.to_input);
+    target_refs[b] = moved(ref, from.to_target);
+  }
+  if (b == 0) state->scalars = from.table[state->index];
 }
 
 // The sum of all threads' values, in a fixed tree; for thread 0.
@@ -184,9 +195,9 @@ __device__ double tree_sum(double value, double* sums) {
 // Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in
 // their order and ends the step.
 __global__ void __launch_bounds__(kThreads)
-    end_kernel(Members members, StepState* state, StepRecord* records, const double* losses, int n_losses,
-               const float* gradient, long n, double* partial, int B, int T, float clip_norm) {
-  members.enter(state, records, losses, gradient, partial);
+    end_kernel(Members members, StepState* state, const double* losses, int n_losses, const float* gradient, long n,
+               double* partial, int B, int T) {
+  members.enter(state, losses, gradient, partial);
   __shared__ double sums[kThreads];
   __shared__ bool last;
   double sum = 0.0;
@@ -210,36 +221,38 @@ __global__ void __launch_bounds__(kThreads)
   sum = tree_sum(sum, sums);
   if (threadIdx.x != 0) return;
   const double loss = sum / (static_cast<double>(B) * T), norm = sqrt(squared_norm);
-  records[state->index] = {loss, norm};
+  state->from.records[state->index] = {loss, norm};
   // After a number that is not finite, nothing is updated any more: the last good weights stay.
   if (!isfinite(loss) || !isfinite(norm)) state->skip = 1;
+  const float clip_norm = state->scalars.clip_norm;
   state->gradient_scale = clip_norm > 0.0f && norm > clip_norm ? static_cast<float>(clip_norm / norm) : 1.0f;
   ++state->index;
 }
 
 }  // namespace
 
-void step_begin(const Context& context, StepState* state, const StepScalars* table, FrameRef* refs, const FrameRef* all,
-                const std::uint32_t* order, int B, int batch) {
-  launch(context, begin_kernel, blocks_for(std::max(B, 1)), kThreads, 0, state, table, refs, all, order, B, batch);
+void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
+                int batch) {
+  launch(context, begin_kernel, blocks_for(std::max(B, 1)), kThreads, 0, state, refs, target_refs, first, B, batch);
 }
 
-void step_rows(const Context& context, const StepState* state, float* rows, const float* all, int width,
-               const std::uint32_t* order, int B, int batch) {
+void step_rows(const Context& context, const StepState* state, float* rows, int width, int first, int B, int batch) {
   for_each(context, static_cast<long>(B) * width, [=] __device__(Members members) mutable {
-    members.enter(rows, all, order, state);
+    members.enter(rows, state);
     return [=](long at) {
-      rows[at] = all[static_cast<long>(order[state->index * batch + at / width]) * width + at % width];
+      const StepSources& from = state->from;
+      const std::uint32_t place = from.order[state->index * batch + first + at / width];
+      rows[at] = from.rows_of_all[static_cast<long>(place) * width + at % width];
     };
   });
 }
 
-void step_end(const Context& context, StepState* state, StepRecord* records, const double* losses, int n_losses,
-              const float* gradient, long n, double* partial, int B, int T, float clip_norm) {
+void step_end(const Context& context, StepState* state, const double* losses, int n_losses, const float* gradient,
+              long n, double* partial, int B, int T) {
   static_assert(kStepEndBlocks <= kThreads);
   const long blocks = std::min<long>(kStepEndBlocks, ceil_div(n, 4 * kThreads));
-  launch(context, end_kernel, static_cast<unsigned>(blocks), kThreads, 0, state, records, losses, n_losses, gradient, n,
-         partial, B, T, clip_norm);
+  launch(context, end_kernel, static_cast<unsigned>(blocks), kThreads, 0, state, losses, n_losses, gradient, n, partial,
+         B, T);
 }
 
 }  // namespace cafx::cuda

@@ -1,11 +1,13 @@
 // kernels/optimizer/step_state.h -- the values that change from step to step; the step itself is one fixed CUDA graph.
 //
-//   A graph freezes its arguments, so learning rate, position in the epoch and clip factor are in device memory.
-//   Before an epoch the host writes the order of the frames and a table of scalars, one row a step; after every few
-//   steps it reads the records. index counts steps from the epoch's first.
+//   A graph freezes its arguments, so what differs from step to step, and from one model to another that takes its steps
+//   in the same graph, is in device memory. Before an epoch the host writes the order of the frames and a table of
+//   scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
 //
-//   step_begin   refs[b] = all[order[index * batch + b]] for b < B, scalars = table[index]; B may be 0
-//   step_rows    rows[b] = all[order[index * batch + b]] of `width` floats each: what a place has beside its samples
+//   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b] the
+//                same by to_target; scalars = table[index]; B may be 0
+//   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has beside
+//                its samples
 //   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip is
 //                set permanently if one of them is not finite; adam_step then skips the update; ++index
 //
@@ -22,6 +24,20 @@ namespace cafx {
 struct StepScalars {
   float lr, correction1, correction2;  // corrections: 1 - beta^t
   float average = 0.0f;                // rate of average_step
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, weight_decay = 0.0f, clip_norm = 0.0f;
+};
+struct StepRecord {
+  double loss, norm;
+};
+// What an epoch is made of, in device memory.
+struct StepSources {
+  const StepScalars* table = nullptr;
+  const std::uint32_t* order = nullptr;
+  const FrameRef* all = nullptr;
+  const float* rows_of_all = nullptr;
+  StepRecord* records = nullptr;
+  // From the samples that the graph knows to those of this model, in samples.
+  std::int64_t to_input = 0, to_target = 0;
 };
 struct StepState {
   std::int64_t index;
@@ -29,9 +45,7 @@ struct StepState {
   float gradient_scale;
   std::int32_t skip;
   std::uint32_t arrived = 0;  // of step_end's blocks; 0 between its calls
-};
-struct StepRecord {
-  double loss, norm;
+  StepSources from = {};
 };
 
 }  // namespace cafx

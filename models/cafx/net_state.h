@@ -308,7 +308,7 @@ struct CafxNet::State {
     const CafxConfig& c = config;
     encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
       aside(mb.context, [&] {
-        gather_frames(mb.context, f.target, batch.target, batch.refs + b, {mb.n, c.frame, 1, 0});
+        gather_frames(mb.context, f.target, batch.target, batch.target_refs() + b, {mb.n, c.frame, 1, 0});
       });
       gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
     });

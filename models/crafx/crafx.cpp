@@ -141,7 +141,7 @@ struct CrafxModel::State {
     load_frames(w, mb.n, [&](float* x, long at) {
       gather_frames(inner, x, batch.input, batch.refs + b, {mb.n, T, K, same_left(K), first + at});
     });
-    gather_frames(inner, w.target, batch.target, batch.refs + b, {mb.n, T, 1, 0});
+    gather_frames(inner, w.target, batch.target, batch.target_refs() + b, {mb.n, T, 1, 0});
     forward(inner, w, w.y, t, save, d);
     const Loss::Shape shape{mb.n, T, T, K, deconv1d_pad(d.own.deconv)};
     float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);

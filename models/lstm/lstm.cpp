@@ -293,7 +293,7 @@ class LstmModel : public Model {
     const auto L = static_cast<std::size_t>(config_.layers);
     const std::vector<float*> m = slot.memory.lay_out(context, sizes_of(context, slot.B, T, Loss()));
     float *const *rest = m.data() + 3 * L, *x = rest[2], *along = rest[5];
-    gather_places(context, along, batch.input, batch, slot.b0, slot.B, t, T);
+    gather_inputs(context, along, batch, slot.b0, slot.B, t, T);
     arrange(context, x, along, batch, slot, T);
     layers_forward(context, weights_of(context), slot.state.data(), m.data(), m.data() + L, nullptr, x, rest[9], T,
                    slot.B);
@@ -310,7 +310,7 @@ class LstmModel : public Model {
     void *for_loss = rest[8], *scratch = rest[9];
     const float* weights = weights_of(context);
 
-    gather_places(context, along, batch.input, batch, slot.b0, B, batch.t0, T);
+    gather_inputs(context, along, batch, slot.b0, B, batch.t0, T);
     arrange(context, x, along, batch, slot, T);
     layers_forward(context, weights, slot.state.data(), h, c, gates, x, scratch, T, B);
     const float* top = h[L - 1] + BH;
@@ -318,7 +318,7 @@ class LstmModel : public Model {
 
     // The loss runs along time.
     transpose(context, along, y, {1, T, B});
-    gather_places(context, target, batch.target, batch, slot.b0, B, batch.t0, T);
+    gather_targets(context, target, batch, slot.b0, B, batch.t0, T);
     losses_(context, loss, dy_along, along, target, g != nullptr, batch, slot.b0, B, for_loss);
     if (!g) return;
     transpose(context, dy, dy_along, {1, B, T});

@@ -210,7 +210,7 @@ void S4Model::begin(const Context& context, const Batch& batch, const Loss& loss
 
 void S4Model::hear(const Context& context, const Batch& batch, int t, int T, int b, int n) {
   const Parts p = lay_out(context, n, T, Loss());
-  gather_places(context, p.input, batch.input, batch, b, n, t, T);
+  gather_inputs(context, p.input, batch, b, n, t, T);
   take_controls(p, batch, b, n);
   run_layers(context, p, b, n, T);
 }
@@ -332,8 +332,8 @@ void S4Model::modulate(const Context& context, const Saved& s, std::size_t block
 void S4Model::train(const Context& context, float* g, const Batch& batch, const Loss& loss, int b, int n) {
   const int T = batch.T;
   const Parts p = lay_out(context, n, T, loss);
-  gather_places(context, p.input, batch.input, batch, b, n, batch.t0, T);
-  gather_places(context, p.target, batch.target, batch, b, n, batch.t0, T);
+  gather_inputs(context, p.input, batch, b, n, batch.t0, T);
+  gather_targets(context, p.target, batch, b, n, batch.t0, T);
   take_controls(p, batch, b, n);
   run_layers(context, p, b, n, T);
   losses_(context, loss, p.dout, p.y, p.target, g != nullptr, batch, b, n, p.loss);

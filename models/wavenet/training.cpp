@@ -184,8 +184,8 @@ void WavenetModel::train(const Context& context, float* g, const Batch& batch, c
     fold(context, s.folded, weights, s.controls, s.room);
     weights = s.folded;
   }
-  gather_places(context, s.input, batch.input, batch, b, n, batch.t0 - context_, context_ + T);
-  gather_places(context, s.target, batch.target, batch, b, n, batch.t0, T);
+  gather_inputs(context, s.input, batch, b, n, batch.t0 - context_, context_ + T);
+  gather_targets(context, s.target, batch, b, n, batch.t0, T);
   run_layers(context, s, weights, n, T);
   losses_(context, loss, s.dx[0], s.scaled, s.target, g != nullptr, batch, b, n, s.loss);
   if (!g) return;

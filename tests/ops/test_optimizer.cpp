@@ -148,12 +148,12 @@ TEST(Optimizer, StepEndRecordsLossAndNorm) {
     DeviceArray<StepState> state(context, 1);
     DeviceArray<StepRecord> records(context, 5);
     Bytes scratch(step_end_scratch());
-    const StepState begun{1, {}, 1.0f, 0};
-    state.upload(&begun, 1);
+    StepState now{1, {}, 1.0f, 0};
+    now.from.records = records.data();
     const auto end = [&](float clip_norm) {
-      step_end(context, state.data(), records.data(), of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5,
-               clip_norm);
-      StepState now;
+      now.scalars.clip_norm = clip_norm;
+      state.upload(&now, 1);
+      step_end(context, state.data(), of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5);
       state.download(&now, 1);
       EXPECT_EQ(now.arrived, 0u);
       return now;

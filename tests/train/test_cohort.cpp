@@ -140,6 +140,39 @@ TEST_P(Cohorts, LearnFromRecordingsOfTheirOwn) {
   expect_same_run(folder_ / "alone", folder_ / "side0");
 }
 
+// On a GPU one graph takes the steps of models that differ in all that is no part of the graph.
+TEST_P(Cohorts, TakeOneGraphWhateverTheirConstants) {
+  for (std::size_t k = 0; k < configs_.size(); ++k) {
+    TrainConfig& t = configs_[k].train;
+    t.optimizer = "adam";
+    t.beta1 = 0.9 - 0.1 * static_cast<double>(k);
+    t.beta2 = 0.999 - 0.01 * static_cast<double>(k);
+    t.epsilon = 1e-8 * static_cast<double>(1 + k);
+    t.weight_decay = 1e-3 * static_cast<double>(k);
+    t.clip_norm = k == 0 ? 0.0 : 0.05 * static_cast<double>(k);
+  }
+  const auto own_notes = [](std::size_t k) { return notes(4 + static_cast<int>(k), 700, k == 1 ? -1.0f : 1.0f); };
+  std::vector<Dataset> data;
+  std::vector<Split> splits;
+  for (std::size_t k = 0; k < configs_.size(); ++k) {
+    data.push_back(own_notes(k));
+    splits.push_back(split_of(data[k]));
+    Dataset alone = own_notes(k);
+    train(configs_[k], alone, splits[k], options(name("alone", k)));
+  }
+  std::vector<Member> all = members("side");
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    all[k].data = &data[k];
+    all[k].split = &splits[k];
+  }
+  for (const MemberOutcome& o : train_cohort(all, 0.0)) {
+    EXPECT_TRUE(o.trained.finished) << o.error;
+    EXPECT_EQ(o.trained.side_by_side, on_cuda() ? static_cast<int>(all.size()) : 1);
+  }
+  for (std::size_t k = 0; k < configs_.size(); ++k)
+    expect_same_run(folder_ / name("alone", k), folder_ / name("side", k));
+}
+
 TEST_P(Cohorts, SayWhyTwoRunsCannotShare) {
   RunConfig other = configs_[0];
   other.train.batch = 5;
