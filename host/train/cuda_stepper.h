@@ -44,7 +44,8 @@ class CudaStepper : public Stepper {
         table_(apart<StepScalars>(context, n_updates())),
         records_(apart<StepRecord>(context, n_updates())),
         scratch_(context, step_end_scratch()),
-        shuffle_scratch_(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size()))),
+        shuffle_scratch_(
+            apart<unsigned char>(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size())))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
     if (model.config().dropout_rate() > 0.0) {
       throw Error("model.dropout = {}: dropout is there on a CPU alone so far; set it to 0, or train with --device cpu",
