@@ -39,6 +39,16 @@ Loss::Loss(const LossConfig& config, double mean_energy) : config_(config) {
   floors_ = {floor, floor, 0.0f};
 }
 
+std::array<float, Loss::kConstants> Loss::constants() const {
+  const LossWeights w = weights(kShortestStft + 1);
+  return {floors_[0], floors_[1], floors_[2], w.mae, w.mse, w.esr, w.dc, w.log_cosh, w.mr_stft};
+}
+
+std::string loss_structure(const LossConfig& c) {
+  const bool mae_alone = c.mae == 1.0 && c.mse + c.esr + c.dc + c.log_cosh + c.mr_stft == 0.0;
+  return fmt::format("{} {} {} {}", mae_alone, c.mr_stft > 0.0, c.esr > 0.0 || c.dc > 0.0, c.pre_emphasis);
+}
+
 // The shortest resolution of the STFT loss needs over half its samples; shorter places, the last blocks of segments, go
 // without.
 LossWeights Loss::weights(int T) const {
@@ -59,8 +69,10 @@ void Loss::reference(const Context& context, float* reference, const float* targ
 }
 
 void Loss::operator()(const Context& context, double* losses, float* dy, const float* y, const float* target,
-                      const float* reference, float scale, Shape s, void* scratch) const {
-  loss_forward_backward(context, losses, dy, y, target, relative() ? reference : nullptr, scale, weights(s.T), scratch,
+                      const float* reference, const float* constants, float scale, Shape s, void* scratch) const {
+  LossWeights w = weights(s.T);
+  if (context.device == Device::kCuda) w.own = constants + kReferences;
+  loss_forward_backward(context, losses, dy, y, target, relative() ? reference : nullptr, scale, w, scratch,
                         dims_of(s));
 }
 

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 
 #include "kernels/base/describe.h"
 #include "kernels/loss/loss.h"
@@ -23,6 +24,8 @@ struct LossConfig {
   bool operator==(const LossConfig&) const = default;
 };
 Fields describe(LossConfig&);
+// Where this is the same, a GPU runs the same kernels, and only the numbers of Loss::constants may differ.
+std::string loss_structure(const LossConfig&);
 
 class Loss {
  public:
@@ -42,17 +45,19 @@ class Loss {
   bool operator==(const Loss&) const = default;
   // Whether reference() must be called first.
   bool relative() const { return config_.esr > 0.0 || config_.dc > 0.0; }
-  // What the relative terms are held against, (B, kReferences), of the places' targets. `floors` are floors(), where
-  // the context computes.
+  // What the relative terms are held against, (B, kReferences), of the places' targets. `floors`: the first of
+  // constants(), where the context computes.
   static constexpr int kReferences = kLossReferences;
-  const std::array<float, kReferences>& floors() const { return floors_; }
+  // floors(), then the weights of the terms: what models of one loss_structure may differ in.
+  static constexpr int kConstants = kReferences + kLossTerms;
+  std::array<float, kConstants> constants() const;
   void reference(const Context&, float* reference, const float* target, const float* floors, Shape) const;
 
   // losses (B): of each place T times its loss, so that their sum over B T is the mean. dy = `scale` times the gradient
   // of their sum: 1 / (B T) for that of the mean, 0 where none is wanted. All pointers are where the context computes;
-  // reference is read where relative(); scratch has scratch() bytes.
+  // `constants` are constants(); reference is read where relative(); scratch has scratch() bytes.
   void operator()(const Context&, double* losses, float* dy, const float* y, const float* target,
-                  const float* reference, float scale, Shape, void* scratch) const;
+                  const float* reference, const float* constants, float scale, Shape, void* scratch) const;
   std::size_t scratch(const Context&, Shape) const;
 
  private:

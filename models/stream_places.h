@@ -28,9 +28,9 @@ class StreamLosses {
       losses_ = DeviceArray<double>(context, n);
       reference_ = DeviceArray<float>(context, n * Loss::kReferences);
     }
-    if (floors_.size() == 0 || !(loss == loss_) || other_device) {
-      floors_ = DeviceArray<float>(context, Loss::kReferences);
-      floors_.upload(loss.floors().data(), Loss::kReferences);
+    if (constants_.size() == 0 || !(loss == loss_) || other_device) {
+      constants_ = DeviceArray<float>(context, Loss::kConstants);
+      constants_.upload(loss.constants().data(), Loss::kConstants);
     }
     loss_ = loss;
     device_ = context.device;
@@ -41,7 +41,7 @@ class StreamLosses {
     if (!loss_.relative()) return;
     float* target = memory.lay_out(context, {static_cast<long>(n) * batch.T})[0];
     gather_targets(context, target, batch, b, n, 0, batch.T);
-    loss_.reference(context, reference(b), target, floors_.data(), {n, batch.T, batch.T});
+    loss_.reference(context, reference(b), target, constants_.data(), {n, batch.T, batch.T});
   }
 
   // Losses of places [b, b + n) of a block of batch.T samples; y, target (n,T). dy: the gradient of the mean over the
@@ -51,7 +51,8 @@ class StreamLosses {
     const float scale = wanted ? GradientScale(context, batch.B, batch.T).scale() *
                                      static_cast<float>(1.0 / (static_cast<double>(batch.B) * batch.T))
                                : 0.0f;
-    loss(context, losses_.data() + b, dy, y, target, reference(b), scale, {n, batch.T, batch.T}, scratch);
+    loss(context, losses_.data() + b, dy, y, target, reference(b), constants_.data(), scale, {n, batch.T, batch.T},
+         scratch);
   }
 
   // The weights' gradient of the whole batch, (n): on a CPU the sum of S slots, slot(i) each; a GPU has added to it.
@@ -73,7 +74,7 @@ class StreamLosses {
 
   Device device_ = Device::kCpu;
   Loss loss_;
-  DeviceArray<float> reference_, floors_;
+  DeviceArray<float> reference_, constants_;
   DeviceArray<double> losses_;
 };
 

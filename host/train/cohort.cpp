@@ -68,9 +68,8 @@ std::string kinship(const nlohmann::json& config) {
 
 std::string kind_of_steps(const RunConfig& config) {
   RunConfig all = config;
-  LossConfig loss = all.train.loss;
   return fmt::format("{}{} {} {}", kinship(to_json(describe(all))), all.train.ema > 0, all.train.optimizer,
-                     to_json(describe(loss)).dump());
+                     loss_structure(all.train.loss));
 }
 
 std::string why_apart(const RunConfig& a, const RunConfig& b) {

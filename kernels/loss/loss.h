@@ -44,7 +44,11 @@ struct LossWeights {
   float pre_emphasis = 0.0f;
   float stft_convergence = 1.0f, stft_log = 1.0f, stft_linear = 0.0f;
   bool relative_mae = false;
+  // On a GPU: mae, mse, esr, dc, log_cosh and mr_stft in device memory, in place of those above, which models side by
+  // side may each have their own of (device/members.h). Those above decide which kernels run; null: they hold.
+  const float* own = nullptr;
 };
+inline constexpr int kLossTerms = 6;
 struct LossDims {
   int B, T, K, pad;
   long target_stride;

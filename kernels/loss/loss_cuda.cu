@@ -38,7 +38,8 @@ __global__ void mae_kernel(Members members, double* loss, float* dy_padded, cons
 __global__ void time_sums_kernel(Members members, double* losses, LossFactors* factors, const float* y,
                                  const float* target, const float* reference, float scale, LossWeights w, LossDims d) {
   members.enter(losses, factors, y, target);
-  members.enter_given(reference);
+  members.enter_given(reference, w.own);
+  take_own(w);
   __shared__ double shared[kThreads];
   const int b = blockIdx.x;
   y += static_cast<long>(b) * d.T;

@@ -127,10 +127,22 @@ __global__ void spectra_kernel(DeepMembers members, float2* spectra, float* magn
   }
 }
 
+__device__ inline void take_own(LossWeights& w) {
+  if (!w.own) return;
+  w.mae = w.own[0];
+  w.mse = w.own[1];
+  w.esr = w.own[2];
+  w.dc = w.own[3];
+  w.log_cosh = w.own[4];
+  w.mr_stft = w.own[5];
+}
+
 // A block for each place: adds `weight` times the term to losses[b] and finds the gradient's factors.
 __global__ void terms_kernel(Members members, double* losses, StftGradientFactors* factors, const float2* spectra,
                              const float* magnitudes, double to, float scale, LossWeights w, StftView s) {
   members.enter(losses, factors, spectra, magnitudes);
+  members.enter_given(w.own);
+  take_own(w);
   __shared__ double shared[kThreads];
   const long b = blockIdx.x, n = static_cast<long>(s.frames) * s.bins;
   double difference = 0.0, energy = 0.0, log = 0.0, linear = 0.0;

@@ -49,7 +49,7 @@ struct CafxNet::State {
   Loss loss;
   const DropoutDraw* draw = nullptr;  // of the gradient under way
   float *x_padded = nullptr, *z = nullptr, *h = nullptr, *kept = nullptr, *zhat = nullptr;
-  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr, *floors = nullptr;
+  float *dz = nullptr, *dh = nullptr, *dzhat = nullptr, *target = nullptr, *reference = nullptr, *constants = nullptr;
   Stored *x1 = nullptr, *dx1 = nullptr;
   std::size_t stored_size = 0;  // bytes of a number of theirs
   std::int32_t* positions = nullptr;
@@ -104,7 +104,7 @@ struct CafxNet::State {
     if (training) {
       target = a.take<float>(frames * T);
       reference = a.take<float>(loss.relative() ? frames * Loss::kReferences : 0);
-      floors = a.take<float>(Loss::kReferences);
+      constants = a.take<float>(Loss::kConstants);
       dz = a.take<float>(frames * pooled * C);
       dx1 = take_stored(frames * T * C);
       if (parts.latent) {
@@ -153,7 +153,7 @@ struct CafxNet::State {
     n_workers = context.n_workers();
     training = training || wanted;
     arena.build(context, [&](Arena& a) { lay_out(context, a); });
-    if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
+    if (training) copy(context, constants, loss.constants().data(), sizeof(float) * Loss::kConstants);
   }
 
   // Pointers to what belongs to frame b.
@@ -321,8 +321,8 @@ struct CafxNet::State {
   void error(const Context& inner, int b, const Frame& f, float scale, const CafxDims& call) {
     const Worker& w = worker(inner);
     float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
-    if (loss.relative()) loss.reference(inner, r, f.target, floors, loss_shape(call));
-    loss(inner, losses + b, w.dy_padded, w.y, f.target, r, scale, loss_shape(call), w.loss_scratch);
+    if (loss.relative()) loss.reference(inner, r, f.target, constants, loss_shape(call));
+    loss(inner, losses + b, w.dy_padded, w.y, f.target, r, constants, scale, loss_shape(call), w.loss_scratch);
   }
 };
 

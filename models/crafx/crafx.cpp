@@ -48,7 +48,7 @@ struct CrafxModel::State {
   Loss loss;
   std::size_t stored_size = 0;
   void *front_packed = nullptr, *dnn_packed = nullptr;
-  float *reference = nullptr, *floors = nullptr;
+  float *reference = nullptr, *constants = nullptr;
   double* losses = nullptr;
   std::vector<CrafxPass> workers;
   std::vector<float*> slots;
@@ -65,7 +65,7 @@ struct CrafxModel::State {
     losses = a.take<double>(static_cast<std::size_t>(B));
     if (training) {
       reference = a.take<float>(loss.relative() ? static_cast<std::size_t>(B) * Loss::kReferences : 0);
-      floors = a.take<float>(Loss::kReferences);
+      constants = a.take<float>(Loss::kConstants);
       slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
       for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
     }
@@ -85,7 +85,7 @@ struct CrafxModel::State {
     n_workers = context.n_workers();
     training = training || wanted;
     arena.build(context, [&](Arena& a) { lay_out(context, a); });
-    if (training) copy(context, floors, loss.floors().data(), sizeof(float) * Loss::kReferences);
+    if (training) copy(context, constants, loss.constants().data(), sizeof(float) * Loss::kConstants);
   }
 
   CrafxTensors weights(const Context& context, const DropoutDraw* draw = nullptr) {
@@ -145,8 +145,8 @@ struct CrafxModel::State {
     forward(inner, w, w.y, t, save, d);
     const Loss::Shape shape{mb.n, T, T, K, deconv1d_pad(d.own.deconv)};
     float* r = reference + static_cast<long>(b) * (loss.relative() ? Loss::kReferences : 0);
-    if (loss.relative()) loss.reference(inner, r, w.target, floors, shape);
-    loss(inner, losses + b, w.dy_padded, w.y, w.target, r, scale, shape, w.loss_scratch);
+    if (loss.relative()) loss.reference(inner, r, w.target, constants, shape);
+    loss(inner, losses + b, w.dy_padded, w.y, w.target, r, constants, scale, shape, w.loss_scratch);
   }
 };
 

@@ -145,13 +145,18 @@ TEST_P(Cohorts, TakeOneGraphWhateverTheirConstants) {
   for (std::size_t k = 0; k < configs_.size(); ++k) {
     TrainConfig& t = configs_[k].train;
     t.optimizer = "adam";
+    t.epochs = 2;
     t.beta1 = 0.9 - 0.1 * static_cast<double>(k);
     t.beta2 = 0.999 - 0.01 * static_cast<double>(k);
     t.epsilon = 1e-8 * static_cast<double>(1 + k);
     t.weight_decay = 1e-3 * static_cast<double>(k);
     t.clip_norm = k == 0 ? 0.0 : 0.05 * static_cast<double>(k);
+    t.loss.mae = 0.25 + 0.5 * static_cast<double>(k);
+    t.loss.esr = 0.1 + 0.3 * static_cast<double>(k);
+    t.loss.log_cosh = k == 2 ? 0.5 : 0.0;
+    t.loss.energy_floor = 0.05 * static_cast<double>(1 + k);
   }
-  const auto own_notes = [](std::size_t k) { return notes(4 + static_cast<int>(k), 700, k == 1 ? -1.0f : 1.0f); };
+  const auto own_notes = [](std::size_t k) { return notes(9 + static_cast<int>(k), 400, k == 1 ? -1.0f : 1.0f); };
   std::vector<Dataset> data;
   std::vector<Split> splits;
   for (std::size_t k = 0; k < configs_.size(); ++k) {
