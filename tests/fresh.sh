@@ -4,7 +4,7 @@
 #   tests/fresh.sh [RELEASE] [WAY...]     RELEASE  bookworm (default) or trixie
 #     source      both commands of the README, as root                                                  (the default)
 #     quickstart, tests        one of them alone
-#     compilers   every file with every clang of the release, without a warning
+#     compilers   every file with every clang of the release, or with CLANG_VERSIONS, without a warning
 #     refusals    what they say without root, where a name is missing, and while another apt is at work
 #     wheel       build/wheels/*.whl, as a user without root or compiler: the program, then the tests of the module
 #     folder      build/packages/*.tar.zst, as a user without root, on a system without one package more
@@ -78,11 +78,11 @@ try_compilers() {
   local names=python3 version
   with_clone
   in_bare 'apt-get update -qq'
-  for version in $(seq 14 25); do
+  for version in ${CLANG_VERSIONS:-$(seq 14 25)}; do
     if [[ $(in_bare "apt-cache policy clang-$version") == *"Candidate: "[0-9]* ]]; then names+=" clang-$version"; fi
   done
   in_bare ". scripts/packages.sh && install_packages \$build_packages \$test_packages $names && cmake --preset cpu >/dev/null &&
-    cmake --build --preset cpu --target cafx_commit >/dev/null && tests/compilers.sh"
+    cmake --build --preset cpu --target cafx_commit >/dev/null && CLANG_VERSIONS='${CLANG_VERSIONS:-}' tests/compilers.sh"
 }
 
 # Words that a command of the README must say where it cannot go on.
