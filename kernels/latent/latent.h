@@ -24,6 +24,9 @@ struct LatentDims {
 };
 
 bool latent_is_fused(const Context&, LatentDims);
+// Whether operands of these layers' products are rounded to bf16 or fp16: where that is the precision, on a GPU those
+// that tensor cores multiply in a fused kernel, on a CPU all that it emulates.
+bool latent_rounds(const Context&, LatentDims);
 std::size_t latent_scratch(const Context&, LatentDims);  // bytes; 0 where it is not fused
 void latent_forward(const Context&, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                     const float* w2, const float* bias2, LatentDims);
