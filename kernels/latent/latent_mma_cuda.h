@@ -81,7 +81,7 @@ __device__ __forceinline__ void store_pair(const Rows& rows, const PairPlace& ow
 // y (B,64,C) of the block's channels and frames b0 .. b0 + 16.
 __device__ __forceinline__ void write_turned(float* y, const Turned& from, int b0, int c0, LatentDims d) {
 #pragma unroll
-  for (int i = threadIdx.x; i < kFrames * kSize * 2; i += kThreads) {
+  for (unsigned i = threadIdx.x; i < kFrames * kSize * 2; i += kThreads) {
     const int half = i % 2 * 4, k = i / 2 % kSize, f = i / (2 * kSize);
     const auto of = [&](int j) { return from.at(half + j, f)[k]; };
     const float4 v = {of(0), of(1), of(2), of(3)};
@@ -89,13 +89,16 @@ __device__ __forceinline__ void write_turned(float* y, const Turned& from, int b
   }
 }
 
-// rows (n,64) of weights into shared memory, rounded.
+// rows (n,64) of weights into shared memory, rounded; n in 32s.
 template <Number S>
 __device__ __forceinline__ void share_weights(Word to, const float* w, int n) {
-#pragma unroll 4
-  for (int i = threadIdx.x; i < kSize / 4 * n; i += kThreads) {
-    const float4 v = *reinterpret_cast<const float4*>(w + 4 * i);
-    store_words(row_at<kSize>(to, i / (kSize / 4)) ^ static_cast<Word>(i % (kSize / 4) * 8), narrow<S>(v));
+  constexpr int kFours = kSize / 4, kStep = kThreads / kFours;
+  to = row_at<kSize>(to, threadIdx.x / kFours) ^ threadIdx.x % kFours * 8;
+  w += 4 * threadIdx.x;
+#pragma unroll 8
+  for (int row = 0; row < n; row += kStep) {
+    const float4 v = *reinterpret_cast<const float4*>(w + row * kSize);
+    store_words(to + row * 2 * kSize, narrow<S>(v));
   }
 }
 
@@ -225,20 +228,24 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Place own;
   const PairPlace loads;
   const int c0 = blockIdx.x * kChannels, warp = threadIdx.x / 32, i0 = warp % 4 * 16, o0 = warp / 4 * 16;
+  Pair dy, y, hidden, in;
+  const auto fetch = [&](int b) {
+    dy = y = hidden = in = {};
+    if (b < d.B) {
+      const long at = loads.in(b, c0, d.C);
+      dy.load(dzhat + at, d.C), y.load(zhat + at, d.C), hidden.load(h + at, d.C), in.load(z + at, d.C);
+    }
+  };
   share_weights<S>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
   share_weights<S>(w2s, w2, kSize);
   Sums outer1[2][8] = {}, outer2[2] = {};
   float2 column1[4] = {}, column2{};
 #pragma unroll 1
   for (int b0 = blockIdx.y * kFrames; b0 < d.B; b0 += gridDim.y * kFrames) {
+    fetch(b0 + loads.f);
     __syncthreads();
 #pragma unroll 1
     for (int f = loads.f; f < kFrames; f += kFrames / 2) {
-      Pair dy{}, y{}, hidden{}, in{};
-      if (b0 + f < d.B) {
-        const long at = loads.in(b0 + f, c0, d.C);
-        dy.load(dzhat + at, d.C), y.load(zhat + at, d.C), hidden.load(h + at, d.C), in.load(z + at, d.C);
-      }
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const float2 slope_y{slope_of(y.of(j).x), slope_of(y.of(j).y)};
@@ -249,6 +256,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       store_pair<S>(tops, loads, f, dy);
       store_pair<S>(hs, loads, f, hidden);
       store_pair<S>(zs, loads, f, in);
+      if (f < kFrames / 2) fetch(b0 + f + kFrames / 2);
     }
     __syncthreads();
 #pragma unroll 2
@@ -316,7 +324,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   __syncwarp();
   dw1 += (channel * kSize + own.part) * kSize;
-#pragma unroll 4
+#pragma unroll 8
   for (int i = own.lane; i < 32 * kSize / 4; i += 32) {
     const float4 v = *reinterpret_cast<const float4*>(tile + i / (kSize / 4) * Turned::kRow + i % (kSize / 4) * 4);
     auto& to = *reinterpret_cast<float4*>(dw1 + 4 * i);
