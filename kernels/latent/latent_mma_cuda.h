@@ -208,9 +208,24 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 constexpr int kBackShared = kW1Bytes + kW2Bytes + 3 * Rows::kBytes + Turned::kBytes;
+static_assert(kThreads * Turned::kRow * sizeof(float) <= kBackShared, "the sums for w1 pass through it in the end");
 constexpr int kParts = kSize * kSize + kSize;  // of a layer: weights, then biases
 
 __device__ __forceinline__ float slope_of(float y) { return 1.0f - exp2_fast(y * -kLog2E); }
+
+// Of the eight lanes of a column, the one of row r gets the sum of all their v[r].
+__device__ __forceinline__ float sum_of_rows(float (&v)[8], int row) {
+#pragma unroll
+  for (int half = 4; half >= 1; half /= 2) {
+    const bool upper = row & half;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float other = upper ? v[i] : v[i + half];
+      v[i] = (upper ? v[i + half] : v[i]) + __shfl_xor_sync(0xffffffffu, other, 4 * half);
+    }
+  }
+  return v[0];
+}
 
 // dz; sums over the block's frames: for w1 and bias1 to dw1 and dbias1, to which they are added where the block has all
 // frames, else to own (gridDim.y; C,64,64, then C,64); for w2 and bias2 to shared (blocks; 64,64, then 64).
@@ -228,24 +243,21 @@ __global__ void __launch_bounds__(kThreads, 1)
   const Place own;
   const PairPlace loads;
   const int c0 = blockIdx.x * kChannels, warp = threadIdx.x / 32, i0 = warp % 4 * 16, o0 = warp / 4 * 16;
-  Pair dy, y, hidden, in;
-  const auto fetch = [&](int b) {
-    dy = y = hidden = in = {};
-    if (b < d.B) {
-      const long at = loads.in(b, c0, d.C);
-      dy.load(dzhat + at, d.C), y.load(zhat + at, d.C), hidden.load(h + at, d.C), in.load(z + at, d.C);
-    }
-  };
   share_weights<S>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
   share_weights<S>(w2s, w2, kSize);
   Sums outer1[2][8] = {}, outer2[2] = {};
-  float2 column1[4] = {}, column2{};
+  float column1 = 0.0f;
+  float2 column2{};
 #pragma unroll 1
   for (int b0 = blockIdx.y * kFrames; b0 < d.B; b0 += gridDim.y * kFrames) {
-    fetch(b0 + loads.f);
     __syncthreads();
 #pragma unroll 1
     for (int f = loads.f; f < kFrames; f += kFrames / 2) {
+      Pair dy{}, y{}, hidden{}, in{};
+      if (b0 + f < d.B) {
+        const long at = loads.in(b0 + f, c0, d.C);
+        dy.load(dzhat + at, d.C), y.load(zhat + at, d.C), hidden.load(h + at, d.C), in.load(z + at, d.C);
+      }
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
         const float2 slope_y{slope_of(y.of(j).x), slope_of(y.of(j).y)};
@@ -256,7 +268,6 @@ __global__ void __launch_bounds__(kThreads, 1)
       store_pair<S>(tops, loads, f, dy);
       store_pair<S>(hs, loads, f, hidden);
       store_pair<S>(zs, loads, f, in);
-      if (f < kFrames / 2) fetch(b0 + f + kFrames / 2);
     }
     __syncthreads();
 #pragma unroll 2
@@ -270,13 +281,15 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
     Sums c[4] = {};
     multiply_rows<S, true>(c, tops, w2s, 0, own);
+    float columns[8];
 #pragma unroll
     for (int n = 0; n < 4; ++n) {
       const float2 low = turned.pair(own.channel, own.row, own.column + 8 * n),
                    high = turned.pair(own.channel, own.row + 8, own.column + 8 * n);
       c[n][0] *= low.x, c[n][1] *= low.y, c[n][2] *= high.x, c[n][3] *= high.y;
-      column1[n].x += c[n][0] + c[n][2], column1[n].y += c[n][1] + c[n][3];
+      columns[2 * n] = c[n][0] + c[n][2], columns[2 * n + 1] = c[n][1] + c[n][3];
     }
+    column1 += sum_of_rows(columns, own.row);
     __syncthreads();
     store_rows<S>(hs, c, own);
     wait_at(1 + own.channel, 64);
@@ -331,19 +344,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     const float4 before = alone ? to : float4{};
     to = {before.x + v.x, before.y + v.y, before.z + v.z, before.w + v.w};
   }
-#pragma unroll
-  for (int n = 0; n < 4; ++n) {
-#pragma unroll
-    for (int mask = 4; mask <= 16; mask *= 2) {
-      column1[n].x += __shfl_xor_sync(0xffffffffu, column1[n].x, mask);
-      column1[n].y += __shfl_xor_sync(0xffffffffu, column1[n].y, mask);
-    }
-    if (own.row == 0) {
-      auto& to = *reinterpret_cast<float2*>(dbias1 + channel * kSize + own.column + 8 * n);
-      const float2 before = alone ? to : float2{};
-      to = {before.x + column1[n].x, before.y + column1[n].y};
-    }
-  }
+  float& bias = dbias1[channel * kSize + own.column + own.row / 2 * 8 + own.row % 2];
+  bias = (alone ? bias : 0.0f) + column1;
   float* to = shared_parts + static_cast<long>(blockIdx.y * gridDim.x + blockIdx.x) * kParts;
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
