@@ -41,7 +41,7 @@ def ops(c, B, precision="fp32"):
         Op("MAE and its gradient", r"mae_kernel", 2 * signal + padded, 0),
         Op("deConv1D and Conv1D backward, filters", r"filter_kernel|^lib:backward filter|wgrad", 2 * (padded + tensor), 2 * conv),
         Op("DNN-SAAF backward", r"backward\w*<.*Operands|finish_kernel|dnn_saaf_backward|dnn_persistent::", 3 * tensor + 2 * small, 2 * 2 * B * T * dnn),
-        Op("Dense-Local backward", r"backward_kernel.*LatentDims|latent_backward|product_kernel<\d,(true|1)>.*LocalDense|weights_kernel", 2 * small + 3 * hidden + 2 * local, 4 * B * C * pooled * latent),
+        Op("Dense-Local backward", r"backward_kernel.*LatentDims|latent_backward|latent_mma::add_slices|product_kernel<\d,(true|1)>.*LocalDense|weights_kernel", 2 * small + 3 * hidden + 2 * local, 4 * B * C * pooled * latent),
         Op("Conv1D-Local backward", r"back_kernel|front_end_backward", 3 * tensor + 3 * small, 2 * 2 * B * pooled * C * K2),
     ]
 

@@ -4,6 +4,7 @@
 
 namespace cafx {
 
+CAFX_CUDA(bool, latent_rounds, (const Context&, LatentDims d));
 CAFX_CUDA(std::size_t, latent_scratch, (const Context&, LatentDims d));
 CAFX_CUDA(void, latent_forward,
           (const Context&, float* h, float* zhat, const float* z, const float* w1, const float* bias1, const float* w2,
@@ -18,6 +19,12 @@ static void check(LatentDims d) { CAFX_CHECK(d.B >= 1 && d.I >= 1 && d.O >= 1 &&
 bool latent_is_fused(const Context& context, LatentDims d) {
   check(d);
   return context.device == Device::kCuda && d.I == 64 && d.O == 64 && d.C % 8 == 0;
+}
+
+bool latent_rounds(const Context& context, LatentDims d) {
+  if (context.device == Device::kCuda && !latent_is_fused(context, d)) return false;
+  CAFX_CUDA_CALL(context, latent_rounds, d);
+  return is_16_bit(emulated_precision(context));
 }
 
 std::size_t latent_scratch(const Context& context, LatentDims d) {

@@ -5,7 +5,9 @@
 //
 // Source   arXiv:1810.06603, the latent DNN. Plain twin: local_dense, dense_time.
 // Shapes   z, zhat, dz, dzhat (B,I,C)   h (B,O,C)   w1, dw1 (C,O,I)   bias1 (C,O)   w2, dw2 (I,O)   bias2 (I)
-// Rounds   nothing, at any precision.
+// Rounds   in bf16 and fp16, where latent_rounds says so, the operands of products: z, w1, h, w2 and the gradients before
+//          both activations. Slopes and the biases' gradients are of numbers that are not rounded, and h is written so.
+//          Else nothing.
 // Grads    dz =   dw1 += dbias1 += dw2 += dbias2 +=     dzhat is the gradient of zhat, after the activation; slopes are
 //          computed from h and zhat. Of a frame nothing else is written: the gradient of h stays on chip.
 // Scratch  latent_scratch bytes, for backward.   In place: no.
@@ -24,6 +26,9 @@ struct LatentDims {
 };
 
 bool latent_is_fused(const Context&, LatentDims);
+// Whether operands of these layers' products are rounded to bf16 or fp16: where that is the precision, on a GPU those
+// that tensor cores multiply in a fused kernel, on a CPU all that it emulates.
+bool latent_rounds(const Context&, LatentDims);
 std::size_t latent_scratch(const Context&, LatentDims);  // bytes; 0 where it is not fused
 void latent_forward(const Context&, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                     const float* w2, const float* bias2, LatentDims);

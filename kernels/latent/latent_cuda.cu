@@ -1,6 +1,7 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
 #include "kernels/latent/latent.h"
+#include "kernels/latent/latent_mma_cuda.h"
 #include "kernels/local_dense/local_dense_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 
@@ -199,7 +200,10 @@ struct Cut {
 
 }  // namespace
 
+bool latent_rounds(const Context& context, LatentDims) { return latent_mma::takes(context); }
+
 std::size_t latent_scratch(const Context& context, LatentDims d) {
+  if (latent_mma::takes(context)) return latent_mma::scratch(context, d);
   const Cut cut(context, d);
   return sizeof(float) * (static_cast<std::size_t>(d.B) * kSize * d.C +
                           static_cast<std::size_t>(cut.grid.x) * cut.grid.y * (kSize * kSize + kSize));
@@ -207,6 +211,7 @@ std::size_t latent_scratch(const Context& context, LatentDims d) {
 
 void latent_forward(const Context& context, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                     const float* w2, const float* bias2, LatentDims d) {
+  if (latent_mma::takes(context)) return latent_mma::forward(context, h, zhat, z, w1, bias1, w2, bias2, d);
   const Cut cut(context, d);
   launch(context, cut.frames == 4 ? forward_kernel<4> : forward_kernel<1>, cut.grid, kLatentThreads, 0, h, zhat, z, w1,
          bias1, w2, bias2, d);
@@ -215,20 +220,31 @@ void latent_forward(const Context& context, float* h, float* zhat, const float* 
 void latent_backward(const Context& context, float* dz, float* dw1, float* dbias1, float* dw2, float* dbias2,
                      const float* dzhat, const float* zhat, const float* h, const float* z, const float* w1,
                      const float* w2, void* scratch, LatentDims d) {
+  auto* partial = static_cast<float*>(scratch);
+  const auto add_shared = [&](int parts) {
+    aside(context, [&] {
+      sum_parts(context, partial, parts, kSize * kSize + kSize, [=] __device__(Members members) mutable {
+        members.enter(dw2, dbias2);
+        return [=](long i, double sum) {
+          float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
+          out += static_cast<float>(sum);
+        };
+      });
+    });
+  };
+  if (latent_mma::takes(context)) {
+    const dim3 grid = latent_mma::back_grid(context, d);
+    float* own = partial + static_cast<long>(grid.x) * grid.y * latent_mma::kParts;
+    latent_mma::backward(context, dz, dw1, dbias1, own, partial, dzhat, zhat, h, z, w1, w2, d);
+    add_shared(static_cast<int>(grid.x * grid.y));
+    if (grid.y > 1) aside(context, [&] { latent_mma::add_slices(context, dw1, dbias1, own, grid.y, d); });
+    return;
+  }
   const Cut cut(context, d);
-  float *g = static_cast<float*>(scratch), *partial = g + static_cast<long>(d.B) * kSize * d.C;
+  float* g = partial + static_cast<long>(cut.grid.x) * cut.grid.y * (kSize * kSize + kSize);
   launch(context, cut.frames == 4 ? backward_kernel<4> : backward_kernel<1>, cut.grid, kLatentThreads, 0, dz, g,
          partial, dzhat, zhat, h, w1, w2, d);
-  aside(context, [&] {
-    sum_parts(context, partial, static_cast<int>(cut.grid.x * cut.grid.y), kSize * kSize + kSize,
-              [=] __device__(Members members) mutable {
-                members.enter(dw2, dbias2);
-                return [=](long i, double sum) {
-                  float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
-                  out += static_cast<float>(sum);
-                };
-              });
-  });
+  add_shared(static_cast<int>(cut.grid.x * cut.grid.y));
   aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}); });
 }
 

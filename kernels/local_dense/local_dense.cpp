@@ -22,6 +22,12 @@ CAFX_CUDA(void, local_dense_backward,
           (const Context&, float* dx, float* dw, float* dbias, const float* dy, const float* y, const float* x,
            const float* w, void* scratch, LocalDenseDims d));
 
+// What a CPU emulates here: in tf32 this layer stays in fp32.
+static Precision emulated_here(const Context& context) {
+  const Precision p = emulated_precision(context);
+  return is_16_bit(p) ? p : Precision::kFp32;
+}
+
 static void check(LocalDenseDims d) { CAFX_CHECK(d.B >= 1 && d.I >= 1 && d.O >= 1 && d.C >= 1, d.B, d.I, d.O, d.C); }
 
 constexpr int kChannels =
@@ -41,6 +47,7 @@ std::size_t local_dense_scratch(const Context& context, LocalDenseDims d) {
 template <class Body>
 static void over_channels(const Context& context, void* scratch, LocalDenseDims d, const Body& body) {
   over_tasks(context, (d.C + kChannels - 1) / kChannels, [&](const Context& inner, int i) {
+    const EmulatedPrecision emulated(emulated_here(inner));
     const std::size_t worker = context.pool ? static_cast<std::size_t>(inner.worker) : 0;
     body(inner, static_cast<float*>(scratch) + worker * scratch_floats(d), i * kChannels,
          std::min(kChannels, d.C - i * kChannels));
@@ -72,12 +79,16 @@ std::size_t local_dense_packed(const Context&, LocalDenseDims d) {
 
 void local_dense_prepare(const Context& context, void* packed, const float* w, const float* bias, LocalDenseDims d) {
   check(d);
+  const EmulatedPrecision emulated(emulated_here(context));
+  if (EmulatedPrecision::is_on()) w = rounded_copy(0, w, static_cast<long>(d.C) * d.O * d.I);
   CAFX_CALL(context, local_dense_prepare, static_cast<float*>(packed), w, bias, d);
 }
 
 void local_dense_forward_packed(const Context& context, float* y, const float* x, const void* packed,
                                 LocalDenseDims d) {
   check(d);
+  const EmulatedPrecision emulated(emulated_here(context));
+  if (EmulatedPrecision::is_on()) x = rounded_copy(0, x, static_cast<long>(d.B) * d.I * d.C);
   CAFX_CALL(context, local_dense_forward_packed, y, x, static_cast<const float*>(packed), d);
 }
 

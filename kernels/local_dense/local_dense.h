@@ -6,6 +6,7 @@
 // Shapes   x, dx (B,I,C)   y, dy (B,O,C)   w, dw (C,O,I)   bias, dbias (C,O)     C contiguous in activations
 // Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation; the activation's slope is
 //          computed from y.
+// Rounds   operands of products in bf16 and fp16, where a CPU emulates them; on a GPU by latent.h alone.
 // Scratch  local_dense_scratch bytes for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     the sum over B is taken in order within each channel, so the bits do not depend on the number of threads.
