@@ -745,6 +745,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
     chain_residual<S, kPositions>(x, base, again, n0, pair, half, lane);
     arrive_at<kFirst, kBackThreads>();
     const int next = tile + static_cast<int>(gridDim.x);
+    // Behind the last tile once more its own: a branch here would make the compiler spill them.
     inputs = TileInputs<S, kPositions>(x, next < x.tiles ? next : tile, anew(warp), anew(lane));
     outer_product<S, 2>(w2, bias_sums, base + At::third, base + At::h2, warp, anew(lane));
     if (x.P == 64) {
@@ -864,9 +865,9 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
 template <class S, Activation A, bool kPositions>
 __global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(Members, const __grid_constant__ Operands x) {
   extern __shared__ __align__(1024) char shared[];
-  auto* sums = reinterpret_cast<float*>(shared + Layout<S>::sums);
+  auto* sums = reinterpret_cast<float4*>(shared + Layout<S>::sums);
 #pragma unroll 1
-  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C; i += kBackThreads) sums[i] = 0.0f;
+  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C / 4; i += kBackThreads) sums[i] = {};
   load_weights<S>(shared, x);
   const Word base = shared_address(shared);
   if (threadIdx.x < kChainThreads) {
