@@ -1,5 +1,7 @@
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 
+#include <bit>
+
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
 #include "kernels/device/tensor_core_cuda.h"
@@ -12,17 +14,19 @@
 //
 // Backward: a block has a tile of 64 samples and two kinds of warps. Four *chain* warps, each with 32 samples and half
 // of a layer's outputs, compute the layers again and then the gradients down through them; eight *helper* warps add up,
-// from what the chain lays down in shared memory, the curve's sums and the weights' gradients. All of the latter stay
-// in the helpers' registers until the block ends, so that they leave the multiprocessor once. Named barriers hand the
-// tiles over; while the helpers are at the last product of a tile, the chain is in the layers of the next.
+// from what the chain lays down in shared memory, the curve's sums and the weights' gradients, but those of the third
+// layer, for which the chain has registers left. All sums of the weights' gradients stay in registers until the block
+// ends, so that they leave the multiprocessor once. Named barriers hand the tiles over; while the helpers are at the
+// last product of a tile, the chain is in the layers of the next.
 namespace cafx::cuda::dnn_persistent {
 
 namespace {
 
 using namespace tensor_core;
 
-constexpr int kForwardWarps = 16, kForwardRows = 32;          // most warps of a block; samples of a warp
-constexpr int kTile = 64, kChainThreads = 128, kHelpers = 8;  // samples of a tile; threads; warps
+constexpr int kForwardWarps = 16, kForwardRows = 32;  // most warps of a block; samples of a warp
+constexpr int kTile = 64;                             // samples of the backward kernel's tile
+constexpr int kChainThreads = 128, kHelpers = 8;      // threads; warps
 constexpr int kHelperThreads = 32 * kHelpers, kBackThreads = kChainThreads + kHelperThreads;
 
 // Four layers of these widths, each 32, 64 or 128, in bf16 or fp16.
@@ -35,6 +39,11 @@ struct Shape {
   __host__ __device__ static constexpr int widest() {
     int w = 0;
     for (int l = 0; l <= L; ++l) w = width(l) > w ? width(l) : w;
+    return w;
+  }
+  __host__ __device__ static constexpr int narrowest() {
+    int w = 128;
+    for (int l = 0; l <= L; ++l) w = width(l) < w ? width(l) : w;
     return w;
   }
   __host__ __device__ static constexpr int weights_at(int l) {  // numbers before those of layer l, of 0 .. L - 1
@@ -56,7 +65,7 @@ struct Shape {
 
 // The curve's region of x is floor(regions_below_one * saturate(x scale + offset)), without a conversion to integers.
 struct Curve {
-  float scale = 0.0f, offset = 0.0f, regions_below_one = 0.0f;
+  float scale = 0.0f, offset = 0.0f, regions_below_one = 0.0f, lo = 0.0f, width = 0.0f;
   int regions = 0;
   explicit Curve(const DnnSaafDims& d) {
     if (!d.use_saaf) return;
@@ -65,10 +74,16 @@ struct Curve {
     scale = static_cast<float>(per_width / regions);
     offset = static_cast<float>((1.0 - d.saaf.lo * per_width) / regions);
     regions_below_one = std::nextafter(static_cast<float>(regions), 0.0f);
+    lo = d.saaf.lo, width = static_cast<float>(saaf_width(d.saaf));
   }
 };
-__device__ __forceinline__ Word region_of(const Curve& c, float x) {  // NaN: 0
-  return __float_as_uint(__fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, 8388608.0f)) & 0xffu;
+constexpr float kRegionZero = 8388608.0f;  // 2^23: a region is what is added to it, and its lowest bits
+__device__ __forceinline__ float region_number(const Curve& c, float x) {  // NaN: region 0
+  return __fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, kRegionZero);
+}
+__device__ __forceinline__ Word region_of(float number) { return __float_as_uint(number) & 0xffu; }
+__device__ __forceinline__ float left_end(const Curve& c, float number) {
+  return fmaf(fmaxf(number - (kRegionZero + 1.0f), 0.0f), c.width, c.lo);
 }
 
 // Arguments by value. r, u, their gradients and `weights` are in the shape's format; the latter lie as
@@ -79,9 +94,11 @@ struct Operands {
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
+  // (C/8,2,S+2,4), channels 8 i + 2 k + j at [i][j][.][k]: a piece's slope at its left end, and what a unit of t adds.
+  const float2* slopes;
   std::uint16_t *u, *dr;
   float *dz, *partials;
-  int P, tiles;  // of kForwardRows or kTile samples
+  int P, log2_P, tiles;  // of kForwardRows or kTile samples
   Curve curve;
   Members members;
   template <class T>
@@ -141,14 +158,14 @@ __device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, 
   }
 }
 // c = g w, inputs n .. n + 16; w (K,N).
-template <Number F, int K, int N>
-__device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Word w, int n, int lane) {
+template <Number F, int K, int Permuted>
+__device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Word w, int N, int n, int lane) {
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
     for (int h = 0; h < 2; ++h) c[m][h][0] = c[m][h][1] = c[m][h][2] = c[m][h][3] = 0.0f;
   }
-  const Word own = row_at<N>(w, lane % 16) ^ (2 * n + lane / 16 * 16);
+  const Word own = (w + lane % 16 * (2 * N) + permutation<Permuted>(lane % 16)) ^ (2 * n + lane / 16 * 16);
 #pragma unroll
   for (int k = 0; k < K / 16; ++k) {
     Fragment b;
@@ -156,10 +173,10 @@ __device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Wor
     multiply<F>(c, g[0][k], g[1][k], b);
   }
 }
-// Where this lane's pair of columns of C lies: f(m, h, s, address) for rows 16 m + 8 s of the 32, columns n + 8 h.
-template <int N, class F>
-__device__ __forceinline__ void over_pairs(Word rows, int n, int lane, F f) {
-  const Word own = row_at<N>(rows, lane / 4) + lane % 4 * 4;
+// Where this lane's pair of columns of C lies: f(m, h, s, address) for rows 16 m + 8 s of the 32, columns n + 8 h of N.
+template <int Permuted, class F>
+__device__ __forceinline__ void over_pairs(Word rows, int N, int n, int lane, F f) {
+  const Word own = rows + lane / 4 * (2 * N) + permutation<Permuted>(lane / 4) + lane % 4 * 4;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -169,9 +186,9 @@ __device__ __forceinline__ void over_pairs(Word rows, int n, int lane, F f) {
     }
   }
 }
-template <Number F, int N>
-__device__ __forceinline__ void store_outputs(Word rows, int n, int lane, const Outputs& c) {
-  over_pairs<N>(rows, n, lane, [&](int m, int h, int s, Word at) {
+template <Number F, int Permuted>
+__device__ __forceinline__ void store_outputs(Word rows, int N, int n, int lane, const Outputs& c) {
+  over_pairs<Permuted>(rows, N, n, lane, [&](int m, int h, int s, Word at) {
     store_word(at, round_pair<F>(c[m][h][2 * s], c[m][h][2 * s + 1]));
   });
 }
@@ -225,7 +242,7 @@ __device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias
     Outputs c;
     product<typename S::Format, K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
     activate_all<A>(c);
-    store_outputs<typename S::Format, S::widest()>(rows, n, lane, c);
+    store_outputs<typename S::Format, S::widest()>(rows, S::widest(), n, lane, c);
   }
   __syncwarp();
 }
@@ -287,8 +304,8 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(Members,
               float4 piece_of[4];
 #pragma unroll
               for (int i = 0; i < 4; ++i) {
-                piece_of[i] =
-                    __ldg(x.of(x.table) + region_of(x.curve, c[m][h][i]) * C + n + 8 * h + lane % 4 * 2 + i % 2);
+                piece_of[i] = __ldg(x.of(x.table) + region_of(region_number(x.curve, c[m][h][i])) * C + n + 8 * h +
+                                    lane % 4 * 2 + i % 2);
               }
 #pragma unroll
               for (int i = 0; i < 4; ++i) {
@@ -299,7 +316,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(Members,
             }
           }
         }
-        store_outputs<typename S::Format, N>(rows, n, lane, c);
+        store_outputs<typename S::Format, N>(rows, N, n, lane, c);
       }
       __syncwarp();
     }
@@ -322,39 +339,45 @@ struct Layout {
   // Gradients of the outputs of layers 4 and then 1, of 3, and of 2 in the place of h3; t of the curve.
   static constexpr int top = h3 + kRowBytes * larger(S::width(3), S::width(2)),
                        third = top + kRowBytes * larger(S::C, S::width(1)), second = h3,
-                       t = third + kRowBytes * S::width(3), regions = t + kRowBytes * S::C,
-                       sums = regions + kTile * S::C;
+                       t = third + kRowBytes * S::width(3), regions = t + kRowBytes * S::C, dz = regions + kTile * S::C,
+                       sums = dz + 2 * 4 * S::C;  // dz: parts of a window of 64 samples
   static_assert(h0 % 512 == 0);
   static int bytes(int curve_regions) { return sums + 4 * 3 * S::kCopies * curve_regions * S::C; }
 };
 
-// Barriers between chain and helpers, of all threads of the block, in the order in which a tile passes them.
+// Barriers of all threads, in the order in which a tile passes them, and then those of some.
 enum Barrier : int {
-  kPair = 1,     // and 2: the two warps of the chain that share 32 samples
-  kCurve = 3,    // chain: t, regions, du, the last layer's gradient and its inputs are there
-  kLastTaken,    // helpers: the last layer's gradient and inputs may go
-  kSumsTaken,    // helpers: t, regions and du may go
-  kSecond,       // chain: the gradients of layers 3 and 2 are there
-  kLayersTaken,  // helpers: these and the outputs of layers 1 to 3 may go
-  kFirst,        // chain: the gradient of layer 1 and h0 are there
-  kFirstTaken,   // helpers: these may go
-  kChain,        // the chain alone
+  kSumsTaken = 1,  // helpers: t, regions and du of the tile before may go
+  kLayersTaken,    // helpers: the outputs of layer 1 and the gradient of layer 2 may go
+  kFirstTaken,     // helpers: the gradient of layer 1 and h0 may go
+  kCurve,          // chain: t, regions, du, the last layer's gradient and its inputs are there
+  kLastTaken,      // helpers: the last layer's gradient and inputs may go
+  kSecond,         // chain: the gradient of layer 2 is there
+  kFirst,          // chain: the gradient of layer 1 and h0 are there
+  kChain,          // the chain
+  kPair,           // and the next: the two warps of the chain that share 32 samples
 };
 
-// Eight helper warps over the 16 x 16 blocks of a weight gradient (O,I): warp w has kRows x kColumns of them.
-template <int O, int I>
+// Warps over the 16 x 16 blocks of a weight gradient (O,I): warp w has rows x columns of them.
+template <int O, int I, int Warps>
 struct Share {
-  static constexpr int per_warp = O * I / 256 < kHelpers ? 1 : O * I / 256 / kHelpers, rows = per_warp >= 4 ? 2 : 1,
+  static constexpr int per_warp = O * I / 256 < Warps ? 1 : O * I / 256 / Warps, rows = per_warp >= 4 ? 2 : 1,
                        columns = per_warp / rows, across = I / 16 / columns, warps = O / 16 / rows * across;
   using Part = Sums[rows][2 * columns];
 };
+template <int l>
+inline constexpr int kWarpsOf = l == 2 ? kChainThreads / 32 : kHelpers;  // that add up layer l's
+template <class S, int l>
+using ShareOf = Share<S::width(l + 1), S::width(l), kWarpsOf<l>>;
 
-// sums += g^T h over the tile; in `bias`, columns `column` .. become g's sums over the tile.
-template <Number F, int O, int I>
-__device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, Sums& bias, int column, Word g, Word h,
-                                              int warp, int lane) {
-  using Own = Share<O, I>;
-  if (Own::warps < kHelpers && warp >= Own::warps) return;
+// sums += g^T h over the tile; in `bias`, columns 2 l .. become g's sums over the tile.
+template <class S, int l>
+__device__ __forceinline__ void outer_product(typename ShareOf<S, l>::Part& sums, Sums& bias, Word g, Word h, int warp,
+                                              int lane) {
+  using Own = ShareOf<S, l>;
+  using F = typename S::Format;
+  constexpr int O = S::width(l + 1), I = S::width(l);
+  if (Own::warps < kWarpsOf<l> && warp >= Own::warps) return;
   const Word own_g = row_at<O>(g, lane % 8 + lane / 16 * 8) ^ (warp / Own::across * Own::rows * 32 + lane / 8 % 2 * 16),
              own_h = row_at<I>(h, lane % 16) ^ (warp % Own::across * Own::columns * 32 + lane / 16 * 16);
 #pragma unroll 1
@@ -364,7 +387,7 @@ __device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, 
     for (int m = 0; m < Own::rows; ++m) load_blocks_transposed(a[m], (own_g ^ (32 * m)) + row * 2 * O);
 #pragma unroll
     for (int m = 0; m < Own::rows; ++m) {
-      const Word ones = lane / 4 == column + m ? kOnes<F> : 0u;
+      const Word ones = lane / 4 == 2 * l + m ? kOnes<F> : 0u;
       tensor_core::multiply<F>(bias, a[m], ones, ones);
     }
 #pragma unroll
@@ -381,10 +404,9 @@ __device__ __forceinline__ void outer_product(typename Share<O, I>::Part& sums, 
 }
 // To the block's partial gradient: [part][warp][lane][4], as `place_of` reads it; bias in order.
 template <class S, int l>
-__device__ __forceinline__ void write_partial(float* partial,
-                                              const typename Share<S::width(l + 1), S::width(l)>::Part& sums,
+__device__ __forceinline__ void write_partial(float* partial, const typename ShareOf<S, l>::Part& sums,
                                               const Sums& bias, int warp, int lane) {
-  using Own = Share<S::width(l + 1), S::width(l)>;
+  using Own = ShareOf<S, l>;
   if (warp >= Own::warps) return;
   auto* to = reinterpret_cast<float4*>(partial + S::weights_at(l)) + warp * 32 + lane;
 #pragma unroll
@@ -403,67 +425,99 @@ __device__ __forceinline__ void write_partial(float* partial,
 // Output and input of number i of layer l's part.
 template <class S, int l>
 __device__ int2 place_of(int i) {
-  using Own = Share<S::width(l + 1), S::width(l)>;
+  using Own = ShareOf<S, l>;
   const int e = i % 4, lane = i / 4 % 32, warp = i / 128 % Own::warps, part = i / 128 / Own::warps,
             m = part / (2 * Own::columns), n = part % (2 * Own::columns);
   return {(warp / Own::across * Own::rows + m) * 16 + lane / 4 + e / 2 * 8,
           warp % Own::across * Own::columns * 16 + n * 8 + lane % 4 * 2 + e % 2};
 }
 
-// Where the region of a sample's channel lies: bytes, permuted so that eight rows do not collide.
-template <int C>
-__device__ __forceinline__ int region_at(int row, int channel) {
-  return row * C + (channel ^ (row * C / 128 % (C / 16) * 16));
+__device__ __forceinline__ float load_float(Word at) { return __uint_as_float(load_word(at)); }
+__device__ __forceinline__ void store_float(Word at, float v) { store_word(at, __float_as_uint(v)); }
+__device__ __forceinline__ float2 load_floats(Word at) {
+  float2 v;
+  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(at) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_floats(Word at, float2 v) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(v.x), "f"(v.y) : "memory");
+}
+template <Number F>
+__device__ __forceinline__ float load_number(Word at) {
+  std::uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at) : "memory");
+  return widen(F{v});
+}
+__device__ __forceinline__ Word load_byte(Word at) {
+  Word v;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_half_word(Word at, Word v) {
+  asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<std::uint16_t>(v)) : "memory");
 }
 
-// One layer of the chain: this warp's half of the outputs for its 32 samples.
-template <class S, int l, Activation A>
-__device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Word bias, int half, int lane) {
-  constexpr int K = S::width(l), N = S::width(l + 1);
+// Where the regions of a sample's channel and of its neighbour lie, bytes: as their t does, in half the room.
+template <int C>
+__device__ __forceinline__ Word region_at(int row, int channel) {
+  return (static_cast<Word>(row) * (2 * C) + (static_cast<Word>(2 * channel) ^ permutation<C>(row))) / 2;
+}
+
+// The chain's layers of equal inputs, and its gradients of equal outputs, run through the same code: their other width
+// is known only when it runs, so that all of the chain stays in the instruction caches.
+
+// A layer: this warp's half of N outputs for its 32 samples, from K.
+template <class S, int K, Activation A, class Before>
+__device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Word bias, int N, int half, int lane,
+                                            Before before_storing) {
   Inputs<K> a;
   load_inputs<K>(a, from, lane);
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
     Outputs c;
-    product<typename S::Format, K>(c, a, weights + 2 * S::weights_at(l), bias + 4 * S::bias_at(l), n, lane);
+    product<typename S::Format, K>(c, a, weights, bias, n, lane);
     activate_all<A>(c);
-    store_outputs<typename S::Format, N>(to, n, lane, c);
+    if (n == half * (N / 2)) before_storing();
+    store_outputs<typename S::Format, S::narrowest()>(to, N, n, lane, c);
   }
 }
-// The gradient of layer l's outputs from that of layer l + 1; h: those outputs.
-template <class S, int l, Activation A>
-__device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weights, int half, int lane) {
-  constexpr int K = S::width(l + 1), N = S::width(l);
+// The gradient of a layer's N inputs h, where they were activated, from that of its K outputs.
+template <class S, int K, Activation A>
+__device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weights, int N, int half, int lane) {
   Inputs<K> g;
   load_inputs<K>(g, from, lane);
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
     Outputs c;
-    product_down<typename S::Format, K, N>(c, g, weights + 2 * S::weights_at(l), n, lane);
-    over_pairs<N>(h, n, lane, [&](int m, int s8, int s, Word at) {
+    product_down<typename S::Format, K, S::narrowest()>(c, g, weights, N, n, lane);
+    over_pairs<S::narrowest()>(h, N, n, lane, [&](int m, int h8, int s, Word at) {
       const float2 y = widen<typename S::Format>(load_word(at));
-      c[m][s8][2 * s] *= slope_from<A>(y.x), c[m][s8][2 * s + 1] *= slope_from<A>(y.y);
+      c[m][h8][2 * s] *= slope_from<A>(y.x), c[m][h8][2 * s + 1] *= slope_from<A>(y.y);
     });
-    store_outputs<typename S::Format, N>(to, n, lane, c);
+    store_outputs<typename S::Format, S::narrowest()>(to, N, n, lane, c);
   }
 }
 
-// Begins copying this warp's 16 rows of a tile of (rows,C) to shared memory.
-template <int C>
-__device__ __forceinline__ void begin_rows(Word to, const std::uint16_t* tile, int warp, int lane) {
+// The same number, of which the compiler knows nothing: what depends on it is not computed before a loop and kept.
+__device__ __forceinline__ int anew(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
+// Begins copying Rows rows of a tile of (rows,C) to shared memory, from row `row0` on, a multiple of 8.
+template <int C, int Rows>
+__device__ __forceinline__ void begin_rows(Word to, const std::uint16_t* tile, int row0, int lane) {
   constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
-  const int piece = lane % kPieces;
+  const int piece = lane % kPieces, row = row0 + lane / kPieces;
+  const Word own = row_at<C>(to, row) ^ (16 * piece);
+  const std::uint16_t* from = tile + row * C + 8 * piece;
 #pragma unroll
-  for (int i = 0; i < 16 / kRowsOfLoad; ++i) {
-    const int row = 16 * warp + i * kRowsOfLoad + lane / kPieces;
-    begin_copy(row_at<C>(to, row) ^ (16 * piece), tile + row * C + 8 * piece);
-  }
+  for (int i = 0; i < Rows; i += kRowsOfLoad) begin_copy((own ^ permutation<C>(i)) + i * 2 * C, from + i * C);
 }
 
 // From the last layer's outputs v and du: t and region of each, and du times the curve's slope as its gradient.
 template <class S>
-__device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Word base, Word h0, int pair, int half,
-                                            int lane) {
+__device__ __forceinline__ void chain_curve(const Operands& x, Word base, Word h0, int pair, int half, int lane) {
   using At = Layout<S>;
   constexpr int K = S::width(3), C = S::C;
   const int row0 = 32 * pair;
@@ -471,34 +525,41 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
   load_inputs<K>(a, base + At::h3 + row0 * 2 * K, lane);
 #pragma unroll 1
   for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
-    Outputs c, t;
+    Outputs c;
     product<typename S::Format, K>(c, a, base + 2 * S::weights_at(3), base + At::bias + 4 * S::bias_at(3), n, lane);
     if (x.curve.regions) {
+      float2 slope[2][2][4];
+      const int of_channel = 4 * x.curve.regions;
+      const float2* slopes = x.of(x.slopes) + n / 4 * of_channel + lane % 4;
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          float4 piece[4];
           Word region[4];
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            region[i] = region_of(x.curve, c[m][h][i]);
-            piece[i] = __ldg(x.of(x.table) + region[i] * C + n + 8 * h + lane % 4 * 2 + i % 2);
+            const float number = region_number(x.curve, c[m][h][i]);
+            region[i] = region_of(number);
+            slope[m][h][i] = __ldg(slopes + (2 * h + i % 2) * of_channel + 4 * region[i]);
+            c[m][h][i] -= left_end(x.curve, number);
           }
 #pragma unroll
           for (int s = 0; s < 2; ++s) {
-            auto* to = reinterpret_cast<std::uint16_t*>(
-                shared + At::regions + region_at<C>(row0 + 16 * m + 8 * s + lane / 4, n + 8 * h + lane % 4 * 2));
-            *to = static_cast<std::uint16_t>(region[2 * s] | region[2 * s + 1] << 8);
-          }
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            t[m][h][i] = c[m][h][i] - piece[i].w;
-            c[m][h][i] = fmaf(2.0f * t[m][h][i], piece[i].z, piece[i].y);
+            store_half_word(
+                base + At::regions + region_at<C>(row0 + 16 * m + 8 * s + lane / 4, n + 8 * h + lane % 4 * 2),
+                region[2 * s] | region[2 * s + 1] << 8);
           }
         }
       }
-      store_outputs<typename S::Format, C>(base + At::t + row0 * 2 * C, n, lane, t);
+      store_outputs<typename S::Format, C>(base + At::t + row0 * 2 * C, C, n, lane, c);
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) c[m][h][i] = fmaf(c[m][h][i], slope[m][h][i].y, slope[m][h][i].x);
+        }
+      }
     } else {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
@@ -506,44 +567,51 @@ __device__ __forceinline__ void chain_curve(const Operands& x, char* shared, Wor
         for (int h = 0; h < 2; ++h) c[m][h][0] = c[m][h][1] = c[m][h][2] = c[m][h][3] = 1.0f;
       }
     }
-    over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word at) {
+    over_pairs<C>(h0 + row0 * 2 * C, C, n, lane, [&](int m, int h, int s, Word at) {
       const float2 du = widen<typename S::Format>(load_word(at));
       c[m][h][2 * s] *= du.x, c[m][h][2 * s + 1] *= du.y;
     });
-    store_outputs<typename S::Format, C>(base + At::top + row0 * 2 * C, n, lane, c);
+    store_outputs<typename S::Format, C>(base + At::top + row0 * 2 * C, C, n, lane, c);
   }
 }
 
 // Through the first layer and the residual: dr, dz's terms of each 16 samples, and h0 in the place of r.
 template <class S, bool kPositions>
-__device__ __forceinline__ void chain_residual(const Operands& x, char* shared, Word base, Word h0, long n0, int pair,
-                                               int half, int lane) {
+__device__ __forceinline__ void chain_residual(const Operands& x, Word base, Word h0, long n0, int pair, int half,
+                                               int lane) {
   using At = Layout<S>;
   constexpr int K = S::width(1), C = S::C;
   const int row0 = 32 * pair;
   Inputs<K> g;
   load_inputs<K>(g, base + At::top + row0 * 2 * K, lane);
+  const float* z_at[2];
+  const std::int32_t* position_at[2];
+  int in_window[2];
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+    const long first = n0 + row0 + 16 * m, window = first >> x.log2_P;
+    in_window[m] = static_cast<int>(first & (x.P - 1)) + lane / 4;
+    z_at[m] = x.of(x.z) + window * C + lane % 4 * 2;
+    if constexpr (kPositions) position_at[m] = x.of(x.positions) + window * C + lane % 4 * 2;
+  }
+  std::uint16_t* dr = x.of(x.dr) + (n0 + row0 + lane / 4) * C + 8 * (lane % 2) + lane % 4 / 2 * 4;
 #pragma unroll 1
   for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
     float2 z[2][2];
     int2 at[2][2];
-    int in_window[2];
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
-      const long first = n0 + row0 + 16 * m, window = first / x.P;
-      in_window[m] = static_cast<int>(first - window * x.P) + lane / 4;
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        const long i = window * C + n + 8 * h + lane % 4 * 2;
-        z[m][h] = *reinterpret_cast<const float2*>(x.of(x.z) + i);
-        if constexpr (kPositions) at[m][h] = *reinterpret_cast<const int2*>(x.of(x.positions) + i);
+        z[m][h] = *reinterpret_cast<const float2*>(z_at[m] + n + 8 * h);
+        if constexpr (kPositions) at[m][h] = *reinterpret_cast<const int2*>(position_at[m] + n + 8 * h);
       }
     }
     Outputs c;
-    product_down<typename S::Format, K, C>(c, g, base, n, lane);
+    product_down<typename S::Format, K, C>(c, g, base, C, n, lane);
     float terms[8] = {};
     Word through[2][2][2];
-    over_pairs<C>(h0 + row0 * 2 * C, n, lane, [&](int m, int h, int s, Word place) {
+    over_pairs<C>(h0 + row0 * 2 * C, C, n, lane, [&](int m, int h, int s, Word place) {
       const float2 r = widen<typename S::Format>(load_word(place));
       float2 f = z[m][h];
       bool here[2] = {true, true};
@@ -566,9 +634,7 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
         const bool odd = lane % 2;
         const Word away = odd ? through[m][0][s] : through[m][1][s], kept = odd ? through[m][1][s] : through[m][0][s];
         const Word other = __shfl_xor_sync(0xffffffffu, away, 1);
-        std::uint16_t* to =
-            x.of(x.dr) + (n0 + row0 + 16 * m + 8 * s + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
-        __stcs(reinterpret_cast<uint2*>(to), odd ? uint2{other, kept} : uint2{kept, other});
+        __stcs(reinterpret_cast<uint2*>(dr + (16 * m + 8 * s) * C + n), odd ? uint2{other, kept} : uint2{kept, other});
       }
     }
     // Over the 16 samples, by halves: the lane's last three bits that are left name rows, eighth and channel.
@@ -585,193 +651,229 @@ __device__ __forceinline__ void chain_residual(const Operands& x, char* shared, 
     if (x.P == 16) {
       x.of(x.dz)[((n0 + row0) / 16 + m) * C + channel] = terms[0];
     } else {
-      reinterpret_cast<float*>(shared + At::regions)[(2 * pair + m) * C + channel] = terms[0];
+      const float both = terms[0] + __shfl_xor_sync(0xffffffffu, terms[0], 16);
+      if (x.P == 64) {
+        store_float(base + At::dz + 4 * (pair * C + channel), both);
+      } else {
+        x.of(x.dz)[(n0 + row0) / 32 * C + channel] = both;
+      }
     }
   }
 }
 
+// A tile's r and z for h0: a chain warp's 16 rows, on their way from global memory until they are stored.
+template <class S, bool kPositions>
+struct TileInputs {
+  static constexpr int C = S::C, kPieces = C / 8, kRowsOfLoad = 32 / kPieces, kLoads = 16 / kRowsOfLoad;
+  uint4 r[kLoads];
+  Held<typename S::Format, kPositions> held;
+  __device__ __forceinline__ TileInputs(const Operands& x, int tile, int warp, int lane)
+      : held(x, (static_cast<long>(tile) * kTile + 16 * warp) >> x.log2_P, C, 8 * (lane % kPieces)) {
+    const auto* from =
+        reinterpret_cast<const uint4*>(x.of(x.r) + (static_cast<long>(tile) * kTile + 16 * warp) * C) + lane;
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) r[i] = __ldcg(from + 32 * i);
+  }
+  __device__ __forceinline__ void store(const Operands& x, Word h0, int warp, int lane) const {
+    const int row = lane / kPieces, in_window = (16 * warp & (x.P - 1)) + row;
+    const Word to = row_at<C>(h0, 16 * warp + row) ^ (16 * (lane % kPieces));
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      const int below = i * kRowsOfLoad;
+      store_words((to ^ permutation<C>(below)) + below * 2 * C, held.times(r[i], in_window + below));
+    }
+  }
+};
+
+template <class S>
+__device__ __forceinline__ float* partial_of(const Operands& x) {
+  return x.of(x.partials) + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + 3 * x.curve.regions * S::C);
+}
+
 template <class S, Activation A, bool kPositions>
-__device__ __forceinline__ void chain(const Operands& x, char* shared) {
+__device__ __forceinline__ void chain(const Operands& x, Word base) {
   using At = Layout<S>;
   constexpr int C = S::C;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, pair = warp / 2, half = warp % 2, row0 = 32 * pair;
-  const Word base = shared_address(shared), bias = base + At::bias;
+  const Word bias = base + At::bias, h0 = base + At::h0, again = h0 + At::h0_bytes;
   const auto both = [&] { wait_at(kPair + pair, 64); };
   const auto rows_of = [&](int at, int width) { return base + at + row0 * 2 * width; };
-  const Word h0 = base + At::h0, again = h0 + At::h0_bytes;
-  begin_rows<C>(h0, x.of(x.r) + static_cast<long>(blockIdx.x) * kTile * C, warp, lane);
+  const Word h1 = rows_of(At::h1, S::width(1)), h2 = rows_of(At::h2, S::width(2)), h3 = rows_of(At::h3, S::width(3)),
+             top = rows_of(At::top, C), second = rows_of(At::second, S::width(2)),
+             third = rows_of(At::third, S::width(3));
+  static_assert(S::width(1) == C && S::width(2) == S::width(3), "of layers that share their code");
+  static_assert(S::narrowest() >= 64 || S::widest() == 32, "one permutation for all widths");
+  typename ShareOf<S, 2>::Part w2{};
+  Sums bias_sums{};
+  TileInputs<S, kPositions> inputs(x, blockIdx.x, warp, lane);
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
     const long n0 = static_cast<long>(tile) * kTile;
-    const bool first = tile == static_cast<int>(blockIdx.x);
-    {
-      constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
-      const int piece = lane % kPieces;
-      const long from = n0 + 16 * warp, window = from / x.P;
-      const Held<typename S::Format, kPositions> held(x, window, C, 8 * piece);
-      const int in_window = static_cast<int>(from - window * x.P);
-      wait_copies();
-#pragma unroll
-      for (int i = 0; i < 16 / kRowsOfLoad; ++i) {
-        const int row = i * kRowsOfLoad + lane / kPieces;
-        const Word at = row_at<C>(h0, 16 * warp + row) ^ (16 * piece);
-        store_words(at, held.times(load_words(at), in_window + row));
-      }
+    wait_at<kSumsTaken, kBackThreads>();
+    inputs.store(x, h0, warp, lane);
+    both();
+#pragma unroll 1
+    for (int l = 0; l < 2; ++l) {
+      const bool first = l == 0;
+      chain_layer<S, C, A>(first ? h0 + row0 * 2 * C : h1, first ? h1 : h2, base + (first ? 0 : 2 * S::weights_at(1)),
+                           bias + (first ? 0 : 4 * S::bias_at(1)), first ? S::width(1) : S::width(2), half, lane, [&] {
+                             if (first) wait_at<kLayersTaken, kBackThreads>();
+                           });
+      both();
+      if (first) begin_rows<C, 16>(h0, x.of(x.du) + n0 * C, 16 * warp, anew(lane));
     }
-    if (!first) wait_at<kLayersTaken, kBackThreads>();
-    both();
-    chain_layer<S, 0, A>(h0 + row0 * 2 * C, rows_of(At::h1, S::width(1)), base, bias, half, lane);
-    both();
-    begin_rows<C>(h0, x.of(x.du) + n0 * C, warp, lane);
-    chain_layer<S, 1, A>(rows_of(At::h1, S::width(1)), rows_of(At::h2, S::width(2)), base, bias, half, lane);
-    both();
-    chain_layer<S, 2, A>(rows_of(At::h2, S::width(2)), rows_of(At::h3, S::width(3)), base, bias, half, lane);
+    chain_layer<S, S::width(2), A>(h2, h3, base + 2 * S::weights_at(2), bias + 4 * S::bias_at(2), S::width(3), half,
+                                   lane, [] {});
     wait_copies();
-    if (!first) wait_at<kFirstTaken, kBackThreads>();
-    both();
-    begin_rows<C>(again, x.of(x.r) + n0 * C, warp, lane);
-    chain_curve<S>(x, shared, base, h0, pair, half, lane);
+    wait_at<kFirstTaken, kBackThreads>();
+    begin_rows<C, 16>(again, x.of(x.r) + n0 * C, 16 * warp, anew(lane));
+    chain_curve<S>(x, base, h0, pair, half, lane);
     both();
     arrive_at<kCurve, kBackThreads>();
-    chain_down<S, 3, A>(rows_of(At::top, C), rows_of(At::h3, S::width(3)), rows_of(At::third, S::width(3)), base, half,
-                        lane);
+    chain_down<S, C, A>(top, h3, third, base + 2 * S::weights_at(3), S::width(3), half, lane);
     wait_at<kLastTaken, kBackThreads>();
-    chain_down<S, 2, A>(rows_of(At::third, S::width(3)), rows_of(At::h2, S::width(2)), rows_of(At::second, S::width(2)),
-                        base, half, lane);
-    both();
-    arrive_at<kSecond, kBackThreads>();
-    chain_down<S, 1, A>(rows_of(At::second, S::width(2)), rows_of(At::h1, S::width(1)), rows_of(At::top, S::width(1)),
-                        base, half, lane);
-    wait_copies();
-    wait_at<kSumsTaken, kBackThreads>();  // also, of a pair, both have the gradient and r in place
-    if (tile + static_cast<int>(gridDim.x) < x.tiles) {
-      begin_rows<C>(h0, x.of(x.r) + (n0 + static_cast<long>(gridDim.x) * kTile) * C, warp, lane);
+#pragma unroll 1
+    for (int l = 2; l > 0; --l) {
+      const bool first = l == 2;
+      chain_down<S, S::width(2), A>(first ? third : second, first ? h2 : h1, first ? second : top,
+                                    base + (first ? 2 * S::weights_at(2) : 2 * S::weights_at(1)),
+                                    first ? S::width(2) : S::width(1), half, lane);
+      if (!first) wait_copies();
+      both();
+      if (first) arrive_at<kSecond, kBackThreads>();
     }
-    chain_residual<S, kPositions>(x, shared, base, again, n0, pair, half, lane);
+    chain_residual<S, kPositions>(x, base, again, n0, pair, half, lane);
     arrive_at<kFirst, kBackThreads>();
-    if (x.P != 16) {
+    const int next = tile + static_cast<int>(gridDim.x);
+    // Behind the last tile once more its own: a branch here would make the compiler spill them.
+    inputs = TileInputs<S, kPositions>(x, next < x.tiles ? next : tile, anew(warp), anew(lane));
+    outer_product<S, 2>(w2, bias_sums, base + At::third, base + At::h2, warp, anew(lane));
+    if (x.P == 64) {
       wait_at<kChain, kChainThreads>();
-      const auto* parts = reinterpret_cast<const float*>(shared + At::regions);
-      const int of_window = x.P / 16;
-      for (int i = threadIdx.x; i < kTile / x.P * C; i += kChainThreads) {
-        const int window = i / C, channel = i % C;
-        float sum = 0.0f;
-        for (int k = 0; k < of_window; ++k) sum += parts[(window * of_window + k) * C + channel];
-        x.of(x.dz)[(n0 / x.P + window) * C + channel] = sum;
-      }
+      const Word parts = base + At::dz + 4 * threadIdx.x;
+      if (threadIdx.x < C) x.of(x.dz)[n0 / 64 * C + threadIdx.x] = load_float(parts) + load_float(parts + 4 * C);
     }
   }
+  write_partial<S, 2>(partial_of<S>(x), w2, bias_sums, warp, lane);
+  wait_at<kSumsTaken, kBackThreads>();
   wait_at<kLayersTaken, kBackThreads>();
   wait_at<kFirstTaken, kBackThreads>();
 }
 
-__device__ __forceinline__ float load_float(Word at) { return __uint_as_float(load_word(at)); }
-__device__ __forceinline__ void store_float(Word at, float v) { store_word(at, __float_as_uint(v)); }
-template <Number F>
-__device__ __forceinline__ float load_number(Word at) {
-  std::uint16_t v;
-  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at) : "memory");
-  return widen(F{v});
-}
-__device__ __forceinline__ Word load_byte(Word at) {
-  Word v;
-  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
-  return v;
-}
-
 // The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples
 // at once: the second sum of one region goes on from the first's, so that they add up as they would one after the
-// other. Addresses of 32 bits and no reading ahead: beside the sums of the weights' gradients there are few registers.
-template <class S>
-__device__ __forceinline__ void add_curve(const Operands& x, Word base, Word h0) {
+// other. In memory: of a copy, for each region s0 and s1 of all channels, and after all regions s2.
+template <class S, bool kSecond>
+__device__ __forceinline__ void add_curve(const Operands& x, Word base, int channel, int copy) {
   using At = Layout<S>;
   constexpr int C = S::C, kRows = kTile / S::kCopies;
-  const int thread = threadIdx.x - kChainThreads, channel = thread % C, copy = thread / C / 2;
-  const bool second = thread / C % 2;
-  const Word n = 4 * x.curve.regions * C, own = base + At::sums + copy * 3 * n + 4 * channel + (second ? 2 * n : 0);
+  constexpr Word kRegion = (kSecond ? 4 : 8) * C;
+  const Word n = 4 * x.curve.regions * C,
+             own = base + At::sums + copy * 3 * n + (kSecond ? 2 * n + 4 * channel : 8 * channel),
+             regions = base - base / 2 + At::regions;
+  const auto place = [&](int row) {
+    return base + (copy * kRows + row) * (2 * C) + (static_cast<Word>(2 * channel) ^ permutation<C>(row));
+  };
+  struct Sample {
+    float t, du;
+    Word region;
+  };
+  const auto load = [&](Word row, int k) -> Sample {
+    const Word at = row ^ permutation<C>(k);
+    return {load_number<typename S::Format>(at + k * 2 * C + At::t),
+            load_number<typename S::Format>(at + k * 2 * C + At::h0), load_byte(regions + at / 2 + k * C)};
+  };
+  Sample next_a = load(place(0), 0), next_b = load(place(0), 1);
 #pragma unroll 1
-  for (int row = copy * kRows; row < (copy + 1) * kRows; row += 8) {
-    const Word t_rows = base + At::t + row * 2 * C, du_rows = h0 + row * 2 * C, regions = base + At::regions + row * C;
+  for (int row = 0; row < kRows; row += 4) {
+    const Word here = place(row), after = place((row + 4) % kRows);
 #pragma unroll
-    for (int k = 0; k < 8; k += 2) {
-      const Word at_a = row_at<C>(0, k) ^ (2 * channel), at_b = row_at<C>(0, k + 1) ^ (2 * channel);
-      const float t_a = load_number<typename S::Format>(t_rows + at_a),
-                  t_b = load_number<typename S::Format>(t_rows + at_b);
-      const float du_a = load_number<typename S::Format>(du_rows + at_a),
-                  du_b = load_number<typename S::Format>(du_rows + at_b);
-      const Word to_a = own + load_byte(regions + region_at<C>(k, channel)) * (4 * C),
-                 to_b = own + load_byte(regions + region_at<C>(k + 1, channel)) * (4 * C);
-      const bool same = to_a == to_b;
-      const float first_a = du_a * t_a, first_b = du_b * t_b;
-      if (second) {
-        const float sum_a = load_float(to_a), sum_b = load_float(to_b), left = sum_a + first_a * t_a;
-        store_float(to_a, left);
-        store_float(to_b, (same ? left : sum_b) + first_b * t_b);
+    for (int k = 0; k < 4; k += 2) {
+      const Sample a = next_a, b = next_b;
+      const Word at_a = own + a.region * kRegion, at_b = own + b.region * kRegion;
+      const bool same = at_a == at_b;
+      if constexpr (kSecond) {
+        const float sum_a = load_float(at_a), sum_b = load_float(at_b);
+        next_a = k == 0 ? load(here, 2) : load(after, 0), next_b = k == 0 ? load(here, 3) : load(after, 1);
+        const float left = fmaf(a.du * a.t, a.t, sum_a);
+        store_float(at_a, left);
+        store_float(at_b, fmaf(b.du * b.t, b.t, same ? left : sum_b));
       } else {
-        const float sum_a = load_float(to_a), sum_b = load_float(to_b), more_a = load_float(to_a + n),
-                    more_b = load_float(to_b + n), left = sum_a + du_a, more_left = more_a + first_a;
-        store_float(to_a, left);
-        store_float(to_b, (same ? left : sum_b) + du_b);
-        store_float(to_a + n, more_left);
-        store_float(to_b + n, (same ? more_left : more_b) + first_b);
+        const float2 sum_a = load_floats(at_a), sum_b = load_floats(at_b);
+        next_a = k == 0 ? load(here, 2) : load(after, 0), next_b = k == 0 ? load(here, 3) : load(after, 1);
+        const float2 left{sum_a.x + a.du, fmaf(a.du, a.t, sum_a.y)}, from = same ? left : sum_b;
+        store_floats(at_a, left);
+        store_floats(at_b, {from.x + b.du, fmaf(b.du, b.t, from.y)});
       }
     }
   }
 }
 
 template <class S>
-__device__ __forceinline__ void help(const Operands& x, char* shared) {
+__device__ __forceinline__ void help(const Operands& x, const char* shared, Word base) {
   using At = Layout<S>;
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 - kChainThreads / 32;
-  const Word base = shared_address(shared);
-  typename Share<S::width(1), S::width(0)>::Part w0{};
-  typename Share<S::width(2), S::width(1)>::Part w1{};
-  typename Share<S::width(3), S::width(2)>::Part w2{};
-  typename Share<S::width(4), S::width(3)>::Part w3{};
+  const int thread = threadIdx.x - kChainThreads;
+  typename ShareOf<S, 0>::Part w0{};
+  typename ShareOf<S, 1>::Part w1{};
+  typename ShareOf<S, 3>::Part w3{};
   Sums bias{};
-  const Word h0 = base + At::h0, again = h0 + At::h0_bytes;
+  arrive_at<kSumsTaken, kBackThreads>();
+  arrive_at<kLayersTaken, kBackThreads>();
+  arrive_at<kFirstTaken, kBackThreads>();
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
+    const int own = anew(thread), lane = own % 32, warp = own / 32;
     wait_at<kCurve, kBackThreads>();
-    outer_product<typename S::Format, S::width(4), S::width(3)>(w3, bias, 6, base + At::top, base + At::h3, warp, lane);
+    outer_product<S, 3>(w3, bias, base + At::top, base + At::h3, warp, lane);
     arrive_at<kLastTaken, kBackThreads>();
-    if (x.curve.regions) add_curve<S>(x, base, h0);
+    if (x.curve.regions) {
+      const int channel = own % S::C, copy = own / S::C % S::kCopies;
+      if (own >= kHelperThreads / 2) {
+        add_curve<S, true>(x, base, channel, copy);
+      } else {
+        add_curve<S, false>(x, base, channel, copy);
+      }
+    }
     arrive_at<kSumsTaken, kBackThreads>();
     wait_at<kSecond, kBackThreads>();
-    outer_product<typename S::Format, S::width(3), S::width(2)>(w2, bias, 4, base + At::third, base + At::h2, warp,
-                                                                lane);
-    outer_product<typename S::Format, S::width(2), S::width(1)>(w1, bias, 2, base + At::second, base + At::h1, warp,
-                                                                lane);
+    outer_product<S, 1>(w1, bias, base + At::second, base + At::h1, warp, lane);
     arrive_at<kLayersTaken, kBackThreads>();
     wait_at<kFirst, kBackThreads>();
-    outer_product<typename S::Format, S::width(1), S::width(0)>(w0, bias, 0, base + At::top, again, warp, lane);
+    outer_product<S, 0>(w0, bias, base + At::top, base + At::h0 + At::h0_bytes, warp, lane);
     arrive_at<kFirstTaken, kBackThreads>();
   }
-  const int n_sums = 3 * x.curve.regions * S::C;
+  float* partial = partial_of<S>(x);
+  write_partial<S, 0>(partial, w0, bias, thread / 32, thread % 32);
+  write_partial<S, 1>(partial, w1, bias, thread / 32, thread % 32);
+  write_partial<S, 3>(partial, w3, bias, thread / 32, thread % 32);
+  // All helpers were done with the curve's sums before the last barrier that they waited at.
   const auto* sums = reinterpret_cast<const float*>(shared + At::sums);
-  float* partial = x.of(x.partials) + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + n_sums);
-  write_partial<S, 0>(partial, w0, bias, warp, lane);
-  write_partial<S, 1>(partial, w1, bias, warp, lane);
-  write_partial<S, 2>(partial, w2, bias, warp, lane);
-  write_partial<S, 3>(partial, w3, bias, warp, lane);
-  // The threads of other copies and kinds have written theirs before the last barrier that this thread waited at.
-  for (int i = threadIdx.x - kChainThreads; i < n_sums; i += kHelperThreads) {
-    float sum = 0.0f;
-    for (int copy = 0; copy < S::kCopies; ++copy) sum += sums[copy * n_sums + i];
-    partial[S::n_weights() + S::n_bias() + i] = sum;
+  const int n = x.curve.regions * S::C;
+  float* to = partial + S::n_weights() + S::n_bias();
+#pragma unroll 1
+  for (int i = thread; i < n; i += kHelperThreads) {
+    float sum[3] = {};
+    for (int copy = 0; copy < S::kCopies; ++copy) {
+      const float* own = sums + copy * 3 * n;
+      sum[0] += own[2 * i], sum[1] += own[2 * i + 1], sum[2] += own[2 * n + i];
+    }
+#pragma unroll
+    for (int kind = 0; kind < 3; ++kind) to[kind * n + i] = sum[kind];
   }
 }
 
 template <class S, Activation A, bool kPositions>
 __global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(Members, const __grid_constant__ Operands x) {
   extern __shared__ __align__(1024) char shared[];
-  auto* sums = reinterpret_cast<float*>(shared + Layout<S>::sums);
-  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C; i += kBackThreads) sums[i] = 0.0f;
+  auto* sums = reinterpret_cast<float4*>(shared + Layout<S>::sums);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C / 4; i += kBackThreads) sums[i] = {};
   load_weights<S>(shared, x);
+  const Word base = shared_address(shared);
   if (threadIdx.x < kChainThreads) {
-    chain<S, A, kPositions>(x, shared);
+    chain<S, A, kPositions>(x, base);
   } else {
-    help<S>(x, shared);
+    help<S>(x, shared, base);
   }
 }
 
@@ -799,26 +901,30 @@ bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
   return precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
 }
 
-// Of the packed weights: offsets in bytes. The table comes last, so that the rest lies where it does without a curve.
+// Of the packed weights: offsets in bytes. What the curve needs comes last, so that the rest lies where it does without.
 template <class S>
 struct Packed {
   static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
+  static std::size_t slopes(const SaafDims& d) { return table + saaf_table_bytes(d); }
 };
 
-Operands operands(const Context& context, const char* packed, std::size_t bias, std::size_t table, const DnnSaafDims& d,
-                  const Stored* r, const float* z, const std::int32_t* positions, int rows) {
+template <class S>
+Operands operands(const Context& context, const char* packed, const DnnSaafDims& d, const Stored* r, const float* z,
+                  const std::int32_t* positions, int rows) {
   return {static_cast<const std::uint16_t*>(r),
           nullptr,
           z,
-          reinterpret_cast<const float*>(packed + bias),
+          reinterpret_cast<const float*>(packed + Packed<S>::bias),
           positions,
           reinterpret_cast<const uint4*>(packed),
-          reinterpret_cast<const float4*>(packed + table),
+          reinterpret_cast<const float4*>(packed + Packed<S>::table),
+          reinterpret_cast<const float2*>(packed + Packed<S>::slopes(d.saaf)),
           nullptr,
           nullptr,
           nullptr,
           nullptr,
           d.P,
+          std::countr_zero(static_cast<unsigned>(d.P)),
           static_cast<int>(static_cast<long>(d.B) * d.T / rows),
           Curve(d),
           members_of(context)};
@@ -844,8 +950,9 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 
 std::size_t packed(const DnnSaafDims& d) {
   std::size_t bytes = 0;
-  with_shape(Precision::kBf16, d,
-             [&]<class S, Activation>() { bytes = Packed<S>::table + (d.use_saaf ? saaf_table_bytes(d.saaf) : 0); });
+  with_shape(Precision::kBf16, d, [&]<class S, Activation>() {
+    bytes = d.use_saaf ? Packed<S>::slopes(d.saaf) + saaf_table_bytes(d.saaf) / 2 : Packed<S>::table;
+  });
   return bytes;
 }
 
@@ -885,7 +992,14 @@ __global__ void prepare_kernel(Members members, char* packed, const __grid_const
     return;
   }
   i -= S::n_bias();
-  if (use_saaf && i < S::C) saaf_make_table(reinterpret_cast<SaafPiece*>(packed + Packed<S>::table), v, w, curve, i);
+  if (!use_saaf || i >= S::C) return;
+  auto* table = reinterpret_cast<SaafPiece*>(packed + Packed<S>::table);
+  auto* slopes = reinterpret_cast<float2*>(packed + Packed<S>::table + sizeof(SaafPiece) * (curve.S + 2) * S::C);
+  saaf_make_table(table, v, w, curve, i);
+  for (int k = 0; k < curve.S + 2; ++k) {
+    const SaafPiece& piece = table[k * S::C + i];
+    slopes[((i / 8 * 2 + i % 2) * (curve.S + 2) + k) * 4 + i % 8 / 2] = {piece.B, 2.0f * piece.H};
+  }
 }
 
 }  // namespace
@@ -901,8 +1015,7 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
   with_shape(context.precision, d, [&]<class S, Activation A>() {
-    Operands x = operands(context, reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z,
-                          positions, kForwardRows);
+    Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);
     const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
     const int warps =
@@ -958,8 +1071,7 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   with_shape(context.precision, d, [&]<class S, Activation A>() {
-    Operands x = operands(context, reinterpret_cast<const char*>(packed), Packed<S>::bias, Packed<S>::table, d, r, z,
-                          positions, kTile);
+    Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const int blocks = blocks_of_backward(context, d);
     auto* sums = reinterpret_cast<SaafSums*>(scratch);
