@@ -156,7 +156,7 @@ long_run=("${short[@]}" --set train.epochs=40 --set train.patience=1000 --set tr
 [ ! -e "$work/straight/checkpoint.previous.safetensors" ] || fail "a finished run keeps two checkpoints"
 CAFX_CHECKPOINT_SECONDS=0 "$cafx" train "${long_run[@]}" --set train.epochs=40 --out "$work/broken" >/dev/null 2>&1 &
 pid=$!
-for _ in $(seq 400); do [ -s "$work/broken/checkpoint.previous.safetensors" ] && break; sleep 0.02; done
+for _ in $(seq 3000); do [ -s "$work/broken/checkpoint.previous.safetensors" ] && break; sleep 0.02; done
 kill -KILL $pid; wait $pid 2>/dev/null
 [ -s "$work/broken/checkpoint.previous.safetensors" ] || fail "no checkpoint but the last is kept: $(ls "$work/broken")"
 turn_a_bit() { python3 -c "
@@ -189,7 +189,7 @@ done
 for what in HUP TERM; do
   "$cafx" train "${short[@]}" --set train.epochs=100000 --set train.patience=100000 --out "$work/$what" >/dev/null 2>&1 &
   pid=$!
-  for _ in $(seq 400); do [ -s "$work/$what/checkpoint.safetensors" ] && break; sleep 0.02; done
+  for _ in $(seq 3000); do [ -s "$work/$what/checkpoint.safetensors" ] && break; sleep 0.02; done
   sleep 1
   touch "$work/asked"
   kill -$what $pid
@@ -200,7 +200,7 @@ for what in HUP TERM; do
 done
 (trap '' HUP; exec "$cafx" train "${short[@]}" --set train.epochs=30 --set train.patience=1000 --out "$work/nohup" >/dev/null 2>&1) &
 pid=$!
-for _ in $(seq 400); do [ -s "$work/nohup/checkpoint.safetensors" ] && break; sleep 0.02; done
+for _ in $(seq 3000); do [ -s "$work/nohup/checkpoint.safetensors" ] && break; sleep 0.02; done
 kill -HUP $pid
 wait $pid || fail "what nohup started is ended by SIGHUP"
 
@@ -208,7 +208,7 @@ wait $pid || fail "what nohup started is ended by SIGHUP"
 sed 's/^epochs = 1$/epochs = 100000\npatience = 100000/; s/^name = "s"/name = "hup"/' "$work/s.toml" >"$work/hup.toml"
 "$cafx" sweep run "$work/hup.toml" --store "$work/hup_runs" --no-measure >"$work/out" 2>&1 &
 pid=$!
-for _ in $(seq 600); do ls "$work"/hup_runs/default-*/checkpoint.safetensors >/dev/null 2>&1 && break; sleep 0.05; done
+for _ in $(seq 1200); do ls "$work"/hup_runs/default-*/checkpoint.safetensors >/dev/null 2>&1 && break; sleep 0.05; done
 sleep 1
 touch "$work/asked"
 workers=$(pgrep -P $pid)
