@@ -64,7 +64,7 @@ TEST(NamePattern, WhatIsNoneIsRefused) {
                                                         {"{what:a}", "expected {knob:NAME}"},
                                                         {"{knobs}-{knobs}", "once"},
                                                         {"/{note}", "begins or ends"}}) {
-    const std::string said = error_of([&] { NamePattern(text, "data.pattern"); });
+    const std::string said = error_of([&, &text = text] { NamePattern(text, "data.pattern"); });
     EXPECT_NE(said.find(reason), std::string::npos) << text << ": " << said;
   }
   const NamePattern many("{a}a{b}a{c}a{d}a{e}a{f}a{g}a{h}b", "data.pattern");

@@ -64,7 +64,7 @@ TEST(Loss, ReferenceGradientMatchesDifferences) {
           at.push_back(i), some.push_back(y[i]), of_some.push_back(dy[i]);
         expect_gradient(
             "dy", some, of_some,
-            [&] {
+            [&, &weights = weights] {
               for (std::size_t i = 0; i < at.size(); ++i) y[at[i]] = some[i];
               double sum = 0;
               for (const double loss : reference::loss_forward(y, p.target, reference, weights, d)) sum += loss;
