@@ -130,9 +130,8 @@ std::string add_ssm(GraphBuilder& g, const std::string& name, const std::string&
   const auto weighed =
       product(g, name + ".weighed", rest,
               {g.floats(name + ".r.re", re.data(), {C, N}), g.floats(name + ".r.im", im.data(), {C, N})});
-  const float twice = 2.0f, minus_twice = -2.0f;
-  g.add("Mul", name + ".twice", {weighed.first, g.floats(name + ".2", &twice, {})});
-  g.add("Mul", name + ".minus_twice", {weighed.second, g.floats(name + ".-2", &minus_twice, {})});
+  g.add("Mul", name + ".twice", {weighed.first, g.scalar(name + ".2", 2.0)});
+  g.add("Mul", name + ".minus_twice", {weighed.second, g.scalar(name + ".-2", -2.0)});
   g.add("Concat", name + ".weights", {name + ".twice", name + ".minus_twice"}, {GraphBuilder::one("axis", 2)});
   g.add("Unsqueeze", name + ".row", {name + ".weights", "axis.2"});  // (B,C,1,2N)
   g.add("MatMul", name + ".sums", {name + ".row", name + ".next"});  // (B,C,1,T)
