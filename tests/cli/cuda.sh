@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The commands on a GPU: two runs give equal bits, so does one that was killed at random moments and resumed; evaluation and
-# rendering agree with the CPU; a batch that does not fit is refused before training.
+# rendering agree with the CPU; seeds side by side have the bits that each has alone; a batch that does not fit is refused before
+# training.
 . "$(dirname "$0")/common.sh"
 "$cafx" doctor >"$work/doctor" || fail "doctor"
 if ! grep -q "it can be used" "$work/doctor"; then
@@ -67,6 +68,18 @@ paste -d, "$work/cpu.csv" "$work/cuda.csv" | awk -F, 'NR > 1 { n = NF / 2; d = $
   fail "eval differs: $(cat "$work/cpu.csv" "$work/cuda.csv")"
 sox -m -v 1 "$work/cpu.wav" -v -1 "$work/cuda.wav" -n stat 2>&1 | awk '/Maximum amplitude/ { if ($3 > 1e-4) bad = 1 } /Minimum amplitude/ { if ($3 < -1e-4) bad = 1 } END { exit bad }' ||
   fail "render differs"
+
+# In bf16 the layers of a preset have kernels of their own: seeds side by side have the bits that each has alone.
+short_notes
+side=("$work/dry" "$work/wet" --preset default --device cuda --precision bf16 --set train.batch=16 --set train.hop=512
+  --set train.pretrain_epochs=0 --set train.refine_epochs=0 --set train.epochs=1 --quiet)
+"$cafx" train "${side[@]}" --seeds 3 --out "$work/side" >/dev/null 2>"$work/err" || fail "three seeds: $(cat "$work/err")"
+for seed in 1 2 3; do
+  "$cafx" train "${side[@]}" --set train.seed=$seed --out "$work/alone$seed" >/dev/null 2>"$work/err" || fail "seed $seed: $(cat "$work/err")"
+  for file in checkpoint.safetensors best.safetensors; do
+    cmp "$work/side/seed-$seed/$file" "$work/alone$seed/$file" || fail "seed $seed in company: $file differs"
+  done
+done
 
 VGPU_MEM_MB=96 refuses "a batch that does not fit" "set train.batch = " "$cafx" train "${small[@]}" --device cuda \
   --set model.filters=128 --set model.dnn=[128] --set model.frame=1024 --set model.hop=512 --set train.batch=65536 --out "$work/large"
