@@ -19,7 +19,6 @@
 #include <vector>
 
 #include "datasets/recording.h"
-
 #include "kernels/base/error.h"
 
 namespace cafx {

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace cafx {
@@ -79,10 +81,7 @@ class Files {
     at->second.used += bytes;
     at->second.in_use += bytes;
     bytes_ += bytes;
-    if (!kept_) {
-      kept_ = true;
-      std::thread([this] { keep(); }).detach();
-    }
+    if (!kept_) start_keeper();
     return p;
   }
 
@@ -110,8 +109,17 @@ class Files {
     std::size_t size = 0, used = 0, in_use = 0;
   };
 
+  void start_keeper() {
+    try {
+      std::thread([this] { keep(); }).detach();
+      kept_ = true;
+    } catch (const std::system_error&) {  // no thread can be had: the system itself lets pages go where memory is short
+    }
+  }
+
   // Pages of a shared mapping can be let go at any moment: the file has what was written, and the next access finds it.
   void keep() {
+    std::size_t others = 0;  // bytes of what else is mapped, as libraries are
     for (;;) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
       const std::lock_guard lock(mutex_);
@@ -119,8 +127,11 @@ class Files {
         kept_ = false;
         return;
       }
-      if (resident_of_files() <= recording_limits().mapped) continue;
+      const std::size_t resident = resident_of_files();
+      others = std::min(others, resident);
+      if (resident <= others + recording_limits().mapped) continue;
       for (const auto& [p, chunk] : chunks_) madvise(p, chunk.size, MADV_DONTNEED);
+      others = resident_of_files();
     }
   }
 

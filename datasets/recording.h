@@ -1,4 +1,4 @@
-// datasets/recording.h -- samples of a recording, and where they lie: in memory, and what goes beyond a bound in files without a name.
+// datasets/recording.h -- where the samples of recordings lie: in memory, and beyond a bound in files without a name.
 //
 //   A Recording is a std::vector<float> that lies in memory as long as all recordings together take at most
 //   RecordingLimits::in_memory. What goes beyond is mapped from files without a name in $TMPDIR, /var/tmp or /tmp, of

@@ -1,6 +1,7 @@
 // host/train/lockstep.h -- steps of models that train side by side on one GPU, in one launch of a graph.
 //
-//   Each member is a stepper of its own, with its own weights, places and counters, whose memory lies in a MemberMemory.
+//   Each member is a stepper of its own, with its own weights, places and counters, whose memory lies in a
+//   MemberMemory; recordings and what is as long as an epoch lie apart.
 //   A step that several members are to take is one graph for neighbours with the same layout; who is ahead of the
 //   others, or has a batch of another size, takes it in a graph of its own.
 //

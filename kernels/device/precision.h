@@ -8,8 +8,8 @@
 //          65520 on: gradients are computed times a power of two, gradient_scale
 //
 //   Rounded in: Conv1D, deConv1D (on a GPU in bf16 and fp16 where convolutions_round of conv1d.h says so), Conv1D-Local
-//   and Dense-Local in bf16 and fp16 (the latter on a GPU where latent_rounds of latent.h says so), the latent Dense, the
-//   dense layers of DNN-SAAF; forward and backward. Slopes come from rounded outputs in DNN-SAAF alone: its header.
+//   and Dense-Local in bf16 and fp16 (the latter on a GPU where latent_rounds of latent.h says so), the latent Dense,
+//   the dense layers of DNN-SAAF; forward and backward. Slopes come from rounded outputs in DNN-SAAF alone: its header.
 //
 //   In bf16 and fp16 the tensors of all samples and channels, (B,T,C), have that format between ops: X1, the output u
 //   of DNN-SAAF (in pretraining of unpooling times X1), and their gradients dX1 and du. Each is rounded once, when it
@@ -18,11 +18,12 @@
 //   gradients of weights, signals, the pooled tensors (z, latent code, positions, their gradients: a sixteenth of the
 //   size), sums, biases, activation functions, SAAF, loss, optimiser.
 //
-//   A GPU of 8.0 or newer has units for this (cuDNN's convolutions round to tf32; in tf32 cafx's multiply in fp32, and the
-//   latent Dense is fp32 where it shares a kernel that does not round). A CPU with AVX512_BF16 has units as well (bf16_units in
-//   device/context.h, simd/gemm_bf16.h): there the products of DNN-SAAF, Conv1D and deConv1D are bf16, Conv1D-Local's operands
-//   are rounded, all else is fp32. Other CPUs, and every CPU in tf32 and fp16, emulate it (EmulatedPrecision): operands
-//   are copied rounded, and the product is fp32: slower, a means to measure the error. In fp32 nothing is copied.
+//   A GPU of 8.0 or newer has units for this (cuDNN's convolutions round to tf32; in tf32 cafx's multiply in fp32, and
+//   the latent Dense is fp32 where it shares a kernel that does not round). A CPU with AVX512_BF16 has units as well
+//   (bf16_units in device/context.h, simd/gemm_bf16.h): there the products of DNN-SAAF, Conv1D and deConv1D are bf16,
+//   Conv1D-Local's operands are rounded, all else is fp32. Other CPUs, and every CPU in tf32 and fp16, emulate it
+//   (EmulatedPrecision): operands are copied rounded, and the product is fp32: slower, a means to measure the error. In
+//   fp32 nothing is copied.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,11 @@
-// kernels/film/film.h -- temporal feature-wise modulation (FiLM): blocks of a signal, each scaled and shifted, and bent.
+// kernels/film/film.h -- temporal feature-wise modulation (FiLM): blocks of a signal, scaled, shifted and bent.
 //
 //   film_pool   pooled[k,b,c] = max of x[b,c,t] over block k, t in [k P, (k+1) P); behind the end of x stand zeros
-//   film        y[b,c,t] = tanh(g z[b,c,t] + s) + residual[c] x[b,c,t]     g, s = modulation[k,b,c], [k,b,C+c] of t's block
+//   film        y[b,c,t] = tanh(g z[b,c,t] + s) + residual[c] x[b,c,t]
+//               g, s = modulation[k,b,c], [k,b,C+c] of t's block
 //
-// Source   Perez et al. 2018, arXiv:1709.07871; over time, with a recurrent net on the pooled signal: Birnbaum et al. 2019,
-//          arXiv:1909.06628.
+// Source   Perez et al. 2018, arXiv:1709.07871; over time, with a recurrent net on the pooled signal: Birnbaum et al.
+//          2019, arXiv:1909.06628.
 // Shapes   x, z, y, and their gradients (B,C,T), time contiguous   residual, dresidual (C)
 //          pooled, dpooled (K,B,C), K = film_blocks: time outermost, as kernels/lstm reads it
 //          modulation, dmodulation (K,B,2C): scales, then shifts; null: 1 and 0

@@ -208,6 +208,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 constexpr int kBackShared = kW1Bytes + kW2Bytes + 3 * Rows::kBytes + Turned::kBytes;
+static_assert(kForwardShared <= kBackShared, "takes() asks for the latter");
 static_assert(kThreads * Turned::kRow * sizeof(float) <= kBackShared, "the sums for w1 pass through it in the end");
 constexpr int kParts = kSize * kSize + kSize;  // of a layer: weights, then biases
 
@@ -413,7 +414,8 @@ inline void forward(const Context& context, float* h, float* zhat, const float* 
   });
 }
 
-// Returns the parts of w2 and bias2, whose sum is to come; adds all others.
+// What is left to add: the parts of w2 and bias2, in shared_parts, and where back_grid has slices, by add_slices, those
+// of w1 and bias1 in own_parts.
 inline void backward(const Context& context, float* dz, float* dw1, float* dbias1, float* own_parts,
                      float* shared_parts, const float* dzhat, const float* zhat, const float* h, const float* z,
                      const float* w1, const float* w2, LatentDims d) {

@@ -1,15 +1,15 @@
 // kernels/optimizer/step_state.h -- the values that change from step to step; the step itself is one fixed CUDA graph.
 //
-//   A graph freezes its arguments, so what differs from step to step, and from one model to another that takes its steps
-//   in the same graph, is in device memory. Before an epoch the host writes the order of the frames and a table of
-//   scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
+//   A graph freezes its arguments, so what differs from step to step, and from one model to another that takes its
+//   steps in the same graph, is in device memory. Before an epoch the host writes the order of the frames and a table
+//   of scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
 //
-//   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b] the
-//                same by to_target; scalars = table[index]; B may be 0
-//   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has beside
-//                its samples
-//   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip is
-//                set permanently if one of them is not finite; adam_step then skips the update; ++index
+//   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b]
+//                the same by to_target; scalars = table[index]; B may be 0
+//   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has
+//                beside its samples
+//   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip
+//                is set permanently if one of them is not finite; adam_step then skips the update; ++index
 //
 // Bits     sums in a fixed order, in double.
 #pragma once

@@ -31,27 +31,22 @@ static int padded_channels(int C) {
   return (C + 15) / 16 * 16;
 }  // channels in whole vectors of the widest instruction set
 
-namespace {
-
 using Complex = std::complex<double>;
 
-// An oscillator's numbers.
-struct Oscillator {
-  Complex A, a, c, E;  // a = exp(dt A)
-  double dt;
-  Oscillator(const SsmTensors<const float*>& p, int N, int channel, int n) {
-    const long i = static_cast<long>(channel) * N + n;
-    dt = std::exp(static_cast<double>(p.log_dt[channel]));
-    A = {-std::exp(static_cast<double>(p.log_a_real[i])), p.a_imag[i]};
-    a = std::exp(dt * A);
-    c = {p.c[2 * i], p.c[2 * i + 1]};
-    // exp(z) - 1, without loss where z is small.
-    const Complex z = dt * A;
-    const double half = std::sin(0.5 * z.imag());
-    const Complex less{std::expm1(z.real()) * std::cos(z.imag()) - 2.0 * half * half, a.imag()};
-    E = less / A;
-  }
-};
+SsmOscillator::SsmOscillator(const SsmTensors<const float*>& p, int N, int channel, int n) {
+  const long i = static_cast<long>(channel) * N + n;
+  dt = std::exp(static_cast<double>(p.log_dt[channel]));
+  A = {-std::exp(static_cast<double>(p.log_a_real[i])), p.a_imag[i]};
+  a = std::exp(dt * A);
+  c = {p.c[2 * i], p.c[2 * i + 1]};
+  // exp(z) - 1, without loss where z is small.
+  const Complex z = dt * A;
+  const double half = std::sin(0.5 * z.imag());
+  const Complex less{std::expm1(z.real()) * std::cos(z.imag()) - 2.0 * half * half, a.imag()};
+  E = less / A;
+}
+
+namespace {
 
 void put(float* to, int n, Complex z) {
   to[2 * n] = static_cast<float>(z.real());
@@ -64,7 +59,7 @@ void prepare_channel(float* to, const SsmTensors<const float*>& p, int N, int ch
   double response[Q] = {};
   response[0] = p.d[channel];
   for (int n = 0; n < N; ++n) {
-    const Oscillator o(p, N, channel, n);
+    const SsmOscillator o(p, N, channel, n);
     const Complex r = o.c * o.E;
     Complex power = 1.0;
     for (int j = 0; j < Q; ++j) {
@@ -157,7 +152,7 @@ void ssm_play_prepare(const Context& context, void* packed, const SsmTensors<con
     for (int c = 0; c < P; ++c) {
       for (int i = 0; i < 4; ++i) to[i * P + c] = 0.0f;
       if (c >= d.C) continue;
-      const Oscillator o(p, d.N, c, n);
+      const SsmOscillator o(p, d.N, c, n);
       const Complex r = 2.0 * o.c * o.E, less = o.E * o.A;
       to[c] = static_cast<float>(less.real());
       to[P + c] = static_cast<float>(less.imag());

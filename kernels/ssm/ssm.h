@@ -22,6 +22,7 @@
 //          chunks.
 #pragma once
 
+#include <complex>
 #include <cstddef>
 
 #include "kernels/device/context.h"
@@ -34,6 +35,12 @@ struct SsmDims {
 template <class Pointer>
 struct SsmTensors {
   Pointer log_dt, c, log_a_real, a_imag, d;
+};
+// The numbers of one oscillator of a channel, from tensors in the host's memory.
+struct SsmOscillator {
+  std::complex<double> A, a, c, E;  // a = exp(dt A)
+  double dt;
+  SsmOscillator(const SsmTensors<const float*>&, int N, int channel, int n);
 };
 inline constexpr int kSsmChunk = 32;      // samples
 inline constexpr int kSsmTile = 24 * 32;  // samples from one saved state to the next: multiples of a chunk

@@ -16,28 +16,10 @@ namespace {
 using Ints = GraphBuilder::Ints;
 using Complex = std::complex<double>;
 
-// Powers a^t of the oscillators are products of a coarse table, of every kFine-th, and a fine one: as many as T asks for
-// are made in each call, with the rounding of one product.
+// Powers a^t of the oscillators are products of a coarse table, of every kFine-th, and a fine one: as many as T asks
+// for are made in each call, with the rounding of one product.
 constexpr int kFine = 64, kCoarse = 65, kMostSamples = 4096;
 static_assert(kFine * (kCoarse - 1) == kMostSamples);
-
-struct Oscillators {
-  std::vector<Complex> a, r;  // (C,N): exp(dt A) and c E (kernels/ssm/ssm.h)
-};
-
-Oscillators oscillators_of(const SsmTensors<const float*>& t, int C, int N) {
-  Oscillators o;
-  for (int c = 0; c < C; ++c) {
-    const double dt = std::exp(static_cast<double>(t.log_dt[c]));
-    for (int i = c * N; i < (c + 1) * N; ++i) {
-      const Complex A(-std::exp(static_cast<double>(t.log_a_real[i])), static_cast<double>(t.a_imag[i]));
-      const Complex a = std::exp(dt * A);
-      o.a.push_back(a);
-      o.r.push_back(Complex(static_cast<double>(t.c[2 * i]), static_cast<double>(t.c[2 * i + 1])) * (a - 1.0) / A);
-    }
-  }
-  return o;
-}
 
 std::string slice(GraphBuilder& g, const std::string& output, const std::string& x, const std::string& from,
                   const std::string& to, const char* axis) {
@@ -85,12 +67,18 @@ void add_lengths(GraphBuilder& g, int N, int film_block) {
 
 // The state-space layer `name`: u (B,C,T) to y, of the same shape.
 std::string add_ssm(GraphBuilder& g, const std::string& name, const std::string& u, const std::string& state,
-                    const Oscillators& o, const float* d, int C, int N) {
+                    const SsmTensors<const float*>& tensors, int C, int N) {
+  std::vector<Complex> a, r;  // (C,N): exp(dt A) and c E
+  for (int i = 0; i < C * N; ++i) {
+    const SsmOscillator o(tensors, N, i / N, i % N);
+    a.push_back(o.a);
+    r.push_back(o.c * o.E);
+  }
   const auto table = [&](const char* what, std::int64_t rows, std::int64_t columns, int step, int count) {
     std::vector<float> re, im;
-    for (const Complex a : o.a) {
+    for (const Complex of_step : a) {
       for (int i = 0; i < count; ++i) {
-        const Complex power = std::pow(a, step * i);
+        const Complex power = std::pow(of_step, step * i);
         re.push_back(static_cast<float>(power.real()));
         im.push_back(static_cast<float>(power.imag()));
       }
@@ -112,8 +100,8 @@ std::string add_ssm(GraphBuilder& g, const std::string& name, const std::string&
 
   std::vector<float> re, im, kernel;
   for (int c = 0; c < C; ++c) {
-    for (int n = 0; n < N; ++n) re.push_back(static_cast<float>(o.r[static_cast<std::size_t>(c * N + n)].real()));
-    for (int n = 0; n < N; ++n) im.push_back(static_cast<float>(o.r[static_cast<std::size_t>(c * N + n)].imag()));
+    for (int n = 0; n < N; ++n) re.push_back(static_cast<float>(r[static_cast<std::size_t>(c * N + n)].real()));
+    for (int n = 0; n < N; ++n) im.push_back(static_cast<float>(r[static_cast<std::size_t>(c * N + n)].imag()));
     for (int n = 0; n < N; ++n) kernel.push_back(2.0f * re[static_cast<std::size_t>(c * N + n)]);
     for (int n = 0; n < N; ++n) kernel.push_back(-2.0f * im[static_cast<std::size_t>(c * N + n)]);
   }
@@ -146,7 +134,7 @@ std::string add_ssm(GraphBuilder& g, const std::string& name, const std::string&
   g.add("Concat", name + ".old", {old.first, old.second}, {GraphBuilder::one("axis", 2)});
   g.next_state(state.substr(state.find('.') + 1), g.add("Add", name + ".state", {name + ".old", name + ".fresh"}));
 
-  g.add("Mul", name + ".through", {u, g.floats(name + ".D", d, {C, 1})});
+  g.add("Mul", name + ".through", {u, g.floats(name + ".D", tensors.d, {C, 1})});
   g.add("Add", name + ".made", {name + ".heard", name + ".sounding"});
   return g.add("Add", name, {name + ".made", name + ".through"});
 }
@@ -211,8 +199,7 @@ bool S4Model::graph(GraphBuilder& g) const {
       }
     }
     const std::string state = g.state(name + ".oscillators", {-1, C, 2 * N}, parts);
-    std::string z = add_ssm(g, name + ".s4", u, state, oscillators_of(ssm_tensors(weights, block), C, N),
-                            at(weights, block.d), C, N);
+    std::string z = add_ssm(g, name + ".s4", u, state, ssm_tensors(weights, block), C, N);
     if (config_.temporal()) {
       z = add_temporal_film(g, name + ".film", z, block, rest[k], controls);
     } else if (has_knob_film()) {
