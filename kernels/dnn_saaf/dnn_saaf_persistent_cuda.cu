@@ -1,12 +1,8 @@
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 
-#include <bit>
-
-#include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
-#include "kernels/device/tensor_core_cuda.h"
-#include "kernels/pointwise/pointwise_cuda.h"
-#include "kernels/saaf/saaf_cuda.h"
+#include "kernels/dnn_saaf/dnn_saaf_persistent_parts_cuda.h"
+#include "kernels/dnn_saaf/dnn_saaf_wgmma_cuda.h"
 
 // Forward: a warp takes 32 samples through all layers. A layer's inputs go from the warp's own rows of shared memory to
 // registers whole; then, 16 outputs at a time, products, activation, and back to the rows. That loop is not unrolled,
@@ -22,101 +18,7 @@ namespace cafx::cuda::dnn_persistent {
 
 namespace {
 
-using namespace tensor_core;
-
-constexpr int kForwardWarps = 16, kForwardRows = 32;  // most warps of a block; samples of a warp
-constexpr int kTile = 64;                             // samples of the backward kernel's tile
-constexpr int kChainThreads = 128, kHelpers = 8;      // threads; warps
-constexpr int kHelperThreads = 32 * kHelpers, kBackThreads = kChainThreads + kHelperThreads;
-
-// Four layers of these widths, each 32, 64 or 128, in bf16 or fp16.
-template <Number Format_, int C_, int W1, int W2, int W3>
-struct Shape {
-  using Format = Format_;
-  static constexpr int L = 4, C = C_;
-  static constexpr int kCopies = 128 / C;  // of the curve's sums: threads that share a channel
-  __host__ __device__ static constexpr int width(int l) { return l == 1 ? W1 : l == 2 ? W2 : l == 3 ? W3 : C_; }
-  __host__ __device__ static constexpr int widest() {
-    int w = 0;
-    for (int l = 0; l <= L; ++l) w = width(l) > w ? width(l) : w;
-    return w;
-  }
-  __host__ __device__ static constexpr int narrowest() {
-    int w = 128;
-    for (int l = 0; l <= L; ++l) w = width(l) < w ? width(l) : w;
-    return w;
-  }
-  __host__ __device__ static constexpr int weights_at(int l) {  // numbers before those of layer l, of 0 .. L - 1
-    int n = 0;
-    for (int k = 0; k < l; ++k) n += width(k) * width(k + 1);
-    return n;
-  }
-  __host__ __device__ static constexpr int bias_at(int l) {
-    int n = 0;
-    for (int k = 0; k < l; ++k) n += width(k + 1);
-    return n;
-  }
-  static constexpr int n_weights() { return weights_at(L); }
-  static constexpr int n_bias() { return bias_at(L); }
-  static bool is(const DnnSaafDims& d) {
-    return d.L == L && d.C == C && d.width[0] == W1 && d.width[1] == W2 && d.width[2] == W3;
-  }
-};
-
-// The curve's region of x is floor(regions_below_one * saturate(x scale + offset)), without a conversion to integers.
-struct Curve {
-  float scale = 0.0f, offset = 0.0f, regions_below_one = 0.0f, lo = 0.0f, width = 0.0f;
-  int regions = 0;
-  explicit Curve(const DnnSaafDims& d) {
-    if (!d.use_saaf) return;
-    regions = d.saaf.S + 2;
-    const double per_width = 1.0 / saaf_width(d.saaf);
-    scale = static_cast<float>(per_width / regions);
-    offset = static_cast<float>((1.0 - d.saaf.lo * per_width) / regions);
-    regions_below_one = std::nextafter(static_cast<float>(regions), 0.0f);
-    lo = d.saaf.lo, width = static_cast<float>(saaf_width(d.saaf));
-  }
-};
-constexpr float kRegionZero = 8388608.0f;  // 2^23: a region is what is added to it, and its lowest bits
-__device__ __forceinline__ float region_number(const Curve& c, float x) {  // NaN: region 0
-  return __fmaf_rd(__saturatef(fmaf(x, c.scale, c.offset)), c.regions_below_one, kRegionZero);
-}
-__device__ __forceinline__ Word region_of(float number) { return __float_as_uint(number) & 0xffu; }
-__device__ __forceinline__ float left_end(const Curve& c, float number) {
-  return fmaf(fmaxf(number - (kRegionZero + 1.0f), 0.0f), c.width, c.lo);
-}
-
-// Arguments by value. r, u, their gradients and `weights` are in the shape's format; the latter lie as
-// tensor_core_cuda.h says, layer after layer.
-struct Operands {
-  const std::uint16_t *r, *du;
-  const float *z, *bias;
-  const std::int32_t* positions;
-  const uint4* weights;
-  const float4* table;
-  // (C/8,2,S+2,4), channels 8 i + 2 k + j at [i][j][.][k]: a piece's slope at its left end, and what a unit of t adds.
-  const float2* slopes;
-  std::uint16_t *u, *dr;
-  float *dz, *partials;
-  int P, log2_P, tiles;  // of kForwardRows or kTile samples
-  Curve curve;
-  Members members;
-  template <class T>
-  __device__ __forceinline__ T* of(T* p) const {
-    return members.of(p);
-  }
-};
-
-template <Activation A>
-__device__ __forceinline__ float activated(float x) {
-  if constexpr (A == Activation::kSoftplus) return softplus_fast(x);
-  return activate<A>(x);
-}
-template <Activation A>
-__device__ __forceinline__ float slope_from(float y) {
-  if constexpr (A == Activation::kSoftplus) return 1.0f - exp2_fast(y * -kLog2E);
-  return activation_slope<A>(y);
-}
+constexpr int kForwardWarps = 16;  // most warps of a block
 
 // The inputs of 32 rows, K columns of a matrix of N: A of two products side by side.
 template <int K>
@@ -203,33 +105,6 @@ __device__ __forceinline__ void activate_all(Outputs& c) {
     }
   }
 }
-
-// The factors from z of this lane's eight channels, for rows of one window; `row` counts within it.
-template <Number F, bool kPositions>
-struct Held {
-  float z[8];
-  int at[8];
-  __device__ Held(const Operands& x, long window, int C, int channel) {
-    const float* from = x.of(x.z) + window * C + channel;
-#pragma unroll
-    for (int k = 0; k < 8; k += 4) {
-      const float4 v = *reinterpret_cast<const float4*>(from + k);
-      z[k] = v.x, z[k + 1] = v.y, z[k + 2] = v.z, z[k + 3] = v.w;
-      if constexpr (kPositions) {
-        const int4 p = *reinterpret_cast<const int4*>(x.of(x.positions) + window * C + channel + k);
-        at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
-      }
-    }
-  }
-  __device__ float factor(int k, int row) const { return kPositions && at[k] != row ? 0.0f : z[k]; }
-  __device__ uint4 times(uint4 r, int row) const {
-    const float4 a = widen<F>(uint2{r.x, r.y}), b = widen<F>(uint2{r.z, r.w});
-    return {round_pair<F>(a.x * factor(0, row), a.y * factor(1, row)),
-            round_pair<F>(a.z * factor(2, row), a.w * factor(3, row)),
-            round_pair<F>(b.x * factor(4, row), b.y * factor(5, row)),
-            round_pair<F>(b.z * factor(6, row), b.w * factor(7, row))};
-  }
-};
 
 template <class S, int l, Activation A>
 __device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias, int lane) {
@@ -422,46 +297,16 @@ __device__ __forceinline__ void write_partial(float* partial, const typename Sha
   own[0] = bias[0], own[8] = bias[2];
   if constexpr (Own::rows == 2) own[16] = bias[1], own[24] = bias[3];
 }
-// Output and input of number i of layer l's part.
-template <class S, int l>
-__device__ int2 place_of(int i) {
-  using Own = ShareOf<S, l>;
-  const int e = i % 4, lane = i / 4 % 32, warp = i / 128 % Own::warps, part = i / 128 / Own::warps,
-            m = part / (2 * Own::columns), n = part % (2 * Own::columns);
-  return {(warp / Own::across * Own::rows + m) * 16 + lane / 4 + e / 2 * 8,
-          warp % Own::across * Own::columns * 16 + n * 8 + lane % 4 * 2 + e % 2};
-}
-
-__device__ __forceinline__ float load_float(Word at) { return __uint_as_float(load_word(at)); }
-__device__ __forceinline__ void store_float(Word at, float v) { store_word(at, __float_as_uint(v)); }
-__device__ __forceinline__ float2 load_floats(Word at) {
-  float2 v;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(at) : "memory");
-  return v;
-}
-__device__ __forceinline__ void store_floats(Word at, float2 v) {
-  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(v.x), "f"(v.y) : "memory");
-}
-template <Number F>
-__device__ __forceinline__ float load_number(Word at) {
-  std::uint16_t v;
-  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at) : "memory");
-  return widen(F{v});
-}
-__device__ __forceinline__ Word load_byte(Word at) {
-  Word v;
-  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
-  return v;
-}
-__device__ __forceinline__ void store_half_word(Word at, Word v) {
-  asm volatile("st.shared.u16 [%0], %1;" ::"r"(at), "h"(static_cast<std::uint16_t>(v)) : "memory");
-}
-
-// Where the regions of a sample's channel and of its neighbour lie, bytes: as their t does, in half the room.
-template <int C>
-__device__ __forceinline__ Word region_at(int row, int channel) {
-  return (static_cast<Word>(row) * (2 * C) + (static_cast<Word>(2 * channel) ^ permutation<C>(row))) / 2;
-}
+struct Place {
+  template <class S, int l>
+  static __device__ int2 of(int i) {
+    using Own = ShareOf<S, l>;
+    const int e = i % 4, lane = i / 4 % 32, warp = i / 128 % Own::warps, part = i / 128 / Own::warps,
+              m = part / (2 * Own::columns), n = part % (2 * Own::columns);
+    return {(warp / Own::across * Own::rows + m) * 16 + lane / 4 + e / 2 * 8,
+            warp % Own::across * Own::columns * 16 + n * 8 + lane % 4 * 2 + e % 2};
+  }
+};
 
 // The chain's layers of equal inputs, and its gradients of equal outputs, run through the same code: their other width
 // is known only when it runs, so that all of the chain stays in the instruction caches.
@@ -496,23 +341,6 @@ __device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weig
     });
     store_outputs<typename S::Format, S::narrowest()>(to, N, n, lane, c);
   }
-}
-
-// The same number, of which the compiler knows nothing: what depends on it is not computed before a loop and kept.
-__device__ __forceinline__ int anew(int v) {
-  asm volatile("" : "+r"(v));
-  return v;
-}
-
-// Begins copying Rows rows of a tile of (rows,C) to shared memory, from row `row0` on, a multiple of 8.
-template <int C, int Rows>
-__device__ __forceinline__ void begin_rows(Word to, const std::uint16_t* tile, int row0, int lane) {
-  constexpr int kPieces = C / 8, kRowsOfLoad = 32 / kPieces;
-  const int piece = lane % kPieces, row = row0 + lane / kPieces;
-  const Word own = row_at<C>(to, row) ^ (16 * piece);
-  const std::uint16_t* from = tile + row * C + 8 * piece;
-#pragma unroll
-  for (int i = 0; i < Rows; i += kRowsOfLoad) begin_copy((own ^ permutation<C>(i)) + i * 2 * C, from + i * C);
 }
 
 // From the last layer's outputs v and du: t and region of each, and du times the curve's slope as its gradient.
@@ -661,35 +489,6 @@ __device__ __forceinline__ void chain_residual(const Operands& x, Word base, Wor
   }
 }
 
-// A tile's r and z for h0: a chain warp's 16 rows, on their way from global memory until they are stored.
-template <class S, bool kPositions>
-struct TileInputs {
-  static constexpr int C = S::C, kPieces = C / 8, kRowsOfLoad = 32 / kPieces, kLoads = 16 / kRowsOfLoad;
-  uint4 r[kLoads];
-  Held<typename S::Format, kPositions> held;
-  __device__ __forceinline__ TileInputs(const Operands& x, int tile, int warp, int lane)
-      : held(x, (static_cast<long>(tile) * kTile + 16 * warp) >> x.log2_P, C, 8 * (lane % kPieces)) {
-    const auto* from =
-        reinterpret_cast<const uint4*>(x.of(x.r) + (static_cast<long>(tile) * kTile + 16 * warp) * C) + lane;
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) r[i] = __ldcg(from + 32 * i);
-  }
-  __device__ __forceinline__ void store(const Operands& x, Word h0, int warp, int lane) const {
-    const int row = lane / kPieces, in_window = (16 * warp & (x.P - 1)) + row;
-    const Word to = row_at<C>(h0, 16 * warp + row) ^ (16 * (lane % kPieces));
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int below = i * kRowsOfLoad;
-      store_words((to ^ permutation<C>(below)) + below * 2 * C, held.times(r[i], in_window + below));
-    }
-  }
-};
-
-template <class S>
-__device__ __forceinline__ float* partial_of(const Operands& x) {
-  return x.of(x.partials) + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + 3 * x.curve.regions * S::C);
-}
-
 template <class S, Activation A, bool kPositions>
 __device__ __forceinline__ void chain(const Operands& x, Word base) {
   using At = Layout<S>;
@@ -760,55 +559,6 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
   wait_at<kFirstTaken, kBackThreads>();
 }
 
-// The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples
-// at once: the second sum of one region goes on from the first's, so that they add up as they would one after the
-// other. In memory: of a copy, for each region s0 and s1 of all channels, and after all regions s2.
-template <class S, bool kSecond>
-__device__ __forceinline__ void add_curve(const Operands& x, Word base, int channel, int copy) {
-  using At = Layout<S>;
-  constexpr int C = S::C, kRows = kTile / S::kCopies;
-  constexpr Word kRegion = (kSecond ? 4 : 8) * C;
-  const Word n = 4 * x.curve.regions * C,
-             own = base + At::sums + copy * 3 * n + (kSecond ? 2 * n + 4 * channel : 8 * channel),
-             regions = base - base / 2 + At::regions;
-  const auto place = [&](int row) {
-    return base + (copy * kRows + row) * (2 * C) + (static_cast<Word>(2 * channel) ^ permutation<C>(row));
-  };
-  struct Sample {
-    float t, du;
-    Word region;
-  };
-  const auto load = [&](Word row, int k) -> Sample {
-    const Word at = row ^ permutation<C>(k);
-    return {load_number<typename S::Format>(at + k * 2 * C + At::t),
-            load_number<typename S::Format>(at + k * 2 * C + At::h0), load_byte(regions + at / 2 + k * C)};
-  };
-  Sample next_a = load(place(0), 0), next_b = load(place(0), 1);
-#pragma unroll 1
-  for (int row = 0; row < kRows; row += 4) {
-    const Word here = place(row), after = place((row + 4) % kRows);
-#pragma unroll
-    for (int k = 0; k < 4; k += 2) {
-      const Sample a = next_a, b = next_b;
-      const Word at_a = own + a.region * kRegion, at_b = own + b.region * kRegion;
-      const bool same = at_a == at_b;
-      if constexpr (kSecond) {
-        const float sum_a = load_float(at_a), sum_b = load_float(at_b);
-        next_a = k == 0 ? load(here, 2) : load(after, 0), next_b = k == 0 ? load(here, 3) : load(after, 1);
-        const float left = fmaf(a.du * a.t, a.t, sum_a);
-        store_float(at_a, left);
-        store_float(at_b, fmaf(b.du * b.t, b.t, same ? left : sum_b));
-      } else {
-        const float2 sum_a = load_floats(at_a), sum_b = load_floats(at_b);
-        next_a = k == 0 ? load(here, 2) : load(after, 0), next_b = k == 0 ? load(here, 3) : load(after, 1);
-        const float2 left{sum_a.x + a.du, fmaf(a.du, a.t, sum_a.y)}, from = same ? left : sum_b;
-        store_floats(at_a, left);
-        store_floats(at_b, {from.x + b.du, fmaf(b.du, b.t, from.y)});
-      }
-    }
-  }
-}
-
 template <class S>
 __device__ __forceinline__ void help(const Operands& x, const char* shared, Word base) {
   using At = Layout<S>;
@@ -829,9 +579,9 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     if (x.curve.regions) {
       const int channel = own % S::C, copy = own / S::C % S::kCopies;
       if (own >= kHelperThreads / 2) {
-        add_curve<S, true>(x, base, channel, copy);
+        add_curve<S, Layout<S>, true>(x, base, channel, copy);
       } else {
-        add_curve<S, false>(x, base, channel, copy);
+        add_curve<S, Layout<S>, false>(x, base, channel, copy);
       }
     }
     arrive_at<kSumsTaken, kBackThreads>();
@@ -877,11 +627,6 @@ __global__ void __launch_bounds__(kBackThreads, 1) backward_kernel(Members, cons
   }
 }
 
-template <class S>
-std::size_t partial_size(const DnnSaafDims& d) {
-  return static_cast<std::size_t>(S::n_weights() + S::n_bias()) + (d.use_saaf ? 3ul * (d.saaf.S + 2) * S::C : 0);
-}
-
 // f.operator()<S>() for the shape of these layers; false if there is none.
 template <class F>
 bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
@@ -899,35 +644,6 @@ bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
     return false;
   };
   return precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
-}
-
-// Of the packed weights: offsets in bytes. What the curve needs comes last, so that the rest lies where it does without.
-template <class S>
-struct Packed {
-  static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
-  static std::size_t slopes(const SaafDims& d) { return table + saaf_table_bytes(d); }
-};
-
-template <class S>
-Operands operands(const Context& context, const char* packed, const DnnSaafDims& d, const Stored* r, const float* z,
-                  const std::int32_t* positions, int rows) {
-  return {static_cast<const std::uint16_t*>(r),
-          nullptr,
-          z,
-          reinterpret_cast<const float*>(packed + Packed<S>::bias),
-          positions,
-          reinterpret_cast<const uint4*>(packed),
-          reinterpret_cast<const float4*>(packed + Packed<S>::table),
-          reinterpret_cast<const float2*>(packed + Packed<S>::slopes(d.saaf)),
-          nullptr,
-          nullptr,
-          nullptr,
-          nullptr,
-          d.P,
-          std::countr_zero(static_cast<unsigned>(d.P)),
-          static_cast<int>(static_cast<long>(d.B) * d.T / rows),
-          Curve(d),
-          members_of(context)};
 }
 
 int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
@@ -1028,48 +744,12 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
   });
 }
 
-namespace {
-
-// Destinations of the sums over the blocks' partial gradients.
-template <class S>
-struct Finish {
-  DnnSaafGrads to;
-  SaafSums* sums;
-  int n_sums;  // of each kind
-  template <int l>
-  __device__ bool weight(Members members, int i, float sum) const {
-    if (i >= S::weights_at(l + 1)) return false;
-    const int2 at = place_of<S, l>(i - S::weights_at(l));
-    members.of(to.dw[l])[at.x * S::width(l) + at.y] += sum;
-    return true;
-  }
-  __device__ auto operator()(Members members) const {
-    return [=, *this](long item, double total) { add(members, item, total); };
-  }
-  __device__ void add(Members members, long item, double total) const {
-    int i = static_cast<int>(item);
-    const auto sum = static_cast<float>(total);
-    if (weight<0>(members, i, sum) || weight<1>(members, i, sum) || weight<2>(members, i, sum) ||
-        weight<3>(members, i, sum)) {
-      return;
-    }
-    i -= S::n_weights();
-    if (i < S::n_bias()) {
-      int l = 0;
-      while (l < S::L - 1 && i >= S::bias_at(l + 1)) ++l;
-      members.of(to.dbias[l])[i - S::bias_at(l)] += sum;
-      return;
-    }
-    i -= S::n_bias();
-    reinterpret_cast<float*>(members.of(sums))[i % n_sums * 4 + i / n_sums] = sum;
-  }
-};
-
-}  // namespace
-
 void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
+  if (dnn_wgmma::takes(context, d)) {
+    return dnn_wgmma::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+  }
   with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
@@ -1083,7 +763,7 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
     aside(context, [&] {
       sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
-                Finish<S>{grads, sums, x.curve.regions * S::C});
+                Finish<S, Place>{grads, sums, x.curve.regions * S::C});
     });
   });
   if (!d.use_saaf) return;
