@@ -16,6 +16,7 @@
 
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/grid_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 
 namespace cafx::conv_mma {
@@ -336,7 +337,7 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
                     Conv1dDims d) {
   const long tiles = static_cast<long>(d.B) * (d.T / kTile);
   with_number(context, [&]<Number S>() {
-    launch(context, forward_kernel<S>, static_cast<unsigned>(std::min<long>(tiles, 2l * context.cuda->n_sm)),
+    launch(context, forward_kernel<S>, static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))),
            kForwardThreads, 0, static_cast<S*>(y), x, w, bias, flip, d);
   });
 }
@@ -347,7 +348,9 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   const long n = static_cast<long>(d.C) * d.K, tiles = static_cast<long>(d.B) * (d.T / kTile),
              most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
   const int warps = filter_warps(d.C),
-            slices = static_cast<int>(std::min({tiles, most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
+            // Two tiles and more to a slice: a slice costs its sums, written and read again.
+      slices =
+          static_cast<int>(std::min({ceil_div(tiles, 2), most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
   float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
   with_number(context, [&]<Number S>() {
     launch(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices), 32 * warps,

@@ -646,10 +646,6 @@ bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
   return precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
 }
 
-int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
-  return static_cast<int>(std::min<long>(static_cast<long>(d.B) * d.T / kTile, context.cuda->n_sm));
-}
-
 }  // namespace
 
 bool takes(const Context& context, const DnnSaafDims& d) {
@@ -736,7 +732,7 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
     const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
     const int warps =
         static_cast<int>(std::min<std::size_t>(kForwardWarps, (context.cuda->shared_max - fixed) / of_warp));
-    const auto blocks = static_cast<unsigned>(std::min<long>(ceil_div(x.tiles, warps), context.cuda->n_sm));
+    const auto blocks = static_cast<unsigned>(std::min<long>(ceil_div(x.tiles, warps), multiprocessors_each(context)));
     const auto run = [&]<bool kPositions>() {
       launch(context, forward_kernel<S, A, kPositions>, blocks, 32 * warps, fixed + of_warp * warps, x);
     };

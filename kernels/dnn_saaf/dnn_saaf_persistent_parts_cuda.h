@@ -7,6 +7,7 @@
 #include <bit>
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/grid_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/pointwise/pointwise_cuda.h"
@@ -297,6 +298,11 @@ Operands operands(const Context& context, const char* packed, const DnnSaafDims&
           static_cast<int>(static_cast<long>(d.B) * d.T / rows),
           Curve(d),
           members_of(context)};
+}
+
+// Four tiles and more to a block of the backward kernels, whose sums are written and read again.
+inline int blocks_of_backward(const Context& context, const DnnSaafDims& d) {
+  return static_cast<int>(std::min<long>(ceil_div(static_cast<long>(d.B) * d.T / kTile, 4), context.cuda->n_sm));
 }
 
 // Destinations of the sums over the blocks' partial gradients; Place::of<S, l>(i): output and input of number i of

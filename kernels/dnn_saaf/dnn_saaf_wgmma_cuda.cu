@@ -583,7 +583,7 @@ using Paper = Shape<F, 128, 128, 64, 64>;
 
 template <class S>
 void run(const Context& context, Operands x, const DnnSaafGrads& grads, float* scratch, const DnnSaafDims& d) {
-  const int blocks = static_cast<int>(std::min<long>(x.tiles, context.cuda->n_sm));
+  const int blocks = blocks_of_backward(context, d);
   auto* sums = reinterpret_cast<SaafSums*>(scratch);
   x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
   const auto start = [&]<bool kPositions>() {

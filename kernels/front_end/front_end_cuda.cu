@@ -321,6 +321,8 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
              positions, w2, d, tile);
     });
   }
+  // What is aside has had this kernel's time; the filters' gradient, which takes longest, goes on alone.
+  join(context);
   aside(context, [&] {
     sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {
       members.enter(dbias2, dbias1, dw2);
@@ -331,7 +333,9 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
       };
     });
   });
-  conv_backward_filter(context, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});
+  Context here = context;
+  here.aside = false;
+  conv_backward_filter(here, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});
 }
 
 }  // namespace cafx::cuda

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/grid_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/front_end/front_end.h"
 
@@ -26,11 +27,11 @@ inline bool takes(const Context& context, FrontEndDims d) {
          d.T % 256 == 0 && (d.P == 16 || d.P == 32 || d.P == 64 || d.P == 128 || d.P == 256);
 }
 
-// Samples of a tile: the most that leave a tile for each multiprocessor. A window's bits do not depend on it.
-inline int tile_samples(const Context& context, FrontEndDims d) {
+// Samples of a tile: the most that leave so many tiles.
+inline int tile_samples(FrontEndDims d, int wanted) {
   int samples = kMostSamples;
   while (samples > 256 &&
-         (d.T % samples != 0 || static_cast<long>(d.B) * (d.T / samples) * (d.C / kChannels) < context.cuda->n_sm)) {
+         (d.T % samples != 0 || static_cast<long>(d.B) * (d.T / samples) * (d.C / kChannels) < wanted)) {
     samples /= 2;
   }
   return samples;
@@ -38,6 +39,22 @@ inline int tile_samples(const Context& context, FrontEndDims d) {
 inline std::size_t shared_bytes(int samples) {
   const int groups = samples / kGroup;
   return sizeof(Word) * kChannels * row_words(samples) + (sizeof(float) + 1) * groups * (kChannels + 1);
+}
+
+// A channel's Toeplitz matrix as a warp's left operand. All of it are kDiagonals pairs of neighbouring taps, pair(u) of
+// diagonal u from the right end on; they go through `row`, which has room for them and which no other warp uses.
+constexpr int kDiagonals = kReach + kGroup - 2;
+template <class F>
+__device__ __forceinline__ void load_matrix(Fragment (&a)[kSteps], Word* row, int lane, F pair) {
+#pragma unroll 1
+  for (int u = lane; u < kDiagonals; u += 32) row[u] = pair(u);
+  __syncwarp();
+  const Word from = shared_address(row + kGroup - 1 + lane % 4 * 4 - lane / 4);
+#pragma unroll
+  for (int k = 0; k < kSteps; ++k) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) a[k][i] = load_word(from + 4 * (16 * k + i / 2 * 2 - i % 2 * 8));
+  }
 }
 
 // c += the Toeplitz matrix times the samples of eight groups, from this lane's place in a row on, in two halves.
@@ -73,15 +90,12 @@ __global__ void __launch_bounds__(kThreads, 2)
   auto* best = reinterpret_cast<float*>(rows + kChannels * words);  // (groups, 16 + 1): before the bias
   auto* best_at = reinterpret_cast<std::uint8_t*>(best + groups * (kChannels + 1));  // and where in its group
   Fragment a[kSteps];
-#pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int tap = 16 * k + 4 * t4 + i / 2 * 2 - kBefore + left - g - i % 2 * 8;
-      const float* w = w2 + static_cast<long>(c0 + own) * d.K2 + tap;
-      a[k][i] = round_pair<S>(tap >= 0 && tap < d.K2 ? w[0] : 0.0f, tap + 1 >= 0 && tap + 1 < d.K2 ? w[1] : 0.0f);
-    }
-  }
+  load_matrix(a, rows + own * words, lane, [&](int u) {
+    const int tap = u - (kGroup - 1) - kBefore + left;
+    const float* w = w2 + static_cast<long>(c0 + own) * d.K2;
+    return round_pair<S>(tap >= 0 && tap < d.K2 ? w[tap] : 0.0f, tap + 1 >= 0 && tap + 1 < d.K2 ? w[tap + 1] : 0.0f);
+  });
+  __syncthreads();
 #pragma unroll 1
   for (int tile = blockIdx.x / channel_groups; tile < tiles; tile += gridDim.x / channel_groups) {
     const int b = tile / per_frame, s0 = (tile - b * per_frame) * samples;
@@ -148,9 +162,10 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 inline void pool(const Context& context, float* z, std::int32_t* positions, const Stored* x1, const float* w2,
                  const float* bias2, FrontEndDims d) {
-  const int samples = tile_samples(context, d), channel_groups = d.C / kChannels;
+  // A window's bits depend on neither.
+  const int n_sm = cuda::multiprocessors_each(context), samples = tile_samples(d, n_sm), channel_groups = d.C / kChannels;
   const long tiles = static_cast<long>(d.B) * (d.T / samples),
-             shares = std::min<long>(tiles, std::max(1, 2 * context.cuda->n_sm / channel_groups));
+             shares = std::min<long>(tiles, std::max(1, 2 * n_sm / channel_groups));
   with_number(context, [&]<Number S>() {
     launch(context, pool_kernel<S>, static_cast<unsigned>(shares * channel_groups), kThreads, shared_bytes(samples), z,
            positions, static_cast<const S*>(x1), w2, bias2, d, samples);
@@ -240,25 +255,32 @@ __device__ __forceinline__ void add_through_magnitude(uint4 (&rows)[2], float (&
   }
 }
 
-// The block's part: to[k C + channel] for taps k of w2, then bias2 and bias1. The threads' sums for the biases are added in
-// order of the threads; `sums`: (9, kThreads).
-__device__ __forceinline__ void write_part(float* to, float* sums, const Sums& dw, const float (&dbias1)[8],
-                                           float dbias2, int C) {
+// The block's part: to[k C + channel] for taps k of w2, then bias2 and bias1. The threads' sums for the biases are added
+// within a warp, then in order of the warps; `sums`: (2, kThreads / 32, kChannels).
+__device__ __forceinline__ void write_part(float* to, float* sums, const Sums& dw, float (&dbias1)[8], float dbias2,
+                                           int C) {
+  constexpr int kWarps = kThreads / 32;
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32;
+  // Sixteen lanes have the same eight channels: halved three times, a lane's sum is of channel `lane / 2 % 8` of them.
 #pragma unroll
-  for (int k = 0; k < 8; ++k) sums[k * kThreads + threadIdx.x] = dbias1[k];
-  sums[8 * kThreads + threadIdx.x] = dbias2;
+  for (int mask = 8, left = 4; mask >= 2; mask /= 2, left /= 2) {
+    const bool upper = lane & mask;
+#pragma unroll
+    for (int i = 0; i < left; ++i) {
+      const float away = upper ? dbias1[i] : dbias1[i + left], kept = upper ? dbias1[i + left] : dbias1[i];
+      dbias1[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
+    }
+  }
+  dbias1[0] += __shfl_xor_sync(0xffffffffu, dbias1[0], 1);
+  dbias2 += __shfl_xor_sync(0xffffffffu, dbias2, 16);
+  if (lane % 2 == 0) sums[own * kChannels + lane / 16 * 8 + lane / 2 % 8] = dbias1[0];
+  if (lane < kChannels) sums[(kWarps + own) * kChannels + lane] = dbias2;
   __syncthreads();
   if (threadIdx.x < 2 * kChannels) {
-    const int channel = threadIdx.x % kChannels;
-    const bool second = threadIdx.x < kChannels;
+    const int channel = threadIdx.x % kChannels, second = threadIdx.x / kChannels;
     float sum = 0.0f;
-    if (second) {
-      for (int i = channel; i < kThreads; i += kChannels) sum += sums[8 * kThreads + i];
-    } else {
-      for (int i = 0; i < kThreads / 2; ++i)
-        sum += sums[channel % 8 * kThreads + i / 16 * 32 + channel / 8 * 16 + i % 16];
-    }
+#pragma unroll
+    for (int i = 0; i < kWarps; ++i) sum += sums[(second * kWarps + i) * kChannels + channel];
     to[static_cast<long>(second ? kBackTaps : kBackTaps + 1) * C + channel] = sum;
   }
 #pragma unroll
@@ -284,15 +306,11 @@ __global__ void __launch_bounds__(kThreads, 1)
        *odd = even + kChannels * words.own;
   auto* local = reinterpret_cast<float*>(odd + kChannels * words.own);
   Fragment a[kSteps];
-#pragma unroll
-  for (int k = 0; k < kSteps; ++k) {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {  // taps of samples j and j + 1
-      const int j = 16 * k + 4 * t4 + i / 2 * 2, tap = g + i % 2 * 8 + kBefore + left - j;
-      const float* w = w2 + static_cast<long>(c0 + own) * kBackTaps + tap;
-      a[k][i] = round_pair<S>(tap >= 0 && tap < kBackTaps ? w[0] : 0.0f, tap >= 1 && tap <= kBackTaps ? w[-1] : 0.0f);
-    }
-  }
+  load_matrix(a, xs + own * words.x, lane, [&](int u) {  // the taps reversed
+    const int tap = kGroup - 1 + kBefore + left - u;
+    const float* w = w2 + static_cast<long>(c0 + own) * kBackTaps;
+    return round_pair<S>(tap >= 0 && tap < kBackTaps ? w[tap] : 0.0f, tap >= 1 && tap <= kBackTaps ? w[tap - 1] : 0.0f);
+  });
   Sums dw = {};
   float dbias1[8] = {}, dbias2 = 0.0f;
 #pragma unroll 1
@@ -378,7 +396,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 // Returns the slices of `partial` that it writes.
 inline int back(const Context& context, Stored* dx1, float* partial, const float* dz, const Stored* x1, const float* z,
                 const std::int32_t* positions, const float* w2, FrontEndDims d) {
-  int samples = tile_samples(context, d);
+  // A block has its sums to write, so that it takes more samples than would fill a GPU evenly.
+  int samples = tile_samples(d, context.cuda->n_sm / 3);
   while (back_shared(samples) > context.cuda->shared_max) samples /= 2;
   const int channel_groups = d.C / kChannels;
   const long slices =

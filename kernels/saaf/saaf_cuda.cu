@@ -22,11 +22,29 @@ void saaf_table(const Context& context, SaafPiece* table, const float* v, const 
          d, n);
 }
 
+// A block has 32 channels, whose sums it reads at once: one warp goes down the regions, each of which waits for the last.
+__global__ void __launch_bounds__(kThreads)
+    gradients_kernel(Members members, float* dv, float* dw, const SaafSums* sums, SaafDims d) {
+  members.enter(dv, dw, sums);
+  extern __shared__ __align__(16) SaafSums own[];
+  const int c0 = 32 * static_cast<int>(blockIdx.x), lane = threadIdx.x % 32, c = c0 + lane;
+  for (int k = threadIdx.x / 32; k < d.S + 2 && c < d.C; k += kThreads / 32) {
+    own[32 * k + lane] = sums[static_cast<long>(k) * d.C + c];
+  }
+  __syncthreads();
+  if (threadIdx.x >= 32 || c >= d.C) return;
+  saaf_finish_gradient(dv, dw, d, c, [&](int k) { return own[32 * k + lane]; });
+}
+
 void saaf_gradients(const Context& context, float* dv, float* dw, const SaafSums* sums, SaafDims d) {
-  for_each(context, d.C, [=] __device__(Members members) mutable {
-    members.enter(dv, dw, sums);
-    return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
-  });
+  const std::size_t shared = sizeof(SaafSums) * 32 * (static_cast<std::size_t>(d.S) + 2);
+  if (shared > context.cuda->shared_max) {  // curves of thousands of segments
+    return for_each(context, d.C, [=] __device__(Members members) mutable {
+      members.enter(dv, dw, sums);
+      return [=](long c) { saaf_finish_gradient(dv, dw, sums, d, static_cast<int>(c)); };
+    });
+  }
+  launch(context, gradients_kernel, blocks_for(d.C, 32), kThreads, shared, dv, dw, sums, d);
 }
 
 void saaf_finish(const Context& context, float* dv, float* dw, SaafSums* sums, const SaafSums* partials, int n_partials,

@@ -69,10 +69,10 @@ CAFX_HOST_DEVICE inline void saaf_make_table(SaafPiece* table, const float* v, c
   table[static_cast<long>(d.S + 1) * d.C + c] = {static_cast<float>(A), static_cast<float>(B), 0.0f, d.hi};
 }
 
-// Adds the gradient from the sums of channel c.
-CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const SaafSums* sums, SaafDims d, int c) {
+// Adds the gradient from the sums of channel c; at(k): those of region k.
+template <class At>
+CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, SaafDims d, int c, At at) {
   const double D = saaf_width(d);
-  const auto at = [&](int k) { return sums[static_cast<long>(k) * d.C + c]; };
   const SaafSums top = at(d.S + 1);
   double n0 = top.s0, n1 = top.s1;  // over the samples above the segment: dy, dy (x - its upper end)
   for (int s = d.S - 1; s >= 0; --s) {
@@ -89,6 +89,10 @@ CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const Sa
   n1 += low.s1;
   if (d.has_v0) dv[c] += static_cast<float>(n0);
   dv[(d.has_v0 ? d.C : 0) + c] += static_cast<float>(n1 + d.lo * n0);
+}
+
+CAFX_HOST_DEVICE inline void saaf_finish_gradient(float* dv, float* dw, const SaafSums* sums, SaafDims d, int c) {
+  saaf_finish_gradient(dv, dw, d, c, [&](int k) { return sums[static_cast<long>(k) * d.C + c]; });
 }
 
 // Clamps the slopes of channel c from the left to the right.

@@ -98,9 +98,12 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   const CafxTensors t = s.tensors(s.weights(context));
   const CafxDims call(c, frames_per_call(context, B));
   const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
-  s.encode(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-    pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
-  });
+  s.encode(
+      context, B,
+      [&](const MicroBatch& mb, int b, const State::Frame& f) {
+        pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
+      },
+      [](const MicroBatch&, int, const State::Frame&) {});
   const std::vector<float> controls = s.knobs.any() ? KnobRamp(c, position()).values() : std::vector<float>();
   s.over_calls(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     s.decode(mb.context, y + at(b), f, s.turn(mb.context, t, controls.data(), call), call, false);
@@ -116,13 +119,9 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   // latent layers leave alone.
   context.aside = gradient && given.device == Device::kCuda && (!s.parts.latent || s.fused_latent(given));
   const bool slots = context.device == Device::kCpu;
-  if (gradient && !slots) {
-    s.slots = {gradient};
-    aside(context, [&] { fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats())); });
-  }
-  s.prepare(context);
   s.draw = batch.draw;
   if (!gradient) {
+    s.prepare(context);
     const CafxTensors t = s.tensors(s.weights(context));
     const CafxDims call(s.config, frames_per_call(context, batch.B));
     s.encode(context, batch);
@@ -139,7 +138,15 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   const GradientScale larger(context, batch.B, c.frame);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
-  s.encode(context, batch);
+  // The front end waits for its weights and for the input alone.
+  if (!slots) s.slots = {gradient};
+  s.prepare_front(context);
+  if (slots) s.prepare_dnn(context);
+  s.encode(context, batch, [&] {
+    if (slots) return;
+    aside(context, [&] { fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats())); });
+    s.prepare_dnn(context);
+  });
   join(context);
 
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
@@ -174,16 +181,18 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
                          s.local_dense_scratch, all.local_dense);
   }
 
-  join(context);
+  // The curve's gradient is whole where nothing is left to be added up or scaled.
+  const bool whole = !slots && larger.scale() == 1.0f;
+  if (whole) aside(context, [&] { s.add_penalty(context, gradient); });
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
     const CafxTensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
-                       f.x_padded, t.local_w, s.worker(mb.context).scratch, call.front);
+                       f.x_padded, t.local_w, s.worker(mb.context).front_scratch, call.front);
   });
   join(context);
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
   larger.undo(context, gradient, params_.n_floats());
-  s.add_penalty(context, gradient);
+  if (!whole) s.add_penalty(context, gradient);
 }
 
 double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {

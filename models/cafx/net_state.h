@@ -38,7 +38,7 @@ struct CafxNet::State {
   struct Worker {  // of the frames of one call
     Stored *u, *du;
     float *y, *dy_padded;
-    void *saved, *scratch, *loss_scratch;
+    void *saved, *scratch, *front_scratch, *loss_scratch;
     float *knobs, *knobs_back;  // of CafxKnobs::fold and backward
     void* dnn_packed;           // where knobs change it
   };
@@ -120,13 +120,16 @@ struct CafxNet::State {
     for (Worker& w : workers) {
       w.u = take_stored(n * T * C);
       w.y = a.take<float>(n * T);
-      std::size_t scratch = std::max(front_end_scratch(context, call.front), deconv1d_scratch(context, call.deconv));
+      const std::size_t front = front_end_scratch(context, call.front);
+      std::size_t scratch = std::max(front, deconv1d_scratch(context, call.deconv));
       if (parts.latent && !fused_latent(context)) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
         if (!local_latent()) scratch = std::max(scratch, dense_time_scratch(context, call.latent));
       }
       if (parts.dnn) scratch = std::max(scratch, dnn_saaf_scratch(context, call.dnn));
       w.scratch = a.take<char>(scratch);
+      // A GPU is at the front end's gradients while it still adds up those of what comes after.
+      w.front_scratch = training && context.device != Device::kCpu ? a.take<char>(front) : w.scratch;
       w.knobs = a.take<float>(knobs.room(context));
       w.knobs_back = a.take<float>(training ? knobs.back_room() : 0);
       if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
@@ -187,10 +190,20 @@ struct CafxNet::State {
 
   // Packs weights for the fused ops: once a step, after the weights have changed.
   void prepare(const Context& context) {
+    prepare_front(context);
+    prepare_dnn(context);
+  }
+  void prepare_front(const Context& context) {
     const CafxTensors t = tensors(weights(context));
     const CafxDims d(config, 1);
-    if (parts.dnn) aside(context, [&] { dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn); });
-    front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front);
+    aside(context,
+          [&] { front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front); });
+  }
+  void prepare_dnn(const Context& context) {
+    if (!parts.dnn) return;
+    const CafxTensors t = tensors(weights(context));
+    const CafxDims d(config, 1);
+    aside(context, [&] { dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn); });
   }
 
   // gradient += that of the penalty on the SAAF's weights.
@@ -237,11 +250,14 @@ struct CafxNet::State {
 
   // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels
   // of the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
-  template <class Load>
-  void encode(const Context& context, int frames, Load load) {
+  // load(..) brings a call's input, loaded(..) whatever else is to be done after it, but not before the front end.
+  template <class Load, class Loaded>
+  void encode(const Context& context, int frames, Load load, Loaded loaded) {
     const CafxDims call(config, frames_per_call(context, frames)), all(config, frames);
     over_calls(context, frames, [&](const MicroBatch& mb, int b, const Frame& f) {
       load(mb, b, f);
+      join(mb.context);  // of the packed weights
+      loaded(mb, b, f);
       front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
                         call.front);
     });
@@ -303,15 +319,25 @@ struct CafxNet::State {
     }
   }
 
-  // Input and target of the batch into x_padded and target, then encode.
-  void encode(const Context& context, const Batch& batch) {
+  // Input and target of the batch into x_padded and target, then encode. Before the targets of the first call, rest().
+  template <class Rest>
+  void encode(const Context& context, const Batch& batch, Rest rest) {
     const CafxConfig& c = config;
-    encode(context, batch.B, [&](const MicroBatch& mb, int b, const Frame& f) {
-      aside(mb.context, [&] {
-        gather_frames(mb.context, f.target, batch.target, batch.target_refs() + b, {mb.n, c.frame, 1, 0});
-      });
-      gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b, {mb.n, c.frame, c.taps, same_left(c.taps)});
-    });
+    encode(
+        context, batch.B,
+        [&](const MicroBatch& mb, int b, const Frame& f) {
+          gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b,
+                        {mb.n, c.frame, c.taps, same_left(c.taps)});
+        },
+        [&](const MicroBatch& mb, int b, const Frame& f) {
+          if (b == 0) rest();
+          aside(mb.context, [&] {
+            gather_frames(mb.context, f.target, batch.target, batch.target_refs() + b, {mb.n, c.frame, 1, 0});
+          });
+        });
+  }
+  void encode(const Context& context, const Batch& batch) {
+    encode(context, batch, [] {});
   }
 
   Loss::Shape loss_shape(const CafxDims& call) const {
