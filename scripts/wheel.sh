@@ -2,8 +2,9 @@
 # Builds the Python wheel: build/wheels/cafx_audio-VERSION-py3-none-manylinux_*.whl, with the libraries that it needs inside.
 #
 #   scripts/wheel.sh            installs what is missing, builds, repairs (auditwheel), says for which C library it is
-#   CAFX_CUDA=ON scripts/wheel.sh        cafx_audio_cuN, N the major version of nvcc's CUDA: with the CUDA backend; cuDNN, cuBLAS and
-#                               NCCL stay outside (python/README.md). CUDAARCHS names other architectures, as for CMake.
+#   CAFX_CUDA=ON scripts/wheel.sh        cafx_audio_cuN, N the major version of the CUDA of the first nvcc in PATH: with the CUDA
+#                               backend; cuDNN, cuBLAS and NCCL stay outside (python/README.md). CUDAARCHS names other architectures,
+#                               as for CMake. scripts/cuda12.sh lays a CUDA 12 where none is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
@@ -17,13 +18,15 @@ source=./python name=cafx_audio
 if [ "${CAFX_CUDA:-OFF}" = ON ]; then
   nvcc=$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)
   major=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\..*/\1/p')
+  CUDA_HOME=$(dirname "$(dirname "$(readlink -f "$nvcc")")")  # before any that CMake would find
+  export CUDA_HOME
   # The same project under another name, in a folder at the same depth.
   name=cafx_audio_cu$major source=./build/wheel-source-cu$major
   rm -rf "$source"
   cp -r python "$source"
   blas=nvidia-cublas
   [ "$major" -gt 12 ] || blas=nvidia-cublas-cu12
-  sed -i "s|^name = .*|name = \"cafx-audio-cu$major\"|; s|\"\.\.\"|\"../..\"|; s|\"\.\./build/dist\"|\"../dist-cuda\"|
+  sed -i "s|^name = .*|name = \"cafx-audio-cu$major\"|; s|\"\.\.\"|\"../..\"|; s|\"\.\./build/dist\"|\"../dist-cuda$major\"|
     s|\"\.\./LICENSE\"|\"../../LICENSE\"|; s|\"\.\./CMakeLists|\"../../CMakeLists|
     s|^torch = .*|&\nnvidia = [\"$blas >= $major, < $((major + 1))\", \"nvidia-cudnn-cu$major >= 9, < 10\", \"nvidia-nccl-cu$major >= 2.14\"]|" \
     "$source/pyproject.toml"

@@ -6,10 +6,11 @@
 #     quickstart, tests        one of them alone
 #     compilers   every file with every clang of the release, or with CLANG_VERSIONS, without a warning
 #     refusals    what they say without root, where a name is missing, and while another apt is at work
-#     wheel       build/wheels/*.whl, as a user without root or compiler: the program, then the tests of the module
+#     wheel       build/wheels/cafx_audio-*.whl, as a user without root or compiler: the program, then the tests of the module
+#     cuda        build/wheels/cafx_audio_cuN-*.whl, each the same: without NVIDIA's libraries, then with them, 2 GB to load for each
 #     folder      build/packages/*.tar.zst, as a user without root, on a system without one package more
 #     deb         build/packages/*.deb, as root: installed, used, removed without a trace
-#     The last three take what scripts/wheel.sh and the presets dist and deb have made.
+#     The last four take what scripts/wheel.sh and the presets dist and deb have made.
 #
 # Exit code 77: skipped, with the reason. CAFX_BARE_TARS=FOLDER keeps the bare systems there for the next time.
 set -euo pipefail
@@ -149,22 +150,55 @@ use_cafx() {
     --set train.epochs=1 --set train.refine_epochs=0 --out chain --quiet >/dev/null"
 }
 
-try_wheel() {
-  local wheel
-  wheel=$(the_only "$root/build/wheels/cafx_audio-*.whl")
-  [ "$(stat -c %s "$wheel")" -lt 20000000 ] || failed "the wheel has $(stat -c %s "$wheel") bytes, 20 MB are allowed"
+# use_wheel FILE MEGABYTES: as a user, its program and the tests of its module; it is left installed in env.
+use_wheel() {
+  local size
+  size=$(stat -c %s "$1")
+  [ "$size" -lt $(($2 * 1000000)) ] || failed "the wheel has $size bytes, $2 MB are allowed"
   open_bare
   in_bare 'apt-get update -qq && apt-get install -qq -y --no-install-recommends python3 python3-venv >/dev/null'
   in_bare '! command -v cc && ! command -v g++'
   mkdir -p "$bare/srv/material"
-  cp "$wheel" "$bare/srv/material/"
+  cp "$1" "$bare/srv/material/"
   cp -r "$root/python/tests" "$bare/srv/material/"
   chmod -R a+rX "$bare/srv/material"
-  as_user "python3 -m venv env && env/bin/pip install -q pytest /srv/material/$(basename "$wheel")"
+  as_user "python3 -m venv env && env/bin/pip install -q pytest /srv/material/$(basename "$1")"
   use_cafx env/bin/cafx
   as_user 'cp -r /srv/material/tests . && env/bin/python -m pytest -q tests'
-  as_user 'env/bin/pip uninstall -q -y cafx-audio && ! test -e env/bin/cafx && ! ls -d env/lib/python3*/site-packages/cafx* 2>/dev/null'
+}
+
+without_wheel() {
+  as_user "env/bin/pip uninstall -q -y $1 && ! test -e env/bin/cafx && ! ls -d env/lib/python3*/site-packages/cafx* 2>/dev/null"
+}
+
+try_wheel() {
+  local wheel
+  wheel=$(the_only "$root/build/wheels/cafx_audio-*.whl")
+  use_wheel "$wheel" 20
+  without_wheel cafx-audio
   echo "$release, wheel: $(basename "$wheel")"
+}
+
+try_cuda() {
+  local wheels=("$root"/build/wheels/cafx_audio_cu*.whl) wheel name major said library
+  [ -e "${wheels[0]}" ] || skip "there is no wheel with CUDA; make it first"
+  for wheel in "${wheels[@]}"; do
+    name=$(basename "$wheel")
+    major=${name#cafx_audio_cu}
+    major=${major%%-*}
+    use_wheel "$wheel" 100
+    said=$(as_user 'env/bin/cafx doctor')
+    says "$said" "It was built with CUDA $major." "cuBLAS $major cannot be loaded" "pip install nvidia-cudnn-cu$major" "computes on the CPU"
+    as_user "env/bin/pip install -q --no-cache-dir '/srv/material/$name[nvidia]'"
+    said=$(as_user 'env/bin/cafx doctor')
+    echo "$said"
+    for library in cublas.so.$major cudnn.so.9 nccl.so.2; do
+      grep -q "It has loaded .*/site-packages/nvidia/.*/lib$library" <<<"$said" || failed "the wheel of lib$library is not taken"
+    done
+    says "$said" "computes on the CPU"
+    without_wheel "cafx-audio-cu$major"
+    echo "$release, cuda: $name, $(($(stat -c %s "$wheel") / 1000000)) MB"
+  done
 }
 
 try_folder() {

@@ -6,6 +6,7 @@
 #include "host/version.h"
 #include "kernels/device/libraries.h"
 #include "kernels/device/memory.h"
+#include "kernels/exchange/exchange.h"
 #include "models/registry.h"
 
 namespace cafx {
@@ -46,6 +47,16 @@ struct Probe {
   }
 };
 
+std::string files_text() {
+  std::string text;
+  try {
+    exchange_name();  // loads NCCL
+  } catch (const Error&) {
+  }
+  for (const std::string& file : library_files()) text += fmt::format("It has loaded {}.\n", file);
+  return text;
+}
+
 std::string text_of(const CudaInfo& info, const Probe& probe) {
   std::string text = fmt::format("This is cafx {}. Its CPU kernels use {} on {} threads.\n", kVersion,
                                  to_string(best_isa()), available_threads());
@@ -64,12 +75,19 @@ std::string text_of(const CudaInfo& info, const Probe& probe) {
   }
   for (const DeviceInfo& d : info.devices) text += cafx::text_of(d);
   if (!info.reason.empty()) {
+    // The libraries also where there is no GPU: on a login node, or before a driver is installed.
+    const std::string& missing = load_libraries();
+    if (missing.empty()) {
+      text += files_text();
+    } else if (missing != info.reason) {
+      text += missing + ".\n";
+    }
     return text + fmt::format("CUDA is not used because {}; cafx computes on the CPU.\n", info.reason);
   }
   text += "cafx computes on GPU 0 unless --device says otherwise.\n";
   text += precisions_of(info.devices[0]);
   text += text_of_exchange(static_cast<int>(info.devices.size()));
-  for (const std::string& file : library_files()) text += fmt::format("It has loaded {}.\n", file);
+  text += files_text();
   text += info.devices[0].major == 9 ? "cafx's own kernels run the convolutions, faster than cuDNN on this architecture"
                                      : "cuDNN runs the convolutions";
   text += "; CAFX_CONVOLUTIONS=cudnn or cafx chooses.\n";
@@ -145,6 +163,7 @@ void add_doctor(CLI::App& app, Run& run) {
         write_text("-", text_of(info, probe));
         return 0;
       }
+      const std::string missing = info.built ? load_libraries() : "";
       nlohmann::ordered_json plans = nlohmann::ordered_json::array(), fallbacks = plans;
       for (const ConvolutionPlan& plan : probe.plans) {
         plans.push_back({{"name", plan.name},
@@ -165,6 +184,7 @@ void add_doctor(CLI::App& app, Run& run) {
                                     {"runtime", info.runtime},
                                     {"cudnn", info.cudnn},
                                     {"libraries", library_files()},
+                                    {"libraries_missing", missing},
                                     {"architectures", info.architectures},
                                     {"convolutions_preset", probe.preset},
                                     {"convolutions_frames", probe.frames},

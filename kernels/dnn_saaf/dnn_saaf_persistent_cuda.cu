@@ -20,9 +20,8 @@ namespace {
 
 constexpr int kForwardWarps = 16;  // most warps of a block
 
-// The inputs of 32 rows, K columns of a matrix of N: A of two products side by side.
-template <int K>
-using Inputs = Fragment[2][K / 16];
+// The inputs of 32 rows, K columns of a matrix of N: A of two products side by side, Fragment[2][K / 16] (an alias template of
+// it stops nvcc 12.4).
 template <int N, int Steps>
 __device__ __forceinline__ void load_inputs(Fragment (&a)[2][Steps], Word rows, int lane) {
   const Word own = row_at<N>(rows, lane % 16) ^ (lane / 16 * 16);
@@ -43,7 +42,8 @@ __device__ __forceinline__ void multiply(Outputs& c, const Fragment& a0, const F
 }
 // c = bias + a w^T, outputs n .. n + 16; w (outputs,K).
 template <Number F, int K>
-__device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, Word bias, int n, int lane) {
+__device__ __forceinline__ void product(Outputs& c, const Fragment (&a)[2][K / 16], Word w, Word bias, int n,
+                                        int lane) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     const float b0 = __uint_as_float(load_word(bias + 4 * (n + 8 * h + lane % 4 * 2))),
@@ -61,7 +61,8 @@ __device__ __forceinline__ void product(Outputs& c, const Inputs<K>& a, Word w, 
 }
 // c = g w, inputs n .. n + 16; w (K,N).
 template <Number F, int K, int Permuted>
-__device__ __forceinline__ void product_down(Outputs& c, const Inputs<K>& g, Word w, int N, int n, int lane) {
+__device__ __forceinline__ void product_down(Outputs& c, const Fragment (&g)[2][K / 16], Word w, int N, int n,
+                                             int lane) {
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -109,7 +110,7 @@ __device__ __forceinline__ void activate_all(Outputs& c) {
 template <class S, int l, Activation A>
 __device__ __forceinline__ void forward_layer(Word rows, Word weights, Word bias, int lane) {
   constexpr int K = S::width(l), N = S::width(l + 1);
-  Inputs<K> a;
+  Fragment a[2][K / 16];
   load_inputs<S::widest()>(a, rows, lane);
   __syncwarp();
 #pragma unroll 1
@@ -164,7 +165,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, 1) forward_kernel(Members,
     forward_layer<S, 2, A>(rows, weights, bias, lane);
     {
       constexpr int K = S::width(3);
-      Inputs<K> a;
+      Fragment a[2][K / 16];
       load_inputs<N>(a, rows, lane);
       __syncwarp();
 #pragma unroll 1
@@ -315,7 +316,7 @@ struct Place {
 template <class S, int K, Activation A, class Before>
 __device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Word bias, int N, int half, int lane,
                                             Before before_storing) {
-  Inputs<K> a;
+  Fragment a[2][K / 16];
   load_inputs<K>(a, from, lane);
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
@@ -329,7 +330,7 @@ __device__ __forceinline__ void chain_layer(Word from, Word to, Word weights, Wo
 // The gradient of a layer's N inputs h, where they were activated, from that of its K outputs.
 template <class S, int K, Activation A>
 __device__ __forceinline__ void chain_down(Word from, Word h, Word to, Word weights, int N, int half, int lane) {
-  Inputs<K> g;
+  Fragment g[2][K / 16];
   load_inputs<K>(g, from, lane);
 #pragma unroll 1
   for (int n = half * (N / 2); n < (half + 1) * (N / 2); n += 16) {
@@ -349,7 +350,7 @@ __device__ __forceinline__ void chain_curve(const Operands& x, Word base, Word h
   using At = Layout<S>;
   constexpr int K = S::width(3), C = S::C;
   const int row0 = 32 * pair;
-  Inputs<K> a;
+  Fragment a[2][K / 16];
   load_inputs<K>(a, base + At::h3 + row0 * 2 * K, lane);
 #pragma unroll 1
   for (int n = half * (C / 2); n < (half + 1) * (C / 2); n += 16) {
@@ -410,7 +411,7 @@ __device__ __forceinline__ void chain_residual(const Operands& x, Word base, Wor
   using At = Layout<S>;
   constexpr int K = S::width(1), C = S::C;
   const int row0 = 32 * pair;
-  Inputs<K> g;
+  Fragment g[2][K / 16];
   load_inputs<K>(g, base + At::top + row0 * 2 * K, lane);
   const float* z_at[2];
   const std::int32_t* position_at[2];
