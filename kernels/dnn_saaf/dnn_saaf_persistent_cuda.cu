@@ -20,8 +20,8 @@ namespace {
 
 constexpr int kForwardWarps = 16;  // most warps of a block
 
-// The inputs of 32 rows, K columns of a matrix of N: A of two products side by side, Fragment[2][K / 16] (an alias template of
-// it stops nvcc 12.4).
+// The inputs of 32 rows, K columns of a matrix of N: A of two products side by side, Fragment[2][K / 16] (an alias
+// template of it stops nvcc 12.4).
 template <int N, int Steps>
 __device__ __forceinline__ void load_inputs(Fragment (&a)[2][Steps], Word rows, int lane) {
   const Word own = row_at<N>(rows, lane % 16) ^ (lane / 16 * 16);
