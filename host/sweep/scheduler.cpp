@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "host/sweep/worker.h"
@@ -213,10 +214,15 @@ std::vector<int> Scheduler::company_of(int task, int device) const {
     if (other != task && !s.alone && s.kin == first.kin && s.until_epoch == first.until_epoch) kin.push_back(other);
   }
   if (kin.empty()) return members;
-  std::size_t idle = load_[static_cast<std::size_t>(device)].running > 0 ? 1 : 0;
+  const bool nothing_runs = load_[static_cast<std::size_t>(device)].running == 0;
+  std::optional<int> by_speed;
+  if (!d.speed_of.empty() && options_.cohort_by_speed) {
+    by_speed = options_.cohort_by_speed(tasks_[static_cast<std::size_t>(task)], d, nothing_runs);
+  }
+  std::size_t idle = nothing_runs ? 0 : 1;
   for (const Load& l : load_) idle += l.running == 0 ? 1 : 0;
   const std::size_t part = (kin.size() + 1 + idle - 1) / idle,
-                    most = std::min<std::size_t>(part, d.cohort);
+                    most = std::min<std::size_t>(part, by_speed.value_or(d.cohort));
   std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
   for (const int other : kin) {
     if (members.size() >= most) break;

@@ -21,6 +21,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -37,7 +38,8 @@ struct DeviceSlots {
   int slots = 1;
   int threads = 1;            // to be divided among its runs
   std::size_t bytes = 0;      // memory for runs; 0: not limited
-  int cohort = 1;         // most runs in one process
+  int cohort = 1;             // most runs in one process; of those whose speed is not known, where speed decides
+  std::string speed_of = "";  // whose speed decides instead: the name of the GPU; empty: nobody's
 };
 // Resolves the spec's device, slots, threads and memory on this host. CUDA_VISIBLE_DEVICES (Slurm's or the user's)
 // limits the GPUs.
@@ -83,6 +85,8 @@ struct SchedulerOptions {
   std::function<bool()> asked_to_stop;           // by another process
   std::function<void(const std::string&)> say;   // a line worth keeping
   std::function<void(int task, State)> changed;  // for the index
+  // Most runs in one process of this device by speed (cohort_sizes.h); `idle`: nothing is at work on it.
+  std::function<std::optional<int>(const Task&, const DeviceSlots&, bool idle)> cohort_by_speed;
   std::function<void()> tick;  // now and then, for the display
   double tick_seconds = 1.0;
 };

@@ -178,6 +178,25 @@ TEST(Scheduler, StartsTasksOfOneArchitectureInOneProcess) {
   EXPECT_EQ(run(tasks, {cohorts_of(1)}).order.size(), 6u);
 }
 
+// It is asked when the device is idle and a run has kin; without an answer the device's number counts.
+TEST(Scheduler, ChoosesCohortsBySpeed) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 32), kin("d", 64), kin("e", 64), kin("f", 32)};
+  prioritise(tasks, {});
+  World world(tasks);
+  DeviceSlots gpu = cohorts_of(16);
+  gpu.speed_of = "H100";
+  SchedulerOptions options;
+  Texts asked;
+  options.cohort_by_speed = [&](const Task& t, const DeviceSlots& d, bool idle) {
+    asked.push_back(t.folder + " " + d.speed_of + (idle ? " idle" : ""));
+    return t.config["model.frame"] == 64 ? std::optional(3) : std::nullopt;
+  };
+  Scheduler scheduler(tasks, {gpu}, world, world, nullptr, nullptr, options);
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.order, (Texts{"a+b+d@cuda:0", "c+f@cuda:0", "e@cuda:0"}));
+  EXPECT_EQ(asked, (Texts{"a H100 idle", "c H100 idle"}));
+}
+
 TEST(Scheduler, LeavesIdleDevicesTheirPartOfACohort) {
   std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64)};
   DeviceSlots second = cohorts_of(16);
