@@ -77,17 +77,23 @@ std::string kind_of_steps(const RunConfig& config) {
                      loss_structure(all.train.loss));
 }
 
-std::string why_apart(const RunConfig& a, const RunConfig& b) {
-  RunConfig first = a, second = b;
-  const nlohmann::json of_first = to_json(describe(first)), of_second = to_json(describe(second));
-  if (of_first["model.type"] != of_second["model.type"]) {
-    return fmt::format("one is of type {}, the other {}", first.model->type(), second.model->type());
+std::string why_apart(const nlohmann::json& a, const nlohmann::json& b) {
+  const auto of = [](const nlohmann::json& config, const std::string& key) {
+    return config.contains(key) ? config[key] : nlohmann::json();
+  };
+  if (of(a, "model.type") != of(b, "model.type")) {
+    return fmt::format("one is of type {}, the other {}", a.value("model.type", ""), b.value("model.type", ""));
   }
-  for (const auto& [key, value] : of_first.items()) {
-    if (!decides_kinship(key) || of_second.at(key) == value) continue;
-    return fmt::format("{} is {} in one and {} in the other", key, value.dump(), of_second.at(key).dump());
+  for (const auto& [key, value] : a.items()) {
+    if (!decides_kinship(key) || of(b, key) == value) continue;
+    return fmt::format("{} is {} in one and {} in the other", key, value.dump(), of(b, key).dump());
   }
   return "";
+}
+
+std::string why_apart(const RunConfig& a, const RunConfig& b) {
+  RunConfig first = a, second = b;
+  return why_apart(to_json(describe(first)), to_json(describe(second)));
 }
 
 std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn_seconds, WorthClosing worth) {

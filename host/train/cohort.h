@@ -41,6 +41,7 @@ struct Member {
 
 // In words why two runs cannot be in one cohort; empty: they can.
 std::string why_apart(const RunConfig&, const RunConfig&);
+std::string why_apart(const nlohmann::json&, const nlohmann::json&);  // of configs as kinship() takes them
 // Runs can be in one cohort where this is the same; of a config as to_json(describe(config)) gives it.
 std::string kinship(const nlohmann::json& config);
 
