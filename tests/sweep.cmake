@@ -1,5 +1,6 @@
 # The scheduler of sweeps.
 add_executable(test_sweep
+  sweep/test_cohort_sizes.cpp
   sweep/test_lease.cpp
   sweep/test_page.cpp
   sweep/test_scheduler.cpp

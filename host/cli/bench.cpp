@@ -1,13 +1,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
+#include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "host/cli/bench_profile.h"
 #include "host/cli/bench_realtime.h"
 #include "host/cli/bench_render.h"
 #include "host/cli/common.h"
 #include "host/cli/fma_peak.h"
+#include "host/train/cohort_size.h"
 #include "host/train/lockstep.h"
 #include "host/train/memory_plan.h"
 #include "host/train/stepper.h"
@@ -32,12 +36,19 @@ struct Speed {
   double loss = 0.0;               // of the first step: the same model on the same places gives the same
 };
 
+constexpr int kParts = 10;  // of a measurement
+
+double median(std::vector<double> parts) {
+  std::nth_element(parts.begin(), parts.begin() + kParts / 2, parts.end());
+  return parts[kParts / 2];
+}
+
 // Calls body(), which works on n frames, for about `seconds`; the median of ten parts.
 template <class Body>
 double frames_per_second(int n, double seconds, Body body) {
   body();
   std::vector<double> parts;
-  for (int part = 0; part < 10; ++part) {
+  for (int part = 0; part < kParts; ++part) {
     const auto start = Clock::now();
     long frames = 0;
     double dt = 0.0;
@@ -45,11 +56,10 @@ double frames_per_second(int n, double seconds, Body body) {
       body();
       frames += n;
       dt = std::chrono::duration<double>(Clock::now() - start).count();
-    } while (dt < seconds / 10.0);
+    } while (dt < seconds / kParts);
     parts.push_back(static_cast<double>(frames) / dt);
   }
-  std::nth_element(parts.begin(), parts.begin() + 5, parts.end());
-  return parts[5];
+  return median(parts);
 }
 
 struct BenchArguments {
@@ -58,11 +68,21 @@ struct BenchArguments {
   double seconds = 10.0;
   bool json = false, profile = false, realtime = false;
   std::string write, peer;
-  std::vector<int> cohort;  // members
+  std::vector<std::string> cohort;  // members, or "auto"
 };
 
 constexpr int kSteps = 32;         // of an epoch; a GPU gets as many at a time as keep it busy
 constexpr int kBenchRate = 48000;  // Hz, of a config that leaves the rate to the recordings
+constexpr int kMostMembers = 1024;
+constexpr int kMostByItself = 256;  // that sweep.cohort takes
+constexpr int kSizesByItself = 9;   // 1, 2, 4, ... 256
+
+// "auto" alone, or numbers of members.
+bool is_cohort(const std::string& text) {
+  char* end = nullptr;
+  const long n = std::strtol(text.c_str(), &end, 10);
+  return text == "auto" || (!text.empty() && *end == '\0' && n >= 1 && n <= kMostMembers);
+}
 
 // What is measured, on noise bursts through a curve: what is learned does not matter for the speed. A place is a frame,
 // or a segment of a stream.
@@ -77,9 +97,17 @@ class Bench {
     on_cpu_ = context_.device == Device::kCpu;
     processor_ = on_cpu_ ? to_string(context_.isa) : device_name(context_);
     // Peak, profile, a step of each form, forward, and rendering twice.
+    by_itself_ = args.cohort.size() == 1 && args.cohort[0] == "auto";
+    for (const std::string& n : args.cohort) {
+      if (by_itself_ && !args.profile) break;
+      if (n == "auto") throw Error("--cohort auto stands alone, and is not for --profile; give numbers of members");
+      sizes_.push_back(std::atoi(n.c_str()));
+    }
+    if (!sizes_.empty() && !args.profile && sizes_.front() != 1) sizes_.insert(sizes_.begin(), 1);  // to be told beside
     share_ = args.seconds / (args.profile          ? 2.0
                              : args.cohort.empty() ? 7.0
-                                                   : static_cast<double>(args.cohort.size() + 1));
+                             : by_itself_          ? static_cast<double>(kSizesByItself)
+                                                   : static_cast<double>(sizes_.size()));
     const int n = length_ * (B_ + 4);
     std::vector<float> wet;
     const Rng rng{1, 2};
@@ -186,16 +214,26 @@ class Bench {
       for (const auto& m : members) m->stepper->collect(true);
     }
   };
-  Cohort cohort_of(int K) {
-    Cohort cohort;
-    if (!on_cpu_ && K > 1) {
-      const MemberSize size = measure_member(context_, [&] {
+  const MemberSize& member_size() {
+    if (!member_size_) {
+      member_size_ = measure_member(context_, [&] {
         const auto one = steps_of(kSupervised);
         one->begin();
         rehearse(*one->stepper);
       });
-      cohort.lockstep = std::make_unique<Lockstep>(context_, K, size);
     }
+    return *member_size_;
+  }
+  // That the memory holds.
+  int most_members() {
+    if (on_cpu_) return kMostByItself;
+    const auto bytes = static_cast<double>(member_size().bytes + member_size().scratch);
+    const double n = 0.9 * static_cast<double>(free_memory(context_)) / std::max(1.0, bytes);
+    return std::clamp(static_cast<int>(std::min(n, 1e6)), 1, kMostByItself);
+  }
+  Cohort cohort_of(int K) {
+    Cohort cohort;
+    if (!on_cpu_ && K > 1) cohort.lockstep = std::make_unique<Lockstep>(context_, K, member_size());
     const auto add = [&]() -> Stepper& {
       cohort.members.push_back(steps_of(kSupervised));
       return *cohort.members.back()->stepper;
@@ -205,24 +243,52 @@ class Bench {
     }
     return cohort;
   }
-  // Places a second, in sum.
-  double measure_cohort(int K) {
-    Cohort cohort = cohort_of(K);
+  // Places in sum: of a second, and of a second of processor time, which other processes of the machine hardly touch.
+  struct CohortSpeed {
+    double of_second = 0.0, of_processor = 0.0;
+  };
+  // Medians of ten parts. Of several sizes the parts are taken in turn, so that what else the machine does meets all.
+  std::vector<CohortSpeed> measure_cohorts(const std::vector<int>& sizes) {
+    struct Measured {
+      Cohort cohort;
+      long next = kSteps;
+      std::vector<double> of_second, of_processor;
+    };
     const long turn = on_cpu_ ? kSteps / 8 : kSteps;
-    long next = kSteps;
-    return frames_per_second(K * B_ * static_cast<int>(turn), share_, [&] {
-      if (next == kSteps) {
-        cohort.begin();
-        next = 0;
+    std::vector<Measured> all;
+    for (const int K : sizes) all.push_back({cohort_of(K), kSteps, {}, {}});
+    const auto take = [&](Measured& m) {
+      if (m.next == kSteps) {
+        m.cohort.begin();
+        m.next = 0;
       }
-      cohort.take(turn, on_cpu_);
-      cohort.finish();
-      next += turn;
-    });
+      m.cohort.take(turn, on_cpu_);
+      m.cohort.finish();
+      m.next += turn;
+      return static_cast<double>(m.cohort.members.size()) * static_cast<double>(B_) * static_cast<double>(turn);
+    };
+    for (Measured& m : all) take(m);
+    for (int part = 0; part < kParts; ++part) {
+      for (Measured& m : all) {
+        const auto start = Clock::now();
+        const std::clock_t processor = std::clock();
+        double places = 0.0, dt = 0.0;
+        do {
+          places += take(m);
+          dt = std::chrono::duration<double>(Clock::now() - start).count();
+        } while (dt < share_ / kParts);
+        m.of_second.push_back(places / dt);
+        m.of_processor.push_back(places * CLOCKS_PER_SEC /
+                                 std::max(1.0, static_cast<double>(std::clock() - processor)));
+      }
+    }
+    std::vector<CohortSpeed> speeds;
+    for (Measured& m : all) speeds.push_back({median(m.of_second), median(m.of_processor)});
+    return speeds;
   }
   // One step of every member of each size, between the marks of a GPU's profiler.
   int profile_cohorts() {
-    for (const int K : args_.cohort) {
+    for (const int K : sizes_) {
       Cohort cohort = cohort_of(K);
       cohort.begin();
       cohort.take(1, false);
@@ -238,28 +304,46 @@ class Bench {
   }
 
   int tell_cohorts() {
-    std::vector<int> sizes = args_.cohort;
-    if (sizes.front() != 1) sizes.insert(sizes.begin(), 1);  // the others are told beside it
     const RunSize size{audio_.size(), refs_.size()};
     const double bytes = on_cpu_ ? 0.0 : static_cast<double>(plan_memory(context_, run_, B_, length_, size).total());
-    double alone = 0.0;
+    CohortSpeed alone;
     nlohmann::ordered_json json = {
         {"preset", run_.preset}, {"batch", B_}, {"isa", processor_}, {"cohorts", nlohmann::json::array()}};
-    std::string text =
-        fmt::format("trainings side by side: preset {}, batch {}, {}, {}\n{:>8} {:>14} {:>14} {:>10}{}\n", run_.preset,
-                    B_, precision_text(context_), processor_, "members", fmt::format("{}/s in sum", unit()),
-                    "of a member", "to alone", on_cpu_ ? "" : fmt::format(" {:>10}", "memory"));
-    for (const int K : sizes) {
-      const double rate = measure_cohort(K);
-      if (K == 1) alone = rate;
-      const double ratio = alone > 0.0 ? rate / alone : 0.0;
-      json["cohorts"].push_back({{"members", K}, {fmt::format("{}_per_second", unit()), rate}, {"to_alone", ratio}});
-      text += fmt::format("{:>8} {:>14.1f} {:>14.1f} {:>10.2f}", K, rate, rate / K, ratio);
-      if (!on_cpu_) {
-        json["cohorts"].back()["bytes"] = K * bytes;
-        text += fmt::format(" {:>6.0f} MiB", K * bytes / 1048576.0);
+    std::string text = fmt::format(
+        "trainings side by side: preset {}, batch {}, {}, {}\n{:>8} {:>14} {:>14} {:>10} {:>22}\n", run_.preset, B_,
+        precision_text(context_), processor_, "members", fmt::format("{}/s in sum", unit()), "of a member", "to alone",
+        on_cpu_ ? "to alone, processor" : "memory");
+    const auto tell = [&](int K, const CohortSpeed& speed) {
+      if (K == 1) alone = speed;
+      const auto to_alone = [](double rate, double of_one) { return of_one > 0.0 ? rate / of_one : 0.0; };
+      const double ratio = to_alone(speed.of_second, alone.of_second);
+      json["cohorts"].push_back(
+          {{"members", K}, {fmt::format("{}_per_second", unit()), speed.of_second}, {"to_alone", ratio}});
+      nlohmann::ordered_json& row = json["cohorts"].back();
+      text += fmt::format("{:>8} {:>14.1f} {:>14.1f} {:>10.3f}", K, speed.of_second, speed.of_second / K, ratio);
+      if (on_cpu_) {
+        row[fmt::format("{}_per_processor_second", unit())] = speed.of_processor;
+        row["to_alone_by_processor"] = to_alone(speed.of_processor, alone.of_processor);
+        text += fmt::format(" {:>22.3f}\n", to_alone(speed.of_processor, alone.of_processor));
+      } else {
+        row["bytes"] = K * bytes;
+        text += fmt::format(" {:>18.0f} MiB\n", K * bytes / 1048576.0);
       }
-      text += "\n";
+    };
+    if (by_itself_) {
+      const int chosen = choose_cohort_size(most_members(), [&](int K) {
+                           const CohortSpeed speed = measure_cohorts({K})[0];
+                           tell(K, speed);
+                           return on_cpu_ ? speed.of_processor : speed.of_second;
+                         }).members;
+      json["chosen"] = chosen;
+      text += fmt::format("{} side by side are worth it: more bring less than {:.0f} %, or have no room\n", chosen,
+                          100.0 * (kLeastGain - 1.0));
+    } else if (on_cpu_) {
+      const std::vector<CohortSpeed> speeds = measure_cohorts(sizes_);
+      for (std::size_t i = 0; i < sizes_.size(); ++i) tell(sizes_[i], speeds[i]);
+    } else {
+      for (const int K : sizes_) tell(K, measure_cohorts({K})[0]);
     }
     if (args_.json) {
       write_table("-", json.dump(2) + "\n");
@@ -453,7 +537,9 @@ class Bench {
   const Context& context_;
   int B_, length_ = 0;
   Geometry geometry_{0};
-  bool on_cpu_ = true;
+  bool on_cpu_ = true, by_itself_ = false;
+  std::vector<int> sizes_;  // of cohorts
+  std::optional<MemberSize> member_size_;
   std::string processor_;
   double share_ = 1.0, peak_ = 0.0, peak_of_one_ = 0.0;  // seconds; FLOP/s
   std::vector<float> audio_;                             // dry, then wet
@@ -491,11 +577,15 @@ void add_bench(CLI::App& app, Run& run) {
        "(tests/nam/bench.sh)")
       ->needs(realtime)
       ->option_text("PROGRAM");
-  c->add_option("--cohort", args->cohort,
-                "only trainings side by side, as of 'cafx train --seeds': so many, one after the other")
+  c->add_option(
+       "--cohort", args->cohort,
+       "only trainings side by side, as of 'cafx train --seeds': so many, one after the other; or auto: twice as "
+       "many as long as that brings 5 %")
       ->delimiter(',')
-      ->check(CLI::Range(1, 1024))
-      ->option_text("K,K,...");
+      ->check([](const std::string& text) {
+        return is_cohort(text) ? "" : fmt::format("{} is neither auto nor a number from 1 to {}", text, kMostMembers);
+      })
+      ->option_text("auto|K,K,...");
   c->add_flag("--profile", args->profile,
               "only the supervised step: on a CPU by op, with bytes and FLOPs; on a GPU one between the marks of the "
               "profiler API");

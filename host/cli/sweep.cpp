@@ -346,6 +346,7 @@ void add_sweep(CLI::App& app, Run& run) {
   w->add_option("--device", options->device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   w->add_option("--gpus", options->gpus, "GPUs that share every batch, such as 0,1; none: --device alone");
   w->add_option("--until-epoch", options->until_epoch, "pause after this supervised epoch; 0: to the end");
+  w->add_flag("--verdicts", options->verdicts, "wait there for the scheduler's verdict in verdict.json");
   w->add_option("--stall-seconds", options->stall_seconds, "without progress for so long, it counts as hung");
   w->footer("Example:  cafx sweep worker runs/default-0123456789ab --threads 2");
   w->callback([options, &run] { run = [options] { return worker_command(*options); }; });

@@ -61,6 +61,7 @@ class Rungs : public Pruner {
 class Asha : public Rungs {
  public:
   using Rungs::Rungs;
+  bool asynchronous() const override { return true; }
 
  protected:
   std::vector<Verdict> judge_alike(const std::vector<Trial>& trials) const override {
@@ -95,6 +96,7 @@ class Asha : public Rungs {
 class Median : public Rungs {
  public:
   using Rungs::Rungs;
+  bool asynchronous() const override { return false; }  // a median of few says little
 
  protected:
   std::vector<Verdict> judge_alike(const std::vector<Trial>& trials) const override {

@@ -34,11 +34,14 @@ std::vector<DeviceSlots> find_devices(const SweepConfig& c) {
     Context context;
     use_device(context, name);
     const bool cpu = context.device == Device::kCpu;
-    DeviceSlots d{name, 1, 1, bytes};
+    DeviceSlots d;
+    d.name = name;
+    d.bytes = bytes;
     d.slots = cpu ? (c.slots > 0 ? c.slots : threads) : c.slots_per_gpu;
     d.threads = std::max(1, cpu ? threads : threads / static_cast<int>(names.size()));
     if (d.bytes == 0) d.bytes = free_memory(context) / 10 * 9;
     d.cohort = cohort_size(c.cohort, !cpu);
+    if (c.cohort == "auto" && !cpu) d.speed_of = device_name(context);
     devices.push_back(d);
   }
   return devices;

@@ -40,6 +40,7 @@ class LocalLauncher : public Launcher {
                  {"--threads", std::to_string(job.threads), "--device", job.gpus.empty() ? job.device_name : "cuda",
                   "--until-epoch", std::to_string(job.until_epoch), "--stall-seconds",
                   fmt::format("{}", options_.stall_seconds)});
+    if (job.verdicts) words.push_back("--verdicts");
     if (!job.gpus.empty()) words.insert(words.end(), {"--gpus", job.gpus});
     if (!options_.isa.empty()) words.insert(words.end(), {"--isa", options_.isa});
     std::vector<char*> argv;

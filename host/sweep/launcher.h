@@ -15,7 +15,8 @@ struct Job {
   std::string device_name;  // "cpu", "cuda:1"
   std::string gpus;         // "0,1": all GPUs of the run; empty: device_name alone
   int threads = 1;
-  int until_epoch = 0;  // pause there; 0: to the end
+  int until_epoch = 0;    // pause there; 0: to the end
+  bool verdicts = false;  // members wait there for the verdict, instead of leaving (worker.h)
 };
 
 struct Exit {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "host/sweep/scheduler.h"
 #include "host/sweep/sweep.h"
+#include "host/train/cohort.h"
 
 namespace cafx {
 
@@ -42,6 +44,39 @@ Totals totals_of(const std::vector<Row>& rows) {
 
 std::vector<Row> rows_of(const Spec& spec, const PlannedSweep& planned) {
   return read_rows(planned.plan.tasks, Store(spec.sweep.store), spec.sweep.lease_seconds);
+}
+
+// Which runs can share a process, and why others cannot; empty: no device takes cohorts.
+std::string cohorts_text(const std::vector<Row>& rows, const std::vector<DeviceSlots>& devices) {
+  int most = 1;
+  bool by_speed = false;
+  for (const DeviceSlots& d : devices) {
+    most = std::max(most, d.cohort);
+    by_speed = by_speed || !d.speed_of.empty();
+  }
+  std::map<std::string, std::pair<const Task*, int>> kinds;  // by kinship: the first run, and how many there are
+  std::vector<const Task*> firsts;
+  for (const Row& r : rows) {
+    if (r.task->kind != TaskKind::kTrain || !r.task->config.is_object()) continue;
+    auto& [first, n] = kinds[kinship(r.task->config)];
+    if (n++ > 0) continue;
+    first = r.task;
+    firsts.push_back(r.task);
+  }
+  if (most < 2 || firsts.empty()) return "";
+  std::string text = fmt::format("up to {} runs train side by side in a process{}: ", most,
+                                 by_speed ? ", or as many as a measurement says" : "");
+  constexpr std::size_t kShown = 4;
+  for (std::size_t k = 0; k < std::min(kShown, firsts.size()); ++k) {
+    text += fmt::format("{}{}", k > 0 ? ", " : "", kinds[kinship(firsts[k]->config)].second);
+  }
+  text += firsts.size() == 1 ? " of one kind\n"
+                             : fmt::format("{} of {} kinds\n", firsts.size() > kShown ? ", ..." : "", firsts.size());
+  for (std::size_t k = 1; k < std::min(kShown, firsts.size()); ++k) {
+    text += fmt::format("  not {} with {}: {}\n", firsts[0]->folder, firsts[k]->folder,
+                        why_apart(firsts[0]->config, firsts[k]->config));
+  }
+  return text;
 }
 
 }  // namespace
@@ -102,7 +137,7 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
                       sum.seconds_left / 3600.0, devices[0].name != "cpu" ? "GPU" : "slot", sum.seconds / 3600.0, names,
                       time_text(std::max(sum.seconds_left / slots, sum.chain)));
   for (const std::string& s : planned.sources) text += "  from " + s + "\n";
-  return text;
+  return text + cohorts_text(rows, devices);
 }
 
 }  // namespace cafx

@@ -7,17 +7,21 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "host/sweep/worker.h"
 #include "host/train/cohort.h"
+#include "kernels/base/safetensors.h"
 
 namespace cafx {
 
 namespace {
 
 constexpr double kLookSeconds = 2.0;  // between checks of runs that other processes hold
-constexpr int kCandidates = 64;       // ready tasks that are tried for free memory
+constexpr double kRungSeconds = 0.3;  // between checks of cohorts whose members come to rungs
+const char* const kWorseThanMedian = "worse than the median of the others at its rung";
+constexpr int kCandidates = 64;  // ready tasks that are tried for free memory
 
 // How many GPUs a task asks for: its config's train.gpus is a number, "all", or a list.
 int gpus_wanted(const Task& t, int n_gpus) {
@@ -42,6 +46,10 @@ void FolderBoard::close(const Task& t, State state, const std::string& reason) {
     Store::write_outcome(store_.run(t), o);
   }
   lease->give_back();
+}
+
+void FolderBoard::end_pruned(const Task& t, const std::string& reason) {
+  write_file_atomically(store_.run(t) / "prune", reason.data(), reason.size());
 }
 
 bool FolderBoard::space() {
@@ -205,9 +213,16 @@ std::vector<int> Scheduler::company_of(int task, int device) const {
     const Status& s = status_[static_cast<std::size_t>(other)];
     if (other != task && !s.alone && s.kin == first.kin && s.until_epoch == first.until_epoch) kin.push_back(other);
   }
-  std::size_t idle = load_[static_cast<std::size_t>(device)].running > 0 ? 1 : 0;
+  if (kin.empty()) return members;
+  const bool nothing_runs = load_[static_cast<std::size_t>(device)].running == 0;
+  std::optional<int> by_speed;
+  if (!d.speed_of.empty() && options_.cohort_by_speed) {
+    by_speed = options_.cohort_by_speed(tasks_[static_cast<std::size_t>(task)], d, nothing_runs);
+  }
+  std::size_t idle = nothing_runs ? 0 : 1;
   for (const Load& l : load_) idle += l.running == 0 ? 1 : 0;
-  const std::size_t part = (kin.size() + 1 + idle - 1) / idle, most = std::min<std::size_t>(part, d.cohort);
+  const std::size_t part = (kin.size() + 1 + idle - 1) / idle,
+                    most = std::min<std::size_t>(part, by_speed.value_or(d.cohort));
   std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
   for (const int other : kin) {
     if (members.size() >= most) break;
@@ -239,6 +254,7 @@ void Scheduler::start(int task, std::vector<int> team) {
     job.gpus += (job.gpus.empty() ? "" : ",") + name.substr(name.find(':') + 1);
   }
   s.members = team.size() > 1 ? std::vector<int>{task} : company_of(task, d);
+  job.verdicts = pruner_ && s.members.size() > 1 && job.until_epoch > 0;
   s.bytes = 0;
   std::vector<const Task*> members;
   for (const int m : s.members) {
@@ -258,7 +274,12 @@ void Scheduler::start(int task, std::vector<int> team) {
   }
   s.team = std::move(team);
   ++n_running_;
-  for (const int m : s.members) set_state(m, State::kRunning);
+  for (const int m : s.members) {
+    Status& member = status_[static_cast<std::size_t>(m)];
+    member.leader = task;
+    member.at_rung = member.leaving = false;
+    set_state(m, State::kRunning);
+  }
 }
 
 void Scheduler::start_ready() {
@@ -292,7 +313,10 @@ void Scheduler::ended(const Exit& e) {
   s.device = -1;
   const std::vector<int> members = std::exchange(s.members, {});
   for (const int m : members) {
-    if (status_[static_cast<std::size_t>(m)].state == State::kRunning) conclude(m, e, members.size() > 1);
+    Status& member = status_[static_cast<std::size_t>(m)];
+    if (member.leader != e.task) continue;
+    member.leader = -1;
+    if (member.state == State::kRunning) conclude(m, e, members.size() > 1);
   }
 }
 
@@ -314,11 +338,9 @@ void Scheduler::conclude(int task, const Exit& e, bool in_company) {
     elsewhere_.insert(task);
     return set_state(task, State::kRunning);
   }
-  if (e.signal == 0 && e.code == kExitDiskFull) {
-    full_ = true;
-    return queue(task);
-  }
-  if (e.signal == 0 && e.code == kExitRequeue) return settle(task);
+  if (e.signal == 0 && e.code == kExitDiskFull) full_ = true;
+  if ((e.signal == 0 && e.code == kExitRequeue) || at_its_rung(s)) return settle(task);
+  if (e.signal == 0 && e.code == kExitDiskFull) return queue(task);
   if (e.signal == 0 && e.code == 130) return queue(task);
   if (in_company && e.signal == 0) {  // not begun, or a fault of the process that need not be this run's
     s.alone = true;
@@ -356,22 +378,68 @@ void Scheduler::look_elsewhere() {
   }
 }
 
-// Members that have left a cohort whose process goes on: those that wait for them need not.
+// The rung that it was started for is behind it.
+bool Scheduler::at_its_rung(const Status& s) const {
+  return pruner_ && s.until_epoch > 0 && !s.outcome.rungs.empty() && s.outcome.rungs.back().first >= s.until_epoch;
+}
+
+// Members that have left a cohort whose process goes on: those that wait for them need not. And those at their rung.
 void Scheduler::look_into_cohorts() {
-  for (Status& leader : status_) {
-    if (leader.members.size() < 2) continue;
-    for (const int task : leader.members) {
-      Status& s = status_[static_cast<std::size_t>(task)];
-      if (s.state != State::kRunning || s.elsewhere) continue;
-      const Outcome outcome = board_.outcome(tasks_[static_cast<std::size_t>(task)]);
-      if (outcome.state == State::kQueued) continue;
-      s.outcome = outcome;
-      if (outcome.state == State::kFailed && options_.say) {
-        options_.say(fmt::format("{}: failed: {}", tasks_[static_cast<std::size_t>(task)].folder, outcome.reason));
-      }
-      settle(task);
+  for (std::size_t i = 0; i < status_.size(); ++i) {
+    if (status_[i].members.size() < 2) continue;
+    const std::vector<int> members = status_[i].members;
+    for (const int task : members) {
+      const Status& s = status_[static_cast<std::size_t>(task)];
+      if (s.leader == static_cast<int>(i) && s.state == State::kRunning && !s.elsewhere) look_at_member(task);
     }
   }
+}
+
+void Scheduler::look_at_member(int task) {
+  Status& s = status_[static_cast<std::size_t>(task)];
+  const Task& t = tasks_[static_cast<std::size_t>(task)];
+  const Outcome outcome = board_.outcome(t);
+  if (outcome.state == State::kQueued) {
+    if (outcome.rungs.size() == s.outcome.rungs.size() && !s.leaving) return;
+    s.outcome = outcome;
+    if (!s.leaving) {
+      s.at_rung = at_its_rung(s);
+    } else if (!board_.lease(t).held) {
+      settle(task);
+    }
+    return;
+  }
+  s.outcome = outcome;
+  s.at_rung = s.leaving = false;
+  if (outcome.state == State::kFailed && options_.say) {
+    options_.say(fmt::format("{}: failed: {}", t.folder, outcome.reason));
+  }
+  settle(task);
+}
+
+// Whether another member of its process can still come to that rung.
+bool Scheduler::comes_to_rung_of(int task) const {
+  const Status& s = status_[static_cast<std::size_t>(task)];
+  const std::vector<int>& members = status_[static_cast<std::size_t>(s.leader)].members;
+  return std::any_of(members.begin(), members.end(), [&](int other) {
+    const Status& o = status_[static_cast<std::size_t>(other)];
+    if (o.leader != s.leader || o.state != State::kRunning || o.elsewhere || o.leaving || o.until_epoch == 0)
+      return false;
+    return o.until_epoch < s.until_epoch || (o.until_epoch == s.until_epoch && !o.at_rung);
+  });
+}
+
+void Scheduler::judge_at_rung(int task, Pruner::Verdict verdict) {
+  Status& s = status_[static_cast<std::size_t>(task)];
+  const Task& t = tasks_[static_cast<std::size_t>(task)];
+  const bool at_once = verdict == Pruner::Verdict::kContinue && pruner_->asynchronous();
+  if (!at_once && comes_to_rung_of(task)) return;
+  s.at_rung = false;
+  s.leaving = verdict != Pruner::Verdict::kContinue;
+  if (verdict == Pruner::Verdict::kStop) return board_.end_pruned(t, kWorseThanMedian);
+  const auto n = static_cast<int>(s.outcome.rungs.size());
+  if (!s.leaving) s.until_epoch = pruner_->next_rung(n, s.epochs);
+  board_.verdict(t, s.outcome.rungs.size(), s.leaving ? -1 : s.until_epoch);
 }
 
 void Scheduler::prune() {
@@ -380,29 +448,48 @@ void Scheduler::prune() {
     if (tasks_[i].kind != TaskKind::kTrain) continue;
     const Status& s = status_[i];
     trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan(""), s.epochs, s.group});
+    if (s.at_rung) trials.back().state = State::kPaused;
     if (s.state == State::kDone) trials.back().value = s.outcome.validation();
   }
   if (pruner_) {
     const auto verdicts = pruner_->judge(trials);
     for (std::size_t i = 0; i < trials.size(); ++i) {
       const int task = trials[i].task;
+      if (status_[static_cast<std::size_t>(task)].at_rung) {
+        judge_at_rung(task, verdicts[i]);
+        continue;
+      }
       if (trials[i].state != State::kPaused || verdicts[i] == Pruner::Verdict::kStay) continue;
+      if (!status_[static_cast<std::size_t>(task)].members.empty()) continue;  // it leads a process that goes on
       if (verdicts[i] == Pruner::Verdict::kContinue) {
         queue(task);
       } else {
-        const char* reason = "worse than the median of the others at its rung";
-        board_.close(tasks_[static_cast<std::size_t>(task)], State::kPruned, reason);
-        status_[static_cast<std::size_t>(task)].outcome.reason = reason;
+        board_.close(tasks_[static_cast<std::size_t>(task)], State::kPruned, kWorseThanMedian);
+        status_[static_cast<std::size_t>(task)].outcome.reason = kWorseThanMedian;
         set_state(task, State::kPruned);
       }
     }
   }
   if (proposer_) {
-    int free = 0;
-    for (std::size_t d = 0; d < devices_.size(); ++d) free += devices_[d].slots - load_[d].running;
-    free -= static_cast<int>(ready_.size());
-    if (proposer_->propose(tasks_, trials, free)) add_new_tasks();
+    if (proposer_->propose(tasks_, trials, free_places() - static_cast<int>(ready_.size()))) add_new_tasks();
   }
+}
+
+// Runs that could start at once: a slot holds one, and one slot of a device is enough for a whole cohort.
+int Scheduler::free_places() const {
+  std::vector<int> runs(devices_.size());
+  for (const Status& s : status_) {
+    if (s.state == State::kRunning && s.leader >= 0) {
+      const int device = status_[static_cast<std::size_t>(s.leader)].device;
+      if (device >= 0) ++runs[static_cast<std::size_t>(device)];
+    }
+  }
+  int free = 0;
+  for (std::size_t d = 0; d < devices_.size(); ++d) {
+    const int slots = devices_[d].slots - load_[d].running;
+    free += slots < 1 ? 0 : std::max(slots, devices_[d].cohort - runs[d]);
+  }
+  return free;
 }
 
 void Scheduler::wait_for_space() {
@@ -458,7 +545,7 @@ bool Scheduler::run() {
       last_look_ = now;
       look_elsewhere();
     }
-    if (cohorts_ && now - last_cohorts_ >= kLookSeconds) {
+    if (cohorts_ && now - last_cohorts_ >= (pruner_ ? kRungSeconds : kLookSeconds)) {
       last_cohorts_ = now;
       look_into_cohorts();
     }

@@ -8,6 +8,9 @@
 //   those of its kin behind it, as far as the memory goes. A cohort takes one slot. A member that ends leaves it, one
 //   whose company died twice goes on alone.
 //
+//   At a rung a member of a cohort waits in its process for the pruner. One that is promoted goes on where it is; one
+//   that is not leaves as soon as no other of its process can come to that rung, and may be promoted later, in another.
+//
 //   A task with `train.gpus` gets that many GPUs to itself. While it is first in line and waits for them, nothing else
 //   starts, so that small runs cannot starve it.
 //
@@ -18,6 +21,7 @@
 #include <atomic>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -32,9 +36,10 @@ namespace cafx {
 struct DeviceSlots {
   std::string name;  // "cpu", "cuda:0"
   int slots = 1;
-  int threads = 1;        // to be divided among its runs
-  std::size_t bytes = 0;  // memory for runs; 0: not limited
-  int cohort = 1;         // most runs in one process
+  int threads = 1;            // to be divided among its runs
+  std::size_t bytes = 0;      // memory for runs; 0: not limited
+  int cohort = 1;             // most runs in one process; of those whose speed is not known, where speed decides
+  std::string speed_of = "";  // whose speed decides instead: the name of the GPU; empty: nobody's
 };
 // Resolves the spec's device, slots, threads and memory on this host. CUDA_VISIBLE_DEVICES (Slurm's or the user's)
 // limits the GPUs.
@@ -49,7 +54,10 @@ class Board {
   virtual LeaseState lease(const Task&) = 0;
   virtual int deaths(const Task&) = 0;                                    // in a row, without progress between them
   virtual void close(const Task&, State, const std::string& reason) = 0;  // kFailed or kPruned
-  virtual bool space() = 0;                                               // on the disk
+  // Of a run that waits at its rung, the n-th: Store::write_verdict; and that it ends as pruned.
+  virtual void verdict(const Task&, std::size_t n_rungs, int until_epoch) = 0;
+  virtual void end_pruned(const Task&, const std::string& reason) = 0;
+  virtual bool space() = 0;  // on the disk
 };
 
 class FolderBoard : public Board {
@@ -60,6 +68,10 @@ class FolderBoard : public Board {
   LeaseState lease(const Task& t) override { return inspect_lease(store_.run(t), lease_seconds_); }
   int deaths(const Task& t) override { return deaths_without_progress(store_.run(t)); }
   void close(const Task&, State, const std::string& reason) override;
+  void verdict(const Task& t, std::size_t n_rungs, int until_epoch) override {
+    Store::write_verdict(store_.run(t), n_rungs, until_epoch);
+  }
+  void end_pruned(const Task&, const std::string& reason) override;
   bool space() override;
 
  private:
@@ -73,7 +85,9 @@ struct SchedulerOptions {
   std::function<bool()> asked_to_stop;           // by another process
   std::function<void(const std::string&)> say;   // a line worth keeping
   std::function<void(int task, State)> changed;  // for the index
-  std::function<void()> tick;                    // now and then, for the display
+  // Most runs in one process of this device by speed (cohort_sizes.h); `idle`: nothing is at work on it.
+  std::function<std::optional<int>(const Task&, const DeviceSlots&, bool idle)> cohort_by_speed;
+  std::function<void()> tick;  // now and then, for the display
   double tick_seconds = 1.0;
 };
 
@@ -102,7 +116,10 @@ class Scheduler {
     std::vector<int> team;   // its exclusive devices, the first is `device`
     std::string last_end;
     std::string kin;           // of tasks that can share a process; empty: it goes alone
-    std::vector<int> members;  // of the process that it leads, itself first
+    std::vector<int> members;  // of the process that it leads, itself first, also those that have left
+    int leader = -1;           // of the process that it is in
+    bool at_rung = false;      // it waits there, and its process goes on
+    bool leaving = false;      // it has been told to leave that process
     std::size_t bytes = 0;     // that this process holds
     bool alone = false;        // after deaths in company
   };
@@ -128,7 +145,12 @@ class Scheduler {
   void conclude(int task, const Exit&, bool in_company);
   void look_elsewhere();
   void look_into_cohorts();
+  void look_at_member(int task);
+  bool comes_to_rung_of(int task) const;
+  void judge_at_rung(int task, Pruner::Verdict);
+  bool at_its_rung(const Status&) const;
   void prune();
+  int free_places() const;
   void wait_for_space();
   bool anything_left() const;
 

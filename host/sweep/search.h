@@ -27,6 +27,8 @@ class Pruner {
   virtual ~Pruner() = default;
   // The epoch at which a run of `epochs` that has passed `n` rungs must pause next; 0: none, to the end.
   virtual int next_rung(int n, int epochs) const = 0;
+  // Whether a run goes on as soon as it may; else only when all that train beside it have come to its rung.
+  virtual bool asynchronous() const = 0;
   enum class Verdict { kStay, kContinue, kStop };
   // One verdict for each trial; only those of paused ones are used.
   virtual std::vector<Verdict> judge(const std::vector<Trial>&) const = 0;

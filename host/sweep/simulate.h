@@ -38,6 +38,8 @@ class Simulation : public Board, public Launcher {
   LeaseState lease(const Task&) override { return {}; }
   int deaths(const Task&) override;
   void close(const Task&, State, const std::string& reason) override;
+  void verdict(const Task&, std::size_t, int) override {}
+  void end_pruned(const Task&, const std::string&) override {}
   bool space() override { return true; }
 
   void start(const std::vector<const Task*>& members, const Job&) override;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "host/sweep/cohort_sizes.h"
 #include "host/sweep/index.h"
 #include "host/sweep/scheduler.h"
 #include "host/sweep/slurm.h"
@@ -83,7 +84,13 @@ std::unique_ptr<Pruner> make_pruner(const SweepConfig& c) {
 class LocalSweep {
  public:
   LocalSweep(const Spec& spec, const SweepOptions& options)
-      : spec_(spec), options_(options), store_(store_of(spec)), folder_(folder_of(spec)), data_(store_.root()) {}
+      : spec_(spec),
+        options_(options),
+        store_(store_of(spec)),
+        folder_(folder_of(spec)),
+        data_(store_.root()),
+        sizes_(store_.root() / "cohorts.json", options.measure ? measure_cohort_size : CohortSizes::Measure(),
+               options.say) {}
 
   SweepResult run() {
     plan_ = plan_sweep(spec_, data_, options_).plan;
@@ -136,6 +143,9 @@ class LocalSweep {
     o.say = [this](const std::string& text) {
       if (options_.say) options_.say(text);
     };
+    o.cohort_by_speed = [this](const Task& t, const DeviceSlots& d, bool idle) {
+      return sizes_.of(t, d.name, d.speed_of, idle);
+    };
     o.changed = [this](int task, State state) { update_index(task, state); };
     o.tick = [this] { show(); };
     return o;
@@ -180,6 +190,7 @@ class LocalSweep {
   DataCatalogue data_;
   Plan plan_;
   std::unique_ptr<Index> index_;
+  CohortSizes sizes_;
   Scheduler* scheduler_ = nullptr;
 };
 

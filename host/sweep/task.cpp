@@ -74,6 +74,17 @@ void Store::write_outcome(const fs::path& run, const Outcome& o) {
   write_file_atomically(run / "outcome.json", text.data(), text.size());
 }
 
+void Store::write_verdict(const fs::path& run, std::size_t n_rungs, int until_epoch) {
+  const std::string text = Json({{"rungs", n_rungs}, {"until_epoch", until_epoch}}).dump() + "\n";
+  write_file_atomically(run / "verdict.json", text.data(), text.size());
+}
+
+std::optional<int> Store::read_verdict(const fs::path& run, std::size_t n_rungs) {
+  const Json json = read_json(run / "verdict.json");
+  if (!json.is_object() || json.value("rungs", std::size_t{0}) != n_rungs) return std::nullopt;  // of a rung before
+  return json.value("until_epoch", -1);
+}
+
 Progress Store::read_progress(const fs::path& run) {
   Progress p;
   const Json j = read_json(run / "progress.json");

@@ -5,6 +5,7 @@
 //     lease.N             who works on it (lease.h)
 //     progress.json       current state, for displays
 //     rungs.json          validation error at each rung reached
+//     verdict.json        what its scheduler made of the last one, while the run waits there in its cohort
 //     outcome.json        done, failed or pruned; its existence alone ends the task
 //     usage.json          seconds, steps, memory; no result depends on it
 //     worker.log          output of its processes
@@ -15,6 +16,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,6 +73,9 @@ class Store {
 
   static Outcome read_outcome(const std::filesystem::path& run);
   static void write_outcome(const std::filesystem::path& run, const Outcome&);
+  // Of a run that waits at its n-th rung: up to which epoch it goes on; 0: to the end; less: it leaves.
+  static void write_verdict(const std::filesystem::path& run, std::size_t n_rungs, int until_epoch);
+  static std::optional<int> read_verdict(const std::filesystem::path& run, std::size_t n_rungs);  // none: not yet
   static Progress read_progress(const std::filesystem::path& run);
   static Json read_json(const std::filesystem::path&);  // discarded if the file is missing
   // Steps in the run's checkpoint; 0 without one.

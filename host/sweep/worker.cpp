@@ -14,6 +14,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "host/eval/eval.h"
@@ -36,11 +37,21 @@ using Clock = std::chrono::steady_clock;
 
 Json finite(double x) { return std::isfinite(x) ? Json(x) : Json(); }
 
+void write_json(const fs::path& path, const Json& json) {
+  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  write_file_atomically(path, text.data(), text.size());
+}
+
 // Renews the lease while training advances, publishes progress, and checks for `prune`.
 class Watch : public TrainObserver {
  public:
   Watch(const WorkerOptions& options, const fs::path& run, const Lease& lease)
-      : options_(options), run_(run), lease_(lease), last_sign_(Clock::now()), thread_([this] { beat(); }) {}
+      : options_(options),
+        run_(run),
+        lease_(lease),
+        until_(options.until_epoch),
+        last_sign_(Clock::now()),
+        thread_([this] { beat(); }) {}
   ~Watch() override {
     {
       const std::lock_guard lock(mutex_);
@@ -59,19 +70,53 @@ class Watch : public TrainObserver {
   }
   void epoch(const TrainProgress& p) override {
     progress(p);
-    if (p.stage == "train" && options_.until_epoch > 0 && p.epoch >= options_.until_epoch) {
+    if (p.stage == "train" && until_ > 0 && p.epoch >= until_) {
       rung_epoch_ = p.epoch;
       rung_value_ = p.best;
-      stop_ = true;
+      if (options_.verdicts) {
+        at_rung_ = Rung::kReached;
+      } else {
+        stop_ = true;
+      }
     }
+  }
+  // Whether the run waits at its rung (TrainOptions::waits).
+  bool waits() {
+    if (at_rung_ == Rung::kNone) return false;
+    sign();
+    if (at_rung_ == Rung::kReached) {
+      at_rung_ = Rung::kSaved;  // when this is asked again
+      return true;
+    }
+    if (at_rung_ == Rung::kSaved) record_rung();
+    const std::optional<int> until = Store::read_verdict(run_, n_rungs_);
+    if (!until) return true;
+    if (*until < 0) {
+      stop_ = true;
+    } else {
+      until_ = *until;
+      rung_epoch_ = 0;
+    }
+    at_rung_ = Rung::kNone;
+    return false;
   }
   void sign() {
     const std::lock_guard lock(mutex_);
     last_sign_ = Clock::now();
   }
 
-  int rung_epoch() const { return rung_epoch_; }
-  double rung_value() const { return rung_value_; }
+  bool at_a_rung() const { return rung_epoch_ > 0; }
+  void record_rung() {
+    if (recorded_ == rung_epoch_) return;
+    lease_.check();
+    Json rungs = Store::read_json(run_ / "rungs.json");
+    if (!rungs.is_array()) rungs = Json::array();
+    rungs.push_back({rung_epoch_, rung_value_});
+    write_json(run_ / "rungs.json", rungs);
+    n_rungs_ = rungs.size();
+    recorded_ = rung_epoch_;
+    at_rung_ = Rung::kRecorded;
+  }
   bool pruned() const { return pruned_; }
   const std::atomic<bool>* stop() const { return &stop_; }  // at a rung, or pruned
 
@@ -117,21 +162,20 @@ class Watch : public TrainObserver {
   const WorkerOptions& options_;
   const fs::path& run_;
   const Lease& lease_;
+  int until_;  // the epoch of its rung; 0: none
   std::mutex mutex_;
   std::condition_variable wake_;
   Clock::time_point last_sign_;
   TrainProgress last_;
   bool news_ = false, end_ = false;
   std::atomic<bool> pruned_{false}, stop_{false};
-  int rung_epoch_ = 0;
+  enum class Rung { kNone, kReached, kSaved, kRecorded };
+  Rung at_rung_ = Rung::kNone;
+  int rung_epoch_ = 0, recorded_ = 0;
+  std::size_t n_rungs_ = 0;
   double rung_value_ = 0.0;
   std::thread thread_;  // last: it uses all of the above
 };
-
-void write_json(const fs::path& path, const Json& json) {
-  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
-  write_file_atomically(path, text.data(), text.size());
-}
 
 // Recordings that a process has read, each set once for all members of a cohort that learn from it.
 class Recordings {
@@ -222,6 +266,7 @@ class Work {
     options.gpus = options_.gpus;
     options.stop = watch_->stop();
     options.stop_all = options_.stop;
+    if (options_.verdicts) options.waits = [this] { return watch_->waits(); };
     options.observer = watch_.get();
     options.checkpoint_seconds = options_.checkpoint_seconds;
     options.before_write = [this] { lease_.check(); };
@@ -299,11 +344,8 @@ class Work {
       give_back();
       return kExitDone;
     }
-    if (watch_->rung_epoch() > 0) {
-      Json rungs = Store::read_json(run_ / "rungs.json");
-      if (!rungs.is_array()) rungs = Json::array();
-      rungs.push_back({watch_->rung_epoch(), watch_->rung_value()});
-      write_json(run_ / "rungs.json", rungs);
+    if (watch_->at_a_rung()) {
+      watch_->record_rung();
       give_back();
       return kExitRequeue;
     }

@@ -8,6 +8,8 @@
 //
 //   SIGINT, SIGTERM and the end of the parent process save and stop; SIGUSR1 saves and requeues (85).
 //   A file `prune` in the run's folder ends the run as pruned, with the text in it as the reason.
+//   A member of a cohort that reaches its rung writes it to rungs.json, waits for the verdict of its scheduler
+//   (verdict.json, Store::write_verdict) where WorkerOptions::verdicts says so, and goes on or leaves.
 #pragma once
 
 #include <atomic>
@@ -24,8 +26,9 @@ struct WorkerOptions {
   std::vector<std::filesystem::path> runs;  // one, or the members of a cohort
   int threads = 0;
   std::string isa, device = "cpu";
-  std::string gpus;     // that share every batch, as choose_gpus takes them; empty: `device` alone
-  int until_epoch = 0;  // of the supervised stage: pause there; 0: to the end
+  std::string gpus;       // that share every batch, as choose_gpus takes them; empty: `device` alone
+  int until_epoch = 0;    // of the supervised stage: pause there; 0: to the end
+  bool verdicts = false;  // members of a cohort wait at their rung for the verdict, instead of leaving
   double stall_seconds = 1800.0;
   double checkpoint_seconds = 20.0;
   const std::atomic<bool>* stop = nullptr;  // set by the signals

@@ -1,9 +1,11 @@
 #include "host/train/cohort.h"
 
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "host/train/checkpoint_files.h"
 #include "host/train/open_run.h"
@@ -15,6 +17,8 @@ namespace {
 
 // A member's run; null once it has left.
 using Runs = std::vector<std::unique_ptr<OpenRun>>;
+
+constexpr std::chrono::milliseconds kWait{20};  // where all members wait for a word from outside
 
 bool decides_kinship(const std::string& key) {
   static const std::vector<std::string> kKeys = {
@@ -34,7 +38,7 @@ void log_last(const Member& member, const OpenRun& run, const std::string& line)
 
 // Calls work(); false, or an Error, and the member leaves.
 template <class Work>
-void guarded(const Member& member, std::unique_ptr<OpenRun>& run, MemberOutcome& outcome, Work work) {
+void guarded(Company& company, const Member& member, std::unique_ptr<OpenRun>& run, MemberOutcome& outcome, Work work) {
   try {
     if (work()) return;
     outcome.trained = run->trainer->outcome();
@@ -47,6 +51,7 @@ void guarded(const Member& member, std::unique_ptr<OpenRun>& run, MemberOutcome&
     }
   }
   run.reset();
+  company.gone(kind_of_steps(member.config));
   if (member.left) member.left(outcome);
 }
 
@@ -72,20 +77,26 @@ std::string kind_of_steps(const RunConfig& config) {
                      loss_structure(all.train.loss));
 }
 
-std::string why_apart(const RunConfig& a, const RunConfig& b) {
-  RunConfig first = a, second = b;
-  const nlohmann::json of_first = to_json(describe(first)), of_second = to_json(describe(second));
-  if (of_first["model.type"] != of_second["model.type"]) {
-    return fmt::format("one is of type {}, the other {}", first.model->type(), second.model->type());
+std::string why_apart(const nlohmann::json& a, const nlohmann::json& b) {
+  const auto of = [](const nlohmann::json& config, const std::string& key) {
+    return config.contains(key) ? config[key] : nlohmann::json();
+  };
+  if (of(a, "model.type") != of(b, "model.type")) {
+    return fmt::format("one is of type {}, the other {}", a.value("model.type", ""), b.value("model.type", ""));
   }
-  for (const auto& [key, value] : of_first.items()) {
-    if (!decides_kinship(key) || of_second.at(key) == value) continue;
-    return fmt::format("{} is {} in one and {} in the other", key, value.dump(), of_second.at(key).dump());
+  for (const auto& [key, value] : a.items()) {
+    if (!decides_kinship(key) || of(b, key) == value) continue;
+    return fmt::format("{} is {} in one and {} in the other", key, value.dump(), of(b, key).dump());
   }
   return "";
 }
 
-std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn_seconds) {
+std::string why_apart(const RunConfig& a, const RunConfig& b) {
+  RunConfig first = a, second = b;
+  return why_apart(to_json(describe(first)), to_json(describe(second)));
+}
+
+std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn_seconds, WorthClosing worth) {
   CAFX_CHECK(!members.empty(), members.size(), 1);
   for (const Member& m : members) {
     const std::string why = why_apart(members[0].config, m.config);
@@ -97,13 +108,13 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   for (const Member& m : members) {
     if (!facts.count(m.data)) facts.emplace(m.data, DataFacts(*m.data, *m.split));
   }
-  Company company(members[0].options.threads);
+  Company company(members[0].options.threads, std::move(worth));
   for (const Member& m : members) company.expect(kind_of_steps(m.config));
   Runs runs(members.size());
   std::vector<MemberOutcome> outcomes(members.size());
   for (std::size_t i = 0; i < members.size(); ++i) {
     const Member& m = members[i];
-    guarded(m, runs[i], outcomes[i], [&] {
+    guarded(company, m, runs[i], outcomes[i], [&] {
       const auto open = holds_run(m.options.folder) ? reopen_run : begin_run;
       runs[i] = open(m.config, *m.data, facts.at(m.data), *m.split, m.options, company);
       runs[i]->trainer->begin();
@@ -117,17 +128,20 @@ std::vector<MemberOutcome> train_cohort(std::vector<Member> members, double turn
   while (under_way()) {
     for (std::size_t i = 0; i < members.size(); ++i) {
       if (!runs[i] || !runs[i]->trainer->on_gpu()) continue;
-      guarded(members[i], runs[i], outcomes[i], [&] {
+      guarded(company, members[i], runs[i], outcomes[i], [&] {
         runs[i]->trainer->ask();
         return true;
       });
     }
     for (std::size_t i = 0; i < members.size(); ++i) {
       if (!runs[i]) continue;
-      guarded(members[i], runs[i], outcomes[i], [&] {
+      guarded(company, members[i], runs[i], outcomes[i], [&] {
         Trainer& trainer = *runs[i]->trainer;
         return trainer.turn(trainer.on_gpu() && members.size() > 1 ? 0.0 : turn);
       });
+    }
+    if (std::all_of(runs.begin(), runs.end(), [](const auto& r) { return !r || r->trainer->waiting(); })) {
+      std::this_thread::sleep_for(kWait);
     }
   }
   return outcomes;

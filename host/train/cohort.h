@@ -9,7 +9,8 @@
 //   may differ      seed, weights to start from, learning rate and schedule, betas, decay, loss, epochs, recordings
 //   must be equal   architecture, frame or segment, batch, precision, device, teacher
 //
-// Bits     those of the run alone. A member that fails or ends leaves; the others do not notice.
+// Bits     those of the run alone. A member that fails or ends leaves; the others do not notice. On a CPU it costs them
+//          nothing from then on; on a GPU they close ranks where that saves more time than it takes (ranks.h).
 #pragma once
 
 #include <exception>
@@ -18,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "host/train/ranks.h"
 #include "host/train/train.h"
 
 namespace cafx {
@@ -39,6 +41,7 @@ struct Member {
 
 // In words why two runs cannot be in one cohort; empty: they can.
 std::string why_apart(const RunConfig&, const RunConfig&);
+std::string why_apart(const nlohmann::json&, const nlohmann::json&);  // of configs as kinship() takes them
 // Runs can be in one cohort where this is the same; of a config as to_json(describe(config)) gives it.
 std::string kinship(const nlohmann::json& config);
 
@@ -48,7 +51,9 @@ std::string kind_of_steps(const RunConfig&);
 // Begins each run, or goes on with it where its folder holds one. Error where two members cannot be in one cohort; what
 // goes wrong in a member afterwards is in its outcome and in its log.
 // `turn_seconds`: how long a member trains on a CPU before the next one does; long beside filling its caches.
+// `worth`: whether those that remain on a GPU should close ranks (ranks.h).
 // A single member trains as by `train` and `resume`.
-std::vector<MemberOutcome> train_cohort(std::vector<Member>, double turn_seconds = 0.25);
+std::vector<MemberOutcome> train_cohort(std::vector<Member>, double turn_seconds = 0.25,
+                                        WorthClosing worth = saves_time);
 
 }  // namespace cafx

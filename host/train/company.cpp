@@ -33,11 +33,11 @@ void Company::use_device(Context& context, const std::string& name) {
 
 Lockstep* Company::lockstep(const Context& context, const std::string& kind, const std::string& stage,
                             const std::function<MemberSize()>& measure) {
-  const int n = expected_[kind];
-  if (n < 2 || context.device == Device::kCpu) return nullptr;
   const std::string key = kind + " " + stage;
   const auto known = locksteps_.find(key);
   if (known != locksteps_.end()) return known->second.get();
+  const int n = expected_[kind];
+  if (n < 2 || context.device == Device::kCpu) return nullptr;
   std::unique_ptr<Lockstep>& made = locksteps_[key];
   const MemberSize size = measure();
   if (static_cast<double>(size.bytes + size.scratch) * n < 0.9 * static_cast<double>(free_memory(context))) {

@@ -31,7 +31,8 @@ struct RunAudio {
 class Company {
  public:
   // threads: 0: all that this process may use.
-  explicit Company(int threads) : pool_(threads > 0 ? threads : available_threads()) {}
+  explicit Company(int threads, WorthClosing worth = saves_time)
+      : pool_(threads > 0 ? threads : available_threads()), worth_(std::move(worth)) {}
 
   ThreadPool& pool() { return pool_; }
 
@@ -43,8 +44,11 @@ class Company {
   const Places& on_device(const Context&, const Signals&);
   // The device of this name for the context (cafx::use_device); a GPU is opened once for all runs.
   void use_device(Context&, const std::string& name);
-  // There is a run whose steps are of this kind.
+  // There is a run whose steps are of this kind; it is there no more.
   void expect(const std::string& kind) { ++expected_[kind]; }
+  void gone(const std::string& kind) { --expected_[kind]; }
+  // Whether a member should move into the gap that another left.
+  bool worth_closing(const Closing& c) const { return worth_(c); }
   // Where runs of a kind take the steps of one stage together; `measure` is asked what one takes, the first time. Null:
   // there is one of the kind alone, or the GPU has no room for all.
   Lockstep* lockstep(const Context&, const std::string& kind, const std::string& stage,
@@ -53,6 +57,7 @@ class Company {
 
  private:
   ThreadPool pool_;
+  WorthClosing worth_;
   std::map<std::string, int> expected_;  // runs, by kind
   std::map<std::string, Context> devices_;
   struct Taken {

@@ -113,6 +113,7 @@ class CudaStepper : public Stepper {
   void enqueue(long steps) override {
     if (lockstep_) {
       asked_ += steps;
+      resting_ = false;
       return lockstep_->launch();
     }
     for (const int B : unrecorded(steps)) {
@@ -197,11 +198,24 @@ class CudaStepper : public Stepper {
   }
   long asked() const { return asked_; }
   bool under_step() const { return left_ > 0; }
-  void with(std::size_t members) { side_by_side_ = std::max(side_by_side_, static_cast<int>(members)); }
+  void with(std::size_t members) {
+    side_by_side_ = static_cast<int>(members);
+    most_side_by_side_ = std::max(most_side_by_side_, side_by_side_);
+  }
   int side_by_side() const override { return side_by_side_; }
-  void prepare(long steps) {
-    for (const int B : unrehearsed(steps)) rehearse(B);
+  int most_side_by_side() const override { return most_side_by_side_; }
+  Closing closing(long steps_left) override { return lockstep_ ? lockstep_->closing_of(*this, steps_left) : Closing(); }
+  void rest() override {
+    resting_ = true;
+    if (lockstep_) lockstep_->launch();
+  }
+  bool resting() const { return resting_; }
+  // Whether something had to be rehearsed.
+  bool prepare(long steps) {
+    const std::vector<int> sizes = unrehearsed(steps);
+    for (const int B : sizes) rehearse(B);
     left_ = steps;
+    return !sizes.empty();
   }
   void stepped() {
     ++next_;
@@ -391,8 +405,9 @@ class CudaStepper : public Stepper {
   std::deque<Portion> under_way_;
   long next_ = 0, portion_ = 1;
   Lockstep* lockstep_ = nullptr;
+  bool resting_ = false;
   std::vector<int> rehearsed_;  // sizes of batches
-  int side_by_side_ = 1;
+  int side_by_side_ = 1, most_side_by_side_ = 1;
   long asked_ = 0, left_ = 0;  // steps: that were asked for and are not launched; of those that are being launched
 };
 

@@ -24,6 +24,7 @@
 #include "host/train/gpu_team.h"
 #include "host/train/optimiser.h"
 #include "host/train/places.h"
+#include "host/train/ranks.h"
 
 namespace cafx {
 
@@ -64,8 +65,13 @@ class Stepper {
   virtual std::vector<StepRecord> collect(bool all) = 0;  // one of each update
   // A good number of steps to enqueue at a time.
   virtual long portion() const = 0;
-  // Most members that took a step in one launch with this one, itself included.
+  // Members that took the last step in one launch with this one, itself included; and the most of any step.
   virtual int side_by_side() const { return 1; }
+  virtual int most_side_by_side() const { return 1; }
+  // Between epochs, of a member of a lockstep (lockstep.h): its move into a gap; and that others should not wait for it
+  // until it asks for steps again.
+  virtual Closing closing(long /*steps_left*/) { return {}; }
+  virtual void rest() {}
   // The model's weights on the host, and the moments; all that was enqueued is done.
   virtual void fetch(std::vector<float>& m, std::vector<float>& v) = 0;
   // The average of the weights over the updates so far; empty where none is kept. All that was enqueued is done.

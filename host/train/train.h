@@ -40,6 +40,9 @@ struct TrainOptions {
   std::string precision;                        // resume: refused where it is not the run's; empty: the run's
   const std::atomic<bool>* stop = nullptr;      // set: finish the step, save, return
   const std::atomic<bool>* stop_all = nullptr;  // the same, of all members of a cohort
+  // Asked behind an epoch, and again until it says no: whether the run waits there while others of its cohort go on.
+  // Before it is asked again the run is saved.
+  std::function<bool()> waits;
   TrainObserver* observer = nullptr;
   // Called before every write that others can see; an exception ends the run. A sweep asks here whether the run is
   // still this process's.
@@ -51,12 +54,13 @@ struct TrainOptions {
 struct TrainOutcome {
   bool finished = false;  // false: stopped by request, to be resumed
   std::filesystem::path folder;
-  double validation = 0.0;  // best so far of what train.stop_on names, over the validation
-  double training = 0.0;    // mean loss of the last epoch
-  int epochs = 0;           // of all stages
-  long steps = 0;           // updates of the weights, of all stages
-  double seconds = 0.0;     // of this process
-  int side_by_side = 1;     // most members of a cohort that took steps in one launch with this run, itself included
+  double validation = 0.0;    // best so far of what train.stop_on names, over the validation
+  double training = 0.0;      // mean loss of the last epoch
+  int epochs = 0;             // of all stages
+  long steps = 0;             // updates of the weights, of all stages
+  double seconds = 0.0;       // of this process
+  int side_by_side = 1;       // most members of a cohort that took steps in one launch with this run, itself included
+  int side_by_side_last = 1;  // the same of its last step
 };
 
 // Starts a run. `data` must be what config.data describes, at the model's rate; the audio of the training and

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <limits>
 #include <sstream>
+#include <utility>
 
 #include "host/train/checkpoint_files.h"
 #include "host/train/cohort.h"
@@ -221,6 +222,10 @@ bool Trainer::turn(double seconds) {
       save();
       return false;
     }
+    if (waiting_ && stop_wanted()) return false;
+    const bool waited = waiting_;
+    if (wait()) return true;
+    if (waited && stop_wanted()) return false;
     if (!counters().finished && stage_goes_on()) {
       begin_epoch();
     } else if (!counters().finished) {
@@ -233,6 +238,16 @@ bool Trainer::turn(double seconds) {
   return true;
 }
 
+bool Trainer::wait() {
+  const bool waited = std::exchange(waiting_, false);
+  if (!options_.waits || counters().finished || counters().epoch == 0 || !options_.waits()) return false;
+  if (!waited) {
+    save();
+    stepper_->rest();
+  }
+  return waiting_ = true;
+}
+
 bool Trainer::stage_goes_on() const {
   return counters().epoch < stage().epochs && counters().bad_epochs < config_.train.patience;
 }
@@ -241,6 +256,7 @@ void Trainer::begin_epoch() {
   company_.release_idle_locksteps();
   Counters& c = counters();
   const Stage& stage = this->stage();
+  if (c.step_in_epoch == 0) close_ranks();
   const Rng order{static_cast<std::uint64_t>(config_.train.seed),
                   static_cast<std::uint64_t>(c.stage) * 1000003u + c.epoch + 1};
   const long steps = schedule_.steps(stage), updates_before = c.step - c.step_in_epoch * schedule_.updates();
@@ -276,7 +292,8 @@ bool Trainer::take_portion() {
 }
 
 void Trainer::account(const std::vector<StepRecord>& records) {
-  side_by_side_ = std::max(side_by_side_, stepper_->side_by_side());
+  side_by_side_ = std::max(side_by_side_, stepper_->most_side_by_side());
+  side_by_side_last_ = stepper_->side_by_side();
   Counters& c = counters();
   const StepSettings settings = step_settings();
   for (const StepRecord& r : records) {
@@ -439,6 +456,7 @@ TrainOutcome Trainer::outcome() const {
   o.epochs = epochs_of(checkpoint_);
   o.seconds = log_.seconds();
   o.side_by_side = side_by_side_;
+  o.side_by_side_last = side_by_side_last_;
   return o;
 }
 

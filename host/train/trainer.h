@@ -40,6 +40,7 @@ class Trainer {
   bool turn(double seconds);  // about so long, at least a step; on a GPU it leaves steps under way
   void ask();                 // for the steps of the next turn, before those of others
   TrainOutcome outcome() const;
+  bool waiting() const { return waiting_; }  // as TrainOptions::waits has it
   bool on_gpu() const { return context_.device == Device::kCuda; }
 
  private:
@@ -59,7 +60,9 @@ class Trainer {
   }
   bool stage_goes_on() const;
   void begin_epoch();   // from the current counters on
+  void close_ranks();   // with those that are left of a cohort, where that is worth it
   bool take_portion();  // of the epoch's steps; false: stopped
+  bool wait();          // between epochs; true: the run waits
   void account(const std::vector<StepRecord>&);
   [[noreturn]] void fail(const StepRecord&);
   void end_epoch();
@@ -76,6 +79,7 @@ class Trainer {
   void end_stage();
   void make_model();
   void make_stepper_of_stage();
+  void drop_device_memory();
   void refuse_what_does_not_fit();
 
   // The end.
@@ -116,9 +120,9 @@ class Trainer {
   std::optional<Quality> quality_;
   Schedule schedule_;
   int updates_of_step_ = 0;  // accounted for, of the step under way
-  bool in_epoch_ = false, asked_ = false;
-  int side_by_side_ = 1;  // TrainOutcome has it
-  long enqueued_ = 0;     // steps of the epoch under way
+  bool in_epoch_ = false, asked_ = false, waiting_ = false;
+  int side_by_side_ = 1, side_by_side_last_ = 1;  // TrainOutcome has them
+  long enqueued_ = 0;                             // steps of the epoch under way
   Clock::time_point last_save_;
 };
 

@@ -20,6 +20,13 @@ Readback::~Readback() = default;
 const void* Readback::data() { return nullptr; }
 bool Readback::ready() { return true; }
 
+struct GpuWatch::State {};
+GpuWatch::GpuWatch(const Context&) { check_failed("built with CUDA", __FILE__, __LINE__, ""); }
+GpuWatch::~GpuWatch() = default;
+void GpuWatch::stop() {}
+bool GpuWatch::ready() { return true; }
+double GpuWatch::seconds() { return 0.0; }
+
 void profile_begin(const Context&) {}
 void profile_end(const Context&) {}
 

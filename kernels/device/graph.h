@@ -41,6 +41,22 @@ class Readback {
   std::unique_ptr<State> state_;
 };
 
+// The time between two places of what is enqueued: from where this is made to where it is stopped.
+class GpuWatch {
+ public:
+  explicit GpuWatch(const Context&);
+  ~GpuWatch();
+  GpuWatch(const GpuWatch&) = delete;
+  GpuWatch& operator=(const GpuWatch&) = delete;
+  void stop();
+  bool ready();      // seconds() would not wait
+  double seconds();  // behind stop()
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
 // Marks the range that a profiler records if it is started so (ncu --profile-from-start off, nsys -c cudaProfilerApi).
 void profile_begin(const Context&);
 void profile_end(const Context&);

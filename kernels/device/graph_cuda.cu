@@ -5,6 +5,20 @@
 
 namespace cafx {
 
+namespace {
+
+bool reached(cudaEvent_t event) {
+  const cudaError_t code = cudaEventQuery(event);
+  if (code == cudaErrorNotReady) {
+    cudaGetLastError();
+    return false;
+  }
+  CAFX_CUDA_CHECK(code);
+  return true;
+}
+
+}  // namespace
+
 struct Graph::State {
   Context context;
   cudaGraphExec_t graph = nullptr;
@@ -58,14 +72,31 @@ const void* Readback::data() {
   CAFX_CUDA_CHECK(cudaEventSynchronize(state_->done));
   return state_->data;
 }
-bool Readback::ready() {
-  const cudaError_t code = cudaEventQuery(state_->done);
-  if (code == cudaErrorNotReady) {
-    cudaGetLastError();
-    return false;
-  }
-  CAFX_CUDA_CHECK(code);
-  return true;
+bool Readback::ready() { return reached(state_->done); }
+
+struct GpuWatch::State {
+  Context context;
+  cudaEvent_t from = nullptr, to = nullptr;
+};
+
+GpuWatch::GpuWatch(const Context& context) : state_(std::make_unique<State>()) {
+  CAFX_CHECK(context.device == Device::kCuda);
+  state_->context = context;
+  CAFX_CUDA_CHECK(cudaEventCreate(&state_->from));
+  CAFX_CUDA_CHECK(cudaEventCreate(&state_->to));
+  CAFX_CUDA_CHECK(cudaEventRecord(state_->from, stream_of(context)));
+}
+GpuWatch::~GpuWatch() {
+  if (state_->from) cudaEventDestroy(state_->from);
+  if (state_->to) cudaEventDestroy(state_->to);
+}
+void GpuWatch::stop() { CAFX_CUDA_CHECK(cudaEventRecord(state_->to, stream_of(state_->context))); }
+bool GpuWatch::ready() { return reached(state_->to); }
+double GpuWatch::seconds() {
+  float ms = 0.0f;
+  CAFX_CUDA_CHECK(cudaEventSynchronize(state_->to));
+  CAFX_CUDA_CHECK(cudaEventElapsedTime(&ms, state_->from, state_->to));
+  return 1e-3 * static_cast<double>(ms);
 }
 
 void profile_begin(const Context& context) {

@@ -7,6 +7,11 @@ sweep() { "$cafx" sweep "$@" --store "$work/runs"; }
 sweep plan "$work/a.toml" >"$work/out" || fail "plan"
 grep -q "8 training runs from 2 pretrainings; 0 of 10 are done" "$work/out" || fail "plan counts: $(cat "$work/out")"
 grep -q "measured here" "$work/out" || fail "plan says where its estimate comes from: $(cat "$work/out")"
+sweep plan "$work/a.toml" --cohort 4 --no-measure >"$work/out" || fail "plan of cohorts"
+grep -q "up to 4 runs train side by side in a process: 8 of one kind" "$work/out" || fail "plan tells kin: $(cat "$work/out")"
+sed '0,/^train.seed = .*/s//&\ntrain.batch = [8, 16]/' "$work/a.toml" >"$work/kinds.toml"
+sweep plan "$work/kinds.toml" --cohort 4 --no-measure >"$work/out" || fail "plan of kinds"
+grep -q "train.batch is 8 in one and 16 in the other" "$work/out" || fail "plan says why runs cannot share: $(cat "$work/out")"
 sweep run "$work/a.toml" --quiet >"$work/out" 2>&1 || fail "run: $(cat "$work/out")"
 table=$work/runs/a.sweep/results.csv
 [ "$(grep -c ',done,' "$table")" = 8 ] || fail "8 finished runs: $(cat "$table")"

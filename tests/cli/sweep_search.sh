@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Searches that stop losers, end to end: median stopping, runs of unlike length, effects that are not compared. Half a minute.
+# Searches that stop losers, end to end: median stopping, runs of unlike length, effects that are not compared,
+# cohorts at rungs. A minute.
 . "$(dirname "$0")/sweep_common.sh"
 sweep() { "$cafx" sweep "$@" --store "$work/$store" --quiet --no-measure >"$work/out" 2>&1; }
 rates='[1e-3, 2e-3, 3e-3, 5e-3, 1e-6, 2e-6]'
@@ -51,4 +52,47 @@ for row in csv.DictReader(open(store + "/e.sweep/results.csv")):
     beyond += 4 in rungs
 assert beyond >= 1, "no long run went past the shorter ones' end to a rung of its own"
 END
+# In a cohort a run that is promoted goes on where it is, the others leave; those that end have the files of runs alone. Some
+# processes are killed meanwhile.
+store=alone
+tiny_sweep "$work/c.toml" c '[1e-4, 1e-3, 3e-3]' '[1]' 9
+sweep run "$work/c.toml" || fail "alone: $(cat "$work/out")"
+rungs=$'[sweep]\nprune = "asha"\nrung_first = 1\nrung_factor = 3\nslots = 1\nretries = 1000'
+tiny_sweep "$work/c.toml" c '[1e-4, 1e-3, 3e-3]' '[1]' 9 "$rungs"
+compare() {
+  local run n=0
+  for run in $(grep ',done,' "$work/$store/c.sweep/results.csv" | cut -d, -f1); do
+    for file in result.json metrics.csv eval.json outcome.json; do
+      cmp "$work/alone/$run/$file" "$work/$store/$run/$file" || fail "$store: $run/$file differs"
+    done
+    n=$((n + 1))
+  done
+  [ $n -ge 2 ] || fail "$store: $n runs end: $(cat "$work/$store/c.sweep/results.csv")"
+  python3 - "$work/$store" <<'END' || fail "$store: rungs"
+import glob, json, sys
+for path in glob.glob(sys.argv[1] + "/default-*/rungs.json"):
+    rungs = [r[0] for r in json.load(open(path))]
+    assert rungs == [1, 3][:len(rungs)], (path, rungs)
+END
+}
+store=company
+sweep run "$work/c.toml" --cohort 6 || fail "company: $(cat "$work/out")"
+compare
+for run in $(grep ',done,' "$work/company/c.sweep/results.csv" | cut -d, -f1); do
+  ! grep -q 'resumed:' "$work/company/$run/log.txt" || fail "$run was begun again: $(cat "$work/company/$run/log.txt")"
+  grep -q '"cohort": 6' "$work/company/$run/usage.json" || fail "$run had other company: $(cat "$work/company/$run/usage.json")"
+done
+store=killed
+export CAFX_CHECKPOINT_SECONDS=0.05
+for pause in 0.9 1.1 0.5 0.7 1.3; do
+  "$cafx" sweep run "$work/c.toml" --store "$work/$store" --cohort 6 --quiet --no-measure >"$work/out" 2>&1 &
+  scheduler=$!
+  sleep $pause
+  workers=$(pgrep -P $scheduler || true)
+  # shellcheck disable=SC2086  # several
+  kill -9 $scheduler $workers 2>/dev/null
+  wait $scheduler 2>/dev/null
+done
+sweep run "$work/c.toml" --cohort 6 || fail "killed: $(cat "$work/out")"
+compare
 finish

@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "host/sweep/scheduler.h"
 
@@ -22,6 +25,8 @@ class World : public Board, public Launcher {
   LeaseState lease(const Task&) override { return {}; }
   int deaths(const Task&) override { return dies_in_company ? 2 : 0; }
   void close(const Task&, State, const std::string&) override {}
+  void verdict(const Task&, std::size_t, int) override {}
+  void end_pruned(const Task&, const std::string&) override {}
   bool space() override { return true; }
 
   void start(const std::vector<const Task*>& members, const Job& job) override {
@@ -173,6 +178,25 @@ TEST(Scheduler, StartsTasksOfOneArchitectureInOneProcess) {
   EXPECT_EQ(run(tasks, {cohorts_of(1)}).order.size(), 6u);
 }
 
+// It is asked when the device is idle and a run has kin; without an answer the device's number counts.
+TEST(Scheduler, ChoosesCohortsBySpeed) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 32), kin("d", 64), kin("e", 64), kin("f", 32)};
+  prioritise(tasks, {});
+  World world(tasks);
+  DeviceSlots gpu = cohorts_of(16);
+  gpu.speed_of = "H100";
+  SchedulerOptions options;
+  Texts asked;
+  options.cohort_by_speed = [&](const Task& t, const DeviceSlots& d, bool idle) {
+    asked.push_back(t.folder + " " + d.speed_of + (idle ? " idle" : ""));
+    return t.config["model.frame"] == 64 ? std::optional(3) : std::nullopt;
+  };
+  Scheduler scheduler(tasks, {gpu}, world, world, nullptr, nullptr, options);
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.order, (Texts{"a+b+d@cuda:0", "c+f@cuda:0", "e@cuda:0"}));
+  EXPECT_EQ(asked, (Texts{"a H100 idle", "c H100 idle"}));
+}
+
 TEST(Scheduler, LeavesIdleDevicesTheirPartOfACohort) {
   std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64)};
   DeviceSlots second = cohorts_of(16);
@@ -197,6 +221,165 @@ TEST(Scheduler, RunsWhoseCompanyDiesGoOnAlone) {
   Scheduler scheduler(tasks, {cohorts_of(8)}, world, world, nullptr, nullptr, {});
   EXPECT_TRUE(scheduler.run());
   EXPECT_EQ(world.order, (Texts{"a+b@cuda:0", "a@cuda:0", "b@cuda:0"}));
+}
+
+// Runs of nine epochs whose error is their index; a process ends when its last member has. The last run is slow: it
+// does an epoch where the others do three.
+class RungWorld : public Board, public Launcher {
+ public:
+  explicit RungWorld(const std::vector<Task>& tasks) : tasks_(tasks), runs_(tasks.size()) {}
+
+  Outcome outcome(const Task& t) override { return run(t).outcome; }
+  void prepare(const Task&, const Task*) override {}
+  LeaseState lease(const Task& t) override {
+    LeaseState state;
+    state.held = run(t).process >= 0;
+    return state;
+  }
+  int deaths(const Task&) override { return 1; }
+  void close(const Task& t, State state, const std::string&) override {
+    run(t).outcome.state = state;
+    events.push_back(t.folder + " closed");
+  }
+  void verdict(const Task& t, std::size_t n_rungs, int until_epoch) override {
+    EXPECT_EQ(n_rungs, run(t).outcome.rungs.size());
+    EXPECT_TRUE(run(t).waits) << t.folder;
+    events.push_back(fmt::format("{}: {}", t.folder, until_epoch));
+    if (until_epoch < 0) return leave(run(t));
+    run(t).waits = false;
+    run(t).until = until_epoch;
+  }
+  void end_pruned(const Task& t, const std::string&) override {
+    EXPECT_TRUE(run(t).waits) << t.folder;
+    events.push_back(t.folder + " pruned");
+    run(t).outcome.state = State::kPruned;
+    leave(run(t));
+  }
+  bool space() override { return true; }
+
+  void start(const std::vector<const Task*>& members, const Job& job) override {
+    std::string names;
+    for (const Task* t : members) {
+      Run& r = run(*t);
+      EXPECT_EQ(r.process, -1) << t->folder;
+      r.process = job.task;
+      r.until = job.until_epoch;
+      names += t->folder;
+    }
+    EXPECT_EQ(job.verdicts, members.size() > 1 && job.until_epoch > 0);
+    verdicts_[job.task] = job.verdicts;
+    events.push_back("start " + names);
+  }
+  std::vector<Exit> wait(double) override {
+    now_ += 1.0;
+    ++tick_;
+    for (std::size_t i = 0; i < runs_.size(); ++i) {
+      Run& r = runs_[i];
+      if (r.process < 0 || r.waits || (i + 1 == runs_.size() && tick_ % 3 > 0)) continue;
+      ++r.epoch;
+      if (r.epoch == 9) {
+        r.outcome.state = State::kDone;
+        leave(r);
+      } else if (r.epoch == r.until) {
+        r.outcome.rungs.emplace_back(r.epoch, static_cast<double>(i));
+        if (verdicts_[r.process]) {
+          r.waits = true;
+        } else {
+          leave(r);
+        }
+      }
+      if (tasks_[i].folder == dies_at_rung && r.waits) {
+        dies_at_rung.clear();
+        const int process = r.process;
+        for (Run& other : runs_) {
+          if (other.process == process) leave(other);
+        }
+        ended_.clear();
+        return {{process, 0, 9}};
+      }
+    }
+    std::vector<Exit> exits;
+    for (const int process : std::exchange(ended_, {})) {
+      if (std::none_of(runs_.begin(), runs_.end(), [&](const Run& r) { return r.process == process; })) {
+        exits.push_back({process, 85, 0});
+      }
+    }
+    return exits;
+  }
+  void stop() override {}
+  double now() const override { return now_; }
+
+  std::vector<std::string> events;
+  std::string dies_at_rung;  // the run whose process is killed while it waits there
+
+ private:
+  struct Run {
+    Outcome outcome;
+    int process = -1, epoch = 0, until = 0;
+    bool waits = false;
+  };
+  Run& run(const Task& t) { return runs_[static_cast<std::size_t>(&t - tasks_.data())]; }
+  void leave(Run& r) {
+    ended_.insert(r.process);
+    r.process = -1;
+    r.waits = false;
+  }
+  const std::vector<Task>& tasks_;
+  std::vector<Run> runs_;
+  std::map<int, bool> verdicts_;
+  std::set<int> ended_;
+  double now_ = 0.0;
+  int tick_ = 0;
+};
+
+std::vector<Task> six_kin() {
+  std::vector<Task> tasks;
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    tasks.push_back(kin(name, 64));
+    tasks.back().config["train.epochs"] = 9;
+  }
+  prioritise(tasks, {});
+  return tasks;
+}
+
+// Who is promoted goes on in its process, at once where the rule is asynchronous; others leave when the last has come.
+TEST(Scheduler, JudgesACohortAtItsRungsWhileItRuns) {
+  std::vector<Task> tasks = six_kin();
+  RungWorld world(tasks);
+  const auto asha = make_asha(1, 3);
+  Scheduler scheduler(tasks, {cohorts_of(6)}, world, world, asha.get(), nullptr, {});
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.events, (Texts{"start abcdef", "a: 3", "b: 3", "c: -1", "d: -1", "e: -1", "f: -1", "a: 0", "b: -1"}));
+  EXPECT_EQ(scheduler.state(0), State::kDone);
+  for (int i = 1; i < 6; ++i) EXPECT_EQ(scheduler.state(i), State::kPaused) << i;
+}
+
+TEST(Scheduler, StopsMembersThatAreWorseThanTheMedian) {
+  std::vector<Task> tasks = six_kin();
+  RungWorld world(tasks);
+  const auto median = make_median(3, 3);
+  Scheduler scheduler(tasks, {cohorts_of(6)}, world, world, median.get(), nullptr, {});
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.events, (Texts{"start abcdef", "a: 0", "b: 0", "c: 0", "d pruned", "e pruned", "f pruned"}));
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(scheduler.state(i), i < 3 ? State::kDone : State::kPruned) << i;
+}
+
+// A death there is no second visit to the rung: what is in rungs.json has been reached.
+TEST(Scheduler, JudgesRunsThatDiedAtTheirRung) {
+  std::vector<Task> tasks = six_kin();
+  RungWorld world(tasks);
+  world.dies_at_rung = "e";
+  const auto asha = make_asha(1, 3);
+  Scheduler scheduler(tasks, {cohorts_of(6)}, world, world, asha.get(), nullptr, {});
+  EXPECT_TRUE(scheduler.run());
+  EXPECT_EQ(world.events[0], "start abcdef");
+  EXPECT_EQ(world.events[1], "start a");  // promoted by what the five had written
+  EXPECT_EQ(world.events[2], "start f");  // it had not come to the rung
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(scheduler.state(i), i == 0 ? State::kDone : State::kPaused) << i;
+    const auto& rungs = scheduler.outcome(i).rungs;
+    for (std::size_t k = 0; k < rungs.size(); ++k) EXPECT_EQ(rungs[k].first, k == 0 ? 1 : 3) << i;
+  }
 }
 
 TEST(SweepSpec, RefusesACohortThatIsNoNumber) {

@@ -128,6 +128,49 @@ TEST_P(Cohorts, DoNotNoticeAMemberThatFails) {
   }
 }
 
+// One is pruned, the others are of unequal length. On a GPU its neighbours take their steps in one launch again once
+// the last has moved into the gap; without that the first one's launches would hold itself alone.
+TEST_P(Cohorts, CloseRanksWhenAMemberLeaves) {
+  configs_.push_back(configs_[0]);
+  for (std::size_t k = 0; k < configs_.size(); ++k) {
+    configs_[k].train.seed = 20 + static_cast<int>(k);
+    configs_[k].train.optimizer = "adam";
+    configs_[k].train.epochs = 3 + static_cast<int>(k);
+  }
+  train_alone();
+  for (const bool close : {true, false}) {
+    const std::string of = close ? "closed" : "open";
+    std::atomic<bool> pruned{false};
+    StopAfter observer(2, pruned);
+    std::vector<Member> all = members(of);
+    all[1].options.stop = &pruned;
+    all[1].options.observer = &observer;
+    int moves = 0;
+    const std::vector<MemberOutcome> outcomes = train_cohort(all, 0.0, [&](const Closing& c) {
+      moves += close ? 1 : 0;
+      EXPECT_EQ(c.launches, 2);
+      EXPECT_EQ(c.after, 1);
+      EXPECT_GT(c.costs_seconds, 0.0);
+      return close;
+    });
+    EXPECT_FALSE(outcomes[1].trained.finished);
+    EXPECT_EQ(moves, on_cuda() && close ? 1 : 0);
+    if (on_cuda()) {
+      EXPECT_EQ(outcomes[0].trained.side_by_side, 4);
+      EXPECT_EQ(outcomes[0].trained.side_by_side_last, close ? 3 : 1);
+      EXPECT_EQ(outcomes[2].trained.side_by_side_last, 2);
+    }
+    for (const std::size_t k : {0u, 2u, 3u}) {
+      EXPECT_TRUE(outcomes[k].trained.finished) << outcomes[k].error;
+      expect_same_run(folder_ / name("alone", k), folder_ / name(of, k));
+    }
+  }
+  // The pruned one has what it needs to go on.
+  Dataset data = notes(4, 700);
+  EXPECT_TRUE(resume(configs_[1], data, split_, options("closed1")).finished);
+  expect_same_run(folder_ / "alone1", folder_ / "closed1");
+}
+
 TEST_P(Cohorts, LearnFromRecordingsOfTheirOwn) {
   Dataset other = notes(5, 600, -1.0f);
   const Split split = split_of(other);
@@ -196,6 +239,41 @@ std::vector<const char*> all_types() {
 }
 INSTANTIATE_TEST_SUITE_P(Registry, Cohorts, testing::ValuesIn(all_types()),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST(Ranks, CountTheLaunchesOfAStep) {
+  EXPECT_EQ(launches_of({}), 0);
+  EXPECT_EQ(launches_of({0, 7, 7, 0, 7}), 2);
+  EXPECT_EQ(launches_of({7, 8, 8, 7}), 3);  // of unlike layouts
+}
+
+TEST(Ranks, AreClosedByTheLastMembers) {
+  const auto text = [](const std::vector<std::uint64_t>& seats, std::size_t who) {
+    const Closing c = closing_of(seats, who);
+    return fmt::format("{} moves {}->{}", c.moves, c.launches, c.after);
+  };
+  EXPECT_EQ(text({7, 0, 7, 7}, 3), "1 moves 2->1");
+  EXPECT_EQ(text({7, 0, 7, 7}, 2), "0 moves 2->2");  // it is in the ranks to be closed
+  EXPECT_EQ(text({7, 0, 0, 7, 7}, 4), "2 moves 2->1");
+  EXPECT_EQ(text({7, 7, 0, 0}, 1), "0 moves 1->1");
+  EXPECT_EQ(text({0, 7, 7}, 2), "0 moves 1->1");  // no launch less
+  EXPECT_EQ(text({8, 0, 7, 7}, 3), "0 moves 2->2");
+}
+
+// 40 us a launch and 30 us a member, with an error of 0.5 %, of four members in one launch and then of three in two.
+TEST(Ranks, LearnFromStepsWhatALaunchTakes) {
+  StepTimes times;
+  EXPECT_EQ(times.of_launch(), 0.0);
+  for (int i = 0; i < 20; ++i) times.add(50, 50, 200, 50 * (i % 2 ? 1.005 : 0.995) * 160e-6);
+  EXPECT_EQ(times.of_launch(), 0.0);  // steps that are all alike do not tell
+  for (int i = 0; i < 20; ++i) times.add(10, 20, 30, 10 * (i % 2 ? 1.005 : 0.995) * 170e-6);
+  EXPECT_NEAR(times.of_launch(), 40e-6, 1e-6);
+  Closing c;
+  c.saves_seconds = 0.4;
+  c.costs_seconds = 0.5;
+  EXPECT_FALSE(saves_time(c));
+  c.saves_seconds = 0.6;
+  EXPECT_TRUE(saves_time(c));
+}
 
 // Quantiles of tables of Student's t; scipy.stats.t.interval of the four values.
 TEST(Interval, IsStudents) {

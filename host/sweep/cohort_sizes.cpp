@@ -1,0 +1,94 @@
+#include "host/sweep/cohort_sizes.h"
+
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "host/sweep/slurm_commands.h"
+#include "host/train/cohort.h"
+#include "host/train/config.h"
+#include "host/version.h"
+#include "kernels/base/error.h"
+#include "kernels/base/hash.h"
+#include "kernels/base/safetensors.h"
+
+namespace cafx {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kSeconds = "5";  // of a measurement, beside the building of the models
+
+}  // namespace
+
+CohortSizes::CohortSizes(fs::path file, Measure measure, std::function<void(const std::string&)> say)
+    : file_(std::move(file)), measure_(std::move(measure)), say_(std::move(say)) {}
+
+std::optional<int> CohortSizes::of(const Task& t, const std::string& device, const std::string& kind, bool idle) {
+  Hasher hasher;
+  hasher.add(kinship(t.config) + kind + "\n" + kVersion);
+  const std::string key = hasher.hex().substr(0, 12);
+  if (const auto known = known_.find(key); known != known_.end()) {
+    return known->second > 0 ? std::optional(known->second) : std::nullopt;
+  }
+  Json file = Store::read_json(file_);
+  if (!file.is_object()) file = Json::object();
+  if (file.contains(key) && file[key].is_object() && file[key].value("members", 0) > 0) {
+    return known_[key] = file[key]["members"];
+  }
+  if (!measure_ || !idle) return std::nullopt;
+  try {
+    const CohortSize size = measure_(t.config, device);
+    Json row = {{"members", size.members},
+                {"type", t.config.value("model.type", "")},
+                {"batch", t.config.value("train.batch", 0)},
+                {"precision", t.config.value("train.precision", "")},
+                {"device", kind},
+                {"version", kVersion},
+                {"measured", Json::array()}};
+    std::vector<std::string> words;
+    for (const auto& [n, rate] : size.measured) {
+      row["measured"].push_back({n, rate});
+      words.push_back(fmt::format("{:.0f} with {}", rate, n));
+    }
+    file[key] = row;
+    const std::string text = file.dump(1) + "\n";
+    write_file_atomically(file_, text.data(), text.size());
+    if (say_) {
+      say_(fmt::format("{}: places a second by models side by side: {}; up to {} share a process", kind,
+                       fmt::join(words, ", "), size.members));
+    }
+    return known_[key] = size.members;
+  } catch (const WriteError&) {
+    throw;  // a full disk pauses the sweep
+  } catch (const Error& e) {
+    if (say_) say_(fmt::format("how many runs should share a process of {} was not measured: {}", kind, e.what()));
+    known_[key] = 0;  // not to be tried again
+    return std::nullopt;
+  }
+}
+
+CohortSize measure_cohort_size(const Json& config, const std::string& device) {
+  RunConfig run = config_of_json(config, "the runs' config");
+  const fs::path file = fs::temp_directory_path() / fmt::format("cafx-cohort-{}.toml", getpid());
+  const std::string toml = to_toml(describe(run));
+  write_file_atomically(file, toml.data(), toml.size());
+  const Ran ran = run_program({"/proc/self/exe", "bench", "--cohort", "auto", "--json", "--seconds", kSeconds,
+                               "--device", device, "--precision", run.train.precision, "--config", file.string()});
+  std::error_code ignored;
+  fs::remove(file, ignored);
+  if (ran.code != 0) throw Error("cafx bench ended with code {}: {}", ran.code, one_line(ran.error));
+  const Json json = Json::parse(ran.out, nullptr, false);
+  if (!json.is_object() || !json.contains("chosen") || !json.contains("cohorts")) {
+    throw Error("cafx bench said: {}", one_line(ran.out));
+  }
+  CohortSize size;
+  size.members = json["chosen"];
+  for (const Json& row : json["cohorts"]) {
+    size.measured.emplace_back(row.at("members"),
+                               row.value("frames_per_second", row.value("segments_per_second", 0.0)));
+  }
+  return size;
+}
+
+}  // namespace cafx
