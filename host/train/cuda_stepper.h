@@ -242,13 +242,14 @@ class CudaStepper : public Stepper {
       const double seconds = std::chrono::duration<double>(Clock::now() - p.started).count();
       const double wanted = 0.1 * static_cast<double>(p.steps) / std::max(1e-6, seconds);
       portion_ = std::clamp(static_cast<long>(wanted * static_cast<double>(under_way_.size())), 1L, 256L);
+      if (lockstep_) lockstep_->set_portion(portion_);
       under_way_.pop_front();
     }
     return records;
   }
 
   // Of a member none while the others have not taken up what it asked for.
-  long portion() const override { return asked_ > 0 ? 0 : portion_; }
+  long portion() const override { return asked_ > 0 ? 0 : lockstep_ ? lockstep_->portion() : portion_; }
 
   void fetch(std::vector<float>& m, std::vector<float>& v) override {
     m.resize(m_.size());

@@ -17,21 +17,23 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 bool Lockstep::seat(const std::function<CudaStepper*()>& work) {
+  std::vector<bool> taken;
   for (std::size_t k = 0; k < seats_.size(); ++k) {
-    const int member = static_cast<int>(k);
-    if (seats_[k].stepper || !memory_.is_free(member)) continue;
-    const Clock::time_point began = Clock::now();
-    memory_.allocate_in(member, [&] {
-      seats_[k].stepper = work();
-      seats_[k].stepper->join(this);
-    });
-    seats_[k].layout = memory_.layout(member);
-    CAFX_CHECK(!memory_.is_free(member), member);
-    drop_graphs_of(k);
-    seating_ = seconds_since(began);
-    return true;
+    taken.push_back(seats_[k].stepper || !memory_.is_free(static_cast<int>(k)));
   }
-  return false;
+  const std::size_t k = best_seat(taken);
+  if (k == seats_.size()) return false;
+  const int member = static_cast<int>(k);
+  const Clock::time_point began = Clock::now();
+  memory_.allocate_in(member, [&] {
+    seats_[k].stepper = work();
+    seats_[k].stepper->join(this);
+  });
+  seats_[k].layout = memory_.layout(member);
+  CAFX_CHECK(!memory_.is_free(member), member);
+  drop_graphs_of(k);
+  seating_ = seconds_since(began);
+  return true;
 }
 
 void Lockstep::leave(const CudaStepper& stepper) {

@@ -36,6 +36,9 @@ class Lockstep {
   // From where the graphs count the samples of all members' recordings: `own`, of whoever asks first.
   const float* samples(const float* own) { return samples_ = samples_ ? samples_ : own; }
   bool idle() const;  // nothing of a member is left
+  // A good number of steps to ask for at a time, the same for all: who asks for less than the others falls behind.
+  long portion() const { return portion_; }
+  void set_portion(long steps) { portion_ = steps; }
   // Of a member that has `steps_left` steps before it: what it saves if it is built anew, and what that costs.
   Closing closing_of(const CudaStepper&, long steps_left);
 
@@ -66,6 +69,7 @@ class Lockstep {
   std::vector<Seat> seats_;
   const float* samples_ = nullptr;
   std::map<std::tuple<std::size_t, std::size_t, int>, Graph> graphs_;  // by first member, their number, and batch
+  long portion_ = 1;
   StepTimes times_;
   std::deque<Timed> timed_;
   double seating_ = 0.0, rehearsing_ = 0.0, recording_ = 0.0;  // seconds that each took, the last time

@@ -37,6 +37,22 @@ int launches_of(const std::vector<std::uint64_t>& seats) {
   return n;
 }
 
+std::size_t best_seat(const std::vector<bool>& taken) {
+  std::vector<std::uint64_t> seats(taken.begin(), taken.end());
+  std::size_t best = seats.size();
+  int fewest = 0;
+  for (std::size_t k = 0; k < seats.size(); ++k) {
+    if (seats[k] != kEmpty) continue;
+    seats[k] = 1;
+    const int launches = launches_of(seats);
+    seats[k] = kEmpty;
+    if (best < seats.size() && launches >= fewest) continue;
+    best = k;
+    fewest = launches;
+  }
+  return best;
+}
+
 Closing closing_of(std::vector<std::uint64_t> seats, std::size_t who) {
   const auto members = static_cast<std::size_t>(std::ssize(seats) - std::count(seats.begin(), seats.end(), kEmpty));
   Closing c;

@@ -26,6 +26,9 @@ class StepTimes {
 // The launches of a step; of each seat the layout, 0: nobody sits there.
 int launches_of(const std::vector<std::uint64_t>& seats);
 
+// The free seat that makes the fewest launches, the first of such; their number: none is free.
+std::size_t best_seat(const std::vector<bool>& taken);
+
 // The move of one member, of those that close ranks.
 struct Closing {
   int moves = 0;                // until ranks are closed; 0: this member stays where it is

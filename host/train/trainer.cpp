@@ -234,7 +234,8 @@ bool Trainer::turn(double seconds) {
       finish();
       return false;
     }
-  } while (seconds_since(began) < seconds);
+    // Members of a cohort on a GPU come to an epoch's beginning in one round, so that they stay in step.
+  } while (!in_epoch_ || seconds_since(began) < seconds);
   return true;
 }
 

@@ -37,7 +37,7 @@ class Trainer {
 
   // The same in turns, between those of other runs: begin(), then turn() until it returns false.
   void begin();
-  bool turn(double seconds);  // about so long, at least a step; on a GPU it leaves steps under way
+  bool turn(double seconds);  // about so long, at least a step, into an epoch; on a GPU it leaves steps under way
   void ask();                 // for the steps of the next turn, before those of others
   TrainOutcome outcome() const;
   bool waiting() const { return waiting_; }  // as TrainOptions::waits has it

@@ -80,9 +80,11 @@ void Trainer::end_stage() {
     before_write();
     write_pretrained(folder_, config_, checkpoint_);
   }
+  // Of the former only names and shapes are needed: its memory on the GPU goes, so that its seat in a cohort is free.
+  const std::unique_ptr<Model> former = cafx::make_model(*config_.model, stage().form);
   c.stage = schedule_.after(c.stage).id;
   stepper_.reset();
-  const std::unique_ptr<Model> former = std::move(model_);
+  model_.reset();
   begin_stage(c.epoch > 0 || c.stage == Stage::kRefine ? former.get() : nullptr);
   save();
 }

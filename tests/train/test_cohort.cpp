@@ -246,6 +246,15 @@ TEST(Ranks, CountTheLaunchesOfAStep) {
   EXPECT_EQ(launches_of({7, 8, 8, 7}), 3);  // of unlike layouts
 }
 
+TEST(Ranks, AreJoinedWhereNoGapIsMade) {
+  EXPECT_EQ(best_seat({false, false}), 0u);
+  EXPECT_EQ(best_seat({true, false, false}), 1u);
+  EXPECT_EQ(best_seat({false, false, false, true}), 2u);
+  EXPECT_EQ(best_seat({true, false, true, false}), 1u);
+  EXPECT_EQ(best_seat({true, true}), 2u);
+  EXPECT_EQ(best_seat({}), 0u);
+}
+
 TEST(Ranks, AreClosedByTheLastMembers) {
   const auto text = [](const std::vector<std::uint64_t>& seats, std::size_t who) {
     const Closing c = closing_of(seats, who);
