@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Lays a CUDA 12 toolkit into FOLDER and installs nothing: nvcc 12.4, its headers, runtime and cuBLAS from Debian 13's packages,
-# cuDNN 9 and NCCL from NVIDIA's Python wheels. No root. 2.1 GB to load, 2 GB in FOLDER. For x86_64, on Debian 12 and 13.
+# cuDNN 9 and NCCL from NVIDIA's Python wheels. No root. 2.1 GB to load, 2 GB in FOLDER. For x86_64.
 #
 #   scripts/cuda12.sh FOLDER
 #   PATH=FOLDER/bin:$PATH CAFX_CUDA=ON scripts/wheel.sh        with it, in Debian 12: the wheel for CUDA 12
 #   cmake --preset cuda -DCAFX_NVCC=FOLDER/bin/nvcc
 #
-# As its host compiler nvcc 12.4 takes GCC up to 13, which Debian 12 has; in Debian 13: apt-get install g++-13, CUDAHOSTCXX=g++-13.
+# It lies in Debian 12 and 13, and compiles in 12: nvcc 12.4 takes GCC up to 13, and a C library before 2.41, which has its sinpi.
 # Whose packages: apt checks the release's signature against Debian's keys, and pip the wheels against the sums below.
 set -euo pipefail
 [ $# = 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2; }
