@@ -337,8 +337,9 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
                     Conv1dDims d) {
   const long tiles = static_cast<long>(d.B) * (d.T / kTile);
   with_number(context, [&]<Number S>() {
-    launch(context, forward_kernel<S>, static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))),
-           kForwardThreads, 0, static_cast<S*>(y), x, w, bias, flip, d);
+    launch(context, forward_kernel<S>,
+           static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))), kForwardThreads, 0,
+           static_cast<S*>(y), x, w, bias, flip, d);
   });
 }
 

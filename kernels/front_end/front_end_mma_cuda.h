@@ -163,7 +163,8 @@ __global__ void __launch_bounds__(kThreads, 2)
 inline void pool(const Context& context, float* z, std::int32_t* positions, const Stored* x1, const float* w2,
                  const float* bias2, FrontEndDims d) {
   // A window's bits depend on neither.
-  const int n_sm = cuda::multiprocessors_each(context), samples = tile_samples(d, n_sm), channel_groups = d.C / kChannels;
+  const int n_sm = cuda::multiprocessors_each(context), samples = tile_samples(d, n_sm),
+            channel_groups = d.C / kChannels;
   const long tiles = static_cast<long>(d.B) * (d.T / samples),
              shares = std::min<long>(tiles, std::max(1, 2 * n_sm / channel_groups));
   with_number(context, [&]<Number S>() {
