@@ -28,7 +28,8 @@ TEST(Precision, AGpusArenaIsSmallerInBf16ByHalfOfFourTensors) {
     // Without tensor cores both latent layers keep the gradient between them.
     Context context = cuda_context();
     context.precision = Precision::kBf16;
-    const bool between = form == CafxForm::kSupervised && latent_rounds(context, {});
+    const bool between =
+        form == CafxForm::kSupervised && latent_rounds(context, {1, 64, config.latent, config.filters});
     EXPECT_EQ(more(Precision::kTf32) - more(Precision::kBf16),
               256 * (4 * half + (between ? sizeof(float) * config.latent * config.filters : 0)));
     EXPECT_EQ(more(Precision::kFp16), more(Precision::kBf16));
