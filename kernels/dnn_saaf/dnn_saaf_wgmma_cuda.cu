@@ -35,6 +35,7 @@ struct Layout {
   static constexpr int dz = h2;      // terms of each warp's samples, behind the last use of h2
   static int bytes(int curve_regions) { return sums + 4 * 3 * S::kCopies * curve_regions * S::C; }
 };
+
 // As in dnn_saaf_persistent_cuda.cu.
 enum Barrier : int {
   kSumsTaken = 1,  // helpers: t, regions and du of the tile before may go
