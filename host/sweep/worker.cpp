@@ -72,7 +72,7 @@ class Watch : public TrainObserver {
     progress(p);
     if (p.stage == "train" && until_ > 0 && p.epoch >= until_) {
       rung_epoch_ = p.epoch;
-      rung_value_ = p.best;
+      record_rung(p.best);
       if (options_.verdicts) {
         at_rung_ = Rung::kReached;
       } else {
@@ -88,7 +88,6 @@ class Watch : public TrainObserver {
       at_rung_ = Rung::kSaved;  // when this is asked again
       return true;
     }
-    if (at_rung_ == Rung::kSaved) record_rung();
     const std::optional<int> until = Store::read_verdict(run_, n_rungs_);
     if (!until) return true;
     if (*until < 0) {
@@ -106,21 +105,22 @@ class Watch : public TrainObserver {
   }
 
   bool at_a_rung() const { return rung_epoch_ > 0; }
-  void record_rung() {
-    if (recorded_ == rung_epoch_) return;
-    lease_.check();
-    Json rungs = Store::read_json(run_ / "rungs.json");
-    if (!rungs.is_array()) rungs = Json::array();
-    rungs.push_back({rung_epoch_, rung_value_});
-    write_json(run_ / "rungs.json", rungs);
-    n_rungs_ = rungs.size();
-    recorded_ = rung_epoch_;
-    at_rung_ = Rung::kRecorded;
-  }
   bool pruned() const { return pruned_; }
   const std::atomic<bool>* stop() const { return &stop_; }  // at a rung, or pruned
 
  private:
+  // Before any checkpoint holds this epoch: a process that is killed in between repeats the epoch and finds its rung
+  // written, whereas a rung behind the checkpoint would be lost.
+  void record_rung(double best) {
+    lease_.check();
+    Json rungs = Store::read_json(run_ / "rungs.json");
+    if (!rungs.is_array()) rungs = Json::array();
+    if (rungs.empty() || rungs.back().at(0).get<int>() < rung_epoch_) {
+      rungs.push_back({rung_epoch_, best});
+      write_json(run_ / "rungs.json", rungs);
+    }
+    n_rungs_ = rungs.size();
+  }
   void beat() {
     std::unique_lock lock(mutex_);
     while (!end_) {
@@ -169,11 +169,10 @@ class Watch : public TrainObserver {
   TrainProgress last_;
   bool news_ = false, end_ = false;
   std::atomic<bool> pruned_{false}, stop_{false};
-  enum class Rung { kNone, kReached, kSaved, kRecorded };
+  enum class Rung { kNone, kReached, kSaved };
   Rung at_rung_ = Rung::kNone;
-  int rung_epoch_ = 0, recorded_ = 0;
+  int rung_epoch_ = 0;
   std::size_t n_rungs_ = 0;
-  double rung_value_ = 0.0;
   std::thread thread_;  // last: it uses all of the above
 };
 
@@ -344,12 +343,9 @@ class Work {
       give_back();
       return kExitDone;
     }
-    if (watch_->at_a_rung()) {
-      watch_->record_rung();
-      give_back();
-      return kExitRequeue;
-    }
+    const bool at_a_rung = watch_->at_a_rung();
     give_back();
+    if (at_a_rung) return kExitRequeue;
     return options_.requeue && *options_.requeue ? kExitRequeue : kExitStopped;
   }
 
