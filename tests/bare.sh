@@ -26,6 +26,7 @@ let_out() {
   local file
   cp -L /etc/resolv.conf /etc/hosts "$bare/etc/" 2>/dev/null || true
   for file in /etc/apt/apt.conf.d/*; do
+    if dpkg -S "$file" >/dev/null 2>&1; then continue; fi  # the same package may be installed inside, and would ask
     if grep -qiE 'acquire|proxy' "$file"; then cp "$file" "$bare/etc/apt/apt.conf.d/"; fi
   done
   mkdir -p "$bare/etc/ssl" "$bare/usr/local/share"
