@@ -9,7 +9,14 @@ set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_COMPONENTS_GROUPING IGNORE)
 set(CPACK_DEBIAN_ENABLE_COMPONENT_DEPENDS OFF)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+# The names of libraries that a package depends on change from one release to the next, so its version names the release.
+cmake_host_system_information(RESULT release QUERY DISTRIB_INFO)
 set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
+if(release_ID STREQUAL "debian")
+  string(APPEND CPACK_DEBIAN_PACKAGE_RELEASE "+deb${release_VERSION_ID}")
+elseif(release_ID STREQUAL "ubuntu")
+  string(APPEND CPACK_DEBIAN_PACKAGE_RELEASE "+ubuntu${release_VERSION_ID}")
+endif()
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${CMAKE_BINARY_DIR}/rt)
@@ -31,7 +38,7 @@ block size, without allocation or locks in the audio thread.")
 
 set(CPACK_DEBIAN_HEADERS_PACKAGE_NAME libcafx-rt-dev)
 set(CPACK_DEBIAN_HEADERS_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_HEADERS_PACKAGE_DEPENDS "libcafx-rt1 (= ${PROJECT_VERSION}-1)")
+set(CPACK_DEBIAN_HEADERS_PACKAGE_DEPENDS "libcafx-rt1 (= ${PROJECT_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE})")
 set(CPACK_COMPONENT_HEADERS_DESCRIPTION "plays models of audio effects in real time (development)
 The header of libcafx-rt, and what CMake and pkg-config need to find it.")
 
@@ -44,7 +51,7 @@ A host loads a model that cafx has trained into this plugin.")
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
 set(documents ${CMAKE_BINARY_DIR}/debian)
 file(WRITE ${documents}/changelog
-  "cafx (${PROJECT_VERSION}-1) unstable; urgency=medium\n\n  * Built from its own sources; CHANGELOG.md there tells what is new.\n\n"
+  "cafx (${PROJECT_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE}) unstable; urgency=medium\n\n  * Built from its own sources; CHANGELOG.md there tells what is new.\n\n"
   " -- ${CPACK_PACKAGE_CONTACT}  ${date}\n")
 execute_process(COMMAND gzip -9nf changelog WORKING_DIRECTORY ${documents} COMMAND_ERROR_IS_FATAL ANY)
 file(RENAME ${documents}/changelog.gz ${documents}/changelog.Debian.gz)

@@ -9,7 +9,8 @@
 #     wheel       build/wheels/cafx_audio-*.whl, as a user without root or compiler: the program, then the tests of the module
 #     cuda        build/wheels/cafx_audio_cuN-*.whl, each the same: without NVIDIA's libraries, then with them, 2 GB to load for each
 #     folder      build/packages/*.tar.zst, as a user without root, on a system without one package more
-#     deb         build/packages/*.deb, as root: installed, used, removed without a trace
+#     deb         build/packages/*+debN_amd64.deb, as root: installed, used, removed without a trace; built there first where
+#                 there are none for the release
 #     The last four take what scripts/wheel.sh and the presets dist and deb have made.
 #
 # Exit code 77: skipped, with the reason. CAFX_BARE_TARS=FOLDER keeps the bare systems there for the next time.
@@ -224,11 +225,22 @@ try_shells() {
   as_user 'man -w cafx-train >/dev/null && man cafx | col -b | grep -q "^NAME"' || failed "man has no page of cafx"
 }
 
+# The packages of the release, built in a bare one.
+build_deb() {
+  with_clone
+  in_bare ". scripts/packages.sh && install_packages \$build_packages lv2-dev && cmake --preset deb >/dev/null &&
+    cmake --build --preset deb -j $(nproc) --target package" >"$bare_work/log" 2>&1 || failed "deb: $(tail -20 "$bare_work/log")"
+  mkdir -p "$root/build/packages"
+  cp "$bare"/srv/cafx/build/packages/*.deb "$root/build/packages/"
+}
+
 try_deb() {
-  local file
-  file=$(the_only "$root/build/packages/cafx_*.deb")
+  local file number
+  number=$(tar -xOf "$bare_tar" ./etc/debian_version | cut -d. -f1)
+  [ -n "$(compgen -G "$root/build/packages/cafx_*+deb${number}_amd64.deb")" ] || build_deb
+  file=$(the_only "$root/build/packages/cafx_*+deb${number}_amd64.deb")
   open_bare
-  cp "$root"/build/packages/*.deb "$bare/srv/"
+  cp "$root"/build/packages/*+deb"${number}"_*.deb "$bare/srv/"
   in_bare 'apt-get update -qq && apt-get install -qq -y --no-install-recommends lintian man-db g++ pkg-config lilv-utils >/dev/null'
   in_bare 'lintian --fail-on error /srv/*.deb' || failed "lintian"
   in_bare 'apt-get install -qq -y --no-install-recommends /srv/*.deb >/dev/null'
