@@ -72,9 +72,8 @@ __device__ __forceinline__ void begin_products() {
 __device__ __forceinline__ void end_products() {
   CAFX_ON_WGMMA(asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");)
 }
-template <int Left = 0>
-__device__ __forceinline__ void wait_products() {  // all but the last `Left` groups
-  CAFX_ON_WGMMA(asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Left) : "memory");)
+__device__ __forceinline__ void wait_products() {
+  CAFX_ON_WGMMA(asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");)
 }
 __device__ __forceinline__ void show_to_products() {
   CAFX_ON_WGMMA(asm volatile("fence.proxy.async.shared::cta;" ::: "memory");)

@@ -1,6 +1,7 @@
 #include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/halves_cuda.h"
 #include "kernels/dnn_saaf/mma_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
 #include "kernels/saaf/saaf_cuda.h"
@@ -267,7 +268,7 @@ __global__ void __launch_bounds__(32 * kForwardWarps, T::kForwardBlocks)
   }
 }
 
-// parts[0 .. N) = sums over the warp's samples of g, by halves: half of the lanes take half of the features each time.
+// parts[0 .. N) = sums over the warp's samples of g.
 template <int N>
 __device__ __forceinline__ void column_sums(float* parts, const Sums& g, int lane) {
   float v[N / 4];
@@ -276,16 +277,7 @@ __device__ __forceinline__ void column_sums(float* parts, const Sums& g, int lan
 #pragma unroll
     for (int k = 0; k < 4; ++k) v[4 * j + k] = g[j][0][k] + g[j][1][k];
   }
-#pragma unroll
-  for (int mask = 16, n = N / 8; mask >= 4; mask /= 2, n /= 2) {
-    const bool upper = lane & mask;
-#pragma unroll
-    for (int i = 0; i < N / 8; ++i) {
-      if (i >= n) break;
-      const float away = upper ? v[i] : v[i + n], kept = upper ? v[i + n] : v[i];
-      v[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
-    }
-  }
+  sum_by_halves<16, 4>(v, lane);
   const int first = (lane & 16 ? N / 8 : 0) + (lane & 8 ? N / 16 : 0) + (lane & 4 ? N / 32 : 0);
 #pragma unroll
   for (int i = 0; i < N / 32; ++i) {

@@ -466,16 +466,8 @@ __device__ __forceinline__ void chain_residual(const Operands& x, Word base, Wor
         __stcs(reinterpret_cast<uint2*>(dr + (16 * m + 8 * s) * C + n), odd ? uint2{other, kept} : uint2{kept, other});
       }
     }
-    // Over the 16 samples, by halves: the lane's last three bits that are left name rows, eighth and channel.
-#pragma unroll
-    for (int mask = 16, left = 4; mask >= 4; mask /= 2, left /= 2) {
-      const bool upper = lane & mask;
-#pragma unroll
-      for (int i = 0; i < left; ++i) {
-        const float away = upper ? terms[i] : terms[i + left], kept = upper ? terms[i + left] : terms[i];
-        terms[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
-      }
-    }
+    // Over the 16 samples; the lane's bits name rows, eighth and channel of what is left.
+    sum_by_halves<16, 4>(terms, lane);
     const int m = lane / 16, channel = n + lane / 8 % 2 * 8 + lane % 4 * 2 + lane / 4 % 2;
     if (x.P == 16) {
       x.of(x.dz)[((n0 + row0) / 16 + m) * C + channel] = terms[0];

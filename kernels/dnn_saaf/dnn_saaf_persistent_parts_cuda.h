@@ -8,6 +8,7 @@
 
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
+#include "kernels/device/halves_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/pointwise/pointwise_cuda.h"

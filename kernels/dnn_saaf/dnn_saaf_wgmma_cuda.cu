@@ -299,16 +299,8 @@ __device__ __forceinline__ void finish_residual(const Outputs& d, const Operands
              odd ? uint2{other, through[2 + s]} : uint2{through[s], other});
     }
   }
-  // Over the 16 samples, by halves: the lane's last three bits that are left name a channel.
-#pragma unroll
-  for (int mask = 16, left = 4; mask >= 4; mask /= 2, left /= 2) {
-    const bool upper = lane & mask;
-#pragma unroll
-    for (int i = 0; i < left; ++i) {
-      const float away = upper ? terms[i] : terms[i + left], kept = upper ? terms[i + left] : terms[i];
-      terms[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
-    }
-  }
+  // Over the 16 samples; the lane's bits name the channel of what is left.
+  sum_by_halves<16, 4>(terms, lane);
   const int channel = n + lane / 8 * 8 + lane % 4 * 2 + lane / 4 % 2;
   if (x.P == 16) {
     x.of(x.dz)[window * C + channel] = terms[0];

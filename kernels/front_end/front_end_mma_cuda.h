@@ -10,6 +10,7 @@
 
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
+#include "kernels/device/halves_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/front_end/front_end.h"
 
@@ -263,15 +264,7 @@ __device__ __forceinline__ void write_part(float* to, float* sums, const Sums& d
   constexpr int kWarps = kThreads / 32;
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32;
   // Sixteen lanes have the same eight channels: halved three times, a lane's sum is of channel `lane / 2 % 8` of them.
-#pragma unroll
-  for (int mask = 8, left = 4; mask >= 2; mask /= 2, left /= 2) {
-    const bool upper = lane & mask;
-#pragma unroll
-    for (int i = 0; i < left; ++i) {
-      const float away = upper ? dbias1[i] : dbias1[i + left], kept = upper ? dbias1[i + left] : dbias1[i];
-      dbias1[i] = kept + __shfl_xor_sync(0xffffffffu, away, mask);
-    }
-  }
+  cuda::sum_by_halves<8, 2>(dbias1, lane);
   dbias1[0] += __shfl_xor_sync(0xffffffffu, dbias1[0], 1);
   dbias2 += __shfl_xor_sync(0xffffffffu, dbias2, 16);
   if (lane % 2 == 0) sums[own * kChannels + lane / 16 * 8 + lane / 2 % 8] = dbias1[0];

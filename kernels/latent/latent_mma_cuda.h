@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/device/each_cuda.h"
+#include "kernels/device/halves_cuda.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/latent/latent.h"
 
@@ -214,20 +215,6 @@ constexpr int kParts = kSize * kSize + kSize;  // of a layer: weights, then bias
 
 __device__ __forceinline__ float slope_of(float y) { return 1.0f - exp2_fast(y * -kLog2E); }
 
-// Of the eight lanes of a column, the one of row r gets the sum of all their v[r].
-__device__ __forceinline__ float sum_of_rows(float (&v)[8], int row) {
-#pragma unroll
-  for (int half = 4; half >= 1; half /= 2) {
-    const bool upper = row & half;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float other = upper ? v[i] : v[i + half];
-      v[i] = (upper ? v[i + half] : v[i]) + __shfl_xor_sync(0xffffffffu, other, 4 * half);
-    }
-  }
-  return v[0];
-}
-
 // dz; sums over the block's frames: for w1 and bias1 to dw1 and dbias1, to which they are added where the block has all
 // frames, else to own (gridDim.y; C,64,64, then C,64); for w2 and bias2 to shared (blocks; 64,64, then 64).
 template <Number S>
@@ -290,7 +277,9 @@ __global__ void __launch_bounds__(kThreads, 1)
       c[n][0] *= low.x, c[n][1] *= low.y, c[n][2] *= high.x, c[n][3] *= high.y;
       columns[2 * n] = c[n][0] + c[n][2], columns[2 * n + 1] = c[n][1] + c[n][3];
     }
-    column1 += sum_of_rows(columns, own.row);
+    // Of the eight lanes of a column, the one of row r gets the sum of all their columns[r].
+    cuda::sum_by_halves<16, 4>(columns, 4 * own.row);
+    column1 += columns[0];
     __syncthreads();
     store_rows<S>(hs, c, own);
     wait_at(1 + own.channel, 64);
