@@ -51,10 +51,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void scale(Recording& x, double gain_db, bool invert) {
+void scale(SharedRecording& x, double gain_db, bool invert) {
   const auto gain = static_cast<float>(std::pow(10.0, gain_db / 20.0) * (invert ? -1.0 : 1.0));
   if (gain == 1.0f) return;
-  for (float& v : x) v *= gain;
+  for (float& v : x.edit()) v *= gain;
 }
 
 double power_without_dc(std::span<const float> x) {
@@ -76,14 +76,15 @@ std::string codec_of(const fs::path& path) {
 }
 
 // One side: the channel that holds the recording, at the model's rate.
-Recording read_side(const fs::path& path, const DataConfig& config, bool wet, int sample_rate, FileFacts& facts,
-                    std::vector<Finding>& findings) {
+Shelf::Side read_side(const fs::path& path, const DataConfig& config, bool wet, int sample_rate) {
+  Shelf::Side side;
+  FileFacts& facts = side.facts;
   const auto stated = stated_channel(wet ? config.wet_channel : config.dry_channel);
   Audio audio = read_audio(path, 0, stated.value_or(-1));
   facts.channel = stated.value_or(-1);
   if (audio.file_channels > 1 && !stated) {
     const ChannelScan scan = scan_channels(path);
-    const ChannelChoice choice = choose_channel(scan, config, wet, printable(path.string()), findings);
+    const ChannelChoice choice = choose_channel(scan, config, wet, printable(path.string()), side.findings);
     if (choice.chosen) {
       audio = read_audio(path, 0, choice.channel);
       facts.channel = choice.channel;
@@ -98,13 +99,32 @@ Recording read_side(const fs::path& path, const DataConfig& config, bool wet, in
   facts.notes = audio.notes;
   facts.codec = codec_of(path);
   facts.frames = static_cast<std::int64_t>(audio.samples.size());
-  if (audio.file_rate == sample_rate) return std::move(audio.samples);
+  if (audio.file_rate == sample_rate) {
+    side.samples = std::move(audio.samples);
+    return side;
+  }
   Recording x = resample(audio.samples, audio.file_rate, sample_rate);
   const double all = power_without_dc(audio.samples), kept = power_without_dc(x);
   if (audio.file_rate > sample_rate && all > 0.0) {
     facts.lost_db = 10.0 * std::log10(std::max(1e-20, 1.0 - kept / all));
   }
-  return x;
+  side.samples = std::move(x);
+  return side;
+}
+
+// The same for one of the pair, from the shelf where there is one.
+void take_side(Pair& pair, bool wet, const DataConfig& config, int sample_rate, Shelf* shelf,
+               std::vector<Finding>& findings) {
+  const fs::path& path = wet ? pair.wet_path : pair.dry_path;
+  const auto read = [&] { return read_side(path, config, wet, sample_rate); };
+  Shelf::Side side =
+      shelf ? shelf->side(fmt::format("{}\n{} {} {} {}", path.string(), wet, sample_rate,
+                                      wet ? config.wet_channel : config.dry_channel, repairs(config, "channel")),
+                          read)
+            : read();
+  (wet ? pair.wet : pair.dry) = std::move(side.samples);
+  (wet ? pair.wet_file : pair.dry_file) = std::move(side.facts);
+  findings.insert(findings.end(), side.findings.begin(), side.findings.end());
 }
 
 // Both sides between two moments of dry, wet moved by its stated delay.
@@ -120,19 +140,21 @@ void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate) {
   }
   const auto from = static_cast<std::size_t>(start), to = static_cast<std::size_t>(stop);
   const auto late = static_cast<std::size_t>(std::abs(delay));
-  for (Recording* side : {&pair.dry, &pair.wet}) {
-    side->resize(std::min(side->size(), to));
+  for (SharedRecording* side : {&pair.dry, &pair.wet}) {
+    Recording& x = side->edit();
+    x.resize(std::min(x.size(), to));
     const bool moved = late > 0 && (side == &pair.wet) == (delay > 0.0);
-    side->erase(side->begin(), side->begin() + static_cast<long>(std::min(side->size(), from + (moved ? late : 0))));
+    x.erase(x.begin(), x.begin() + static_cast<long>(std::min(x.size(), from + (moved ? late : 0))));
   }
   const std::size_t n = std::min(pair.dry.size(), pair.wet.size());
   pair.dry.resize(n);
   pair.wet.resize(n);
   scale(pair.dry, 20.0 * std::log10(e.dry_gain), false);
-  for (float& v : pair.wet) v *= static_cast<float>(e.wet_gain);
+  for (float& v : pair.wet.edit()) v *= static_cast<float>(e.wet_gain);
 }
 
-Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, std::vector<Finding>& findings) {
+Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, Shelf* shelf,
+               std::vector<Finding>& findings) {
   Pair pair;
   pair.name = source.name;
   pair.group = source.group;
@@ -142,9 +164,9 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, 
   pair.controls = source.controls;
   pair.dry_path = source.dry;
   pair.wet_path = source.wet;
-  pair.dry = read_side(source.dry, config, false, sample_rate, pair.dry_file, findings);
+  take_side(pair, false, config, sample_rate, shelf, findings);
   if (config.chain.empty()) {
-    pair.wet = read_side(source.wet, config, true, sample_rate, pair.wet_file, findings);
+    take_side(pair, true, config, sample_rate, shelf, findings);
   } else {
     pair.wet = apply_chain(config.chain, pair.dry, sample_rate);
     pair.wet_file.clipping = find_clipping(pair.wet, sample_rate);
@@ -261,18 +283,18 @@ std::vector<Pair> cut(Pair whole, double seconds, int sample_rate) {
     p.offset_seconds = whole.offset_seconds + static_cast<double>(at) / sample_rate;
     p.name = fmt::format("{}@{:.3f}", whole.offset_seconds > 0.0 ? base : whole.name, p.offset_seconds);
     p.group = p.name;
-    p.dry.assign(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
+    p.dry = Recording(whole.dry.begin() + static_cast<long>(at), whole.dry.begin() + static_cast<long>(end));
     pieces.push_back(std::move(p));
   }
-  Recording().swap(whole.dry);
+  whole.dry = {};
   for (std::size_t k = 0; k < pieces.size(); ++k) {
-    const auto first = whole.wet.begin() + static_cast<long>(k * piece);
-    pieces[k].wet.assign(first, first + static_cast<long>(pieces[k].dry.size()));
+    const float* const first = whole.wet.begin() + k * piece;
+    pieces[k].wet = Recording(first, first + pieces[k].dry.size());
   }
   return pieces;
 }
 
-void read_all(const Sources& sources, const DataConfig& config, int sample_rate, Dataset& data) {
+void read_all(const Sources& sources, const DataConfig& config, int sample_rate, Shelf* shelf, Dataset& data) {
   const std::size_t n = sources.pairs.size();
   std::vector<Pair> pairs(n);
   std::vector<std::string> failed(n);
@@ -281,7 +303,7 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
   pool.run(static_cast<int>(n), [&](int task, int) {
     const auto i = static_cast<std::size_t>(task);
     try {
-      pairs[i] = read_pair(sources.pairs[i], config, sample_rate, findings[i]);
+      pairs[i] = read_pair(sources.pairs[i], config, sample_rate, shelf, findings[i]);
     } catch (const Error& e) {
       failed[i] = printable(e.what());
     }
@@ -400,7 +422,7 @@ std::string KnobRange::text() const {
   return fmt::format("{}: {} to {}, {} position{}", name, lo, hi, positions.size(), positions.size() == 1 ? "" : "s");
 }
 
-Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
+Dataset inspect_dataset(const DataConfig& config, int sample_rate, Shelf* shelf) {
   check(config, "config");
   Dataset data;
   data.sample_rate = sample_rate;
@@ -410,7 +432,7 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   data.split_by_knobs = config.split == "knobs";
   data.unpaired = sources.left_out;
   data.findings = sources.findings;
-  read_all(sources, config, sample_rate, data);
+  read_all(sources, config, sample_rate, shelf, data);
   for (const Pair& p : data.pairs) {
     data.wet_lost_db = std::max(data.wet_lost_db, p.wet_file.lost_db);
     data.file_rate = std::max({data.file_rate, p.dry_file.rate, p.wet_file.rate});
@@ -441,11 +463,12 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate) {
   });
   const auto leaks = check_split(data, split_dataset(data, config), config);
   data.findings.insert(data.findings.end(), leaks.begin(), leaks.end());
+  if (shelf) shelf->share(data);
   return data;
 }
 
-Dataset load_dataset(const DataConfig& config, int sample_rate) {
-  Dataset data = inspect_dataset(config, sample_rate);
+Dataset load_dataset(const DataConfig& config, int sample_rate, Shelf* shelf) {
+  Dataset data = inspect_dataset(config, sample_rate, shelf);
   std::vector<const Finding*> refused;
   for (const Finding& f : data.findings) {
     if (stops_training(f, config)) refused.push_back(&f);

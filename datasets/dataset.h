@@ -11,6 +11,7 @@
 #include "datasets/finding.h"
 #include "datasets/pair.h"
 #include "datasets/plan.h"
+#include "datasets/shelf.h"
 #include "datasets/split.h"
 
 namespace cafx {
@@ -42,10 +43,12 @@ std::vector<KnobRange> knob_ranges(const Dataset&);
 // Shifts (data.shift_copies): copy k of n is later by k / (n + 1) of a sample, dry and wet by the same filter
 // (shift.h), which a device that does not vary with time answers as it answered the note.
 //
+// Recordings that `shelf` has, by data sets before this one, are read and held once; null: there is none.
+//
 // Error where nothing is left, or where a finding stops training.
-Dataset load_dataset(const DataConfig&, int sample_rate);
+Dataset load_dataset(const DataConfig&, int sample_rate, Shelf* shelf = nullptr);
 // The same without refusing: for `cafx data check`.
-Dataset inspect_dataset(const DataConfig&, int sample_rate);
+Dataset inspect_dataset(const DataConfig&, int sample_rate, Shelf* shelf = nullptr);
 
 // What was found and done, for data.json of a run folder, result.json and the report.
 nlohmann::ordered_json data_json(const Dataset&);

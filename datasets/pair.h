@@ -43,7 +43,7 @@ struct Pair {
   std::vector<KnobValue> knobs;
   std::vector<float> controls;               // what a model reads of those that data.knobs names (kernels/base/knobs.h)
   std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
-  Recording dry, wet;
+  SharedRecording dry, wet;
   FileFacts dry_file, wet_file;
   double offset_seconds = 0.0;  // where this piece begins in its file
   bool copy = false;            // at another level, or shifted: for training alone

@@ -178,4 +178,22 @@ void give_recording(void* p, std::size_t bytes) noexcept {
 
 std::size_t bytes_in_files() { return files().bytes(); }
 
+bool operator==(const SharedRecording& a, const SharedRecording& b) {
+  return a.held_ == b.held_ || std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+Recording& SharedRecording::edit() {
+  if (!held_ || held_.use_count() > 1 || held_->place) {
+    held_ = std::make_shared<Held>(copy());
+  }
+  return held_->own;
+}
+
+void SharedRecording::move_to(std::shared_ptr<const float> place) {
+  if (!held_) return;
+  held_->n = size();
+  held_->place = std::move(place);
+  Recording().swap(held_->own);
+}
+
 }  // namespace cafx

@@ -202,7 +202,7 @@ void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good,
   std::vector<std::size_t> notes;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (!good[i]) continue;
-    const Recording& x = wet ? pairs[i].wet : pairs[i].dry;
+    const SharedRecording& x = wet ? pairs[i].wet : pairs[i].dry;
     const auto halves = halves_of(x, rate);
     if (static_cast<double>(x.size()) >= kLongSeconds * rate) {
       out[i] = find_offset(halves, true);

@@ -182,7 +182,7 @@ void tell_precision(const Level& level, const FileFacts& facts, const std::strin
 void tell_level(const Level& level, const Pair& p, bool wet, int rate, std::vector<Finding>& found) {
   const std::string file = file_of(p, wet);
   const FileFacts& facts = wet ? p.wet_file : p.dry_file;
-  const Recording& x = wet ? p.wet : p.dry;
+  const SharedRecording& x = wet ? p.wet : p.dry;
   for (const std::string& note : facts.notes) {
     found.push_back({Severity::kWarning, "header", file, -1.0, note,
                      note.starts_with("behind") ? "a program put a tag or zeros behind the sound"

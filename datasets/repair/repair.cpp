@@ -11,8 +11,9 @@ namespace cafx {
 
 namespace {
 
-void repair_side(Recording& x, const SidePlan& plan, int rate) {
+void repair_side(SharedRecording& side, const SidePlan& plan, int rate) {
   if (plan.baseline.empty() && plan.dc == 0.0 && plan.gain == 1.0) return;
+  Recording& x = side.edit();
   const auto half = kBaselineSeconds * rate;
   for (std::size_t i = 0; i < x.size(); ++i) {
     double dc = plan.dc;
@@ -34,18 +35,19 @@ Pair stretch(const Pair& whole, long begin, long end, long lag) {
   begin = std::max({begin, 0L, -lag});
   end = std::min({end, static_cast<long>(whole.dry.size()), static_cast<long>(whole.wet.size()) - lag});
   if (end > begin) {
-    p.dry.assign(whole.dry.begin() + begin, whole.dry.begin() + end);
-    p.wet.assign(whole.wet.begin() + begin + lag, whole.wet.begin() + end + lag);
+    p.dry = Recording(whole.dry.begin() + begin, whole.dry.begin() + end);
+    p.wet = Recording(whole.wet.begin() + begin + lag, whole.wet.begin() + end + lag);
   }
   return p;
 }
 
 // Moves wet by `lag` samples (positive: it is late) and cuts both to what they share.
 void align(Pair& p, long lag) {
-  Recording &late = lag > 0 ? p.wet : p.dry, &early = lag > 0 ? p.dry : p.wet;
+  SharedRecording &late = lag > 0 ? p.wet : p.dry, &early = lag > 0 ? p.dry : p.wet;
   const auto by = static_cast<std::size_t>(std::abs(lag));
   if (late.size() <= by) return;
-  late.erase(late.begin(), late.begin() + static_cast<long>(by));
+  Recording& moved = late.edit();
+  moved.erase(moved.begin(), moved.begin() + static_cast<long>(by));
   const std::size_t n = std::min(late.size(), early.size());
   late.resize(n);
   early.resize(n);

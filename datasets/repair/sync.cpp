@@ -55,10 +55,11 @@ SyncImpulses find_sync_impulses(std::span<const float> dry, int rate) {
 SyncImpulses cut_sync_impulses(Pair& pair, int rate) {
   const SyncImpulses found = find_sync_impulses(pair.dry, rate);
   if (found.before + found.after == 0) return found;
-  for (Recording* side : {&pair.dry, &pair.wet}) {
-    const std::size_t end = std::min(found.end, side->size()), begin = std::min(found.begin, end);
-    side->erase(side->begin() + static_cast<long>(end), side->end());
-    side->erase(side->begin(), side->begin() + static_cast<long>(begin));
+  for (SharedRecording* side : {&pair.dry, &pair.wet}) {
+    Recording& x = side->edit();
+    const std::size_t end = std::min(found.end, x.size()), begin = std::min(found.begin, end);
+    x.erase(x.begin() + static_cast<long>(end), x.end());
+    x.erase(x.begin(), x.begin() + static_cast<long>(begin));
   }
   return found;
 }

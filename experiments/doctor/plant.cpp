@@ -26,7 +26,7 @@ const char* const kChains[] = {"overdrive 30 0",
                                "overdrive 40 0 tremolo 6 70",
                                "overdrive 40 0 compand 0.005,0.1 6:-60,-40,-20 6"};
 
-bool heard(const Signal& x) {
+bool heard(std::span<const float> x) {
   return std::any_of(x.begin(), x.end(), [](float v) { return std::abs(v) > 1e-3f; });
 }
 
@@ -110,8 +110,8 @@ Sets load(const std::string& path) {
           const Dataset data = inspect_dataset(config, kRate);
           for (const Pair& p : data.pairs) {
             if (!heard(p.dry) || !heard(p.wet) || its_dry.size() >= kMostNotes) continue;
-            its_dry.push_back(p.dry);
-            notes.wet.push_back(p.wet);
+            its_dry.push_back(p.dry.copy());
+            notes.wet.push_back(p.wet.copy());
           }
         } catch (const Error&) {
           continue;  // NOTES has other settings of this effect

@@ -34,8 +34,8 @@ double esr_of_noise(const Dataset& first, const std::vector<int>& which, const D
     const Pair& p = first.pairs[static_cast<std::size_t>(i)];
     const auto found = takes.find(p.name);
     if (found == takes.end() || p.wet.empty()) continue;
-    Recording take = found->second->wet;
-    take.resize(p.wet.size(), 0.0f);
+    SharedRecording take = found->second->wet;
+    take.resize(p.wet.size());
     sum += 0.5 * error_metrics(p.wet.data(), take.data(), take.size()).esr;
     ++n;
   }

@@ -52,7 +52,7 @@ std::string memory_text(const std::string& device, const std::string& precision,
       gpus * largest_batch(own.context, config, place_samples(config), {0, std::size_t{1} << 20}, gpus));
 }
 
-// Of a cohort: each member has its model and its activations, the recordings are held once.
+// Of a cohort: each member has its model and its activations, and what is equal in their recordings is held once.
 std::string cohort_text(const std::string& device, const std::string& precision, const RunConfig& config, int members) {
   DeviceOptions options;
   options.device = device;
@@ -62,10 +62,14 @@ std::string cohort_text(const std::string& device, const std::string& precision,
   const MemoryPlan plan = plan_memory(own.context, config, batch, place_samples(config), {}, 1);
   const std::size_t all = static_cast<std::size_t>(members) * plan.total();
   return fmt::format(
-      "{} models side by side on {}: {} times {:.1f} MiB, {:.1f} MiB{}, beside the audio, 8 bytes a sample, which they "
-      "hold once where they learn from the same recordings; {:.1f} MiB are free, enough for {} models without audio\n",
+      "{} models side by side on {}: {} times {:.1f} MiB, {:.1f} MiB{}, beside the audio: 4 bytes for each sample of "
+      "dry "
+      "audio and as many for each of wet, what is the same in their recordings once for all of them, so {} for a "
+      "sample "
+      "where each learns another effect on the same dry notes; {:.1f} MiB are free, enough for {} models without "
+      "audio\n",
       members, device_name(own.context), members, mib(plan.total()), mib(all),
-      all > plan.free ? ", which is more than there is" : "", mib(plan.free),
+      all > plan.free ? ", which is more than there is" : "", 4 + 4 * members, mib(plan.free),
       plan.free / std::max<std::size_t>(1, plan.total()));
 }
 

@@ -19,6 +19,8 @@ std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, con
 // The run of each seed from train.seed on is a folder of its own in args.out; seeds.json there lists them.
 inline constexpr const char* kSeedsFile = "seeds.json";
 int train_seeds(const RunConfig&, Dataset&, const Split&, const TrainArguments&);
+// The names of those folders. Error where the file does not list them.
+std::vector<std::string> seeds_in(const std::filesystem::path& folder);
 // Goes on with those of a folder that train_seeds made.
 int resume_seeds(const TrainArguments&);
 

@@ -210,17 +210,21 @@ int train_seeds(const RunConfig& config, Dataset& data, const Split& split, cons
   return work_on(folder, seeds, data, split, args);
 }
 
-int resume_seeds(const TrainArguments& args) {
-  const fs::path folder = args.out, file = folder / kSeedsFile;
-  const OrderedJson list = OrderedJson::parse(RunFolder::read(file), nullptr, false);
-  std::vector<Seed> seeds;
+std::vector<std::string> seeds_in(const fs::path& folder) {
+  const OrderedJson list = OrderedJson::parse(RunFolder::read(folder / kSeedsFile), nullptr, false);
+  std::vector<std::string> seeds;
   for (const OrderedJson& name : list.is_array() ? list : OrderedJson::array()) {
-    if (name.is_string()) seeds.push_back({name, read_run_config(folder / std::string(name))});
+    if (name.is_string()) seeds.push_back(name);
   }
-  if (seeds.empty()) {
-    throw Error("{}: does not list the folders of runs; resume them one by one, as 'cafx resume {}/seed-0'",
-                file.string(), folder.string());
-  }
+  if (!seeds.empty()) return seeds;
+  throw Error("{}: does not list the folders of runs; resume them one by one, as 'cafx resume {}/seed-0'",
+              (folder / kSeedsFile).string(), folder.string());
+}
+
+int resume_seeds(const TrainArguments& args) {
+  const fs::path folder = args.out;
+  std::vector<Seed> seeds;
+  for (const std::string& name : seeds_in(folder)) seeds.push_back({name, read_run_config(folder / name)});
   Dataset data = load_dataset(data_of(seeds[0].config), seeds[0].config.model->sample_rate);
   const Split split = split_dataset(data, seeds[0].config.data);
   return work_on(folder, seeds, data, split, args);

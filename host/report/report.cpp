@@ -11,6 +11,7 @@
 #include "host/draw/page.h"
 #include "host/draw/svg.h"
 #include "host/report/knobs.h"
+#include "host/report/parts.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 
@@ -32,13 +33,17 @@ double number(const std::string& text) {
   return end == text.c_str() ? std::nan("") : v;
 }
 
-std::string figure(double v) {
+}  // namespace
+
+std::string figure_text(double v) {
   if (std::isnan(v)) return "not a number";
   if (std::isinf(v)) return v < 0 ? "-\u221e" : "\u221e";
   if (v == 0.0) return "0";
   return std::abs(v) < 1e-4 || std::abs(v) >= 1e4 ? fmt::format("{:.2e}", v)
                                                   : fmt::format("{:.{}f}", v, std::abs(v) < 0.1 ? 5 : 3);
 }
+
+namespace {
 
 // An ESR in words: how far the error is below the signal.
 std::string reading(double esr) {
@@ -172,7 +177,7 @@ std::string facts_section(const std::vector<Fact>& facts, int sample_rate) {
     if (f.kind == Fact::Kind::kFilters && !f.x.empty()) pictures += filters(f, sample_rate);
     if (f.kind == Fact::Kind::kNumber) {
       numbers += fmt::format("<tr><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>", escape(f.name),
-                             figure(f.number), escape(f.help));
+                             figure_text(f.number), escape(f.help));
     }
   }
   if (numbers.empty()) return pictures;
@@ -206,7 +211,8 @@ std::string note_section(const NoteResult& r, int rate) {
   std::string html = fmt::format(
       "<section class=\"note\"><h3>{}</h3><p class=\"quiet\">{:.2f} s. ESR {}: {}. The dry signal as it is: ESR {}, "
       "{}.</p><div class=\"players\">",
-      escape(r.note), r.seconds, figure(r.model.esr), reading(r.model.esr), figure(r.dry.esr), reading(r.dry.esr));
+      escape(r.note), r.seconds, figure_text(r.model.esr), reading(r.model.esr), figure_text(r.dry.esr),
+      reading(r.dry.esr));
   const auto player = [&](const char* css, const char* name, const std::vector<float>& x) {
     html += player_html(css, name, name, x, rate, gain);
   };
@@ -272,7 +278,7 @@ std::string key_figures(const Evaluation& e) {
   constexpr std::size_t kCards = 6;  // more are a table, which follows
   std::string html = "<div class=\"cards\">";
   const auto card = [&](const std::string& name, double esr) {
-    html += fmt::format("<div class=\"card\">{}<b>ESR {}</b>{}</div>", escape(name), figure(esr), reading(esr));
+    html += fmt::format("<div class=\"card\">{}<b>ESR {}</b>{}</div>", escape(name), figure_text(esr), reading(esr));
   };
   if (e.notes.size() <= kCards) {
     for (const NoteResult& r : e.notes) card(r.note, r.model.esr);
@@ -316,9 +322,10 @@ std::string notes_section(const Evaluation& e, int sample_rate) {
                      "level-matched</th><th>ESR</th><th>ESR, pre-emphasis</th><th>ESR of the dry signal</th></tr>";
   const auto row = [&](const std::string& name, const ErrorMetrics& m, const std::string& dry, const char* css) {
     html += fmt::format("<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", css,
-                        escape(name), figure(m.mae), figure(m.mae_matched), figure(m.esr), figure(m.esr_emphasis), dry);
+                        escape(name), figure_text(m.mae), figure_text(m.mae_matched), figure_text(m.esr),
+                        figure_text(m.esr_emphasis), dry);
   };
-  for (const NoteResult& r : e.notes) row(r.note, r.model, figure(r.dry.esr), "");
+  for (const NoteResult& r : e.notes) row(r.note, r.model, figure_text(r.dry.esr), "");
   if (e.notes.size() > 1) {
     row("mean", e.mean, "", " class=\"sum\"");
     row("standard deviation", e.spread, "", "");
@@ -331,7 +338,8 @@ std::string notes_section(const Evaluation& e, int sample_rate) {
   return html;
 }
 
-// What the model can hear, what was done to the recordings, what cannot judge.
+}  // namespace
+
 std::string recordings_section(const std::string& data_json) {
   const auto data = nlohmann::json::parse(data_json, nullptr, false);
   if (!data.is_object()) return "";
@@ -359,8 +367,6 @@ std::string recordings_section(const std::string& data_json) {
   }
   return items.empty() ? "" : "<h2>The recordings</h2><ul>" + items + "</ul>";
 }
-
-}  // namespace
 
 std::string report_html(const ReportInput& in) {
   CAFX_CHECK(in.model != nullptr && in.evaluation != nullptr, in.title);

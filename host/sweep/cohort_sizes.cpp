@@ -3,6 +3,9 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
+
 #include "host/sweep/slurm_commands.h"
 #include "host/train/cohort.h"
 #include "host/train/config.h"
@@ -19,23 +22,41 @@ namespace {
 
 constexpr const char* kSeconds = "5";  // of a measurement, beside the building of the models
 
+std::string key_of(const Task& t, const std::string& kind) {
+  Hasher hasher;
+  hasher.add(kinship(t.config) + kind + "\n" + kVersion);
+  return hasher.hex().substr(0, 12);
+}
+
+// None: it is not there, or no number of members.
+std::optional<int> members_of(const Json& file, const std::string& key) {
+  if (!file.contains(key) || !file[key].is_object()) return std::nullopt;
+  const Json members = file[key].value("members", Json());
+  return members.is_number_integer() && members > 0 ? std::optional<int>(members) : std::nullopt;
+}
+
+// Slurm writes "nvidia_h100_80gb_hbm3" where the driver says "NVIDIA H100 80GB HBM3".
+std::string plain_name(const std::string& name) {
+  std::string plain;
+  for (const char c : name) {
+    plain += std::isalnum(static_cast<unsigned char>(c)) ? static_cast<char>(std::tolower(c)) : ' ';
+  }
+  return plain;
+}
+
 }  // namespace
 
 CohortSizes::CohortSizes(fs::path file, Measure measure, std::function<void(const std::string&)> say)
     : file_(std::move(file)), measure_(std::move(measure)), say_(std::move(say)) {}
 
 std::optional<int> CohortSizes::of(const Task& t, const std::string& device, const std::string& kind, bool idle) {
-  Hasher hasher;
-  hasher.add(kinship(t.config) + kind + "\n" + kVersion);
-  const std::string key = hasher.hex().substr(0, 12);
+  const std::string key = key_of(t, kind);
   if (const auto known = known_.find(key); known != known_.end()) {
     return known->second > 0 ? std::optional(known->second) : std::nullopt;
   }
   Json file = Store::read_json(file_);
   if (!file.is_object()) file = Json::object();
-  if (file.contains(key) && file[key].is_object() && file[key].value("members", 0) > 0) {
-    return known_[key] = file[key]["members"];
-  }
+  if (const auto members = members_of(file, key)) return known_[key] = *members;
   if (!measure_ || !idle) return std::nullopt;
   try {
     const CohortSize size = measure_(t.config, device);
@@ -66,6 +87,19 @@ std::optional<int> CohortSizes::of(const Task& t, const std::string& device, con
     known_[key] = 0;  // not to be tried again
     return std::nullopt;
   }
+}
+
+std::optional<int> measured_cohort_size(const fs::path& file, const Task& t, const std::string& gpu) {
+  const Json all = Store::read_json(file);
+  if (!all.is_object() || !t.config.is_object()) return std::nullopt;
+  std::optional<int> least;
+  for (const auto& [key, row] : all.items()) {
+    const std::string kind =
+        row.is_object() && row.contains("device") && row["device"].is_string() ? row["device"] : "";
+    if (kind.empty() || key != key_of(t, kind) || plain_name(kind).find(plain_name(gpu)) == std::string::npos) continue;
+    if (const auto members = members_of(all, key)) least = std::min(least.value_or(*members), *members);
+  }
+  return least;
 }
 
 CohortSize measure_cohort_size(const Json& config, const std::string& device) {

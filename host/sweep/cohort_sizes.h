@@ -31,6 +31,10 @@ class CohortSizes {
   std::map<std::string, int> known_;
 };
 
+// What `file` has for such a run, where the GPU that it will get is not at hand: of kinds whose names hold `gpu`, as
+// Slurm has them ("h100" or "nvidia_h200"; empty: any), the least. None: nothing measured by this version.
+std::optional<int> measured_cohort_size(const std::filesystem::path& file, const Task&, const std::string& gpu);
+
 // By `cafx bench --cohort auto` in a process of its own.
 CohortSize measure_cohort_size(const Json& config, const std::string& device);
 

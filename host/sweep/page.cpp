@@ -12,6 +12,7 @@
 
 #include "host/draw/page.h"
 #include "host/draw/svg.h"
+#include "host/report/learning.h"
 #include "host/sweep/importance.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
@@ -410,27 +411,10 @@ std::vector<LearningCurve> read_learning_curves(const std::vector<Row>& rows, co
   std::vector<LearningCurve> curves;
   for (const std::size_t i : order) {
     std::ifstream in(store.run(*rows[i].task) / "metrics.csv");
-    LearningCurve c;
-    c.row = i;
-    int stage_column = -1, validation_column = -1;
-    double epoch = 0.0;
-    for (std::string line; std::getline(in, line);) {
-      std::vector<std::string> cells;
-      std::istringstream split(line);
-      for (std::string cell; std::getline(split, cell, ',');) cells.push_back(cell);
-      if (stage_column < 0) {
-        for (std::size_t k = 0; k < cells.size(); ++k) {
-          if (cells[k] == "stage") stage_column = static_cast<int>(k);
-          if (cells[k].rfind("validation_", 0) == 0) validation_column = static_cast<int>(k);
-        }
-        if (stage_column < 0 || validation_column < 0) break;
-        continue;
-      }
-      if (static_cast<int>(cells.size()) <= std::max(stage_column, validation_column)) continue;
-      if (cells[static_cast<std::size_t>(stage_column)] == "pretrain") continue;
-      c.epoch.push_back(++epoch);
-      c.validation.push_back(std::strtod(cells[static_cast<std::size_t>(validation_column)].c_str(), nullptr));
-    }
+    std::ostringstream text;
+    text << in.rdbuf();
+    SupervisedEpochs epochs = supervised_epochs(text.str());
+    LearningCurve c{i, std::move(epochs.epoch), std::move(epochs.validation)};
     if (!c.epoch.empty()) curves.push_back(std::move(c));
   }
   return curves;

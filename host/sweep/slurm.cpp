@@ -6,6 +6,7 @@
 #include <iterator>
 #include <set>
 
+#include "host/sweep/cohort_sizes.h"
 #include "host/sweep/slurm_commands.h"
 #include "host/sweep/slurm_program.h"
 #include "host/train/cohort.h"
@@ -166,16 +167,17 @@ void check_for_slurm(const Spec& spec) {
 namespace {
 
 // Runs in the order given, those of one architecture together: a cohort stands where its first member does.
-std::vector<std::vector<int>> cohorts_of(const std::vector<Row>& rows, const std::vector<int>& tasks, int cohort) {
+std::vector<std::vector<int>> cohorts_of(const std::vector<Row>& rows, const std::vector<int>& tasks,
+                                         const CohortOf& cohort) {
   std::vector<std::vector<int>> all;
   std::map<std::string, std::size_t> open;  // by kinship: the cohort that takes more
   for (const int i : tasks) {
     const Task& t = *rows[static_cast<std::size_t>(i)].task;
-    const bool joins =
-        cohort > 1 && t.kind == TaskKind::kTrain && t.config.is_object() && t.config.value("train.gpus", "").empty();
-    if (joins) {
+    const bool may = t.kind == TaskKind::kTrain && t.config.is_object() && t.config.value("train.gpus", "").empty();
+    const int most = may ? cohort(t) : 1;
+    if (most > 1) {
       const auto [place, is_new] = open.emplace(kinship(t.config), all.size());
-      if (!is_new && static_cast<int>(all[place->second].size()) < cohort) {
+      if (!is_new && static_cast<int>(all[place->second].size()) < most) {
         all[place->second].push_back(i);
         continue;
       }
@@ -186,9 +188,35 @@ std::vector<std::vector<int>> cohorts_of(const std::vector<Row>& rows, const std
   return all;
 }
 
+// The type that --gres names, as in "gpu:h100:2"; empty: any.
+std::string gpu_of(const std::string& gres) {
+  const std::size_t at = gres.find("gpu:");
+  if (at == std::string::npos) return "";
+  const std::string type = gres.substr(at + 4, gres.find_first_of(":,(", at + 4) - at - 4);
+  return type.find_first_not_of("0123456789") == std::string::npos ? "" : type;
+}
+
 }  // namespace
 
-std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQueue& queue, int max_size, int cohort) {
+CohortOf slurm_cohorts(const Spec& spec, const Plan& plan, const fs::path& store, const std::string& device) {
+  const bool asks =
+      device.rfind("cuda", 0) == 0 || spec.sweep.device == "cuda" || spec.slurm.gres.find("gpu") != std::string::npos;
+  const bool gpu = asks && device != "cpu";
+  const int usual = cohort_size(spec.sweep.cohort, gpu);
+  if (spec.sweep.cohort != "auto" || !gpu) return [usual](const Task&) { return usual; };
+  const auto runs = static_cast<int>(
+      std::count_if(plan.tasks.begin(), plan.tasks.end(), [](const Task& t) { return t.kind == TaskKind::kTrain; }));
+  const int parallel = spec.slurm.parallel, part = parallel > 0 ? (runs + parallel - 1) / parallel : runs;
+  std::map<std::string, int> known;  // by kinship
+  return [=, file = store / "cohorts.json", type = gpu_of(spec.slurm.gres)](const Task& t) mutable {
+    const auto [size, is_new] = known.emplace(kinship(t.config), usual);
+    if (is_new) size->second = measured_cohort_size(file, t, type).value_or(usual);
+    return std::clamp(part, 1, size->second);
+  };
+}
+
+std::vector<SlurmArray> slurm_arrays(const std::vector<Row>& rows, const SlurmQueue& queue, int max_size,
+                                     const CohortOf& cohort) {
   std::map<int, std::vector<int>> groups;  // by parent; -1: no parent to wait for
   const auto state = [&](int i) { return rows[static_cast<std::size_t>(i)].state; };
   for (int i = 0; i < static_cast<int>(rows.size()); ++i) {
@@ -247,7 +275,8 @@ class Submission {
       : spec_(spec), plan_(plan), store_(store), s_(s), program_(store.root()) {
     read_queue();
     const auto rows = read_rows(plan.tasks, store, spec.sweep.lease_seconds);
-    arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize, cohort());
+    arrays_ = slurm_arrays(rows, queue_, in_slurm_ ? max_array_size() : kSlurmArraySize,
+                           slurm_cohorts(spec, plan, store.root(), s.device));
     write_scripts();
   }
 
@@ -299,17 +328,6 @@ class Submission {
   }
 
  private:
-  // How many runs share an array task: with "auto" some on a GPU, no more than let slurm.parallel tasks work at once.
-  int cohort() const {
-    const bool gpu = s_.device.rfind("cuda", 0) == 0 || spec_.sweep.device == "cuda" ||
-                     spec_.slurm.gres.find("gpu") != std::string::npos;
-    const int most = cohort_size(spec_.sweep.cohort, gpu && s_.device != "cpu");
-    if (spec_.sweep.cohort != "auto" || spec_.slurm.parallel <= 0) return most;
-    const auto runs = static_cast<int>(std::count_if(plan_.tasks.begin(), plan_.tasks.end(),
-                                                     [](const Task& t) { return t.kind == TaskKind::kTrain; }));
-    return std::clamp((runs + spec_.slurm.parallel - 1) / spec_.slurm.parallel, 1, most);
-  }
-
   void read_queue() {
     int code = 0;
     for (const auto& [folder, job] : jobs_of(s_.sweep, code)) {

@@ -18,6 +18,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -43,9 +44,15 @@ struct SlurmArray {
   int parent = -1;         // task that they all wait for
   std::string parent_job;  // its id if it is queued already; empty: it is in another of these arrays
 };
-// Arrays of all runs that are neither finished nor failed nor queued; runs of one architecture in cohorts of up to
-// `cohort`.
-std::vector<SlurmArray> slurm_arrays(const std::vector<Row>&, const SlurmQueue&, int max_array_size, int cohort = 1);
+// Most runs that share an array task with this one.
+using CohortOf = std::function<int(const Task&)>;
+// By sweep.cohort; with "auto" on a GPU as many as were measured on its kind (STORE/cohorts.json, cohort_sizes.h), else
+// some, and no more than let slurm.parallel tasks work at once. `device`: as given for the runs.
+CohortOf slurm_cohorts(const Spec&, const Plan&, const std::filesystem::path& store, const std::string& device);
+// Arrays of all runs that are neither finished nor failed nor queued; runs of one architecture in cohorts, as far as
+// `cohort` allows.
+std::vector<SlurmArray> slurm_arrays(const std::vector<Row>&, const SlurmQueue&, int max_array_size,
+                                     const CohortOf& cohort);
 
 struct SlurmSubmission {
   std::filesystem::path sweep;  // STORE/NAME.sweep, absolute

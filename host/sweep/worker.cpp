@@ -15,6 +15,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "host/eval/eval.h"
@@ -176,31 +177,47 @@ class Watch : public TrainObserver {
   std::thread thread_;  // last: it uses all of the above
 };
 
-// Recordings that a process has read, each set once for all members of a cohort that learn from it.
+// Recordings that a process has read, each set once for all members of a cohort that learn from it, and what several
+// sets have in common once for all of them.
 class Recordings {
  public:
   struct Read {
     Dataset data;
     Split split;
   };
+  explicit Recordings(const std::vector<fs::path>& runs) {
+    std::set<std::string> keys;
+    for (const fs::path& run : runs) {
+      const Json task = Store::read_json(run / "task.json");
+      if (task.is_object() && task.contains("config")) keys.insert(key_of(task["config"]));
+    }
+    if (keys.size() > 1) shelf_ = std::make_unique<Shelf>();  // one set alone has nothing to share
+  }
   Read& of(const RunConfig& config) {
     RunConfig copy = config;
-    std::string key = fmt::format("{} Hz\n", config.model->sample_rate);
-    const Json flat = to_json(describe(copy));
-    for (const auto& [name, value] : flat.items()) {
-      if (name.rfind("data.", 0) == 0 || name.rfind("teacher.", 0) == 0) key += name + value.dump() + "\n";
-    }
-    std::unique_ptr<Read>& read = read_[key];
+    std::unique_ptr<Read>& read = read_[key_of(to_json(describe(copy)))];
     if (!read) {
       auto fresh = std::make_unique<Read>();
-      fresh->data = load_dataset(data_of(config), config.model->sample_rate);
+      fresh->data = load_dataset(data_of(config), config.model->sample_rate, shelf_.get());
       fresh->split = split_dataset(fresh->data, config.data);
       read = std::move(fresh);
     }
     return *read;
   }
+  // No more sets are to come: what was only kept for them goes.
+  void complete() { shelf_.reset(); }
 
  private:
+  // What decides a set, of a config as tasks have it.
+  static std::string key_of(const Json& config) {
+    std::string key;
+    for (const auto& [name, value] : config.items()) {
+      const bool decides = name.rfind("data.", 0) == 0 || name.rfind("teacher.", 0) == 0 || name == "model.sample_rate";
+      if (decides) key += name + value.dump() + "\n";
+    }
+    return key;
+  }
+  std::unique_ptr<Shelf> shelf_;
   std::map<std::string, std::unique_ptr<Read>> read_;
 };
 
@@ -453,7 +470,7 @@ int work(const WorkerOptions& options) {
   std::vector<int> codes;
   std::vector<std::unique_ptr<Work>> works;
   std::vector<Member> members;
-  Recordings recordings;
+  Recordings recordings(options.runs);
   for (const fs::path& run : options.runs) {
     int code = kExitDone;
     std::unique_ptr<Work> work = claim(options, run, code);
@@ -468,6 +485,7 @@ int work(const WorkerOptions& options) {
     members.push_back(std::move(member));
     works.push_back(std::move(work));
   }
+  recordings.complete();
   if (!members.empty()) train_cohort(std::move(members));
   return codes.size() == 1 ? codes[0] : gravest(codes);
 }

@@ -32,7 +32,7 @@ struct MemberOutcome {
 
 struct Member {
   RunConfig config;
-  Dataset* data;  // as `train` takes it; members of one data set give the same one, and its audio is held once
+  Dataset* data;  // as `train` takes it; members of one data set give the same one; equal audio is held once
   const Split* split;
   TrainOptions options;  // threads of the first member count for all
   // Called once, when the member has finished, failed or was stopped; the others go on afterwards.

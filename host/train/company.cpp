@@ -13,10 +13,26 @@ std::shared_ptr<const RunAudio> Company::audio_of(const Dataset& data,
 
 const Places& Company::on_device(const Context& context, const Signals& signals) {
   for (const Copied& c : copied_) {
-    if (c.data == signals.data) return *c.places;
+    if (c.signals == signals) return *c.places;
   }
-  copied_.push_back({signals.data, std::make_unique<const Places>(context, signals, std::vector<FrameRef>())});
+  const float* const dry = copy_of(context, signals.data, signals.half());
+  const float* const wet = copy_of(context, signals.second_half(), signals.half());
+  copied_.push_back({signals, std::make_unique<const Places>(signals, dry, wet)});
   return *copied_.back().places;
+}
+
+const float* Company::copy_of(const Context& context, const float* samples, std::size_t n) {
+  const auto known = on_device_.find(samples);
+  if (known != on_device_.end()) return known->second.data();
+  if (context.device == Device::kCpu) return samples;
+  DeviceArray<float> copy(context, n);
+  copy.upload(samples, n);
+  return on_device_.emplace(samples, std::move(copy)).first->second.data();
+}
+
+std::size_t Company::not_on_device(const Signals& signals) const {
+  return (on_device_.count(signals.data) ? 0 : signals.half()) +
+         (on_device_.count(signals.second_half()) ? 0 : signals.half());
 }
 
 void Company::use_device(Context& context, const std::string& name) {

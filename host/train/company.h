@@ -20,10 +20,10 @@ namespace cafx {
 // The recordings that a run learns from and is validated on, as the teacher leaves them where there is one.
 struct RunAudio {
   Corpus training, validation;
-  std::vector<WholeNote> measured;  // notes of the validation; of the training where there are none
-  std::vector<Recording> recorded;  // of those notes, where a teacher made the targets
+  std::vector<WholeNote> measured;        // notes of the validation; of the training where there are none
+  std::vector<SharedRecording> recorded;  // of those notes, where a teacher made the targets
 
-  std::size_t samples() const { return training.audio.size() + validation.audio.size(); }
+  std::size_t samples() const { return training.samples() + validation.samples(); }
   Signals training_signals() const { return signals_of(training); }
   Signals validation_signals() const { return signals_of(validation); }
 };
@@ -39,9 +39,14 @@ class Company {
   // The audio of `data`; the first run takes it out by `take`.
   std::shared_ptr<const RunAudio> audio_of(const Dataset& data,
                                            const std::function<std::shared_ptr<const RunAudio>()>& take);
-  // `signals` on the device that all these runs use, copied there once; places in them by Places::share. They live as
-  // long as the company.
+  // What `take` takes audio onto: runs of other data sets with the same recordings, as of other effects on the same dry
+  // notes, read the same ones.
+  Reels& reels() { return reels_; }
+  // `signals` on the device that all these runs use, each half copied there once; places in them by Places::share. They
+  // live as long as the company.
   const Places& on_device(const Context&, const Signals&);
+  // Samples of them that are not there yet.
+  std::size_t not_on_device(const Signals&) const;
   // The device of this name for the context (cafx::use_device); a GPU is opened once for all runs.
   void use_device(Context&, const std::string& name);
   // There is a run whose steps are of this kind; it is there no more.
@@ -65,10 +70,14 @@ class Company {
     std::shared_ptr<const RunAudio> audio;
   };
   struct Copied {
-    const float* data;
+    Signals signals;
     std::unique_ptr<const Places> places;
   };
+  const float* copy_of(const Context&, const float* samples, std::size_t n);
+
+  Reels reels_;
   std::vector<Taken> taken_;
+  std::map<const float*, DeviceArray<float>> on_device_;  // by where they lie on the host
   std::vector<Copied> copied_;
   std::map<std::string, std::unique_ptr<Lockstep>> locksteps_;
 };

@@ -1,7 +1,5 @@
 #include "host/train/corpus.h"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -11,15 +9,6 @@
 namespace cafx {
 
 namespace {
-
-constexpr std::size_t kTrimBytes = 64 << 20;
-
-// Memory freed in the middle of the heap stays with the process until malloc_trim.
-void give_back_freed() {
-#ifdef __GLIBC__
-  malloc_trim(0);
-#endif
-}
 
 double amplitude(double db) { return std::pow(10.0, db / 20.0); }
 
@@ -39,7 +28,8 @@ void over_grid(const float* dry, const float* wet, std::int64_t n, int frame, in
 }  // namespace
 
 Signals signals_of(const Corpus& c) {
-  Signals signals{c.audio.data(), c.audio.size(), c.half()};
+  Signals signals{c.dry_audio.samples.get(), c.samples(), c.half()};
+  signals.wet = c.wet_audio.samples.get();
   for (const Corpus::Note& n : c.notes) {
     if (n.controls.empty()) continue;
     signals.controls[n.begin] = n.controls;
@@ -48,30 +38,25 @@ Signals signals_of(const Corpus& c) {
   return signals;
 }
 
-Corpus take_corpus(Dataset& data, const std::vector<int>& which) {
+Corpus take_corpus(Dataset& data, const std::vector<int>& which, Reels* reels) {
   Corpus c;
-  std::size_t half = 0;
+  Reels own;
+  std::int64_t half = 0;
+  std::vector<SharedRecording*> dry, wet;
   for (const int i : which) {
-    const Pair& pair = data.pairs[static_cast<std::size_t>(i)];
+    Pair& pair = data.pairs[static_cast<std::size_t>(i)];
     CAFX_CHECK(pair.wet.size() == pair.dry.size(), pair.dry.size(), pair.wet.size());
-    const auto begin = static_cast<std::int64_t>(half);
-    half += pair.dry.size();
-    c.notes.push_back({pair.name, begin, static_cast<std::int64_t>(half), pair.controls});
+    const std::int64_t begin = half;
+    half += static_cast<std::int64_t>(pair.dry.size());
+    c.notes.push_back({pair.name, begin, half, pair.controls});
+    dry.push_back(&pair.dry);
+    wet.push_back(&pair.wet);
   }
-  c.audio.reserve(2 * half);  // pages come to be as they are written, while those of the pairs go
-  std::size_t freed = 0;
-  for (Recording Pair::*side : {&Pair::dry, &Pair::wet}) {
-    for (const int i : which) {
-      Recording& x = data.pairs[static_cast<std::size_t>(i)].*side;
-      c.audio.insert(c.audio.end(), x.begin(), x.end());
-      freed += x.size() * sizeof(float);
-      x = Recording();
-      if (freed < kTrimBytes) continue;
-      give_back_freed();
-      freed = 0;
-    }
+  c.dry_audio = (reels ? *reels : own).of(dry);
+  c.wet_audio = (reels ? *reels : own).of(wet);
+  for (const auto* side : {&dry, &wet}) {
+    for (SharedRecording* x : *side) *x = {};
   }
-  give_back_freed();
   return c;
 }
 

@@ -1,8 +1,8 @@
 // host/train/corpus.h -- the recordings of a part of the split, in memory once, and the places in them to train on.
 //
-//   audio    the dry samples of all notes, one note after the other, then their targets in the same order: the target
-//            of sample i stands at i + half(). A pretraining learns to reproduce its input, and reads both halves as
-//            input.
+//   audio    the dry samples of all notes, one note after the other, and their targets in the same order, each a reel
+//            (reels.h), which other runs may read as well. Samples are counted through both: the target of sample i is
+//            sample i + half(). A pretraining learns to reproduce its input, and reads both halves as input.
 //   places   FrameRef{start, begin, end}: a frame or segment of `length` samples from `start` of the note [begin, end).
 //
 //   A model of frames learns from a grid: a frame at every `hop` samples, the same in every epoch. A model of streams
@@ -18,6 +18,7 @@
 
 #include "datasets/dataset.h"
 #include "host/train/places.h"
+#include "host/train/reels.h"
 #include "kernels/frames/frames.h"
 
 namespace cafx {
@@ -25,21 +26,22 @@ namespace cafx {
 struct Corpus {
   struct Note {
     std::string name;
-    std::int64_t begin, end;           // in the first half of `audio`
+    std::int64_t begin, end;           // in the dry half
     std::vector<float> controls = {};  // as Pair::controls
   };
-  std::vector<float> audio;
+  Reel dry_audio, wet_audio;  // as long as each other
   std::vector<Note> notes;
 
-  std::int64_t half() const { return static_cast<std::int64_t>(audio.size() / 2); }
-  const float* dry(const Note& n) const { return audio.data() + n.begin; }
-  const float* target(const Note& n) const { return audio.data() + half() + n.begin; }
+  std::int64_t half() const { return static_cast<std::int64_t>(dry_audio.n); }
+  std::size_t samples() const { return dry_audio.n + wet_audio.n; }
+  const float* dry(const Note& n) const { return dry_audio.samples.get() + n.begin; }
+  const float* target(const Note& n) const { return wet_audio.samples.get() + n.begin; }
 };
 
 Signals signals_of(const Corpus&);  // which must stay
 
-// Moves the audio of the pairs `which` out of the data set, note by note, so that it is never held twice.
-Corpus take_corpus(Dataset&, const std::vector<int>& which);
+// Takes the audio of the pairs `which` out of the data set, onto `reels`; null: reels of its own.
+Corpus take_corpus(Dataset&, const std::vector<int>& which, Reels* reels = nullptr);
 
 // Frames at every `hop` samples. The first still holds sample 0 of its note, the last sample n - 1, as in rendering.
 // Those in which dry and target both stay below silence_db, in dB of full scale, are left out.

@@ -35,7 +35,7 @@ std::string line(const char* what, double esr, double mae) {
 }  // namespace
 
 Quality measure_quality(Model& model, const Context& context, const std::vector<WholeNote>& notes,
-                        const std::vector<Recording>& recorded, const std::string& part) {
+                        const std::vector<SharedRecording>& recorded, const std::string& part) {
   CAFX_CHECK(!notes.empty() && (recorded.empty() || recorded.size() == notes.size()), notes.size(), recorded.size());
   std::vector<Errors> against_target(notes.size()), against_recording(notes.size()), of_teacher(notes.size());
   play_notes(model, context, notes, [&](std::size_t i, const std::vector<float>& output) {

@@ -26,8 +26,8 @@ struct Quality {
 };
 
 // `recorded`: of each note what was recorded, where a teacher made its target; empty: the targets are the recordings.
-Quality measure_quality(Model&, const Context&, const std::vector<WholeNote>&, const std::vector<Recording>& recorded,
-                        const std::string& part);
+Quality measure_quality(Model&, const Context&, const std::vector<WholeNote>&,
+                        const std::vector<SharedRecording>& recorded, const std::string& part);
 std::string to_json(const Quality&);
 std::string to_text(const Quality&);
 // The text for a file's metadata, also if nothing was measured.

@@ -71,9 +71,9 @@ void choose_knobs(RunConfig& config) {
   model.knobs = knobs;
 }
 
-std::vector<Recording> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,
-                             const RunConfig& config, const std::filesystem::path& weights, const Context& context,
-                             const std::function<void(const std::string&)>& say) {
+std::vector<SharedRecording> teach(Dataset& data, const std::vector<int>& which, const std::vector<int>& kept,
+                                   const RunConfig& config, const std::filesystem::path& weights,
+                                   const Context& context, const std::function<void(const std::string&)>& say) {
   const ModelFile file = load_model(weights);
   Model& teacher = *file.model;
   const Geometry g = teacher.geometry();
@@ -87,7 +87,7 @@ std::vector<Recording> teach(Dataset& data, const std::vector<int>& which, const
         "the teacher works at {} Hz, the model at {}: its targets are resampled, and hold nothing above {} Hz",
         g.sample_rate, rate, std::min(rate, g.sample_rate) / 2));
   }
-  std::vector<Recording> recorded(kept.size());
+  std::vector<SharedRecording> recorded(kept.size());
   for (const int i : which) {
     Pair& pair = data.pairs[static_cast<std::size_t>(i)];
     const Recording x = resample(pair.dry, rate, g.sample_rate);

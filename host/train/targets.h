@@ -27,8 +27,8 @@ void choose_knobs(RunConfig&);
 // Puts what the teacher in `weights` makes of the dry audio of `which` in the place of its wet audio, at the model's
 // rate: the teacher plays at its own, and its output is resampled where they differ. Gives back the wet audio of the
 // notes `kept`, which are among `which`, in their order.
-std::vector<Recording> teach(Dataset&, const std::vector<int>& which, const std::vector<int>& kept, const RunConfig&,
-                             const std::filesystem::path& weights, const Context&,
-                             const std::function<void(const std::string&)>& say);
+std::vector<SharedRecording> teach(Dataset&, const std::vector<int>& which, const std::vector<int>& kept,
+                                   const RunConfig&, const std::filesystem::path& weights, const Context&,
+                                   const std::function<void(const std::string&)>& say);
 
 }  // namespace cafx

@@ -91,8 +91,8 @@ std::shared_ptr<const RunAudio> Trainer::take_audio(Dataset& data, const Split& 
     audio->recorded = teach(data, which, split.validation.empty() ? split.train : split.validation, config_,
                             folder_.file(kTeacherFile), context_, [this](const std::string& line) { log_.say(line); });
   }
-  audio->training = take_corpus(data, split.train);
-  audio->validation = take_corpus(data, split.validation);
+  audio->training = take_corpus(data, split.train, &company_.reels());
+  audio->validation = take_corpus(data, split.validation, &company_.reels());
   audio->measured = whole_notes(audio->validation.notes.empty() ? audio->training : audio->validation);
   return audio;
 }

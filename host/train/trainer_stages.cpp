@@ -161,7 +161,11 @@ void Trainer::close_ranks() {
 }
 
 void Trainer::refuse_what_does_not_fit() {
-  const RunSize size{audio_->samples(), static_cast<std::size_t>(schedule_.places(stage())) + validation_refs_.size()};
+  // Several GPUs have copies of their own.
+  const std::size_t samples =
+      team_ ? audio_->samples()
+            : company_.not_on_device(audio_->training_signals()) + company_.not_on_device(audio_->validation_signals());
+  const RunSize size{samples, static_cast<std::size_t>(schedule_.places(stage())) + validation_refs_.size()};
   const auto refuse = [&](const Context& context) {
     cafx::refuse_what_does_not_fit(context, config_, sampler_.length(), size, n_gpus());
   };

@@ -22,6 +22,22 @@ assert abs(said["interval"]["validation_mae"] - 4.30265 * statistics.stdev(alone
 assert json.load(open(work + "/seeds/result.json")) == said
 END
 
+# The page about them: the numbers of the table, a curve for each, links to their folders.
+"$cafx" report "$work/seeds" >"$work/out" 2>"$work/err" || fail "report of seeds: $(cat "$work/err")"
+grep -qx "$work/seeds/report.html" "$work/out" || fail "report says where the page is: $(cat "$work/out")"
+python3 - "$work" <<'END' || fail "the page about seeds"
+import json, sys
+work = sys.argv[1]
+page, said = open(work + "/seeds/report.html").read(), json.load(open(work + "/seeds/result.json"))
+figure = lambda v: f"{v:.2e}" if abs(v) < 1e-4 else f"{v:.{5 if abs(v) < 0.1 else 3}f}"
+for row, name in ("mean", "mean"), ("interval", "95 % interval, ±"):
+    assert f"<td>{name}</td><td>{figure(said[row]['validation_mae'])}</td>" in page, row
+for seed in said["seeds"]:
+    assert f'<a href="{seed["folder"]}/">{seed["seed"]}</a></td><td>{figure(seed["result"]["validation_mae"])}</td>' in page, seed
+    assert f"seed {seed['seed']}" in page
+END
+refuses "notes of a folder of seeds" "give --part and --hop with one of them, as 'cafx report $work/seeds/seed-4'" "$cafx" report "$work/seeds" --part train
+
 # Ctrl-C, then kill -9, then on to the end: the bytes of the undisturbed one.
 CAFX_CHECKPOINT_SECONDS=0 "$cafx" train "${run[@]}" --set train.seed=4 --seeds 3 --out "$work/again" >/dev/null 2>"$work/err" &
 pid=$!
@@ -33,6 +49,7 @@ kill -INT $pid
 wait $pid
 [ $? = 130 ] || fail "Ctrl-C ends with 130: $(cat "$work/err")"
 grep -q "cafx resume $work/again" "$work/err" || fail "Ctrl-C says how to go on: $(cat "$work/err")"
+refuses "a report before all have ended" "cafx resume $work/again" "$cafx" report "$work/again"
 CAFX_CHECKPOINT_SECONDS=0 timeout -s KILL 0.2 "$cafx" resume "$work/again" --quiet >/dev/null 2>&1
 "$cafx" resume "$work/again" --quiet >"$work/out" 2>"$work/err" || fail "resume: $(cat "$work/err")"
 grep -q "95 % interval" "$work/out" || fail "resume ends with the table: $(cat "$work/out")"

@@ -37,8 +37,8 @@ inline const Notes& notes() {
     const Dataset data = load_dataset(config, kRate);
     Signal dry, wet;
     for (std::size_t i = 0; i < data.pairs.size(); ++i) {
-      n.dry.push_back(data.pairs[i].dry);
-      n.wet.push_back(data.pairs[i].wet);
+      n.dry.emplace_back(data.pairs[i].dry.begin(), data.pairs[i].dry.end());
+      n.wet.emplace_back(data.pairs[i].wet.begin(), data.pairs[i].wet.end());
       if (i % 2 == 1) continue;
       dry.insert(dry.end(), n.dry.back().begin(), n.dry.back().end());
       wet.insert(wet.end(), n.wet.back().begin(), n.wet.back().end());

@@ -75,7 +75,8 @@ void expect_well_formed(const std::vector<Finding>& findings) {
   }
 }
 
-void shift_late(Recording& x, int n) {
+void shift_late(SharedRecording& shared, int n) {
+  Recording& x = shared.edit();
   const std::size_t size = x.size();
   if (n > 0)
     x.insert(x.begin(), static_cast<std::size_t>(n), 0.0f);
@@ -163,7 +164,7 @@ TEST_P(EveryKind, InversionIsFoundAndNeverMended) {
   auto pairs = shipped(GetParam());
   const bool by_itself = !of_code(check_pairs(pairs, config, kRate), "polarity").empty();
   for (Pair& p : pairs) {
-    for (float& v : p.wet) v = -v;
+    for (float& v : p.wet.edit()) v = -v;
   }
   const auto inverted = pairs;
   const auto found = check_pairs(pairs, config, kRate);
@@ -180,7 +181,7 @@ TEST_P(EveryKind, InversionIsFoundAndNeverMended) {
 
 TEST_P(EveryKind, WhatAChainMadeIsNeverMixedUp) {
   auto pairs = shipped(GetParam());
-  std::vector<Recording> wet;
+  std::vector<SharedRecording> wet;
   for (const Pair& p : pairs) wet.push_back(p.wet);
   for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].wet = wet[(i + 5) % wet.size()];
   auto config = config_of(GetParam());
@@ -268,14 +269,14 @@ void expect_one(const Pair& p, const std::string& code, Severity severity, const
 
 TEST(Check, SilentFile) {
   Pair p = shipped(kGuitar)[0];
-  std::fill(p.wet.begin(), p.wet.end(), 0.0f);
+  p.wet = Recording(p.wet.size(), 0.0f);
   expect_one(p, "silence", Severity::kRefuse, p.wet_path);
   // A whole set with it is still examined.
   auto pairs = shipped(kGuitar);
   pairs[4].wet = Recording(pairs[4].wet.size(), 0.0f);
   const auto found = check_pairs(pairs, config_of(kGuitar), kRate);
   EXPECT_EQ(n_refused(found), 1);
-  for (Pair& q : pairs) std::fill(q.wet.begin(), q.wet.end(), 0.0f);
+  for (Pair& q : pairs) q.wet = Recording(q.wet.size(), 0.0f);
   EXPECT_EQ(n_refused(check_pairs(pairs, config_of(kGuitar), kRate)), 12);
 }
 
@@ -301,19 +302,19 @@ TEST(Check, LowLevel) {
   Pair p = shipped(kGuitar)[0];
   ASSERT_EQ(p.dry_file.bits, 16);
   EXPECT_TRUE(of_code(check_pair(p, kRate), "gain").empty());
-  for (float& v : p.dry) v = std::round(v * 1e-3f * 32768.0f) / 32768.0f;
+  for (float& v : p.dry.edit()) v = std::round(v * 1e-3f * 32768.0f) / 32768.0f;
   expect_one(p, "gain", Severity::kWarning, p.dry_path);
 }
 
 TEST(Check, NotANumber) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     Pair p = shipped(kGuitar)[0];
-    p.wet[8000] = bad;
+    p.wet.edit()[8000] = bad;
     expect_one(p, "not_finite", Severity::kRefuse, p.wet_path);
     EXPECT_NEAR(of_code(check_pair(p, kRate), "not_finite")[0].seconds, 0.5, 1e-9);
   }
   auto pairs = shipped(kGuitar);
-  pairs[2].dry[5] = std::numeric_limits<float>::quiet_NaN();
+  pairs[2].dry.edit()[5] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(n_refused(check_pairs(pairs, config_of(kGuitar), kRate)), 1);
 }
 
@@ -323,8 +324,9 @@ TEST(Check, Lengths) {
   p.wet.resize(p.wet.size() * 7 / 10);
   expect_one(p, "length", Severity::kWarning, p.wet_path);
   p = shipped(kGuitar)[0];
-  for (std::size_t i = 0; i < p.wet.size(); ++i) {
-    p.wet[i] = 0.1f * static_cast<float>(std::sin(0.05 * static_cast<double>(i) + 1e-6 * static_cast<double>(i * i)));
+  Recording& chirp = p.wet.edit();
+  for (std::size_t i = 0; i < chirp.size(); ++i) {
+    chirp[i] = 0.1f * static_cast<float>(std::sin(0.05 * static_cast<double>(i) + 1e-6 * static_cast<double>(i * i)));
   }
   p.wet.resize(p.wet.size() * 7 / 10);
   expect_one(p, "length", Severity::kRefuse, p.wet_path);
@@ -332,7 +334,7 @@ TEST(Check, Lengths) {
   p.wet.resize(p.wet.size() - 400);
   expect_one(p, "length", Severity::kWarning, p.wet_path);
   p = shipped(kGuitar)[0];
-  p.wet.clear();
+  p.wet = {};
   EXPECT_GE(n_refused(check_pair(p, kRate)), 1);
 }
 
@@ -404,7 +406,7 @@ TEST(Check, OnePairAlone) {
   const Pair p = shipped({"guitar", "EQ"})[5];
   auto late = p.wet;
   shift_late(late, 200);
-  const auto lag_of = [&](const Recording& wet) {
+  const auto lag_of = [&](const SharedRecording& wet) {
     Pair q = p;
     q.wet = wet;
     return examine({q}, config_of({"guitar", "EQ"}), kRate).lags.pairs[0].lag;
@@ -441,7 +443,7 @@ TEST(Check, NothingToCheck) {
 TEST(Check, TextAndJson) {
   Dataset data;
   data.pairs = shipped(kGuitar);
-  data.pairs[0].wet.assign(data.pairs[0].wet.size(), 0.0f);
+  data.pairs[0].wet = Recording(data.pairs[0].wet.size(), 0.0f);
   data.findings = check_pairs(data.pairs, config_of(kGuitar), kRate);
   const std::string text = format_findings(data.findings);
   EXPECT_NE(text.find("refused [silence] " + data.pairs[0].wet_path.string()), std::string::npos) << text;

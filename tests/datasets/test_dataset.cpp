@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <numbers>
 #include <set>
 #include <tuple>
@@ -293,7 +294,7 @@ TEST(Dataset, LevelCopiesAreForTrainingAndMadeByTheChain) {
     gains.insert(db);
     EXPECT_LE(std::abs(db), config.level_range_db + 1e-4);
     // Another level is another sound: what the chain makes of the scaled note, not the wet note scaled.
-    Recording heard = p.dry;
+    Recording heard = p.dry.copy();
     for (float& v : heard) v /= std::pow(10.0f, 3.0f / 20.0f);
     const auto wet = apply_chain(config.chain, heard, 16000);
     double worst = 0.0, scaled = 0.0;
@@ -349,12 +350,66 @@ TEST(Dataset, ShiftCopiesAreForTrainingAndShiftBothSides) {
   EXPECT_EQ(n_copies, static_cast<int>(2 * split.train.size() / 3));
 }
 
+TEST(Shelf, DataSetsOfSeveralEffectsHoldTheirDryNotesOnce) {
+  DataConfig overdrive = notes(), chain = notes(), louder = notes();
+  overdrive.effect = "Overdrive";
+  overdrive.setting = 1;
+  chain.chain = "overdrive 20 0";
+  louder.dry_gain_db = 6.0;
+  Shelf shelf;
+  const Dataset a = load_dataset(notes(), 16000, &shelf), b = load_dataset(overdrive, 16000, &shelf),
+                c = load_dataset(chain, 16000, &shelf), d = load_dataset(louder, 16000, &shelf),
+                again = load_dataset(notes(), 16000, &shelf);
+  ASSERT_EQ(a.pairs.size(), c.pairs.size());
+  std::map<std::string, const float*> dry;
+  for (const Pair& p : a.pairs) dry[p.dry_path.string()] = p.dry.data();
+  int n = 0;
+  for (const Dataset* data : {&a, &b, &c, &again}) {
+    for (const Pair& p : data->pairs) {
+      const auto known = dry.find(p.dry_path.string());
+      if (known == dry.end()) continue;
+      EXPECT_EQ(p.dry.data(), known->second) << p.dry_path;
+      ++n;
+    }
+  }
+  EXPECT_GE(n, 3 * static_cast<int>(a.pairs.size()));
+  for (std::size_t i = 0; i < a.pairs.size(); ++i) {
+    EXPECT_EQ(a.pairs[i].wet.data(), again.pairs[i].wet.data());
+    EXPECT_NE(a.pairs[i].wet.data(), c.pairs[i].wet.data());
+    EXPECT_NE(a.pairs[i].dry.data(), d.pairs[i].dry.data());  // another signal
+  }
+  // Whatever is shared, each is what it is alone.
+  EXPECT_EQ(content_hash(a), content_hash(load_dataset(notes(), 16000)));
+  EXPECT_EQ(content_hash(b), content_hash(load_dataset(overdrive, 16000)));
+  EXPECT_EQ(content_hash(c), content_hash(load_dataset(chain, 16000)));
+  EXPECT_EQ(content_hash(d), content_hash(load_dataset(louder, 16000)));
+  EXPECT_EQ(findings_json(b), findings_json(load_dataset(overdrive, 16000)));
+}
+
+TEST(Shelf, ReadsOnceAndPassesErrorsOn) {
+  Shelf shelf;
+  int read = 0;
+  const auto fail = [&]() -> Shelf::Side {
+    ++read;
+    throw Error("not there");
+  };
+  const auto work = [&] {
+    ++read;
+    return Shelf::Side{Recording{1.0f, 2.0f}, {}, {}};
+  };
+  EXPECT_THROW(shelf.side("a", fail), Error);
+  const Shelf::Side first = shelf.side("a", work), second = shelf.side("a", fail);
+  EXPECT_EQ(read, 2);
+  EXPECT_EQ(first.samples.data(), second.samples.data());
+  EXPECT_EQ(second.samples.size(), 2u);
+}
+
 TEST(Dataset, HashIsOfContent) {
   DataConfig c = notes();
   Dataset a = load_dataset(c, 16000);
   const std::string hash = content_hash(a);
   EXPECT_EQ(hash, content_hash(load_dataset(c, 16000)));
-  a.pairs[3].wet[1000] += 1e-6f;
+  a.pairs[3].wet.edit()[1000] += 1e-6f;
   EXPECT_NE(hash, content_hash(a));
 }
 

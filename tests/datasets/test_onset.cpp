@@ -12,7 +12,7 @@ struct Onset : Recordings {
     shipped.path = CAFX_NOTES_DIR;
     shipped.instrument = instrument;
     std::vector<Signal> notes;
-    for (const Pair& p : load_dataset(shipped, kRate).pairs) notes.push_back(p.dry);
+    for (const Pair& p : load_dataset(shipped, kRate).pairs) notes.push_back(p.dry.copy());
     return notes;
   }
   // Notes in folders, or the first five of them end to end, through SoX's effects and late by n samples.

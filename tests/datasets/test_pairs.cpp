@@ -70,7 +70,7 @@ TEST_F(Recordings, AnotherFolderOrAnotherOrder) {
   bass.path = CAFX_NOTES_DIR;
   bass.instrument = "bass";
   std::vector<Signal> low;
-  for (const Pair& p : load_dataset(bass, kRate).pairs) low.push_back(p.dry);
+  for (const Pair& p : load_dataset(bass, kRate).pairs) low.push_back(p.dry.copy());
   write_notes(folder.path(), config, low, [&](std::size_t i) { return n.wet[i]; });
   const Dataset other = inspect_dataset(config, kRate);
   EXPECT_TRUE(refused(other, "mismatch")) << all(other);
@@ -96,11 +96,11 @@ TEST_F(Recordings, NotesCutByHandOfWhichNoLagIsSure) {
   bass.effect = "EQ";
   const Dataset shipped = load_dataset(bass, kRate);
   std::vector<Signal> dry;
-  for (const Pair& p : shipped.pairs) dry.push_back(p.dry);
+  for (const Pair& p : shipped.pairs) dry.push_back(p.dry.copy());
   std::uint32_t seed = 3;
   write_notes(folder.path(), config, dry, [&](std::size_t i) {
     seed = seed * 1664525u + 1013904223u;
-    return late(shipped.pairs[i].wet, static_cast<long>(seed >> 16) % 400);
+    return late(shipped.pairs[i].wet.copy(), static_cast<long>(seed >> 16) % 400);
   });
   const Dataset data = inspect_dataset(config, kRate);
   EXPECT_TRUE(refused(data, "latency")) << all(data);

@@ -13,7 +13,10 @@
 #include "host/draw/svg.h"
 #include "host/draw/wav.h"
 #include "host/report/knobs.h"
+#include "host/report/learning.h"
 #include "host/report/report.h"
+#include "host/report/seeds.h"
+#include "kernels/base/error.h"
 #include "models/cafx/cafx.h"
 #include "tests/in_browser.h"
 #include "tests/models/tiny.h"
@@ -355,6 +358,48 @@ TEST(Base64, KnownTexts) {
   EXPECT_EQ(base64("f"), "Zg==");
   EXPECT_EQ(base64("fo"), "Zm8=");
   EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
+}
+
+// Three seeds, one of which broke down.
+TEST(SeedsReport, HasTheTableAndTheCurveOfEverySeed) {
+  SeedsInput in;
+  in.title = "seeds <1>";
+  in.command = "cafx train --config 'a & b.toml' --seeds 3";
+  in.result_json =
+      R"({"seeds": [{"seed": 4, "folder": "seed-4", "result": {"validation_mae": 0.125},
+                     "test": {"mean": {"esr": 0.25}}},
+                    {"seed": 5, "folder": "seed-5", "error": "it <broke> down"},
+                    {"seed": 6, "folder": "seed-6", "result": {"validation_mae": 0.375},
+                     "test": {"mean": {"esr": 0.75}}}],
+          "mean": {"validation_mae": 0.25, "test.esr": 0.5}, "interval": {"validation_mae": 1.588, "test.esr": null}})";
+  in.metrics_csv = {kMetrics, "", kMetrics};
+  const std::string html = seeds_html(in);
+  for (const char* cells : {"<td>4</td><td>0.125</td><td>0.250</td>", "<td>6</td><td>0.375</td><td>0.750</td>",
+                            "<td>5</td><td class=\"words\" colspan=\"2\">failed: it &lt;broke&gt; down</td>",
+                            "<td>mean</td><td>0.250</td><td>0.500</td>",
+                            "<td>95 % interval, ±</td><td>1.588</td><td>-</td>", "2 of which finished"}) {
+    EXPECT_NE(html.find(cells), std::string::npos) << cells;
+  }
+  EXPECT_EQ(html.find("<1>"), std::string::npos);
+  EXPECT_EQ(html.find("http"), std::string::npos) << "a page loads nothing from elsewhere";
+  EXPECT_NE(html.find("How they learned"), std::string::npos);
+  EXPECT_NE(html.find("seed 6"), std::string::npos);  // in the legend
+  EXPECT_EQ(html.find("seed 5"), std::string::npos);
+  EXPECT_EQ(html.find("href"), std::string::npos);
+  in.links = true;
+  EXPECT_NE(seeds_html(in).find("<a href=\"seed-6/\">6</a>"), std::string::npos);
+  in.result_json = R"({"esr": 1})";
+  EXPECT_THROW(seeds_html(in), Error);
+}
+
+TEST(Learning, IsOfTheSupervisedEpochs) {
+  const SupervisedEpochs e = supervised_epochs(kMetrics);
+  EXPECT_EQ(e.epoch, (std::vector<double>{1.0, 2.0}));
+  EXPECT_EQ(e.training, (std::vector<double>{0.084, 0.033}));
+  EXPECT_EQ(e.validation, (std::vector<double>{0.035, 0.009}));
+  EXPECT_EQ(e.validation_of, "mae");
+  EXPECT_TRUE(supervised_epochs("").epoch.empty());
+  EXPECT_TRUE(supervised_epochs("stage,epoch\ntrain,1\n").epoch.empty());
 }
 
 }  // namespace

@@ -103,9 +103,9 @@ TEST(Evidence, NoiseOfTheDeviceBoundsTheError) {
   for (const char* name : {"a", "b", "c"}) {
     Pair p;
     p.name = name;
-    p.wet = {1.0f, -1.0f, 1.0f, -1.0f};
+    p.wet = Recording{1.0f, -1.0f, 1.0f, -1.0f};
     first.pairs.push_back(p);
-    p.wet = {1.1f, -1.1f, 0.9f, -0.9f};
+    p.wet = Recording{1.1f, -1.1f, 0.9f, -0.9f};
     if (*name != 'c') second.pairs.push_back(p);
   }
   EXPECT_NEAR(esr_of_noise(first, {0, 1, 2}, second), 0.5 * 0.01, 1e-6);

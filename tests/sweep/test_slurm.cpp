@@ -2,7 +2,9 @@
 #include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
+#include "host/sweep/cohort_sizes.h"
 #include "host/sweep/slurm.h"
+#include "tests/temporary_folder.h"
 
 namespace cafx {
 namespace {
@@ -43,7 +45,7 @@ class SlurmArrays : public testing::Test {
   // Each array as "name: tasks < parent".
   std::vector<std::string> arrays(const SlurmQueue& queue, int most, int cohort = 1) const {
     std::vector<std::string> text;
-    for (const SlurmArray& a : slurm_arrays(rows, queue, most, cohort)) {
+    for (const SlurmArray& a : slurm_arrays(rows, queue, most, [=](const Task&) { return cohort; })) {
       text.push_back(a.name + ":");
       for (const std::vector<int>& members : a.tasks) text.back() += fmt::format(" {}", fmt::join(members, "+"));
       if (a.parent >= 0) text.back() += fmt::format(" < {}", a.parent);
@@ -86,6 +88,51 @@ TEST_F(SlurmArrays, RunsOfOneArchitectureShareATask) {
   tasks[6].config["train.gpus"] = "2";  // a run of several GPUs shares none
   EXPECT_EQ(arrays({}, 1001, 4), (Texts{"pretrain: 1 0", "train.0: 4+2 < 0", "train.1: 6 3 5 < 1"}));
   EXPECT_EQ(folders_of_line("a-1 b"), (Texts{"a-1", "b"}));
+}
+
+// Where a sweep is submitted no GPU is at hand: what others of the same store measured says how many runs share a task.
+TEST(SlurmCohorts, AreAsLargeAsMeasured) {
+  TemporaryFolder store;
+  const auto task_of = [](int filters) {
+    Task t;
+    t.kind = TaskKind::kTrain;
+    t.config = {{"model.type", "cafx"}, {"model.filters", filters}, {"train.batch", 8}, {"train.lr", 1e-3}};
+    return t;
+  };
+  Spec spec;
+  spec.slurm.gres = "gpu:1";
+  Plan plan;
+  for (int i = 0; i < 40; ++i) plan.tasks.push_back(task_of(8));
+  const auto size = [&](const Task& t, const std::string& device = "") {
+    return slurm_cohorts(spec, plan, store.path(), device)(t);
+  };
+  EXPECT_EQ(size(task_of(8)), 16);  // nothing is measured
+  CohortSizes sizes(
+      store / "cohorts.json",
+      [](const Json& config, const std::string& device) {
+        return CohortSize{config["model.filters"] == 16 ? 1 : device == "cuda:1" ? 24 : 4, {}};
+      },
+      nullptr);
+  sizes.of(task_of(8), "cuda:0", "cuda 8.0 (NVIDIA A100-SXM4-80GB)", true);
+  sizes.of(task_of(8), "cuda:1", "cuda 9.0 (NVIDIA H100 80GB HBM3)", true);
+  sizes.of(task_of(16), "cuda:1", "cuda 9.0 (NVIDIA H100 80GB HBM3)", true);
+  EXPECT_EQ(size(task_of(8)), 4);  // the job may get either
+  EXPECT_EQ(size(task_of(16)), 1);
+  EXPECT_EQ(size(task_of(32)), 16);  // of another architecture
+  for (const char* gres : {"gpu:h100:1", "gpu:nvidia_h100_80gb_hbm3:2", "gpu:H100", "license:2,gpu:h100:1"}) {
+    spec.slurm.gres = gres;
+    EXPECT_EQ(size(task_of(8)), 24) << gres;
+  }
+  spec.slurm.gres = "gpu:v100:1";
+  EXPECT_EQ(size(task_of(8)), 16);
+  spec.slurm.gres = "gpu:h100:1";
+  spec.slurm.parallel = 4;  // 40 runs
+  EXPECT_EQ(size(task_of(8)), 10);
+  EXPECT_EQ(size(task_of(8), "cpu"), 1);
+  spec.sweep.cohort = "6";
+  EXPECT_EQ(size(task_of(8)), 6);
+  spec.sweep.cohort = "off";
+  EXPECT_EQ(size(task_of(8)), 1);
 }
 
 }  // namespace

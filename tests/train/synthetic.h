@@ -28,12 +28,15 @@ inline Dataset notes(int n_notes, int samples, float sign = 1.0f) {
     p.dry_file.rate = p.wet_file.rate = kRate;
     const Rng rng{11, static_cast<std::uint64_t>(i)};
     float before = 0.0f;
+    Recording dry, wet;
     for (int t = 0; t < samples + 10 * i; ++t) {
       const auto noise = static_cast<float>(rng.normal(static_cast<std::uint64_t>(t)));
-      p.dry.push_back(0.3f * noise * std::exp(-2.0f * static_cast<float>(t) / static_cast<float>(samples)));
-      before = std::tanh(3.0f * p.dry.back()) + 0.3f * before;
-      p.wet.push_back(sign * 0.5f * before);
+      dry.push_back(0.3f * noise * std::exp(-2.0f * static_cast<float>(t) / static_cast<float>(samples)));
+      before = std::tanh(3.0f * dry.back()) + 0.3f * before;
+      wet.push_back(sign * 0.5f * before);
     }
+    p.dry = std::move(dry);
+    p.wet = std::move(wet);
     data.pairs.push_back(std::move(p));
   }
   return data;

@@ -184,6 +184,25 @@ TEST_P(Cohorts, LearnFromRecordingsOfTheirOwn) {
   expect_same_run(folder_ / "alone", folder_ / "side0");
 }
 
+// Several effects on the same dry notes: a pretraining reads dry and wet as input, wherever either lies.
+TEST_P(Cohorts, LearnOtherEffectsOfTheSameDryNotes) {
+  const float signs[] = {1.0f, -1.0f, 0.5f};
+  std::vector<Dataset> data;
+  for (std::size_t k = 0; k < configs_.size(); ++k) {
+    configs_[k].train.optimizer = "adam";
+    configs_[k].train.epochs = 2;
+    Dataset alone = notes(4, 700, signs[k]);
+    train(configs_[k], alone, split_, options(name("alone", k)));
+    data.push_back(notes(4, 700, signs[k]));
+    for (std::size_t i = 0; i < 4; ++i) data[k].pairs[i].dry = data[0].pairs[i].dry;
+  }
+  std::vector<Member> all = members("side");
+  for (std::size_t k = 0; k < all.size(); ++k) all[k].data = &data[k];
+  for (const MemberOutcome& o : train_cohort(all, 0.0)) EXPECT_TRUE(o.trained.finished) << o.error;
+  for (std::size_t k = 0; k < configs_.size(); ++k)
+    expect_same_run(folder_ / name("alone", k), folder_ / name("side", k));
+}
+
 // On a GPU one graph takes the steps of models that differ in all that is no part of the graph.
 TEST_P(Cohorts, TakeOneGraphWhateverTheirConstants) {
   for (std::size_t k = 0; k < configs_.size(); ++k) {

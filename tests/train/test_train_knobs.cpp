@@ -22,8 +22,9 @@ Dataset at_gains(const std::vector<Knob>& knobs, const std::vector<double>& gain
   Dataset data;
   for (const double gain : gains) {
     for (Pair& p : notes(2, 900).pairs) {
+      Recording& wet = p.wet.edit();
       for (std::size_t t = 0; t < p.dry.size(); ++t) {
-        p.wet[t] = 0.6f * std::tanh((0.3f + 0.5f * static_cast<float>(gain)) * p.dry[t]);
+        wet[t] = 0.6f * std::tanh((0.3f + 0.5f * static_cast<float>(gain)) * p.dry[t]);
       }
       p.controls = controls_at(knobs, {gain, 1.0});
       data.pairs.push_back(std::move(p));

@@ -218,8 +218,8 @@ TEST_P(Trainers, RefuseWhatTheyCannotDo) {
   config = tiny_run(type());
   Dataset silent = notes(4, 900);
   for (Pair& p : silent.pairs) {
-    std::fill(p.dry.begin(), p.dry.end(), 0.0f);
-    std::fill(p.wet.begin(), p.wet.end(), 0.0f);
+    p.dry = Recording(p.dry.size(), 0.0f);
+    p.wet = Recording(p.wet.size(), 0.0f);
   }
   EXPECT_THROW(train_here(config, options_for(folder_ / "silent"), silent), Error);
 }
