@@ -70,10 +70,11 @@ struct CafxNet::State {
   float* weights(const Context& context) { return params->on(context); }
 
   bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
-  // Where it is, h has a twin with what the update leaves out.
+  // Where it does, h has a twin with what the update leaves out.
   bool drops() const { return draw && parts.latent && config.dropout > 0.0; }
+  // One kernel does not know what is left out between the layers.
   bool fused_latent(const Context& context) const {
-    return local_latent() && latent_is_fused(context, CafxDims(config, 1).both);
+    return local_latent() && config.dropout <= 0.0 && latent_is_fused(context, CafxDims(config, 1).both);
   }
 
   void lay_out(const Context& context, Arena& a) {
@@ -273,7 +274,8 @@ struct CafxNet::State {
   void drop(const Context& inner, float* to, const float* from, const Frame& f, const CafxDims& call) const {
     if (!drops()) return;
     const long of_frame = static_cast<long>(config.latent) * config.filters;
-    dropout(inner, to, from, call.front.B * of_frame, config.dropout, *draw, 0, (draw->place + f.b) * of_frame);
+    const long n = call.front.B * of_frame;
+    dropout(inner, to, from, config.dropout, *draw, 0, (draw->place + f.b) * of_frame, {1, n, n});
   }
 
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
