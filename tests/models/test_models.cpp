@@ -119,11 +119,6 @@ double penalty_of(Model& model, const Context& context) {
 
 class Models : public ::testing::TestWithParam<tiny::Case> {
  protected:
-  void SetUp() override {
-    if (on_cuda() && tiny::type_of(GetParam().type) == "s4" && model()->geometry().knobs > 0) {
-      GTEST_SKIP() << "its knobs are computed on the CPU";
-    }
-  }
   std::unique_ptr<Model> model(std::uint64_t seed = 4) const {
     return tiny::model(GetParam().type, GetParam().form, seed);
   }
