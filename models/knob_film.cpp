@@ -6,12 +6,6 @@ namespace cafx {
 
 namespace {
 
-// A few numbers that steer all others: rounding them costs more than it saves.
-Context unrounded(Context context) {
-  context.precision = Precision::kFp32;
-  return context;
-}
-
 DenseDims net_dims(const KnobFilm& k, int B) { return {B, k.controls, kFilmHidden, Activation::kTanh}; }
 DenseDims film_dims(const KnobFilm& k, int B) { return {B, kFilmHidden, k.rows, Activation::kIdentity}; }
 

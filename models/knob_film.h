@@ -16,6 +16,12 @@ namespace cafx {
 
 inline constexpr int kFilmHidden = 16;
 
+// A few numbers that steer all others: rounding them costs more than it saves.
+inline Context unrounded(Context context) {
+  context.precision = Precision::kFp32;
+  return context;
+}
+
 template <class Pointer>
 struct KnobFilmTensors {
   Pointer net, net_bias, film, film_bias;  // (kFilmHidden,controls), (kFilmHidden), (rows,kFilmHidden), (rows)

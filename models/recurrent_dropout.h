@@ -12,11 +12,9 @@
 namespace cafx {
 
 // In place, of a layer's weights or their gradient, (4H, I + H): columns [I, I + H).
-inline void drop_recurrent(float* weights, long I, long H, double rate, const DropoutDraw& draw, std::uint32_t layer) {
-  for (long row = 0; row < 4 * H; ++row) {
-    float* of_h = weights + row * (I + H) + I;
-    dropout({}, of_h, of_h, H, rate, draw, layer, row * H);
-  }
+inline void drop_recurrent(const Context& context, float* weights, long I, long H, double rate, const DropoutDraw& draw,
+                           std::uint32_t layer) {
+  dropout(context, weights + I, weights + I, rate, draw, layer, 0, {4 * H, H, I + H});
 }
 
 }  // namespace cafx

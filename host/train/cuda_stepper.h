@@ -47,10 +47,6 @@ class CudaStepper : public Stepper {
         shuffle_scratch_(
             apart<unsigned char>(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size())))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
-    if (model.config().dropout_rate() > 0.0) {
-      throw Error("model.dropout = {}: dropout is there on a CPU alone so far; set it to 0, or train with --device cpu",
-                  model.config().dropout_rate());
-    }
     model_.params().upload(context_);
     model_.reserve(context_, places_at_once(settings_.batch, settings_.accumulate, ranks_), settings_.length,
                    settings_.loss);
@@ -106,6 +102,7 @@ class CudaStepper : public Stepper {
            .clip_norm = static_cast<float>(settings_.clip_norm)});
     }
     table_.upload(table.data(), table.size());
+    updates_before_ = updates_before;
     go_to(first * settings_.updates(), false);
     next_ = first;
   }
@@ -273,10 +270,12 @@ class CudaStepper : public Stepper {
   // From the weights as they are: those before the first update that was not finite.
   std::vector<float> gradient_of(long update) override {
     const long step = update / settings_.updates();
-    go_to(update, true);
     const int B = places_of_step(step, places_.size(), settings_.batch);
-    begin(B);
-    for (int k = 0; k <= update % settings_.updates(); ++k) enqueue_gradient(B, k);
+    for (int k = 0; k <= update % settings_.updates(); ++k) {
+      go_to(step * settings_.updates() + k, true);
+      begin(B);
+      enqueue_gradient(B, k);
+    }
     if (exchange_) exchange(B, true);
     std::vector<float> gradient(static_cast<std::size_t>(n_floats()));
     gradient_.download(gradient.data(), gradient.size());
@@ -337,7 +336,9 @@ class CudaStepper : public Stepper {
                                    .rows_of_all = places_.knobs(0),
                                    .records = records_.data(),
                                    .to_input = distance(places_.input()),
-                                   .to_target = distance(places_.target())}};
+                                   .to_target = distance(places_.target()),
+                                   .seed = settings_.seed,
+                                   .updates_before = static_cast<std::uint64_t>(updates_before_)}};
     state_.upload(&state, 1);
   }
 
@@ -349,12 +350,16 @@ class CudaStepper : public Stepper {
       loss_.fill_zero();
       return;
     }
-    gradient_of_block(context_, model_,
-                      {samples_, samples_, refs_.data(), target_refs_.data(),
-                       places_.n_knobs() > 0 ? knobs_.data() : nullptr, places_.n_knobs()},
-                      settings_, gradient_.data(), part_.data(), n, k, [&](int i, int from, int to) {
-                        if (sums_losses()) sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0);
-                      });
+    const DropoutDraw draw{.place = first_of(B, rank()), .from = &state_.data()->dropout};
+    gradient_of_block(
+        context_, model_,
+        {samples_, samples_, refs_.data(), target_refs_.data(), places_.n_knobs() > 0 ? knobs_.data() : nullptr,
+         places_.n_knobs()},
+        settings_, gradient_.data(), part_.data(), n, k,
+        [&](int i, int from, int to) {
+          if (sums_losses()) sum_losses(context_, loss_.data(), model_.losses(), to - from, i > 0);
+        },
+        model_.config().dropout_rate() > 0.0 ? &draw : nullptr);
   }
 
   // Of the shares' gradients and losses, those of the batch, on every GPU.
@@ -404,7 +409,7 @@ class CudaStepper : public Stepper {
   DeviceArray<unsigned char> scratch_, shuffle_scratch_, exchange_scratch_;
   std::unique_ptr<Graph> full_, partial_;
   std::deque<Portion> under_way_;
-  long next_ = 0, portion_ = 1;
+  long next_ = 0, portion_ = 1, updates_before_ = 0;
   Lockstep* lockstep_ = nullptr;
   bool resting_ = false;
   std::vector<int> rehearsed_;  // sizes of batches

@@ -83,8 +83,8 @@ class CpuStepper : public Stepper {
   // The mean loss of block k, and its gradient.
   double gradient(int k) {
     const int n = static_cast<int>(refs_.size());
-    const DropoutDraw draw{settings_.seed,
-                           static_cast<std::uint64_t>(updates_before_ + next_ * settings_.updates() + k + 1)};
+    const DropoutDraw draw{
+        {settings_.seed, static_cast<std::uint64_t>(updates_before_ + next_ * settings_.updates() + k + 1)}};
     const StepPlaces places{
         places_.input(),  places_.target(), refs_.data(), refs_.data(), knobs_.empty() ? nullptr : knobs_.data(),
         places_.n_knobs()};

@@ -6,7 +6,7 @@
 // Source   arXiv:1810.06603: `dense` is a layer of DNN-SAAF (n runs over frames and samples), `dense_time` the shared
 //          Dense of the latent DNN.
 // Shapes   dense: x, dx (N,I)  y, dy (N,O)      dense_time: x, dx (B,I,C)  y, dy (B,O,C)
-//          w, dw (O,I)  bias, dbias (O)
+//          w, dw (O,I)  bias, dbias (O), or of dense_time (B,O)
 // Grads    dx =   dw +=   dbias +=     dy is the gradient of y, after the activation, whose slope is computed from y.
 //          dx may be null in `dense_backward` (first layer).
 // Scratch  *_scratch bytes for forward and backward.   In place: no.
@@ -35,6 +35,7 @@ void dense_backward(const Context&, float* dx, float* dw, float* dbias, const fl
 struct DenseTimeDims {
   int B, I, O, C;
   Activation activation = Activation::kSoftplus;
+  bool bias_of_each = false;  // bias, dbias (B,O): every frame has its own
 };
 std::size_t dense_time_scratch(const Context&, DenseTimeDims);  // bytes
 void dense_time_forward(const Context&, float* y, const float* x, const float* w, const float* bias, void* scratch,

@@ -33,11 +33,12 @@ void dense_backward(float* dx, float* dw, float* dbias, const float* dy, const f
 void dense_time_forward(float* y, const float* x, const float* w, const float* bias, DenseTimeDims d) {
   for (int b = 0; b < d.B; ++b) {
     float* y_b = y + static_cast<long>(b) * d.O * d.C;
+    const float* bias_b = bias + (d.bias_of_each ? static_cast<long>(b) * d.O : 0);
     gemm(d.O, d.C, d.I, w, d.I, 1, x + static_cast<long>(b) * d.I * d.C, d.C, y_b, d.C, GemmInit::kZero);
     with_activation(d.activation, [&]<Activation A>() {
       for (int o = 0; o < d.O; ++o) {
         float* row = y_b + static_cast<long>(o) * d.C;
-        for_vectors(d.C, [&](long i, int m) { store_m(row + i, activate<A>(load_m(row + i, m) + bias[o]), m); });
+        for_vectors(d.C, [&](long i, int m) { store_m(row + i, activate<A>(load_m(row + i, m) + bias_b[o]), m); });
       }
     });
   }
@@ -49,6 +50,7 @@ void dense_time_backward(float* dx, float* dw, float* dbias, const float* dy, co
   float* x_ci = g + static_cast<long>(d.O) * d.C;  // (C,I)
   for (int b = 0; b < d.B; ++b) {
     const long at_y = static_cast<long>(b) * d.O * d.C, at_x = static_cast<long>(b) * d.I * d.C;
+    float* dbias_b = dbias + (d.bias_of_each ? static_cast<long>(b) * d.O : 0);
     with_activation(d.activation, [&]<Activation A>() {
       for (int o = 0; o < d.O; ++o) {
         const long row = static_cast<long>(o) * d.C;
@@ -58,7 +60,7 @@ void dense_time_backward(float* dx, float* dw, float* dbias, const float* dy, co
           total += v;
           store_m(g + row + i, v, m);
         });
-        dbias[o] += sum(total);
+        dbias_b[o] += sum(total);
       }
     });
     transpose(x_ci, x + at_x, d.I, d.C);

@@ -188,7 +188,8 @@ void dense_time_forward(const Context& context, float* y, const float* x, const 
   multiply_each(context, CUBLAS_OP_N, CUBLAS_OP_N, d.C, d.O, d.I, x, d.C, static_cast<long long>(d.I) * d.C, w, d.I, 0,
                 y, d.C, static_cast<long long>(d.O) * d.C, d.B);
   with_activation(d.activation, [&]<Activation A>() {
-    for_each(context, static_cast<long>(d.B) * d.O * d.C, BiasActivation::Of<A>{y, bias, d.C, d.O});
+    for_each(context, static_cast<long>(d.B) * d.O * d.C,
+             BiasActivation::Of<A>{y, bias, d.C, d.bias_of_each ? static_cast<long>(d.B) * d.O : d.O});
   });
 }
 
@@ -204,7 +205,7 @@ void dense_time_backward(const Context& context, float* dx, float* dw, float* db
                 static_cast<long long>(d.O) * d.I, d.B);
   add_slices(context, dw, s.dw, d.B, static_cast<long>(d.O) * d.I);
   launch(context, row_sums_kernel, blocks_for(outputs, 8), dim3(32, 8), 0, s.dbias, s.g, outputs, d.C);
-  add_slices(context, dbias, s.dbias, d.B, d.O);
+  add_slices(context, dbias, s.dbias, d.bias_of_each ? 1 : d.B, d.bias_of_each ? outputs : d.O);
 }
 
 }  // namespace cafx::cuda

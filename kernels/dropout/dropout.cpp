@@ -2,25 +2,32 @@
 
 #include <cmath>
 
-#include "kernels/base/error.h"
-#include "kernels/base/rng.h"
+#include "kernels/device/dispatch.h"
+#include "kernels/dropout/dropout_math.h"
 
 namespace cafx {
 
-void dropout(const Context& context, float* y, const float* x, long n, double rate, const DropoutDraw& draw,
-             std::uint32_t layer, std::int64_t first) {
-  CAFX_CHECK(
-      n >= 0 && rate >= 0.0 && rate < 1.0 && first >= 0 && draw.update < (std::uint64_t{1} << 48) && layer < 1u << 16,
-      n, rate, first, draw.update, layer);
-  if (context.device != Device::kCpu) throw Error("dropout has no CUDA twin; use --device cpu");
-  const Rng rng{draw.seed, (static_cast<std::uint64_t>(layer) << 48) | draw.update};
-  const auto below = static_cast<std::uint64_t>(std::llround(rate * 0x1p32));
-  const auto kept = static_cast<float>(1.0 / (1.0 - rate));
-  // One draw of the generator is for four numbers.
-  for (long i = 0; i < n;) {
-    const auto at = static_cast<std::uint64_t>(first + i);
-    const auto bits = rng.bits(at / 4);
-    for (std::size_t k = at % 4; k < 4 && i < n; ++k, ++i) y[i] = bits[k] < below ? 0.0f : kept * x[i];
+CAFX_CUDA(void, dropout,
+          (const Context&, float* y, const float* x, DropoutMask mask, DropoutKey key, const DropoutKey* from,
+           std::int64_t first, DropoutDims d));
+
+void dropout(const Context& context, float* y, const float* x, double rate, const DropoutDraw& draw,
+             std::uint32_t layer, std::int64_t first, DropoutDims d) {
+  CAFX_CHECK(d.rows >= 0 && d.width >= 0 && d.stride >= d.width && rate >= 0.0 && rate < 1.0, d.rows, d.width, d.stride,
+             rate);
+  CAFX_CHECK(first >= 0 && draw.key.update < (std::uint64_t{1} << 48) && layer < 1u << 16, first, draw.key.update,
+             layer);
+  const DropoutMask mask{layer, static_cast<std::uint64_t>(std::llround(rate * 0x1p32)),
+                         static_cast<float>(1.0 / (1.0 - rate))};
+  CAFX_CUDA_CALL(context, dropout, y, x, mask, draw.key, draw.from, first, d);
+  const Rng rng = mask.draws(draw.from ? *draw.from : draw.key);
+  auto at = static_cast<std::uint64_t>(first);
+  auto bits = rng.bits(at / kDropoutDraw);
+  for (long r = 0; r < d.rows; ++r) {
+    for (long i = r * d.stride; i < r * d.stride + d.width; ++i) {
+      y[i] = mask(x[i], bits[at % kDropoutDraw]);
+      if (++at % kDropoutDraw == 0) bits = rng.bits(at / kDropoutDraw);
+    }
   }
 }
 

@@ -20,6 +20,8 @@ CAFX_INLINE void over_blocks(FilmDims d, bool whole_rows, Body body) {
 
 long place(const FilmDims& d, int k, int b, int channels) { return (static_cast<long>(k) * d.B + b) * channels; }
 
+float scale_of(const float* m, int c, const FilmDims& d) { return m ? m[c] + (d.around_one ? 1.0f : 0.0f) : 1.0f; }
+
 int first_maximum(const float* x, int n) {
   int at = 0;
   for (int t = 1; t < n; ++t) {
@@ -30,10 +32,13 @@ int first_maximum(const float* x, int n) {
 
 }  // namespace
 
-void film_pool_forward(float* pooled, const float* x, FilmDims d) {
+void film_pool_forward(float* pooled, const float* x, const float* constants, FilmDims d) {
   over_blocks(d, false, [&](int b, int c, long row, int k, int t, int n) {
     const float largest = x[row + t + first_maximum(x + row + t, n)];
-    pooled[place(d, k, b, d.C) + c] = n < d.block && largest < 0.0f ? 0.0f : largest;
+    float* to = pooled + place(d, k, b, d.C + d.beside);
+    to[c] = n < d.block && largest < 0.0f ? 0.0f : largest;
+    if (c > 0) return;
+    for (int i = 0; i < d.beside; ++i) to[d.C + i] = constants ? constants[static_cast<long>(b) * d.beside + i] : 0.0f;
   });
 }
 
@@ -41,7 +46,7 @@ void film_pool_backward(float* dx, const float* dpooled, const float* x, FilmDim
   over_blocks(d, false, [&](int b, int c, long row, int k, int t, int n) {
     const int at = first_maximum(x + row + t, n);
     if (n < d.block && x[row + t + at] < 0.0f) return;
-    dx[row + t + at] += dpooled[place(d, k, b, d.C) + c];
+    dx[row + t + at] += dpooled[place(d, k, b, d.C + d.beside) + c];
   });
 }
 
@@ -49,7 +54,7 @@ void film_forward(float* y, const float* z, const float* x, const float* residua
                   FilmDims d) {
   over_blocks(d, !modulation, [&](int b, int c, long row, int k, int t0, int n) {
     const float* m = modulation ? modulation + place(d, k, b, 2 * d.C) : nullptr;
-    const float scale = m ? m[c] : 1.0f, shift = m ? m[d.C + c] : 0.0f, r = residual[c];
+    const float scale = scale_of(m, c, d), shift = m ? m[d.C + c] : 0.0f, r = residual[c];
     const long at = row + t0;
     for_vectors(n, [&](long t, int v) {
       store_m(y + at + t, vtanh(scale * load_m(z + at + t, v) + shift) + r * load_m(x + at + t, v), v);
@@ -61,7 +66,7 @@ void film_backward(float* dz, float* dmodulation, const float* dy, const float* 
                    FilmDims d) {
   over_blocks(d, !modulation, [&](int b, int c, long row, int k, int t0, int n) {
     const float* m = modulation ? modulation + place(d, k, b, 2 * d.C) : nullptr;
-    const float scale = m ? m[c] : 1.0f, shift = m ? m[d.C + c] : 0.0f;
+    const float scale = scale_of(m, c, d), shift = m ? m[d.C + c] : 0.0f;
     const long at = row + t0;
     vf of_scale = {}, of_shift = {};
     for_vectors(n, [&](long t, int v) {

@@ -19,6 +19,8 @@ __device__ Maximum maximum(const float* row, int k, FilmDims d) {
   return {at, end - t0 < d.block && row[at] < 0.0f};
 }
 
+__device__ float one_of(const FilmDims& d) { return d.around_one ? 1.0f : 0.0f; }
+
 // A warp for each block of each row: the two sums of its samples, in a fixed tree.
 __global__ void backward_kernel(Members members, float* dz, float* dmodulation, const float* dy, const float* z,
                                 const float* modulation, FilmDims d, long n) {
@@ -27,7 +29,7 @@ __global__ void backward_kernel(Members members, float* dz, float* dmodulation, 
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (i >= n) return;  // a whole warp
   const long c = i % d.C, kb = i / d.C, b = kb % d.B, k = kb / d.B;
-  const float scale = modulation[kb * 2 * d.C + c], shift = modulation[kb * 2 * d.C + d.C + c];
+  const float scale = modulation[kb * 2 * d.C + c] + one_of(d), shift = modulation[kb * 2 * d.C + d.C + c];
   const long row = (b * d.C + c) * d.T, end = min((k + 1) * d.block, static_cast<long>(d.T));
   float of_scale = 0.0f, of_shift = 0.0f;
   for (long t = k * d.block + lane; t < end; t += 32) {
@@ -67,12 +69,18 @@ long rows_of(FilmDims d) { return static_cast<long>(d.B) * d.C; }
 
 }  // namespace
 
-void film_pool_forward(const Context& context, float* pooled, const float* x, FilmDims d) {
-  for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
+void film_pool_forward(const Context& context, float* pooled, const float* x, const float* constants, FilmDims d) {
+  const long width = d.C + d.beside;
+  for_each(context, film_blocks(d) * d.B * width, [=] __device__(Members members) mutable {
     members.enter(x, pooled);
+    members.enter_given(constants);
     return [=](long i) {
-      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
-      const float* of = x + row * d.T;
+      const long c = i % width, b = i / width % d.B, k = i / width / d.B;
+      if (c >= d.C) {
+        pooled[i] = constants ? constants[b * d.beside + c - d.C] : 0.0f;
+        return;
+      }
+      const float* of = x + (b * d.C + c) * d.T;
       const Maximum m = maximum(of, static_cast<int>(k), d);
       pooled[i] = m.behind ? 0.0f : of[m.at];
     };
@@ -83,9 +91,9 @@ void film_pool_backward(const Context& context, float* dx, const float* dpooled,
   for_each(context, film_blocks(d) * rows_of(d), [=] __device__(Members members) mutable {
     members.enter(x, dx, dpooled);
     return [=](long i) {
-      const long k = i / (d.B * d.C), row = i % (d.B * d.C);
+      const long k = i / (d.B * d.C), row = i % (d.B * d.C), c = row % d.C;
       const Maximum m = maximum(x + row * d.T, static_cast<int>(k), d);
-      if (!m.behind) dx[row * d.T + m.at] += dpooled[i];
+      if (!m.behind) dx[row * d.T + m.at] += dpooled[i / d.C * (d.C + d.beside) + c];
     };
   });
 }
@@ -98,7 +106,7 @@ void film_forward(const Context& context, float* y, const float* z, const float*
     return [=](long i) {
       const long row = i / d.T, b = row / d.C, c = row % d.C, k = modulation ? i % d.T / d.block : 0;
       const float* m = modulation ? modulation + (k * d.B + b) * 2 * d.C + c : nullptr;
-      y[i] = tanhf((m ? m[0] : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
+      y[i] = tanhf((m ? m[0] + one_of(d) : 1.0f) * z[i] + (m ? m[d.C] : 0.0f)) + residual[c] * x[i];
     };
   });
 }

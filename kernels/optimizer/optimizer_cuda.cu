@@ -178,7 +178,9 @@ __global__ void begin_kernel(Members members, StepState* state, FrameRef* refs, 
     refs[b] = moved(ref, from.to_input);
     target_refs[b] = moved(ref, from.to_target);
   }
-  if (b == 0) state->scalars = from.table[state->index];
+  if (b != 0) return;
+  state->scalars = from.table[state->index];
+  state->dropout = {from.seed, from.updates_before + static_cast<std::uint64_t>(state->index) + 1};
 }
 
 // The sum of all threads' values, in a fixed tree; for thread 0.

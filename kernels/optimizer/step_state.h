@@ -5,7 +5,7 @@
 //   of scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
 //
 //   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b]
-//                the same by to_target; scalars = table[index]; B may be 0
+//                the same by to_target; scalars = table[index]; dropout = {seed, updates_before + index + 1}; B may be 0
 //   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has
 //                beside its samples
 //   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip
@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "kernels/device/context.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/frames/frames.h"
 
 namespace cafx {
@@ -38,6 +39,7 @@ struct StepSources {
   StepRecord* records = nullptr;
   // From the samples that the graph knows to those of this model, in samples.
   std::int64_t to_input = 0, to_target = 0;
+  std::uint64_t seed = 0, updates_before = 0;  // of dropout's masks; updates of the stage before this epoch
 };
 struct StepState {
   std::int64_t index;
@@ -46,6 +48,7 @@ struct StepState {
   std::int32_t skip;
   std::uint32_t arrived = 0;  // of step_end's blocks; 0 between its calls
   StepSources from = {};
+  DropoutKey dropout = {};  // of the update under way
 };
 
 }  // namespace cafx

@@ -1,8 +1,7 @@
 #include "models/cafx/knobs.h"
 
-#include <algorithm>
-
-#include "kernels/film/film_fold.h"
+#include "kernels/base/error.h"
+#include "kernels/device/memory.h"
 
 namespace cafx {
 
@@ -24,15 +23,16 @@ CafxKnobs::CafxKnobs(const CafxConfig& c, CafxParts parts)
 
 FilmFoldDims CafxKnobs::layer(std::size_t l) const { return {widths_[l], l == 0 ? inputs_ : widths_[l - 1]}; }
 
-// Scratch of the net, in floats.
-long CafxKnobs::scratch(const Context& context) const {
-  return in_dnn() ? static_cast<long>(film_.scratch(context, 1) / sizeof(float) + 16) / 16 * 16 : 0;
+// Of the net or of the layer beside Dense, in floats.
+long CafxKnobs::scratch(const Context& context, int n) const {
+  const std::size_t bytes = in_dnn() ? film_.scratch(context, n) : dense_scratch(unrounded(context), beside_latent(n));
+  return static_cast<long>(bytes / sizeof(float) + 16) / 16 * 16;
 }
 // Scratch, hidden units, modulation, what is changed; of gradients all but the first.
-std::size_t CafxKnobs::room(const Context& context) const {
-  return any() ? static_cast<std::size_t>(scratch(context) + n_net() + n_changed_) : 0;
+std::size_t CafxKnobs::room(const Context& context, int n) const {
+  return any() ? static_cast<std::size_t>(scratch(context, n)) + back_room(n) : 0;
 }
-std::size_t CafxKnobs::back_room() const { return any() ? static_cast<std::size_t>(n_net() + n_changed_) : 0; }
+std::size_t CafxKnobs::back_room(int n) const { return any() ? static_cast<std::size_t>(n_net() + n * n_changed_) : 0; }
 
 CafxTensors CafxKnobs::in_place(CafxTensors t, float* changed) const {
   if (!in_dnn()) {
@@ -55,15 +55,13 @@ static KnobFilmTensors<const float*> const_film_tensors_of(const CafxTensors& t)
   return {t.knobs_w, t.knobs_b, t.film_w, t.film_b};
 }
 
-CafxTensors CafxKnobs::fold(const Context& context, const CafxTensors& t, const float* controls, float* room) const {
-  float *hidden = room + scratch(context), *modulation = hidden + kFilmHidden;
+CafxTensors CafxKnobs::fold(const Context& context, const CafxTensors& t, const float* controls, float* room,
+                            int n) const {
+  CAFX_CHECK(at_once(n) == n, n);
+  float *hidden = room + scratch(context, n), *modulation = hidden + kFilmHidden;
   const CafxTensors folded = in_place(t, hidden + n_net());
   if (!in_dnn()) {
-    for (int i = 0; i < latent_rows_; ++i) {
-      float sum = t.dense_b[i];
-      for (int k = 0; k < controls_; ++k) sum += t.knobs_w[i * controls_ + k] * controls[k];
-      folded.dense_b[i] = sum;
-    }
+    dense_forward(unrounded(context), folded.dense_b, controls, t.knobs_w, t.dense_b, room, beside_latent(n));
     return folded;
   }
   film_.forward(context, modulation, hidden, const_film_tensors_of(t), controls, room, 1);
@@ -75,22 +73,22 @@ CafxTensors CafxKnobs::fold(const Context& context, const CafxTensors& t, const 
   return folded;
 }
 
-CafxTensors CafxKnobs::gradients(const CafxTensors& g, float* back) const {
-  std::fill_n(back, back_room(), 0.0f);
+CafxTensors CafxKnobs::gradients(const Context& context, const CafxTensors& g, float* back, int n) const {
+  fill_zero(context, back, sizeof(float) * back_room(n));
   return in_place(g, back + n_net());
 }
 
 void CafxKnobs::backward(const Context& context, const CafxTensors& g, const CafxTensors& t, const float* controls,
-                         float* room, float* back) const {
+                         float* room, float* back, int n) const {
   const CafxTensors dfolded = in_place(g, back + n_net());
   if (!in_dnn()) {
-    for (int i = 0; i < latent_rows_; ++i) {
-      g.dense_b[i] += dfolded.dense_b[i];
-      for (int k = 0; k < controls_; ++k) g.knobs_w[i * controls_ + k] += dfolded.dense_b[i] * controls[k];
-    }
+    const DenseDims d = beside_latent(n);
+    const float* folded = room + scratch(context, n);
+    dense_backward(unrounded(context), nullptr, g.knobs_w, g.dense_b, dfolded.dense_b, folded, controls, t.knobs_w,
+                   room, d);
     return;
   }
-  const float *hidden = room + scratch(context), *modulation = hidden + kFilmHidden;
+  const float *hidden = room + scratch(context, n), *modulation = hidden + kFilmHidden;
   float *dhidden = back, *dmodulation = back + kFilmHidden;
   long at = 0;
   for (std::size_t l = 0; l < widths_.size(); ++l) {

@@ -6,7 +6,8 @@
 //   latent   the controls stand beside the latent rows that Dense reads, zhat = softplus(bias + w h + knobs controls):
 //            they add to its bias
 //
-//   Either way a model at one position is a CAFx without knobs. On a CPU, a frame at a time.
+//   Either way a model at one position is a CAFx without knobs. With `latent` several frames go through it together, each
+//   with a bias of its own; with `film` one at a time.
 #pragma once
 
 #include "kernels/film/film_fold.h"
@@ -21,27 +22,31 @@ class CafxKnobs {
   CafxKnobs(const CafxConfig&, CafxParts);
 
   bool any() const { return controls_ > 0; }
-  bool in_dnn() const { return film_.rows > 0; }  // else in the bias of Dense
-  // Floats of fold, on a border of 64 bytes, and of a gradient.
-  std::size_t room(const Context&) const;
-  std::size_t back_room() const;
-  // t with what the controls (controls of the config) change, in `room`.
-  CafxTensors fold(const Context&, const CafxTensors& t, const float* controls, float* room) const;
+  bool in_dnn() const { return film_.rows > 0; }
+  bool in_bias() const { return any() && !in_dnn(); }  // of Dense, then (n,rows)
+  // Of n frames, those that can be turned together.
+  int at_once(int n) const { return in_dnn() ? 1 : n; }
+  // Floats of fold, on a border of 64 bytes, and of a gradient; of n frames.
+  std::size_t room(const Context&, int n) const;
+  std::size_t back_room(int n) const;
+  // t with what the controls (n, controls of the config) change, in `room`.
+  CafxTensors fold(const Context&, const CafxTensors& t, const float* controls, float* room, int n) const;
   // g with tensors of zeros in `back` for the gradients of what fold changed; then from those to g.
-  CafxTensors gradients(const CafxTensors& g, float* back) const;
+  CafxTensors gradients(const Context&, const CafxTensors& g, float* back, int n) const;
   void backward(const Context&, const CafxTensors& g, const CafxTensors& t, const float* controls, float* room,
-                float* back) const;
+                float* back, int n) const;
 
  private:
   FilmFoldDims layer(std::size_t l) const;
+  DenseDims beside_latent(int n) const { return {n, controls_, latent_rows_}; }
   CafxTensors in_place(CafxTensors t, float* changed) const;
-  long scratch(const Context&) const;
-  long n_net() const { return kFilmHidden + film_.rows; }
+  long scratch(const Context&, int n) const;
+  long n_net() const { return in_dnn() ? kFilmHidden + film_.rows : 0; }
 
   int controls_ = 0, latent_rows_ = 0, inputs_ = 0;
   std::vector<int> widths_;  // of the layers that are scaled and shifted
   KnobFilm film_;
-  long n_changed_ = 0;
+  long n_changed_ = 0;  // of a frame
 };
 
 }  // namespace cafx

@@ -57,7 +57,7 @@ struct CafxNet::State {
   double* losses = nullptr;
   std::vector<Worker> workers;
   std::vector<float*> slots;
-  std::vector<float> middle = std::vector<float>(static_cast<std::size_t>(parts.controls), 0.0f);  // controls
+  float *middle = nullptr, *position = nullptr;  // (B,controls) of batches without, zeros; of forward
 
   CafxTensors tensors(float* base) const {
     CafxTensors t{};
@@ -70,15 +70,19 @@ struct CafxNet::State {
   float* weights(const Context& context) { return params->on(context); }
 
   bool local_latent() const { return parts.latent && config.latent_layer == "local"; }
-  // Where it is, h has a twin with what the update leaves out.
+  // Where it does, h has a twin with what the update leaves out.
   bool drops() const { return draw && parts.latent && config.dropout > 0.0; }
+  // One kernel knows neither what is left out between the layers nor a bias for each frame.
   bool fused_latent(const Context& context) const {
-    return local_latent() && latent_is_fused(context, CafxDims(config, 1).both);
+    return local_latent() && config.dropout <= 0.0 && !knobs.in_bias() &&
+           latent_is_fused(context, CafxDims(config, 1).both);
   }
 
   void lay_out(const Context& context, Arena& a) {
-    const std::size_t n = static_cast<std::size_t>(frames_per_call(context, B));
-    const CafxDims d(config, B), call(config, static_cast<int>(n));
+    // Frames of a call up to the latent rows, and after them.
+    const int encoded = frames_per_call(context, B), decoded = decoded_at_once(encoded);
+    const std::size_t n = static_cast<std::size_t>(decoded);
+    const CafxDims d(config, B), first(config, encoded), call(config, decoded);
     const auto take_stored = [&](std::size_t values) -> Stored* {
       return a.take<char>(stored_bytes(context) * values);
     };
@@ -91,7 +95,9 @@ struct CafxNet::State {
     positions = a.take<std::int32_t>(frames * pooled * C);
     losses = a.take<double>(frames);
     front_packed = a.take<char>(front_end_packed(context, d.front));
-    if (parts.dnn) dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
+    if (parts.dnn && !knobs.in_dnn()) dnn_packed = a.take<char>(dnn_saaf_packed(context, d.dnn));
+    middle = a.take<float>(frames * static_cast<std::size_t>(parts.controls));
+    position = a.take<float>(frames * static_cast<std::size_t>(parts.controls));
     if (parts.latent) {
       h = a.take<float>(frames * latent * C);
       if (training && config.dropout > 0.0) kept = a.take<float>(frames * latent * C);
@@ -120,7 +126,7 @@ struct CafxNet::State {
     for (Worker& w : workers) {
       w.u = take_stored(n * T * C);
       w.y = a.take<float>(n * T);
-      const std::size_t front = front_end_scratch(context, call.front);
+      const std::size_t front = front_end_scratch(context, first.front);
       std::size_t scratch = std::max(front, deconv1d_scratch(context, call.deconv));
       if (parts.latent && !fused_latent(context)) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
@@ -130,8 +136,8 @@ struct CafxNet::State {
       w.scratch = a.take<char>(scratch);
       // A GPU is at the front end's gradients while it still adds up those of what comes after.
       w.front_scratch = training && context.device != Device::kCpu ? a.take<char>(front) : w.scratch;
-      w.knobs = a.take<float>(knobs.room(context));
-      w.knobs_back = a.take<float>(training ? knobs.back_room() : 0);
+      w.knobs = a.take<float>(knobs.room(context, knobs.at_once(decoded)));
+      w.knobs_back = a.take<float>(training ? knobs.back_room(decoded) : 0);
       if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
       if (training) {
         w.du = take_stored(n * T * C);
@@ -144,9 +150,6 @@ struct CafxNet::State {
 
   // For forward alone where no loss is given.
   void reserve(const Context& context, int frames, const Loss* wanted) {
-    if (!config.knobs.empty() && context.device != Device::kCpu) {  // of both forms: pretraining is not for nothing
-      throw Error("a CAFx with knobs is computed on the CPU so far; add --device cpu");
-    }
     const bool same_device = context.device == device && stored_bytes(context) == stored_size;
     const bool same_loss = !wanted || (training && *wanted == loss);
     if (wanted) loss = *wanted;
@@ -157,6 +160,7 @@ struct CafxNet::State {
     training = training || wanted;
     arena.build(context, [&](Arena& a) { lay_out(context, a); });
     if (training) copy(context, constants, loss.constants().data(), sizeof(float) * Loss::kConstants);
+    fill_zero(context, middle, sizeof(float) * static_cast<std::size_t>(B) * static_cast<std::size_t>(parts.controls));
   }
 
   // Pointers to what belongs to frame b.
@@ -200,7 +204,7 @@ struct CafxNet::State {
           [&] { front_end_prepare(context, front_packed, t.conv_w, t.conv_b, t.local_w, t.local_b, d.front); });
   }
   void prepare_dnn(const Context& context) {
-    if (!parts.dnn) return;
+    if (!parts.dnn || knobs.in_dnn()) return;
     const CafxTensors t = tensors(weights(context));
     const CafxDims d(config, 1);
     aside(context, [&] { dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn); });
@@ -228,8 +232,22 @@ struct CafxNet::State {
       for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
     });
   }
+  // Of n frames, those that go through what comes after the latent rows together. In playing all have one position.
+  int decoded_at_once(int n) const { return training ? knobs.at_once(n) : n; }
+  // The same for that.
+  template <class Body>
+  void over_decoded(const MicroBatch& mb, Body body) {
+    for (int b = mb.b0; b < mb.b1; b += decoded_at_once(mb.n)) body(mb, b, frame(b));
+  }
+  template <class Body>
+  void over_decoded(const Context& context, int frames, Body body) {
+    over_frames(context, frames, [&](const MicroBatch& mb) { over_decoded(mb, body); });
+  }
+  CafxDims decoded_dims(const Context& context, int frames) const {
+    return {config, decoded_at_once(frames_per_call(context, frames))};
+  }
 
-  // The weights of a frame, those of DNN-SAAF packed.
+  // The weights of a call's frames, those of DNN-SAAF packed.
   struct Turned {
     CafxTensors t;
     const void* dnn;
@@ -238,14 +256,19 @@ struct CafxNet::State {
   Turned turn(const Context& inner, const CafxTensors& t, const float* controls, const CafxDims& call) const {
     if (!knobs.any()) return {t, dnn_packed};
     const Worker& w = worker(inner);
-    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs);
+    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs, knobs.at_once(call.front.B));
     if (!knobs.in_dnn()) return {own, dnn_packed};
     dnn_saaf_prepare(inner, w.dnn_packed, dnn_weights_of(own), call.dnn);
     return {own, w.dnn_packed};
   }
-  // The controls of frame b; null where there are no knobs.
+  // The controls of the frames from b on; null where there are no knobs.
   const float* controls_of(const Batch& batch, int b) const {
-    return knobs.any() ? batch.knobs ? batch.knobs + static_cast<long>(b) * parts.controls : middle.data() : nullptr;
+    return knobs.any() ? (batch.knobs ? batch.knobs : middle) + static_cast<long>(b) * parts.controls : nullptr;
+  }
+  DenseTimeDims dense_of(const CafxDims& call) const {
+    DenseTimeDims d = call.dense;
+    d.bias_of_each = knobs.in_bias();
+    return d;
   }
 
   // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels
@@ -273,7 +296,8 @@ struct CafxNet::State {
   void drop(const Context& inner, float* to, const float* from, const Frame& f, const CafxDims& call) const {
     if (!drops()) return;
     const long of_frame = static_cast<long>(config.latent) * config.filters;
-    dropout(inner, to, from, call.front.B * of_frame, config.dropout, *draw, 0, (draw->place + f.b) * of_frame);
+    const long n = call.front.B * of_frame;
+    dropout(inner, to, from, config.dropout, *draw, 0, (draw->place + f.b) * of_frame, {1, n, n});
   }
 
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
@@ -284,7 +308,7 @@ struct CafxNet::State {
     if (parts.latent && !fused_latent(inner)) {
       if (!local_latent()) dense_time_forward(inner, f.h, f.z, t.latent_w, t.latent_b, w.scratch, call.latent);
       drop(inner, f.kept, f.h, f, call);
-      dense_time_forward(inner, f.zhat, drops() ? f.kept : f.h, t.dense_w, t.dense_b, w.scratch, call.dense);
+      dense_time_forward(inner, f.zhat, drops() ? f.kept : f.h, t.dense_w, t.dense_b, w.scratch, dense_of(call));
     }
     if (parts.dnn) {
       dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, at.dnn, w.scratch, call.dnn);
@@ -312,7 +336,7 @@ struct CafxNet::State {
     }
     if (!parts.latent || fused_latent(inner)) return;
     dense_time_backward(inner, f.dh, g.dense_w, g.dense_b, f.dzhat, f.zhat, drops() ? f.kept : f.h, t.dense_w,
-                        w.scratch, call.dense);
+                        w.scratch, dense_of(call));
     drop(inner, f.dh, f.dh, f, call);
     if (!local_latent()) {
       dense_time_backward(inner, f.dz, g.latent_w, g.latent_b, f.dh, f.h, f.z, t.latent_w, w.scratch, call.latent);

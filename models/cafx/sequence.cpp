@@ -189,7 +189,7 @@ class CafxSequence : public FrameSequence {
       zhat_ = a.take<float>(C * n_windows_);
       u_ = a.take<float>(T * C);
       scratch_ = a.take<char>(scratch);
-      knob_room_ = a.take<float>(knobs_.room(context_));
+      knob_room_ = a.take<float>(knobs_.room(context_, 1));
       if (knobs_.in_dnn()) own_dnn_ = a.take<char>(dnn_saaf_packed(context_, call_.dnn));
     });
     dense_b_ = weights_->dense_b;
@@ -209,7 +209,7 @@ class CafxSequence : public FrameSequence {
   // The weights where the knobs stand.
   void turn() noexcept {
     turned_ = false;
-    const CafxTensors t = knobs_.fold(context_, weights_->tensors, ramp_->now(), knob_room_);
+    const CafxTensors t = knobs_.fold(context_, weights_->tensors, ramp_->now(), knob_room_, 1);
     if (!knobs_.in_dnn()) {
       dense_b_ = t.dense_b;
       return;

@@ -52,7 +52,7 @@ struct CrafxModel::State {
   double* losses = nullptr;
   std::vector<CrafxPass> workers;
   std::vector<float*> slots;
-  std::vector<float> dropped;  // the weights as an update sees them; empty where nothing is left out
+  float* dropped = nullptr;  // the weights as an update sees them, of a model that leaves some out
 
   State(const CrafxConfig& c, Params* p) : config(c), params(p) {}
 
@@ -68,6 +68,7 @@ struct CrafxModel::State {
       constants = a.take<float>(Loss::kConstants);
       slots.assign(static_cast<std::size_t>(n_slots(context, B)), nullptr);
       for (float*& slot : slots) slot = a.take<float>(static_cast<std::size_t>(params->n_slot()));
+      if (config.dropout > 0.0) dropped = a.take<float>(static_cast<std::size_t>(params->n_floats()));
     }
     workers.assign(static_cast<std::size_t>(n_workers), {});
     const auto use = training ? CrafxPass::Use::kTraining : CrafxPass::Use::kForward;
@@ -88,23 +89,23 @@ struct CrafxModel::State {
     if (training) copy(context, constants, loss.constants().data(), sizeof(float) * Loss::kConstants);
   }
 
+  bool drops(const DropoutDraw* draw) const { return draw && config.dropout > 0.0; }
   CrafxTensors weights(const Context& context, const DropoutDraw* draw = nullptr) {
-    dropped.clear();
-    if (!draw || config.dropout <= 0.0) return tensors_of(config, *params, params->on(context));
-    dropped.assign(params->data(), params->data() + params->n_floats());
-    const CrafxTensors t = tensors_of(config, *params, dropped.data());
-    drop_recurrent(t, *draw);
+    if (!drops(draw)) return tensors_of(config, *params, params->on(context));
+    copy(context, dropped, params->on(context), sizeof(float) * static_cast<std::size_t>(params->n_floats()));
+    const CrafxTensors t = tensors_of(config, *params, dropped);
+    drop_recurrent(context, t, *draw);
     return t;
   }
 
   // In place, of weights or their gradient.
-  void drop_recurrent(const CrafxTensors& t, const DropoutDraw& draw) const {
+  void drop_recurrent(const Context& context, const CrafxTensors& t, const DropoutDraw& draw) const {
     long in = static_cast<long>(config.frames()) * config.filters;
     for (std::size_t l = 0; l < config.lstm.size(); ++l) {
       const long H = config.lstm[l];
       const auto layer = static_cast<std::uint32_t>(2 * l);
-      cafx::drop_recurrent(t.lstm[l].w, in, H, config.dropout, draw, layer);
-      cafx::drop_recurrent(t.lstm[l].w_reversed, in, H, config.dropout, draw, layer + 1);
+      cafx::drop_recurrent(context, t.lstm[l].w, in, H, config.dropout, draw, layer);
+      cafx::drop_recurrent(context, t.lstm[l].w_reversed, in, H, config.dropout, draw, layer + 1);
       in = 2 * H;
     }
   }
@@ -238,7 +239,7 @@ void CrafxModel::gradient(const Context& context, float* gradient, const Batch& 
   if (!gradient) return;
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
   larger.undo(context, gradient, params_.n_floats());
-  if (!s.dropped.empty()) s.drop_recurrent(tensors_of(c, params_, gradient), *batch.draw);
+  if (s.drops(batch.draw)) s.drop_recurrent(context, tensors_of(c, params_, gradient), *batch.draw);
   for (const ParamSpec& p : params_) {
     if (!p.penalised) continue;
     add_scaled(context, gradient + p.offset, 2.0f * static_cast<float>(c.saaf_l2), params_.on(context) + p.offset,

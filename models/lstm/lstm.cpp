@@ -47,7 +47,7 @@ class LstmModel : public Model {
   const LstmConfig& config() const override { return config_; }
 
   std::size_t training_bytes(const Context& context, int B, int T, const Loss& loss) const override {
-    std::size_t floats = 0;
+    std::size_t floats = n_dropped();
     for (int i = 0; i < n_slots(context, B); ++i) {
       const int n = first(context, B, i + 1) - first(context, B, i);
       for (const long size : sizes_of(context, n, T, loss)) floats += static_cast<std::size_t>(size) + 64;
@@ -66,7 +66,7 @@ class LstmModel : public Model {
   void begin(const Context& context, const Batch& batch, const Loss& loss) override {
     const int warm_up = std::max(batch.warm_up, geometry().warm_up);
     share_out(context, batch.B, loss);
-    drop(batch.draw);
+    drop(context, batch.draw);
     over_tasks(context, static_cast<int>(slots_.size()), [&](const Context& inner, int i) {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -80,7 +80,7 @@ class LstmModel : public Model {
   void gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) override {
     CAFX_CHECK(batch.B == n_places_ && batch.T >= 1, batch.B, n_places_, batch.T);
     const int S = static_cast<int>(slots_.size());
-    drop(batch.draw);
+    drop(context, batch.draw);
     over_tasks(context, S, [&](const Context& inner, int i) {
       const FlushDenormals flush;
       Slot& slot = slots_[static_cast<std::size_t>(i)];
@@ -90,7 +90,7 @@ class LstmModel : public Model {
     if (!gradient) return;
     losses_.finish(context, gradient, params_.n_floats(), batch, S,
                    [&](std::size_t i) { return slots_[i].gradient.data(); });
-    if (!dropped_.empty()) drop_recurrent(gradient, *batch.draw);
+    if (drops_) drop_recurrent(context, gradient, *batch.draw);
   }
 
   const double* losses() const override { return losses_.data(); }
@@ -232,26 +232,28 @@ class LstmModel : public Model {
     return static_cast<int>(static_cast<long>(slot) * B / n_slots(context, B));
   }
 
-  // The weights as an update sees them: dropped_, empty where nothing is left out.
-  void drop(const DropoutDraw* draw) {
-    dropped_.clear();
-    if (!draw || config_.dropout <= 0.0) return;
-    dropped_.assign(params_.data(), params_.data() + params_.n_floats());
-    drop_recurrent(dropped_.data(), *draw);
+  // The weights as an update sees them: dropped_, where something is left out.
+  void drop(const Context& context, const DropoutDraw* draw) {
+    drops_ = draw && config_.dropout > 0.0;
+    if (!drops_) return;
+    copy(context, dropped_.data(), params_.on(context), sizeof(float) * dropped_.size());
+    drop_recurrent(context, dropped_.data(), *draw);
   }
-  void drop_recurrent(float* block, const DropoutDraw& draw) const {
+  void drop_recurrent(const Context& context, float* block, const DropoutDraw& draw) const {
     for (int l = 0; l < config_.layers; ++l) {
-      cafx::drop_recurrent(at(block, weight(l)), inputs(l), config_.hidden, config_.dropout, draw,
+      cafx::drop_recurrent(context, at(block, weight(l)), inputs(l), config_.hidden, config_.dropout, draw,
                            static_cast<std::uint32_t>(l));
     }
   }
-  const float* weights_of(const Context& context) { return dropped_.empty() ? params_.on(context) : dropped_.data(); }
+  std::size_t n_dropped() const { return config_.dropout > 0.0 ? static_cast<std::size_t>(params_.n_floats()) : 0; }
+  const float* weights_of(const Context& context) { return drops_ ? dropped_.data() : params_.on(context); }
 
   // Places to slots, and what each place has of its own.
   void share_out(const Context& context, int B, const Loss& loss) {
     const bool other_device = context.device != device_;
     losses_.reserve(context, B, loss);
     if (B == n_places_ && !other_device) return;
+    if (dropped_.size() < n_dropped() || other_device) dropped_ = DeviceArray<float>(context, n_dropped());
     n_places_ = B;
     device_ = context.device;
     slots_.resize(static_cast<std::size_t>(n_slots(context, B)));
@@ -339,7 +341,8 @@ class LstmModel : public Model {
   int n_places_ = 0;  // that the slots were made for
   Device device_ = Device::kCpu;
   std::vector<Slot> slots_;
-  std::vector<float> dropped_;
+  bool drops_ = false;
+  DeviceArray<float> dropped_;
   StreamLosses losses_;
 };
 

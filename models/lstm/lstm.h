@@ -3,10 +3,10 @@
 //
 //   The LSTM of NeuralAmpModeler (NAM), with its order of weights. It reads no future sample: its latency is 0.
 //
-// Knobs     Their controls are inputs of the first layer beside the sample; they are computed on the CPU alone.
+// Knobs     Their controls are inputs of the first layer beside the sample.
 // Training  A segment begins with its warm-up, which brings the state to what the past makes of it. The state is
 //           carried from block to block, gradients are not (truncated back-propagation).
-// Dropout   Of the recurrent weights (models/recurrent_dropout.h); on the CPU alone.
+// Dropout   Of the recurrent weights (models/recurrent_dropout.h).
 // Silence   A stream starts after kRestSamples of silence, as in NAM's trainer.
 #pragma once
 

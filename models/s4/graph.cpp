@@ -205,6 +205,7 @@ bool S4Model::graph(GraphBuilder& g) const {
     } else if (has_knob_film()) {
       std::vector<float> modulation(static_cast<std::size_t>(H));
       knob_modulation(modulation.data(), weights, block, hidden);
+      for (std::size_t c = 0; c < static_cast<std::size_t>(C); ++c) modulation[c] += 1.0f;
       g.add("Mul", name + ".scaled", {z, g.floats(name + ".film.scale", modulation.data(), {C, 1})});
       z = g.add("Add", name + ".shifted",
                 {name + ".scaled", g.floats(name + ".film.shift", modulation.data() + C, {C, 1})});

@@ -81,9 +81,6 @@ double S4Model::multiply_adds() const {
 }
 
 void S4Model::prepare(const Context& context, int B, const Loss& loss) {
-  if (n_controls_ > 0 && context.device != Device::kCpu) {
-    throw Error("an S4 with knobs is computed on the CPU so far; add --device cpu");
-  }
   const bool other_device = context.device != device_;
   const auto n = static_cast<std::size_t>(B), blocks = blocks_.size();
   const auto floats = blocks * n * static_cast<std::size_t>(2 * config_.channels);  // twice: of the LSTMs
@@ -131,6 +128,10 @@ std::vector<long> S4Model::sizes_of(const Context& context, int B, int T, const 
                 conv1x1_backward_scratch(context, mix(C, 1, B, T)), ssm_scratch(context, ssm_dims(B, T))});
   if (config_.temporal())
     scratch = std::max({scratch, lstm_forward_scratch(context, l), lstm_backward_scratch(context, l)});
+  if (has_knob_film()) {
+    const Context c = unrounded(context);
+    scratch = std::max({scratch, dense_scratch(c, hidden_dims(B)), dense_scratch(c, modulation_dims(B))});
+  }
   std::vector<long> sizes;
   for (std::size_t k = 0; k < blocks_.size(); ++k) {
     for (const long size : {rows, rows, rows, static_cast<long>(B) * C * ssm_marks(T) * 2 * config_.state, K * B * l.I,
@@ -139,10 +140,11 @@ std::vector<long> S4Model::sizes_of(const Context& context, int B, int T, const 
     }
   }
   const long w = config_.temporal() ? 4L * l.H * (l.I + l.H) : 0, bias = config_.temporal() ? 4L * l.H : 0;
-  const long net = has_knob_film() ? kFilmHidden : 0, of_block = has_knob_film() ? l.H : 0;
-  for (const long size : {rows, BT, rows, rows, rows, std::max(K * BH, of_block), K * B * l.I, w, bias, BT, BT, BT,
-                          floats_of(scratch), floats_of(loss.scratch(context, {B, T, T})),
-                          static_cast<long>(B) * n_controls_, net, net, static_cast<long>(blocks_.size()) * of_block}) {
+  const long net = has_knob_film() ? B * long{kFilmHidden} : 0, of_block = has_knob_film() ? BH : 0;
+  for (const long size :
+       {rows, BT, rows, rows, rows, std::max(K * BH, of_block), K * B * l.I, w, bias, BT, BT, BT, floats_of(scratch),
+        floats_of(loss.scratch(context, {B, T, T})), static_cast<long>(B) * n_controls_, net, net, net,
+        static_cast<long>(blocks_.size()) * of_block}) {
     sizes.push_back(size);
   }
   return sizes;
@@ -158,8 +160,9 @@ S4Model::Parts S4Model::lay_out(const Context& context, int B, int T, const Loss
     for (float** at : {&s.x, &s.u, &s.z, &s.marks, &s.pooled, &s.h, &s.c, &s.gates}) *at = *part++;
     p.blocks.push_back(s);
   }
-  for (float** at : {&p.last, &p.y, &p.dx[0], &p.dx[1], &p.dz, &p.dmodulation, &p.dpooled, &p.dw, &p.dbias, &p.input,
-                     &p.target, &p.dout, &p.scratch, &p.loss, &p.controls, &p.hidden, &p.dhidden, &p.modulations}) {
+  for (float** at :
+       {&p.last, &p.y, &p.dx[0], &p.dx[1], &p.dz, &p.dmodulation, &p.dpooled, &p.dw, &p.dbias, &p.input, &p.target,
+        &p.dout, &p.scratch, &p.loss, &p.controls, &p.hidden, &p.dhidden[0], &p.dhidden[1], &p.modulations}) {
     *at = *part++;
   }
   return p;
@@ -211,7 +214,7 @@ void S4Model::begin(const Context& context, const Batch& batch, const Loss& loss
 void S4Model::hear(const Context& context, const Batch& batch, int t, int T, int b, int n) {
   const Parts p = lay_out(context, n, T, Loss());
   gather_inputs(context, p.input, batch, b, n, t, T);
-  take_controls(p, batch, b, n);
+  take_controls(context, p, batch, b, n);
   run_layers(context, p, b, n, T);
 }
 
@@ -246,14 +249,11 @@ void S4Model::gradient(const Context& context, float* gradient, const Batch& bat
   losses_.finish(context, gradient, params_.n_floats(), batch, S, [&](std::size_t i) { return slots_[i].data(); });
 }
 
-void S4Model::take_controls(const Parts& p, const Batch& batch, int b, int n) const {
-  const long size = static_cast<long>(n) * n_controls_;
-  if (size == 0) return;
-  if (batch.knobs) {
-    std::copy_n(batch.knobs + static_cast<long>(b) * n_controls_, size, p.controls);
-  } else {
-    std::fill_n(p.controls, size, 0.0f);
-  }
+void S4Model::take_controls(const Context& context, const Parts& p, const Batch& batch, int b, int n) const {
+  const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(n) * static_cast<std::size_t>(n_controls_);
+  if (bytes == 0) return;
+  if (!batch.knobs) return fill_zero(context, p.controls, bytes);
+  copy(context, p.controls, batch.knobs + static_cast<long>(b) * n_controls_, bytes);
 }
 
 void S4Model::knob_hidden(float* hidden, const float* weights, const float* controls) const noexcept {
@@ -270,7 +270,7 @@ void S4Model::knob_modulation(float* modulation, const float* weights, const Blo
   const int C = config_.channels;
   const float *w = at(weights, block.film), *bias = at(weights, block.film_bias);
   for (int o = 0; o < 2 * C; ++o, w += kFilmHidden) {
-    float sum = bias[o] + (o < C ? 1.0f : 0.0f);  // scales begin around 1, shifts around 0
+    float sum = bias[o];
     for (int h = 0; h < kFilmHidden; ++h) sum += w[h] * hidden[h];
     modulation[o] = sum;
   }
@@ -279,8 +279,10 @@ void S4Model::knob_modulation(float* modulation, const float* weights, const Blo
 void S4Model::run_layers(const Context& context, const Parts& p, int b, int n, int T) {
   const int C = config_.channels;
   const float* weights = params_.on(context);
-  CAFX_CHECK(n_controls_ == 0 || n == 1, n_controls_, n);
-  if (has_knob_film()) knob_hidden(p.hidden, weights, p.controls);
+  if (has_knob_film()) {
+    dense_forward(unrounded(context), p.hidden, p.controls, at(weights, knob_net_), at(weights, knob_net_ + 1),
+                  p.scratch, hidden_dims(n));
+  }
   conv1x1_forward(context, p.blocks[0].x, p.input, at(weights, expand_), at(weights, expand_ + 1), mix(1, C, n, T));
   for (std::size_t k = 0; k < blocks_.size(); ++k) {
     const Block& w = blocks_[k];
@@ -295,8 +297,9 @@ void S4Model::run_layers(const Context& context, const Parts& p, int b, int n, i
       modulation = s.h + static_cast<long>(n) * 2 * C;
     }
     if (has_knob_film()) {
-      float* of_block = p.modulations + static_cast<long>(k) * 2 * C;
-      knob_modulation(of_block, weights, w, p.hidden);
+      float* of_block = modulation_at(p, k, n);
+      dense_forward(unrounded(context), of_block, p.hidden, at(weights, w.film), at(weights, w.film_bias), p.scratch,
+                    modulation_dims(n));
       modulation = of_block;
     }
     film_forward(context, k + 1 < blocks_.size() ? p.blocks[k + 1].x : p.last, s.z, s.x, at(weights, w.residual),
@@ -311,16 +314,7 @@ void S4Model::modulate(const Context& context, const Saved& s, std::size_t block
   const long row = static_cast<long>(n) * d.H;
   const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(row);
   const float* w = ready_.lstm.data() + static_cast<long>(block) * ready_.lstm_size;
-  if (n_controls_ == 0) {
-    film_pool_forward(context, s.pooled, s.z, film_dims(n, T));
-  } else {  // (K,1,C + controls)
-    film_pool_forward(context, p.dpooled, s.z, film_dims(n, T));
-    for (int k = 0; k < d.T; ++k) {
-      std::copy_n(p.dpooled + static_cast<long>(k) * config_.channels, config_.channels,
-                  s.pooled + static_cast<long>(k) * d.I);
-      std::copy_n(p.controls, n_controls_, s.pooled + static_cast<long>(k) * d.I + config_.channels);
-    }
-  }
+  film_pool_forward(context, s.pooled, s.z, p.controls, film_dims(n, T));
   copy(context, s.h, lstm_state(block, b, 0), bytes);
   copy(context, s.c, lstm_state(block, b, 1), bytes);
   lstm_forward(context, s.h, s.c, s.gates, s.pooled, w, w + 4L * d.H * (d.I + d.H), p.scratch, d);
@@ -334,7 +328,7 @@ void S4Model::train(const Context& context, float* g, const Batch& batch, const 
   const Parts p = lay_out(context, n, T, loss);
   gather_inputs(context, p.input, batch, b, n, batch.t0, T);
   gather_targets(context, p.target, batch, b, n, batch.t0, T);
-  take_controls(p, batch, b, n);
+  take_controls(context, p, batch, b, n);
   run_layers(context, p, b, n, T);
   losses_(context, loss, p.dout, p.y, p.target, g != nullptr, batch, b, n, p.loss);
   if (g) backward(context, p, g, n, T);
@@ -352,10 +346,10 @@ void S4Model::backward(const Context& context, const Parts& p, float* g, int n, 
     const Block& w = blocks_[k];
     const Saved& s = p.blocks[k];
     const float* modulation = config_.temporal() ? s.h + static_cast<long>(n) * 2 * C
-                              : has_knob_film()  ? p.modulations + static_cast<long>(k) * 2 * C
+                              : has_knob_film()  ? modulation_at(p, k, n)
                                                  : nullptr;
     film_backward(context, dz, p.dmodulation, dy, s.z, modulation, film_dims(n, T));
-    if (has_knob_film()) knobs_backward(p, g, k, k == 0);
+    if (has_knob_film()) knobs_backward(context, p, g, k, n);
     if (config_.temporal())
       film_pool_backward(context, dz, modulation_backward(context, p, g, s, k, n, T), s.z, film_dims(n, T));
     ssm_backward(context, du, ssm_tensors(g, w), dz, s.u, s.marks,
@@ -371,26 +365,19 @@ void S4Model::backward(const Context& context, const Parts& p, float* g, int n, 
                    mix(1, C, n, T));
 }
 
-// From the gradient of a block's modulation to that of its weights, and with the last block of all to the net's.
-void S4Model::knobs_backward(const Parts& p, float* g, std::size_t block, bool last) const {
+// From the gradient of a block's modulation to that of its weights, and with the first block, the last of all, to the
+// net's.
+void S4Model::knobs_backward(const Context& given, const Parts& p, float* g, std::size_t block, int n) {
+  const Context context = unrounded(given);
   const Block& b = blocks_[block];
-  const float* w = at(params_.data(), b.film);
-  float *dw = at(g, b.film), *dbias = at(g, b.film_bias);
-  if (block + 1 == blocks_.size()) std::fill_n(p.dhidden, kFilmHidden, 0.0f);
-  for (int o = 0; o < 2 * config_.channels; ++o, w += kFilmHidden, dw += kFilmHidden) {
-    dbias[o] += p.dmodulation[o];
-    for (int h = 0; h < kFilmHidden; ++h) {
-      dw[h] += p.dmodulation[o] * p.hidden[h];
-      p.dhidden[h] += p.dmodulation[o] * w[h];
-    }
-  }
-  if (!last) return;
-  float *dnet = at(g, knob_net_), *dnet_bias = at(g, knob_net_ + 1);
-  for (int h = 0; h < kFilmHidden; ++h, dnet += n_controls_) {
-    const float slope = p.dhidden[h] * (1.0f - p.hidden[h] * p.hidden[h]);
-    dnet_bias[h] += slope;
-    for (int k = 0; k < n_controls_; ++k) dnet[k] += slope * p.controls[k];
-  }
+  const float* weights = params_.on(context);
+  const bool begins = block + 1 == blocks_.size();
+  dense_backward(context, p.dhidden[begins ? 0 : 1], at(g, b.film), at(g, b.film_bias), p.dmodulation,
+                 modulation_at(p, block, n), p.hidden, at(weights, b.film), p.scratch, modulation_dims(n));
+  if (!begins) add_scaled(context, p.dhidden[0], 1.0f, p.dhidden[1], static_cast<long>(n) * kFilmHidden);
+  if (block > 0) return;
+  dense_backward(context, nullptr, at(g, knob_net_), at(g, knob_net_ + 1), p.dhidden[0], p.hidden, p.controls,
+                 at(weights, knob_net_), p.scratch, hidden_dims(n));
 }
 
 // From the gradient of the modulation to that of the maxima, which it returns.
@@ -403,12 +390,6 @@ float* S4Model::modulation_backward(const Context& context, const Parts& p, floa
   lstm_backward(context, p.dpooled, p.dw, p.dbias, p.dmodulation, s.pooled, s.h, s.c, s.gates,
                 ready_.lstm.data() + static_cast<long>(block) * ready_.lstm_size, p.scratch, d);
   lstm_part(context, lstm_tensors(g, blocks_[block]), p.dw, p.dbias, d);
-  if (n_controls_ > 0) {  // controls need no gradient
-    for (int k = 1; k < d.T; ++k) {
-      std::copy_n(p.dpooled + static_cast<long>(k) * d.I, config_.channels,
-                  p.dpooled + static_cast<long>(k) * config_.channels);
-    }
-  }
   return p.dpooled;
 }
 

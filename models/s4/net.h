@@ -51,14 +51,19 @@ class S4Model : public Model {
   int n_controls() const { return n_controls_; }
   // Knobs scale and shift the blocks by a net of their own; with FiLM they go through its LSTMs.
   bool has_knob_film() const { return n_controls_ > 0 && !config_.temporal(); }
-  // The modulation (2C) of a block from the net's hidden units (kFilmHidden), and those from the controls.
+  // In playing: the modulation (2C) of a block from the net's hidden units (kFilmHidden), and those from the controls.
   void knob_hidden(float* hidden, const float* weights, const float* controls) const noexcept;
   void knob_modulation(float* modulation, const float* weights, const Block&, const float* hidden) const noexcept;
   std::size_t expand() const { return expand_; }
   std::size_t contract() const { return contract_; }
   Conv1x1Dims mix(int inputs, int outputs, int B, int T) const { return {inputs, outputs, T, T, T, B}; }
   SsmDims ssm_dims(int B, int T) const { return {B, config_.channels, config_.state, T}; }
-  FilmDims film_dims(int B, int T) const { return {B, config_.channels, T, has_knob_film() ? T : config_.film_block}; }
+  FilmDims film_dims(int B, int T) const {
+    return {B, config_.channels, T, has_knob_film() ? T : config_.film_block, n_controls_, has_knob_film()};
+  }
+  // The net of the knobs: to the hidden units, and from them to a block's modulation.
+  DenseDims hidden_dims(int B) const { return {B, n_controls_, kFilmHidden, Activation::kTanh}; }
+  DenseDims modulation_dims(int B) const { return {B, kFilmHidden, 2 * config_.channels}; }
   LstmDims lstm_dims(int B, int T) const {
     const FilmDims film{B, config_.channels, T, config_.film_block};
     return {film_blocks(film), B, config_.channels + n_controls_, 2 * config_.channels};
@@ -81,7 +86,7 @@ class S4Model : public Model {
   struct Parts {
     std::vector<Saved> blocks;
     float *last, *y, *dx[2], *dz, *dmodulation, *dpooled, *dw, *dbias, *input, *target, *dout, *scratch, *loss;
-    float *controls, *hidden, *dhidden, *modulations;  // (n,K); of the net of the knobs; [block] (2C)
+    float *controls, *hidden, *dhidden[2], *modulations;  // (n,K); of the net of the knobs; [block] (n,2C)
   };
   // Weights as the ops read them, made once for each step.
   struct Ready {
@@ -97,7 +102,7 @@ class S4Model : public Model {
   float* ssm_state(std::size_t block, int b);
   float* lstm_state(std::size_t block, int b, int which);
   void check_start(int t0) const;
-  void take_controls(const Parts& p, const Batch&, int b, int n) const;
+  void take_controls(const Context&, const Parts& p, const Batch&, int b, int n) const;
   // The forward pass of places [b, b + n) from p.input and p.controls into p, y (n,T) in p.y; the states go on.
   void run_layers(const Context&, const Parts& p, int b, int n, int T);
   void modulate(const Context&, const Saved& s, std::size_t block, const Parts& p, int b, int n, int T);
@@ -114,7 +119,10 @@ class S4Model : public Model {
   std::string add_temporal_film(GraphBuilder&, const std::string& name, const std::string& z, const Block&, const Rest&,
                                 const std::vector<float>& controls) const;
 
-  void knobs_backward(const Parts& p, float* g, std::size_t block, bool last) const;
+  float* modulation_at(const Parts& p, std::size_t block, int n) const {
+    return p.modulations + static_cast<long>(block) * n * 2 * config_.channels;
+  }
+  void knobs_backward(const Context&, const Parts& p, float* g, std::size_t block, int n);
 
   S4Config config_;
   int n_controls_ = 0;

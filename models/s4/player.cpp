@@ -133,8 +133,7 @@ class S4Player : public Player {
       activation_forward(context_, u, u, static_cast<long>(C) * n, Activation::kTanh);
       ssm_play(context_, u, state, u, packed_->ssm[k], scratch, ssm(n));
       if (of_lstm_ > 0) {
-        film_pool_forward(context_, pooled, u, model_->film_dims(1, n));
-        std::copy_n(knobs_.now(), knobs_.size(), pooled + C);
+        film_pool_forward(context_, pooled, u, knobs_.now(), model_->film_dims(1, n));
         lstm_play(context_, h, state + of_ssm_, pooled, packed_->lstm[k], scratch, lstm());
       }
       const float* modulation = model_->has_knob_film() ? parts_[7] + static_cast<long>(k) * 2 * C : nullptr;

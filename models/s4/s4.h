@@ -12,7 +12,7 @@
 // Causal    Without FiLM it reads no future sample. With FiLM a block's maxima are known at its end: the stream is
 //           film_block - 1 samples late.
 // Knobs     Without FiLM a net of kFilmHidden units makes scales and shifts for every block from their controls; with
-//           FiLM they are inputs of its LSTMs. Computed on the CPU alone.
+//           FiLM they are inputs of its LSTMs.
 // Training  Back-propagation through a whole block; states (of the oscillators, of the LSTM) are carried from block to
 //           block, gradients are not. A segment begins with its warm-up.
 // Silence   A stream starts after rest_samples of silence; with 0 of them from states of zero, as nablafx renders.

@@ -32,7 +32,7 @@ double distance(const std::vector<float>& a, const std::vector<float>& b) {
   return std::sqrt(sum);
 }
 
-// Every type of the registry, and streams with knobs, whose controls every GPU takes for its own places.
+// Every type of the registry and its variants: every GPU takes the controls of its own places and leaves out for them.
 class GpusTrain : public ::testing::TestWithParam<std::string> {
  protected:
   static Task task(std::size_t n_places) {
@@ -42,7 +42,7 @@ class GpusTrain : public ::testing::TestWithParam<std::string> {
 };
 std::vector<std::string> trained_types() {
   std::vector<std::string> names = model_type_names();
-  names.insert(names.end(), {"lstm+knobs", "wavenet+knobs"});
+  for (const std::string& variant : tiny::variants()) names.push_back(variant);
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(Types, GpusTrain, ::testing::ValuesIn(trained_types()),

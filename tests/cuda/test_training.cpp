@@ -114,6 +114,29 @@ TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
   }
 }
 
+// Of every variant: its knobs go with the place, and what an update leaves out with the update, in parts of a batch too.
+TEST(CudaTraining, VariantsFollowTheCpu) {
+  Context cpu;
+  cpu.isa = best_isa();
+  for (const std::string& variant : tiny::variants()) {
+    Task s(8 * 2 + 3, *tiny::config(variant));
+    for (const int parts : s.settings.updates() == 1 ? std::vector<int>{1, 3} : std::vector<int>{1}) {
+      SCOPED_TRACE(fmt::format("{}, {} parts", variant, parts));
+      s.settings.accumulate = parts;
+      const Result want = train(cpu, s, kSupervised, 2, 1), got = train(cuda_context(), s, kSupervised, 2, 1),
+                   again = train(cuda_context(), s, kSupervised, 2, 3);
+      ASSERT_EQ(got.records.size(), want.records.size());
+      for (std::size_t i = 0; i < got.records.size(); ++i) {
+        const double loss = want.records[i].loss;
+        EXPECT_TRUE(std::abs(got.records[i].loss - loss) <= 1e-4 * loss)
+            << "step " << i << ": " << got.records[i].loss << ", CPU " << loss;
+        EXPECT_EQ(got.records[i].loss, again.records[i].loss) << i;
+      }
+      expect_same_bits(got.weights.data(), again.weights.data(), got.weights.size(), "weights");
+    }
+  }
+}
+
 TEST(CudaTraining, AStepThatIsNotFiniteLeavesTheWeightsOfTheStepBefore) {
   Task s(8 * 4);
   Result before = train(cuda_context(), s, kSupervised, 1, 1);

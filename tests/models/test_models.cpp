@@ -70,7 +70,7 @@ class Places {
  private:
   int B_, T_ = 0;
   bool drops_;
-  DropoutDraw draw_{5, 9, 2};  // one update's, held
+  DropoutDraw draw_{{5, 9}, 2};  // one update's, held
   DeviceArray<float> dry_, wet_;
   DeviceArray<FrameRef> refs_;
   DeviceArray<float> knobs_;  // (B, knobs)
@@ -101,6 +101,14 @@ double loss_of(Model& model, const Context& context, const Batch& batch, const L
   return model.mean_loss(context, batch);
 }
 
+// That of each place.
+std::vector<double> losses_of(Model& model, const Context& context, const Batch& batch) {
+  loss_of(model, context, batch, mae());
+  std::vector<double> losses(static_cast<std::size_t>(batch.B));
+  copy(context, losses.data(), model.losses(), sizeof(double) * losses.size());
+  return losses;
+}
+
 // What the model adds to the loss itself.
 double penalty_of(Model& model, const Context& context) {
   for (const Fact& f : model.facts(context)) {
@@ -111,13 +119,6 @@ double penalty_of(Model& model, const Context& context) {
 
 class Models : public ::testing::TestWithParam<tiny::Case> {
  protected:
-  void SetUp() override {
-    const std::string type = tiny::type_of(GetParam().type);
-    if (on_cuda() && (type == "s4" || type == "cafx") && model()->geometry().knobs > 0) {
-      GTEST_SKIP() << "its knobs are computed on the CPU";
-    }
-    if (on_cuda() && model()->config().dropout_rate() > 0.0) GTEST_SKIP() << "dropout is there on the CPU alone";
-  }
   std::unique_ptr<Model> model(std::uint64_t seed = 4) const {
     return tiny::model(GetParam().type, GetParam().form, seed);
   }
@@ -184,10 +185,7 @@ TEST_P(Models, DropoutIsHeldForAnUpdateAndInItAlone) {
   if (m->config().dropout_rate() == 0.0) return;
   const Places places(context, *m, 5);
   const Batch whole = batch(places);
-  const auto losses = [&](const Batch& b) {
-    loss_of(*m, context, b, mae());
-    return std::vector<double>(m->losses(), m->losses() + b.B);
-  };
+  const auto losses = [&](const Batch& b) { return losses_of(*m, context, b); };
   const std::vector<double> held = losses(whole);
   DropoutDraw of_part = *whole.draw;
   of_part.place += 2;
@@ -198,7 +196,7 @@ TEST_P(Models, DropoutIsHeldForAnUpdateAndInItAlone) {
   const std::vector<double> of_three = losses(part);
   for (std::size_t b = 0; b < 3; ++b) EXPECT_NEAR(of_three[b], held[b + 2], 1e-6 * held[b + 2]) << b;
   of_part.place = whole.draw->place;
-  ++of_part.update;
+  ++of_part.key.update;
   part = whole;
   part.draw = &of_part;
   EXPECT_NE(losses(part), held);
@@ -212,8 +210,7 @@ TEST_P(Models, DropoutIsHeldForAnUpdateAndInItAlone) {
   set_field(fields, "dropout", "0", "test");
   const auto plain = make_model(*config, GetParam().form);
   std::copy_n(m->data(), m->n_floats(), plain->data());
-  loss_of(*plain, context, whole, mae());
-  EXPECT_EQ(std::vector<double>(plain->losses(), plain->losses() + 5), all);
+  EXPECT_EQ(losses_of(*plain, context, whole), all);
 }
 
 // Also after other batches, and with the gaps between tensors at zero.

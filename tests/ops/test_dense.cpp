@@ -26,9 +26,12 @@ TEST(DenseTime, MatchesReference) {
   for (DenseTimeDims d : kSizes) {
     for (const Activation a : kActivations) {
       d.activation = a;
-      check_layer(dense_time_forward, dense_time_backward, dense_time_scratch, reference::dense_time_forward,
-                  reference::dense_time_backward, d, d.B * d.I * d.C, d.O * d.I, d.O,
-                  fmt::format("B={} I={} O={} C={}", d.B, d.I, d.O, d.C));
+      for (const bool bias_of_each : {false, true}) {
+        d.bias_of_each = bias_of_each;
+        check_layer(dense_time_forward, dense_time_backward, dense_time_scratch, reference::dense_time_forward,
+                    reference::dense_time_backward, d, d.B * d.I * d.C, d.O * d.I, bias_of_each ? d.B * d.O : d.O,
+                    fmt::format("B={} I={} O={} C={}{}", d.B, d.I, d.O, d.C, bias_of_each ? ", a bias each" : ""));
+      }
     }
   }
 }

@@ -18,19 +18,22 @@ struct Case {
         residual(random(d.C, 3)),
         modulation(modulated ? random(2L * film_blocks(d) * d.B * d.C, 4) : Vec()),
         dy(random(static_cast<long>(d.B) * d.C * d.T, 5)),
-        dpooled(random(static_cast<long>(film_blocks(d)) * d.B * d.C, 6)) {}
+        dpooled(random(static_cast<long>(film_blocks(d)) * d.B * (d.C + d.beside), 6)),
+        constants(random(static_cast<long>(d.B) * d.beside, 7)) {}
   std::string sizes() const {
-    return fmt::format("B={} C={} T={} block={}{}", d.B, d.C, d.T, d.block, modulation.empty() ? ", none" : "");
+    return fmt::format("B={} C={} T={} block={} beside={}{}{}", d.B, d.C, d.T, d.block, d.beside,
+                       d.around_one ? " around one" : "", modulation.empty() ? ", none" : "");
   }
   FilmDims d;
-  Vec z, x, residual, modulation, dy, dpooled;
+  Vec z, x, residual, modulation, dy, dpooled, constants;
 };
 
-const std::vector<FilmDims> kSizes{{2, 3, 17, 5}, {1, 1, 1, 1}, {1, 2, 3, 8}, {2, 5, 128, 16}, {1, 16, 1000, 128}};
+const std::vector<FilmDims> kSizes{{2, 3, 17, 5},      {1, 1, 1, 1},     {1, 2, 3, 8},         {2, 5, 128, 16},
+                                   {1, 16, 1000, 128}, {3, 5, 17, 7, 2}, {2, 3, 9, 9, 0, true}};
 
 TEST(Film, ReferenceGradientMatchesDifferences) {
   for (const bool modulated : {true, false}) {
-    Case k({2, 3, 7, 3}, modulated);
+    Case k({2, 3, 7, 3, 0, modulated}, modulated);
     const reference::Film g = reference::film_backward(k.dy, k.z, k.x, k.residual, k.modulation, k.d);
     const auto f = [&] { return dot(reference::film_forward(k.z, k.x, k.residual, k.modulation, k.d), k.dy); };
     expect_gradients(f, {{"dz", k.z, g.dz},
@@ -38,7 +41,7 @@ TEST(Film, ReferenceGradientMatchesDifferences) {
                          {"dresidual", k.residual, g.dresidual},
                          {"dmodulation", k.modulation, g.dmodulation}});
     expect_gradient("dx of the pool", k.x, reference::film_pool_backward(k.dpooled, k.x, k.d),
-                    [&] { return dot(reference::film_pool_forward(k.x, k.d), k.dpooled); });
+                    [&] { return dot(reference::film_pool_forward(k.x, k.constants, k.d), k.dpooled); });
   }
 }
 
@@ -69,8 +72,11 @@ TEST(Film, PoolMatchesReference) {
       if (below) {
         for (double& v : k.x) v = -std::abs(v) - 0.5;
       }
-      check_op(k.sizes(), {{"x", k.x}}, {sets("pooled", reference::film_pool_forward(k.x, d))},
-               by_name(film_pool_forward, "pooled", "x", d));
+      for (const Vec& constants : {k.constants, Vec()}) {
+        check_op(k.sizes(), {{"x", k.x}, {"constants", constants}},
+                 {sets("pooled", reference::film_pool_forward(k.x, constants, d))},
+                 by_name(film_pool_forward, "pooled", "x", "constants", d));
+      }
       check_op(k.sizes(), {{"x", k.x}, {"dpooled", k.dpooled}},
                {adds("dx", reference::film_pool_backward(k.dpooled, k.x, d))},
                by_name(film_pool_backward, "dx", "dpooled", "x", d));
@@ -79,8 +85,8 @@ TEST(Film, PoolMatchesReference) {
 }
 
 TEST(Film, RefusesSizesBelowOne) {
-  expect_refused({FilmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}}, film_forward, film_backward,
-                 film_residual_backward, film_pool_forward, film_pool_backward);
+  expect_refused({FilmDims{0, 1, 1, 1}, {1, 0, 1, 1}, {1, 1, 0, 1}, {1, 1, 1, 0}, {1, 1, 1, 1, -1}}, film_forward,
+                 film_backward, film_residual_backward, film_pool_forward, film_pool_backward);
 }
 
 TEST(LstmTensors, JoinAndPart) {

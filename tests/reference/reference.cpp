@@ -216,7 +216,7 @@ Vec dense_time_forward(const Vec& x, const Vec& w, const Vec& bias, DenseTimeDim
   for (int b = 0; b < d.B; ++b) {
     for (int o = 0; o < d.O; ++o) {
       for (int c = 0; c < d.C; ++c) {
-        double s = bias[o];
+        double s = bias[(d.bias_of_each ? count(b, d.O) : 0) + o];
         for (int i = 0; i < d.I; ++i) s += w[count(o, d.I) + i] * x[(count(b, d.I) + i) * d.C + c];
         y[(count(b, d.O) + o) * d.C + c] = activate(s, d.activation);
       }
@@ -232,7 +232,7 @@ Vec dense_time_backward(Vec& dw, Vec& dbias, const Vec& dy, const Vec& y, const 
       for (int c = 0; c < d.C; ++c) {
         const std::size_t at = (count(b, d.O) + o) * d.C + c;
         const double g = dy[at] * slope(y[at], d.activation);
-        dbias[o] += g;
+        dbias[(d.bias_of_each ? count(b, d.O) : 0) + o] += g;
         for (int i = 0; i < d.I; ++i) {
           dw[count(o, d.I) + i] += g * x[(count(b, d.I) + i) * d.C + c];
           dx[(count(b, d.I) + i) * d.C + c] += g * w[count(o, d.I) + i];

@@ -96,25 +96,31 @@ void over_samples(FilmDims d, Body body) {  // body(b, c, k, i): channel c of pl
     }
   }
 }
-long pooled_at(FilmDims d, long k, long b, long c) { return (k * d.B + b) * d.C + c; }
+long pooled_at(FilmDims d, long k, long b, long c) { return (k * d.B + b) * (d.C + d.beside) + c; }
 
 }  // namespace
 
-Vec film_pool_forward(const Vec& x, FilmDims d) {
-  const long K = film_blocks(d);
-  Vec pooled(static_cast<std::size_t>(K * d.B * d.C), -INFINITY);
+Vec film_pool_forward(const Vec& x, const Vec& constants, FilmDims d) {
+  const long K = film_blocks(d), width = d.C + d.beside;
+  Vec pooled(static_cast<std::size_t>(K * d.B * width), -INFINITY);
   over_samples(d, [&](long b, long c, long k, long i) {
     double& p = pooled[pooled_at(d, k, b, c)];
     p = std::max(p, x[i]);
   });
   if (d.T % d.block != 0) {
-    for (long i = (K - 1) * d.B * d.C; i < K * d.B * d.C; ++i) pooled[i] = std::max(pooled[i], 0.0);
+    for (long i = (K - 1) * d.B * width; i < K * d.B * width; ++i) pooled[i] = std::max(pooled[i], 0.0);
+  }
+  for (long k = 0; k < K; ++k) {
+    for (long b = 0; b < d.B; ++b) {
+      for (long i = 0; i < d.beside; ++i)
+        pooled[pooled_at(d, k, b, d.C + i)] = constants.empty() ? 0.0 : constants[b * d.beside + i];
+    }
   }
   return pooled;
 }
 
 Vec film_pool_backward(const Vec& dpooled, const Vec& x, FilmDims d) {
-  const Vec pooled = film_pool_forward(x, d);
+  const Vec pooled = film_pool_forward(x, {}, d);
   Vec dx(x.size());
   std::vector<bool> taken(pooled.size());
   over_samples(d, [&](long b, long c, long k, long i) {
@@ -131,7 +137,9 @@ namespace {
 struct Modulation {
   const Vec& m;
   FilmDims d;
-  double scale(long k, long b, long c) const { return m.empty() ? 1.0 : m[(k * d.B + b) * 2 * d.C + c]; }
+  double scale(long k, long b, long c) const {
+    return m.empty() ? 1.0 : m[(k * d.B + b) * 2 * d.C + c] + (d.around_one ? 1.0 : 0.0);
+  }
   double shift(long k, long b, long c) const { return m.empty() ? 0.0 : m[(k * d.B + b) * 2 * d.C + d.C + c]; }
 };
 

@@ -16,7 +16,7 @@ Vec ssm_forward(Vec& state, Vec& saved, const Vec& u, const Ssm& p, SsmDims d);
 // Returns du; grads +=.
 Vec ssm_backward(Ssm& grads, const Vec& dy, const Vec& u, const Vec& state, const Ssm& p, SsmDims d);
 
-Vec film_pool_forward(const Vec& x, FilmDims d);
+Vec film_pool_forward(const Vec& x, const Vec& constants, FilmDims d);
 Vec film_pool_backward(const Vec& dpooled, const Vec& x, FilmDims d);
 // modulation empty: none.
 Vec film_forward(const Vec& z, const Vec& x, const Vec& residual, const Vec& modulation, FilmDims d);
