@@ -1,4 +1,10 @@
 # Debian packages: cafx, cafx-lv2, libcafx-rt1, libcafx-rt-dev. Dependencies are found by dpkg-shlibdeps.
+foreach(tool file dpkg-shlibdeps)
+  find_program(CAFX_DEB_${tool} ${tool})
+  if(NOT CAFX_DEB_${tool})
+    message(FATAL_ERROR "Debian packages need '${tool}', which is not there: apt-get install file dpkg-dev")
+  endif()
+endforeach()
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_COMPONENTS_ALL program library headers)
