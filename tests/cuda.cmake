@@ -11,7 +11,7 @@ if(CAFX_HAS_CUDA)
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   # Side by side on one GPU.
   add_test(NAME cuda.Cohorts COMMAND test_train --gtest_filter=*Cohorts*)
-  set_tests_properties(cuda.Cohorts PROPERTIES LABELS gpu ENVIRONMENT CAFX_TEST_DEVICE=cuda RUN_SERIAL ON TIMEOUT 900
+  set_tests_properties(cuda.Cohorts PROPERTIES LABELS gpu ENVIRONMENT CAFX_TEST_DEVICE=cuda RUN_SERIAL ON TIMEOUT 1800
     SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]")
   # Several: the virtual GPU shows four; of real ones as many as there are.
   add_executable(test_gpus ${CMAKE_CURRENT_LIST_DIR}/cuda/test_gpus.cpp)

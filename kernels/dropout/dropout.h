@@ -5,7 +5,7 @@
 //   The gradient is the same op: dx = dropout(dy).
 //
 // Source   Srivastava et al. 2014, JMLR 15, 1929-1958, scaled in training; Salmon et al. 2011 (kernels/base/rng.h).
-// Shapes   x, y (rows,width), the rows `stride` numbers apart; what lies between them is left as it is.   In place: yes.
+// Shapes   x, y (rows,width), the rows `stride` numbers apart; what lies between them stays as it is.   In place: yes.
 // Errors   sizes >= 0, 0 <= rate < 1: CheckError.
 // Bits     m is a function of (seed, update, layer, element) alone: the same for any number of threads, parts of a
 //          batch, instruction set and device, and after a resume.

@@ -5,7 +5,8 @@
 //   of scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
 //
 //   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b]
-//                the same by to_target; scalars = table[index]; dropout = {seed, updates_before + index + 1}; B may be 0
+//                the same by to_target; scalars = table[index]; dropout = {seed, updates_before + index + 1};
+//                B may be 0
 //   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has
 //                beside its samples
 //   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip

@@ -6,8 +6,8 @@
 //   latent   the controls stand beside the latent rows that Dense reads, zhat = softplus(bias + w h + knobs controls):
 //            they add to its bias
 //
-//   Either way a model at one position is a CAFx without knobs. With `latent` several frames go through it together, each
-//   with a bias of its own; with `film` one at a time.
+//   Either way a model at one position is a CAFx without knobs. With `latent` several frames go through it together,
+//   each with a bias of its own; with `film` one at a time.
 #pragma once
 
 #include "kernels/film/film_fold.h"

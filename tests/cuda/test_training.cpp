@@ -114,7 +114,7 @@ TEST(CudaTraining, TwoRunsGiveEqualBitsInPortionsOfAnySize) {
   }
 }
 
-// Of every variant: its knobs go with the place, and what an update leaves out with the update, in parts of a batch too.
+// Of every variant: its knobs go with the place, what is left out with the update, in parts of a batch too.
 TEST(CudaTraining, VariantsFollowTheCpu) {
   Context cpu;
   cpu.isa = best_isa();
