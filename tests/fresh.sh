@@ -228,7 +228,7 @@ try_shells() {
 # The packages of the release, built in a bare one.
 build_deb() {
   with_clone
-  in_bare ". scripts/packages.sh && install_packages \$build_packages lv2-dev file && cmake --preset deb >/dev/null &&
+  in_bare ". scripts/packages.sh && install_packages \$build_packages lv2-dev file dpkg-dev && cmake --preset deb >/dev/null &&
     cmake --build --preset deb -j $(nproc) --target package" >"$bare_work/log" 2>&1 || failed "deb: $(tail -20 "$bare_work/log")"
   mkdir -p "$root/build/packages"
   cp "$bare"/srv/cafx/build/packages/*.deb "$root/build/packages/"
