@@ -13,8 +13,7 @@ __device__ __forceinline__ void sum_by_halves(float (&v)[N], int lane) {
   for (int bit = First, n = N / 2; bit >= Last; bit /= 2, n /= 2) {
     const bool upper = lane & bit;
 #pragma unroll
-    for (int i = 0; i < N / 2; ++i) {
-      if (i >= n) break;
+    for (int i = 0; i < n; ++i) {
       const float away = upper ? v[i] : v[i + n], kept = upper ? v[i + n] : v[i];
       v[i] = kept + __shfl_xor_sync(0xffffffffu, away, bit);
     }
