@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <iterator>
 #include <numeric>
-#include <sstream>
 
 #include "datasets/idmt.h"
 #include "experiments/paper/figure_parts.h"
+#include "host/report/learning.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -197,37 +197,15 @@ Figure learning(const std::vector<Experiment>& all) {
            {}};
   for (std::size_t i = 0; i < all.size() && f.panels.size() < 12; ++i) {
     if (!all[i].variant.empty()) continue;
-    std::istringstream in(all[i].runs[0].metrics_csv);
-    std::string line;
-    std::getline(in, line);
-    const auto cells = [](const std::string& text) {
-      std::vector<std::string> c;
-      std::istringstream s(text);
-      for (std::string one; std::getline(s, one, ',');) c.push_back(one);
-      return c;
-    };
-    const auto header = cells(line);
-    const auto column = [&](const char* name) {
-      return static_cast<std::size_t>(std::find(header.begin(), header.end(), name) - header.begin());
-    };
-    const std::size_t stage = column("stage"), training = column("training_mae"), validation = column("validation_mae");
+    const SupervisedEpochs epochs = supervised_epochs(all[i].runs[0].metrics_csv);
+    if (epochs.epoch.empty() || epochs.training_of != "mae" || epochs.validation_of != "mae") continue;
     Panel p;
     p.axes.title = all[i].title() + ", " + all[i].preset;
     p.axes.x_label = "epoch";
     p.axes.y_label = "MAE";
     p.axes.log_y = true;
-    p.series = {{"training", "", {}, {}}, {"validation", "b", {}, {}}};
-    double epoch = 0.0;
-    while (std::getline(in, line)) {
-      const auto c = cells(line);
-      if (c.size() <= validation || c[stage] == "pretrain") continue;
-      epoch += 1.0;
-      for (const auto& [s, at] : {std::pair(0u, training), std::pair(1u, validation)}) {
-        p.series[s].x.push_back(epoch);
-        p.series[s].y.push_back(c[at].empty() ? std::nan("") : std::strtod(c[at].c_str(), nullptr));
-      }
-    }
-    if (epoch > 0.0) f.panels.push_back(p);
+    p.series = {{"training", "", epochs.epoch, epochs.training}, {"validation", "b", epochs.epoch, epochs.validation}};
+    f.panels.push_back(p);
   }
   return f;
 }

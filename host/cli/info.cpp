@@ -63,11 +63,9 @@ std::string cohort_text(const std::string& device, const std::string& precision,
   const std::size_t all = static_cast<std::size_t>(members) * plan.total();
   return fmt::format(
       "{} models side by side on {}: {} times {:.1f} MiB, {:.1f} MiB{}, beside the audio: 4 bytes for each sample of "
-      "dry "
-      "audio and as many for each of wet, what is the same in their recordings once for all of them, so {} for a "
-      "sample "
-      "where each learns another effect on the same dry notes; {:.1f} MiB are free, enough for {} models without "
-      "audio\n",
+      "dry audio and as many for each of wet, what is the same in their recordings once for all of them, so {} for a "
+      "sample where each learns another effect on the same dry notes; {:.1f} MiB are free, enough for {} models "
+      "without audio\n",
       members, device_name(own.context), members, mib(plan.total()), mib(all),
       all > plan.free ? ", which is more than there is" : "", 4 + 4 * members, mib(plan.free),
       plan.free / std::max<std::size_t>(1, plan.total()));

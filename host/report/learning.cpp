@@ -24,8 +24,8 @@ double csv_number(const std::string& text) {
 
 }  // namespace
 
-SupervisedEpochs supervised_epochs(const std::string& metrics_csv) {
-  SupervisedEpochs e;
+Epochs epochs_of(const std::string& metrics_csv) {
+  Epochs e;
   std::istringstream in(metrics_csv);
   std::string line;
   std::getline(in, line);
@@ -36,16 +36,31 @@ SupervisedEpochs supervised_epochs(const std::string& metrics_csv) {
         header.begin());
   };
   const std::size_t stage = column("stage"), training = column("training_"), validation = column("validation_");
-  if (std::max({stage, training, validation}) >= header.size()) return e;
-  const auto quantity = [&](std::size_t at) { return header[at].substr(header[at].find('_') + 1); };
+  if (std::max(stage, training) >= header.size()) return e;
+  const auto quantity = [&](std::size_t at) {
+    return at < header.size() ? header[at].substr(header[at].find('_') + 1) : std::string();
+  };
   e.training_of = quantity(training);
   e.validation_of = quantity(validation);
   while (std::getline(in, line)) {
     const std::vector<std::string> cells = csv_cells(line);
-    if (cells.size() <= std::max({stage, training, validation}) || cells[stage] == "pretrain") continue;
-    e.epoch.push_back(static_cast<double>(e.epoch.size() + 1));
+    if (cells.size() <= std::max(stage, training)) continue;
+    e.stage.push_back(cells[stage]);
     e.training.push_back(csv_number(cells[training]));
-    e.validation.push_back(csv_number(cells[validation]));
+    e.validation.push_back(validation < cells.size() ? csv_number(cells[validation]) : std::nan(""));
+  }
+  return e;
+}
+
+SupervisedEpochs supervised_epochs(const std::string& metrics_csv) {
+  const Epochs all = epochs_of(metrics_csv);
+  SupervisedEpochs e{all.training_of, all.validation_of, {}, {}, {}};
+  if (e.validation_of.empty()) return e;
+  for (std::size_t i = 0; i < all.stage.size(); ++i) {
+    if (all.stage[i] == "pretrain") continue;
+    e.epoch.push_back(static_cast<double>(e.epoch.size() + 1));
+    e.training.push_back(all.training[i]);
+    e.validation.push_back(all.validation[i]);
   }
   return e;
 }

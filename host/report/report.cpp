@@ -4,36 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "host/draw/page.h"
 #include "host/draw/svg.h"
 #include "host/report/knobs.h"
+#include "host/report/learning.h"
 #include "host/report/parts.h"
 #include "host/version.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
-
-namespace {
-
-std::vector<std::string> split_line(const std::string& line) {
-  std::vector<std::string> cells;
-  std::istringstream in(line);
-  for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
-  return cells;
-}
-
-// NaN if the cell is not a number; charts skip NaN.
-double number(const std::string& text) {
-  char* end = nullptr;
-  const double v = std::strtod(text.c_str(), &end);
-  return end == text.c_str() ? std::nan("") : v;
-}
-
-}  // namespace
 
 std::string figure_text(double v) {
   if (std::isnan(v)) return "not a number";
@@ -56,24 +37,11 @@ std::string reading(double esr) {
 }
 
 std::string learning_curve(const std::string& csv) {
-  std::istringstream in(csv);
-  std::string line;
-  std::getline(in, line);
-  const auto header = split_line(line);
-  // Columns are named after what they hold: training_mae and validation_mae, training_loss and validation_esr, ...
-  const auto column = [&](const std::string& beginning) {
-    return static_cast<std::size_t>(
-        std::find_if(header.begin(), header.end(), [&](const std::string& h) { return h.rfind(beginning, 0) == 0; }) -
-        header.begin());
-  };
-  const std::size_t stage = column("stage"), training = column("training_"), validation = column("validation_");
-  const auto quantity = [&](std::size_t at) {
-    const std::string name = at < header.size() ? header[at].substr(header[at].find('_') + 1) : "";
-    return name == "mae" ? std::string("mean absolute error") : name;
-  };
-  const std::string what = quantity(training) == quantity(validation)
-                               ? quantity(training)
-                               : quantity(training) + " and " + quantity(validation);
+  const Epochs epochs = epochs_of(csv);
+  if (epochs.stage.empty()) return "";
+  const auto quantity = [](const std::string& of) { return of == "mae" ? std::string("mean absolute error") : of; };
+  const std::string training = quantity(epochs.training_of), validation = quantity(epochs.validation_of);
+  const std::string what = training == validation ? training : training + " and " + validation;
   std::vector<Series> all{{"training", "", {}, {}}, {"validation", "b", {}, {}}};
   Axes axes;
   axes.title = fmt::format("{} of training and validation over the epochs", what);
@@ -81,31 +49,23 @@ std::string learning_curve(const std::string& csv) {
   axes.y_label = what;
   axes.log_y = true;
   axes.height = 260;
-  std::string before;
-  double epoch = 0.0;
-  while (std::getline(in, line)) {
-    const auto cells = split_line(line);
-    const auto cell = [&](std::size_t i) { return i < cells.size() ? cells[i] : std::string(); };
-    if (cells.empty()) continue;
-    epoch += 1.0;
-    if (epoch == 1.0 || cell(stage) != before) {
-      axes.marks.push_back({epoch - 0.5, cell(stage)});
+  for (std::size_t i = 0; i < epochs.stage.size(); ++i) {
+    const double epoch = static_cast<double>(i + 1);
+    if (i == 0 || epochs.stage[i] != epochs.stage[i - 1]) {
+      axes.marks.push_back({epoch - 0.5, epochs.stage[i]});
       for (Series& s : all) {  // a gap between stages, whose errors may differ in kind
         s.x.push_back(epoch - 0.5);
         s.y.push_back(std::nan(""));
       }
     }
-    before = cell(stage);
     all[0].x.push_back(epoch);
-    all[0].y.push_back(number(cell(training)));
+    all[0].y.push_back(epochs.training[i]);
     all[1].x.push_back(epoch);
-    all[1].y.push_back(number(cell(validation)));
+    all[1].y.push_back(epochs.validation[i]);
   }
-  if (epoch == 0.0) return "";
-  axes.x = {0.5, epoch + 0.5};
+  axes.x = {0.5, static_cast<double>(epochs.stage.size()) + 0.5};
   return "<h2>How it learned</h2><figure>" + chart(all, axes) + legend(all) +
-         fmt::format("<figcaption>Training: {}, validation: {} of each epoch. ", escape(quantity(training)),
-                     escape(quantity(validation))) +
+         fmt::format("<figcaption>Training: {}, validation: {} of each epoch. ", escape(training), escape(validation)) +
          "Dashed lines: a stage begins. Pretraining "
          "learns to give back its own input, without validation; its error is no measure of the effect.</figcaption>"
          "</figure>";
