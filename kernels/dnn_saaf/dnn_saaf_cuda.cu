@@ -2,6 +2,7 @@
 #include "kernels/device/memory.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/dnn_saaf/dnn_saaf_mma_cuda.h"
+#include "kernels/dnn_saaf/dnn_saaf_narrow_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf_persistent_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf_unfused_cuda.h"
 #include "kernels/pointwise/pointwise_cuda.h"
@@ -573,6 +574,7 @@ void with_rows(int M, F f) {
 }  // namespace
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) return dnn_narrow::packed(d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::packed(d);
   if (dnn_mma::takes(context, d)) return dnn_mma::packed(context, d);
   // The SAAF's v and w follow, for the twin.
@@ -582,13 +584,14 @@ std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
 }
 
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
-  if (dnn_persistent::takes(context, d) || dnn_mma::takes(context, d)) return 0;
+  if (dnn_narrow::takes(context, d) || dnn_persistent::takes(context, d) || dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
   if (!plan.M) return dnn_unfused::saved(context, d);
   return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) return dnn_narrow::scratch(context, d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::scratch(context, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::scratch(context, d);
   const Plan plan = plan_for(context, d);
@@ -601,6 +604,7 @@ std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
 }
 
 void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) return dnn_narrow::prepare(context, packed, weights, d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::prepare(context, packed, weights, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::prepare(context, packed, weights, d);
   const Net net(d);
@@ -634,6 +638,7 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
 
 void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) return dnn_narrow::forward(context, u, r, z, positions, packed, d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::forward(context, u, r, z, positions, packed, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::forward(context, u, r, z, positions, packed, d);
   const Plan plan = plan_for(context, d);
@@ -701,6 +706,9 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
 void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
                        const float* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const float* packed, float* scratch, const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) {
+    return dnn_narrow::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+  }
   if (dnn_persistent::takes(context, d)) {
     return dnn_persistent::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
   }

@@ -625,13 +625,8 @@ template <class F>
 bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
   const auto in = [&]<Number N>() {
     using Paper = Shape<N, 128, 128, 64, 64>;
-    using Default = Shape<N, 32, 32, 32, 32>;
     if (Paper::is(d) && d.activation == Activation::kSoftplus) {
       f.template operator()<Paper, Activation::kSoftplus>();
-      return true;
-    }
-    if (Default::is(d) && d.activation == Activation::kRelu) {
-      f.template operator()<Default, Activation::kRelu>();
       return true;
     }
     return false;

@@ -54,19 +54,24 @@ constexpr std::size_t saaf_lanes_bytes(SaafDims d) {
   return saaf_fits_lanes(d) ? sizeof(float) * 3 * kSaafLanes * d.C : 0;
 }
 
-CAFX_HOST_DEVICE inline void saaf_make_table(SaafPiece* table, const float* v, const float* w, SaafDims d, int c) {
+// put(k, piece) for each region k of channel c.
+template <class Put>
+CAFX_HOST_DEVICE inline void saaf_make_pieces(const float* v, const float* w, SaafDims d, int c, Put put) {
   const double D = saaf_width(d), v1 = saaf_v1(v, d, c);
   double A = (d.has_v0 ? v[c] : 0.0) + v1 * d.lo, B = v1;
-  table[c] = {static_cast<float>(A), static_cast<float>(B), 0.0f, d.lo};
+  put(0, SaafPiece{static_cast<float>(A), static_cast<float>(B), 0.0f, d.lo});
   for (int s = 0; s < d.S; ++s) {
     const double step = saaf_slope_step(w, d, s, c);
     const double H = d.order == 2 ? step / (2.0 * D) : 0.0, slope = d.order == 2 ? B : v1 + step;
-    table[static_cast<long>(s + 1) * d.C + c] = {static_cast<float>(A), static_cast<float>(slope),
-                                                 static_cast<float>(H), static_cast<float>(d.lo + s * D)};
+    put(s + 1, SaafPiece{static_cast<float>(A), static_cast<float>(slope), static_cast<float>(H),
+                         static_cast<float>(d.lo + s * D)});
     A += D * (slope + D * H);
     if (d.order == 2) B += 2.0 * D * H;
   }
-  table[static_cast<long>(d.S + 1) * d.C + c] = {static_cast<float>(A), static_cast<float>(B), 0.0f, d.hi};
+  put(d.S + 1, SaafPiece{static_cast<float>(A), static_cast<float>(B), 0.0f, d.hi});
+}
+CAFX_HOST_DEVICE inline void saaf_make_table(SaafPiece* table, const float* v, const float* w, SaafDims d, int c) {
+  saaf_make_pieces(v, w, d, c, [=](int k, const SaafPiece& piece) { table[static_cast<long>(k) * d.C + c] = piece; });
 }
 
 // Adds the gradient from the sums of channel c; at(k): those of region k.

@@ -129,6 +129,7 @@ const Dnn kDnns[] = {Dnn(dnn_dims(2, 48, 24, 8, {40, 17, 24}, Activation::kTanh)
                      Dnn(dnn_dims(1, 256, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus)),
                      Dnn(dnn_dims(1, 128, 128, 32, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kHold, false)),
                      Dnn(dnn_dims(2, 192, 32, 16, {32, 32, 32, 32}, Activation::kRelu)),
+                     Dnn(dnn_dims(1, 192, 32, 32, {32, 32, 32, 32}, Activation::kRelu, Unpool::kHold, false)),
                      Dnn(dnn_dims(1, 64, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions)),
                      // More samples than all blocks of a GPU take at once: each adds up several tiles.
                      Dnn(dnn_dims(6, 8192, 6, 64, {5, 6}, Activation::kTanh))};

@@ -1,0 +1,22 @@
+// kernels/dnn_saaf/dnn_saaf_narrow_cuda.h -- DNN-SAAF in bf16 or fp16 for four layers of 32 (preset default).
+//
+//   The functions of dnn_saaf.h for the shape that `takes` names: a warp computes all layers of its samples in registers.
+//   Wider layers run in dnn_saaf_persistent_cuda.h, all other shapes in dnn_saaf_mma_cuda.h.
+//
+// Rounding  as device/precision.h and dnn_saaf.h say for these.
+#pragma once
+
+#include "kernels/dnn_saaf/dnn_saaf.h"
+
+namespace cafx::cuda::dnn_narrow {
+
+bool takes(const Context&, const DnnSaafDims&);
+std::size_t packed(const DnnSaafDims&);                   // bytes
+std::size_t scratch(const Context&, const DnnSaafDims&);  // bytes
+void prepare(const Context&, float* packed, const DnnSaafWeights&, const DnnSaafDims&);
+void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
+             const float* packed, const DnnSaafDims&);
+void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const Stored* r,
+              const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
+
+}  // namespace cafx::cuda::dnn_narrow
