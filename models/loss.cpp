@@ -39,14 +39,19 @@ Loss::Loss(const LossConfig& config, double mean_energy) : config_(config) {
   floors_ = {floor, floor, 0.0f};
 }
 
+static bool mae_alone(const LossConfig& c) {
+  return c.mae == 1.0 && c.mse + c.esr + c.dc + c.log_cosh + c.mr_stft == 0.0;
+}
+
+bool Loss::is_mae() const { return mae_alone(config_); }
+
 std::array<float, Loss::kConstants> Loss::constants() const {
   const LossWeights w = weights(kShortestStft + 1);
   return {floors_[0], floors_[1], floors_[2], w.mae, w.mse, w.esr, w.dc, w.log_cosh, w.mr_stft};
 }
 
 std::string loss_structure(const LossConfig& c) {
-  const bool mae_alone = c.mae == 1.0 && c.mse + c.esr + c.dc + c.log_cosh + c.mr_stft == 0.0;
-  return fmt::format("{} {} {} {}", mae_alone, c.mr_stft > 0.0, c.esr > 0.0 || c.dc > 0.0, c.pre_emphasis);
+  return fmt::format("{} {} {} {}", mae_alone(c), c.mr_stft > 0.0, c.esr > 0.0 || c.dc > 0.0, c.pre_emphasis);
 }
 
 // The shortest resolution of the STFT loss needs over half its samples; shorter places, the last blocks of segments, go

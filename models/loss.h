@@ -43,6 +43,8 @@ class Loss {
 
   const LossConfig& config() const { return config_; }
   bool operator==(const Loss&) const = default;
+  // Whether it is the mean absolute error alone.
+  bool is_mae() const;
   // Whether reference() must be called first.
   bool relative() const { return config_.esr > 0.0 || config_.dc > 0.0; }
   // What the relative terms are held against, (B, kReferences), of the places' targets. `floors`: the first of

@@ -292,10 +292,10 @@ void conv_backward_data(const Context& context, float* dx, const Stored* dy, con
   conv_fp32::backward_data(context, dx, dy, w, flip, d);
 }
 
-bool deconv_whole(const Context& context, float* y, const Stored* u, const float* w, const float* bias, bool flip,
-                  int pad, Conv1dDims d) {
+bool deconv_whole(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
+                  const float* bias, bool flip, int pad, Conv1dDims d) {
   if (!by_mma(context, d)) return false;
-  conv_mma::deconv(context, y, u, w, bias, flip, pad, d);
+  conv_mma::deconv(context, y, mae, u, w, bias, flip, pad, d);
   return true;
 }
 

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d.h"
 
 namespace cafx {
 
@@ -22,7 +23,8 @@ void conv_forward(const Context&, Stored* y, const float* x, const float* w, con
 void conv_backward_filter(const Context&, float* dw, const Stored* dy, const float* x, bool flip, Conv1dDims);
 void conv_backward_data(const Context&, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims);
 // y (B,T) = *bias + what conv_backward_data gives of u at [pad, pad + T), where one kernel can; else false, undone.
-bool deconv_whole(const Context&, float* y, const Stored* u, const float* w, const float* bias, bool flip, int pad,
-                  Conv1dDims);
+// Where y is null, its error and gradient of `mae` instead.
+bool deconv_whole(const Context&, float* y, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
+                  bool flip, int pad, Conv1dDims);
 
 }  // namespace cafx

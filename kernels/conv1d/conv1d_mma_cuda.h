@@ -35,8 +35,9 @@ inline bool takes(const Context& context, Conv1dDims d) {
          (d.C == 32 || d.C == 64 || d.C == 128 || d.C == 256);
 }
 
+// Taps k and k + 1 of channel c, k even.
 template <Number S>
-__device__ __forceinline__ Word round_weights(const float* w, int c, int k, bool flip, int K) {  // taps k and k + 1
+__device__ __forceinline__ Word round_weights(const float* w, int c, int k, bool flip, int K) {
   const float* row = w + static_cast<long>(c) * K;
   const auto tap = [&](int i) { return i < K ? row[flip ? K - 1 - i : i] : 0.0f; };
   return round_pair<S>(tap(k), tap(k + 1));
@@ -64,8 +65,9 @@ __device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) 
   return shared_address(signal + (g % 2 ? kOdd : 0) + t / 2 + g / 2 + lane % 4);
 }
 
-// A warp has 32 channels, whose filters it keeps, and 32 samples at a time.
-template <Number S>
+// A warp has 32 channels, whose filters it keeps, and 32 samples at a time. kWhole: filters of kTaps taps, not flipped,
+// which are read in pairs.
+template <Number S, bool kWhole>
 __global__ void __launch_bounds__(kForwardThreads, 2)
     forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
   members.enter(y, x, w);
@@ -82,7 +84,13 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     for (int k = 0; k < kTaps / 16; ++k) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        b[n][k][i] = round_weights<S>(w, c0 + g / 2 * 8 + 2 * n + g % 2, 16 * k + 8 * i + 2 * t4, flip, d.K);
+        const int c = c0 + g / 2 * 8 + 2 * n + g % 2, tap = 16 * k + 8 * i + 2 * t4;
+        if constexpr (kWhole) {
+          const float2 pair = *reinterpret_cast<const float2*>(w + c * kTaps + tap);
+          b[n][k][i] = round_pair<S>(pair.x, pair.y);
+        } else {
+          b[n][k][i] = round_weights<S>(w, c, tap, flip, d.K);
+        }
       }
     }
   }
@@ -243,13 +251,16 @@ inline std::size_t data_shared(Conv1dDims d) {
                                                      kSegments * static_cast<std::size_t>(segment_of(d.T) + kTaps));
 }
 
-// y[b, t] = bias + sum over k of P[t + pad - k][k]. A block has a frame, cut into kSegments; a warp two of them, one in
-// each half of its fragments' rows.
-template <Number S, int kGroups>
-__global__ void __launch_bounds__(kDataThreads, 2) deconv_kernel(Members members, float* y, const S* u, const float* w,
-                                                                 const float* bias, bool flip, int pad, Conv1dDims d) {
-  members.enter(y, u, w, bias);
+// y[b, t] = bias + sum over k of P[t + pad - k][k], or what its mean absolute error is (kMae). A block has a frame, cut
+// into kSegments; a warp two of them, one in each half of its fragments' rows.
+template <Number S, int kGroups, bool kMae>
+__global__ void __launch_bounds__(kDataThreads, 2)
+    deconv_kernel(Members members, float* y, const __grid_constant__ DeconvMae mae, const S* u, const float* w,
+                  const float* bias, bool flip, int pad, Conv1dDims d) {
+  members.enter(u, w, bias);
+  if constexpr (!kMae) members.enter(y);
   extern __shared__ __align__(16) uint4 filters[];
+  __shared__ double errors[kMae ? kDataThreads : 1];
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
             reach = segment + kTaps;
@@ -321,13 +332,36 @@ __global__ void __launch_bounds__(kDataThreads, 2) deconv_kernel(Members members
       }
     }
     __syncthreads();
-    for (int t = threadIdx.x; t < d.T; t += kDataThreads) {
+    const auto output = [&](int t) {
       const int j = t + pad;
       float sum = 0.0f;
       for (int i = max(0, (j - kTaps) / segment); i < kSegments && i * segment <= j; ++i) {
         if (j - i * segment < reach) sum += parts[i * reach + j - i * segment];
       }
-      y[static_cast<long>(b) * d.T + t] = *bias + sum;
+      return *bias + sum;
+    };
+    if constexpr (kMae) {
+      const float* target = members.of(mae.target) + b * mae.target_stride;
+      float* dy = members.of(mae.dy_padded) + static_cast<long>(b) * (d.T + d.K - 1);
+      double error_sum = 0.0;
+      for (int i = threadIdx.x; i < d.T + d.K - 1; i += kDataThreads) {
+        const int t = i - pad;
+        float g = 0.0f;
+        if (t >= 0 && t < d.T) {
+          const float error = output(t) - target[t];
+          error_sum += fabs(static_cast<double>(error));
+          g = error > 0.0f ? mae.scale : error < 0.0f ? -mae.scale : error == 0.0f ? 0.0f : error;  // NaN stays
+        }
+        dy[i] = g;
+      }
+      errors[threadIdx.x] = error_sum;
+      for (int half = kDataThreads / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) errors[threadIdx.x] += errors[threadIdx.x + half];
+      }
+      if (threadIdx.x == 0) members.of(mae.losses)[b] = errors[0];
+    } else {
+      for (int t = threadIdx.x; t < d.T; t += kDataThreads) y[static_cast<long>(b) * d.T + t] = output(t);
     }
     __syncthreads();
   }
@@ -337,7 +371,8 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
                     Conv1dDims d) {
   const long tiles = static_cast<long>(d.B) * (d.T / kTile);
   with_number(context, [&]<Number S>() {
-    launch(context, forward_kernel<S>,
+    const bool whole = d.K == kTaps && !flip && reinterpret_cast<std::uintptr_t>(w) % sizeof(float2) == 0;
+    launch(context, whole ? forward_kernel<S, true> : forward_kernel<S, false>,
            static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))), kForwardThreads, 0,
            static_cast<S*>(y), x, w, bias, flip, d);
   });
@@ -360,15 +395,19 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   add_slices(context, dw, partial, slices, n);
 }
 
-inline void deconv(const Context& context, float* y, const Stored* u, const float* w, const float* bias, bool flip,
-                   int pad, Conv1dDims d) {
+// To y, or where there is none to the error of `mae`.
+inline void deconv(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
+                   const float* bias, bool flip, int pad, Conv1dDims d) {
   with_number(context, [&]<Number S>() {
-    const auto kernel = d.C == 32    ? deconv_kernel<S, 1>
-                        : d.C == 64  ? deconv_kernel<S, 2>
-                        : d.C == 128 ? deconv_kernel<S, 4>
-                                     : deconv_kernel<S, 8>;
-    launch(context, kernel, static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d),
-           y, static_cast<const S*>(u), w, bias, flip, pad, d);
+    const auto run = [&]<int kGroups>() {
+      launch(context, y ? deconv_kernel<S, kGroups, false> : deconv_kernel<S, kGroups, true>,
+             static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y, mae,
+             static_cast<const S*>(u), w, bias, flip, pad, d);
+    };
+    if (d.C == 32) return run.template operator()<1>();
+    if (d.C == 64) return run.template operator()<2>();
+    if (d.C == 128) return run.template operator()<4>();
+    run.template operator()<8>();
   });
 }
 

@@ -14,6 +14,8 @@ CAFX_BACKENDS(void, deconv1d_backward,
 CAFX_CUDA(void, deconv1d_forward,
           (const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
            Deconv1dDims d));
+CAFX_CUDA(bool, deconv1d_mae,
+          (const Context&, const DeconvMae& mae, const Stored* u, const float* w, const float* bias, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
           (const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u, const float* w,
            void* scratch, Deconv1dDims d));
@@ -41,9 +43,18 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   CAFX_CALL(context, deconv1d_forward, y, static_cast<const float*>(u), w, bias, scratch, bf16_units(context), d);
 }
 
+bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
+                  Deconv1dDims d) {
+  check(d);
+  CAFX_CHECK(mae.target_stride >= d.T, mae.target_stride, d.T);
+  CAFX_CUDA_CALL(context, deconv1d_mae, mae, u, w, bias, d);
+  return false;
+}
+
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
+  CAFX_CHECK(du || context.device == Device::kCuda);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, deconv1d_backward, static_cast<float*>(du), dw, dbias, dy_padded, static_cast<const float*>(u), w,

@@ -7,7 +7,7 @@
 // Source   arXiv:1810.06603, last layer; the adjoint is the true transpose of Conv1D.
 // Shapes   u, du (B,T,C), Stored   w, dw (C,K)   bias, dbias (1)   y (B,T)   dy_padded (B,T+K-1)     C contiguous
 //          dy_padded holds dy[b,t] at left + t (adjoint) or K-1-left + t (correlate), zero around: deconv1d_pad(dims).
-// Grads    du =   dw +=   dbias +=
+// Grads    du = (none where it is null, on a GPU)   dw +=   dbias +=
 // Scratch  deconv1d_scratch bytes, for forward and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
@@ -35,6 +35,17 @@ inline constexpr int kDeconvTile = 64;  // samples whose products the CPU stores
 std::size_t deconv1d_scratch(const Context&, Deconv1dDims);  // bytes
 void deconv1d_forward(const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
                       Deconv1dDims);
+// The mean absolute error behind it, as loss.h has it: losses[b] = sum over t of |y - target|, dy_padded = scale times
+// its sign. target (B,T) with row stride target_stride.
+struct DeconvMae {
+  double* losses = nullptr;
+  float* dy_padded = nullptr;
+  const float* target = nullptr;
+  long target_stride = 0;
+  float scale = 0.0f;
+};
+// Forward and error in one, without writing y. False, and nothing is done, where no kernel does both.
+bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, Deconv1dDims);
 void deconv1d_backward(const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u,
                        const float* w, void* scratch, Deconv1dDims);
 

@@ -39,7 +39,7 @@ std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
 
 void deconv1d_forward(const Context& context, float* y, const Stored* u, const float* w, const float* bias,
                       void* scratch, Deconv1dDims d) {
-  if (deconv_whole(context, y, u, w, bias, flipped(d), deconv1d_pad(d), conv(d))) return;
+  if (deconv_whole(context, y, {}, u, w, bias, flipped(d), deconv1d_pad(d), conv(d))) return;
   float* padded = static_cast<float*>(scratch);  // (B,T+K-1)
   conv_backward_data(context, padded, u, w, flipped(d), conv(d));
   const long T = d.T, width = d.T + d.K - 1, pad = deconv1d_pad(d);
@@ -52,9 +52,14 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   });
 }
 
+bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
+                  Deconv1dDims d) {
+  return deconv_whole(context, nullptr, mae, u, w, bias, flipped(d), deconv1d_pad(d), conv(d));
+}
+
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
-  conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
+  if (du) conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
   const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
   const auto value = [=] __device__(Members members) {

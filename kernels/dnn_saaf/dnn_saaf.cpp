@@ -19,9 +19,10 @@ CAFX_CUDA(void, dnn_saaf_forward,
           (const Context&, Stored* u, float* saved, const Stored* r, const float* z, const std::int32_t* positions,
            const float* packed, float* scratch, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_backward,
-          (const Context&, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du, const float* saved,
+          (const Context&, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du, const float* saved,
            const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
            const float* packed, float* scratch, const DnnSaafDims& d));
+CAFX_CUDA(bool, dnn_saaf_takes_dy, (const Context&, const DnnSaafDims& d, int K));
 CAFX_CUDA(std::size_t, dnn_saaf_packed, (const Context&, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_saved, (const Context&, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_scratch, (const Context&, const DnnSaafDims& d));
@@ -33,6 +34,12 @@ static void check(const DnnSaafDims& d) {
   for (int l = 0; l < d.L; ++l) CAFX_CHECK(d.width[l] >= 1, l, d.width[l]);
   CAFX_CHECK(d.width[d.L - 1] == d.C, d.width[d.L - 1], d.C);
   CAFX_CHECK(!d.use_saaf || (d.saaf.S >= 1 && d.saaf.lo < d.saaf.hi), d.saaf.S, d.saaf.lo, d.saaf.hi);
+}
+
+bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
+  check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_takes_dy, d, K);
+  return false;
 }
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
@@ -72,12 +79,20 @@ void dnn_saaf_forward(const Context& context, Stored* u, void* saved, const Stor
 void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
                        const void* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const void* packed, void* scratch, const DnnSaafDims& d) {
+  dnn_saaf_backward_from(context, dr, dz, grads, DnnSaafDu{du}, saved, r, z, positions, weights, packed, scratch, d);
+}
+
+void dnn_saaf_backward_from(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads,
+                            const DnnSaafDu& du, const void* saved, const Stored* r, const float* z,
+                            const std::int32_t* positions, const DnnSaafWeights& weights, const void* packed,
+                            void* scratch, const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
+  CAFX_CHECK(du.du || dnn_saaf_takes_dy(context, d, du.K), du.K);
   CAFX_CUDA_CALL(context, dnn_saaf_backward, dr, dz, grads, du, static_cast<const float*>(saved), r, z, positions,
                  weights, static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   const EmulatedPrecision emulated(emulated_precision(context));
-  CAFX_CALL(context, dnn_saaf_backward, static_cast<float*>(dr), dz, grads, static_cast<const float*>(du),
+  CAFX_CALL(context, dnn_saaf_backward, static_cast<float*>(dr), dz, grads, static_cast<const float*>(du.du),
             static_cast<const float*>(saved), static_cast<const float*>(r), z, positions, weights,
             static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
             stored_precision(context), d);

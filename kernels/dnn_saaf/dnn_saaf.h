@@ -11,7 +11,8 @@
 // Grads    dr =   dz =   dw[l] +=   dbias[l] += (bf16, fp16: of rounded gradients)   dv +=   dw_saaf += (of rounded t)
 // Packed   dnn_saaf_prepare packs the weights for the device, once a step.
 // Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B on a CPU.
-// Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T: CheckError with the numbers.
+// Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T; no du where dnn_saaf_takes_dy is false: CheckError with
+//          the numbers.
 // Bits     same input, same device and instruction set: same bits.
 #pragma once
 
@@ -50,6 +51,16 @@ struct DnnSaafGrads {
   float* dsaaf_w;
 };
 
+// du, or where it comes from: a kernel that knows the deconvolution behind computes du itself, which then is never in
+// memory. du[b,t,c] = sum over k of dy_padded[b, t + k] w[c,k], as conv1d.h has it, rounded as it would be stored.
+struct DnnSaafDu {
+  const Stored* du = nullptr;
+  const float *dy_padded = nullptr, *w = nullptr;  // (B,T+K-1), (C,K); used where there is no du
+  int K = 1;
+  bool flip = false;  // taps reversed
+};
+bool dnn_saaf_takes_dy(const Context&, const DnnSaafDims&, int K);
+
 std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims&);   // bytes
 std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims&);    // bytes
 std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims&);  // bytes
@@ -60,5 +71,8 @@ void dnn_saaf_forward(const Context&, Stored* u, void* saved, const Stored* r, c
 void dnn_saaf_backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const void* saved,
                        const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights&,
                        const void* packed, void* scratch, const DnnSaafDims&);
+void dnn_saaf_backward_from(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const DnnSaafDu&,
+                            const void* saved, const Stored* r, const float* z, const std::int32_t* positions,
+                            const DnnSaafWeights&, const void* packed, void* scratch, const DnnSaafDims&);
 
 }  // namespace cafx

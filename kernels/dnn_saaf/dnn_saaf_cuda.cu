@@ -573,6 +573,10 @@ void with_rows(int M, F f) {
 
 }  // namespace
 
+bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
+  return dnn_narrow::takes_dy(context, d, K);
+}
+
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
   if (dnn_narrow::takes(context, d)) return dnn_narrow::packed(d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::packed(d);
@@ -703,12 +707,13 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
 
 }  // namespace
 
-void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& from,
                        const float* saved, const Stored* r, const float* z, const std::int32_t* positions,
                        const DnnSaafWeights& weights, const float* packed, float* scratch, const DnnSaafDims& d) {
   if (dnn_narrow::takes(context, d)) {
-    return dnn_narrow::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+    return dnn_narrow::backward(context, dr, dz, grads, from, r, z, positions, packed, scratch, d);
   }
+  const Stored* du = from.du;
   if (dnn_persistent::takes(context, d)) {
     return dnn_persistent::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
   }

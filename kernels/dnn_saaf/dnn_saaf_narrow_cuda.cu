@@ -206,7 +206,16 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks)
   }
 }
 
-// Shared memory of the backward kernel: offsets in bytes.
+// The deconvolution behind, where du is computed from the gradient of its output.
+constexpr int kTaps = 64, kSignalWords = (16 + kTaps) / 2;  // multiplied; pairs of a warp's samples and what taps reach
+constexpr int kFilterBytes = 2 * kTaps * kWidth;
+struct Deconvolution {
+  const float *dy_padded, *w;
+  int K, width, tiles_of_frame;
+  bool flip;
+};
+
+// Shared memory of the backward kernel: offsets in bytes. Behind it lie the deconvolution's filters.
 struct Layout {
   static constexpr int kTensor = 2 * kTile * kWidth;
   // Inputs of each layer, in the order of columns; gradients of its outputs; t and du, a word for each sample and
@@ -216,7 +225,7 @@ struct Layout {
                        dz = regions + kTile * kWidth, sums = dz + 4 * kTile / 16 * kWidth;
   static constexpr int kCopies = 2;
   static constexpr int of_copy(int curve_regions) { return 4 * 3 * curve_regions * kWidth; }
-  static int bytes(int curve_regions) { return sums + kCopies * of_copy(curve_regions); }
+  __host__ __device__ static int bytes(int curve_regions) { return sums + kCopies * of_copy(curve_regions); }
 };
 static_assert(Layout::outputs % 512 == 0);
 
@@ -323,18 +332,87 @@ struct Place {
   }
 };
 
-// A warp's 16 samples of a tile, on their way from memory.
-template <Number F, bool kPositions>
+// A warp's 16 samples of a tile, on their way from memory: r, z, and du or what it is computed from.
+template <Number F, bool kPositions, bool kFromDy>
 struct Inputs {
   TileInputs<Narrow<F>, kPositions> r;
-  uint4 du[2];
-  __device__ __forceinline__ Inputs(const Operands& x, int tile, const Lane& own) : r(x, tile, own.warp, own.lane) {
-    const auto* from =
-        reinterpret_cast<const uint4*>(x.of(x.du) + (static_cast<long>(tile) * kTile + 16 * own.warp) * kWidth);
+  uint4 du[kFromDy ? 1 : 2];
+  float dy[kFromDy ? 2 : 1][3];
+  __device__ __forceinline__ Inputs(const Operands& x, const Deconvolution& deconv, int tile, const Lane& own)
+      : r(x, tile, own.warp, own.lane) {
+    if constexpr (kFromDy) {
+      const int frame = tile / deconv.tiles_of_frame,
+                first = (tile - frame * deconv.tiles_of_frame) * kTile + 16 * own.warp + 2 * own.lane;
+      const float* from = x.of(deconv.dy_padded) + static_cast<long>(frame) * deconv.width;
 #pragma unroll
-    for (int s = 0; s < 2; ++s) du[s] = __ldcs(from + 32 * s + own.lane);
+      for (int n = 0; n < 2; ++n) {
+#pragma unroll
+        for (int i = 0; i < 3; ++i) {
+          const int at = first + 64 * n + i;
+          dy[n][i] = 32 * n + own.lane < kSignalWords && at < deconv.width ? from[at] : 0.0f;
+        }
+      }
+    } else {
+      const auto* from =
+          reinterpret_cast<const uint4*>(x.of(x.du) + (static_cast<long>(tile) * kTile + 16 * own.warp) * kWidth);
+#pragma unroll
+      for (int s = 0; s < 2; ++s) du[s] = __ldcs(from + 32 * s + own.lane);
+    }
   }
 };
+
+// The deconvolution's filters in shared memory: rows in the order of columns, of kTaps taps.
+template <Number F>
+__device__ __forceinline__ void share_filters(Word to, const Operands& x, const Deconvolution& deconv) {
+  const int row = static_cast<int>(threadIdx.x) / 4, tap0 = threadIdx.x % 4 * 16;
+  const float* from = x.of(deconv.w) + feature_of(row) * deconv.K;
+  const auto tap = [&](int k) { return k < deconv.K ? from[deconv.flip ? deconv.K - 1 - k : k] : 0.0f; };
+  float v[16];
+#pragma unroll
+  for (int i = 0; i < 16; ++i) v[i] = tap(tap0 + i);
+  const Word at = row_at<kTaps>(to, row);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const float* p = v + 8 * i;
+    store_words(at ^ static_cast<Word>(2 * tap0 + 16 * i), uint4{round_pair<F>(p[0], p[1]), round_pair<F>(p[2], p[3]),
+                                                                 round_pair<F>(p[4], p[5]), round_pair<F>(p[6], p[7])});
+  }
+}
+
+// du of the warp's samples, as it would be stored: the signal's Hankel matrix times the filters, as in
+// conv1d_mma_cuda.h. The signal's pairs, and those that begin a sample later, lie in `signal` meanwhile, which is the
+// warp's own.
+template <Number F>
+__device__ __forceinline__ void convolve(Rows& du, const float (&dy)[2][3], Word signal, Word filters,
+                                         const Lane& own) {
+#pragma unroll
+  for (int n = 0; n < 2; ++n) {
+    if (32 * n + own.lane >= kSignalWords) continue;
+    const Word at = signal + 4 * static_cast<Word>(32 * n + own.lane);
+    store_word(at, round_pair<F>(dy[n][0], dy[n][1]));
+    store_word(at + 4 * kSignalWords, round_pair<F>(dy[n][1], dy[n][2]));
+  }
+  __syncwarp();
+  const Word from = signal + 4 * static_cast<Word>(own.g % 2 * kSignalWords + own.g / 2 + own.t);
+  Word h[kTaps / 8 + 1];
+#pragma unroll
+  for (int i = 0; i <= kTaps / 8; ++i) h[i] = load_word(from + 16 * i);
+  const Word row = row_at<kTaps>(filters, own.lane % 8) ^ static_cast<Word>(own.lane / 8 * 16);
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    Sums c = {};
+#pragma unroll
+    for (int k = 0; k < kTaps / 16; k += 2) {
+      Fragment b;
+      load_blocks(b, (row ^ static_cast<Word>(32 * k)) + 8 * 2 * kTaps * j);
+      multiply<F>(c, {h[2 * k], h[2 * k + 1], h[2 * k + 1], h[2 * k + 2]}, b[0], b[1]);
+      multiply<F>(c, {h[2 * k + 2], h[2 * k + 3], h[2 * k + 3], h[2 * k + 4]}, b[2], b[3]);
+    }
+#pragma unroll
+    for (int s = 0; s < 2; ++s) du.at(s, j) = round_pair<F>(c[2 * s], c[2 * s + 1]);
+  }
+  __syncwarp();  // before what else lies in the signal's place
+}
 
 // The last layer's outputs v, from h: t, du and region of each for the curve's sums, and du times the curve's slope.
 template <Number F>
@@ -439,15 +517,18 @@ struct Writer {
   }
 };
 
-template <Number F, bool kPositions>
+template <Number F, bool kPositions, bool kFromDy>
 __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
-    backward_kernel(Members, const __grid_constant__ Operands x, int slices) {
+    backward_kernel(Members, const __grid_constant__ Operands x, const __grid_constant__ Deconvolution deconv,
+                    int slices) {
   using At = Layout;
   extern __shared__ __align__(1024) char shared[];
   const Word base = shared_address(shared);
   const Lane own(base);
   const Weights weights(x);
-  Inputs<F, kPositions> in(x, blockIdx.x, own);
+  Inputs<F, kPositions, kFromDy> in(x, deconv, blockIdx.x, own);
+  const Word filters = base + At::bytes(x.curve.regions);
+  if constexpr (kFromDy) share_filters<F>(filters, x, deconv);
   for (int i = threadIdx.x; i < At::kCopies * At::of_copy(x.curve.regions) / 16; i += kThreads) {
     store_words(base + At::sums + 16 * i, uint4{});
   }
@@ -463,7 +544,12 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
       const int in_window = (16 * own.warp & (x.P - 1)) + own.g;
       Rows h[kLayers], g, du;
 #pragma unroll
-      for (int s = 0; s < 2; ++s) h[0].set(s, in.r.held.times(in.r.r[s], in_window + 8 * s)), du.set(s, in.du[s]);
+      for (int s = 0; s < 2; ++s) h[0].set(s, in.r.held.times(in.r.r[s], in_window + 8 * s));
+      if constexpr (kFromDy) {
+        convolve<F>(du, in.dy, base + At::curve + 16 * 4 * kWidth * own.warp, filters, own);
+      } else {
+        du.set(0, in.du[0]), du.set(1, in.du[1]);
+      }
       out.write(0, h[0]);
 #pragma unroll
       for (int l = 0; l < kLayers - 1; ++l) {
@@ -496,7 +582,7 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
       residual<F, kPositions>(x, in.r, g, base, tile, own);
       const bool last = tile + slices >= x.tiles;
       const int next = last ? slice + static_cast<int>(gridDim.x) : tile + slices;
-      if (!last || next < slices) in = Inputs<F, kPositions>(x, next, own);
+      if (!last || next < slices) in = Inputs<F, kPositions, kFromDy>(x, deconv, next, own);
       __syncthreads();
       add_weights<F>(weight_sums, bias_sums, base, own.warp, own.lane);
       if (own.warp < At::kCopies && x.curve.regions) add_curve<F>(base, x.curve.regions, own.warp, own.lane);
@@ -544,8 +630,9 @@ bool takes(const Context& context, const DnnSaafDims& d) {
          d.width[kLayers - 1] == kWidth && d.activation == Activation::kRelu && d.T % kTile == 0 &&
          (d.P == 16 || d.P == 32 || d.P == 64) && d.saaf.S + 2 <= 255 &&
          static_cast<long>(d.B) * d.T / kForwardRows <= 1l << 30 &&
-         static_cast<std::size_t>(Layout::bytes(d.saaf.S + 2)) <= context.cuda->shared_max;
+         static_cast<std::size_t>(Layout::bytes(d.saaf.S + 2) + kFilterBytes) <= context.cuda->shared_max;
 }
+bool takes_dy(const Context& context, const DnnSaafDims& d, int K) { return takes(context, d) && K <= kTaps; }
 
 std::size_t packed(const DnnSaafDims& d) {
   using S = Narrow<Bfloat>;
@@ -611,20 +698,29 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
   });
 }
 
-void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   with_format(context.precision, [&]<Number F>() {
     using S = Narrow<F>;
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
-    x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
-    const int slices = blocks_of_backward(context, d),
-              blocks =
-                  static_cast<int>(ceil_div(slices, ceil_div(slices, kBackwardBlocks * multiprocessors_each(context))));
+    x.du = static_cast<const std::uint16_t*>(du.du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
+    const Deconvolution deconv{du.dy_padded, du.w, du.K, d.T + du.K - 1, d.T / kTile, du.flip};
+    const int slices = blocks_of_backward(context, d);
+    const long of_block = ceil_div(slices, kBackwardBlocks * multiprocessors_each(context));
     auto* sums = reinterpret_cast<SaafSums*>(scratch);
     x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
-    launch(context, d.unpool == Unpool::kPositions ? backward_kernel<F, true> : backward_kernel<F, false>, blocks,
-           kThreads, static_cast<std::size_t>(Layout::bytes(x.curve.regions)), x, slices);
+    const auto run = [&]<bool kPositions, bool kFromDy>() {
+      launch(context, backward_kernel<F, kPositions, kFromDy>, static_cast<unsigned>(ceil_div(slices, of_block)),
+             kThreads, static_cast<std::size_t>(Layout::bytes(x.curve.regions) + (kFromDy ? kFilterBytes : 0)), x,
+             deconv, slices);
+    };
+    const bool positions_kept = d.unpool == Unpool::kPositions;
+    if (du.du) {
+      positions_kept ? run.template operator()<true, false>() : run.template operator()<false, false>();
+    } else {
+      positions_kept ? run.template operator()<true, true>() : run.template operator()<false, true>();
+    }
     aside(context, [&] {
       sum_parts(context, x.partials, slices, static_cast<long>(partial_size<S>(d)),
                 Finish<S, Place>{grads, sums, x.curve.regions * kWidth});

@@ -718,11 +718,14 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);
     const std::size_t fixed = Packed<S>::table, of_warp = 2ul * kForwardRows * S::widest();
-    const int warps =
-        static_cast<int>(std::min<std::size_t>(kForwardWarps, (context.cuda->shared_max - fixed) / of_warp));
-    const auto blocks = static_cast<unsigned>(std::min<long>(ceil_div(x.tiles, warps), multiprocessors_each(context)));
+    const long most = std::min<long>(kForwardWarps, static_cast<long>((context.cuda->shared_max - fixed) / of_warp)),
+               multiprocessors = multiprocessors_each(context),
+               // Where there are few samples, fewer warps on more multiprocessors.
+        warps = std::clamp<long>(ceil_div(x.tiles, multiprocessors), std::min<long>(4, most), most);
+    const auto blocks = static_cast<unsigned>(std::min<long>(ceil_div(x.tiles, warps), multiprocessors));
     const auto run = [&]<bool kPositions>() {
-      launch(context, forward_kernel<S, A, kPositions>, blocks, 32 * warps, fixed + of_warp * warps, x);
+      launch(context, forward_kernel<S, A, kPositions>, blocks, static_cast<unsigned>(32 * warps),
+             fixed + of_warp * static_cast<std::size_t>(warps), x);
     };
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
   });

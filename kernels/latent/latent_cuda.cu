@@ -233,7 +233,7 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
     });
   };
   if (latent_mma::takes(context)) {
-    const dim3 grid = latent_mma::back_grid(context, d);
+    const dim3 grid = latent_mma::back_cut(context, d).grid;
     float* own = partial + static_cast<long>(grid.x) * grid.y * latent_mma::kParts;
     latent_mma::backward(context, dz, dw1, dbias1, own, partial, dzhat, zhat, h, z, w1, w2, d);
     add_shared(static_cast<int>(grid.x * grid.y));

@@ -1,7 +1,7 @@
 // kernels/latent/latent_mma_cuda.h -- both latent layers in bf16 and fp16 by mma.sync. For latent_cuda.cu.
 //
-//   A block has eight channels, whole sectors of the (B,64,C) tensors, and 16 frames at a time: two warps for each
-//   channel, one for each half of a product's 64 columns.
+//   A block has eight channels, whole sectors of the (B,64,C) tensors, or four where eight would leave most of the card
+//   idle, and 16 frames at a time: two warps for each channel, one for each half of a product's 64 columns.
 //   Rows of a channel, its 64 numbers of a frame, are a product's left operand and lie in shared memory in two bytes a
 //   number (Rows); they come from memory turned, channels last, and what goes there is turned back by way of Turned.
 //   The weights stay in shared memory, backward's sums for them in registers: of w1 32 x 64 a warp, of w2 16 x 16.
@@ -16,12 +16,13 @@ namespace cafx::latent_mma {
 
 using namespace cuda::tensor_core;
 
-constexpr int kSize = 64, kChannels = 8, kFrames = 16, kThreads = 2 * 32 * kChannels;  // of a block
+constexpr int kSize = 64, kFrames = 16;
+constexpr int threads_of(int channels) { return 2 * 32 * channels; }  // of a block
 
 // Channel by channel, 17 rows apart: the permutation then keeps channels 4 apart, which a warp writes at once, off each
 // other's banks too.
 struct Rows {
-  static constexpr int kBytes = kChannels * (kFrames + 1) * 2 * kSize;
+  static constexpr int bytes(int channels) { return channels * (kFrames + 1) * 2 * kSize; }
   Word base;
   __device__ __forceinline__ Word at(int channel, int frame) const {
     return row_at<kSize>(base, channel * (kFrames + 1) + frame);
@@ -29,7 +30,8 @@ struct Rows {
 };
 // Floats, a row for each frame of a channel; the distances keep reads and writes in both orders free of conflicts.
 struct Turned {
-  static constexpr int kRow = kSize + 8, kChannel = kFrames * kRow + 4, kBytes = sizeof(float) * kChannels * kChannel;
+  static constexpr int kRow = kSize + 8, kChannel = kFrames * kRow + 4;
+  static constexpr int bytes(int channels) { return static_cast<int>(sizeof(float)) * channels * kChannel; }
   float* base;
   __device__ __forceinline__ float* at(int channel, int frame) const {
     return base + channel * kChannel + frame * kRow;
@@ -62,10 +64,13 @@ struct Pair {
   }
   __device__ __forceinline__ float2 of(int channel) const { return {(&first.x)[channel], (&second.x)[channel]}; }
 };
-// A thread's pairs of a tile: k = 2 p of frames f and f + 8.
+// A thread's pairs of a tile, of four channels from `half` on: k = 2 p of frames f and f + 8.
 struct PairPlace {
   int half, p, f;
-  __device__ PairPlace() : half(threadIdx.x % 2 * 4), p(threadIdx.x / 2 % 32), f(threadIdx.x / 64) {}
+  __device__ explicit PairPlace(int halves)
+      : half(static_cast<int>(threadIdx.x) % halves * 4),
+        p(static_cast<int>(threadIdx.x) / halves % 32),
+        f(static_cast<int>(threadIdx.x) / halves / 32) {}
   __device__ __forceinline__ long in(long frame, int c0, int C) const {
     return (frame * kSize + 2 * p) * C + c0 + half;
   }
@@ -80,10 +85,12 @@ __device__ __forceinline__ void store_pair(const Rows& rows, const PairPlace& ow
 }
 
 // y (B,64,C) of the block's channels and frames b0 .. b0 + 16.
+template <int kChannels>
 __device__ __forceinline__ void write_turned(float* y, const Turned& from, int b0, int c0, LatentDims d) {
+  constexpr unsigned kHalves = kChannels / 4;
 #pragma unroll
-  for (unsigned i = threadIdx.x; i < kFrames * kSize * 2; i += kThreads) {
-    const int half = i % 2 * 4, k = i / 2 % kSize, f = i / (2 * kSize);
+  for (unsigned i = threadIdx.x; i < kFrames * kSize * kHalves; i += threads_of(kChannels)) {
+    const int half = i % kHalves * 4, k = i / kHalves % kSize, f = i / (kHalves * kSize);
     const auto of = [&](int j) { return from.at(half + j, f)[k]; };
     const float4 v = {of(0), of(1), of(2), of(3)};
     if (b0 + f < d.B) *reinterpret_cast<float4*>(y + (static_cast<long>(b0 + f) * kSize + k) * d.C + c0 + half) = v;
@@ -91,7 +98,7 @@ __device__ __forceinline__ void write_turned(float* y, const Turned& from, int b
 }
 
 // rows (n,64) of weights into shared memory, rounded; n in 32s.
-template <Number S>
+template <Number S, int kThreads>
 __device__ __forceinline__ void share_weights(Word to, const float* w, int n) {
   constexpr int kFours = kSize / 4, kStep = kThreads / kFours;
   to = row_at<kSize>(to, threadIdx.x / kFours) ^ threadIdx.x % kFours * 8;
@@ -147,22 +154,26 @@ __device__ __forceinline__ void turn(const Turned& to, const Sums (&c)[4], const
   }
 }
 
-constexpr int kW1Bytes = kChannels * kSize * 2 * kSize, kW2Bytes = 2 * kSize * kSize,
-              kForwardShared =
-                  kW1Bytes + kW2Bytes + 2 * Rows::kBytes + Turned::kBytes + sizeof(float) * (kChannels + 1) * kSize;
+constexpr int kW2Bytes = 2 * kSize * kSize;
+constexpr int w1_bytes(int channels) { return channels * kSize * 2 * kSize; }
+constexpr int forward_shared(int channels) {
+  return w1_bytes(channels) + kW2Bytes + 2 * Rows::bytes(channels) + Turned::bytes(channels) +
+         static_cast<int>(sizeof(float)) * (channels + 1) * kSize;
+}
 
-template <Number S>
-__global__ void __launch_bounds__(kThreads, 1)
+template <Number S, int kChannels>
+__global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
     forward_kernel(Members members, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                    const float* w2, const float* bias2, LatentDims d) {
   members.enter(h, zhat, z, w1, bias1, w2, bias2);
   extern __shared__ __align__(128) Word memory[];
-  const Word w1s = shared_address(memory), w2s = w1s + kW1Bytes;
-  const Rows zs{w2s + kW2Bytes}, hs{zs.base + Rows::kBytes};
-  const Turned out{reinterpret_cast<float*>(memory) + (hs.base + Rows::kBytes - w1s) / sizeof(float)};
-  float* biases = out.base + Turned::kBytes / sizeof(float);  // (8,64), then (64)
+  constexpr int kThreads = threads_of(kChannels);
+  const Word w1s = shared_address(memory), w2s = w1s + w1_bytes(kChannels);
+  const Rows zs{w2s + kW2Bytes}, hs{zs.base + Rows::bytes(kChannels)};
+  const Turned out{reinterpret_cast<float*>(memory) + (hs.base + Rows::bytes(kChannels) - w1s) / sizeof(float)};
+  float* biases = out.base + Turned::bytes(kChannels) / sizeof(float);  // (channels,64), then (64)
   const Place own;
-  const PairPlace loads;
+  const PairPlace loads(kChannels / 4);
   const int c0 = blockIdx.x * kChannels;
   Pair next[2];
   const auto fetch = [&](int b0) {
@@ -174,8 +185,8 @@ __global__ void __launch_bounds__(kThreads, 1)
     }
   };
   fetch(blockIdx.y * kFrames);
-  share_weights<S>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
-  share_weights<S>(w2s, w2, kSize);
+  share_weights<S, kThreads>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
+  share_weights<S, kThreads>(w2s, w2, kSize);
   biases[threadIdx.x] = bias1[c0 * kSize + threadIdx.x];
   if (threadIdx.x < kSize) biases[kThreads + threadIdx.x] = bias2[threadIdx.x];
 #pragma unroll 1
@@ -203,37 +214,46 @@ __global__ void __launch_bounds__(kThreads, 1)
       turn(out, c, own);
       if (layer == 0) store_rows<S>(hs, c, own);
       __syncthreads();
-      write_turned(layer == 0 ? h : zhat, out, b0, c0, d);
+      write_turned<kChannels>(layer == 0 ? h : zhat, out, b0, c0, d);
     }
   }
 }
 
-constexpr int kBackShared = kW1Bytes + kW2Bytes + 3 * Rows::kBytes + Turned::kBytes;
-static_assert(kForwardShared <= kBackShared, "takes() asks for the latter");
-static_assert(kThreads * Turned::kRow * sizeof(float) <= kBackShared, "the sums for w1 pass through it in the end");
+constexpr int back_shared(int channels) {
+  return w1_bytes(channels) + kW2Bytes + 3 * Rows::bytes(channels) + Turned::bytes(channels);
+}
+constexpr bool sums_fit(int channels) {  // those for w1, which pass through shared memory in the end
+  return threads_of(channels) * Turned::kRow * static_cast<int>(sizeof(float)) <= back_shared(channels);
+}
+static_assert(forward_shared(8) <= back_shared(8), "takes() asks for the latter");
+static_assert(sums_fit(8) && sums_fit(4));
 constexpr int kParts = kSize * kSize + kSize;  // of a layer: weights, then biases
 
 __device__ __forceinline__ float slope_of(float y) { return 1.0f - exp2_fast(y * -kLog2E); }
 
 // dz; sums over the block's frames: for w1 and bias1 to dw1 and dbias1, to which they are added where the block has all
 // frames, else to own (gridDim.y; C,64,64, then C,64); for w2 and bias2 to shared (blocks; 64,64, then 64).
-template <Number S>
-__global__ void __launch_bounds__(kThreads, 1)
+template <Number S, int kChannels>
+__global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
     backward_kernel(Members members, float* dz, float* dw1, float* dbias1, float* own_parts, float* shared_parts,
                     const float* dzhat, const float* zhat, const float* h, const float* z, const float* w1,
                     const float* w2, LatentDims d) {
   members.enter(dz, dw1, dbias1, own_parts, shared_parts, dzhat, zhat, h, z, w1, w2);
   extern __shared__ __align__(128) Word memory[];
-  const Word w1s = shared_address(memory), w2s = w1s + kW1Bytes;
+  // Blocks of 16 x 16 of w2's sums that a warp has: i0, o0 and o0 + 16 kBlockRows.
+  constexpr int kThreads = threads_of(kChannels), kBlocks = 8 / kChannels, kBlockRows = kThreads / 128;
+  const Word w1s = shared_address(memory), w2s = w1s + w1_bytes(kChannels);
   // tops: gradients before zhat's activation; hs: h, then the gradient before its activation; turned: slopes of h, dz.
-  const Rows tops{w2s + kW2Bytes}, hs{tops.base + Rows::kBytes}, zs{hs.base + Rows::kBytes};
-  const Turned turned{reinterpret_cast<float*>(memory) + (kBackShared - Turned::kBytes) / sizeof(float)};
+  constexpr int kRows = Rows::bytes(kChannels);
+  const Rows tops{w2s + kW2Bytes}, hs{tops.base + kRows}, zs{hs.base + kRows};
+  const Turned turned{reinterpret_cast<float*>(memory) +
+                      (back_shared(kChannels) - Turned::bytes(kChannels)) / sizeof(float)};
   const Place own;
-  const PairPlace loads;
+  const PairPlace loads(kChannels / 4);
   const int c0 = blockIdx.x * kChannels, warp = threadIdx.x / 32, i0 = warp % 4 * 16, o0 = warp / 4 * 16;
-  share_weights<S>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
-  share_weights<S>(w2s, w2, kSize);
-  Sums outer1[2][8] = {}, outer2[2] = {};
+  share_weights<S, kThreads>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
+  share_weights<S, kThreads>(w2s, w2, kSize);
+  Sums outer1[2][8] = {}, outer2[kBlocks][2] = {};
   float column1 = 0.0f;
   float2 column2{};
 #pragma unroll 1
@@ -262,10 +282,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int channel = 0; channel < kChannels; ++channel) {
       Fragment left, right;
       load_blocks_transposed(left, tops.at(channel, own.turned()) ^ (static_cast<Word>(2 * i0) + own.turned_column()));
-      load_blocks_transposed(right,
-                             hs.at(channel, own.straight()) ^ (static_cast<Word>(2 * o0) + own.straight_column()));
-      multiply<S>(outer2[0], left, right[0], right[1]);
-      multiply<S>(outer2[1], left, right[2], right[3]);
+#pragma unroll
+      for (int q = 0; q < kBlocks; ++q) {
+        load_blocks_transposed(right, hs.at(channel, own.straight()) ^
+                                          (static_cast<Word>(2 * (o0 + 16 * kBlockRows * q)) + own.straight_column()));
+        multiply<S>(outer2[q][0], left, right[0], right[1]);
+        multiply<S>(outer2[q][1], left, right[2], right[3]);
+      }
     }
     Sums c[4] = {};
     multiply_rows<S, true>(c, tops, w2s, 0, own);
@@ -305,7 +328,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       }
     }
     __syncthreads();
-    write_turned(dz, turned, b0, c0, d);
+    write_turned<kChannels>(dz, turned, b0, c0, d);
   }
 
   const bool alone = gridDim.y == 1;
@@ -338,10 +361,11 @@ __global__ void __launch_bounds__(kThreads, 1)
   bias = (alone ? bias : 0.0f) + column1;
   float* to = shared_parts + static_cast<long>(blockIdx.y * gridDim.x + blockIdx.x) * kParts;
 #pragma unroll
-  for (int n = 0; n < 2; ++n) {
-    float* at = to + (i0 + own.row) * kSize + o0 + 8 * n + own.column - own.part;
-    *reinterpret_cast<float2*>(at) = {outer2[n][0], outer2[n][1]};
-    *reinterpret_cast<float2*>(at + 8 * kSize) = {outer2[n][2], outer2[n][3]};
+  for (int n = 0; n < 2 * kBlocks; ++n) {
+    const Sums& sums = outer2[n / 2][n % 2];
+    float* at = to + (i0 + own.row) * kSize + o0 + 16 * kBlockRows * (n / 2) + 8 * (n % 2) + own.column - own.part;
+    *reinterpret_cast<float2*>(at) = {sums[0], sums[1]};
+    *reinterpret_cast<float2*>(at + 8 * kSize) = {sums[2], sums[3]};
   }
   __syncthreads();
   auto* sums = reinterpret_cast<float2*>(turned.base);
@@ -349,8 +373,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   __syncthreads();
   if (threadIdx.x < kSize / 2) {
     float2 sum{};
+    constexpr int kHalves = kChannels / 4;
     for (int i = 0; i < kThreads / 32; ++i) {
-      const float2 v = sums[i / 2 * 64 + threadIdx.x * 2 + i % 2];
+      const float2 v = sums[(i / kHalves * 32 + threadIdx.x) * kHalves + i % kHalves];
       sum.x += v.x, sum.y += v.y;
     }
     *reinterpret_cast<float2*>(to + kSize * kSize + 2 * threadIdx.x) = sum;
@@ -358,16 +383,24 @@ __global__ void __launch_bounds__(kThreads, 1)
 }
 
 inline bool takes(const Context& context) {
-  return is_16_bit(context.precision) && context.cuda->major >= 8 && context.cuda->shared_max >= kBackShared;
+  return is_16_bit(context.precision) && context.cuda->major >= 8 && context.cuda->shared_max >= back_shared(8);
 }
 
-// Slices of the batch: blocks for every multiprocessor, but at least `tiles` each.
-inline dim3 grid_of(const Context& context, LatentDims d, int tiles) {
-  const long panels = d.C / kChannels, most = std::max<long>(1, context.cuda->n_sm / panels);
-  return dim3(static_cast<unsigned>(panels),
-              static_cast<unsigned>(std::clamp<long>(ceil_div(d.B, kFrames) / tiles, 1, most)));
-}
-inline dim3 back_grid(const Context& context, LatentDims d) { return grid_of(context, d, 2); }
+// How a call is cut: the channels of a block, and slices of the batch: blocks for every multiprocessor, but at least
+// `tiles` each. The same for one model as for models side by side, whose bits hang on it.
+struct Cut {
+  int channels = 8;
+  dim3 grid;
+  Cut(const Context& context, LatentDims d, int tiles) {
+    const long n_sm = context.cuda->n_sm;
+    const auto slices = [&] {
+      return std::clamp<long>(ceil_div(d.B, kFrames) / tiles, 1, std::max<long>(1, n_sm / (d.C / channels)));
+    };
+    if (d.C / channels * slices() <= n_sm / 2) channels = 4;
+    grid = dim3(static_cast<unsigned>(d.C / channels), static_cast<unsigned>(slices()));
+  }
+};
+inline Cut back_cut(const Context& context, LatentDims d) { return {context, d, 2}; }
 
 // dw1 and dbias1 += their parts, in order.
 inline void add_slices(const Context& context, float* dw1, float* dbias1, const float* parts, unsigned slices,
@@ -390,7 +423,7 @@ inline void add_slices(const Context& context, float* dw1, float* dbias1, const 
 }
 
 inline std::size_t scratch(const Context& context, LatentDims d) {
-  const dim3 grid = back_grid(context, d);
+  const dim3 grid = back_cut(context, d).grid;
   const std::size_t own = grid.y > 1 ? static_cast<std::size_t>(grid.y) * d.C : 0;
   return sizeof(float) * kParts * (own + static_cast<std::size_t>(grid.x) * grid.y);
 }
@@ -398,19 +431,23 @@ inline std::size_t scratch(const Context& context, LatentDims d) {
 inline void forward(const Context& context, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                     const float* w2, const float* bias2, LatentDims d) {
   with_number(context, [&]<Number S>() {
-    launch(context, forward_kernel<S>, grid_of(context, d, 1), kThreads, kForwardShared, h, zhat, z, w1, bias1, w2,
-           bias2, d);
+    const Cut cut(context, d, 1);
+    launch(context, cut.channels == 4 ? forward_kernel<S, 4> : forward_kernel<S, 8>, cut.grid,
+           static_cast<unsigned>(threads_of(cut.channels)), static_cast<std::size_t>(forward_shared(cut.channels)), h,
+           zhat, z, w1, bias1, w2, bias2, d);
   });
 }
 
-// What is left to add: the parts of w2 and bias2, in shared_parts, and where back_grid has slices, by add_slices, those
+// What is left to add: the parts of w2 and bias2, in shared_parts, and where back_cut has slices, by add_slices, those
 // of w1 and bias1 in own_parts.
 inline void backward(const Context& context, float* dz, float* dw1, float* dbias1, float* own_parts,
                      float* shared_parts, const float* dzhat, const float* zhat, const float* h, const float* z,
                      const float* w1, const float* w2, LatentDims d) {
   with_number(context, [&]<Number S>() {
-    launch(context, backward_kernel<S>, back_grid(context, d), kThreads, kBackShared, dz, dw1, dbias1, own_parts,
-           shared_parts, dzhat, zhat, h, z, w1, w2, d);
+    const Cut cut = back_cut(context, d);
+    launch(context, cut.channels == 4 ? backward_kernel<S, 4> : backward_kernel<S, 8>, cut.grid,
+           static_cast<unsigned>(threads_of(cut.channels)), static_cast<std::size_t>(back_shared(cut.channels)), dz,
+           dw1, dbias1, own_parts, shared_parts, dzhat, zhat, h, z, w1, w2, d);
   });
 }
 

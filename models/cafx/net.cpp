@@ -176,8 +176,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
       const State::Worker& w = s.worker(mb.context);
       const float* controls = s.controls_of(batch, b);
       const State::Turned at = s.turn(mb.context, t, controls, call);
-      s.decode(mb.context, w.y, f, at, call, true);
-      s.error(mb.context, b, f, scale, call);
+      s.decode_and_compare(mb.context, b, f, at, scale, call, true);
       if (!s.knobs.any()) return s.decode_backward(mb.context, f, at, g, call);
       const int n = call.front.B;
       s.decode_backward(mb.context, f, at, s.knobs.gradients(mb.context, g, w.knobs_back, n), call);

@@ -140,7 +140,9 @@ struct CafxNet::State {
       w.knobs_back = a.take<float>(training ? knobs.back_room(decoded) : 0);
       if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
       if (training) {
-        w.du = take_stored(n * T * C);
+        const bool computed = parts.dnn && dnn_saaf_takes_dy(context, call.dnn, config.taps) &&
+                              convolutions_round(context, {decoded, config.frame, config.filters, config.taps});
+        if (!computed) w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
         w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
         if (parts.dnn) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
@@ -300,9 +302,9 @@ struct CafxNet::State {
     dropout(inner, to, from, config.dropout, *draw, 0, (draw->place + f.b) * of_frame, {1, n, n});
   }
 
-  // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u -> y. Without the
-  // latent layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
-  void decode(const Context& inner, float* y, const Frame& f, const Turned& at, const CafxDims& call, bool save) {
+  // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u. Without the latent
+  // layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
+  void decode_to_u(const Context& inner, const Frame& f, const Turned& at, const CafxDims& call, bool save) {
     const Worker& w = worker(inner);
     const CafxTensors& t = at.t;
     if (parts.latent && !fused_latent(inner)) {
@@ -315,7 +317,22 @@ struct CafxNet::State {
     } else {
       unpool_multiply_forward(inner, w.u, parts.latent ? f.zhat : f.z, f.x1, f.positions, call.pool, unpool(call));
     }
-    deconv1d_forward(inner, y, w.u, t.conv_w, t.deconv_b, w.scratch, call.deconv);
+  }
+  // And to y.
+  void decode(const Context& inner, float* y, const Frame& f, const Turned& at, const CafxDims& call, bool save) {
+    decode_to_u(inner, f, at, call, save);
+    const Worker& w = worker(inner);
+    deconv1d_forward(inner, y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);
+  }
+  // And to the losses and their gradient w.dy_padded, b: the call's first frame.
+  void decode_and_compare(const Context& inner, int b, const Frame& f, const Turned& at, float scale,
+                          const CafxDims& call, bool save) {
+    const Worker& w = worker(inner);
+    decode_to_u(inner, f, at, call, save);
+    const DeconvMae mae{losses + b, w.dy_padded, f.target, config.frame, scale};
+    if (loss.is_mae() && deconv1d_mae(inner, mae, w.u, at.t.conv_w, at.t.deconv_b, call.deconv)) return;
+    deconv1d_forward(inner, w.y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);
+    error(inner, b, f, scale, call);
   }
   // What the pretrained form has kept of a window is where its maximum was.
   Unpool unpool(const CafxDims& call) const { return parts.latent ? call.dnn.unpool : Unpool::kPositions; }
@@ -328,8 +345,9 @@ struct CafxNet::State {
     const CafxTensors& t = at.t;
     deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
     if (parts.dnn) {
-      dnn_saaf_backward(inner, f.dx1, f.dzhat, dnn_grads_of(g), w.du, w.saved, f.x1, f.zhat, f.positions,
-                        dnn_weights_of(t), at.dnn, w.scratch, call.dnn);
+      const DnnSaafDu du{w.du, w.dy_padded, t.conv_w, config.taps, call.deconv.form == Deconv::kCorrelate};
+      dnn_saaf_backward_from(inner, f.dx1, f.dzhat, dnn_grads_of(g), du, w.saved, f.x1, f.zhat, f.positions,
+                             dnn_weights_of(t), at.dnn, w.scratch, call.dnn);
     } else {
       unpool_multiply_backward(inner, parts.latent ? f.dzhat : f.dz, f.dx1, w.du, parts.latent ? f.zhat : f.z, f.x1,
                                f.positions, call.pool, unpool(call));

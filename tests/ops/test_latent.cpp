@@ -77,11 +77,11 @@ TEST(Latent, MatchesReference) {
   }
 }
 
-// Batches of one block's sums and of several blocks'.
+// Batches of one block's sums and of several blocks', whose blocks have four channels or, of the last, eight.
 TEST(Latent, MatchesReferenceOfRoundedOperands) {
   if (!on_cuda()) GTEST_SKIP() << "of a GPU alone";
   for (const Precision p : kStored) {
-    for (const LatentDims d : {LatentDims{34, 64, 64, 64}, {70, 64, 64, 16}, {1, 64, 64, 8}}) {
+    for (const LatentDims d : {LatentDims{34, 64, 64, 64}, {70, 64, 64, 16}, {1, 64, 64, 8}, {20, 64, 64, 544}}) {
       Context context = contexts().front();
       context.precision = p;
       if (!latent_rounds(context, d)) GTEST_SKIP() << "this GPU has no units, or too little shared memory";

@@ -1,7 +1,9 @@
 // DNN-SAAF in tf32, bf16 and fp16 against the oracle on rounded operands.
 #include <array>
 
+#include "kernels/deconv1d/deconv1d.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
+#include "kernels/loss/loss.h"
 #include "tests/ops/precision.h"
 
 namespace cafx {
@@ -81,7 +83,8 @@ struct Dnn {
     if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
   }
-  std::vector<Vec> run_op(const Context& context) const {
+  // du as it is, or as backward computes it from there.
+  std::vector<Vec> run_op(const Context& context, const DnnSaafDu* from = nullptr) const {
     StoredNumbers fr(context, r), fdu(context, du), u(context, r.size()), dr(context, r.size());
     Floats fz(z), v(p.saaf_v), w(p.saaf_w), dz(z.size(), kNan), dv(p.saaf_v.size(), 0.0f),
         dw_saaf(p.saaf_w.size(), 0.0f);
@@ -99,8 +102,9 @@ struct Dnn {
     Bytes packed(dnn_saaf_packed(context, d)), saved(dnn_saaf_saved(context, d)), scratch(dnn_saaf_scratch(context, d));
     dnn_saaf_prepare(context, packed.get(), weights, d);
     dnn_saaf_forward(context, u, saved.get(), fr, fz, at, packed.get(), scratch.get(), d);
-    dnn_saaf_backward(context, dr, dz, gradients, fdu, saved.get(), fr, fz, at, weights, packed.get(), scratch.get(),
-                      d);
+    const DnnSaafDu given{fdu};
+    dnn_saaf_backward_from(context, dr, dz, gradients, from ? *from : given, saved.get(), fr, fz, at, weights,
+                           packed.get(), scratch.get(), d);
     std::vector<Vec> out{u.values(), dr.values(), dz.values()};
     for (const auto& g : grads) out.push_back(g->values());
     if (d.use_saaf) out.push_back(dv.values()), out.push_back(dw_saaf.values());
@@ -212,6 +216,83 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
       }
     }
   }
+}
+
+// du of the deconvolution behind, once from memory and once computed where it is used: both are rounded sums of the same
+// products, in another order.
+TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
+  int taken = 0;
+  for (const DnnSaafDims& dims : {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+                                  dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions)}) {
+    for (const int K : {64, 37}) {
+      for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+        const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
+        Floats w(random(static_cast<long>(dims.C) * K, 40, -0.2, 0.2)),
+            dy(reference::pad(random(static_cast<long>(dims.B) * dims.T, 41), dims.B, dims.T, K, deconv1d_pad(deconv)));
+        for (Context context : contexts()) {
+          for (const Precision p : kStored) {
+            context.precision = p;
+            if (!dnn_saaf_takes_dy(context, dims, K) || context.use_cudnn.value_or(false)) continue;
+            ++taken;
+            SCOPED_TRACE(fmt::format("{} K={} form {}", name_of(context), K, static_cast<int>(form)));
+            Dnn dnn(dims);
+            StoredNumbers du(context, dnn.du.size()), u(context, dnn.r);
+            Floats dw(Vec(static_cast<std::size_t>(dims.C) * static_cast<std::size_t>(K))), dbias(Vec(1));
+            Bytes scratch(deconv1d_scratch(context, deconv));
+            deconv1d_backward(context, du, dw, dbias, dy, u, w, scratch.get(), deconv);
+            dnn.du = du.values();
+            const DnnSaafDu from{nullptr, dy, w, K, form == Deconv::kCorrelate};
+            const auto got = dnn.run_op(context, &from), want = dnn.run_op(context);
+            EXPECT_EQ(got, dnn.run_op(context, &from)) << "two runs";
+            for (std::size_t i = 0; i < want.size(); ++i) {
+              double largest = 0.0;
+              for (const double x : want[i]) largest = std::max(largest, std::abs(x));
+              for (std::size_t k = 0; k < want[i].size(); ++k) {
+                ASSERT_NEAR(got[i][k], want[i][k], 2 * unit_of(p) * largest) << "result " << i << ", " << k;
+              }
+              EXPECT_LT(rms(got[i], want[i]), 0.02 * unit_of(p) * largest) << "result " << i;
+            }
+          }
+        }
+      }
+    }
+  }
+  if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
+}
+
+// A deconvolution that ends in the mean absolute error leaves what the loss makes of its output.
+TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
+  int taken = 0;
+  for (const int C : {32, 128}) {
+    for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+      const Deconv1dDims d{2, 256, C, 64, form};
+      const long stride = d.T + 5;
+      Floats w(random(static_cast<long>(C) * d.K, 1, -0.2, 0.2)), bias(random(1, 2)), target(random(d.B * stride, 3));
+      for (Context context : contexts()) {
+        for (const Precision p : kStored) {
+          context.precision = p;
+          StoredNumbers u(context, rounded(random(static_cast<long>(d.B) * d.T * C, 4), p));
+          const std::size_t n = static_cast<std::size_t>(d.B * (d.T + d.K - 1));
+          Floats y(Vec(static_cast<std::size_t>(d.B * d.T))), got(Vec(n, kNan)), want(Vec(n, kNan));
+          Items<double> losses(std::vector<double>(2, kNan)), expected(std::vector<double>(2, kNan));
+          const float scale = 0.25f;
+          if (!deconv1d_mae(context, {losses, got, target, stride, scale}, u, w, bias, d)) continue;
+          ++taken;
+          Bytes scratch(deconv1d_scratch(context, d));
+          deconv1d_forward(context, y, u, w, bias, scratch.get(), d);
+          LossWeights mae;
+          mae.mae = 1.0f;
+          loss_forward_backward(context, expected, want, y, target, nullptr, scale, mae, nullptr,
+                                {d.B, d.T, d.K, deconv1d_pad(d), stride});
+          EXPECT_EQ(got.values(), want.values());
+          for (int b = 0; b < d.B; ++b) {
+            EXPECT_NEAR(losses.values()[b], expected.values()[b], 1e-12 * expected.values()[b]);
+          }
+        }
+      }
+    }
+  }
+  if (!taken) GTEST_SKIP() << "no kernel of this device does both";
 }
 
 // One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y =
