@@ -87,8 +87,8 @@ __global__ void sum_parts_kernel(Members members, const float* partial, int part
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
-  // Whole lines where there are many numbers; more threads for each where there are few.
-  int across = n >= 8192 ? 32 : 8;
+  // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
+  int across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
   while (across > n) across /= 2;
   // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart, in
   // more sectors: it pays where the card is full.
