@@ -11,6 +11,7 @@
 #include "host/train/schedule.h"
 #include "host/train/stepper.h"
 #include "kernels/base/error.h"
+#include "kernels/base/hash.h"
 #include "kernels/base/rng.h"
 #include "kernels/device/memory.h"
 #include "models/registry.h"
@@ -80,9 +81,11 @@ double multiply_adds(const RunConfig& config, const std::string& form) {
   return config.model->geometry().frame > 0 ? total : total * place_samples(config);
 }
 
-// What a process takes beside what it held before it trained.
-std::size_t bytes_beside(const Context& context, const RunConfig& c, double frames_of_all_epochs,
-                         std::size_t measured) {
+// What a process takes beside what it held before it trained, and how much of that is audio.
+struct Beside {
+  std::size_t bytes, audio;
+};
+Beside bytes_beside(const Context& context, const RunConfig& c, double frames_of_all_epochs, std::size_t measured) {
   double epochs = 0.0;
   for (const Stage& s : stages_of(c)) epochs += s.id == Stage::kRefine ? 0.0 : (s.reconstructs ? 2.0 : 1.0) * s.epochs;
   const double places = frames_of_all_epochs / std::max(1.0, epochs);
@@ -94,7 +97,19 @@ std::size_t bytes_beside(const Context& context, const RunConfig& c, double fram
   // filters, batches of 2, 8 and 32: 10 MB and 60 (training) to 89 (pretraining) bytes for each parameter more than
   // plan and process; plan.weights is 20 bytes for each.
   const std::size_t beside = context.device == Device::kCpu ? (10u << 20) + plan.weights / 2 * 9 : 0;
-  return beside + plan.audio + std::max(plan.weights + plan.activations, measured);
+  return {beside + plan.audio + std::max(plan.weights + plan.activations, measured), sizeof(float) * size.samples};
+}
+
+// The settings that say which recordings a run hears; `dry`: those that say which dry ones.
+std::string recordings_of(const Task& t, bool dry) {
+  Json settings = Json::object();
+  for (const auto& [key, value] : t.config.items()) {
+    const bool of_wet = key == "data.effect" || key == "data.setting" || key == "data.chain" || key == "data.wet";
+    if (key.rfind("data.", 0) == 0 && !(dry && of_wet)) settings[key] = value;
+  }
+  Hasher hasher;
+  hasher.add(settings.dump());
+  return (dry ? "dry " : "wet ") + hasher.hex();
 }
 
 }  // namespace
@@ -156,13 +171,10 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
       found = speeds.emplace(key, s).first;
     }
     t.seconds = t.frames / std::max(1e-9, found->second.frames_per_second);
-    const auto known = bytes.find(key);
-    if (known != bytes.end()) {
-      t.bytes = known->second;
-    } else {
-      t.bytes = process + bytes_beside(context, c, t.frames, found->second.bytes);
-      bytes[key] = t.bytes;
-    }
+    const Beside beside = bytes_beside(context, c, t.frames, found->second.bytes);
+    t.bytes = bytes.emplace(key, process + beside.bytes).first->second;
+    t.shares = {{recordings_of(t, true), beside.audio / 2}, {recordings_of(t, false), beside.audio / 2}};
+    if (process > 0) t.shares.emplace_back("process", process);
   }
   if (n_recorded) sources.push_back(fmt::format("{} speeds recorded by runs in {}", n_recorded, store.root().string()));
   if (n_measured) sources.push_back(fmt::format("{} models measured here, some steps each", n_measured));

@@ -203,9 +203,9 @@ void write_tasks(const fs::path& path, const std::vector<Task>& tasks) {
   for (const Task& t : tasks) {
     Json settings = Json::array();
     for (const auto& [key, value] : t.point) settings.push_back({key, value});
-    text += Json{{"kind", to_string(t.kind)}, {"key", t.key},          {"folder", t.folder}, {"point", settings},
-                 {"parent", t.parent},        {"config", t.config},    {"frames", t.frames}, {"seconds", t.seconds},
-                 {"bytes", t.bytes},          {"priority", t.priority}}
+    text += Json{{"kind", to_string(t.kind)}, {"key", t.key},       {"folder", t.folder},    {"point", settings},
+                 {"parent", t.parent},        {"config", t.config}, {"frames", t.frames},    {"seconds", t.seconds},
+                 {"bytes", t.bytes},          {"shares", t.shares}, {"priority", t.priority}}
                 .dump() +
             "\n";
   }
@@ -229,6 +229,7 @@ std::vector<Task> read_tasks(const fs::path& path) {
     t.frames = j.value("frames", 0.0);
     t.seconds = j.value("seconds", 0.0);
     t.bytes = j.value("bytes", std::size_t{0});
+    t.shares = j.value("shares", decltype(t.shares){});
     t.priority = j.value("priority", 0.0);
     tasks.push_back(std::move(t));
   }

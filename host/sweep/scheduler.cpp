@@ -223,12 +223,15 @@ std::vector<int> Scheduler::company_of(int task, int device) const {
   for (const Load& l : load_) idle += l.running == 0 ? 1 : 0;
   const std::size_t part = (kin.size() + 1 + idle - 1) / idle,
                     most = std::min<std::size_t>(part, by_speed.value_or(d.cohort));
-  std::size_t bytes = load_[static_cast<std::size_t>(device)].bytes + tasks_[static_cast<std::size_t>(task)].bytes;
+  const std::size_t taken = load_[static_cast<std::size_t>(device)].bytes;
+  std::vector<const Task*> together{&tasks_[static_cast<std::size_t>(task)]};
   for (const int other : kin) {
     if (members.size() >= most) break;
-    const std::size_t more = tasks_[static_cast<std::size_t>(other)].bytes;
-    if (d.bytes > 0 && bytes + more > d.bytes) continue;
-    bytes += more;
+    together.push_back(&tasks_[static_cast<std::size_t>(other)]);
+    if (d.bytes > 0 && taken + bytes_together(together) > d.bytes) {
+      together.pop_back();
+      continue;
+    }
     members.push_back(other);
   }
   return members;
@@ -255,14 +258,13 @@ void Scheduler::start(int task, std::vector<int> team) {
   }
   s.members = team.size() > 1 ? std::vector<int>{task} : company_of(task, d);
   job.verdicts = pruner_ && s.members.size() > 1 && job.until_epoch > 0;
-  s.bytes = 0;
   std::vector<const Task*> members;
   for (const int m : s.members) {
     const Task& t = tasks_[static_cast<std::size_t>(m)];
     board_.prepare(t, t.parent >= 0 ? &tasks_[static_cast<std::size_t>(t.parent)] : nullptr);
-    s.bytes += t.bytes;
     members.push_back(&t);
   }
+  s.bytes = bytes_together(members);
   launcher_.start(members, job);
   s.device = d;
   s.threads = job.threads;

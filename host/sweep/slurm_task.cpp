@@ -55,7 +55,7 @@ Task task_of(const Store& store, const std::string& folder) {
 void take_bytes(std::vector<Task>& tasks, const fs::path& plan) {
   for (const Task& planned : read_tasks(plan)) {
     for (Task& t : tasks) {
-      if (t.folder == planned.folder) t.bytes = planned.bytes;
+      if (t.folder == planned.folder) t.bytes = planned.bytes, t.shares = planned.shares;
     }
   }
 }

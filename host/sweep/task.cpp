@@ -1,7 +1,9 @@
 #include "host/sweep/task.h"
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 
 #include "host/train/checkpoint.h"
 #include "kernels/base/error.h"
@@ -21,6 +23,22 @@ const char* to_string(State s) {
 Json Store::read_json(const fs::path& path) {
   std::ifstream in(path);
   return in ? Json::parse(in, nullptr, false) : Json(Json::value_t::discarded);
+}
+
+std::size_t bytes_together(const std::vector<const Task*>& tasks) {
+  std::map<std::string, std::size_t> once;
+  std::size_t total = 0;
+  for (const Task* t : tasks) {
+    std::size_t own = t->bytes;
+    for (const auto& [name, bytes] : t->shares) {
+      const std::size_t part = std::min(bytes, own);
+      own -= part;
+      once[name] = std::max(once[name], part);
+    }
+    total += own;
+  }
+  for (const auto& [name, bytes] : once) total += bytes;
+  return total;
 }
 
 void Store::make(const Task& t, const Task* parent, double lease_seconds) const {

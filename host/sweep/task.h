@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "host/sweep/spec.h"
@@ -40,8 +41,12 @@ struct Task {
   double frames = 0.0;    // forward and backward passes if no stage ends early
   double seconds = 0.0;   // estimate, on one slot
   std::size_t bytes = 0;  // of the device's memory, by the memory plan
+  // Of them, what runs of one process hold once: a name that they have in common, and its bytes.
+  std::vector<std::pair<std::string, std::size_t>> shares;
   double priority = 0.0;  // seconds from its start to the end of the longest chain behind it
 };
+// Of tasks in one process.
+std::size_t bytes_together(const std::vector<const Task*>& tasks);
 
 // The content of outcome.json and rungs.json.
 struct Outcome {

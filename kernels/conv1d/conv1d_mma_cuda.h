@@ -72,6 +72,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
     forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
   members.enter(y, x, w);
   members.enter_given(bias);
+  let_next_kernel_begin();
   __shared__ Word signals[2][kSignal];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
             sharing = kForwardThreads / 32 / groups, c0 = warp % groups * 32, per_frame = d.T / kTile,
@@ -96,6 +97,7 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
   }
 #pragma unroll
   for (int i = 0; i < 8; ++i) start[i] = bias ? bias[c0 + 8 * t4 + i] : 0.0f;
+  wait_for_kernel_before();
   SignalWord<S> own;
   own.load(x, blockIdx.x, per_frame, width);
   int side = 0;
@@ -259,6 +261,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
                   const float* bias, bool flip, int pad, Conv1dDims d) {
   members.enter(u, w, bias);
   if constexpr (!kMae) members.enter(y);
+  let_next_kernel_begin();
   extern __shared__ __align__(16) uint4 filters[];
   __shared__ double errors[kMae ? kDataThreads : 1];
   constexpr int C = 32 * kGroups;
@@ -274,6 +277,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
     };
     filters[i] = {pair(c), pair(c + 2), pair(c + 4), pair(c + 6)};
   }
+  wait_for_kernel_before();
   __syncthreads();
   // This lane's sample of a pair of finished blocks: stream, block, place on the diagonal.
   const int place = lane % 8, block = lane / 8 % 2, stream = lane / 16;
@@ -372,9 +376,9 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
   const long tiles = static_cast<long>(d.B) * (d.T / kTile);
   with_number(context, [&]<Number S>() {
     const bool whole = d.K == kTaps && !flip && reinterpret_cast<std::uintptr_t>(w) % sizeof(float2) == 0;
-    launch(context, whole ? forward_kernel<S, true> : forward_kernel<S, false>,
-           static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))), kForwardThreads, 0,
-           static_cast<S*>(y), x, w, bias, flip, d);
+    launch_early(context, whole ? forward_kernel<S, true> : forward_kernel<S, false>,
+                 static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))),
+                 kForwardThreads, 0, static_cast<S*>(y), x, w, bias, flip, d);
   });
 }
 
@@ -400,9 +404,9 @@ inline void deconv(const Context& context, float* y, const DeconvMae& mae, const
                    const float* bias, bool flip, int pad, Conv1dDims d) {
   with_number(context, [&]<Number S>() {
     const auto run = [&]<int kGroups>() {
-      launch(context, y ? deconv_kernel<S, kGroups, false> : deconv_kernel<S, kGroups, true>,
-             static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y, mae,
-             static_cast<const S*>(u), w, bias, flip, pad, d);
+      launch_early(context, y ? deconv_kernel<S, kGroups, false> : deconv_kernel<S, kGroups, true>,
+                   static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y, mae,
+                   static_cast<const S*>(u), w, bias, flip, pad, d);
     };
     if (d.C == 32) return run.template operator()<1>();
     if (d.C == 64) return run.template operator()<2>();

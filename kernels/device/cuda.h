@@ -100,6 +100,7 @@ struct CudaDevice {
   cudaStream_t side = nullptr;
   cudaEvent_t forked = nullptr, joined = nullptr;
   bool apart = false;
+  bool after_kernel = false;  // the stream's next work follows one kernel of cafx's own, and nothing else
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudnnHandle_t dnn = nullptr;
@@ -152,8 +153,27 @@ inline Members members_of(const Context& context) {
   return members;
 }
 
+#ifdef __CUDACC__
+// For kernels that are launched by launch_early: nothing that the kernel before has written may be read, and nothing be
+// written, before this. Its own successor may be launched from here on.
+__device__ __forceinline__ void wait_for_kernel_before() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_kernel_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+#endif
+
+// Whether a kernel can be launched while the one before still runs: in a graph, behind one kernel alone, where GPU and
+// code are of 9.0 or newer, without which it would not wait. CAFX_EARLY_LAUNCH=off in the environment: never.
+bool follows_one_kernel(const Context&, const void* kernel);
+
 // launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
-template <class M, class... Parameters, class... Arguments>
+template <bool kEarly = false, class M, class... Parameters, class... Arguments>
 void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid, dim3 block, std::size_t shared,
             Arguments... arguments) {
   static_assert(std::is_same_v<M, Members> || std::is_same_v<M, DeepMembers>, "a kernel's first parameter");
@@ -169,8 +189,25 @@ void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid,
     CAFX_CHECK(grid.z == 1, grid.z);
   }
   grid.z *= context.cuda->n_members;
+  if constexpr (kEarly) {
+    if (follows_one_kernel(context, reinterpret_cast<const void*>(kernel))) {
+      cudaLaunchAttribute early{};
+      early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      early.val.programmaticStreamSerializationAllowed = 1;
+      cudaLaunchConfig_t config{grid, block, shared, stream_of(context), &early, 1};
+      CAFX_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, members, static_cast<Parameters>(arguments)...));
+      return;  // and is the one kernel before what comes next
+    }
+  }
   kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());
+  context.cuda->after_kernel = true;
+}
+// The same for a kernel that calls wait_for_kernel_before: in a graph, while the kernel before it still runs. What it
+// does before the wait, loading weights that the step does not change, then takes no time of its own.
+template <class... Arguments>
+void launch_early(const Context& context, Arguments... arguments) {
+  launch<true>(context, arguments...);
 }
 
 // Scratch of cafx's own kernels that calls of one stream share; each member has its own.
@@ -179,7 +216,8 @@ void* shared_scratch(const Context&, std::size_t bytes);
 // body(of) for every member that the context works on: of(p) is its pointer, for calls of libraries.
 template <class Body>
 void for_each_member(const Context& context, Body body) {
-  const CudaDevice& gpu = *context.cuda;
+  CudaDevice& gpu = *context.cuda;
+  gpu.after_kernel = false;
   for (unsigned k = 0; k < gpu.n_members; ++k) {
     body([&]<class T>(T* p) {
       return p ? reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) + k * gpu.member_stride) : nullptr;

@@ -1,5 +1,8 @@
 #include <cuda_profiler_api.h>
 
+#include <cstdlib>
+#include <string>
+
 #include "kernels/device/cuda.h"
 #include "kernels/device/graph.h"
 
@@ -19,6 +22,32 @@ bool reached(cudaEvent_t event) {
 
 }  // namespace
 
+bool follows_one_kernel(const Context& context, const void* kernel) {
+  static const bool off = [] {
+    const char* text = std::getenv("CAFX_EARLY_LAUNCH");
+    return text && std::string(text) == "off";
+  }();
+  if (off || context.cuda->major < 9 || !context.cuda->after_kernel) return false;
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaGraphNode_t* before = nullptr;
+  std::size_t n_before = 0;
+#if CUDART_VERSION >= 13000
+  CAFX_CUDA_CHECK(
+      cudaStreamGetCaptureInfo(stream_of(context), &status, nullptr, nullptr, &before, nullptr, &n_before));
+#else
+  CAFX_CUDA_CHECK(cudaStreamGetCaptureInfo_v2(stream_of(context), &status, nullptr, nullptr, &before, &n_before));
+#endif
+  if (status != cudaStreamCaptureStatusActive || n_before > 1) return false;
+  if (n_before == 1) {  // a virtual GPU names none
+    cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
+    CAFX_CUDA_CHECK(cudaGraphNodeGetType(before[0], &type));
+    if (type != cudaGraphNodeTypeKernel) return false;
+  }
+  cudaFuncAttributes code{};
+  CAFX_CUDA_CHECK(cudaFuncGetAttributes(&code, kernel));
+  return code.ptxVersion >= 90;
+}
+
 struct Graph::State {
   Context context;
   cudaGraphExec_t graph = nullptr;
@@ -28,6 +57,7 @@ Graph::Graph(const Context& context, const std::function<void()>& work) : state_
   CAFX_CHECK(context.device == Device::kCuda);
   state_->context = context;
   const cudaStream_t stream = stream_of(context);
+  context.cuda->after_kernel = false;
   CAFX_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   cudaGraph_t graph = nullptr;
   try {

@@ -136,7 +136,9 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks)
   __shared__ __align__(512) char shared[kBias + kBiasBytes];
   const Word weights = shared_address(shared);
   const Lane own(weights);
+  let_next_kernel_begin();
   Weights(x).store(weights);
+  wait_for_kernel_before();
   __syncthreads();
 #pragma unroll 1
   for (int tile = blockIdx.x * (kThreads / 32) + own.warp; tile < x.tiles; tile += gridDim.x * (kThreads / 32)) {
@@ -525,14 +527,16 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
   extern __shared__ __align__(1024) char shared[];
   const Word base = shared_address(shared);
   const Lane own(base);
+  let_next_kernel_begin();
   const Weights weights(x);
-  Inputs<F, kPositions, kFromDy> in(x, deconv, blockIdx.x, own);
-  const Word filters = base + At::bytes(x.curve.regions);
-  if constexpr (kFromDy) share_filters<F>(filters, x, deconv);
   for (int i = threadIdx.x; i < At::kCopies * At::of_copy(x.curve.regions) / 16; i += kThreads) {
     store_words(base + At::sums + 16 * i, uint4{});
   }
+  const Word filters = base + At::bytes(x.curve.regions);
+  if constexpr (kFromDy) share_filters<F>(filters, x, deconv);
   weights.store(base);
+  wait_for_kernel_before();
+  Inputs<F, kPositions, kFromDy> in(x, deconv, blockIdx.x, own);
   const Writer out(base + At::outputs, own);
   __syncthreads();
 #pragma unroll 1
@@ -693,8 +697,8 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
     x.u = static_cast<std::uint16_t*>(u);
     const auto blocks = static_cast<unsigned>(
         std::min<long>(ceil_div(x.tiles, kThreads / 32), kForwardBlocks * multiprocessors_each(context)));
-    launch(context, d.unpool == Unpool::kPositions ? forward_kernel<F, true> : forward_kernel<F, false>, blocks,
-           kThreads, 0, x);
+    launch_early(context, d.unpool == Unpool::kPositions ? forward_kernel<F, true> : forward_kernel<F, false>, blocks,
+                 kThreads, 0, x);
   });
 }
 
@@ -711,9 +715,9 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     auto* sums = reinterpret_cast<SaafSums*>(scratch);
     x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
     const auto run = [&]<bool kPositions, bool kFromDy>() {
-      launch(context, backward_kernel<F, kPositions, kFromDy>, static_cast<unsigned>(ceil_div(slices, of_block)),
-             kThreads, static_cast<std::size_t>(Layout::bytes(x.curve.regions) + (kFromDy ? kFilterBytes : 0)), x,
-             deconv, slices);
+      launch_early(context, backward_kernel<F, kPositions, kFromDy>, static_cast<unsigned>(ceil_div(slices, of_block)),
+                   kThreads, static_cast<std::size_t>(Layout::bytes(x.curve.regions) + (kFromDy ? kFilterBytes : 0)), x,
+                   deconv, slices);
     };
     const bool positions_kept = d.unpool == Unpool::kPositions;
     if (du.du) {

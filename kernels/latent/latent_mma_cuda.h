@@ -184,11 +184,13 @@ __global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
       if (b < d.B) next[j].load(z + loads.in(b, c0, d.C), d.C);
     }
   };
-  fetch(blockIdx.y * kFrames);
+  let_next_kernel_begin();
   share_weights<S, kThreads>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
   share_weights<S, kThreads>(w2s, w2, kSize);
   biases[threadIdx.x] = bias1[c0 * kSize + threadIdx.x];
   if (threadIdx.x < kSize) biases[kThreads + threadIdx.x] = bias2[threadIdx.x];
+  wait_for_kernel_before();
+  fetch(blockIdx.y * kFrames);
 #pragma unroll 1
   for (int b0 = blockIdx.y * kFrames; b0 < d.B; b0 += gridDim.y * kFrames) {
 #pragma unroll
@@ -251,8 +253,10 @@ __global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
   const Place own;
   const PairPlace loads(kChannels / 4);
   const int c0 = blockIdx.x * kChannels, warp = threadIdx.x / 32, i0 = warp % 4 * 16, o0 = warp / 4 * 16;
+  let_next_kernel_begin();
   share_weights<S, kThreads>(w1s, w1 + static_cast<long>(c0) * kSize * kSize, kChannels * kSize);
   share_weights<S, kThreads>(w2s, w2, kSize);
+  wait_for_kernel_before();
   Sums outer1[2][8] = {}, outer2[kBlocks][2] = {};
   float column1 = 0.0f;
   float2 column2{};
@@ -432,9 +436,9 @@ inline void forward(const Context& context, float* h, float* zhat, const float* 
                     const float* w2, const float* bias2, LatentDims d) {
   with_number(context, [&]<Number S>() {
     const Cut cut(context, d, 1);
-    launch(context, cut.channels == 4 ? forward_kernel<S, 4> : forward_kernel<S, 8>, cut.grid,
-           static_cast<unsigned>(threads_of(cut.channels)), static_cast<std::size_t>(forward_shared(cut.channels)), h,
-           zhat, z, w1, bias1, w2, bias2, d);
+    launch_early(context, cut.channels == 4 ? forward_kernel<S, 4> : forward_kernel<S, 8>, cut.grid,
+                 static_cast<unsigned>(threads_of(cut.channels)),
+                 static_cast<std::size_t>(forward_shared(cut.channels)), h, zhat, z, w1, bias1, w2, bias2, d);
   });
 }
 
@@ -445,9 +449,9 @@ inline void backward(const Context& context, float* dz, float* dw1, float* dbias
                      const float* w1, const float* w2, LatentDims d) {
   with_number(context, [&]<Number S>() {
     const Cut cut = back_cut(context, d);
-    launch(context, cut.channels == 4 ? backward_kernel<S, 4> : backward_kernel<S, 8>, cut.grid,
-           static_cast<unsigned>(threads_of(cut.channels)), static_cast<std::size_t>(back_shared(cut.channels)), dz,
-           dw1, dbias1, own_parts, shared_parts, dzhat, zhat, h, z, w1, w2, d);
+    launch_early(context, cut.channels == 4 ? backward_kernel<S, 4> : backward_kernel<S, 8>, cut.grid,
+                 static_cast<unsigned>(threads_of(cut.channels)), static_cast<std::size_t>(back_shared(cut.channels)),
+                 dz, dw1, dbias1, own_parts, shared_parts, dzhat, zhat, h, z, w1, w2, d);
   });
 }
 

@@ -212,6 +212,18 @@ TEST(Scheduler, FillsACohortAsFarAsTheMemoryGoes) {
   EXPECT_EQ(world.most_bytes, 80u);
 }
 
+// 30 bytes of each are notes: those that a company shares count once, others for each.
+TEST(Scheduler, CountsOnceWhatACohortHoldsOnce) {
+  std::vector<Task> tasks{kin("a", 64), kin("b", 64), kin("c", 64), kin("d", 64), kin("e", 64)};
+  for (Task& t : tasks) t.bytes = 40, t.shares = {{"dry", 20}, {"wet " + t.folder, 10}};
+  EXPECT_EQ(run(tasks, {cohorts_of(8, 100)}).order, (Texts{"a+b+c+d@cuda:0", "e@cuda:0"}));
+  for (Task& t : tasks) t.shares[1].first = "wet";
+  EXPECT_EQ(run(tasks, {cohorts_of(8, 80)}).order, (Texts{"a+b+c+d+e@cuda:0"}));
+  EXPECT_EQ(bytes_together({&tasks[0], &tasks[1]}), 50u);
+  tasks[1].shares = {{"dry", 90}};  // more than it has in all
+  EXPECT_EQ(bytes_together({&tasks[0], &tasks[1]}), 60u);
+}
+
 // One member that takes the process down twice must not hold the others up for ever.
 TEST(Scheduler, RunsWhoseCompanyDiesGoOnAlone) {
   std::vector<Task> tasks{kin("a", 64), kin("b", 64)};
