@@ -157,7 +157,7 @@ template <Number S, int kWarps>
 __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
     filter_kernel(Members members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   members.enter(partial, dy, x);
-  extern __shared__ __align__(16) float4 others[];  // (groups, 16, 32)
+  extern __shared__ __align__(16) float4 others[];  // (kWarps, 8, 32)
   __shared__ Word signals[2][kSignal];
   constexpr int kSteps = 2;  // of 16 samples, loaded at a time
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
@@ -207,39 +207,33 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
       for (int i = 0; i < kSteps; ++i) now[i] = next[i];
     }
   }
-  // Over the warps that share channels, in order.
-  float4* place = others + group * 16 * 32 + lane;
-#pragma unroll 1
-  for (int from = 1; from < kWarps / groups; ++from) {
-    if (share == from) {
-#pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        const Sums& s = sums[i / 4][i % 4];
-        place[32 * i] = {s[0], s[1], s[2], s[3]};
-      }
-    }
-    __syncthreads();
-    if (share == 0) {
-#pragma unroll
-      for (int i = 0; i < 16; ++i) {
-        const float4 v = place[32 * i];
-        Sums& s = sums[i / 4][i % 4];
-        s[0] += v.x, s[1] += v.y, s[2] += v.z, s[3] += v.w;
-      }
-    }
-    __syncthreads();
-  }
-  if (share != 0) return;
+  // Over the warps that share channels, in order: half of the taps at a time is laid down by all warps, then added up by
+  // all threads.
   float* to = partial + static_cast<long>(blockIdx.x) * d.C * d.K;
+#pragma unroll 1
+  for (int half = 0; half < 2; ++half) {
+    __syncthreads();
 #pragma unroll
-  for (int m = 0; m < 4; ++m) {
+    for (int i = 0; i < 8; ++i) {
+      Sums &s = sums[i / 4][i % 4], &next = sums[2 + i / 4][i % 4];
+      others[(warp * 8 + i) * 32 + lane] = {s[0], s[1], s[2], s[3]};
 #pragma unroll
-    for (int n = 0; n < 4; ++n) {
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int k = 16 * m + g + i / 2 * 8, c = group * 32 + 8 * t4 + i % 2 * 4 + n;
-        if (k < d.K) to[static_cast<long>(c) * d.K + (flip ? d.K - 1 - k : k)] = sums[m][n][i];
+      for (int j = 0; j < 4; ++j) s[j] = next[j];
+    }
+    __syncthreads();
+#pragma unroll 1
+    for (int i = threadIdx.x; i < groups * 256; i += 32 * kWarps) {  // (groups, 8, lanes)
+      float4 sum = others[i];
+#pragma unroll 4
+      for (int from = i + groups * 256; from < kWarps * 256; from += groups * 256) {
+        const float4 v = others[from];
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
+      const int k = 32 * half + i / 128 % 2 * 16 + i / 4 % 8, c = i / 256 * 32 + i % 4 * 8 + i / 32 % 4;
+      const auto put = [&](int channel, int tap, float v) {
+        if (tap < d.K) to[static_cast<long>(channel) * d.K + (flip ? d.K - 1 - tap : tap)] = v;
+      };
+      put(c, k, sum.x), put(c + 4, k, sum.y), put(c, k + 8, sum.z), put(c + 4, k + 8, sum.w);
     }
   }
 }
@@ -394,7 +388,7 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
   with_number(context, [&]<Number S>() {
     launch(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices), 32 * warps,
-           16ul * d.C / 32 * 16 * 32, partial, static_cast<const S*>(dy), x, flip, d);
+           16ul * static_cast<unsigned>(warps) * 8 * 32, partial, static_cast<const S*>(dy), x, flip, d);
   });
   add_slices(context, dw, partial, slices, n);
 }

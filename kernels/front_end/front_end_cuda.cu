@@ -309,22 +309,32 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
   float* partial = scratch;
-  int slices = slices_for(context, d);
+  // Sums of `slices` parts, once what is aside has had that kernel's time; the filters' gradient, which takes longest,
+  // goes on alone.
+  const auto add_parts = [&](int slices, auto add) {
+    join(context);
+    aside(context, [&] { sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, add); });
+  };
   if (front_end_mma::takes_back(context, d)) {
-    slices = front_end_mma::back(context, dx1, partial, dz, x1, z, positions, w2, d);
+    const int slices = front_end_mma::back(context, dx1, partial, dz, x1, z, positions, w2, d);
+    add_parts(slices, [=] __device__(Members members) mutable {
+      members.enter(dbias2, dbias1, dw2);
+      return [=](long i, double sum) {
+        const long of_biases = i - static_cast<long>(d.C) * d.K2;
+        float* out = of_biases < 0 ? dw2 + i : of_biases < d.C ? dbias2 + of_biases : dbias1 + of_biases - d.C;
+        *out += static_cast<float>(sum);
+      };
+    });
   } else {
     const Tile tile(d);
+    const int slices = slices_for(context, d);
     check_shared(context, tile.shared(d), d);
     with_stored(context, [&]<class S>() {
       launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
              dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
              positions, w2, d, tile);
     });
-  }
-  // What is aside has had this kernel's time; the filters' gradient, which takes longest, goes on alone.
-  join(context);
-  aside(context, [&] {
-    sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {
+    add_parts(slices, [=] __device__(Members members) mutable {
       members.enter(dbias2, dbias1, dw2);
       return [=](long i, double sum) {
         const long k = i / d.C, c = i - k * d.C;
@@ -332,7 +342,7 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
         out += static_cast<float>(sum);
       };
     });
-  });
+  }
   Context here = context;
   here.aside = false;
   conv_backward_filter(here, dw1, dx1, x_padded, false, {d.B, d.T, d.C, d.K1});

@@ -115,9 +115,10 @@ TEST(Precision, ConvolutionsMatchReferenceOfRoundedOperands) {
 // or in fp32 what is stored; results are rounded once.
 TEST(Precision, TensorsBetweenOpsAreStoredRounded) {
   for (const Precision p : kStored) {
-    constexpr FrontEndDims kSizes[] = {{2, 132, 67, 7, 9, 12},  {1, 300, 18, 64, 128, 20},  {2, 64, 16, 8, 6, 4},
-                                       {1, 9, 3, 4, 5, 3},      {1, 256, 128, 64, 128, 16}, {3, 512, 32, 64, 128, 16},
-                                       {1, 768, 64, 50, 9, 16}, {1, 256, 256, 31, 5, 8},    {2, 1024, 16, 8, 100, 64}};
+    constexpr FrontEndDims kSizes[] = {{2, 132, 67, 7, 9, 12},    {1, 300, 18, 64, 128, 20},  {2, 64, 16, 8, 6, 4},
+                                       {1, 9, 3, 4, 5, 3},        {1, 256, 128, 64, 128, 16}, {3, 512, 32, 64, 128, 16},
+                                       {1, 768, 64, 50, 9, 16},   {1, 256, 256, 31, 5, 8},    {2, 1024, 16, 8, 100, 64},
+                                       {1, 768, 32, 64, 128, 256}};
     for (const FrontEndDims d : kSizes) {
       const long n = static_cast<long>(d.B) * d.T * d.C, windows = n / d.P;
       const Conv1dDims conv{d.B, d.T, d.C, d.K1};
