@@ -141,5 +141,11 @@ __device__ __forceinline__ void store_blocks(Word at, Word r0, Word r1, Word r2,
                              "r"(r1), "r"(r2), "r"(r3)
                              : "memory");)
 }
+// The same, transposed: a lane's pair stands in two rows of memory, as load_blocks_transposed reads it.
+__device__ __forceinline__ void store_blocks_transposed(Word at, const Fragment& r) {
+  CAFX_ON_WGMMA(asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
+                             "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                             : "memory");)
+}
 
 }  // namespace cafx::cuda::wgmma

@@ -88,7 +88,7 @@ struct Operands {
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
-  // (C/8,2,S+2,4), channels 8 i + 2 k + j at [i][j][.][k]: a piece's slope at its left end, and what a unit of t adds.
+  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds.
   const float2* slopes;
   std::uint16_t *u, *dr;
   float *dz, *partials;
@@ -110,6 +110,11 @@ template <Activation A>
 __device__ __forceinline__ float slope_from(float y) {
   if constexpr (A == Activation::kSoftplus) return 1.0f - exp2_fast(y * -kLog2E);
   return activation_slope<A>(y);
+}
+template <Activation A>
+__device__ __forceinline__ float times_slope(float d, float y) {
+  if constexpr (A == Activation::kSoftplus) return fmaf(d, -exp2_fast(y * -kLog2E), d);
+  return d * activation_slope<A>(y);
 }
 
 // The factors from z of this lane's eight channels, for rows of one window; `row` counts within it.
