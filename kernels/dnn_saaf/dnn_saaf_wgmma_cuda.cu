@@ -308,44 +308,38 @@ __device__ __forceinline__ void begin_tile(Pieces to, int tensor, const std::uin
   for (int i = 0; i < 8; i += 2) begin_copy(to.at(i) + tensor, from + i * 128);
 }
 
-// The curve's sums over the half tile. A channel's belong to one thread of each kind: s0 and s1, or s2. Two samples at
-// once: the second sum of one region goes on from the first's. In memory: for each region s0 and s1 of all channels,
-// and after all regions s2.
+// The curve's sums over 16 samples p of the half tile, by a thread for each channel. Two samples at once: the second sum
+// of one region goes on from the first's. In memory: for each region s0 and s1 of all channels, and after all regions
+// s2.
 template <class S, bool kSecond>
-__device__ __forceinline__ void add_halves_curve(Word tile, Word sums, int channel) {
+__device__ __forceinline__ void add_samples(Word tile, Word sums, int channel, int p) {
   using At = Layout<S>;
   using F = typename S::Format;
-  constexpr Word kRegion = (kSecond ? 4 : 8) * S::C;
-  const Word own = tile + channel / 64 * kBlock + Blocks<64>::piece_at(channel % 8, channel % 64 / 8);
-  const auto add = [&](Word region_a, float t_a, float du_a, Word region_b, float t_b, float du_b) {
-    const Word at_a = sums + region_a * kRegion, at_b = sums + region_b * kRegion;
-    const bool same = region_a == region_b;
-    if constexpr (kSecond) {
-      const float sum_a = load_float(at_a), sum_b = load_float(at_b);
-      const float left = fmaf(du_a * t_a, t_a, sum_a);
-      store_float(at_a, left);
-      store_float(at_b, fmaf(du_b * t_b, t_b, same ? left : sum_b));
-    } else {
-      const float2 sum_a = load_floats(at_a), sum_b = load_floats(at_b);
-      const float2 left{sum_a.x + du_a, fmaf(du_a, t_a, sum_a.y)}, from = same ? left : sum_b;
-      store_floats(at_a, left);
-      store_floats(at_b, {from.x + du_b, fmaf(du_b, t_b, from.y)});
-    }
-  };
-#pragma unroll 1
-  for (int p = 0; p < 2; ++p) {
-    const uint4 words = load_words(tile + At::regions + p * 16 * S::C + 16 * channel);
-    const Word regions[4] = {words.x, words.y, words.z, words.w};
+  const Word own = tile + p * kBelow + channel / 64 * kBlock + Blocks<64>::piece_at(channel % 8, channel % 64 / 8);
+  const uint4 words = load_words(tile + At::regions + p * 16 * S::C + 16 * channel);
+  const Word regions[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
-    for (int eight = 0; eight < 2; ++eight) {
-      const Word at = own + p * kBelow + eight * Blocks<64>::bytes(8);
-      const uint4 t4 = load_words(at + At::t), du4 = load_words(at + At::h0);
-      const Word t[4] = {t4.x, t4.y, t4.z, t4.w}, du[4] = {du4.x, du4.y, du4.z, du4.w};
+  for (int eight = 0; eight < 2; ++eight) {
+    const Word at = own + eight * Blocks<64>::bytes(8);
+    const uint4 t4 = load_words(at + At::t), du4 = load_words(at + At::h0);
+    const Word ts[4] = {t4.x, t4.y, t4.z, t4.w}, dus[4] = {du4.x, du4.y, du4.z, du4.w};
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const float2 tt = widen<F>(t[k]), dd = widen<F>(du[k]);
-        add(__byte_perm(regions[k], 0, 0x4440 + 2 * eight), tt.x, dd.x, __byte_perm(regions[k], 0, 0x4441 + 2 * eight),
-            tt.y, dd.y);
+    for (int k = 0; k < 4; ++k) {
+      const Word a = __byte_perm(regions[k], 0, 0x4440 + 2 * eight), b = __byte_perm(regions[k], 0, 0x4441 + 2 * eight);
+      const bool same = a == b;
+      const float2 t = widen<F>(ts[k]), du = widen<F>(dus[k]);
+      if constexpr (kSecond) {
+        const Word at_a = sums + a * 4 * S::C, at_b = sums + b * 4 * S::C;
+        const float sum_a = load_float(at_a), sum_b = load_float(at_b);
+        const float left = fmaf(du.x * t.x, t.x, sum_a);
+        store_float(at_a, left);
+        store_float(at_b, fmaf(du.y * t.y, t.y, same ? left : sum_b));
+      } else {
+        const Word at_a = sums + a * 8 * S::C, at_b = sums + b * 8 * S::C;
+        const float2 sum_a = load_floats(at_a), sum_b = load_floats(at_b);
+        const float2 left{sum_a.x + du.x, fmaf(du.x, t.x, sum_a.y)}, from = same ? left : sum_b;
+        store_floats(at_a, left);
+        store_floats(at_b, {from.x + du.y, fmaf(du.y, t.y, from.y)});
       }
     }
   }
@@ -533,24 +527,29 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     wgmma::end_products();
     wgmma::wait_products();
     arrive(kLastTaken, side);
-    if (x.curve.regions) {
+    // Half of the threads have a channel each, on all schedulers.
+#pragma unroll 1
+    for (int p = 0; p < 2; ++p) {
       const int channel = anew(thread) % S::C;
-      const Word sums = base + At::sums;
-      if (group) {
-        add_halves_curve<S, true>(tensors, sums + 8 * x.curve.regions * S::C + 4 * channel, channel);
-      } else {
-        add_halves_curve<S, false>(tensors, sums + 8 * channel, channel);
+      if (x.curve.regions) {
+        const Word sums = base + At::sums;
+        if (group) {
+          add_samples<S, true>(tensors, sums + 8 * x.curve.regions * S::C + 4 * channel, channel, p);
+        } else {
+          add_samples<S, false>(tensors, sums + 8 * channel, channel, p);
+        }
       }
+      if (p == 1) break;
+      wait_for(kSecond, side);
+      wgmma::begin_products();
+      outer_product<F, 64>(w1, tensors + At::second, tensors + At::h1 + kBlock * group);
+      outer_product<F, 32>(w2, tensors + At::third, tensors + At::h2 + Blocks<32>::bytes(kHalf) * group);
+      add_bias<F>(bias, tensors + (group ? At::third : At::second), ones, 1);
+      wgmma::end_products();
+      wgmma::wait_products();
+      arrive(kLayersTaken, side);
     }
     arrive(kSumsTaken, side);
-    wait_for(kSecond, side);
-    wgmma::begin_products();
-    outer_product<F, 64>(w1, tensors + At::second, tensors + At::h1 + kBlock * group);
-    outer_product<F, 32>(w2, tensors + At::third, tensors + At::h2 + Blocks<32>::bytes(kHalf) * group);
-    add_bias<F>(bias, tensors + (group ? At::third : At::second), ones, 1);
-    wgmma::end_products();
-    wgmma::wait_products();
-    arrive(kLayersTaken, side);
     wait_for(kFirst, side);
     wgmma::begin_products();
     outer_product<F, 64>(w0, top, tensors + At::again);
@@ -579,17 +578,17 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     to[i] = sums[2 * i], to[n + i] = sums[2 * i + 1], to[2 * n + i] = sums[2 * n + i];
 }
 
-// The packed weights, whole rows whose pieces are permuted, to blocks.
+// Begins copying the packed weights, whole rows whose pieces are permuted, to blocks.
 template <class S, int l = 0>
-__device__ __forceinline__ void load_layer(char* shared, const uint4* packed) {
-  constexpr int K = S::width(l), N = S::width(l + 1), kPieces = K / 8, kOfBlock = 8;
+__device__ __forceinline__ void begin_weights(Word base, const uint4* packed) {
+  constexpr int K = S::width(l), N = S::width(l + 1), kPieces = K / 8;
 #pragma unroll 1
   for (int i = threadIdx.x; i < K * N / 8; i += kAll) {
     const int row = i / kPieces, piece = i % kPieces ^ static_cast<int>(permutation<K>(row) / 16);
-    char* block = shared + 2 * S::weights_at(l) + piece / kOfBlock * Blocks<64>::bytes(N);
-    *reinterpret_cast<uint4*>(block + Blocks<64>::piece_at(row, piece % kOfBlock)) = packed[S::weights_at(l) / 8 + i];
+    begin_copy(base + 2 * S::weights_at(l) + piece / 8 * Blocks<64>::bytes(N) + Blocks<64>::piece_at(row, piece % 8),
+               packed + S::weights_at(l) / 8 + i);
   }
-  if constexpr (l + 1 < S::L) load_layer<S, l + 1>(shared, packed);
+  if constexpr (l + 1 < S::L) begin_weights<S, l + 1>(base, packed);
 }
 
 template <class S, Activation A, bool kPositions>
@@ -597,18 +596,19 @@ __global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const 
   if (!wgmma::kHere) return;
   using At = Layout<S>;
   extern __shared__ __align__(1024) char shared[];
+  const Word base = shared_address(shared);
+  begin_weights<S>(base, x.of(x.weights));
   auto* sums = reinterpret_cast<float4*>(shared + At::sums);
 #pragma unroll 1
   for (int i = threadIdx.x; i < 3 * x.curve.regions * S::C / 4; i += kAll) sums[i] = {};
-  load_layer<S>(shared, x.of(x.weights));
   auto* bias = reinterpret_cast<float*>(shared + At::bias);
 #pragma unroll 1
   for (int i = threadIdx.x; i < S::n_bias(); i += kAll) bias[i] = x.of(x.bias)[i];
   auto* ones = reinterpret_cast<Word*>(shared + At::ones);
   if (threadIdx.x < 128) ones[threadIdx.x] = threadIdx.x / 4 % 16 == 7 ? kOnes<typename S::Format> : 0u;
+  wait_copies();
   wgmma::show_to_products();
   __syncthreads();
-  const Word base = shared_address(shared);
   if (threadIdx.x < kChain) {
     wgmma::give_registers<kChainRegisters>();
     chain<S, A, kPositions>(x, base);
