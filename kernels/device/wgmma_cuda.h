@@ -125,6 +125,22 @@ __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
   }
 }
 
+// The same for 64 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not change
+// before `wait_products`.
+#define CAFX_PRODUCT_ROWS(type, how, add)                                                               \
+  asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." type \
+               " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"                               \
+               : CAFX_SUMS_32(how, c)                                                                   \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
+template <Number F, bool kGoesOn>
+__device__ __forceinline__ void multiply_rows(float (&c)[32], const Fragment& a, Operand b) {
+  if constexpr (kGoesOn) {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS, "+f", 1)
+  } else {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS, "=f", 0)
+  }
+}
+
 // Registers of a thread, from here on: all warps of a group ask, and what one group takes another has given.
 template <int N>
 __device__ __forceinline__ void take_registers() {

@@ -134,6 +134,19 @@ struct Held {
       }
     }
   }
+  // The same from copies in shared memory.
+  __device__ Held(Word z_at, Word positions_at) {
+#pragma unroll
+    for (int k = 0; k < 8; k += 4) {
+      const uint4 v = load_words(z_at + 4 * k);
+      z[k] = __uint_as_float(v.x), z[k + 1] = __uint_as_float(v.y);
+      z[k + 2] = __uint_as_float(v.z), z[k + 3] = __uint_as_float(v.w);
+      if constexpr (kPositions) {
+        const uint4 p = load_words(positions_at + 4 * k);
+        at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
+      }
+    }
+  }
   __device__ float factor(int k, int row) const { return kPositions && at[k] != row ? 0.0f : z[k]; }
   __device__ uint4 times(uint4 r, int row) const {
     const float4 a = widen<F>(uint2{r.x, r.y}), b = widen<F>(uint2{r.z, r.w});
@@ -282,6 +295,9 @@ template <class S>
 struct Packed {
   static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
   static std::size_t slopes(const SaafDims& d) { return table + saaf_table_bytes(d); }
+  // (C/32,4,2,S+2,4): the table's pieces of channels 32 i + 8 t + 2 j + e at [i][j][e][.][t].
+  static std::size_t turned(const SaafDims& d) { return slopes(d) + saaf_table_bytes(d) / 2; }
+  static std::size_t bytes(const SaafDims& d) { return turned(d) + saaf_table_bytes(d); }
 };
 
 template <class S>
