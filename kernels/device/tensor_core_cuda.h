@@ -131,6 +131,9 @@ __device__ __forceinline__ void arrive_at() {
 __device__ __forceinline__ void wait_at(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+__device__ __forceinline__ void arrive_at(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
 
 // 2^x; the error is 2 units in the last place, numbers below 2^-126 are zero.
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -141,15 +144,17 @@ __device__ __forceinline__ float exp2_fast(float x) {
 inline constexpr float kLog2E = 1.44269504f;
 // log(1 + e^x) with a relative error of 1.3e-6, so that bf16 rounds it as it would the exact number but in one of 2000
 // cases, fp16 in one of 250: log(1 + u) / u by a polynomial, the smallest error over [0, 1].
-__device__ __forceinline__ float softplus_fast(float x) {
-  const float u = exp2_fast(fabsf(x) * -kLog2E);
+__device__ __forceinline__ float softplus_polynomial(float u) {
   float q = fmaf(u, 1.414102145e-2f, -6.640179287e-2f);
   q = fmaf(q, u, 1.492238666e-1f);
   q = fmaf(q, u, -2.350385993e-1f);
   q = fmaf(q, u, 3.310944887e-1f);
   q = fmaf(q, u, -4.998696563e-1f);
-  q = fmaf(q, u, 9.999987315e-1f);
-  return fmaf(q, u, fmaxf(x, 0.0f));
+  return fmaf(q, u, 9.999987315e-1f);
+}
+__device__ __forceinline__ float softplus_fast(float x) {
+  const float u = exp2_fast(fabsf(x) * -kLog2E);
+  return fmaf(softplus_polynomial(u), u, fmaxf(x, 0.0f));
 }
 
 }  // namespace cafx::cuda::tensor_core

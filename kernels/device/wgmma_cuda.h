@@ -125,6 +125,22 @@ __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
   }
 }
 
+// The same for 64 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not change
+// before `wait_products`.
+#define CAFX_PRODUCT_ROWS(type, how, add)                                                               \
+  asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." type \
+               " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"                               \
+               : CAFX_SUMS_32(how, c)                                                                   \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
+template <Number F, bool kGoesOn>
+__device__ __forceinline__ void multiply_rows(float (&c)[32], const Fragment& a, Operand b) {
+  if constexpr (kGoesOn) {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS, "+f", 1)
+  } else {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS, "=f", 0)
+  }
+}
+
 // Registers of a thread, from here on: all warps of a group ask, and what one group takes another has given.
 template <int N>
 __device__ __forceinline__ void take_registers() {
@@ -139,6 +155,12 @@ __device__ __forceinline__ void give_registers() {
 __device__ __forceinline__ void store_blocks(Word at, Word r0, Word r1, Word r2, Word r3) {
   CAFX_ON_WGMMA(asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(r0),
                              "r"(r1), "r"(r2), "r"(r3)
+                             : "memory");)
+}
+// The same, transposed: a lane's pair stands in two rows of memory, as load_blocks_transposed reads it.
+__device__ __forceinline__ void store_blocks_transposed(Word at, const Fragment& r) {
+  CAFX_ON_WGMMA(asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
+                             "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
                              : "memory");)
 }
 

@@ -358,8 +358,8 @@ __device__ __forceinline__ void chain_curve(const Operands& x, Word base, Word h
     product<typename S::Format, K>(c, a, base + 2 * S::weights_at(3), base + At::bias + 4 * S::bias_at(3), n, lane);
     if (x.curve.regions) {
       float2 slope[2][2][4];
-      const int of_channel = 4 * x.curve.regions;
-      const float2* slopes = x.of(x.slopes) + n / 4 * of_channel + lane % 4;
+      const int of_eight = 8 * x.curve.regions;
+      const float2* slopes = x.of(x.slopes) + n / 8 * of_eight + lane % 4 * 2;
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -369,7 +369,7 @@ __device__ __forceinline__ void chain_curve(const Operands& x, Word base, Word h
           for (int i = 0; i < 4; ++i) {
             const float number = region_number(x.curve, c[m][h][i]);
             region[i] = region_of(number);
-            slope[m][h][i] = __ldg(slopes + (2 * h + i % 2) * of_channel + 4 * region[i]);
+            slope[m][h][i] = __ldg(slopes + h * of_eight + 8 * region[i] + i % 2);
             c[m][h][i] -= left_end(x.curve, number);
           }
 #pragma unroll
@@ -651,7 +651,7 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 std::size_t packed(const DnnSaafDims& d) {
   std::size_t bytes = 0;
   with_shape(Precision::kBf16, d, [&]<class S, Activation>() {
-    bytes = d.use_saaf ? Packed<S>::slopes(d.saaf) + saaf_table_bytes(d.saaf) / 2 : Packed<S>::table;
+    bytes = d.use_saaf ? Packed<S>::bytes(d.saaf) : Packed<S>::table;
   });
   return bytes;
 }
@@ -695,10 +695,12 @@ __global__ void prepare_kernel(Members members, char* packed, const __grid_const
   if (!use_saaf || i >= S::C) return;
   auto* table = reinterpret_cast<SaafPiece*>(packed + Packed<S>::table);
   auto* slopes = reinterpret_cast<float2*>(packed + Packed<S>::table + sizeof(SaafPiece) * (curve.S + 2) * S::C);
+  auto* turned = reinterpret_cast<SaafPiece*>(slopes + (curve.S + 2) * S::C);
   saaf_make_table(table, v, w, curve, i);
   for (int k = 0; k < curve.S + 2; ++k) {
     const SaafPiece& piece = table[k * S::C + i];
-    slopes[((i / 8 * 2 + i % 2) * (curve.S + 2) + k) * 4 + i % 8 / 2] = {piece.B, 2.0f * piece.H};
+    slopes[(i / 8 * (curve.S + 2) + k) * 8 + i % 8] = {piece.B, 2.0f * piece.H};
+    turned[((i / 32 * 8 + i % 8) * (curve.S + 2) + k) * 4 + i / 8 % 4] = piece;
   }
 }
 
@@ -714,6 +716,7 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
 
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
+  if (dnn_wgmma::takes(context, d)) return dnn_wgmma::forward(context, u, r, z, positions, packed, d);
   with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);

@@ -88,7 +88,7 @@ struct Operands {
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
-  // (C/8,2,S+2,4), channels 8 i + 2 k + j at [i][j][.][k]: a piece's slope at its left end, and what a unit of t adds.
+  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds.
   const float2* slopes;
   std::uint16_t *u, *dr;
   float *dz, *partials;
@@ -111,6 +111,11 @@ __device__ __forceinline__ float slope_from(float y) {
   if constexpr (A == Activation::kSoftplus) return 1.0f - exp2_fast(y * -kLog2E);
   return activation_slope<A>(y);
 }
+template <Activation A>
+__device__ __forceinline__ float times_slope(float d, float y) {
+  if constexpr (A == Activation::kSoftplus) return fmaf(d, -exp2_fast(y * -kLog2E), d);
+  return d * activation_slope<A>(y);
+}
 
 // The factors from z of this lane's eight channels, for rows of one window; `row` counts within it.
 template <Number F, bool kPositions>
@@ -125,6 +130,19 @@ struct Held {
       z[k] = v.x, z[k + 1] = v.y, z[k + 2] = v.z, z[k + 3] = v.w;
       if constexpr (kPositions) {
         const int4 p = *reinterpret_cast<const int4*>(x.of(x.positions) + window * C + channel + k);
+        at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
+      }
+    }
+  }
+  // The same from copies in shared memory.
+  __device__ Held(Word z_at, Word positions_at) {
+#pragma unroll
+    for (int k = 0; k < 8; k += 4) {
+      const uint4 v = load_words(z_at + 4 * k);
+      z[k] = __uint_as_float(v.x), z[k + 1] = __uint_as_float(v.y);
+      z[k + 2] = __uint_as_float(v.z), z[k + 3] = __uint_as_float(v.w);
+      if constexpr (kPositions) {
+        const uint4 p = load_words(positions_at + 4 * k);
         at[k] = p.x, at[k + 1] = p.y, at[k + 2] = p.z, at[k + 3] = p.w;
       }
     }
@@ -277,6 +295,9 @@ template <class S>
 struct Packed {
   static constexpr std::size_t bias = 2 * S::n_weights(), table = bias + 4 * S::n_bias();
   static std::size_t slopes(const SaafDims& d) { return table + saaf_table_bytes(d); }
+  // (C/32,4,2,S+2,4): the table's pieces of channels 32 i + 8 t + 2 j + e at [i][j][e][.][t].
+  static std::size_t turned(const SaafDims& d) { return slopes(d) + saaf_table_bytes(d) / 2; }
+  static std::size_t bytes(const SaafDims& d) { return turned(d) + saaf_table_bytes(d); }
 };
 
 template <class S>

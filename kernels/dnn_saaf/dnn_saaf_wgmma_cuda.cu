@@ -4,12 +4,16 @@
 #include "kernels/device/wgmma_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf_persistent_parts_cuda.h"
 
-// A block has a tile of 64 samples and four warp groups. Two of the *chain*, each with half of a layer's columns,
-// compute the layers again and then the gradients down through them, and meet after each; two of *helpers* add up, from
-// what the chain lays down in shared memory, the curve's sums and the weights' gradients, but those of the third layer,
-// for which the chain has registers left. All sums of the weights' gradients stay in registers until the block ends,
-// and the helpers have twice as many registers as the chain. Named barriers hand the tiles over; while the helpers are
-// at the last product of a tile, the chain is in the layers of the next.
+// A block has four warp groups. Each of two of the *chain* has half a tile, 32 samples, to itself: it computes the
+// layers again and then the gradients down through them. Two of *helpers* add up, from what the chain lays down in
+// shared memory, the curve's sums and the weights' gradients, which stay in registers until the block ends; they have
+// more than twice as many registers as the chain. Named barriers hand the tiles over. Since the helpers serve the
+// groups of the chain in turn, these are in different layers at any time, and what one waits for the other fills.
+//
+// The chain's products have outputs along the rows, 64 at once, and samples along the columns: a warp group needs 64
+// rows, and with so few samples in work both groups' fit into shared memory. In shared memory a row is a sample
+// nevertheless, as in global; blocks of 8 x 8 are transposed on the way between it and registers. A lane's place in a
+// block is the same for all of these tensors, so that one address and constants reach them.
 namespace cafx::cuda::dnn_wgmma {
 
 namespace {
@@ -17,323 +21,327 @@ namespace {
 using namespace dnn_persistent;
 using wgmma::Blocks;
 
-constexpr int kChain = 256, kHelp = 256, kAll = kChain + kHelp;  // threads
-constexpr int kChainRegisters = 88, kHelpRegisters = 168;        // 128 of each thread when the block starts
+constexpr int kGroup = 128, kChain = 2 * kGroup, kHelp = 2 * kGroup, kAll = kChain + kHelp;  // threads
+constexpr int kChainRegisters = 80, kHelpRegisters = 176;  // 128 of each thread when the block starts
+constexpr int kHalf = kTile / 2;                           // samples of a group of the chain
 
-// Shared memory: byte offsets. Weights of layers 2 and 3 and h2, whose columns go to the groups by halves, lie in
-// blocks of 32 columns, what else products take in blocks of 64; du, in the place of h0, and t have whole rows
-// (tensor_core_cuda.h).
+// Shared memory: byte offsets. Weights and tensors lie in blocks of 64 columns, but h2, whose columns go to the groups
+// of helpers by halves, in blocks of 32. Each group of the chain has tensors of its own, offsets in them from h0 on.
 template <class S>
 struct Layout {
-  static constexpr int kRowBytes = 2 * kTile;
-  static constexpr int bias = 2 * S::n_weights(), ones = bias + 4 * S::n_bias(), h0 = (ones + 512 + 1023) / 1024 * 1024,
-                       again = h0 + kRowBytes * S::C, h1 = again + kRowBytes * S::C, h2 = h1 + kRowBytes * S::width(1),
-                       h3 = h2 + kRowBytes * S::width(2), top = h3 + kRowBytes * S::width(3),
-                       third = top + kRowBytes * S::C, t = third + kRowBytes * S::width(3),
-                       regions = t + kRowBytes * S::C, sums = regions + kTile * S::C;
-  static constexpr int second = h3;  // gradients of the outputs of layer 2; of 4 and then 1: top; of 3: third
-  static constexpr int dz = h2;      // terms of each warp's samples, behind the last use of h2
-  static int bytes(int curve_regions) { return sums + 4 * 3 * S::kCopies * curve_regions * S::C; }
+  static constexpr int kRowBytes = 2 * kHalf;
+  static constexpr int bias = 2 * S::n_weights(), ones = bias + 4 * S::n_bias(),
+                       tiles = (ones + 512 + 1023) / 1024 * 1024;
+  static constexpr int h0 = 0, again = h0 + kRowBytes * S::C, h1 = again + kRowBytes * S::C,
+                       h2 = h1 + kRowBytes * S::width(1), h3 = h2 + kRowBytes * S::width(2),
+                       top = h3 + kRowBytes * S::width(3), third = top + kRowBytes * S::C,
+                       t = third + kRowBytes * S::width(3), regions = t + kRowBytes * S::C,
+                       of_group = regions + kHalf * S::C;
+  static constexpr int second = h3;         // gradients of the outputs of layer 2; of 4 and then 1: top; of 3: third
+  static constexpr int dr = h1, next = h2;  // behind the last use of these: dr, and r of the next tile
+  static constexpr int windows = tiles + 2 * of_group,  // the first half's terms of dz in windows of 64 samples
+      sums = windows + 4 * S::C;
+  static int bytes(int curve_regions) { return sums + 4 * 3 * curve_regions * S::C; }
 };
 
-// As in dnn_saaf_persistent_cuda.cu.
+// Barriers of a group of the chain and the helpers, in the order in which a tile passes them; then that of the group.
 enum Barrier : int {
-  kSumsTaken = 1,  // helpers: t, regions and du of the tile before may go
-  kLayersTaken,    // helpers: the outputs of layer 1 and the gradients of layers 2 and 3 may go
-  kFirstTaken,     // helpers: the gradient of layer 1 and h0 may go
-  kCurve,          // chain: t, regions, du, the last layer's gradient and its inputs are there
-  kLastTaken,      // helpers: the last layer's gradient and inputs may go
-  kSecond,         // chain: the gradients of layers 2 and 3 are there
-  kFirst,          // chain: the gradient of layer 1 and h0 are there
-  kStage,          // the chain
+  kSumsTaken,    // helpers: t, regions and du of the tile before may go
+  kFirstTaken,   // helpers: the gradient of layer 1 and h0 of the tile before may go
+  kCurve,        // chain: t, regions, du, the last layer's gradient and its inputs are there
+  kLastTaken,    // helpers: the last layer's gradient and inputs may go
+  kSecond,       // chain: the gradients of layers 2 and 3 are there
+  kLayersTaken,  // helpers: these, and the outputs of layers 1 and 2, may go
+  kFirst,        // chain: the gradient of layer 1 and h0 are there
+  kStage,
 };
-// The chain's threads see what all of them wrote, and so do products.
-__device__ __forceinline__ void meet() {
+constexpr int kBoth = kGroup + kHelp;
+// Their numbers are computed anew: the compiler would keep all of them, and spill others.
+__device__ __forceinline__ void wait_for(Barrier b, int group) { wait_at(2 * b + anew(group), kBoth); }
+__device__ __forceinline__ void arrive(Barrier b, int group) { arrive_at(2 * b + anew(group), kBoth); }
+// The group's threads see what all of them wrote, and so do products.
+__device__ __forceinline__ void meet(int group) {
   wgmma::show_to_products();
-  wait_at<kStage, kChain>();
+  wait_at(2 * kStage + anew(group), kGroup);
 }
 
-// A warp's 16 rows of some columns of a matrix: where its lane's row of a 16 x 16 block begins, 16 columns after 16.
-struct Rows {
-  Word own;
-  __device__ Word at(int column) const { return own ^ (2 * column); }
-};
+// Where a lane's row of its warp's 16 columns begins, in the first 16 rows of a block of Columns columns; 16 rows on is
+// `kBelow` further.
 template <int Columns>
-__device__ __forceinline__ Rows rows_of_block(Word block, int warp, int lane) {
-  return {block + Blocks<Columns>::piece_at(16 * warp + lane % 16, 0) ^ (lane / 16 * 16)};
-}
-template <int C>
-__device__ __forceinline__ Rows whole_rows(Word tile, int warp, int lane) {
-  return {row_at<C>(tile, 16 * warp + lane % 16) ^ (lane / 16 * 16)};
-}
+struct Lane {
+  static constexpr int kBelow = Blocks<Columns>::bytes(16);
+  static __device__ Word at(Word warp, Word lane) {
+    const Word columns = 16 * warp;
+    return static_cast<Word>(columns / Columns * Blocks<Columns>::bytes(kHalf)) +
+           Blocks<Columns>::piece_at(lane % 8 + lane / 16 * 8, columns % Columns / 8 + lane / 8 % 2);
+  }
+};
+constexpr int kBlock = Blocks<64>::bytes(kHalf), kBelow = Lane<64>::kBelow;
 
-constexpr int kColumns = 32;  // of the chain's products that are finished at once
-using Outputs = float[16];    // a thread's of those
+// A thread's of 64 outputs and 32 samples: output lane / 4 + 8 r of the warp's 16 and sample 8 j + 2 (lane % 4) + e at
+// [4 j + 2 r + e].
+using Outputs = float[16];
 
-// c = a w^T: 32 of w's rows, which `w` begins with; over 16 Steps columns of both.
-template <Number F, int ColumnsA, int ColumnsW, int Steps, int N>
-__device__ __forceinline__ void product(float (&c)[N], Word a, Word w, int rows_of_w) {
-  a = wgmma::units_of(a), w = wgmma::units_of(w);
+// c = w h^T: 64 of w's rows, which `w` begins with; over 16 Steps columns of both.
+template <Number F, int ColumnsH, int Steps>
+__device__ __forceinline__ void product(Outputs& c, Word w, int rows_of_w, Word h) {
+  w = wgmma::units_of(w), h = wgmma::units_of(anew(h));
   wgmma::begin_products();
-  wgmma::multiply<F, false, false, false>(c, wgmma::along<ColumnsA>(a, kTile, 0),
-                                          wgmma::along<ColumnsW>(w, rows_of_w, 0));
+  wgmma::multiply<F, false, false, false>(c, wgmma::along<64>(w, rows_of_w, 0), wgmma::along<ColumnsH>(h, kHalf, 0));
 #pragma unroll
   for (int k = 1; k < Steps; ++k) {
-    wgmma::multiply<F, false, false, true>(c, wgmma::along<ColumnsA>(a, kTile, k),
-                                           wgmma::along<ColumnsW>(w, rows_of_w, k));
+    wgmma::multiply<F, false, false, true>(c, wgmma::along<64>(w, rows_of_w, k), wgmma::along<ColumnsH>(h, kHalf, k));
   }
   wgmma::end_products();
 }
-// c = g w: one block of w's columns, over its 16 Steps rows.
-template <Number F, int ColumnsW, int Steps, int N>
-__device__ __forceinline__ void product_down(float (&c)[N], Word g, Word w) {
-  g = wgmma::units_of(g), w = wgmma::units_of(w);
+// c = w^T g^T: one block of w's columns, over its 16 Steps rows.
+template <Number F, int Steps>
+__device__ __forceinline__ void product_down(Outputs& c, Word w, Word g) {
+  w = wgmma::units_of(w), g = wgmma::units_of(anew(g));
   wgmma::begin_products();
-  wgmma::multiply<F, false, true, false>(c, wgmma::along<64>(g, kTile, 0), wgmma::down<ColumnsW>(w, 0));
+  wgmma::multiply<F, true, false, false>(c, wgmma::down<64>(w, 0), wgmma::along<64>(g, kHalf, 0));
 #pragma unroll
   for (int k = 1; k < Steps; ++k) {
-    wgmma::multiply<F, false, true, true>(c, wgmma::along<64>(g, kTile, k), wgmma::down<ColumnsW>(w, k));
+    wgmma::multiply<F, true, false, true>(c, wgmma::down<64>(w, k), wgmma::along<64>(g, kHalf, k));
   }
   wgmma::end_products();
 }
-// f(N sums, the first of their columns), in turn over those of 64 columns with one copy of its code.
-template <int N, class F>
-__device__ __forceinline__ void by_pieces(float (&c)[32], F f) {
-#pragma unroll 1
-  for (int n = 0; n < 64; n += 2 * N) {
-    float v[N];
-#pragma unroll
-    for (int i = 0; i < N; ++i) v[i] = c[i];
-    f(v, n);
-#pragma unroll
-    for (int i = 0; i + N < 32; ++i) c[i] = c[i + N];
-  }
-}
-// finish(sums of 32 columns, the first of them, what load(first) brought), for both halves of 64 with one copy of its
-// code. What comes from memory is asked for before the products are waited for, and before the half that it belongs to.
-template <class Load, class Finish>
-__device__ __forceinline__ void by_halves(float (&c)[32], Load load, Finish finish) {
-  auto next = load(0);
-  wgmma::wait_products();
-#pragma unroll 1
-  for (int n = 0; n < 64; n += kColumns) {
-    const auto with = next;
-    next = load(kColumns);  // once too often, which a branch would not save
-    Outputs v;
-#pragma unroll
-    for (int i = 0; i < 16; ++i) v[i] = c[i];
-    finish(v, n, with);
-#pragma unroll
-    for (int i = 0; i < 16; ++i) c[i] = c[i + 16];
-  }
-}
-// sums += g^T h over the tile, of one block of each.
+// sums += g^T h over the half tile, of one block of each.
 template <Number F, int ColumnsH, int N>
 __device__ __forceinline__ void outer_product(float (&sums)[N], Word g, Word h) {
 #pragma unroll
-  for (int k = 0; k < kTile / 16; ++k) {
+  for (int k = 0; k < kHalf / 16; ++k) {
     wgmma::multiply<F, true, true, true>(sums, wgmma::down<64>(wgmma::units_of(g), k),
                                          wgmma::down<ColumnsH>(wgmma::units_of(h), k));
   }
 }
-// Column l of `bias` += g's sums over the tile. `ones` has sixteen rows of 16 bytes twice, 256 apart, in which row 7 is
-// of ones: from row 7 - l on, column l is.
+// Column l of `bias` += g's sums over the half tile. `ones` has sixteen rows of 16 bytes twice, 256 apart, in which row
+// 7 is of ones: from row 7 - l on, column l is.
 template <Number F>
 __device__ __forceinline__ void add_bias(Sums& bias, Word g, Word ones, int l) {
 #pragma unroll
-  for (int k = 0; k < kTile / 16; ++k) {
+  for (int k = 0; k < kHalf / 16; ++k) {
     wgmma::multiply<F, true, false, true>(bias, wgmma::down<64>(wgmma::units_of(g), k),
                                           wgmma::of_eight(ones + 16 * (7 - l), 256));
   }
 }
 
+// 16 samples, as columns of registers and as rows of shared memory.
 template <Number F>
-__device__ __forceinline__ void store_columns(Rows rows, int n, const float* v) {  // 16 from n on
-  wgmma::store_blocks(rows.at(n), round_pair<F>(v[0], v[1]), round_pair<F>(v[2], v[3]), round_pair<F>(v[4], v[5]),
-                      round_pair<F>(v[6], v[7]));
+__device__ __forceinline__ void round_columns(Fragment& to, const float* v) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) to[i] = round_pair<F>(v[2 * i], v[2 * i + 1]);
 }
 template <Number F>
-__device__ __forceinline__ void store_outputs(Rows rows, int n, const Outputs& c) {
-#pragma unroll
-  for (int p = 0; p < 2; ++p) store_columns<F>(rows, n + 16 * p, c + 8 * p);
+__device__ __forceinline__ void store_columns(Word at, const float* v) {
+  Fragment pairs;
+  round_columns<F>(pairs, v);
+  wgmma::store_blocks_transposed(at, pairs);
 }
-// A lane's numbers of 32 columns, as pairs: those of sums 2 i and 2 i + 1.
-struct Loaded {
-  Fragment of[2];
-  __device__ Loaded(Rows rows, int n) {
+
+// Eight at once, step by step: no step waits for the one before.
+template <Activation A>
+__device__ __forceinline__ void activate_all(Outputs& c, int first) {
+  static_assert(A == Activation::kSoftplus);
+  float u[8], q[8];
 #pragma unroll
-    for (int p = 0; p < 2; ++p) load_blocks(of[p], rows.at(n + 16 * p));
-  }
-  template <Number F>
-  __device__ float2 pair(int i) const {
-    return widen<F>(of[i / 4][i % 4]);
-  }
-};
-// The biases of a lane's columns: [j] of columns 8 j ...
-struct Biases {
-  float2 of[4];
-  __device__ Biases(Word bias, int lane) {
+  for (int i = 0; i < 8; ++i) u[i] = exp2_fast(fabsf(c[first + i]) * -kLog2E);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) of[j] = load_floats(bias + 4 * (8 * j + lane % 4 * 2));
-  }
-  __device__ float operator[](int i) const { return i % 2 ? of[i / 4].y : of[i / 4].x; }
-};
+  for (int i = 0; i < 8; ++i) q[i] = softplus_polynomial(u[i]);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) c[first + i] = fmaf(q[i], u[i], fmaxf(c[first + i], 0.0f));
+}
 
 // Outputs of a layer, activated.
-template <class S, Activation A>
-__device__ __forceinline__ void finish_layer(Outputs& c, Rows to, int n, const Biases& b) {
+template <Number F, Activation A>
+__device__ __forceinline__ void finish_layer(Outputs& c, const float2& bias, Word at, int below) {
 #pragma unroll
-  for (int i = 0; i < 16; ++i) c[i] = activated<A>(c[i] + b[i]);
-  store_outputs<typename S::Format>(to, n, c);
+  for (int i = 0; i < 16; ++i) c[i] += i / 2 % 2 ? bias.y : bias.x;
+#pragma unroll
+  for (int p = 0; p < 2; ++p) {
+    activate_all<A>(c, 8 * p);
+    store_columns<F>(at + p * below, c + 8 * p);
+  }
 }
 // Gradients of outputs h, from those behind the activation.
-template <class S, Activation A>
-__device__ __forceinline__ void finish_down(Outputs& c, const Loaded& h, Rows to, int n) {
-  using F = typename S::Format;
+template <Number F, Activation A>
+__device__ __forceinline__ void finish_down(Outputs& c, const Fragment (&h)[2], Word at) {
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const float2 y = h.pair<F>(i);
-    c[2 * i] *= slope_from<A>(y.x), c[2 * i + 1] *= slope_from<A>(y.y);
-  }
-  store_outputs<F>(to, n, c);
-}
-
-// From outputs v of the last layer, channels n .. n + 16, and du: t and region of each, and du times the curve's slope
-// as the gradient of v, to `top` of the block.
-template <class S>
-__device__ __forceinline__ void finish_curve(float (&v)[8], const Operands& x, Word base, Rows top, int n, int warp,
-                                             int lane) {
-  using At = Layout<S>;
-  using F = typename S::Format;
-  constexpr int C = S::C;
-  if (x.curve.regions) {
-    const Word bias = base + At::bias + 4 * (S::bias_at(3) + n + lane % 4 * 2);
-    const Word regions = base + At::regions + region_at<C>(16 * warp + lane / 4, n + lane % 4 * 2);
-    const auto* slopes = reinterpret_cast<const char*>(x.of(x.slopes));
-    const Word of_channel = 32 * x.curve.regions, own = n / 4 * of_channel + lane % 4 * 8;
-    float2 slope[8];
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const float2 b = load_floats(bias + 32 * j);
-#pragma unroll
-      for (int s = 0; s < 2; ++s) {
-        Word region[2];
-#pragma unroll
-        for (int k = 0; k < 2; ++k) {
-          const int i = 4 * j + 2 * s + k;
-          v[i] += k ? b.y : b.x;
-          const float number = region_number(x.curve, v[i]);
-          region[k] = region_of(number);
-          slope[i] = __ldg(reinterpret_cast<const float2*>(slopes + (own + (2 * j + k) * of_channel + 32 * region[k])));
-          v[i] -= left_end(x.curve, number);
-        }
-        store_half_word((regions ^ (8 * j)) + s * 8 * C, region[0] | region[1] << 8);
-      }
-    }
-    store_columns<F>(whole_rows<C>(base + At::t, warp, lane), n, v);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = fmaf(v[i], slope[i].y, slope[i].x);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = 1.0f;
-  }
-  Fragment du;
-  load_blocks(du, whole_rows<C>(base + At::h0, warp, lane).at(n));
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float2 d = widen<F>(du[i]);
-    v[2 * i] *= d.x, v[2 * i + 1] *= d.y;
-  }
-  store_columns<F>(top, n % 64, v);
-}
-
-// From gradients d of h0, channels n .. n + 32, through the residual: dr, dz's terms of each 16 samples, and h0 in the
-// place of r.
-template <class S, bool kPositions>
-__device__ __forceinline__ void finish_residual(const Outputs& d, const Operands& x, Word base, Rows rows, long n0,
-                                                int n, int warp, int lane) {
-  using F = typename S::Format;
-  constexpr int C = S::C;
-  const long row0 = n0 + 16 * warp, window = row0 >> x.log2_P;
-  const int in_window = static_cast<int>(row0 & (x.P - 1)) + lane / 4;
-  const float* z_at = x.of(x.z) + window * C + n + lane % 4 * 2;
-  const std::int32_t* position_at = nullptr;
-  if constexpr (kPositions) position_at = x.of(x.positions) + window * C + n + lane % 4 * 2;
-  std::uint16_t* dr = x.of(x.dr) + (row0 + lane / 4) * C + n + 8 * (lane % 2) + lane % 4 / 2 * 4;
-  float2 z[4];
-  int2 position[4];
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    z[j] = *reinterpret_cast<const float2*>(z_at + 8 * j);
-    if constexpr (kPositions) position[j] = *reinterpret_cast<const int2*>(position_at + 8 * j);
-  }
-  float terms[8];
-#pragma unroll
-  for (int p = 0; p < 2; ++p) {  // 16 columns
-    Fragment r, through;
-    load_blocks(r, rows.at(n % 64 + 16 * p));
+  for (int p = 0; p < 2; ++p) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const int j = 2 * p + i / 2, s = i % 2;
-      const float2 own = widen<F>(r[i]), dd{d[8 * p + 2 * i], d[8 * p + 2 * i + 1]};
-      float2 f = z[j];
-      bool here[2] = {true, true};
-      if constexpr (kPositions) {
-        here[0] = position[j].x == in_window + 8 * s, here[1] = position[j].y == in_window + 8 * s;
-        if (!here[0]) f.x = 0.0f;
-        if (!here[1]) f.y = 0.0f;
-      }
-      const float first = here[0] ? dd.x * own.x : 0.0f, second = here[1] ? dd.y * own.y : 0.0f;
-      terms[2 * j] = s == 0 ? first : terms[2 * j] + first;
-      terms[2 * j + 1] = s == 0 ? second : terms[2 * j + 1] + second;
-      through[i] = round_pair<F>(dd.x * f.x, dd.y * f.y);
-      r[i] = round_pair<F>(own.x * f.x, own.y * f.y);
+      const float2 y = widen<F>(h[p][i]);
+      float* d = c + 8 * p + 2 * i;
+      d[0] = times_slope<A>(d[0], y.x), d[1] = times_slope<A>(d[1], y.y);
     }
-    wgmma::store_blocks(rows.at(n % 64 + 16 * p), r[0], r[1], r[2], r[3]);
-    // Two neighbouring lanes exchange halves, so that each writes 8 bytes of the 32 that a row's 16 columns are.
-    const bool odd = lane % 2;
-#pragma unroll
-    for (int s = 0; s < 2; ++s) {
-      const Word other = __shfl_xor_sync(0xffffffffu, odd ? through[s] : through[2 + s], 1);
-      __stcs(reinterpret_cast<uint2*>(dr + 8 * s * C + 16 * p),
-             odd ? uint2{other, through[2 + s]} : uint2{through[s], other});
-    }
-  }
-  // Over the 16 samples; the lane's bits name the channel of what is left.
-  sum_by_halves<16, 4>(terms, lane);
-  const int channel = n + lane / 8 * 8 + lane % 4 * 2 + lane / 4 % 2;
-  if (x.P == 16) {
-    x.of(x.dz)[window * C + channel] = terms[0];
-  } else {
-    store_float(base + Layout<S>::dz + 4 * (warp * C + channel), terms[0]);
-  }
-}
-// dz of windows of more than 16 samples, from the warps' terms; a thread has a channel.
-template <class S>
-__device__ __forceinline__ void add_windows(const Operands& x, Word base, long n0, int channel) {
-  const int warps = x.P / 16;
-  const Word own = base + Layout<S>::dz + 4 * channel;
-  for (int first = 0; first < kTile / 16; first += warps) {
-    float sum = 0.0f;
-    for (int k = 0; k < warps; ++k) sum += load_float(own + 4 * (first + k) * S::C);
-    x.of(x.dz)[((n0 + 16 * first) >> x.log2_P) * S::C + channel] = sum;
+    store_columns<F>(at + p * kBelow, c + 8 * p);
   }
 }
 
-// The address of a piece of a tile's row: of whole rows, or of blocks.
-template <int C, bool kBlocks>
-__device__ __forceinline__ Word piece_of_tile(Word tile, int row, int piece) {
-  if constexpr (!kBlocks) return row_at<C>(tile, row) ^ (16 * piece);
-  return tile + piece / 8 * Blocks<64>::bytes(kTile) + Blocks<64>::piece_at(row, piece % 8);
-}
-// Begins copying this warp's 8 rows of a tile of (rows,C).
-template <int C, bool kBlocks>
-__device__ __forceinline__ void begin_tile(Word to, const std::uint16_t* tile, int warp, int lane) {
-  constexpr int kPieces = C / 8;
-  const int piece = lane % kPieces, row = 8 * warp + lane / kPieces;
+// From outputs c of the last layer, of 64 channels, and du: t and region of each, and du times the curve's slope as the
+// gradient. For add_curve, 8 x 8 blocks of t, and of du in its own place, have channels as rows; a channel's regions
+// are 16 bytes for 16 samples, those of samples 2 k, 2 k + 1, 2 k + 8 and 2 k + 9 together.
+template <class S>
+__device__ __forceinline__ void finish_curve(Outputs& v, const Operands& x, const Fragment (&du)[2], Word own,
+                                             Word regions, const float2& bias, const char* slopes) {
+  using At = Layout<S>;
+  using F = typename S::Format;
+  if (x.curve.regions) {
+    const char* slopes_of[2] = {slopes, slopes + 64 * x.curve.regions};
+    float2 slope[16];
 #pragma unroll
-  for (int i = 0; i < 8; i += 32 / kPieces) {
-    begin_copy(piece_of_tile<C, kBlocks>(to, row + i, piece), tile + (row + i) * C + 8 * piece);
+    for (int p = 0; p < 2; ++p) {
+      Word number[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int row = i / 2 % 2;
+        float& of = v[8 * p + i];
+        of += row ? bias.y : bias.x;
+        const float region = region_number(x.curve, of);
+        number[i] = __float_as_uint(region);
+        // 2^23 is taken off the region by what `slopes` begins with.
+        slope[8 * p + i] = __ldg(reinterpret_cast<const float2*>(slopes_of[row] + std::uint64_t{number[i]} * 64));
+        of -= left_end(x.curve, region);
+      }
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        const Word* n = number + 2 * row;
+        store_word(regions + p * 16 * S::C + row * 128,
+                   __byte_perm(__byte_perm(n[0], n[1], 0x0040), __byte_perm(n[4], n[5], 0x0040), 0x5410));
+      }
+      Fragment t;
+      round_columns<F>(t, v + 8 * p);
+      wgmma::store_blocks(own + At::t + p * kBelow, t[0], t[1], t[2], t[3]);
+    }
+#pragma unroll
+    for (int i = 0; i < 16; ++i) v[i] = fmaf(v[i], slope[i].y, slope[i].x);
+  } else {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) v[i] = 1.0f;
+  }
+#pragma unroll
+  for (int p = 0; p < 2; ++p) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const float2 d = widen<F>(du[p][i]);
+      v[8 * p + 2 * i] *= d.x, v[8 * p + 2 * i + 1] *= d.y;
+    }
+    store_columns<F>(own + At::top + p * kBelow, v + 8 * p);
+  }
+}
+
+// Factors of a lane's two channels in the one or two windows of the half tile.
+template <bool kPositions>
+struct Windows {
+  float z[2][2];
+  int at[2][2];
+  __device__ Windows(const Operands& x, int C, long n0, int channel) {
+    const long from = (n0 >> x.log2_P) * C + channel;
+    const int next = x.P == 16 ? C : 0;
+#pragma unroll
+    for (int p = 0; p < 2; ++p) {
+#pragma unroll
+      for (int row = 0; row < 2; ++row) {
+        z[p][row] = x.of(x.z)[from + p * next + 8 * row];
+        if constexpr (kPositions) at[p][row] = x.of(x.positions)[from + p * next + 8 * row];
+      }
+    }
+  }
+};
+// From gradients d of h0, of 64 channels, through the residual: dr, in shared memory; dz; and h0 in the place of r.
+template <class S, bool kPositions>
+__device__ __forceinline__ void finish_residual(const Outputs& d, const Operands& x, const Windows<kPositions>& windows,
+                                                Word own, Word parts, long n0, int channel, int lane) {
+  using At = Layout<S>;
+  using F = typename S::Format;
+  const int sample = static_cast<int>(n0 & (x.P - 1)) + lane % 4 * 2;
+  float terms[4] = {};
+#pragma unroll
+  for (int p = 0; p < 2; ++p) {
+    Fragment r, through;
+    load_blocks_transposed(r, own + At::again + p * kBelow);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int row = i % 2;
+      const float2 y = widen<F>(r[i]);
+      float2 dd{d[8 * p + 2 * i], d[8 * p + 2 * i + 1]}, f{windows.z[p][row], windows.z[p][row]};
+      if constexpr (kPositions) {
+        const int here = windows.at[p][row] - (sample + 8 * (i / 2) + 16 * p & x.P - 1);
+        if (here != 0) dd.x = f.x = 0.0f;
+        if (here != 1) dd.y = f.y = 0.0f;
+      }
+      terms[2 * p + row] = fmaf(dd.y, y.y, fmaf(dd.x, y.x, terms[2 * p + row]));
+      through[i] = round_pair<F>(dd.x * f.x, dd.y * f.y);
+      r[i] = round_pair<F>(y.x * f.x, y.y * f.y);
+    }
+    wgmma::store_blocks_transposed(own + At::again + p * kBelow, r);
+    wgmma::store_blocks_transposed(own + At::dr + p * kBelow, through);
+  }
+  // Over the samples; the lane's bits name the 16 samples and the channel of what is left.
+  sum_by_halves<2, 1>(terms, lane);
+  channel += lane % 2 * 8;
+  float* dz = x.of(x.dz) + (n0 >> x.log2_P) * S::C + channel;
+  if (x.P == 16) {
+    dz[lane % 4 / 2 * S::C] = terms[0];
+    return;
+  }
+  float sum = terms[0] + __shfl_xor_sync(0xffffffffu, terms[0], 2);
+  if (lane & 2) return;
+  if (x.P == 64) {
+    // The helpers are done with the first half before they free what the second needed to come here.
+    if ((n0 & kHalf) == 0) return store_float(parts + 4 * channel, sum);
+    sum = load_float(parts + 4 * channel) + sum;
+  }
+  *dz = sum;
+}
+
+// Where a lane's pieces of its warp's 8 rows lie, two rows after two: a row has 16 pieces.
+struct Pieces {
+  Word first;
+  __device__ Pieces(Word tensors, Word warp, Word lane)
+      : first(tensors + lane % 16 / 8 * kBlock + Blocks<64>::piece_at(8 * warp + lane / 16, lane % 8)) {}
+  __device__ Word at(int below) const { return (first ^ (16 * below)) + below * Blocks<64>::kRow; }
+};
+// Begins copying this warp's 8 rows of a half tile of (rows,128), of which this lane's pieces begin at `from`.
+__device__ __forceinline__ void begin_tile(Pieces to, int tensor, const std::uint16_t* from) {
+#pragma unroll
+  for (int i = 0; i < 8; i += 2) begin_copy(to.at(i) + tensor, from + i * 128);
+}
+
+// The curve's sums over 16 samples p of the half tile, by a thread for each channel. Two samples at once: the second sum
+// of one region goes on from the first's. In memory: for each region s0 and s1 of all channels, and after all regions
+// s2.
+template <class S, bool kSecond>
+__device__ __forceinline__ void add_samples(Word tile, Word sums, int channel, int p) {
+  using At = Layout<S>;
+  using F = typename S::Format;
+  const Word own = tile + p * kBelow + channel / 64 * kBlock + Blocks<64>::piece_at(channel % 8, channel % 64 / 8);
+  const uint4 words = load_words(tile + At::regions + p * 16 * S::C + 16 * channel);
+  const Word regions[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+  for (int eight = 0; eight < 2; ++eight) {
+    const Word at = own + eight * Blocks<64>::bytes(8);
+    const uint4 t4 = load_words(at + At::t), du4 = load_words(at + At::h0);
+    const Word ts[4] = {t4.x, t4.y, t4.z, t4.w}, dus[4] = {du4.x, du4.y, du4.z, du4.w};
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      const Word a = __byte_perm(regions[k], 0, 0x4440 + 2 * eight), b = __byte_perm(regions[k], 0, 0x4441 + 2 * eight);
+      const bool same = a == b;
+      const float2 t = widen<F>(ts[k]), du = widen<F>(dus[k]);
+      if constexpr (kSecond) {
+        const Word at_a = sums + a * 4 * S::C, at_b = sums + b * 4 * S::C;
+        const float sum_a = load_float(at_a), sum_b = load_float(at_b);
+        const float left = fmaf(du.x * t.x, t.x, sum_a);
+        store_float(at_a, left);
+        store_float(at_b, fmaf(du.y * t.y, t.y, same ? left : sum_b));
+      } else {
+        const Word at_a = sums + a * 8 * S::C, at_b = sums + b * 8 * S::C;
+        const float2 sum_a = load_floats(at_a), sum_b = load_floats(at_b);
+        const float2 left{sum_a.x + du.x, fmaf(du.x, t.x, sum_a.y)}, from = same ? left : sum_b;
+        store_floats(at_a, left);
+        store_floats(at_b, {from.x + du.y, fmaf(du.y, t.y, from.y)});
+      }
+    }
   }
 }
 
@@ -367,160 +375,200 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
   using At = Layout<S>;
   using F = typename S::Format;
   constexpr int C = S::C, W1 = S::width(1), W2 = S::width(2), W3 = S::width(3);
-  static_assert(C == 128 && W1 == C && W2 == 64 && W3 == 64, "the groups' columns are blocks");
-  constexpr int kWide = Blocks<64>::bytes(kTile), kNarrow = Blocks<32>::bytes(kTile);
-  float w2[16] = {};
-  using Inputs = TileInputs<S, kPositions, 8>;
-  Inputs inputs(x, blockIdx.x, threadIdx.x / 32, threadIdx.x % 32);
+  static_assert(C == 128 && W1 == C && W2 == 64 && W3 == 64, "products have 64 outputs");
+  // The same for all lanes, which the compiler knows of a shuffle: addresses of products are uniform registers.
+  const int group = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / kGroup, 0);
+  using Factors = Held<F, kPositions>;
+  const auto factors_of = [&](int tile, unsigned thread) {
+    const long row = static_cast<long>(tile) * kTile + 8 * (thread / 32);
+    return Factors(x, row >> x.log2_P, C, 8 * (thread % 16));
+  };
+  Factors factors = factors_of(blockIdx.x, threadIdx.x);
+  {
+    const unsigned lane = threadIdx.x % 32, warp_of_all = threadIdx.x / 32;
+    begin_tile(Pieces(base + At::tiles + group * At::of_group, warp_of_all % 4, lane), At::next,
+               x.of(x.r) + (static_cast<long>(blockIdx.x) * kTile + 8 * warp_of_all) * C + 8 * lane);
+  }
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
-    // Addresses are computed anew for each tile: kept, they would take the registers of the sums.
-    int own = anew(threadIdx.x);
-    int lane = own % 32, warp_of_all = own / 32, group = warp_of_all / 4, warp = warp_of_all % 4;
-    const int first = 64 * group, narrow = 32 * group;  // of this group's columns, of 128 and of 64
+    // Addresses are computed anew for each tile: kept, they would take registers of which the chain has few.
+    const unsigned thread = anew(threadIdx.x), lane = thread % 32, warp_of_all = thread / 32, warp = warp_of_all % 4;
+    const Word tensors = base + At::tiles + group * At::of_group;
+    const Word own = tensors + Lane<64>::at(warp, lane), own_h2 = tensors + At::h2 + Lane<32>::at(warp, lane);
+    const Pieces pieces(tensors, warp, lane);
+    const unsigned first_channel = 16 * warp + lane / 4;  // of a lane, of 64
+    const Word bias = base + At::bias + 4 * first_channel;
     const auto weights = [&](int l) { return base + 2 * S::weights_at(l); };
-    const auto wide = [&](int at) { return rows_of_block<64>(base + at + kWide * group, warp, lane); };
-    const auto half = [&](int at) { return Rows{rows_of_block<64>(base + at, warp, lane).at(narrow)}; };
-    const auto h2 = [&] { return rows_of_block<32>(base + At::h2 + kNarrow * group, warp, lane); };
-    const int piece = lane % (C / 8), row = 8 * warp_of_all + lane / (C / 8);
-    const long n0 = static_cast<long>(tile) * kTile;
+    const auto biases = [&](int n) { return float2{load_float(bias + 4 * n), load_float(bias + 4 * n + 32)}; };
+    const long n0 = static_cast<long>(tile) * kTile + kHalf * group;
+    const auto copied = [&](const std::uint16_t* tensor) { return tensor + (n0 + 8 * warp) * C + 8 * lane; };
     Outputs c;
-    float wide_c[32];
-    wait_at<kSumsTaken, kAll>();
-    inputs.store(x, warp_of_all, lane,
-                 [&](int below) { return piece_of_tile<C, true>(base + At::h0, row + below, piece); });
-    meet();
-    const auto biases = [&](int l, int first_of) {
-      return [=](int n) { return Biases(base + At::bias + 4 * (S::bias_at(l) + first_of + n), lane); };
-    };
-    product<F, 64, 64, C / 16>(wide_c, base + At::h0, weights(0) + Blocks<64>::bytes(first), W1);
-    wait_at<kLayersTaken, kAll>();
-    by_halves(wide_c, biases(0, first),
-              [&](Outputs& v, int n, const Biases& b) { finish_layer<S, A>(v, wide(At::h1), n, b); });
-    meet();
-#pragma unroll 1
-    for (int l = 1; l < 3; ++l) {  // with one copy of the activation's code
-      if (l == 1) {
-        begin_tile<C, false>(base + At::h0, x.of(x.du) + n0 * C, warp_of_all, lane);
-        product<F, 64, 64, W1 / 16>(c, base + At::h1, weights(1) + Blocks<64>::bytes(narrow), W2);
-      } else {
-        product<F, 32, 32, W2 / 16>(c, base + At::h2, weights(2) + Blocks<32>::bytes(narrow), W3);
-      }
-      const Biases b = biases(1, narrow)(l == 1 ? 0 : S::bias_at(2) - S::bias_at(1));
-      wgmma::wait_products();
-      finish_layer<S, A>(c, l == 1 ? h2() : half(At::h3), 0, b);
-      if (l == 2) wait_copies();
-      meet();
+    wait_copies();
+    wait_for(kSumsTaken, group);
+    wait_for(kFirstTaken, group);
+#pragma unroll
+    for (int i = 0; i < 8; i += 2) {
+      const uint4 r = load_words(pieces.at(i) + At::next);
+      store_words(pieces.at(i) + At::h0, factors.times(r, (8 * warp_of_all & x.P - 1) + lane / 16 + i));
+      store_words(pieces.at(i) + At::again, r);
     }
-    product<F, 64, 32, W3 / 16>(wide_c, base + At::h3, weights(3) + Blocks<32>::bytes(first), C);
-    wait_at<kFirstTaken, kAll>();
-    begin_tile<C, true>(base + At::again, x.of(x.r) + n0 * C, warp_of_all, lane);
-    wgmma::wait_products();
-    by_pieces<8>(wide_c,
-                 [&](float(&v)[8], int n) { finish_curve<S>(v, x, base, wide(At::top), first + n, warp, lane); });
-    meet();
-    arrive_at<kCurve, kAll>();
-    own = anew(own), lane = own % 32, warp_of_all = own / 32, group = warp_of_all / 4, warp = warp_of_all % 4;
+    meet(group);
+#pragma unroll 1
+    for (int step = 0; step < 4; ++step) {  // two halves of layer 0; layers 1 and 2: one copy of the activation's code
+      Word to;
+      if (step < 2) {
+        product<F, 64, C / 16>(c, weights(0) + step * Blocks<64>::bytes(64), W1, tensors + At::h0);
+        to = own + At::h1 + step * kBlock;
+      } else if (step == 2) {
+        begin_tile(pieces, At::h0, copied(x.of(x.du)));
+        product<F, 64, W1 / 16>(c, weights(1), W2, tensors + At::h1);
+        to = own_h2;
+      } else {
+        product<F, 32, W2 / 16>(c, weights(2), W3, tensors + At::h2);
+        to = own + At::h3;
+      }
+      const float2 b = biases(64 * step);
+      wgmma::wait_products();
+      finish_layer<F, A>(c, b, to, step == 2 ? Lane<32>::kBelow : kBelow);
+      if (step == 3) wait_copies();
+      if (step > 0) meet(group);
+    }
+    const char* slopes = reinterpret_cast<const char*>(x.of(x.slopes)) +
+                         64 * (2 * warp * x.curve.regions - std::int64_t{__float_as_uint(kRegionZero)}) + lane / 4 * 8;
+#pragma unroll 1
+    for (int m = 0; m < 2; ++m) {
+      product<F, 64, W3 / 16>(c, weights(3) + m * Blocks<64>::bytes(64), C, tensors + At::h3);
+      const float2 b = biases(S::bias_at(3) + 64 * m);
+      Fragment du[2];
+#pragma unroll
+      for (int p = 0; p < 2; ++p) {
+        const Word at = own + m * kBlock + At::h0 + p * kBelow;
+        load_blocks_transposed(du[p], at);
+        wgmma::store_blocks(at, du[p][0], du[p][1], du[p][2], du[p][3]);
+      }
+      wgmma::wait_products();
+      finish_curve<S>(c, x, du, own + m * kBlock, tensors + At::regions + 16 * (64 * m + first_channel) + lane % 4 * 4,
+                      b, slopes + 512l * m * x.curve.regions);
+    }
+    meet(group);
+    arrive(kCurve, group);
 #pragma unroll 1
     for (int l = 3; l > 1; --l) {
       if (l == 3) {
-        product_down<F, 32, C / 16>(c, base + At::top, weights(3) + Blocks<32>::bytes(C) * group);
+        product_down<F, C / 16>(c, weights(3), tensors + At::top);
       } else {
-        product_down<F, 32, W3 / 16>(c, base + At::third, weights(2) + Blocks<32>::bytes(W3) * group);
-        outer_product<F, 32>(w2, base + At::third, base + At::h2 + kNarrow * group);
-        wgmma::end_products();
-        wait_at<kLastTaken, kAll>();
+        product_down<F, W3 / 16>(c, weights(2), tensors + At::third);
+        wait_for(kLastTaken, group);
       }
-      const Loaded h(l == 3 ? half(At::h3) : h2(), 0);
+      Fragment h[2];
+      load_blocks_transposed(h[0], l == 3 ? own + At::h3 : own_h2);
+      load_blocks_transposed(h[1], l == 3 ? own + At::h3 + kBelow : own_h2 + Lane<32>::kBelow);
       wgmma::wait_products();
-      finish_down<S, A>(c, h, l == 3 ? half(At::third) : half(At::second), 0);
-      if (l == 2) wait_copies();
-      meet();
+      finish_down<F, A>(c, h, l == 3 ? own + At::third : own + At::second);
+      meet(group);
     }
-    arrive_at<kSecond, kAll>();
-    product_down<F, 64, W2 / 16>(wide_c, base + At::second, weights(1) + Blocks<64>::bytes(W2) * group);
-    by_halves(
-        wide_c, [&](int n) { return Loaded(wide(At::h1), n); },
-        [&](Outputs& v, int n, const Loaded& h) { finish_down<S, A>(v, h, wide(At::top), n); });
-    meet();
-    product_down<F, 64, W1 / 16>(wide_c, base + At::top, weights(0) + Blocks<64>::bytes(W1) * group);
-    wgmma::wait_products();
-    by_pieces<16>(wide_c, [&](Outputs& v, int n) {
-      finish_residual<S, kPositions>(v, x, base, wide(At::again), n0, first + n, warp, lane);
-    });
-    meet();
-    arrive_at<kFirst, kAll>();
-    if (x.P != 16 && threadIdx.x < C) add_windows<S>(x, base, n0, threadIdx.x);
-    const int next = tile + static_cast<int>(gridDim.x);
+    arrive(kSecond, group);
+#pragma unroll 1
+    for (int m = 0; m < 2; ++m) {
+      product_down<F, W2 / 16>(c, weights(1) + m * Blocks<64>::bytes(W2), tensors + At::second);
+      Fragment h[2];
+      load_blocks_transposed(h[0], own + At::h1 + m * kBlock);
+      load_blocks_transposed(h[1], own + At::h1 + m * kBlock + kBelow);
+      wgmma::wait_products();
+      finish_down<F, A>(c, h, own + At::top + m * kBlock);
+    }
+    meet(group);
     // Behind the last tile once more its own: a branch here would make the compiler spill them.
-    inputs = Inputs(x, next < x.tiles ? next : tile, warp_of_all, lane);
+    const int next = tile + static_cast<int>(gridDim.x) < x.tiles ? tile + static_cast<int>(gridDim.x) : tile;
+    factors = factors_of(next, thread);
+    wait_for(kLayersTaken, group);
+    begin_tile(pieces, At::next, copied(x.of(x.r)) + static_cast<long>(next - tile) * kTile * C);
+#pragma unroll 1
+    for (int m = 0; m < 2; ++m) {
+      product_down<F, W1 / 16>(c, weights(0) + m * Blocks<64>::bytes(W1), tensors + At::top);
+      const int channel = 64 * m + first_channel;
+      const Windows<kPositions> windows(x, C, n0, channel);
+      wgmma::wait_products();
+      finish_residual<S, kPositions>(c, x, windows, own + m * kBlock, base + At::windows, n0, channel, lane);
+    }
+    meet(group);
+    arrive(kFirst, group);
+    auto* dr = x.of(x.dr) + (n0 + 8 * warp) * C + 8 * lane;
+#pragma unroll
+    for (int i = 0; i < 8; i += 2) {
+      __stcs(reinterpret_cast<uint4*>(dr + i * C), load_words(pieces.at(i) + At::dr));
+    }
   }
-  float* partial = partial_of<S>(x);
-  write_sums<S, 2>(partial, w2, 0, threadIdx.x);
-  wait_at<kSumsTaken, kAll>();
-  wait_at<kLayersTaken, kAll>();
-  wait_at<kFirstTaken, kAll>();
+  wait_for(kSumsTaken, group);
+  wait_for(kFirstTaken, group);
 }
 
 template <class S>
 __device__ __forceinline__ void help(const Operands& x, const char* shared, Word base) {
   using At = Layout<S>;
   using F = typename S::Format;
-  constexpr int kWide = Blocks<64>::bytes(kTile);
-  const int thread = threadIdx.x - kChain, group = thread / 128;
-  const Word ones = base + At::ones, top = base + At::top + kWide * group;
-  float w0[32] = {}, w0_right[32] = {}, w1[32] = {}, w3[32] = {};
+  const int thread = threadIdx.x - kChain, group = __shfl_sync(0xffffffffu, thread / kGroup, 0);
+  const Word ones = base + At::ones;
+  float w0[32] = {}, w0_right[32] = {}, w1[32] = {}, w2[16] = {}, w3[32] = {};
   Sums bias{};
-  arrive_at<kSumsTaken, kAll>();
-  arrive_at<kLayersTaken, kAll>();
-  arrive_at<kFirstTaken, kAll>();
 #pragma unroll 1
-  for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
-    wait_at<kCurve, kAll>();
+  for (int side = 0; side < 2; ++side) {
+    arrive(kSumsTaken, side);
+    arrive(kFirstTaken, side);
+  }
+#pragma unroll 1
+  for (int tile = 2 * blockIdx.x; tile < 2 * x.tiles; tile += tile % 2 ? 2 * gridDim.x - 1 : 1) {
+    const int side = tile % 2;
+    const Word tensors = base + At::tiles + side * At::of_group, top = tensors + At::top + kBlock * group;
+    wait_for(kCurve, side);
     wgmma::begin_products();
-    outer_product<F, 64>(w3, top, base + At::h3);
+    outer_product<F, 64>(w3, top, tensors + At::h3);
     add_bias<F>(bias, top, ones, 3);
     wgmma::end_products();
     wgmma::wait_products();
-    arrive_at<kLastTaken, kAll>();
-    if (x.curve.regions) {
-      const int own = anew(thread), channel = own % S::C, copy = own / S::C % S::kCopies;
-      if (own >= kHelp / 2) {
-        add_curve<S, At, true>(x, base, channel, copy);
-      } else {
-        add_curve<S, At, false>(x, base, channel, copy);
+    arrive(kLastTaken, side);
+    // Half of the threads have a channel each, on all schedulers.
+#pragma unroll 1
+    for (int p = 0; p < 2; ++p) {
+      const int channel = anew(thread) % S::C;
+      if (x.curve.regions) {
+        const Word sums = base + At::sums;
+        if (group) {
+          add_samples<S, true>(tensors, sums + 8 * x.curve.regions * S::C + 4 * channel, channel, p);
+        } else {
+          add_samples<S, false>(tensors, sums + 8 * channel, channel, p);
+        }
       }
+      if (p == 1) break;
+      wait_for(kSecond, side);
+      wgmma::begin_products();
+      outer_product<F, 64>(w1, tensors + At::second, tensors + At::h1 + kBlock * group);
+      outer_product<F, 32>(w2, tensors + At::third, tensors + At::h2 + Blocks<32>::bytes(kHalf) * group);
+      add_bias<F>(bias, tensors + (group ? At::third : At::second), ones, 1);
+      wgmma::end_products();
+      wgmma::wait_products();
+      arrive(kLayersTaken, side);
     }
-    arrive_at<kSumsTaken, kAll>();
-    wait_at<kSecond, kAll>();
+    arrive(kSumsTaken, side);
+    wait_for(kFirst, side);
     wgmma::begin_products();
-    outer_product<F, 64>(w1, base + At::second, base + At::h1 + kWide * group);
-    add_bias<F>(bias, base + At::second, ones, 1);
-    add_bias<F>(bias, base + At::third, ones, 2);
-    wgmma::end_products();
-    wgmma::wait_products();
-    arrive_at<kLayersTaken, kAll>();
-    wait_at<kFirst, kAll>();
-    wgmma::begin_products();
-    outer_product<F, 64>(w0, top, base + At::again);
-    outer_product<F, 64>(w0_right, top, base + At::again + kWide);
+    outer_product<F, 64>(w0, top, tensors + At::again);
+    outer_product<F, 64>(w0_right, top, tensors + At::again + kBlock);
     add_bias<F>(bias, top, ones, 0);
     wgmma::end_products();
     wgmma::wait_products();
-    arrive_at<kFirstTaken, kAll>();
+    arrive(kFirstTaken, side);
   }
   float* partial = partial_of<S>(x);
   write_sums<S, 0>(partial, w0, 0, thread);
   write_sums<S, 0>(partial, w0_right, 8, thread);
   write_sums<S, 1>(partial, w1, 0, thread);
+  write_sums<S, 2>(partial, w2, 0, thread);
   write_sums<S, 3>(partial, w3, 0, thread);
   const int row0 = thread / 32 * 16, lane = thread % 32;
   write_bias<S, 0>(partial, bias, row0, lane);
   write_bias<S, 3>(partial, bias, row0, lane);
-  if (group == 0) {
-    write_bias<S, 1>(partial, bias, row0, lane);
-    write_bias<S, 2>(partial, bias, row0, lane);
-  }
+  write_bias<S, 1>(partial, bias, row0, lane);  // of layers 1 and 2: one group has each
   // All helpers were done with the curve's sums before the last barrier that they waited at.
   const auto* sums = reinterpret_cast<const float*>(shared + At::sums);
   const int n = x.curve.regions * S::C;
@@ -530,19 +578,17 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     to[i] = sums[2 * i], to[n + i] = sums[2 * i + 1], to[2 * n + i] = sums[2 * n + i];
 }
 
-// The packed weights, whole rows whose pieces are permuted, to blocks.
+// Begins copying the packed weights, whole rows whose pieces are permuted, to blocks.
 template <class S, int l = 0>
-__device__ __forceinline__ void load_layer(char* shared, const uint4* packed) {
-  constexpr int K = S::width(l), N = S::width(l + 1), kPieces = K / 8, kColumns = l < 2 ? 64 : 32,
-                kOfBlock = kColumns / 8;
+__device__ __forceinline__ void begin_weights(Word base, const uint4* packed) {
+  constexpr int K = S::width(l), N = S::width(l + 1), kPieces = K / 8;
 #pragma unroll 1
   for (int i = threadIdx.x; i < K * N / 8; i += kAll) {
     const int row = i / kPieces, piece = i % kPieces ^ static_cast<int>(permutation<K>(row) / 16);
-    char* block = shared + 2 * S::weights_at(l) + piece / kOfBlock * Blocks<kColumns>::bytes(N);
-    *reinterpret_cast<uint4*>(block + Blocks<kColumns>::piece_at(row, piece % kOfBlock)) =
-        packed[S::weights_at(l) / 8 + i];
+    begin_copy(base + 2 * S::weights_at(l) + piece / 8 * Blocks<64>::bytes(N) + Blocks<64>::piece_at(row, piece % 8),
+               packed + S::weights_at(l) / 8 + i);
   }
-  if constexpr (l + 1 < S::L) load_layer<S, l + 1>(shared, packed);
+  if constexpr (l + 1 < S::L) begin_weights<S, l + 1>(base, packed);
 }
 
 template <class S, Activation A, bool kPositions>
@@ -550,18 +596,19 @@ __global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const 
   if (!wgmma::kHere) return;
   using At = Layout<S>;
   extern __shared__ __align__(1024) char shared[];
+  const Word base = shared_address(shared);
+  begin_weights<S>(base, x.of(x.weights));
   auto* sums = reinterpret_cast<float4*>(shared + At::sums);
 #pragma unroll 1
-  for (int i = threadIdx.x; i < 3 * S::kCopies * x.curve.regions * S::C / 4; i += kAll) sums[i] = {};
-  load_layer<S>(shared, x.of(x.weights));
+  for (int i = threadIdx.x; i < 3 * x.curve.regions * S::C / 4; i += kAll) sums[i] = {};
   auto* bias = reinterpret_cast<float*>(shared + At::bias);
 #pragma unroll 1
   for (int i = threadIdx.x; i < S::n_bias(); i += kAll) bias[i] = x.of(x.bias)[i];
   auto* ones = reinterpret_cast<Word*>(shared + At::ones);
   if (threadIdx.x < 128) ones[threadIdx.x] = threadIdx.x / 4 % 16 == 7 ? kOnes<typename S::Format> : 0u;
+  wait_copies();
   wgmma::show_to_products();
   __syncthreads();
-  const Word base = shared_address(shared);
   if (threadIdx.x < kChain) {
     wgmma::give_registers<kChainRegisters>();
     chain<S, A, kPositions>(x, base);

@@ -9,6 +9,8 @@
 namespace cafx::cuda::dnn_wgmma {
 
 bool takes(const Context&, const DnnSaafDims&);
+void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
+             const float* packed, const DnnSaafDims&);
 void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const Stored* r,
               const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
 
