@@ -32,8 +32,7 @@ bool follows_one_kernel(const Context& context, const void* kernel) {
   const cudaGraphNode_t* before = nullptr;
   std::size_t n_before = 0;
 #if CUDART_VERSION >= 13000
-  CAFX_CUDA_CHECK(
-      cudaStreamGetCaptureInfo(stream_of(context), &status, nullptr, nullptr, &before, nullptr, &n_before));
+  CAFX_CUDA_CHECK(cudaStreamGetCaptureInfo(stream_of(context), &status, nullptr, nullptr, &before, nullptr, &n_before));
 #else
   CAFX_CUDA_CHECK(cudaStreamGetCaptureInfo_v2(stream_of(context), &status, nullptr, nullptr, &before, &n_before));
 #endif

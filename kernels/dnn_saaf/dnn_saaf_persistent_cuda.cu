@@ -650,9 +650,8 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 
 std::size_t packed(const DnnSaafDims& d) {
   std::size_t bytes = 0;
-  with_shape(Precision::kBf16, d, [&]<class S, Activation>() {
-    bytes = d.use_saaf ? Packed<S>::bytes(d.saaf) : Packed<S>::table;
-  });
+  with_shape(Precision::kBf16, d,
+             [&]<class S, Activation>() { bytes = d.use_saaf ? Packed<S>::bytes(d.saaf) : Packed<S>::table; });
   return bytes;
 }
 

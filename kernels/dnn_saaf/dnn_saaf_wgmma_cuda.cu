@@ -597,6 +597,7 @@ __global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const 
   using At = Layout<S>;
   extern __shared__ __align__(1024) char shared[];
   const Word base = shared_address(shared);
+  let_next_kernel_begin();
   begin_weights<S>(base, x.of(x.weights));
   auto* sums = reinterpret_cast<float4*>(shared + At::sums);
 #pragma unroll 1
@@ -608,6 +609,7 @@ __global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const 
   if (threadIdx.x < 128) ones[threadIdx.x] = threadIdx.x / 4 % 16 == 7 ? kOnes<typename S::Format> : 0u;
   wait_copies();
   wgmma::show_to_products();
+  wait_for_kernel_before();
   __syncthreads();
   if (threadIdx.x < kChain) {
     wgmma::give_registers<kChainRegisters>();
@@ -627,8 +629,8 @@ void run(const Context& context, Operands x, const DnnSaafGrads& grads, float* s
   auto* sums = reinterpret_cast<SaafSums*>(scratch);
   x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
   const auto start = [&]<bool kPositions>() {
-    launch(context, wgmma_backward_kernel<S, Activation::kSoftplus, kPositions>, blocks, kAll,
-           static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
+    launch_early(context, wgmma_backward_kernel<S, Activation::kSoftplus, kPositions>, blocks, kAll,
+                 static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
   };
   d.unpool == Unpool::kPositions ? start.template operator()<true>() : start.template operator()<false>();
   aside(context, [&] {

@@ -171,6 +171,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   static_assert(C == 128 && W1 == C && W2 == 64 && W3 == 64, "products have 64 outputs");
   extern __shared__ __align__(1024) char shared[];
   const Word base = shared_address(shared);
+  let_next_kernel_begin();
   begin_others<S>(base, x.of(x.weights));
   load_first<S>(shared, x.of(x.weights));
   if (threadIdx.x < S::n_bias()) {
@@ -183,6 +184,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
   wait_copies();
   wgmma::show_to_products();
+  wait_for_kernel_before();
   __syncthreads();
   // The same for all lanes, which the compiler knows of a shuffle.
   const int group = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 128, 0);
@@ -248,8 +250,8 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
     x.u = static_cast<std::uint16_t*>(u);
     const auto blocks = static_cast<unsigned>(std::min<long>(x.tiles, multiprocessors_each(context)));
     const auto run = [&]<bool kPositions>() {
-      launch(context, wgmma_forward_kernel<S, kPositions>, blocks, kThreads, Layout<S>::bytes, x,
-             reinterpret_cast<const float4*>(at + Packed<S>::turned(d.saaf)));
+      launch_early(context, wgmma_forward_kernel<S, kPositions>, blocks, kThreads, Layout<S>::bytes, x,
+                   reinterpret_cast<const float4*>(at + Packed<S>::turned(d.saaf)));
     };
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
   };

@@ -150,6 +150,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     pool_kernel(Members members, float* z, std::int32_t* positions, const S* x1, const float* w2, const float* bias2,
                 Sizes d, int K2) {
   members.enter(z, positions, x1, w2, bias2);
+  let_next_kernel_begin();
   extern __shared__ __align__(16) Word rows[];
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32, c0 = blockIdx.x * kChannels;
   const Share share(lane);
@@ -159,6 +160,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   lay_down_filter<S, 0, 256>(row, lane,
                              [&](int k) { return k < K2 ? w2[static_cast<long>(c0 + own) * K2 + k] : 0.0f; });
   load_filter(w, row, lane, (K2 - 1) / 2);
+  wait_for_kernel_before();
   __syncthreads();
 #pragma unroll 1
   for (unsigned tile = blockIdx.y; tile < d.tiles; tile += gridDim.y) {
@@ -214,8 +216,8 @@ inline void pool(const Context& context, float* z, std::int32_t* positions, cons
   const int channel_groups = d.C / kChannels,
             most = std::max(1, 2 * cuda::multiprocessors_each(context) / channel_groups);
   with_number(context, [&]<Number S>() {
-    launch(context, pool_kernel<S>, dim3(channel_groups, std::min<unsigned>(sizes.tiles, most)), kThreads,
-           pool_shared(), z, positions, static_cast<const S*>(x1), w2, bias2, sizes, d.K2);
+    launch_early(context, pool_kernel<S>, dim3(channel_groups, std::min<unsigned>(sizes.tiles, most)), kThreads,
+                 pool_shared(), z, positions, static_cast<const S*>(x1), w2, bias2, sizes, d.K2);
   });
 }
 
@@ -342,6 +344,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     back_kernel(Members members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
                 const std::int32_t* positions, const float* w2, Sizes d) {
   members.enter(dx1, partial, dz, x1, z, positions, w2);
+  let_next_kernel_begin();
   extern __shared__ __align__(16) Word rows[];
   const int lane = threadIdx.x % 32, own = threadIdx.x / 32, c0 = blockIdx.x * kChannels, windows = d.T >> d.pool_bits;
   const Share share(lane);
@@ -357,6 +360,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   });
   for (int i = threadIdx.x; i < kChannels * kGradientWords / 4; i += kThreads) reinterpret_cast<uint4*>(gs)[i] = {};
   *own_sums = {};
+  wait_for_kernel_before();
   Sums dw = {};
   float dbias2 = 0.0f;
 #pragma unroll 1
@@ -446,8 +450,8 @@ inline int back(const Context& context, Stored* dx1, float* partial, const float
   const long rounds = ceil_div(sizes.tiles, std::max(1, 2 * context.cuda->n_sm / channel_groups)),
              slices = ceil_div(sizes.tiles, rounds);  // a slice has its sums to write: no more than those rounds take
   with_number(context, [&]<Number S>() {
-    launch(context, back_kernel<S>, dim3(channel_groups, static_cast<unsigned>(slices)), kThreads, back_shared(),
-           static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions, w2, sizes);
+    launch_early(context, back_kernel<S>, dim3(channel_groups, static_cast<unsigned>(slices)), kThreads, back_shared(),
+                 static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z, positions, w2, sizes);
   });
   return static_cast<int>(slices);
 }
