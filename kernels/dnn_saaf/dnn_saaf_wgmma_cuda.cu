@@ -266,7 +266,7 @@ __device__ __forceinline__ void finish_residual(const Outputs& d, const Operands
       const float2 y = widen<F>(r[i]);
       float2 dd{d[8 * p + 2 * i], d[8 * p + 2 * i + 1]}, f{windows.z[p][row], windows.z[p][row]};
       if constexpr (kPositions) {
-        const int here = windows.at[p][row] - (sample + 8 * (i / 2) + 16 * p & x.P - 1);
+        const int here = windows.at[p][row] - ((sample + 8 * (i / 2) + 16 * p) & (x.P - 1));
         if (here != 0) dd.x = f.x = 0.0f;
         if (here != 1) dd.y = f.y = 0.0f;
       }
@@ -409,7 +409,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
 #pragma unroll
     for (int i = 0; i < 8; i += 2) {
       const uint4 r = load_words(pieces.at(i) + At::next);
-      store_words(pieces.at(i) + At::h0, factors.times(r, (8 * warp_of_all & x.P - 1) + lane / 16 + i));
+      store_words(pieces.at(i) + At::h0, factors.times(r, (8 * warp_of_all & (x.P - 1)) + lane / 16 + i));
       store_words(pieces.at(i) + At::again, r);
     }
     meet(group);
@@ -499,6 +499,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
       __stcs(reinterpret_cast<uint4*>(dr + i * C), load_words(pieces.at(i) + At::dr));
     }
   }
+  wait_copies();
   wait_for(kSumsTaken, group);
   wait_for(kFirstTaken, group);
 }

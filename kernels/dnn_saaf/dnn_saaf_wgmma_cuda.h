@@ -1,4 +1,4 @@
-// kernels/dnn_saaf/dnn_saaf_wgmma_cuda.h -- the backward kernel of dnn_saaf_persistent_cuda.h for Hopper.
+// kernels/dnn_saaf/dnn_saaf_wgmma_cuda.h -- the kernels of dnn_saaf_persistent_cuda.h for Hopper.
 //
 //   `takes` is true on a GPU of 9.0 where this build has code of sm_90a, for layers 128-128-64-64-128 (preset paper).
 //   Same arguments, packed weights, rounding and scratch; sums are added in another order.

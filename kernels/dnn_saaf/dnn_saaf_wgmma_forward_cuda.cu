@@ -54,8 +54,7 @@ __device__ __forceinline__ void finish(Fragment (&to)[4], float (&c)[32]) {
 }
 
 // h0 of a warp's 16 samples, as inputs of products: of each 32 channels a lane has 8 (lane % 4) + 4 s + 2 q + e at
-// [2 b + s][2 q + row].
-// Their residual and factors are copied to the warp's part of shared memory while the tile before is in work.
+// [2 b + s][2 q + row]. Their residual and factors are copied to the warp's part of shared memory while the tile before is in work.
 template <class S, bool kPositions>
 struct Inputs {
   static constexpr int C = S::C, kRead = 16 * 2 * C, kBytes = kRead + 2 * 4 * C;  // r; z and positions
@@ -145,9 +144,11 @@ __device__ __forceinline__ void load_first(char* shared, const uint4* packed) {
 __device__ __forceinline__ int row_of_last(int channel) {
   return channel / 32 * 32 + channel / 2 % 4 * 8 + channel / 8 % 4 * 2 + channel % 2;
 }
+// As a finite number of the format; a bias that is infinite or NaN remains so in the last of its three numbers.
 template <Number F>
 __device__ __forceinline__ float as_number(float v) {
-  return widen<F>(round_pair<F>(v, 0.0f)).x;
+  constexpr float kLargest = std::is_same_v<F, Half> ? 65504.0f : 0x1.fep127f;
+  return widen<F>(round_pair<F>(fminf(fmaxf(v, -kLargest), kLargest), 0.0f)).x;
 }
 template <class S, int l = 1>
 __device__ __forceinline__ void begin_others(Word base, const uint4* packed) {
@@ -234,6 +235,7 @@ __global__ void __launch_bounds__(kThreads, 1)
       finish_curve<S>(c, x, pieces + 16l * n * x.curve.regions, u + n);
     }
   }
+  wait_copies();
 }
 
 template <Number F>
