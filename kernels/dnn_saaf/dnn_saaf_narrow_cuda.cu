@@ -42,13 +42,12 @@ constexpr int kBiasBytes = 4 * kLayers * kWidth;
 
 struct Lane {
   int lane, warp, g, t;
-  // Where this lane reads the packed weights: rows of a block of outputs, and of inputs for each block.
-  Word outputs, inputs[4], bias;
+  // Where this lane reads the packed weights: rows of a block of outputs, and of inputs.
+  Word outputs, inputs, bias;
   __device__ explicit Lane(Word weights)
       : lane(threadIdx.x % 32), warp(static_cast<int>(threadIdx.x) / 32), g(lane / 4), t(lane % 4) {
     outputs = row_at<kWidth>(weights, lane % 8) ^ static_cast<Word>(lane / 8 * 16);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) inputs[j] = row_at<kWidth>(weights, lane) ^ static_cast<Word>(16 * j);
+    inputs = row_at<kWidth>(weights, lane);
     bias = weights + kBias + 8 * static_cast<Word>(t);
   }
   // The right operand of layer l's outputs of block j, and of its inputs'.
@@ -56,7 +55,7 @@ struct Lane {
     load_blocks(b, outputs + weights_of(l) + 8 * 2 * kWidth * j);
   }
   __device__ __forceinline__ void load_inputs(Fragment& b, int l, int j) const {
-    load_blocks_transposed(b, inputs[j] + weights_of(l));
+    load_blocks_transposed(b, (inputs ^ static_cast<Word>(16 * j)) + weights_of(l));
   }
   __device__ __forceinline__ void begin_with_bias(Sums& c, int l, int j) const {
     const float2 b = load_floats(bias + 32 * static_cast<Word>(4 * l + j));
@@ -494,26 +493,24 @@ __device__ __forceinline__ void residual(const Operands& x, const TileInputs<Nar
 
 // Where a warp lays down its 16 rows of a tensor, in the order of columns.
 struct Writer {
-  Word to[4];
+  Word to;
   __device__ Writer(Word tensor, const Lane& own) {
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-      to[j] = row_at<kWidth>(tensor, 16 * own.warp + own.lane % 16) ^ static_cast<Word>(16 * (2 * j + own.lane / 16));
+    to = row_at<kWidth>(tensor, 16 * own.warp + own.lane % 16) ^ static_cast<Word>(own.lane / 16 * 16);
 #else
-      to[j] = (row_at<kWidth>(tensor, 16 * own.warp + own.g) ^ static_cast<Word>(16 * j)) + 4 * own.t;
+    to = row_at<kWidth>(tensor, 16 * own.warp + own.g) + 4 * own.t;
 #endif
-    }
   }
   __device__ __forceinline__ void write(int tensor, const Rows& v) const {
     const Word by = static_cast<Word>(tensor) * Layout::kTensor;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
 #pragma unroll
-    for (int k = 0; k < 2; ++k) store_blocks(to[k] + by, v.a[k]);
+    for (int k = 0; k < 2; ++k) store_blocks((to ^ static_cast<Word>(32 * k)) + by, v.a[k]);
 #else
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      store_word(to[j] + by, v.at(0, j)), store_word(to[j] + by + 8 * 2 * kWidth, v.at(1, j));
+      const Word at = (to ^ static_cast<Word>(16 * j)) + by;
+      store_word(at, v.at(0, j)), store_word(at + 8 * 2 * kWidth, v.at(1, j));
     }
 #endif
   }
