@@ -17,6 +17,7 @@
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/device/tensor_core_cuda.h"
 
 namespace cafx::conv_mma {
@@ -157,6 +158,8 @@ template <Number S, int kWarps>
 __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
     filter_kernel(Members members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   members.enter(partial, dy, x);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   extern __shared__ __align__(16) float4 others[];  // (kWarps, 8, 32)
   __shared__ Word signals[2][kSignal];
   constexpr int kSteps = 2;  // of 16 samples, loaded at a time
@@ -376,20 +379,26 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
   });
 }
 
+// In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half of
+// the scratch, and only its sums, which may be added to the same gradient, wait for that.
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
   const CudaDevice& gpu = *context.cuda;
   const long n = static_cast<long>(d.C) * d.K, tiles = static_cast<long>(d.B) * (d.T / kTile),
-             most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / n;
+             most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / (2 * n);
   const int warps = filter_warps(d.C),
             // Two tiles and more to a slice: a slice costs its sums, written and read again.
       slices =
           static_cast<int>(std::min({ceil_div(tiles, 2), most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
-  float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
+  float* partial =
+      static_cast<float*>(shared_scratch(context, 2 * sizeof(float) * static_cast<std::size_t>(slices * n))) +
+      (context.aside ? 0 : slices * n);
   with_number(context, [&]<Number S>() {
-    launch(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices), 32 * warps,
-           16ul * static_cast<unsigned>(warps) * 8 * 32, partial, static_cast<const S*>(dy), x, flip, d);
+    launch_early(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices),
+                 32 * warps, 16ul * static_cast<unsigned>(warps) * 8 * 32, partial, static_cast<const S*>(dy), x, flip,
+                 d);
   });
+  if (!context.aside) join(context);
   add_slices(context, dw, partial, slices, n);
 }
 

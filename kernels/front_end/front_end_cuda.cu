@@ -309,10 +309,8 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
   float* partial = scratch;
-  // Sums of `slices` parts, once what is aside has had that kernel's time; the filters' gradient, which takes longest,
-  // goes on alone.
+  // Sums of `slices` parts; the filters' gradient, which takes longest, goes on alone.
   const auto add_parts = [&](int slices, auto add) {
-    join(context);
     aside(context, [&] { sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, add); });
   };
   if (front_end_mma::takes_back(context, d)) {
@@ -329,6 +327,7 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
     const Tile tile(d);
     const int slices = slices_for(context, d);
     check_shared(context, tile.shared(d), d);
+    join(context);  // the filters' gradient shares a scratch with what is aside
     with_stored(context, [&]<class S>() {
       launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
              dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
