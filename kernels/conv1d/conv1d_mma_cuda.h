@@ -210,8 +210,8 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
       for (int i = 0; i < kSteps; ++i) now[i] = next[i];
     }
   }
-  // Over the warps that share channels, in order: half of the taps at a time is laid down by all warps, then added up by
-  // all threads.
+  // Over the warps that share channels, in order: half of the taps at a time is laid down by all warps, then added up
+  // by all threads.
   float* to = partial + static_cast<long>(blockIdx.x) * d.C * d.K;
 #pragma unroll 1
   for (int half = 0; half < 2; ++half) {
@@ -379,8 +379,8 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
   });
 }
 
-// In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half of
-// the scratch, and only its sums, which may be added to the same gradient, wait for that.
+// In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half
+// of the scratch, and only its sums, which may be added to the same gradient, wait for that.
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
   const CudaDevice& gpu = *context.cuda;

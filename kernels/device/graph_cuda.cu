@@ -25,7 +25,10 @@ bool reached(cudaEvent_t event) {
 bool follows_one_kernel(const Context& context, const void* kernel) {
   static const bool off = [] {
     const char* text = std::getenv("CAFX_EARLY_LAUNCH");
-    return text && std::string(text) == "off";
+    int driver = 0;
+    CAFX_CUDA_CHECK(cudaDriverGetVersion(&driver));
+    // Graphs have such edges since CUDA 12.3.
+    return driver < 12030 || CUDART_VERSION < 12030 || (text && std::string(text) == "off");
   }();
   if (off || context.cuda->major < 9 || !context.cuda->after_kernel) return false;
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;

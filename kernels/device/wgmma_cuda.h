@@ -125,8 +125,8 @@ __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
   }
 }
 
-// The same for 64 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not change
-// before `wait_products`.
+// The same for 64 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not
+// change before `wait_products`.
 #define CAFX_PRODUCT_ROWS(type, how, add)                                                               \
   asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." type \
                " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"                               \

@@ -3,11 +3,11 @@
 #include "kernels/device/memory.h"
 #include "kernels/dnn_saaf/dnn_saaf_persistent_parts_cuda.h"
 
-// Four layers of 32 are so narrow that a warp keeps 16 samples' numbers of all layers in registers: a product's sums are
-// the next product's left operand, and no warp waits for another. Of a sample a lane has the eight neighbouring features
-// 8 t .. 8 t + 7 (t = lane % 4), of samples g and g + 8 (g = lane / 4): whole pieces of 16 bytes, as they lie in memory.
-// A product's column 8 j + 2 t + i is feature 8 t + 2 j + i for that, and the packed weights have both their rows and
-// their columns in the order of columns.
+// Four layers of 32 are so narrow that a warp keeps 16 samples' numbers of all layers in registers: a product's sums
+// are the next product's left operand, and no warp waits for another. Of a sample a lane has the eight neighbouring
+// features 8 t .. 8 t + 7 (t = lane % 4), of samples g and g + 8 (g = lane / 4): whole pieces of 16 bytes, as they lie
+// in memory. A product's column 8 j + 2 t + i is feature 8 t + 2 j + i for that, and the packed weights have both their
+// rows and their columns in the order of columns.
 //
 // Backward: four warps compute a tile of 64 samples, each 16 of them, and lay down what the sums need: outputs and
 // gradients of all layers, and t, du and region of the curve. Then each warp adds up the weights' gradients of a
@@ -83,8 +83,8 @@ __device__ __forceinline__ Word rectify(Word x) {
 #endif
   return y;
 }
-// Its slope as a mask over a pair of gradients, from the outputs, of which none is negative: the sum's sign is set where
-// an output is over zero, and prmt repeats it over the number's two bytes.
+// Its slope as a mask over a pair of gradients, from the outputs, of which none is negative: the sum's sign is set
+// where an output is over zero, and prmt repeats it over the number's two bytes.
 __device__ __forceinline__ Word through_rectifier(Word gradient, Word output) {
   Word mask;
   asm("prmt.b32 %0, %1, 0, 0xbb99;" : "=r"(mask) : "r"(output + 0x7fff7fffu));
@@ -236,8 +236,9 @@ __device__ __forceinline__ Word curve_pair(int row, int t, int j) {
   return static_cast<Word>(row * 4 * kWidth + 32 * t + 8 * (j ^ (row & 3)));
 }
 
-// The curve's sums of a channel over the rows of its copy: of each region s0 and s1, then of all regions s2. Two samples
-// at once: the second sum of one region goes on from the first's, so that they add up as they would one after the other.
+// The curve's sums of a channel over the rows of its copy: of each region s0 and s1, then of all regions s2. Two
+// samples at once: the second sum of one region goes on from the first's, so that they add up as they would one after
+// the other.
 template <Number F>
 __device__ __forceinline__ void add_curve(Word base, int n_regions, int copy, int channel) {
   using At = Layout;

@@ -1,7 +1,7 @@
 // kernels/dnn_saaf/dnn_saaf_narrow_cuda.h -- DNN-SAAF in bf16 or fp16 for four layers of 32 (preset default).
 //
-//   The functions of dnn_saaf.h for the shape that `takes` names: a warp computes all layers of its samples in registers.
-//   Wider layers run in dnn_saaf_persistent_cuda.h, all other shapes in dnn_saaf_mma_cuda.h.
+//   The functions of dnn_saaf.h for the shape that `takes` names: a warp computes all layers of its samples in
+//   registers. Wider layers run in dnn_saaf_persistent_cuda.h, all other shapes in dnn_saaf_mma_cuda.h.
 //
 // Rounding  as device/precision.h and dnn_saaf.h say for these.
 #pragma once

@@ -308,9 +308,9 @@ __device__ __forceinline__ void begin_tile(Pieces to, int tensor, const std::uin
   for (int i = 0; i < 8; i += 2) begin_copy(to.at(i) + tensor, from + i * 128);
 }
 
-// The curve's sums over 16 samples p of the half tile, by a thread for each channel. Two samples at once: the second sum
-// of one region goes on from the first's. In memory: for each region s0 and s1 of all channels, and after all regions
-// s2.
+// The curve's sums over 16 samples p of the half tile, by a thread for each channel. Two samples at once: the second
+// sum of one region goes on from the first's. In memory: for each region s0 and s1 of all channels, and after all
+// regions s2.
 template <class S, bool kSecond>
 __device__ __forceinline__ void add_samples(Word tile, Word sums, int channel, int p) {
   using At = Layout<S>;

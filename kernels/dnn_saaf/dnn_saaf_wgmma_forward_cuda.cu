@@ -53,8 +53,9 @@ __device__ __forceinline__ void finish(Fragment (&to)[4], float (&c)[32]) {
   }
 }
 
-// h0 of a warp's 16 samples, as inputs of products: of each 32 channels a lane has 8 (lane % 4) + 4 s + 2 q + e at
-// [2 b + s][2 q + row]. Their residual and factors are copied to the warp's part of shared memory while the tile before is in work.
+// h0 of a warp's 16 samples, as inputs of products: of each 32 channels a lane has 8 (lane % 4) + 4 s + 2 q + e at [2 b
+// + s][2 q + row]. Their residual and factors are copied to the warp's part of shared memory while the tile before is
+// in work.
 template <class S, bool kPositions>
 struct Inputs {
   static constexpr int C = S::C, kRead = 16 * 2 * C, kBytes = kRead + 2 * 4 * C;  // r; z and positions

@@ -73,8 +73,8 @@ __device__ __forceinline__ void load_filter(Word (&w)[kBlocks], Word row, int la
   for (int m = 0; m < kBlocks; ++m) w[m] = load_word(from + 32 * m);
 }
 
-// Sums of 256 samples: lane 4 g + t has those of group g, c[n] = {s, s + 4, s + 8, s + 12} for s = 16 n + t. `from`: the
-// address of the lane's pair of the group's first block; words to the next block and to the next group.
+// Sums of 256 samples: lane 4 g + t has those of group g, c[n] = {s, s + 4, s + 8, s + 12} for s = 16 n + t. `from`:
+// the address of the lane's pair of the group's first block; words to the next block and to the next group.
 template <Number S, int Block, int Group>
 __device__ __forceinline__ void multiply_row(Sums (&c)[2], const Word (&w)[kBlocks], Word from) {
   const auto load = [&](int block) { return load_word(from + 4 * (block / 4 * Group + block % 4 * Block)); };
@@ -221,7 +221,8 @@ inline void pool(const Context& context, float* z, std::int32_t* positions, cons
   });
 }
 
-// Backward. One sample in P carries gradient; as a signal of its own, G, zero elsewhere, it is multiplied like the rest:
+// Backward. One sample in P carries gradient; as a signal of its own, G, zero elsewhere, it is multiplied like the
+// rest:
 //   dabs[s]     = sum over s' of G[s'] w2[s - s' + left], by the same products, with the taps reversed
 //   dw2[8q + r] = sum over s of |x1|[s + 8q - 64] G[s - r - 1], 16 q by 8 r: one product for 16 samples
 // A channel's row of G has the pairs of samples i and i + 4 for all i, of which the former takes every second half.
@@ -229,8 +230,8 @@ constexpr int kBackTaps = 128;
 inline bool takes_back(const Context& context, FrontEndDims d) { return takes(context, d) && d.K2 == kBackTaps; }
 
 // Words of a channel: x1, whose place dabs takes, the halves of all groups one after the other; G, 36 to a group of 32
-// samples, so that eight groups are in other banks, and 4 in front, of an odd number; the filter. Then each thread's sums
-// for bias1.
+// samples, so that eight groups are in other banks, and 4 in front, of an odd number; the filter. Then each thread's
+// sums for bias1.
 constexpr int kHalf = kGroups * 16 + 8, kSumWords = 2 * kHalf;
 constexpr int kGradientGroup = 36, kGradientWords = (kGroups + kAround) * kGradientGroup + 5;
 __device__ __forceinline__ int gradient_word(int i) { return i + i / 32 * 4; }

@@ -22,7 +22,8 @@ void saaf_table(const Context& context, SaafPiece* table, const float* v, const 
          d, n);
 }
 
-// A block has 32 channels, whose sums it reads at once: one warp goes down the regions, each of which waits for the last.
+// A block has 32 channels, whose sums it reads at once: one warp goes down the regions, each of which waits for the
+// last.
 __global__ void __launch_bounds__(kThreads)
     gradients_kernel(Members members, float* dv, float* dw, const SaafSums* sums, SaafDims d) {
   members.enter(dv, dw, sums);

@@ -218,8 +218,8 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
   }
 }
 
-// du of the deconvolution behind, once from memory and once computed where it is used: both are rounded sums of the same
-// products, in another order.
+// du of the deconvolution behind, once from memory and once computed where it is used: both are rounded sums of the
+// same products, in another order.
 TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
   int taken = 0;
   for (const DnnSaafDims& dims : {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
