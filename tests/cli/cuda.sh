@@ -80,6 +80,9 @@ for seed in 1 2 3; do
     cmp "$work/side/seed-$seed/$file" "$work/alone$seed/$file" || fail "seed $seed in company: $file differs"
   done
 done
+# Kernels that begin while the one before still runs change no bits.
+CAFX_EARLY_LAUNCH=off "$cafx" train "${side[@]}" --set train.seed=1 --out "$work/plain" >/dev/null 2>"$work/err" || fail "plain edges: $(cat "$work/err")"
+cmp "$work/alone1/checkpoint.safetensors" "$work/plain/checkpoint.safetensors" || fail "without early launches the checkpoint differs"
 
 VGPU_MEM_MB=96 refuses "a batch that does not fit" "set train.batch = " "$cafx" train "${small[@]}" --device cuda \
   --set model.filters=128 --set model.dnn=[128] --set model.frame=1024 --set model.hop=512 --set train.batch=65536 --out "$work/large"
