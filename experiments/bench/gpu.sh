@@ -119,6 +119,33 @@ else
   say "Neither nsys nor ncu was found, or this is the virtual GPU: no times by kernel."
 fi
 
+say "" "## Kernels that begin while the one before still runs, and plain edges" ""
+# train PRESET BATCH: frames a second of a step in bf16; its name in the report is that of the environment's CAFX_EARLY_LAUNCH.
+train() {
+  within 30 "${run[@]}" "$cafx" bench --preset "$1" --set "train.batch=$2" --precision bf16 --device cuda --seconds $(brief 3 10) --json |
+    python3 -c 'import json, sys; print("%s at %s, early launches %s: %.0f frames/s" % (*sys.argv[1:], json.load(sys.stdin)["train"]["frames_per_second"]))' \
+      "$1" "$2" "${CAFX_EARLY_LAUNCH:-on}"
+}
+if [ -n "${VGPU:-}" ]; then
+  say "the virtual GPU keeps no time"
+else
+  for step in "default 16" "paper $few" "paper $batch"; do
+    for early in on off on off; do
+      CAFX_EARLY_LAUNCH=$early train $step 2>&1 | tee -a "$report"
+      [ "${PIPESTATUS[0]}" = 0 ] || bad "cafx bench, early launches $early"
+    done
+  done
+  for early in on off; do  # the same weights
+    CAFX_EARLY_LAUNCH=$early within 120 "$cafx" train datasets/notes --set data.effect=Distortion --set data.setting=2 --preset default --device cuda \
+      --precision bf16 --set train.hop=512 --set train.pretrain_epochs=0 --set train.refine_epochs=0 --set train.epochs=2 --quiet \
+      --out "$work/early_$early" >/dev/null 2>>"$report" || bad "a training, early launches $early"
+  done
+  if cmp "$work"/early_{on,off}/checkpoint.safetensors 2>&1 | tee -a "$report" && [ -s "$work/early_on/checkpoint.safetensors" ]; then
+    say "Two epochs with either leave the same checkpoint."
+  fi
+  cmp -s "$work"/early_{on,off}/checkpoint.safetensors || bad "early launches change the weights"
+fi
+
 say "" "## Beside PyTorch, the supervised step, in turn" ""
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || say "$python was not found: no comparison."
@@ -137,7 +164,7 @@ print("cafx %s train %.0f frames/s (%.0f useful GFLOP/s), pretrain %.0f, forward
     [ "${PIPESTATUS[0]}" = 0 ] || bad "cafx bench, $precision"
   done
   if "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-    for precision in fp32 tf32; do
+    for precision in fp32 tf32 bf16 fp16; do
       CAFX_TORCH_COMPILE=$(brief default max-autotune) within $(brief 60 600) "$python" experiments/bench/torch_cafx.py "$config" "$batch" 4 \
         $(brief 6 40) cuda $precision 2>&1 | grep '^{' | tee -a "$report" || say "PyTorch's step failed: no comparison in $precision."
     done

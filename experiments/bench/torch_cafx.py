@@ -1,8 +1,10 @@
 """CAFx in plain PyTorch: the same model, batch and loss as `cafx bench`, for a comparison of speed.
 
-Usage: torch_cafx.py '{"frame": 1024, ...}' BATCH THREADS SECONDS [cpu|cuda [fp32|tf32]]   (the config as `cafx info --json` prints it)
+Usage: torch_cafx.py '{"frame": 1024, ...}' BATCH THREADS SECONDS [cpu|cuda [fp32|tf32|bf16|fp16]]   (the config as `cafx info --json` prints it)
 Prints one JSON object: frames per second of the supervised training step, median of ten parts; on a GPU eager and, where
-torch.compile is there, compiled (CAFX_TORCH_COMPILE: its mode), with what is known printed after each way.
+torch.compile is there, compiled (CAFX_TORCH_COMPILE: its mode), with what is known printed after each way. bf16 and fp16 are torch's
+autocast, with the curve in fp32 and for fp16 a GradScaler. Of each way the first loss stands beside that of fp32 from the same weights;
+a way whose loss is off by more than its precision explains ends with an error.
 """
 import json
 import os
@@ -35,8 +37,8 @@ class Cafx(torch.nn.Module):
         self.v, self.w = P(2, C), P(c["saaf.segments"], C)
         self.out_b = P(1)
 
-    def saaf(self, x):  # (B,T,C), O(1) a sample: prefix sums and one gather for each coefficient
-        c = self.c
+    def saaf(self, x):  # (B,T,C), O(1) a sample: prefix sums and one gather for each coefficient; in fp32
+        c, x = self.c, x.float()
         lo, S = c["saaf.lo"], c["saaf.segments"]
         D = (c["saaf.hi"] - lo) / S
         slope = torch.cat([self.v[1:2], self.v[1:2] + torch.cumsum(self.w, 0) * D])  # at break points
@@ -76,7 +78,11 @@ class Cafx(torch.nn.Module):
         return y[:, left:left + c["frame"]] + self.out_b
 
 
-def frames_per_second(c, batch, seconds, dnn_as, device, compiled=False):
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+LARGEST_ERROR = {"fp32": 1e-5, "tf32": 2e-3, "bf16": 2e-2, "fp16": 4e-3}  # of a loss, relative
+
+
+def frames_per_second(c, batch, seconds, dnn_as, device, precision, compiled=False):
     torch.manual_seed(1)
     model = Cafx(c, dnn_as).to(device)
     run = torch.compile(model, mode=os.environ.get("CAFX_TORCH_COMPILE", "max-autotune")) if compiled else model
@@ -85,10 +91,28 @@ def frames_per_second(c, batch, seconds, dnn_as, device, compiled=False):
     x = (0.05 * torch.randn(batch, c["frame"])).to(device)
     target = torch.tanh(4 * x)
 
+    half = HALVES.get(precision)
+    scaled = precision == "fp16"
+    scaler = torch.amp.GradScaler(device, enabled=scaled) if hasattr(torch.amp, "GradScaler") else torch.cuda.amp.GradScaler(enabled=scaled)
+
+    def loss_of(net):
+        with torch.autocast(device, dtype=half, enabled=half is not None):
+            y = net(x)
+        return F.l1_loss(y.float(), target)
+
     def step():
         optimizer.zero_grad(set_to_none=True)
-        F.l1_loss(run(x), target).backward()
-        optimizer.step()
+        scaler.scale(loss_of(run)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    with torch.no_grad():
+        loss, tf32 = loss_of(run).item(), torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        exact = F.l1_loss(model(x), target).item()
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    if not abs(loss - exact) <= LARGEST_ERROR[precision] * exact:
+        sys.exit(f"torch's loss in {precision} is {loss}, in fp32 {exact}")
 
     for _ in range(5 if device == "cuda" else 1):
         step()
@@ -107,7 +131,7 @@ def frames_per_second(c, batch, seconds, dnn_as, device, compiled=False):
             if dt >= seconds / 10:
                 break
         parts.append(n / dt)
-    return statistics.median(parts)
+    return statistics.median(parts), loss, exact
 
 
 def main():
@@ -115,6 +139,8 @@ def main():
     device = sys.argv[5] if len(sys.argv) > 5 else "cpu"
     torch.set_num_threads(threads)
     precision = sys.argv[6] if len(sys.argv) > 6 else "fp32"
+    if precision not in LARGEST_ERROR:
+        sys.exit(f"precision '{precision}': expected {', '.join(LARGEST_ERROR)}")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU")
@@ -123,11 +149,12 @@ def main():
         ways += [(how, True) for how in ("linear", "conv")]
     measured = []
     for how, compiled in ways:
-        measured.append((frames_per_second(c, batch, seconds / len(ways), how, device, compiled), how, compiled))
+        speed, loss, exact = frames_per_second(c, batch, seconds / len(ways), how, device, precision, compiled)
+        measured.append((speed, how, compiled, loss, exact))
         if device == "cpu" and len(measured) < len(ways):
             continue
         best = max(measured)
-        result = {"frames_per_second": best[0], "dnn_as": best[1], "compiled": best[2], "precision": precision, "torch": torch.__version__,
+        result = {"frames_per_second": best[0], "dnn_as": best[1], "compiled": best[2], "precision": precision, "loss": best[3], "loss_fp32": best[4], "torch": torch.__version__,
                   "eager_frames_per_second": max(m[0] for m in measured if not m[2]), "threads": torch.get_num_threads(),
                   "environment": {k: v for k, v in os.environ.items() if k.startswith(("OMP_", "MKL_", "OPENBLAS_"))}}
         if device == "cuda":
