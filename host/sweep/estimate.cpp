@@ -81,23 +81,21 @@ double multiply_adds(const RunConfig& config, const std::string& form) {
   return config.model->geometry().frame > 0 ? total : total * place_samples(config);
 }
 
-// What a process takes beside what it held before it trained, and how much of that is audio.
-struct Beside {
-  std::size_t bytes, audio;
-};
-Beside bytes_beside(const Context& context, const RunConfig& c, double frames_of_all_epochs, std::size_t measured) {
+RunSize size_of(const RunConfig& c, double frames_of_all_epochs) {
   double epochs = 0.0;
   for (const Stage& s : stages_of(c)) epochs += s.id == Stage::kRefine ? 0.0 : (s.reconstructs ? 2.0 : 1.0) * s.epochs;
-  const double places = frames_of_all_epochs / std::max(1.0, epochs);
-  const RunSize size{static_cast<std::size_t>(places) * static_cast<std::size_t>(samples_between_places(c)) * 2,
-                     static_cast<std::size_t>(places) * 2};
+  const auto places = static_cast<std::size_t>(frames_of_all_epochs / std::max(1.0, epochs));
+  return {places * static_cast<std::size_t>(samples_between_places(c)) * 2, places * 2};
+}
+// What a process takes beside what it held before it trained.
+std::size_t bytes_beside(const Context& context, const RunConfig& c, const RunSize& size, std::size_t measured) {
   const MemoryPlan plan =
       plan_memory(context, c, places_at_once(c.train.batch, c.train.accumulate, 1), place_samples(c), size);
   // Checkpoints and the table of results are put together beside that. Peaks of 18 runs on a CPU with 8, 32 and 128
   // filters, batches of 2, 8 and 32: 10 MB and 60 (training) to 89 (pretraining) bytes for each parameter more than
   // plan and process; plan.weights is 20 bytes for each.
   const std::size_t beside = context.device == Device::kCpu ? (10u << 20) + plan.weights / 2 * 9 : 0;
-  return {beside + plan.audio + std::max(plan.weights + plan.activations, measured), sizeof(float) * size.samples};
+  return beside + plan.audio + std::max(plan.weights + plan.activations, measured);
 }
 
 // The settings that say which recordings a run hears; `dry`: those that say which dry ones.
@@ -171,9 +169,11 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
       found = speeds.emplace(key, s).first;
     }
     t.seconds = t.frames / std::max(1e-9, found->second.frames_per_second);
-    const Beside beside = bytes_beside(context, c, t.frames, found->second.bytes);
-    t.bytes = bytes.emplace(key, process + beside.bytes).first->second;
-    t.shares = {{recordings_of(t, true), beside.audio / 2}, {recordings_of(t, false), beside.audio / 2}};
+    const RunSize size = size_of(c, t.frames);
+    if (!bytes.contains(key)) bytes[key] = process + bytes_beside(context, c, size, found->second.bytes);
+    t.bytes = bytes[key];
+    const std::size_t a_side = sizeof(float) * size.samples / 2;
+    t.shares = {{recordings_of(t, true), a_side}, {recordings_of(t, false), a_side}};
     if (process > 0) t.shares.emplace_back("process", process);
   }
   if (n_recorded) sources.push_back(fmt::format("{} speeds recorded by runs in {}", n_recorded, store.root().string()));

@@ -233,7 +233,7 @@ bool by_cudnn(const Call& call) {
   if (!cudnn_is_chosen(call.context)) return false;
   join(call.context);  // the libraries and cafx's filters share a workspace
   CudaDevice& gpu = *call.context.cuda;
-  gpu.after_kernel = false;
+  gpu.after_early = false;
   const bool tf32 = in_tf32(call.context);
   const std::string name =
       fmt::format("{} B={} T={} C={} K={}{}{}", kNames[static_cast<int>(call.kind)], call.d.B, call.d.T, call.d.C,

@@ -100,7 +100,7 @@ struct CudaDevice {
   cudaStream_t side = nullptr;
   cudaEvent_t forked = nullptr, joined = nullptr;
   bool apart = false;
-  bool after_kernel = false;  // the stream's next work follows one kernel of cafx's own, and nothing else
+  bool after_early = false;  // the stream's last work is a kernel of launch_early, and nothing else
   cublasHandle_t blas = nullptr;
   cublasLtHandle_t lt = nullptr;
   cudnnHandle_t dnn = nullptr;
@@ -154,13 +154,14 @@ inline Members members_of(const Context& context) {
 }
 
 #ifdef __CUDACC__
-// For kernels that are launched by launch_early: nothing that the kernel before has written may be read, and nothing be
-// written, before this. Its own successor may be launched from here on.
+// For kernels that are launched by launch_early. Before the wait a kernel reads only what no such kernel writes, weights
+// above all, and writes nothing to global memory.
 __device__ __forceinline__ void wait_for_kernel_before() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
+// From here on the next kernel may begin, as far as there is room for its blocks.
 __device__ __forceinline__ void let_next_kernel_begin() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -168,9 +169,10 @@ __device__ __forceinline__ void let_next_kernel_begin() {
 }
 #endif
 
-// Whether a kernel can be launched while the one before still runs: in a graph, behind one kernel alone, where GPU and
-// code are of 9.0 or newer, without which it would not wait. CAFX_EARLY_LAUNCH=off in the environment: never.
-bool follows_one_kernel(const Context&, const void* kernel);
+// Whether a kernel can be launched while the one before still runs: in a graph, behind a kernel of launch_early alone,
+// where GPU and code are of 9.0 or newer, without which it would not wait. CAFX_EARLY_LAUNCH=off in the environment:
+// never.
+bool can_launch_early(const Context&, const void* kernel);
 
 // launch(context, kernel, grid, block, shared bytes, arguments...): for every member that the context works on.
 template <bool kEarly = false, class M, class... Parameters, class... Arguments>
@@ -189,22 +191,25 @@ void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid,
     CAFX_CHECK(grid.z == 1, grid.z);
   }
   grid.z *= context.cuda->n_members;
+  const bool early_now = kEarly && can_launch_early(context, reinterpret_cast<const void*>(kernel));
+  context.cuda->after_early = kEarly;
   if constexpr (kEarly) {
-    if (follows_one_kernel(context, reinterpret_cast<const void*>(kernel))) {
+    if (early_now) {
       cudaLaunchAttribute early{};
       early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
       early.val.programmaticStreamSerializationAllowed = 1;
       cudaLaunchConfig_t config{grid, block, shared, stream_of(context), &early, 1};
       CAFX_CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, members, static_cast<Parameters>(arguments)...));
-      return;  // and is the one kernel before what comes next
+      return;
     }
   }
   kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());
-  context.cuda->after_kernel = true;
 }
-// The same for a kernel that calls wait_for_kernel_before: in a graph, while the kernel before it still runs. What it
-// does before the wait, loading weights that the step does not change, then takes no time of its own.
+// The same for a kernel that calls wait_for_kernel_before and let_next_kernel_begin: in a graph, while the kernel before
+// it still runs, if that is another of them. What it does before the wait then takes no time of its own. None of them
+// may write weights, packed or not: a kernel that packs them is launched by `launch`, and its successor waits for all of
+// it.
 template <class... Arguments>
 void launch_early(const Context& context, Arguments... arguments) {
   launch<true>(context, arguments...);
@@ -217,7 +222,7 @@ void* shared_scratch(const Context&, std::size_t bytes);
 template <class Body>
 void for_each_member(const Context& context, Body body) {
   CudaDevice& gpu = *context.cuda;
-  gpu.after_kernel = false;
+  gpu.after_early = false;
   for (unsigned k = 0; k < gpu.n_members; ++k) {
     body([&]<class T>(T* p) {
       return p ? reinterpret_cast<T*>(reinterpret_cast<std::uintptr_t>(p) + k * gpu.member_stride) : nullptr;

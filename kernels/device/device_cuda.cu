@@ -275,7 +275,7 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&a, to));
   CAFX_CUDA_CHECK(cudaPointerGetAttributes(&b, from));
   CudaDevice& gpu = *context.cuda;
-  gpu.after_kernel = false;
+  gpu.after_early = false;
   if (of_members(gpu, to)) {  // a row for each; what is no member's is the same for all
     CAFX_CUDA_CHECK(cudaMemcpy2DAsync(to, gpu.member_stride, from, of_members(gpu, from) ? gpu.member_stride : 0, bytes,
                                       gpu.n_members, cudaMemcpyDefault, stream_of(context)));
@@ -291,7 +291,7 @@ void copy(const Context& context, void* to, const void* from, std::size_t bytes)
 
 void fill_zero(const Context& context, void* p, std::size_t bytes) {
   CudaDevice& gpu = *context.cuda;
-  gpu.after_kernel = false;
+  gpu.after_early = false;
   if (of_members(gpu, p)) {
     CAFX_CUDA_CHECK(cudaMemset2DAsync(p, gpu.member_stride, 0, bytes, gpu.n_members, stream_of(context)));
   } else {
@@ -305,14 +305,14 @@ void aside(const Context& context, const std::function<void()>& work) {
   CAFX_CUDA_CHECK(cudaStreamWaitEvent(gpu.side, gpu.forked));
   struct Swapped {  // launches find the stream in the device
     CudaDevice& gpu;
-    const bool after_kernel;
-    explicit Swapped(CudaDevice& d) : gpu(d), after_kernel(d.after_kernel) {
+    const bool after_early;
+    explicit Swapped(CudaDevice& d) : gpu(d), after_early(d.after_early) {
       std::swap(gpu.stream, gpu.side);
-      gpu.after_kernel = false;  // it follows the fork, and what the branch did before
+      gpu.after_early = false;  // it follows the fork, and what the branch did before
     }
     ~Swapped() {
       std::swap(gpu.stream, gpu.side);
-      gpu.after_kernel = after_kernel;
+      gpu.after_early = after_early;
     }
   };
   gpu.apart = true;
@@ -323,7 +323,7 @@ void aside(const Context& context, const std::function<void()>& work) {
 void join(const Context& context) {
   CudaDevice& gpu = *context.cuda;
   if (!gpu.apart) return;
-  gpu.apart = gpu.after_kernel = false;
+  gpu.apart = gpu.after_early = false;
   CAFX_CUDA_CHECK(cudaEventRecord(gpu.joined, gpu.side));
   CAFX_CUDA_CHECK(cudaStreamWaitEvent(gpu.stream, gpu.joined));
 }

@@ -22,7 +22,7 @@ bool reached(cudaEvent_t event) {
 
 }  // namespace
 
-bool follows_one_kernel(const Context& context, const void* kernel) {
+bool can_launch_early(const Context& context, const void* kernel) {
   static const bool off = [] {
     const char* text = std::getenv("CAFX_EARLY_LAUNCH");
     int driver = 0;
@@ -30,7 +30,7 @@ bool follows_one_kernel(const Context& context, const void* kernel) {
     // Graphs have such edges since CUDA 12.3.
     return driver < 12030 || CUDART_VERSION < 12030 || (text && std::string(text) == "off");
   }();
-  if (off || context.cuda->major < 9 || !context.cuda->after_kernel) return false;
+  if (off || context.cuda->major < 9 || !context.cuda->after_early) return false;
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   const cudaGraphNode_t* before = nullptr;
   std::size_t n_before = 0;
@@ -59,7 +59,7 @@ Graph::Graph(const Context& context, const std::function<void()>& work) : state_
   CAFX_CHECK(context.device == Device::kCuda);
   state_->context = context;
   const cudaStream_t stream = stream_of(context);
-  context.cuda->after_kernel = false;
+  context.cuda->after_early = false;
   CAFX_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   cudaGraph_t graph = nullptr;
   try {

@@ -151,17 +151,4 @@ __device__ __forceinline__ void give_registers() {
   CAFX_ON_WGMMA(asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));)
 }
 
-// A warp's 16 x 16 block to shared memory, as load_blocks reads it.
-__device__ __forceinline__ void store_blocks(Word at, Word r0, Word r1, Word r2, Word r3) {
-  CAFX_ON_WGMMA(asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(r0),
-                             "r"(r1), "r"(r2), "r"(r3)
-                             : "memory");)
-}
-// The same, transposed: a lane's pair stands in two rows of memory, as load_blocks_transposed reads it.
-__device__ __forceinline__ void store_blocks_transposed(Word at, const Fragment& r) {
-  CAFX_ON_WGMMA(asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
-                             "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
-                             : "memory");)
-}
-
 }  // namespace cafx::cuda::wgmma

@@ -34,6 +34,7 @@ struct Rows {
   __device__ __forceinline__ uint4 row(int s) const { return {at(s, 0), at(s, 1), at(s, 2), at(s, 3)}; }
 };
 
+// The feature of column 8 j + 2 t + i.
 __device__ __forceinline__ int feature_of(int column) { return column % 8 / 2 * 8 + column / 8 * 2 + column % 2; }
 
 constexpr Word weights_of(int l) { return 2 * kWidth * kWidth * static_cast<Word>(l); }
@@ -91,18 +92,28 @@ __device__ __forceinline__ Word through_rectifier(Word gradient, Word output) {
   return gradient & mask;
 }
 
-template <Number F>
-__device__ __forceinline__ void layer(Rows& to, const Rows& from, int l, const Lane& own) {
+// Layer l of M times 16 samples: use(j, m, sums of outputs of block j).
+template <Number F, int M, class Use>
+__device__ __forceinline__ void outputs_of(const Rows (&from)[M], int l, const Lane& own, Use use) {
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-    Sums c;
-    own.begin_with_bias(c, l, j);
     Fragment b;
     own.load_outputs(b, l, j);
-    product<F>(c, from, b);
 #pragma unroll
-    for (int s = 0; s < 2; ++s) to.at(s, j) = rectify<F>(round_pair<F>(c[2 * s], c[2 * s + 1]));
+    for (int m = 0; m < M; ++m) {
+      Sums c;
+      own.begin_with_bias(c, l, j);
+      product<F>(c, from[m], b);
+      use(j, m, c);
+    }
   }
+}
+template <Number F, int M>
+__device__ __forceinline__ void layer(Rows (&to)[M], const Rows (&from)[M], int l, const Lane& own) {
+  outputs_of<F>(from, l, own, [&](int j, int m, const Sums& c) {
+#pragma unroll
+    for (int s = 0; s < 2; ++s) to[m].at(s, j) = rectify<F>(round_pair<F>(c[2 * s], c[2 * s + 1]));
+  });
 }
 
 // A block's weights and biases, on their way to shared memory.
@@ -158,49 +169,28 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks)
 #pragma unroll
     for (int l = 0; l < kLayers - 1; ++l) {
       Rows next[kTiles];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        Fragment b;
-        own.load_outputs(b, l, j);
-#pragma unroll
-        for (int m = 0; m < kTiles; ++m) {
-          Sums c;
-          own.begin_with_bias(c, l, j);
-          product<F>(c, a[m], b);
-#pragma unroll
-          for (int s = 0; s < 2; ++s) next[m].at(s, j) = rectify<F>(round_pair<F>(c[2 * s], c[2 * s + 1]));
-        }
-      }
+      layer<F>(next, a, l, own);
 #pragma unroll
       for (int m = 0; m < kTiles; ++m) a[m] = next[m];
     }
     const float4* table = x.of(x.table) + own.t;
     Rows u[kTiles];
+    outputs_of<F>(a, kLayers - 1, own, [&](int j, int m, Sums& c) {
+      if (x.curve.regions) {
+        float4 piece[4];
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      Fragment b;
-      own.load_outputs(b, kLayers - 1, j);
-#pragma unroll
-      for (int m = 0; m < kTiles; ++m) {
-        Sums c;
-        own.begin_with_bias(c, kLayers - 1, j);
-        product<F>(c, a[m], b);
-        if (x.curve.regions) {
-          float4 piece[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            piece[i] = __ldg(table + curve_at(j, i % 2, x.curve.regions) + 4 * region_of(region_number(x.curve, c[i])));
-          }
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const float along = c[i] - piece[i].w;
-            c[i] = fmaf(along, fmaf(along, piece[i].z, piece[i].y), piece[i].x);
-          }
+        for (int i = 0; i < 4; ++i) {
+          piece[i] = __ldg(table + curve_at(j, i % 2, x.curve.regions) + 4 * region_of(region_number(x.curve, c[i])));
         }
 #pragma unroll
-        for (int s = 0; s < 2; ++s) u[m].at(s, j) = round_pair<F>(c[2 * s], c[2 * s + 1]);
+        for (int i = 0; i < 4; ++i) {
+          const float along = c[i] - piece[i].w;
+          c[i] = fmaf(along, fmaf(along, piece[i].z, piece[i].y), piece[i].x);
+        }
       }
-    }
+#pragma unroll
+      for (int s = 0; s < 2; ++s) u[m].at(s, j) = round_pair<F>(c[2 * s], c[2 * s + 1]);
+    });
     auto* to = reinterpret_cast<uint4*>(x.of(x.u) + n0 * kWidth) + own.lane;
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) __stcs(to + 64 * m, u[m].row(0)), __stcs(to + 64 * m + 32, u[m].row(1));
@@ -418,20 +408,13 @@ __device__ __forceinline__ void convolve(Rows& du, const float (&dy)[2][3], Word
 
 // The last layer's outputs v, from h: t, du and region of each for the curve's sums, and du times the curve's slope.
 template <Number F>
-__device__ __forceinline__ void curve(Rows& g, const Rows& h, const Rows& du, const Operands& x, Word base,
+__device__ __forceinline__ void curve(Rows& g, const Rows (&h)[1], const Rows& du, const Operands& x, Word base,
                                       const Lane& own) {
   using At = Layout;
-  constexpr int l = kLayers - 1;
   const int regions = x.curve.regions, row = 16 * own.warp + own.g;
   const float2* slopes = x.of(x.slopes) + own.t;
   Word places[2][4];
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    Sums c;
-    own.begin_with_bias(c, l, j);
-    Fragment b;
-    own.load_outputs(b, l, j);
-    product<F>(c, h, b);
+  outputs_of<F>(h, kLayers - 1, own, [&](int j, int, Sums& c) {
     Word number[4];
     float2 slope[4];
 #pragma unroll
@@ -451,7 +434,7 @@ __device__ __forceinline__ void curve(Rows& g, const Rows& h, const Rows& du, co
       g.at(s, j) = round_pair<F>(fmaf(c[2 * s], slope[2 * s].y, slope[2 * s].x) * v.x,
                                  fmaf(c[2 * s + 1], slope[2 * s + 1].y, slope[2 * s + 1].x) * v.y);
     }
-  }
+  });
 #pragma unroll
   for (int s = 0; s < 2; ++s) {
     store_words(
@@ -544,19 +527,19 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
 #pragma unroll 1
     for (int tile = slice; tile < x.tiles; tile += slices) {
       const int in_window = (16 * own.warp & (x.P - 1)) + own.g;
-      Rows h[kLayers], g, du;
+      Rows h[kLayers][1], g, du;
 #pragma unroll
-      for (int s = 0; s < 2; ++s) h[0].set(s, in.r.held.times(in.r.r[s], in_window + 8 * s));
+      for (int s = 0; s < 2; ++s) h[0][0].set(s, in.r.held.times(in.r.r[s], in_window + 8 * s));
       if constexpr (kFromDy) {
         convolve<F>(du, in.dy, base + At::curve + 16 * 4 * kWidth * own.warp, filters, own);
       } else {
         du.set(0, in.du[0]), du.set(1, in.du[1]);
       }
-      out.write(0, h[0]);
+      out.write(0, h[0][0]);
 #pragma unroll
       for (int l = 0; l < kLayers - 1; ++l) {
         layer<F>(h[l + 1], h[l], l, own);
-        out.write(l + 1, h[l + 1]);
+        out.write(l + 1, h[l + 1][0]);
       }
       if (x.curve.regions) {
         curve<F>(g, h[kLayers - 1], du, x, base, own);
@@ -575,7 +558,7 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
           product<F>(c, g, b);
 #pragma unroll
           for (int s = 0; s < 2; ++s) {
-            down.at(s, j) = through_rectifier(round_pair<F>(c[2 * s], c[2 * s + 1]), h[l].at(s, j));
+            down.at(s, j) = through_rectifier(round_pair<F>(c[2 * s], c[2 * s + 1]), h[l][0].at(s, j));
           }
         }
         g = down;
@@ -598,11 +581,10 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
       }
       __syncthreads();
     }
-    float* partial =
-        x.of(x.partials) + static_cast<long>(slice) * (kLayers * (kWidth + 1) * kWidth + 3 * x.curve.regions * kWidth);
+    float* partial = partial_of<Narrow<F>>(x, slice);
     write_weights(partial, weight_sums, bias_sums, own.warp, own);
     const int n = x.curve.regions * kWidth;
-    float* to = partial + kLayers * (kWidth + 1) * kWidth;
+    float* to = partial + Narrow<F>::n_weights() + Narrow<F>::n_bias();
 #pragma unroll 1
     for (int i = threadIdx.x; i < n; i += kThreads) {
       float2 first{};
@@ -617,12 +599,6 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
       to[i] = first.x, to[n + i] = first.y, to[2 * n + i] = second;
     }
   }
-}
-
-// f.operator()<F>() for the context's format.
-template <class F>
-void with_format(Precision precision, F f) {
-  precision == Precision::kFp16 ? f.template operator()<Half>() : f.template operator()<Bfloat>();
 }
 
 }  // namespace
@@ -682,7 +658,7 @@ __global__ void prepare_kernel(Members members, char* packed, const __grid_const
 
 void prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
   using S = Narrow<Bfloat>;
-  with_format(context.precision, [&]<Number F>() {
+  with_number(context, [&]<Number F>() {
     launch(context, prepare_kernel<F>, blocks_for(S::n_weights() / 2 + S::n_bias() + kWidth), cafx::kThreads, 0,
            reinterpret_cast<char*>(packed), weights, weights.saaf_v, weights.saaf_w, d.saaf, d.use_saaf);
   });
@@ -690,7 +666,7 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
 
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
-  with_format(context.precision, [&]<Number F>() {
+  with_number(context, [&]<Number F>() {
     Operands x = operands<Narrow<F>>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);
     const auto blocks = static_cast<unsigned>(
@@ -703,15 +679,14 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
 void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
-  with_format(context.precision, [&]<Number F>() {
+  with_number(context, [&]<Number F>() {
     using S = Narrow<F>;
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du.du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const Deconvolution deconv{du.dy_padded, du.w, du.K, d.T + du.K - 1, d.T / kTile, du.flip};
     const int slices = blocks_of_backward(context, d);
     const long of_block = ceil_div(slices, kBackwardBlocks * multiprocessors_each(context));
-    auto* sums = reinterpret_cast<SaafSums*>(scratch);
-    x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
+    x.partials = partials_in(scratch, d);
     const auto run = [&]<bool kPositions, bool kFromDy>() {
       launch_early(context, backward_kernel<F, kPositions, kFromDy>, static_cast<unsigned>(ceil_div(slices, of_block)),
                    kThreads, static_cast<std::size_t>(Layout::bytes(x.curve.regions) + (kFromDy ? kFilterBytes : 0)), x,
@@ -723,14 +698,7 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     } else {
       positions_kept ? run.template operator()<true, true>() : run.template operator()<false, true>();
     }
-    aside(context, [&] {
-      sum_parts(context, x.partials, slices, static_cast<long>(partial_size<S>(d)),
-                Finish<S, Place>{grads, sums, x.curve.regions * kWidth});
-    });
-  });
-  if (!d.use_saaf) return;
-  aside(context, [&] {
-    saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, reinterpret_cast<const SaafSums*>(scratch), d.saaf);
+    add_partials<S, Place>(context, grads, scratch, slices, d);
   });
 }
 

@@ -546,7 +546,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
       if (threadIdx.x < C) x.of(x.dz)[n0 / 64 * C + threadIdx.x] = load_float(parts) + load_float(parts + 4 * C);
     }
   }
-  write_partial<S, 2>(partial_of<S>(x), w2, bias_sums, warp, lane);
+  write_partial<S, 2>(partial_of<S>(x, blockIdx.x), w2, bias_sums, warp, lane);
   wait_at<kSumsTaken, kBackThreads>();
   wait_at<kLayersTaken, kBackThreads>();
   wait_at<kFirstTaken, kBackThreads>();
@@ -585,7 +585,7 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     outer_product<S, 0>(w0, bias, base + At::top, base + At::h0 + At::h0_bytes, warp, lane);
     arrive_at<kFirstTaken, kBackThreads>();
   }
-  float* partial = partial_of<S>(x);
+  float* partial = partial_of<S>(x, blockIdx.x);
   write_partial<S, 0>(partial, w0, bias, thread / 32, thread % 32);
   write_partial<S, 1>(partial, w1, bias, thread / 32, thread % 32);
   write_partial<S, 3>(partial, w3, bias, thread / 32, thread % 32);
@@ -743,21 +743,13 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const int blocks = blocks_of_backward(context, d);
-    auto* sums = reinterpret_cast<SaafSums*>(scratch);
-    x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
+    x.partials = partials_in(scratch, d);
     const auto run = [&]<bool kPositions>() {
       launch(context, backward_kernel<S, A, kPositions>, blocks, kBackThreads,
              static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
     };
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
-    aside(context, [&] {
-      sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
-                Finish<S, Place>{grads, sums, x.curve.regions * S::C});
-    });
-  });
-  if (!d.use_saaf) return;
-  aside(context, [&] {
-    saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, reinterpret_cast<const SaafSums*>(scratch), d.saaf);
+    add_partials<S, Place>(context, grads, scratch, blocks, d);
   });
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
 #include "kernels/device/halves_cuda.h"
+#include "kernels/device/memory.h"
 #include "kernels/device/tensor_core_cuda.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/pointwise/pointwise_cuda.h"
@@ -88,7 +89,8 @@ struct Operands {
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
-  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds.
+  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds. dnn_saaf_narrow_cuda.cu has an order of its
+  // own for both.
   const float2* slopes;
   std::uint16_t *u, *dr;
   float *dz, *partials;
@@ -232,8 +234,8 @@ struct TileInputs {
 };
 
 template <class S>
-__device__ __forceinline__ float* partial_of(const Operands& x) {
-  return x.of(x.partials) + static_cast<long>(blockIdx.x) * (S::n_weights() + S::n_bias() + 3 * x.curve.regions * S::C);
+__device__ __forceinline__ float* partial_of(const Operands& x, int part) {
+  return x.of(x.partials) + static_cast<long>(part) * (S::n_weights() + S::n_bias() + 3 * x.curve.regions * S::C);
 }
 
 // The curve's sums over the tile. A channel's belong to one thread of each copy and kind: s0 and s1, or s2. Two samples
@@ -362,5 +364,22 @@ struct Finish {
     reinterpret_cast<float*>(members.of(sums))[i % n_sums * 4 + i / n_sums] = sum;
   }
 };
+
+// A backward call's scratch: the curve's sums, where it has one, then the parts.
+inline float* partials_in(float* scratch, const DnnSaafDims& d) {
+  return scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
+}
+// grads += `parts` partial gradients, and what the curve's sums say of v and w.
+template <class S, class Place>
+void add_partials(const Context& context, const DnnSaafGrads& grads, float* scratch, int parts, const DnnSaafDims& d) {
+  auto* sums = reinterpret_cast<SaafSums*>(scratch);
+  const int n_sums = d.use_saaf ? (d.saaf.S + 2) * S::C : 0;
+  aside(context, [&] {
+    sum_parts(context, partials_in(scratch, d), parts, static_cast<long>(partial_size<S>(d)),
+              Finish<S, Place>{grads, sums, n_sums});
+  });
+  if (!d.use_saaf) return;
+  aside(context, [&] { saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, sums, d.saaf); });
+}
 
 }  // namespace cafx::cuda::dnn_persistent

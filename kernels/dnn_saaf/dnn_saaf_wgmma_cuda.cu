@@ -136,7 +136,7 @@ template <Number F>
 __device__ __forceinline__ void store_columns(Word at, const float* v) {
   Fragment pairs;
   round_columns<F>(pairs, v);
-  wgmma::store_blocks_transposed(at, pairs);
+  store_blocks_transposed(at, pairs);
 }
 
 // Eight at once, step by step: no step waits for the one before.
@@ -211,7 +211,7 @@ __device__ __forceinline__ void finish_curve(Outputs& v, const Operands& x, cons
       }
       Fragment t;
       round_columns<F>(t, v + 8 * p);
-      wgmma::store_blocks(own + At::t + p * kBelow, t[0], t[1], t[2], t[3]);
+      store_blocks(own + At::t + p * kBelow, t);
     }
 #pragma unroll
     for (int i = 0; i < 16; ++i) v[i] = fmaf(v[i], slope[i].y, slope[i].x);
@@ -274,8 +274,8 @@ __device__ __forceinline__ void finish_residual(const Outputs& d, const Operands
       through[i] = round_pair<F>(dd.x * f.x, dd.y * f.y);
       r[i] = round_pair<F>(y.x * f.x, y.y * f.y);
     }
-    wgmma::store_blocks_transposed(own + At::again + p * kBelow, r);
-    wgmma::store_blocks_transposed(own + At::dr + p * kBelow, through);
+    store_blocks_transposed(own + At::again + p * kBelow, r);
+    store_blocks_transposed(own + At::dr + p * kBelow, through);
   }
   // Over the samples; the lane's bits name the 16 samples and the channel of what is left.
   sum_by_halves<2, 1>(terms, lane);
@@ -444,7 +444,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
       for (int p = 0; p < 2; ++p) {
         const Word at = own + m * kBlock + At::h0 + p * kBelow;
         load_blocks_transposed(du[p], at);
-        wgmma::store_blocks(at, du[p][0], du[p][1], du[p][2], du[p][3]);
+        store_blocks(at, du[p]);
       }
       wgmma::wait_products();
       finish_curve<S>(c, x, du, own + m * kBlock, tensors + At::regions + 16 * (64 * m + first_channel) + lane % 4 * 4,
@@ -560,7 +560,7 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     wgmma::wait_products();
     arrive(kFirstTaken, side);
   }
-  float* partial = partial_of<S>(x);
+  float* partial = partial_of<S>(x, blockIdx.x);
   write_sums<S, 0>(partial, w0, 0, thread);
   write_sums<S, 0>(partial, w0_right, 8, thread);
   write_sums<S, 1>(partial, w1, 0, thread);
@@ -627,17 +627,13 @@ using Paper = Shape<F, 128, 128, 64, 64>;
 template <class S>
 void run(const Context& context, Operands x, const DnnSaafGrads& grads, float* scratch, const DnnSaafDims& d) {
   const int blocks = blocks_of_backward(context, d);
-  auto* sums = reinterpret_cast<SaafSums*>(scratch);
-  x.partials = scratch + (d.use_saaf ? saaf_sums_bytes(d.saaf) / sizeof(float) : 0);
+  x.partials = partials_in(scratch, d);
   const auto start = [&]<bool kPositions>() {
     launch_early(context, wgmma_backward_kernel<S, Activation::kSoftplus, kPositions>, blocks, kAll,
                  static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
   };
   d.unpool == Unpool::kPositions ? start.template operator()<true>() : start.template operator()<false>();
-  aside(context, [&] {
-    sum_parts(context, x.partials, blocks, static_cast<long>(partial_size<S>(d)),
-              Finish<S, Place>{grads, sums, x.curve.regions * S::C});
-  });
+  add_partials<S, Place>(context, grads, scratch, blocks, d);
 }
 
 }  // namespace
@@ -655,15 +651,10 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
-  const auto in = [&]<Number F>() {
+  with_number(context, [&]<Number F>() {
     Operands x = operands<Paper<F>>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
     x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     run<Paper<F>>(context, x, grads, scratch, d);
-  };
-  context.precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
-  if (!d.use_saaf) return;
-  aside(context, [&] {
-    saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, reinterpret_cast<const SaafSums*>(scratch), d.saaf);
   });
 }
 

@@ -246,7 +246,7 @@ using Paper = Shape<F, 128, 128, 64, 64>;
 
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
-  const auto in = [&]<Number F>() {
+  with_number(context, [&]<Number F>() {
     using S = Paper<F>;
     const char* at = reinterpret_cast<const char*>(packed);
     Operands x = operands<S>(context, at, d, r, z, positions, kTile);
@@ -257,8 +257,7 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
                    reinterpret_cast<const float4*>(at + Packed<S>::turned(d.saaf)));
     };
     d.unpool == Unpool::kPositions ? run.template operator()<true>() : run.template operator()<false>();
-  };
-  context.precision == Precision::kFp16 ? in.template operator()<Half>() : in.template operator()<Bfloat>();
+  });
 }
 
 }  // namespace cafx::cuda::dnn_wgmma

@@ -145,9 +145,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
     const CafxDims call = s.decoded_dims(context, batch.B);
     s.encode(context, batch);
     s.over_decoded(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-      s.decode(mb.context, s.worker(mb.context).y, f, s.turn(mb.context, t, s.controls_of(batch, b), call), call,
-               false);
-      s.error(mb.context, b, f, 0.0f, call);
+      s.decode_and_compare(mb.context, b, f, s.turn(mb.context, t, s.controls_of(batch, b), call), 0.0f, call, false);
     });
     return;
   }
