@@ -48,6 +48,9 @@ class CudaStepper : public Stepper {
             apart<unsigned char>(context, cafx::shuffle_scratch(context, static_cast<std::uint32_t>(places.size())))),
         exchange_scratch_(context, exchange ? exchange_scratch(n_floats(), ranks_) : 1) {
     model_.params().upload(context_);
+    // Places of no samples, where a rehearsal has more of them than the next step.
+    refs_.fill_zero();
+    target_refs_.fill_zero();
     model_.reserve(context_, places_at_once(settings_.batch, settings_.accumulate, ranks_), settings_.length,
                    settings_.loss);
   }
@@ -139,10 +142,11 @@ class CudaStepper : public Stepper {
     return sizes;
   }
 
-  // A step's gradient outside a graph, so that cuDNN's plans are made and kernels loaded; the graph takes the step.
+  // A gradient of B of the next step's places outside a graph, so that cuDNN's plans are made and kernels loaded; the
+  // graph takes the step.
   void rehearse(int B) {
     for (int k = 0; k < settings_.updates(); ++k) {
-      begin(B);
+      rows(B);
       enqueue_gradient(B, k);
     }
     synchronize(context_);
@@ -152,7 +156,7 @@ class CudaStepper : public Stepper {
   // For one of several GPUs, once: all that comes after its gradient, on no gradient. The weights are put back.
   void rehearse_update() {
     gradient_.fill_zero();
-    go_to(0, true);
+    upload_state(0, true, 0);
     enqueue_update(1, settings_.length);
     model_.params().upload(context_);
     synchronize(context_);
@@ -165,7 +169,7 @@ class CudaStepper : public Stepper {
 
   void enqueue_step(int B) {
     for (int k = 0; k < settings_.updates(); ++k) {
-      begin(B);
+      rows(B);
       enqueue_gradient(B, k);
       if (exchange_) exchange(B, false);
       enqueue_update(B, settings_.block_size(k));
@@ -273,7 +277,7 @@ class CudaStepper : public Stepper {
     const int B = places_of_step(step, places_.size(), settings_.batch);
     for (int k = 0; k <= update % settings_.updates(); ++k) {
       go_to(step * settings_.updates() + k, true);
-      begin(B);
+      rows(B);
       enqueue_gradient(B, k);
     }
     if (exchange_) exchange(B, true);
@@ -311,10 +315,10 @@ class CudaStepper : public Stepper {
   // Whether the step's losses are added up before its end: where they come in parts.
   bool sums_losses() const { return exchange_ || settings_.accumulate > 1; }
 
-  // The places and scalars of the update that comes next.
-  void begin(int B) {
-    step_begin(context_, state_.data(), refs_.data(), target_refs_.data(), first_of(B, rank()), share(B, rank()),
-               settings_.batch);
+  // The places of the update that comes next. Each step's end does the same for the next one.
+  void begin() { step_begin(context_, state_.data(), refs_.data(), target_refs_.data()); }
+  // What those places have beside their samples, in a step of B.
+  void rows(int B) {
     if (places_.n_knobs() == 0 || share(B, rank()) == 0) return;
     step_rows(context_, state_.data(), knobs_.data(), static_cast<int>(places_.n_knobs()), first_of(B, rank()),
               share(B, rank()), settings_.batch);
@@ -322,6 +326,10 @@ class CudaStepper : public Stepper {
 
   // Before update `index` of the epoch; skip: nothing is updated.
   void go_to(long index, bool skip) {
+    upload_state(index, skip, static_cast<int>(places_.size()));
+    begin();
+  }
+  void upload_state(long index, bool skip, int places) {
     const auto distance = [&](const float* to) {  // over any memory, in samples
       return (reinterpret_cast<std::intptr_t>(to) - reinterpret_cast<std::intptr_t>(samples_)) /
              static_cast<std::intptr_t>(sizeof(float));
@@ -338,7 +346,12 @@ class CudaStepper : public Stepper {
                                    .to_input = distance(places_.input()),
                                    .to_target = distance(places_.target()),
                                    .seed = settings_.seed,
-                                   .updates_before = static_cast<std::uint64_t>(updates_before_)}};
+                                   .updates_before = static_cast<std::uint64_t>(updates_before_),
+                                   .places = places,
+                                   .batch = settings_.batch,
+                                   .updates = settings_.updates(),
+                                   .rank = rank(),
+                                   .ranks = ranks_}};
     state_.upload(&state, 1);
   }
 
@@ -371,8 +384,8 @@ class CudaStepper : public Stepper {
 
   // From the gradient of a block of T samples of a batch of B to the weights.
   void enqueue_update(int B, int T) {
-    step_end(context_, state_.data(), sums_losses() ? loss_.data() : model_.losses(), sums_losses() ? 1 : B,
-             gradient_.data(), n_floats(), scratch_.data(), B, T);
+    step_end(context_, state_.data(), refs_.data(), target_refs_.data(), sums_losses() ? loss_.data() : model_.losses(),
+             sums_losses() ? 1 : B, gradient_.data(), n_floats(), scratch_.data(), B, T);
     settings_.optimiser->step(context_, {.params = model_.params().on(context_),
                                          .m = m_.data(),
                                          .v = v_.data(),

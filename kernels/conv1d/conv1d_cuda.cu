@@ -279,6 +279,13 @@ void conv_forward(const Context& context, Stored* y, const float* x, const float
   conv_fp32::forward(context, y, x, w, bias, flip, d);
 }
 
+bool conv_forward_from(const Context& context, Stored* y, float* x, FrameSource source, int left, const float* w,
+                       const float* bias, Conv1dDims d) {
+  if (!by_mma(context, d)) return false;
+  conv_mma::forward_from(context, y, x, source, left, w, bias, d);
+  return true;
+}
+
 void conv_backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                           Conv1dDims d) {
   if (by_mma(context, d)) {

@@ -20,6 +20,10 @@
 namespace cafx {
 
 void conv_forward(const Context&, Stored* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims);
+// The same from the frames of `source`, which x then holds behind `left` zeros each. False, and nothing is done, where
+// no kernel of tensor cores does (cuda::convolutions_round).
+bool conv_forward_from(const Context&, Stored* y, float* x, FrameSource source, int left, const float* w,
+                       const float* bias, Conv1dDims);
 void conv_backward_filter(const Context&, float* dw, const Stored* dy, const float* x, bool flip, Conv1dDims);
 void conv_backward_data(const Context&, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims);
 // y (B,T) = *bias + what conv_backward_data gives of u at [pad, pad + T), where one kernel can; else false, undone.

@@ -54,6 +54,23 @@ struct SignalWord {
 #pragma unroll
     for (int i = 0; i < 3; ++i) v[i] = threadIdx.x < kWords && first + i < width ? from[i] : 0.0f;
   }
+  // From a recording, for a frame of T samples with `left` zeros before it; `first`: of the tile, in the padded row.
+  __device__ __forceinline__ void gather(const float* audio, const FrameRef& ref, int first, int left, int T) {
+    const int t0 = first + 2 * static_cast<int>(threadIdx.x) - left;
+#pragma unroll
+    for (int i = 0; i < 3; ++i) {
+      const std::int64_t at = ref.start + t0 + i;
+      const bool there = threadIdx.x < kWords && t0 + i >= 0 && t0 + i < T && at >= ref.begin && at < ref.end;
+      v[i] = there ? audio[at] : 0.0f;
+    }
+  }
+  // The tile's own samples of the padded row; of the frame's last tile, all that are left of it.
+  __device__ __forceinline__ void lay_down(float* row, int first, int width) const {
+    const int i = first + 2 * static_cast<int>(threadIdx.x);
+    const int end = first + 2 * kTile > width ? width : first + kTile;
+    if (i < end) row[i] = v[0];
+    if (i + 1 < end) row[i + 1] = v[1];
+  }
   __device__ __forceinline__ void store(Word* to) const {
     if (threadIdx.x >= kWords) return;
     to[threadIdx.x] = round_pair<S>(v[0], v[1]);
@@ -67,12 +84,14 @@ __device__ __forceinline__ Word pairs_from(const Word* signal, int t, int lane) 
 }
 
 // A warp has 32 channels, whose filters it keeps, and 32 samples at a time. kWhole: filters of kTaps taps, not flipped,
-// which are read in pairs.
-template <Number S, bool kWhole>
+// which are read in pairs. kGathers: frames come from the recordings and x, which is written, holds them then.
+template <Number S, bool kWhole, bool kGathers>
 __global__ void __launch_bounds__(kForwardThreads, 2)
-    forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
+    forward_kernel(Members members, S* y, std::conditional_t<kGathers, float, const float>* x, FrameSource from_frames,
+                   int left, const float* w, const float* bias, bool flip, Conv1dDims d) {
   members.enter(y, x, w);
   members.enter_given(bias);
+  if constexpr (kGathers) members.enter(from_frames.refs);  // the recordings are shared
   let_next_kernel_begin();
   __shared__ Word signals[2][kSignal];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, groups = d.C / 32,
@@ -100,13 +119,31 @@ __global__ void __launch_bounds__(kForwardThreads, 2)
   for (int i = 0; i < 8; ++i) start[i] = bias ? bias[c0 + 8 * t4 + i] : 0.0f;
   wait_for_kernel_before();
   SignalWord<S> own;
-  own.load(x, blockIdx.x, per_frame, width);
+  FrameRef ref;  // of the tile to be loaded next
+  const auto look_up = [&](int tile) {
+    if constexpr (kGathers) {
+      if (tile < tiles) ref = from_frames.refs[tile / per_frame];
+    }
+  };
+  const auto load = [&](int tile) {
+    if constexpr (kGathers) {
+      own.gather(from_frames.audio, ref, tile % per_frame * kTile, left, d.T);
+      look_up(tile + gridDim.x);
+    } else {
+      own.load(x, tile, per_frame, width);
+    }
+  };
+  look_up(blockIdx.x);
+  load(blockIdx.x);
   int side = 0;
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, side ^= 1) {
     own.store(signals[side]);
+    if constexpr (kGathers) {
+      own.lay_down(x + static_cast<long>(tile / per_frame) * width, tile % per_frame * kTile, width);
+    }
     __syncthreads();
-    if (tile + static_cast<int>(gridDim.x) < tiles) own.load(x, tile + gridDim.x, per_frame, width);
+    if (tile + static_cast<int>(gridDim.x) < tiles) load(tile + gridDim.x);
 #pragma unroll 1
     for (int t = warp / groups * 32; t < kTile; t += sharing * 32) {
       const Word from = pairs_from(signals[side], t, lane);
@@ -282,6 +319,8 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   float* own_part = parts + (2 * warp + stream) * reach + 8 * block + place;
 #pragma unroll 1
   for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
+    FrameRef ref = {};
+    if (kMae && mae.frames.refs) ref = members.of(mae.frames.refs)[b];
     Sums sums[9] = {}, last = {};
     const S* from = u + (static_cast<long>(b) * d.T + 2 * warp * segment + g) * C + 8 * t4;
 #pragma unroll 1
@@ -342,14 +381,18 @@ __global__ void __launch_bounds__(kDataThreads, 2)
       return *bias + sum;
     };
     if constexpr (kMae) {
-      const float* target = members.of(mae.target) + b * mae.target_stride;
+      const auto target = [&](int t) {
+        if (!mae.frames.refs) return members.of(mae.target)[b * mae.target_stride + t];
+        const std::int64_t at = ref.start + t;
+        return at >= ref.begin && at < ref.end ? mae.frames.audio[at] : 0.0f;
+      };
       float* dy = members.of(mae.dy_padded) + static_cast<long>(b) * (d.T + d.K - 1);
       double error_sum = 0.0;
       for (int i = threadIdx.x; i < d.T + d.K - 1; i += kDataThreads) {
         const int t = i - pad;
         float g = 0.0f;
         if (t >= 0 && t < d.T) {
-          const float error = output(t) - target[t];
+          const float error = output(t) - target(t);
           error_sum += fabs(static_cast<double>(error));
           g = error > 0.0f ? mae.scale : error < 0.0f ? -mae.scale : error == 0.0f ? 0.0f : error;  // NaN stays
         }
@@ -368,14 +411,30 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   }
 }
 
+inline unsigned forward_blocks(const Context& context, Conv1dDims d) {
+  const long tiles = static_cast<long>(d.B) * (d.T / kTile);
+  return static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context)));
+}
+inline bool is_whole(const float* w, bool flip, Conv1dDims d) {
+  return d.K == kTaps && !flip && reinterpret_cast<std::uintptr_t>(w) % sizeof(float2) == 0;
+}
+
 inline void forward(const Context& context, Stored* y, const float* x, const float* w, const float* bias, bool flip,
                     Conv1dDims d) {
-  const long tiles = static_cast<long>(d.B) * (d.T / kTile);
   with_number(context, [&]<Number S>() {
-    const bool whole = d.K == kTaps && !flip && reinterpret_cast<std::uintptr_t>(w) % sizeof(float2) == 0;
-    launch_early(context, whole ? forward_kernel<S, true> : forward_kernel<S, false>,
-                 static_cast<unsigned>(std::min<long>(tiles, 2l * cuda::multiprocessors_each(context))),
-                 kForwardThreads, 0, static_cast<S*>(y), x, w, bias, flip, d);
+    launch_early(context, is_whole(w, flip, d) ? forward_kernel<S, true, false> : forward_kernel<S, false, false>,
+                 forward_blocks(context, d), kForwardThreads, 0, static_cast<S*>(y), x, FrameSource(), 0, w, bias, flip,
+                 d);
+  });
+}
+
+// From the frames of `source`, which x_padded then holds behind `left` zeros each.
+inline void forward_from(const Context& context, Stored* y, float* x_padded, FrameSource source, int left,
+                         const float* w, const float* bias, Conv1dDims d) {
+  with_number(context, [&]<Number S>() {
+    launch_early(context, is_whole(w, false, d) ? forward_kernel<S, true, true> : forward_kernel<S, false, true>,
+                 forward_blocks(context, d), kForwardThreads, 0, static_cast<S*>(y), x_padded, source, left, w, bias,
+                 false, d);
   });
 }
 

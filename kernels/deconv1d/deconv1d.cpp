@@ -14,6 +14,7 @@ CAFX_BACKENDS(void, deconv1d_backward,
 CAFX_CUDA(void, deconv1d_forward,
           (const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
            Deconv1dDims d));
+CAFX_CUDA(bool, deconv1d_has_mae, (const Context&, Deconv1dDims d));
 CAFX_CUDA(bool, deconv1d_mae,
           (const Context&, const DeconvMae& mae, const Stored* u, const float* w, const float* bias, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
@@ -43,10 +44,16 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   CAFX_CALL(context, deconv1d_forward, y, static_cast<const float*>(u), w, bias, scratch, bf16_units(context), d);
 }
 
+bool deconv1d_has_mae(const Context& context, Deconv1dDims d) {
+  check(d);
+  CAFX_CUDA_CALL(context, deconv1d_has_mae, d);
+  return false;
+}
+
 bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
                   Deconv1dDims d) {
   check(d);
-  CAFX_CHECK(mae.target_stride >= d.T, mae.target_stride, d.T);
+  CAFX_CHECK(mae.frames.refs || mae.target_stride >= d.T, mae.target_stride, d.T);
   CAFX_CUDA_CALL(context, deconv1d_mae, mae, u, w, bias, d);
   return false;
 }

@@ -16,6 +16,7 @@
 #include <cstddef>
 
 #include "kernels/device/context.h"
+#include "kernels/frames/frames.h"
 
 namespace cafx {
 
@@ -36,15 +37,18 @@ std::size_t deconv1d_scratch(const Context&, Deconv1dDims);  // bytes
 void deconv1d_forward(const Context&, float* y, const Stored* u, const float* w, const float* bias, void* scratch,
                       Deconv1dDims);
 // The mean absolute error behind it, as loss.h has it: losses[b] = sum over t of |y - target|, dy_padded = scale times
-// its sign. target (B,T) with row stride target_stride.
+// its sign. The target is (B,T) with row stride target_stride, or the frames of a recording.
 struct DeconvMae {
   double* losses = nullptr;
   float* dy_padded = nullptr;
   const float* target = nullptr;
   long target_stride = 0;
   float scale = 0.0f;
+  FrameSource frames = {};
 };
-// Forward and error in one, without writing y. False, and nothing is done, where no kernel does both.
+// Forward and error in one, without writing y, where a kernel does both (deconv1d_has_mae); else false, and nothing is
+// done.
+bool deconv1d_has_mae(const Context&, Deconv1dDims);
 bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, Deconv1dDims);
 void deconv1d_backward(const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u,
                        const float* w, void* scratch, Deconv1dDims);

@@ -52,6 +52,8 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   });
 }
 
+bool deconv1d_has_mae(const Context& context, Deconv1dDims d) { return convolutions_round(context, conv(d)); }
+
 bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
                   Deconv1dDims d) {
   return deconv_whole(context, nullptr, mae, u, w, bias, flipped(d), deconv1d_pad(d), conv(d));

@@ -25,6 +25,12 @@ struct FrameRef {           // one frame of a concatenated data set
   std::int64_t begin, end;  // the note that it belongs to, half open
 };
 
+// Frames where they lie, for ops that gather what they read by themselves.
+struct FrameSource {
+  const float* audio = nullptr;
+  const FrameRef* refs = nullptr;  // one for each frame; null: there is no source
+};
+
 struct GatherDims {
   int B, T, K;
   int left;         // zeros before the first sample: same_left(K) for conv1d

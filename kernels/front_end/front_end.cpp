@@ -27,6 +27,10 @@ CAFX_CUDA(void, front_end_prepare,
 CAFX_CUDA(void, front_end_forward,
           (const Context&, Stored* x1, float* z, std::int32_t* positions, const float* x_padded, const float* packed,
            float* scratch, FrontEndDims d));
+CAFX_CUDA(bool, front_end_gathers, (const Context&, FrontEndDims d));
+CAFX_CUDA(bool, front_end_forward_from,
+          (const Context&, Stored* x1, float* z, std::int32_t* positions, float* x_padded, FrameSource source, int left,
+           FrontEndWeights weights, FrontEndDims d));
 CAFX_CUDA(void, front_end_backward,
           (const Context&, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2, const float* dz,
            const Stored* x1, const float* z, const std::int32_t* positions, const float* x_padded, const float* w2,
@@ -68,6 +72,20 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
   CAFX_CALL(context, front_end_forward, static_cast<float*>(x1), z, positions, x_padded,
             static_cast<const float*>(packed), static_cast<float*>(scratch), bf16_units(context),
             stored_precision(context), d);
+}
+
+bool front_end_gathers(const Context& context, FrontEndDims d) {
+  check(d);
+  CAFX_CUDA_CALL(context, front_end_gathers, d);
+  return false;
+}
+
+bool front_end_forward_from(const Context& context, Stored* x1, float* z, std::int32_t* positions, float* x_padded,
+                            FrameSource source, int left, FrontEndWeights weights, FrontEndDims d) {
+  check(d);
+  CAFX_CHECK(source.refs && left >= 0 && left < d.K1, left, d.K1);
+  CAFX_CUDA_CALL(context, front_end_forward_from, x1, z, positions, x_padded, source, left, weights, d);
+  return false;
 }
 
 void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,

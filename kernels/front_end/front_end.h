@@ -22,6 +22,7 @@
 #include <cstdint>
 
 #include "kernels/device/context.h"
+#include "kernels/frames/frames.h"
 
 namespace cafx {
 
@@ -35,6 +36,14 @@ void front_end_prepare(const Context&, void* packed, const float* w1, const floa
                        const float* bias2, FrontEndDims);
 void front_end_forward(const Context&, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
                        const void* packed, void* scratch, FrontEndDims);
+// The same from the frames of `source`, which x_padded then holds behind `left` zeros each, and by the weights as they
+// are, where kernels do (front_end_gathers); else false, and nothing is done.
+struct FrontEndWeights {
+  const float *w1, *bias1, *w2, *bias2;
+};
+bool front_end_gathers(const Context&, FrontEndDims);
+bool front_end_forward_from(const Context&, Stored* x1, float* z, std::int32_t* positions, float* x_padded,
+                            FrameSource source, int left, FrontEndWeights, FrontEndDims);
 void front_end_backward(const Context&, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, void* scratch, FrontEndDims);

@@ -305,6 +305,18 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
   });
 }
 
+bool front_end_gathers(const Context& context, FrontEndDims d) {
+  return front_end_mma::takes(context, d) && convolutions_round(context, {d.B, d.T, d.C, d.K1});
+}
+
+bool front_end_forward_from(const Context& context, Stored* x1, float* z, std::int32_t* positions, float* x_padded,
+                            FrameSource source, int left, FrontEndWeights weights, FrontEndDims d) {
+  if (!cuda::front_end_gathers(context, d)) return false;
+  conv_forward_from(context, x1, x_padded, source, left, weights.w1, weights.bias1, {d.B, d.T, d.C, d.K1});
+  front_end_mma::pool(context, z, positions, x1, weights.w2, weights.bias2, d);
+  return true;
+}
+
 void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* dbias1, float* dw2, float* dbias2,
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {

@@ -31,13 +31,12 @@ CAFX_CUDA(std::size_t, squared_norm_scratch, (const Context&, long n));
 CAFX_CUDA(void, squared_norm,
           (const Context&, double* total, const float* x, long n, void* scratch, std::size_t bytes));
 CAFX_CUDA(void, reduce_slots, (const Context&, float* total, float* const* slots, int n_slots, long n));
-CAFX_CUDA(void, step_begin,
-          (const Context&, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B, int batch));
+CAFX_CUDA(void, step_begin, (const Context&, StepState* state, FrameRef* refs, FrameRef* target_refs));
 CAFX_CUDA(void, step_rows,
           (const Context&, const StepState* state, float* rows, int width, int first, int B, int batch));
 CAFX_CUDA(void, step_end,
-          (const Context&, StepState* state, const double* losses, int n_losses, const float* gradient, long n,
-           double* partial, int B, int T));
+          (const Context&, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses, int n_losses,
+           const float* gradient, long n, double* partial, int B, int T));
 
 constexpr long kBlock = 4096;
 
@@ -164,21 +163,21 @@ void squared_norm(const Context& context, double* total, const float* x, long n,
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, squared_norm, total, x, n, scratch, bytes);
 }
-void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
-                int batch) {
+void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs) {
   only_on_cuda(context);
-  CAFX_CUDA_CALL(context, step_begin, state, refs, target_refs, first, B, batch);
+  CAFX_CUDA_CALL(context, step_begin, state, refs, target_refs);
 }
 void step_rows(const Context& context, const StepState* state, float* rows, int width, int first, int B, int batch) {
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, step_rows, state, rows, width, first, B, batch);
 }
 std::size_t step_end_scratch() { return sizeof(double) * kStepEndBlocks; }
-void step_end(const Context& context, StepState* state, const double* losses, int n_losses, const float* gradient,
-              long n, void* scratch, int B, int T) {
+void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
+              int n_losses, const float* gradient, long n, void* scratch, int B, int T) {
   only_on_cuda(context);
   CAFX_CHECK(n_losses >= 1 && n >= 1 && B >= 1 && T >= 1, n_losses, n, B, T);
-  CAFX_CUDA_CALL(context, step_end, state, losses, n_losses, gradient, n, static_cast<double*>(scratch), B, T);
+  CAFX_CUDA_CALL(context, step_end, state, refs, target_refs, losses, n_losses, gradient, n,
+                 static_cast<double*>(scratch), B, T);
 }
 
 }  // namespace cafx

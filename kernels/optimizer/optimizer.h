@@ -51,11 +51,13 @@ void average_step(const Context&, float* average, const float* params, long n, c
 void sum_losses(const Context&, double* total, const double* losses, int n, bool add);
 std::size_t squared_norm_scratch(const Context&, long n);  // bytes
 void squared_norm(const Context&, double* total, const float* x, long n, void* scratch, std::size_t scratch_bytes);
-void step_begin(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs, int first, int B, int batch);
+// refs, target_refs: room for a step's places.
+void step_begin(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs);
 void step_rows(const Context&, const StepState*, float* rows, int width, int first, int B, int batch);
-// losses: of the step's frames, or n_losses sums over parts of them; of a step of B frames of T samples.
-void step_end(const Context&, StepState*, const double* losses, int n_losses, const float* gradient, long n,
-              void* scratch, int B, int T);
+// losses: of the step's frames, or n_losses sums over parts of them; of a step of B frames of T samples. refs,
+// target_refs: for the next step's places.
+void step_end(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs, const double* losses, int n_losses,
+              const float* gradient, long n, void* scratch, int B, int T);
 std::size_t step_end_scratch();  // bytes
 
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);

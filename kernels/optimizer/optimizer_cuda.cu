@@ -168,19 +168,25 @@ namespace {
 
 __device__ FrameRef moved(const FrameRef& r, std::int64_t by) { return {r.start + by, r.begin + by, r.end + by}; }
 
-__global__ void begin_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
-                             int batch) {
-  members.enter(state, refs, target_refs);
+// The places of step `index`, if the epoch has it, by the threads of a block.
+__device__ void take_places(StepState* state, FrameRef* refs, FrameRef* target_refs, std::int64_t index) {
   const StepSources& from = state->from;
-  const int b = blockIdx.x * blockDim.x + threadIdx.x;
-  if (b < B) {
-    const FrameRef ref = from.all[from.order[state->index * batch + first + b]];
+  const int update = static_cast<int>(index), step = from.updates > 1 ? update / from.updates : update,
+            n = min(from.batch, from.places - step * from.batch);
+  const auto first_of = [&](int rank) { return from.ranks > 1 ? rank * n / from.ranks : rank * n; };
+  const int first = first_of(from.rank), B = first_of(from.rank + 1) - first;
+  const std::uint32_t* order = from.order + index * from.batch + first;
+  for (int b = threadIdx.x; b < B; b += blockDim.x) {
+    const FrameRef ref = from.all[order[b]];
     refs[b] = moved(ref, from.to_input);
     target_refs[b] = moved(ref, from.to_target);
   }
-  if (b != 0) return;
-  state->scalars = from.table[state->index];
-  state->dropout = {from.seed, from.updates_before + static_cast<std::uint64_t>(state->index) + 1};
+  if (threadIdx.x == 0) state->dropout = {from.seed, from.updates_before + static_cast<std::uint64_t>(index) + 1};
+}
+
+__global__ void begin_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs) {
+  members.enter(state, refs, target_refs);
+  take_places(state, refs, target_refs, state->index);
 }
 
 // The sum of all threads' values, in a fixed tree; for thread 0.
@@ -194,30 +200,36 @@ __device__ double tree_sum(double value, double* sums) {
   return value;
 }
 
-// Each block adds up its share of the squares; the one that comes last, whichever it is, adds up the blocks' sums in
-// their order and ends the step.
+// Each block adds up its share of the squares, but for the grid's last one, which takes the next step's places; the one
+// that comes last, whichever it is, adds up the blocks' sums in their order and ends the step.
 __global__ void __launch_bounds__(kThreads)
-    end_kernel(Members members, StepState* state, const double* losses, int n_losses, const float* gradient, long n,
-               double* partial, int B, int T) {
-  members.enter(state, losses, gradient, partial);
+    end_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
+               int n_losses, const float* gradient, long n, double* partial, int B, int T) {
+  members.enter(state, refs, target_refs, losses, gradient, partial);
   __shared__ double sums[kThreads];
   __shared__ bool last;
+  const unsigned n_sums = gridDim.x - 1;
   double sum = 0.0;
+  if (blockIdx.x == n_sums) {
+    take_places(state, refs, target_refs, state->index + 1);
+    __syncthreads();
+  } else {
 #pragma unroll 4
-  for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += gridDim.x * kThreads) {
-    const double g = gradient[i];
-    sum += g * g;
+    for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += n_sums * kThreads) {
+      const double g = gradient[i];
+      sum += g * g;
+    }
+    sum = tree_sum(sum, sums);
   }
-  sum = tree_sum(sum, sums);
   if (threadIdx.x == 0) {
-    partial[blockIdx.x] = sum;
+    if (blockIdx.x < n_sums) partial[blockIdx.x] = sum;
     __threadfence();
     last = atomicInc(&state->arrived, gridDim.x - 1) == gridDim.x - 1;  // back to 0 with the last
   }
   __syncthreads();
   if (!last) return;
   __threadfence();
-  const double squared_norm = tree_sum(threadIdx.x < gridDim.x ? __ldcg(partial + threadIdx.x) : 0.0, sums);
+  const double squared_norm = tree_sum(threadIdx.x < n_sums ? __ldcg(partial + threadIdx.x) : 0.0, sums);
   sum = 0.0;
   for (int i = threadIdx.x; i < n_losses; i += kThreads) sum += losses[i];
   sum = tree_sum(sum, sums);
@@ -226,16 +238,17 @@ __global__ void __launch_bounds__(kThreads)
   state->from.records[state->index] = {loss, norm};
   // After a number that is not finite, nothing is updated any more: the last good weights stay.
   if (!isfinite(loss) || !isfinite(norm)) state->skip = 1;
-  const float clip_norm = state->scalars.clip_norm;
+  const StepScalars scalars = state->from.table[state->index];
+  state->scalars = scalars;
+  const float clip_norm = scalars.clip_norm;
   state->gradient_scale = clip_norm > 0.0f && norm > clip_norm ? static_cast<float>(clip_norm / norm) : 1.0f;
   ++state->index;
 }
 
 }  // namespace
 
-void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, int first, int B,
-                int batch) {
-  launch(context, begin_kernel, blocks_for(std::max(B, 1)), kThreads, 0, state, refs, target_refs, first, B, batch);
+void step_begin(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs) {
+  launch(context, begin_kernel, 1, kThreads, 0, state, refs, target_refs);
 }
 
 void step_rows(const Context& context, const StepState* state, float* rows, int width, int first, int B, int batch) {
@@ -249,12 +262,12 @@ void step_rows(const Context& context, const StepState* state, float* rows, int 
   });
 }
 
-void step_end(const Context& context, StepState* state, const double* losses, int n_losses, const float* gradient,
-              long n, double* partial, int B, int T) {
+void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
+              int n_losses, const float* gradient, long n, double* partial, int B, int T) {
   static_assert(kStepEndBlocks <= kThreads);
   const long blocks = std::min<long>(kStepEndBlocks, ceil_div(n, 4 * kThreads));
-  launch(context, end_kernel, static_cast<unsigned>(blocks), kThreads, 0, state, losses, n_losses, gradient, n, partial,
-         B, T);
+  launch(context, end_kernel, static_cast<unsigned>(blocks + 1), kThreads, 0, state, refs, target_refs, losses,
+         n_losses, gradient, n, partial, B, T);
 }
 
 }  // namespace cafx::cuda

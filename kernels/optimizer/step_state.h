@@ -4,13 +4,13 @@
 //   steps in the same graph, is in device memory. Before an epoch the host writes the order of the frames and a table
 //   of scalars, one row a step; after every few steps it reads the records. index counts steps from the epoch's first.
 //
-//   step_begin   refs[b] = all[order[index * batch + first + b]] for b < B, moved by to_input samples, target_refs[b]
-//                the same by to_target; scalars = table[index]; dropout = {seed, updates_before + index + 1};
-//                B may be 0
+//   step_begin   refs[b] = all[order[index * batch + first + b]] of the step's places that are this rank's, moved by
+//                to_input samples, target_refs[b] the same by to_target; dropout = {seed, updates_before + index + 1}
 //   step_rows    rows[b] = rows_of_all[order[index * batch + first + b]] of `width` floats each: what a place has
 //                beside its samples
-//   step_end     records[index] = {mean loss, norm of the gradient}; gradient_scale from clip_norm (0: none); skip
-//                is set permanently if one of them is not finite; adam_step then skips the update; ++index
+//   step_end     scalars = table[index]; records[index] = {mean loss, norm of the gradient}; gradient_scale from
+//                clip_norm (0: none); skip is set permanently if one of them is not finite; adam_step then skips the
+//                update; ++index, then what step_begin does, so that a graph of a step has no node for it
 //
 // Bits     sums in a fixed order, in double.
 #pragma once
@@ -41,6 +41,8 @@ struct StepSources {
   // From the samples that the graph knows to those of this model, in samples.
   std::int64_t to_input = 0, to_target = 0;
   std::uint64_t seed = 0, updates_before = 0;  // of dropout's masks; updates of the stage before this epoch
+  int places = 0, batch = 1, updates = 1;      // of the epoch; of a step; updates of a step, each with its places
+  int rank = 0, ranks = 1;                     // which share of a step's places is this GPU's
 };
 struct StepState {
   std::int64_t index;

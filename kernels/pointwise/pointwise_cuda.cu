@@ -51,5 +51,11 @@ void multiply_by(const Context& context, float* x, float a, long n) {
     return [=](long i) { x[i] *= a; };
   });
 }
+void scaled_within(const Context& context, float* y, float a, const float* x, long first, long last, long n) {
+  for_each(context, n, [=] __device__(Members members) mutable {
+    members.enter(y, x);
+    return [=](long i) { y[i] = i >= first && i < last ? a * x[i] : 0.0f; };
+  });
+}
 
 }  // namespace cafx::cuda

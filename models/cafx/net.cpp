@@ -116,7 +116,8 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
       [&](const MicroBatch& mb, int b, const State::Frame& f) {
         pad_frames(mb.context, f.x_padded, x + at(b), {mb.n, c.frame, c.taps, same_left(c.taps)});
       },
-      [](const MicroBatch&, int, const State::Frame&) {});
+      [](const MicroBatch&, int, const State::Frame&) {},
+      [](const MicroBatch&, int, const State::Frame&) { return false; });
   if (s.knobs.any()) {
     const std::vector<float> one = KnobRamp(c, position()).values();
     std::vector<float> all;
@@ -139,13 +140,16 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
       gradient && given.device == Device::kCuda && !s.knobs.any() && (!s.parts.latent || s.fused_latent(given));
   const bool slots = context.device == Device::kCpu;
   s.draw = batch.draw;
+  const bool gathers = front_end_gathers(context, CafxDims(s.config, frames_per_call(context, batch.B)).front);
   if (!gradient) {
-    s.prepare(context);
+    if (!gathers) s.prepare_front(context);
+    s.prepare_dnn(context);
     const CafxTensors t = s.tensors(s.weights(context));
     const CafxDims call = s.decoded_dims(context, batch.B);
     s.encode(context, batch);
     s.over_decoded(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
-      s.decode_and_compare(mb.context, b, f, s.turn(mb.context, t, s.controls_of(batch, b), call), 0.0f, call, false);
+      s.decode_and_compare(mb.context, batch, b, f, s.turn(mb.context, t, s.controls_of(batch, b), call), 0.0f, call,
+                           false);
     });
     return;
   }
@@ -155,13 +159,18 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   const GradientScale larger(context, batch.B, c.frame);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
+  // The curve's gradient begins with that of its penalty where nothing is added up from slots or scaled.
+  const bool whole = !slots && larger.scale() == 1.0f;
   // The front end waits for its weights and for the input alone.
   if (!slots) s.slots = {gradient};
-  s.prepare_front(context);
+  if (!gathers) s.prepare_front(context);
   if (slots) s.prepare_dnn(context);
   s.encode(context, batch, [&] {
     if (slots) return;
-    aside(context, [&] { fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats())); });
+    aside(context, [&] {
+      if (whole) return s.start_from_penalty(context, gradient);
+      fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
+    });
     s.prepare_dnn(context);
   });
   join(context);
@@ -174,7 +183,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
       const State::Worker& w = s.worker(mb.context);
       const float* controls = s.controls_of(batch, b);
       const State::Turned at = s.turn(mb.context, t, controls, call);
-      s.decode_and_compare(mb.context, b, f, at, scale, call, true);
+      s.decode_and_compare(mb.context, batch, b, f, at, scale, call, true);
       if (!s.knobs.any()) return s.decode_backward(mb.context, f, at, g, call);
       const int n = call.front.B;
       s.decode_backward(mb.context, f, at, s.knobs.gradients(mb.context, g, w.knobs_back, n), call);
@@ -194,9 +203,6 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
                          s.local_dense_scratch, all.local_dense);
   }
 
-  // The curve's gradient is whole where nothing is left to be added up or scaled.
-  const bool whole = !slots && larger.scale() == 1.0f;
-  if (whole) aside(context, [&] { s.add_penalty(context, gradient); });
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
     const CafxTensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,

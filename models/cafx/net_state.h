@@ -212,19 +212,40 @@ struct CafxNet::State {
     aside(context, [&] { dnn_saaf_prepare(context, dnn_packed, dnn_weights_of(t), d.dnn); });
   }
 
-  // gradient += that of the penalty on the SAAF's weights.
-  void add_penalty(const Context& context, float* gradient) {
-    const float penalty = 2.0f * static_cast<float>(config.saaf_l2);
-    long from = 0, to = 0;  // of neighbours at once
-    const auto add = [&] {
-      if (to > from) add_scaled(context, gradient + from, penalty, weights(context) + from, to - from);
-    };
+  // f(first, last) of the numbers on whose squares there is a penalty, neighbours at once.
+  template <class F>
+  void over_penalised(F f) const {
+    long from = 0, to = 0;
     for (const ParamSpec& p : *params) {
       if (!p.penalised) continue;
-      if (p.offset != to) add(), from = p.offset;
+      if (p.offset != to) {
+        if (to > from) f(from, to);
+        from = p.offset;
+      }
       to = p.offset + p.size;
     }
-    add();
+    if (to > from) f(from, to);
+  }
+  float penalty() const { return 2.0f * static_cast<float>(config.saaf_l2); }
+  // gradient += that of the penalty on the SAAF's weights.
+  void add_penalty(const Context& context, float* gradient) {
+    over_penalised([&](long from, long to) {
+      add_scaled(context, gradient + from, penalty(), weights(context) + from, to - from);
+    });
+  }
+  // gradient = that of the penalty, zeros elsewhere.
+  void start_from_penalty(const Context& context, float* gradient) {
+    const long n = params->n_floats();
+    bool first = true;
+    over_penalised([&](long from, long to) {
+      if (first) {
+        scaled_within(context, gradient, penalty(), weights(context), from, to, n);
+      } else {
+        add_scaled(context, gradient + from, penalty(), weights(context) + from, to - from);
+      }
+      first = false;
+    });
+    if (first) fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(n));
   }
 
   // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
@@ -275,14 +296,16 @@ struct CafxNet::State {
 
   // x_padded -> x1, z, positions -> h, and zhat where a GPU has one kernel for both. Dense-Local runs over all channels
   // of the whole batch, so its weights, the largest of the model, are read once a step and not once a frame.
-  // load(..) brings a call's input, loaded(..) whatever else is to be done after it, but not before the front end.
-  template <class Load, class Loaded>
-  void encode(const Context& context, int frames, Load load, Loaded loaded) {
+  // load(..) brings a call's input, loaded(..) whatever else is to be done after it, but not before the front end;
+  // front(..) runs the front end from where the input lies, or returns false.
+  template <class Load, class Loaded, class Front>
+  void encode(const Context& context, int frames, Load load, Loaded loaded, Front front) {
     const CafxDims call(config, frames_per_call(context, frames)), all(config, frames);
     over_calls(context, frames, [&](const MicroBatch& mb, int b, const Frame& f) {
       load(mb, b, f);
       join(mb.context);  // of the packed weights
       loaded(mb, b, f);
+      if (front(mb, b, f)) return;
       front_end_forward(mb.context, f.x1, f.z, f.positions, f.x_padded, front_packed, worker(mb.context).scratch,
                         call.front);
     });
@@ -324,13 +347,24 @@ struct CafxNet::State {
     const Worker& w = worker(inner);
     deconv1d_forward(inner, y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);
   }
+  // Whether the deconvolution takes the error itself, from the targets in the recordings.
+  bool compares_where_it_lies(const Context& context, const CafxDims& call) const {
+    return loss.is_mae() && deconv1d_has_mae(context, call.deconv);
+  }
   // And to the losses and their gradient w.dy_padded, b: the call's first frame.
-  void decode_and_compare(const Context& inner, int b, const Frame& f, const Turned& at, float scale,
-                          const CafxDims& call, bool save) {
+  void decode_and_compare(const Context& inner, const Batch& batch, int b, const Frame& f, const Turned& at,
+                          float scale, const CafxDims& call, bool save) {
     const Worker& w = worker(inner);
     decode_to_u(inner, f, at, call, save);
-    const DeconvMae mae{losses + b, w.dy_padded, f.target, config.frame, scale};
-    if (loss.is_mae() && deconv1d_mae(inner, mae, w.u, at.t.conv_w, at.t.deconv_b, call.deconv)) return;
+    if (compares_where_it_lies(inner, call)) {
+      deconv1d_mae(inner,
+                   {.losses = losses + b,
+                    .dy_padded = w.dy_padded,
+                    .scale = scale,
+                    .frames = {batch.target, batch.target_refs() + b}},
+                   w.u, at.t.conv_w, at.t.deconv_b, call.deconv);
+      return;
+    }
     deconv1d_forward(inner, w.y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);
     error(inner, b, f, scale, call);
   }
@@ -365,17 +399,28 @@ struct CafxNet::State {
   template <class Rest>
   void encode(const Context& context, const Batch& batch, Rest rest) {
     const CafxConfig& c = config;
+    const CafxTensors t = tensors(weights(context));
+    const CafxDims call(c, frames_per_call(context, batch.B));
+    const bool gathers = front_end_gathers(context, call.front),
+               compares = compares_where_it_lies(context, decoded_dims(context, batch.B));
     encode(
         context, batch.B,
         [&](const MicroBatch& mb, int b, const Frame& f) {
+          if (gathers) return;
           gather_frames(mb.context, f.x_padded, batch.input, batch.refs + b,
                         {mb.n, c.frame, c.taps, same_left(c.taps)});
         },
         [&](const MicroBatch& mb, int b, const Frame& f) {
           if (b == 0) rest();
+          if (compares) return;
           aside(mb.context, [&] {
             gather_frames(mb.context, f.target, batch.target, batch.target_refs() + b, {mb.n, c.frame, 1, 0});
           });
+        },
+        [&](const MicroBatch& mb, int b, const Frame& f) {
+          return gathers &&
+                 front_end_forward_from(mb.context, f.x1, f.z, f.positions, f.x_padded, {batch.input, batch.refs + b},
+                                        same_left(c.taps), {t.conv_w, t.conv_b, t.local_w, t.local_b}, call.front);
         });
   }
   void encode(const Context& context, const Batch& batch) {

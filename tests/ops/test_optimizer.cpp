@@ -147,14 +147,19 @@ TEST(Optimizer, StepEndRecordsLossAndNorm) {
     DeviceArray<double> of_losses(context, losses);
     DeviceArray<StepState> state(context, 1);
     DeviceArray<StepRecord> records(context, 5);
+    DeviceArray<StepScalars> table(context, 5);
     Bytes scratch(step_end_scratch());
     StepState now{1, {}, 1.0f, 0};
     now.from.records = records.data();
+    now.from.table = table.data();
     const auto end = [&](float clip_norm) {
-      now.scalars.clip_norm = clip_norm;
+      StepScalars rows[5];
+      for (StepScalars& row : rows) row.lr = 0.5f, row.clip_norm = clip_norm;
+      table.upload(rows, 5);
       state.upload(&now, 1);
-      step_end(context, state.data(), of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5);
+      step_end(context, state.data(), nullptr, nullptr, of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5);
       state.download(&now, 1);
+      EXPECT_EQ(now.scalars.lr, 0.5f) << "what the update reads";
       EXPECT_EQ(now.arrived, 0u);
       return now;
     };
@@ -174,6 +179,58 @@ TEST(Optimizer, StepEndRecordsLossAndNorm) {
     const StepState after = end(0.0f);
     EXPECT_EQ(after.skip, 1);
     EXPECT_EQ(after.index, 5);
+  }
+}
+
+// An epoch of 7 places in steps of 3, for one GPU and for each of two: the first step's places by step_begin, those of
+// each later one by the step before. None are taken behind the last.
+TEST(Optimizer, EachStepEndTakesTheNextStepsPlaces) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU's places are taken on the host";
+  const Context context = cuda_context();
+  const int n = 7, batch = 3, steps = 3;
+  std::vector<FrameRef> refs;
+  for (int i = 0; i < n; ++i) refs.push_back({100 * i, 100 * i - 5, 100 * i + 50});
+  const std::vector<std::uint32_t> order = {3, 1, 6, 0, 5, 2, 4};
+  DeviceArray<FrameRef> all(context, refs), taken(context, batch), of_targets(context, batch);
+  DeviceArray<std::uint32_t> in_order(context, order);
+  DeviceArray<StepScalars> table(context, std::vector<StepScalars>(steps));
+  DeviceArray<StepRecord> records(context, steps);
+  DeviceArray<float> gradient(context, std::vector<float>{1.0f});
+  DeviceArray<double> losses(context, std::vector<double>{1.0});
+  DeviceArray<StepState> state(context, 1);
+  Bytes scratch(step_end_scratch());
+  for (const int ranks : {1, 2}) {
+    for (int rank = 0; rank < ranks; ++rank) {
+      StepState now{0, {}, 1.0f, 0};
+      now.from = {
+          table.data(), in_order.data(), all.data(), nullptr, records.data(), 1000, 2000, 9, 40, n, batch, 1, rank,
+          ranks};
+      state.upload(&now, 1);
+      taken.fill_zero();
+      of_targets.fill_zero();
+      step_begin(context, state.data(), taken.data(), of_targets.data());
+      FrameRef got[batch] = {}, targets[batch] = {};
+      for (int step = 0; step < steps; ++step) {
+        const int of_step = std::min(batch, n - step * batch), first = rank * of_step / ranks,
+                  last = (rank + 1) * of_step / ranks;
+        taken.download(got, batch);
+        of_targets.download(targets, batch);
+        state.download(&now, 1);
+        EXPECT_EQ(now.dropout.update, 40u + static_cast<unsigned>(step) + 1u);
+        for (int b = 0; b < last - first; ++b) {
+          const auto i = static_cast<std::int64_t>(order[static_cast<std::size_t>(step * batch + first + b)]);
+          EXPECT_EQ(got[b].start, 100 * i + 1000) << step << " " << b << " of rank " << rank;
+          EXPECT_EQ(got[b].begin, 100 * i + 995);
+          EXPECT_EQ(got[b].end, 100 * i + 1050);
+          EXPECT_EQ(targets[b].start, 100 * i + 2000);
+        }
+        step_end(context, state.data(), taken.data(), of_targets.data(), losses.data(), 1, gradient.data(), 1,
+                 scratch.get(), batch, 1);
+      }
+      FrameRef after[batch] = {};
+      taken.download(after, batch);
+      EXPECT_EQ(std::memcmp(after, got, sizeof got), 0) << "behind the last step";
+    }
   }
 }
 

@@ -260,6 +260,9 @@ TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
   if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
 }
 
+// Frames of a recording of 3,000 samples, of which some reach beyond the notes that they belong to.
+const std::vector<FrameRef> kFrames = {{100, 100, 1500}, {-40, 0, 900}, {1200, 1000, 1400}, {2900, 2000, 3000}};
+
 // A deconvolution that ends in the mean absolute error leaves what the loss makes of its output.
 TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
   int taken = 0;
@@ -285,6 +288,16 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
           loss_forward_backward(context, expected, want, y, target, nullptr, scale, mae, nullptr,
                                 {d.B, d.T, d.K, deconv1d_pad(d), stride});
           EXPECT_EQ(got.values(), want.values());
+          // Of targets that lie in a recording the same.
+          Floats audio(random(3000, 6)), gathered(Vec(static_cast<std::size_t>(d.B * d.T))), by_refs(Vec(n, kNan));
+          Items<FrameRef> refs(std::vector<FrameRef>(kFrames.begin() + 1, kFrames.begin() + 1 + d.B));
+          Items<double> of_gathered(std::vector<double>(2, kNan)), of_refs(std::vector<double>(2, kNan));
+          gather_frames(context, gathered, audio, refs, {d.B, d.T, 1, 0});
+          deconv1d_mae(context, {of_gathered, got, gathered, d.T, scale}, u, w, bias, d);
+          deconv1d_mae(context, {.losses = of_refs, .dy_padded = by_refs, .scale = scale, .frames = {audio, refs}}, u,
+                       w, bias, d);
+          EXPECT_EQ(by_refs.values(), got.values());
+          EXPECT_EQ(of_refs.values(), of_gathered.values());
           for (int b = 0; b < d.B; ++b) {
             EXPECT_NEAR(losses.values()[b], expected.values()[b], 1e-12 * expected.values()[b]);
           }
@@ -293,6 +306,51 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
     }
   }
   if (!taken) GTEST_SKIP() << "no kernel of this device does both";
+}
+
+// A front end that takes its frames from the recording leaves what gathering and then running it does, to the bit, the
+// padded frames too; more tiles than a GPU has blocks among them.
+TEST(Precision, TheFrontEndGathersItsFrames) {
+  int taken = 0;
+  for (const auto& [B, T, C, K1] :
+       {std::array{4, 512, 32, 64}, {3, 256, 128, 64}, {4, 1024, 32, 51}, {150, 512, 128, 64}}) {
+    const FrontEndDims d{B, T, C, K1, 128, 16};
+    const int left = (K1 - 1) / 2, width = T + K1 - 1;
+    std::vector<FrameRef> frames;
+    for (int b = 0; b < B; ++b) frames.push_back(kFrames[static_cast<std::size_t>(b % 4)]);
+    Floats audio(random(3000, 1)), w1(random(static_cast<long>(C) * K1, 2, -0.2, 0.2)), bias1(random(C, 3)),
+        w2(random(static_cast<long>(C) * d.K2, 4, -0.2, 0.2)), bias2(random(C, 5));
+    Items<FrameRef> refs(frames);
+    for (Context context : contexts()) {
+      for (const Precision p : kStored) {
+        context.precision = p;
+        if (!front_end_gathers(context, d)) continue;
+        ++taken;
+        SCOPED_TRACE(fmt::format("{} B={} T={} C={} K1={}", name_of(context), B, T, C, K1));
+        struct Result {
+          StoredNumbers x1;
+          Floats z, x_padded;
+          Items<std::int32_t> positions;
+          Result(const Context& context, FrontEndDims d, int width)
+              : x1(context, Vec(static_cast<std::size_t>(d.B * d.T * d.C))),
+                z(Vec(static_cast<std::size_t>(d.B * d.T / d.P * d.C), kNan)),
+                x_padded(Vec(static_cast<std::size_t>(d.B * width), kNan)),
+                positions(std::vector<std::int32_t>(static_cast<std::size_t>(d.B * d.T / d.P * d.C), -1)) {}
+        } got(context, d, width), want(context, d, width);
+        Bytes packed(front_end_packed(context, d)), scratch(front_end_scratch(context, d));
+        gather_frames(context, want.x_padded, audio, refs, {B, T, K1, left});
+        front_end_prepare(context, packed.get(), w1, bias1, w2, bias2, d);
+        front_end_forward(context, want.x1, want.z, want.positions, want.x_padded, packed.get(), scratch.get(), d);
+        ASSERT_TRUE(front_end_forward_from(context, got.x1, got.z, got.positions, got.x_padded, {audio, refs}, left,
+                                           {w1, bias1, w2, bias2}, d));
+        EXPECT_EQ(got.x_padded.values(), want.x_padded.values());
+        EXPECT_EQ(got.x1.values(), want.x1.values());
+        EXPECT_EQ(got.z.values(), want.z.values());
+        EXPECT_EQ(got.positions.values(), want.positions.values());
+      }
+    }
+  }
+  if (!taken) GTEST_SKIP() << "no kernel of this device gathers frames";
 }
 
 // One layer, whose operands are rounded from the same numbers: only the order of the sums is another. The SAAF is y =
