@@ -157,7 +157,8 @@ class CudaStepper : public Stepper {
   void rehearse_update() {
     gradient_.fill_zero();
     upload_state(0, true, 0);
-    enqueue_update(1, settings_.length);
+    PartialSums none;
+    enqueue_update(1, settings_.length, none);
     model_.params().upload(context_);
     synchronize(context_);
   }
@@ -170,9 +171,10 @@ class CudaStepper : public Stepper {
   void enqueue_step(int B) {
     for (int k = 0; k < settings_.updates(); ++k) {
       rows(B);
-      enqueue_gradient(B, k);
+      PartialSums sums;
+      enqueue_gradient(B, k, &sums);
       if (exchange_) exchange(B, false);
-      enqueue_update(B, settings_.block_size(k));
+      enqueue_update(B, settings_.block_size(k), sums);
     }
   }
 
@@ -355,8 +357,9 @@ class CudaStepper : public Stepper {
     state_.upload(&state, 1);
   }
 
-  // Gradient and sum of the losses of block k of this GPU's share, whose places begin() chose.
-  void enqueue_gradient(int B, int k) {
+  // Gradient and sum of the losses of block k of this GPU's share, whose places begin() chose. sums: where what is left
+  // to add to the gradient may be left to enqueue_update.
+  void enqueue_gradient(int B, int k, PartialSums* sums = nullptr) {
     const int n = share(B, rank());
     if (n == 0) {
       gradient_.fill_zero();
@@ -364,8 +367,10 @@ class CudaStepper : public Stepper {
       return;
     }
     const DropoutDraw draw{.place = first_of(B, rank()), .from = &state_.data()->dropout};
+    Context context = context_;
+    if (!exchange_ && settings_.accumulate == 1) context.sums = sums;
     gradient_of_block(
-        context_, model_,
+        context, model_,
         {samples_, samples_, refs_.data(), target_refs_.data(), places_.n_knobs() > 0 ? knobs_.data() : nullptr,
          places_.n_knobs()},
         settings_, gradient_.data(), part_.data(), n, k,
@@ -383,9 +388,9 @@ class CudaStepper : public Stepper {
   }
 
   // From the gradient of a block of T samples of a batch of B to the weights.
-  void enqueue_update(int B, int T) {
+  void enqueue_update(int B, int T, PartialSums& sums) {
     step_end(context_, state_.data(), refs_.data(), target_refs_.data(), sums_losses() ? loss_.data() : model_.losses(),
-             sums_losses() ? 1 : B, gradient_.data(), n_floats(), scratch_.data(), B, T);
+             sums_losses() ? 1 : B, gradient_.data(), n_floats(), sums, scratch_.data(), B, T);
     settings_.optimiser->step(context_, {.params = model_.params().on(context_),
                                          .m = m_.data(),
                                          .v = v_.data(),

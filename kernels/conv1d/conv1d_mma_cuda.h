@@ -18,6 +18,7 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
 #include "kernels/device/memory.h"
+#include "kernels/device/sums.h"
 #include "kernels/device/tensor_core_cuda.h"
 
 namespace cafx::conv_mma {
@@ -298,6 +299,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   let_next_kernel_begin();
   extern __shared__ __align__(16) uint4 filters[];
   __shared__ double errors[kMae ? kDataThreads : 1];
+  __shared__ float dy_sums[kDataThreads / 32];
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
             reach = segment + kTaps;
@@ -388,6 +390,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
       };
       float* dy = members.of(mae.dy_padded) + static_cast<long>(b) * (d.T + d.K - 1);
       double error_sum = 0.0;
+      float dy_sum = 0.0f;
       for (int i = threadIdx.x; i < d.T + d.K - 1; i += kDataThreads) {
         const int t = i - pad;
         float g = 0.0f;
@@ -397,6 +400,12 @@ __global__ void __launch_bounds__(kDataThreads, 2)
           g = error > 0.0f ? mae.scale : error < 0.0f ? -mae.scale : error == 0.0f ? 0.0f : error;  // NaN stays
         }
         dy[i] = g;
+        dy_sum += g;
+      }
+      if (mae.dy_sums) {
+#pragma unroll
+        for (int by = 16; by > 0; by /= 2) dy_sum += __shfl_xor_sync(0xffffffffu, dy_sum, by);
+        if (lane == 0) dy_sums[warp] = dy_sum;
       }
       errors[threadIdx.x] = error_sum;
       for (int half = kDataThreads / 2; half > 0; half /= 2) {
@@ -404,6 +413,12 @@ __global__ void __launch_bounds__(kDataThreads, 2)
         if (threadIdx.x < half) errors[threadIdx.x] += errors[threadIdx.x + half];
       }
       if (threadIdx.x == 0) members.of(mae.losses)[b] = errors[0];
+      if (mae.dy_sums && threadIdx.x == 0) {
+        float sum = 0.0f;
+#pragma unroll
+        for (int i = 0; i < kDataThreads / 32; ++i) sum += dy_sums[i];
+        members.of(mae.dy_sums)[b] = sum;
+      }
     } else {
       for (int t = threadIdx.x; t < d.T; t += kDataThreads) y[static_cast<long>(b) * d.T + t] = output(t);
     }
@@ -439,7 +454,7 @@ inline void forward_from(const Context& context, Stored* y, float* x_padded, Fra
 }
 
 // In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half
-// of the scratch, and only its sums, which may be added to the same gradient, wait for that.
+// of the scratch, one behind the other, and only its sums, which may be added to the same gradient, wait for that.
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
   const CudaDevice& gpu = *context.cuda;
@@ -457,6 +472,8 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
                  32 * warps, 16ul * static_cast<unsigned>(warps) * 8 * 32, partial, static_cast<const S*>(dy), x, flip,
                  d);
   });
+  const PartialSums::Sum sum{partial, slices, n, {{0, dw}}, 1};
+  if (context.sums && context.sums->take(sum)) return;
   if (!context.aside) join(context);
   add_slices(context, dw, partial, slices, n);
 }

@@ -61,7 +61,7 @@ bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u,
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   check(d);
-  CAFX_CHECK(du || context.device == Device::kCuda);
+  CAFX_CHECK((du && dbias) || context.device == Device::kCuda);
   CAFX_CUDA_CALL(context, deconv1d_backward, du, dw, dbias, dy_padded, u, w, scratch, d);
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, deconv1d_backward, static_cast<float*>(du), dw, dbias, dy_padded, static_cast<const float*>(u), w,

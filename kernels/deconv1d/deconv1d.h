@@ -45,11 +45,13 @@ struct DeconvMae {
   long target_stride = 0;
   float scale = 0.0f;
   FrameSource frames = {};
+  float* dy_sums = nullptr;  // where given: of each frame of dy_padded, for dbias
 };
 // Forward and error in one, without writing y, where a kernel does both (deconv1d_has_mae); else false, and nothing is
 // done.
 bool deconv1d_has_mae(const Context&, Deconv1dDims);
 bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, Deconv1dDims);
+// dbias: null where DeconvMae::dy_sums are added up for it.
 void deconv1d_backward(const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u,
                        const float* w, void* scratch, Deconv1dDims);
 

@@ -63,6 +63,7 @@ void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbi
                        const Stored* u, const float* w, void* scratch, Deconv1dDims d) {
   if (du) conv_forward(context, du, dy_padded, w, nullptr, flipped(d), conv(d));
   conv_backward_filter(context, dw, u, dy_padded, flipped(d), conv(d));
+  if (!dbias) return;
   const long n = static_cast<long>(d.B) * (d.T + d.K - 1);
   const auto value = [=] __device__(Members members) {
     return [=](long i) {

@@ -27,7 +27,8 @@ Isa best_isa();                          // the widest that both this build and 
 // the number of threads: more would cost memory and a longer reduction, fewer would leave threads idle.
 inline constexpr int kGradientSlots = 16;
 
-struct CudaDevice;  // stream, library handles, plans: kernels/device/cuda.h
+struct CudaDevice;   // stream, library handles, plans: kernels/device/cuda.h
+struct PartialSums;  // kernels/device/sums.h
 
 struct Context {
   Device device = Device::kCpu;
@@ -39,6 +40,7 @@ struct Context {
   std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN or by cafx; unset: CAFX_CONVOLUTIONS
   bool use_bf16_units = true;     // on a CPU: bf16 in hardware, if present (bf16_units); false: emulated
   bool aside = false;             // on a GPU: ops may leave work beside what follows, until join (device/memory.h)
+  PartialSums* sums = nullptr;    // on a GPU: where ops may leave sums of partial gradients; null: nowhere
   int worker = 0;                 // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }

@@ -53,16 +53,33 @@ __global__ void column_sums_kernel(Members members, float* partial, long rows, i
   }
 }
 
-// finish(members)(i, sum over the parts of partial[part * n + i]), in double and in a fixed order, which hangs on the
-// number of rows of threads alone. A block has `across` threads in a row, a power of two, each with kWide neighbouring
-// numbers; its rows share the parts, and a tree adds them up.
+// How sums over parts are cut into blocks: `across` threads in a row, a power of two, each with `wide` neighbouring
+// numbers; a block's rows of threads share the parts, and a tree adds them up.
+struct PartsCut {
+  int across = 8, wide = 1;
+  unsigned blocks = 0;
+  PartsCut() = default;
+  PartsCut(const Context& context, const float* partial, int parts, long n) {
+    // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
+    across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
+    while (across > n) across /= 2;
+    // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart,
+    // in more sectors: it pays where the card is full.
+    const bool aligned = n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
+    const long of_four = ceil_div(n, 4 * across) * context.cuda->n_members;
+    if (aligned && of_four >= 4l * context.cuda->n_sm) wide = 4;
+    blocks = blocks_for(n, wide * across);
+  }
+};
+
+// put(i, sum over the parts of partial[part * n + i]) for the numbers of block `block`, in double and in a fixed order,
+// which hangs on the number of rows of threads alone. sums: (kWide, kThreads) of shared memory.
 template <int kWide, class F>
-__global__ void sum_parts_kernel(Members members, const float* partial, int parts, long n, int across, F finish) {
+__device__ __forceinline__ void sum_of_parts(const float* partial, int parts, long n, int across, unsigned block,
+                                             double (*sums)[kThreads], F put) {
   using Numbers = std::conditional_t<kWide == 4, float4, float>;
-  __shared__ double sums[kWide][kThreads];
-  members.enter(partial);
   const auto t = static_cast<int>(threadIdx.x);
-  const long i = (static_cast<long>(blockIdx.x) * across + t % across) * kWide;
+  const long i = (static_cast<long>(block) * across + t % across) * kWide;
   double sum[kWide] = {};
   if (i < n) {
 #pragma unroll 8
@@ -81,24 +98,23 @@ __global__ void sum_parts_kernel(Members members, const float* partial, int part
     for (int k = 0; k < kWide; ++k) sums[k][t] = sum[k] += sums[k][t + half];
   }
   if (t >= across || i >= n) return;
-  auto own = finish(members);
 #pragma unroll
-  for (int k = 0; k < kWide; ++k) own(i + k, sum[k]);
+  for (int k = 0; k < kWide; ++k) put(i + k, sum[k]);
+}
+
+// finish(members)(i, sum over the parts of partial[part * n + i]).
+template <int kWide, class F>
+__global__ void sum_parts_kernel(Members members, const float* partial, int parts, long n, int across, F finish) {
+  __shared__ double sums[kWide][kThreads];
+  members.enter(partial);
+  auto own = finish(members);
+  sum_of_parts<kWide>(partial, parts, n, across, blockIdx.x, sums, [&](long i, double sum) { own(i, sum); });
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
-  // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
-  int across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
-  while (across > n) across /= 2;
-  // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart, in
-  // more sectors: it pays where the card is full.
-  const bool aligned = n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
-  const long blocks = ceil_div(n, 4 * across) * context.cuda->n_members;
-  if (aligned && blocks >= 4l * context.cuda->n_sm) {
-    launch(context, sum_parts_kernel<4, F>, blocks_for(n, 4 * across), kThreads, 0, partial, parts, n, across, finish);
-  } else {
-    launch(context, sum_parts_kernel<1, F>, blocks_for(n, across), kThreads, 0, partial, parts, n, across, finish);
-  }
+  const PartsCut cut(context, partial, parts, n);
+  launch(context, cut.wide == 4 ? sum_parts_kernel<4, F> : sum_parts_kernel<1, F>, cut.blocks, kThreads, 0, partial,
+         parts, n, cut.across, finish);
 }
 
 // total[i] += sum over slices of partial[slice, i].

@@ -3,6 +3,7 @@
 #include "kernels/device/memory.h"
 #include "kernels/device/slide_cuda.h"
 #include "kernels/device/stored_cuda.h"
+#include "kernels/device/sums.h"
 #include "kernels/front_end/front_end.h"
 #include "kernels/front_end/front_end_mma_cuda.h"
 
@@ -321,20 +322,11 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
                         const float* dz, const Stored* x1, const float* z, const std::int32_t* positions,
                         const float* x_padded, const float* w2, float* scratch, FrontEndDims d) {
   float* partial = scratch;
-  // Sums of `slices` parts; the filters' gradient, which takes longest, goes on alone.
-  const auto add_parts = [&](int slices, auto add) {
-    aside(context, [&] { sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, add); });
-  };
+  // Sums over slices run aside: the filters' gradient, which takes longest, goes on alone.
   if (front_end_mma::takes_back(context, d)) {
     const int slices = front_end_mma::back(context, dx1, partial, dz, x1, z, positions, w2, d);
-    add_parts(slices, [=] __device__(Members members) mutable {
-      members.enter(dbias2, dbias1, dw2);
-      return [=](long i, double sum) {
-        const long of_biases = i - static_cast<long>(d.C) * d.K2;
-        float* out = of_biases < 0 ? dw2 + i : of_biases < d.C ? dbias2 + of_biases : dbias1 + of_biases - d.C;
-        *out += static_cast<float>(sum);
-      };
-    });
+    const long taps = static_cast<long>(d.C) * d.K2;
+    add_parts(context, {partial, slices, taps + 2l * d.C, {{0, dw2}, {taps, dbias2}, {taps + d.C, dbias1}}, 3});
   } else {
     const Tile tile(d);
     const int slices = slices_for(context, d);
@@ -345,13 +337,15 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
              dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
              positions, w2, d, tile);
     });
-    add_parts(slices, [=] __device__(Members members) mutable {
-      members.enter(dbias2, dbias1, dw2);
-      return [=](long i, double sum) {
-        const long k = i / d.C, c = i - k * d.C;
-        float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
-        out += static_cast<float>(sum);
-      };
+    aside(context, [&] {
+      sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {
+        members.enter(dbias2, dbias1, dw2);
+        return [=](long i, double sum) {
+          const long k = i / d.C, c = i - k * d.C;
+          float& out = k == d.K2 ? dbias2[c] : k == d.K2 + 1 ? dbias1[c] : dw2[c * d.K2 + k];
+          out += static_cast<float>(sum);
+        };
+      });
     });
   }
   Context here = context;

@@ -8,7 +8,7 @@
 // Rounds   in bf16 and fp16, where latent_rounds says so, the operands of products: z, w1, h, w2 and the gradients
 //          before both activations. Slopes and the biases' gradients are of numbers that are not rounded, and h is written so.
 //          Else nothing.
-// Grads    dz =   dw1 += dbias1 += dw2 += dbias2 +=     dzhat is the gradient of zhat, after the activation; slopes are
+// Grads    dz =   dw1 = dbias1 =   dw2 += dbias2 +=     dzhat is the gradient of zhat, after the activation; slopes are
 //          computed from h and zhat. Of a frame nothing else is written: the gradient of h stays on chip.
 // Scratch  latent_scratch bytes, for backward.   In place: no.
 // Errors   CheckError where latent_is_fused says no: it takes I = O = 64 and C in eights, on a GPU.

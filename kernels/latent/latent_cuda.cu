@@ -1,5 +1,6 @@
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
+#include "kernels/device/sums.h"
 #include "kernels/latent/latent.h"
 #include "kernels/latent/latent_mma_cuda.h"
 #include "kernels/local_dense/local_dense_cuda.h"
@@ -222,15 +223,7 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
                      const float* w2, void* scratch, LatentDims d) {
   auto* partial = static_cast<float*>(scratch);
   const auto add_shared = [&](int parts) {
-    aside(context, [&] {
-      sum_parts(context, partial, parts, kSize * kSize + kSize, [=] __device__(Members members) mutable {
-        members.enter(dw2, dbias2);
-        return [=](long i, double sum) {
-          float& out = i < kSize * kSize ? dw2[i] : dbias2[i - kSize * kSize];
-          out += static_cast<float>(sum);
-        };
-      });
-    });
+    add_parts(context, {partial, parts, kSize * kSize + kSize, {{0, dw2}, {kSize * kSize, dbias2}}, 2});
   };
   if (latent_mma::takes(context)) {
     const dim3 grid = latent_mma::back_cut(context, d).grid;
@@ -245,7 +238,7 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
   launch(context, cut.frames == 4 ? backward_kernel<4> : backward_kernel<1>, cut.grid, kLatentThreads, 0, dz, g,
          partial, dzhat, zhat, h, w1, w2, d);
   add_shared(static_cast<int>(cut.grid.x * cut.grid.y));
-  aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}); });
+  aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}, false); });
 }
 
 }  // namespace cafx::cuda

@@ -335,9 +335,8 @@ __global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
     write_turned<kChannels>(dz, turned, b0, c0, d);
   }
 
-  const bool alone = gridDim.y == 1;
   const long channel = c0 + own.channel;
-  if (!alone) {
+  if (gridDim.y > 1) {
     dw1 = own_parts + static_cast<long>(blockIdx.y) * d.C * kParts;
     dbias1 = dw1 + static_cast<long>(d.C) * kSize * kSize;
   }
@@ -357,12 +356,9 @@ __global__ void __launch_bounds__(threads_of(kChannels), 8 / kChannels)
 #pragma unroll 8
   for (int i = own.lane; i < 32 * kSize / 4; i += 32) {
     const float4 v = *reinterpret_cast<const float4*>(tile + i / (kSize / 4) * Turned::kRow + i % (kSize / 4) * 4);
-    auto& to = *reinterpret_cast<float4*>(dw1 + 4 * i);
-    const float4 before = alone ? to : float4{};
-    to = {before.x + v.x, before.y + v.y, before.z + v.z, before.w + v.w};
+    *reinterpret_cast<float4*>(dw1 + 4 * i) = v;
   }
-  float& bias = dbias1[channel * kSize + own.column + own.row / 2 * 8 + own.row % 2];
-  bias = (alone ? bias : 0.0f) + column1;
+  dbias1[channel * kSize + own.column + own.row / 2 * 8 + own.row % 2] = column1;
   float* to = shared_parts + static_cast<long>(blockIdx.y * gridDim.x + blockIdx.x) * kParts;
 #pragma unroll
   for (int n = 0; n < 2 * kBlocks; ++n) {
@@ -406,7 +402,7 @@ struct Cut {
 };
 inline Cut back_cut(const Context& context, LatentDims d) { return {context, d, 2}; }
 
-// dw1 and dbias1 += their parts, in order.
+// dw1 and dbias1 = the sums of their parts, in order.
 inline void add_slices(const Context& context, float* dw1, float* dbias1, const float* parts, unsigned slices,
                        LatentDims d) {
   const long fours = static_cast<long>(d.C) * kParts / 4, of_weights = static_cast<long>(d.C) * kSize * kSize / 4;
@@ -421,7 +417,7 @@ inline void add_slices(const Context& context, float* dw1, float* dbias1, const 
       }
       float4& to =
           i < of_weights ? reinterpret_cast<float4*>(dw1)[i] : reinterpret_cast<float4*>(dbias1)[i - of_weights];
-      to = {to.x + sum.x, to.y + sum.y, to.z + sum.z, to.w + sum.w};
+      to = sum;
     };
   });
 }

@@ -82,11 +82,12 @@ __global__ void __launch_bounds__(kThreadsHere, kTranspose ? 2 : 3)
   }
 }
 
-// dw[c,o,i] += sum_b g[b,o,c] x[b,i,c], over the batch in order. A thread: one channel, 2 outputs, 8 neighbouring
+// dw[c,o,i] = or += sum_b g[b,o,c] x[b,i,c], over the batch in order. A thread: one channel, 2 outputs, 8 neighbouring
 // inputs.
 constexpr int kBatch = 16, kRowsG = 16, kRowsX = 32;
 __global__ void __launch_bounds__(kThreadsHere)
-    weights_kernel(DeepMembers members, float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d) {
+    weights_kernel(DeepMembers members, float* dw, float* dbias, const float* g, const float* x, LocalDenseDims d,
+                   bool add) {
   members.enter(dw, dbias, g, x);
   __shared__ __align__(16) float gs[2][kBatch][kRowsG * kChannels], xs[2][kBatch][kRowsX * kChannels];
   const int c0 = blockIdx.x * kChannels, o0 = blockIdx.y * kRowsG, i0 = members.block_z() * kRowsX;
@@ -137,12 +138,14 @@ __global__ void __launch_bounds__(kThreadsHere)
     float* to = dw + (static_cast<long>(c) * d.O + o) * d.I + i0 + ig * 8;
     float before[8];
 #pragma unroll
-    for (int i = 0; i < 8; ++i) before[i] = i0 + ig * 8 + i < d.I ? to[i] : 0.0f;
+    for (int i = 0; i < 8; ++i) before[i] = add && i0 + ig * 8 + i < d.I ? to[i] : 0.0f;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       if (i0 + ig * 8 + i < d.I) to[i] = before[i] + sum[j][i];
     }
-    if (i0 == 0 && ig == 0) dbias[static_cast<long>(c) * d.O + o] += bias[j];
+    if (i0 > 0 || ig > 0) continue;
+    float& to_bias = dbias[static_cast<long>(c) * d.O + o];
+    to_bias = (add ? to_bias : 0.0f) + bias[j];
   }
 }
 
@@ -170,13 +173,13 @@ void local_dense_backward(const Context& context, float* dx, float* dw, float* d
   launch(context, product_kernel<Activation::kIdentity, true>,
          dim3(blocks_for(d.C, kChannels), blocks_for(d.B, kFrames), blocks_for(d.I, kOutputs)), kThreadsHere, 0, dx, g,
          w, nullptr, d.O, d.I, d);
-  local_dense_weights(context, dw, dbias, g, x, d);
+  local_dense_weights(context, dw, dbias, g, x, d, true);
 }
 
 void local_dense_weights(const Context& context, float* dw, float* dbias, const float* g, const float* x,
-                         LocalDenseDims d) {
+                         LocalDenseDims d, bool add) {
   launch(context, weights_kernel, dim3(blocks_for(d.C, kChannels), blocks_for(d.O, kRowsG), blocks_for(d.I, kRowsX)),
-         kThreadsHere, 0, dw, dbias, g, x, d);
+         kThreadsHere, 0, dw, dbias, g, x, d, add);
 }
 
 }  // namespace cafx::cuda

@@ -36,7 +36,7 @@ CAFX_CUDA(void, step_rows,
           (const Context&, const StepState* state, float* rows, int width, int first, int B, int batch));
 CAFX_CUDA(void, step_end,
           (const Context&, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses, int n_losses,
-           const float* gradient, long n, double* partial, int B, int T));
+           float* gradient, long n, PartialSums& sums, double* partial, int B, int T));
 
 constexpr long kBlock = 4096;
 
@@ -171,12 +171,12 @@ void step_rows(const Context& context, const StepState* state, float* rows, int 
   only_on_cuda(context);
   CAFX_CUDA_CALL(context, step_rows, state, rows, width, first, B, batch);
 }
-std::size_t step_end_scratch() { return sizeof(double) * kStepEndBlocks; }
+std::size_t step_end_scratch() { return sizeof(double) * (kStepEndBlocks + kStepEndSumBlocks); }
 void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
-              int n_losses, const float* gradient, long n, void* scratch, int B, int T) {
+              int n_losses, float* gradient, long n, PartialSums& sums, void* scratch, int B, int T) {
   only_on_cuda(context);
   CAFX_CHECK(n_losses >= 1 && n >= 1 && B >= 1 && T >= 1, n_losses, n, B, T);
-  CAFX_CUDA_CALL(context, step_end, state, refs, target_refs, losses, n_losses, gradient, n,
+  CAFX_CUDA_CALL(context, step_end, state, refs, target_refs, losses, n_losses, gradient, n, sums,
                  static_cast<double*>(scratch), B, T);
 }
 

@@ -17,7 +17,7 @@
 // Bits     element-wise: the same for any number of threads. squared_norm sums blocks of 4096 in order, in double.
 #pragma once
 
-#include "kernels/device/context.h"
+#include "kernels/device/sums.h"
 #include "kernels/optimizer/step_state.h"
 
 namespace cafx {
@@ -55,9 +55,9 @@ void squared_norm(const Context&, double* total, const float* x, long n, void* s
 void step_begin(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs);
 void step_rows(const Context&, const StepState*, float* rows, int width, int first, int B, int batch);
 // losses: of the step's frames, or n_losses sums over parts of them; of a step of B frames of T samples. refs,
-// target_refs: for the next step's places.
+// target_refs: for the next step's places. sums: what is left to add to the gradient; then there are none.
 void step_end(const Context&, StepState*, FrameRef* refs, FrameRef* target_refs, const double* losses, int n_losses,
-              const float* gradient, long n, void* scratch, int B, int T);
+              float* gradient, long n, PartialSums& sums, void* scratch, int B, int T);
 std::size_t step_end_scratch();  // bytes
 
 void reduce_slots(const Context&, float* total, float* const* slots, int n_slots, long n);

@@ -1,9 +1,14 @@
 #include <thrust/iterator/transform_iterator.h>
 #include <cub/device/device_reduce.cuh>
 
-#include "kernels/device/each_cuda.h"
+#include <algorithm>
+#include <vector>
+
+#include "kernels/base/error.h"
 #include "kernels/device/memory.h"
+#include "kernels/device/sums_cuda.h"
 #include "kernels/optimizer/optimizer_math.h"
+#include "kernels/pointwise/pointwise.h"
 
 namespace cafx::cuda {
 
@@ -200,13 +205,43 @@ __device__ double tree_sum(double value, double* sums) {
   return value;
 }
 
-// Each block adds up its share of the squares, but for the grid's last one, which takes the next step's places; the one
-// that comes last, whichever it is, adds up the blocks' sums in their order and ends the step.
+// The numbers of a gradient that no sum writes, as ranges in their order.
+struct RestOfGradient {
+  static constexpr int kMost = PartialSums::kMost * PartialSums::kPieces + 1;
+  IndexRange ranges[kMost];
+  int n = 0;
+  long size = 0;
+  RestOfGradient(const float* gradient, long n_floats, const PartialSums& sums) {
+    std::vector<IndexRange> written;
+    for (int i = 0; i < sums.n; ++i) {
+      const PartialSums::Sum& s = sums.sums[i];
+      for (int k = 0; k < s.n_pieces; ++k) {
+        const long first = s.pieces[k].out - gradient, last = k + 1 < s.n_pieces ? s.pieces[k + 1].first : s.n;
+        written.push_back({first, first + last - s.pieces[k].first});
+        CAFX_CHECK(first >= 0 && written.back().last <= n_floats, first, n_floats);
+      }
+    }
+    std::sort(written.begin(), written.end(), [](IndexRange a, IndexRange b) { return a.first < b.first; });
+    written.push_back({n_floats, n_floats});
+    long at = 0;
+    for (const IndexRange& w : written) {
+      CAFX_CHECK(w.first >= at, w.first, at);
+      if (w.first > at) ranges[n++] = {at, w.first}, size += w.first - at;
+      at = w.last;
+    }
+  }
+};
+
+// The first blocks add up parts of the gradient, the next ones the squares of the rest, the last one takes the next
+// step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order and ends
+// the step.
 __global__ void __launch_bounds__(kThreads)
     end_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
-               int n_losses, const float* gradient, long n, double* partial, int B, int T) {
+               int n_losses, const float* gradient, const __grid_constant__ RestOfGradient rest,
+               const __grid_constant__ SumBlocks of_parts, double* partial, int B, int T) {
   members.enter(state, refs, target_refs, losses, gradient, partial);
-  __shared__ double sums[kThreads];
+  __shared__ double memory[4][kThreads];
+  double* sums = memory[0];
   __shared__ bool last;
   const unsigned n_sums = gridDim.x - 1;
   double sum = 0.0;
@@ -214,10 +249,20 @@ __global__ void __launch_bounds__(kThreads)
     take_places(state, refs, target_refs, state->index + 1);
     __syncthreads();
   } else {
+    if (blockIdx.x < of_parts.blocks) {
+      of_parts.add(members, blockIdx.x, memory,
+                   [&](float g) { sum += static_cast<double>(g) * static_cast<double>(g); });
+      __syncthreads();
+    } else {
+      const long first = static_cast<long>(blockIdx.x - of_parts.blocks) * kThreads + threadIdx.x,
+                 step = (n_sums - of_parts.blocks) * kThreads;
+      for (int k = 0; k < rest.n; ++k) {
 #pragma unroll 4
-    for (long i = static_cast<long>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += n_sums * kThreads) {
-      const double g = gradient[i];
-      sum += g * g;
+        for (long i = rest.ranges[k].first + first; i < rest.ranges[k].last; i += step) {
+          const double g = gradient[i];
+          sum += g * g;
+        }
+      }
     }
     sum = tree_sum(sum, sums);
   }
@@ -229,7 +274,10 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   if (!last) return;
   __threadfence();
-  const double squared_norm = tree_sum(threadIdx.x < n_sums ? __ldcg(partial + threadIdx.x) : 0.0, sums);
+  sum = 0.0;
+#pragma unroll 4
+  for (unsigned i = threadIdx.x; i < n_sums; i += kThreads) sum += __ldcg(partial + i);
+  const double squared_norm = tree_sum(sum, sums);
   sum = 0.0;
   for (int i = threadIdx.x; i < n_losses; i += kThreads) sum += losses[i];
   sum = tree_sum(sum, sums);
@@ -263,11 +311,14 @@ void step_rows(const Context& context, const StepState* state, float* rows, int 
 }
 
 void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
-              int n_losses, const float* gradient, long n, double* partial, int B, int T) {
-  static_assert(kStepEndBlocks <= kThreads);
-  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(n, 4 * kThreads));
-  launch(context, end_kernel, static_cast<unsigned>(blocks + 1), kThreads, 0, state, refs, target_refs, losses,
-         n_losses, gradient, n, partial, B, T);
+              int n_losses, float* gradient, long n, PartialSums& sums, double* partial, int B, int T) {
+  if (SumBlocks(context, sums).blocks > static_cast<unsigned>(kStepEndSumBlocks)) add_left_parts(context, sums);
+  const RestOfGradient rest(gradient, n, sums);
+  const SumBlocks of_parts(context, sums);
+  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 4 * kThreads));
+  launch(context, end_kernel, of_parts.blocks + static_cast<unsigned>(blocks) + 1, kThreads, 0, state, refs,
+         target_refs, losses, n_losses, gradient, rest, of_parts, partial, B, T);
+  sums.n = 0;
 }
 
 }  // namespace cafx::cuda

@@ -13,7 +13,8 @@
 
 namespace cafx {
 
-inline constexpr int kStepEndBlocks = 128;  // most blocks of step_end
+// Most blocks of step_end: that add up squares, and parts of the gradient with theirs.
+inline constexpr int kStepEndBlocks = 128, kStepEndSumBlocks = 1920;
 
 // Updates the moments; returns the step to subtract from p, before the learning rate.
 CAFX_HOST_DEVICE inline float adam_direction(float& m, float& v, float p, float gradient, float mask, AdamStep s,

@@ -20,7 +20,8 @@ CAFX_CUDA(void, multiply_backward,
           (const Context&, float* da, float* db, const float* dy, const float* a, const float* b, long n));
 CAFX_CUDA(void, add_scaled, (const Context&, float* y, float a, const float* x, long n));
 CAFX_CUDA(void, multiply_by, (const Context&, float* x, float a, long n));
-CAFX_CUDA(void, scaled_within, (const Context&, float* y, float a, const float* x, long first, long last, long n));
+CAFX_CUDA(void, scaled_within,
+          (const Context&, float* y, float a, const float* x, IndexRange scaled, IndexRange kept, long n));
 
 const char* to_string(Activation activation) {
   switch (activation) {
@@ -77,10 +78,14 @@ void multiply_by(const Context& context, float* x, float a, long n) {
   CAFX_CUDA_CALL(context, multiply_by, x, a, n);
   for (long i = 0; i < n; ++i) x[i] *= a;
 }
-void scaled_within(const Context& context, float* y, float a, const float* x, long first, long last, long n) {
-  CAFX_CHECK(0 <= first && first <= last && last <= n, first, last, n);
-  CAFX_CUDA_CALL(context, scaled_within, y, a, x, first, last, n);
-  for (long i = 0; i < n; ++i) y[i] = i >= first && i < last ? a * x[i] : 0.0f;
+void scaled_within(const Context& context, float* y, float a, const float* x, IndexRange scaled, IndexRange kept,
+                   long n) {
+  for (const IndexRange& r : {scaled, kept}) CAFX_CHECK(0 <= r.first && r.first <= r.last && r.last <= n, r.first, n);
+  CAFX_CUDA_CALL(context, scaled_within, y, a, x, scaled, kept, n);
+  for (long i = 0; i < n; ++i) {
+    if (i >= kept.first && i < kept.last) continue;
+    y[i] = i >= scaled.first && i < scaled.last ? a * x[i] : 0.0f;
+  }
 }
 
 }  // namespace cafx

@@ -27,7 +27,10 @@ void multiply_forward(const Context&, float* y, const float* a, const float* b, 
 void multiply_backward(const Context&, float* da, float* db, const float* dy, const float* a, const float* b, long n);
 void add_scaled(const Context&, float* y, float a, const float* x, long n);  // y += a x
 void multiply_by(const Context&, float* x, float a, long n);                 // x *= a
-// y = a x in [first, last), 0 elsewhere in [0, n).
-void scaled_within(const Context&, float* y, float a, const float* x, long first, long last, long n);
+// y = a x in `scaled`, 0 elsewhere in [0, n), but that `kept` stays as it is.
+struct IndexRange {
+  long first = 0, last = 0;  // half open
+};
+void scaled_within(const Context&, float* y, float a, const float* x, IndexRange scaled, IndexRange kept, long n);
 
 }  // namespace cafx

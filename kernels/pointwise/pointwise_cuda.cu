@@ -51,10 +51,14 @@ void multiply_by(const Context& context, float* x, float a, long n) {
     return [=](long i) { x[i] *= a; };
   });
 }
-void scaled_within(const Context& context, float* y, float a, const float* x, long first, long last, long n) {
-  for_each(context, n, [=] __device__(Members members) mutable {
+void scaled_within(const Context& context, float* y, float a, const float* x, IndexRange scaled, IndexRange kept,
+                   long n) {
+  for_each(context, n - (kept.last - kept.first), [=] __device__(Members members) mutable {
     members.enter(y, x);
-    return [=](long i) { y[i] = i >= first && i < last ? a * x[i] : 0.0f; };
+    return [=](long k) {
+      const long i = k < kept.first ? k : k + (kept.last - kept.first);
+      y[i] = i >= scaled.first && i < scaled.last ? a * x[i] : 0.0f;
+    };
   });
 }
 

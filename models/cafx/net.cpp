@@ -140,6 +140,10 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
       gradient && given.device == Device::kCuda && !s.knobs.any() && (!s.parts.latent || s.fused_latent(given));
   const bool slots = context.device == Device::kCpu;
   s.draw = batch.draw;
+  const GradientScale larger(context, batch.B, s.config.frame);
+  // Sums of parts are left to the step's end where nothing comes between that reads the gradient, else to the join.
+  PartialSums own;
+  context.sums = !context.aside ? nullptr : given.sums && larger.scale() == 1.0f ? given.sums : &own;
   const bool gathers = front_end_gathers(context, CafxDims(s.config, frames_per_call(context, batch.B)).front);
   if (!gradient) {
     if (!gathers) s.prepare_front(context);
@@ -156,7 +160,6 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   const CafxConfig& c = s.config;
   const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
   const CafxDims call = s.decoded_dims(context, batch.B), first(c, frames_per_call(context, batch.B)), all(c, batch.B);
-  const GradientScale larger(context, batch.B, c.frame);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
   // The curve's gradient begins with that of its penalty where nothing is added up from slots or scaled.
@@ -167,10 +170,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   if (slots) s.prepare_dnn(context);
   s.encode(context, batch, [&] {
     if (slots) return;
-    aside(context, [&] {
-      if (whole) return s.start_from_penalty(context, gradient);
-      fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(params_.n_floats()));
-    });
+    aside(context, [&] { s.start_gradient(context, gradient, whole); });
     s.prepare_dnn(context);
   });
   join(context);
@@ -209,6 +209,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
                        f.x_padded, t.local_w, s.worker(mb.context).front_scratch, first.front);
   });
   join(context);
+  add_left_parts(context, own);
   reduce_slots(context, gradient, s.slots.data(), n_slots(context, batch.B), params_.n_slot());
   larger.undo(context, gradient, params_.n_floats());
   if (!whole) s.add_penalty(context, gradient);

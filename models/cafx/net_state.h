@@ -9,6 +9,7 @@
 #include "kernels/deconv1d/deconv1d.h"
 #include "kernels/dense/dense.h"
 #include "kernels/device/arena.h"
+#include "kernels/device/sums.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/front_end/front_end.h"
@@ -37,7 +38,7 @@ struct CafxNet::State {
 
   struct Worker {  // of the frames of one call
     Stored *u, *du;
-    float *y, *dy_padded;
+    float *y, *dy_padded, *dy_sums;
     void *saved, *scratch, *front_scratch, *loss_scratch;
     float *knobs, *knobs_back;  // of CafxKnobs::fold and backward
     void* dnn_packed;           // where knobs change it
@@ -144,6 +145,7 @@ struct CafxNet::State {
                               convolutions_round(context, {decoded, config.frame, config.filters, config.taps});
         if (!computed) w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
+        w.dy_sums = a.take<float>(n);
         w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
         if (parts.dnn) w.saved = a.take<char>(dnn_saaf_saved(context, call.dnn));
       }
@@ -233,19 +235,22 @@ struct CafxNet::State {
       add_scaled(context, gradient + from, penalty(), weights(context) + from, to - from);
     });
   }
-  // gradient = that of the penalty, zeros elsewhere.
-  void start_from_penalty(const Context& context, float* gradient) {
-    const long n = params->n_floats();
-    bool first = true;
-    over_penalised([&](long from, long to) {
-      if (first) {
-        scaled_within(context, gradient, penalty(), weights(context), from, to, n);
-      } else {
-        add_scaled(context, gradient + from, penalty(), weights(context) + from, to - from);
-      }
-      first = false;
-    });
-    if (first) fill_zero(context, gradient, sizeof(float) * static_cast<std::size_t>(n));
+  // What ops add to: zeros, and where asked for the penalty's gradient. Dense-Local's is written by the fused layers.
+  void start_gradient(const Context& context, float* gradient, bool with_penalty) {
+    IndexRange penalised, written;
+    int ranges = 0;
+    if (with_penalty) over_penalised([&](long from, long to) { penalised = {from, to}, ++ranges; });
+    if (fused_latent(context)) {
+      const float* base = weights(context);
+      const CafxTensors t = tensors(weights(context));
+      const long of_bias = static_cast<long>(config.filters) * config.latent;
+      written = {t.local_dense_w - base, t.local_dense_b - base + of_bias};
+      CAFX_CHECK(written.last - written.first == of_bias * (config.frame / config.pool + 1), written.first,
+                 written.last);
+    }
+    if (ranges > 1) penalised = {};
+    scaled_within(context, gradient, penalty(), weights(context), penalised, written, params->n_floats());
+    if (ranges > 1) add_penalty(context, gradient);
   }
 
   // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
@@ -361,7 +366,8 @@ struct CafxNet::State {
                    {.losses = losses + b,
                     .dy_padded = w.dy_padded,
                     .scale = scale,
-                    .frames = {batch.target, batch.target_refs() + b}},
+                    .frames = {batch.target, batch.target_refs() + b},
+                    .dy_sums = w.dy_sums},
                    w.u, at.t.conv_w, at.t.deconv_b, call.deconv);
       return;
     }
@@ -377,7 +383,10 @@ struct CafxNet::State {
                        const CafxDims& call) {
     const Worker& w = worker(inner);
     const CafxTensors& t = at.t;
-    deconv1d_backward(inner, w.du, g.conv_w, g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch, call.deconv);
+    const bool summed = compares_where_it_lies(inner, call);
+    deconv1d_backward(inner, w.du, g.conv_w, summed ? nullptr : g.deconv_b, w.dy_padded, w.u, t.conv_w, w.scratch,
+                      call.deconv);
+    if (summed) add_parts(inner, {w.dy_sums, call.front.B, 1, {{0, g.deconv_b}}, 1});
     if (parts.dnn) {
       const DnnSaafDu du{w.du, w.dy_padded, t.conv_w, config.taps, call.deconv.form == Deconv::kCorrelate};
       dnn_saaf_backward_from(inner, f.dx1, f.dzhat, dnn_grads_of(g), du, w.saved, f.x1, f.zhat, f.positions,

@@ -62,7 +62,7 @@ void check(const Case& of, Precision p, Tolerance inner) {
            {sets("h", up[0]), sets("zhat", up[1], inner)},
            in_precision(p, by_name(latent_forward, "h", "zhat", "z", "w1", "bias1", "w2", "bias2", d)));
   check_op(sizes, {{"dzhat", of.dzhat}, {"zhat", zhat}, {"h", h}, {"z", of.z}, {"w1", of.w1}, {"w2", of.w2}},
-           {sets("dz", down[0], inner), adds("dw1", down[1], inner), adds("dbias1", down[2], inner),
+           {sets("dz", down[0], inner), sets("dw1", down[1], inner), sets("dbias1", down[2], inner),
             adds("dw2", down[3], inner), adds("dbias2", down[4])},
            in_precision(p, by_name(latent_backward, "dz", "dw1", "dbias1", "dw2", "dbias2", "dzhat", "zhat", "h", "z",
                                    "w1", "w2", "scratch", d)),

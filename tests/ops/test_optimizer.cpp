@@ -157,7 +157,9 @@ TEST(Optimizer, StepEndRecordsLossAndNorm) {
       for (StepScalars& row : rows) row.lr = 0.5f, row.clip_norm = clip_norm;
       table.upload(rows, 5);
       state.upload(&now, 1);
-      step_end(context, state.data(), nullptr, nullptr, of_losses.data(), 3, gradient.data(), n, scratch.get(), 2, 5);
+      PartialSums none;
+      step_end(context, state.data(), nullptr, nullptr, of_losses.data(), 3, gradient.data(), n, none, scratch.get(), 2,
+               5);
       state.download(&now, 1);
       EXPECT_EQ(now.scalars.lr, 0.5f) << "what the update reads";
       EXPECT_EQ(now.arrived, 0u);
@@ -179,6 +181,82 @@ TEST(Optimizer, StepEndRecordsLossAndNorm) {
     const StepState after = end(0.0f);
     EXPECT_EQ(after.skip, 1);
     EXPECT_EQ(after.index, 5);
+  }
+}
+
+// Sums of parts that are left to the step's end: the gradient that they make, and the norm of all of it. One has pieces
+// apart, two are one, one has more parts than a block has threads, and one ends the gradient.
+TEST(Optimizer, StepEndAddsUpWhatIsLeft) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU leaves no sums";
+  const Context context = cuda_context();
+  for (const long n : {700L, 70000L}) {
+    const Vec start = random(n, 1);
+    const long half = n / 2, few = n / 10;
+    struct Left {
+      int parts;
+      std::vector<std::pair<long, long>> pieces;  // of the gradient: first, size
+    };
+    const std::vector<Left> lefts = {
+        {3, {{0, few}, {half, few + 1}}}, {300, {{n - 1, 1}}}, {2, {{few, few}}}, {5, {{few, few}}}};
+    DeviceArray<float> gradient(context, std::vector<float>(start.begin(), start.end()));
+    Vec want = start;
+    std::vector<std::vector<float>> partials(3);  // the last two are neighbours
+    for (std::size_t i = 0; i < lefts.size(); ++i) {
+      long size = 0, at = 0;
+      for (const auto& piece : lefts[i].pieces) size += piece.second;
+      const Vec parts = random(size * lefts[i].parts, 10 + static_cast<int>(i));
+      for (const auto& [first, count] : lefts[i].pieces) {
+        for (long k = 0; k < count; ++k, ++at) {
+          for (int p = 0; p < lefts[i].parts; ++p) {
+            want[static_cast<std::size_t>(first + k)] += parts[static_cast<std::size_t>(p * size + at)];
+          }
+        }
+      }
+      std::vector<float>& to = partials[std::min<std::size_t>(i, 2)];
+      to.insert(to.end(), parts.begin(), parts.end());
+    }
+    const DeviceArray<float> first(context, partials[0]), second(context, partials[1]), third(context, partials[2]);
+    PartialSums sums;
+    const auto leave = [&](std::size_t i, const float* from) {
+      PartialSums::Sum sum{from, lefts[i].parts, 0, {}, 0};
+      for (const auto& [at, count] : lefts[i].pieces) {
+        sum.pieces[sum.n_pieces++] = {sum.n, gradient.data() + at};
+        sum.n += count;
+      }
+      return sums.take(sum);
+    };
+    EXPECT_TRUE(leave(0, first.data()));
+    EXPECT_TRUE(leave(1, second.data()));
+    EXPECT_TRUE(leave(2, third.data()));
+    EXPECT_FALSE(leave(3, third.data() + 1)) << "parts apart from those of the same piece";
+    EXPECT_TRUE(leave(3, third.data() + 2 * few));
+    EXPECT_EQ(sums.n, 3);
+    const DeviceArray<StepScalars> table(context, std::vector<StepScalars>(1));
+    DeviceArray<StepRecord> records(context, 1);
+    const DeviceArray<double> losses(context, std::vector<double>{1.0});
+    DeviceArray<StepState> state(context, 1);
+    Bytes scratch(step_end_scratch());
+    StepState now{0, {}, 1.0f, 0};
+    now.from.table = table.data(), now.from.records = records.data();
+    state.upload(&now, 1);
+    PartialSums again = sums;
+    step_end(context, state.data(), nullptr, nullptr, losses.data(), 1, gradient.data(), n, sums, scratch.get(), 1, 1);
+    EXPECT_EQ(sums.n, 0);
+    std::vector<float> got(static_cast<std::size_t>(n)), apart(got.size());
+    gradient.download(got.data(), got.size());
+    double squares = 0.0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], 2e-7 * (1.0 + std::abs(want[i]))) << i;
+      squares += static_cast<double>(got[i]) * got[i];
+    }
+    StepRecord record;
+    records.download(&record, 1);
+    EXPECT_NEAR(record.norm, std::sqrt(squares), 1e-12 * std::sqrt(squares));
+    // In a kernel of their own the same numbers.
+    gradient.upload(std::vector<float>(start.begin(), start.end()).data(), static_cast<std::size_t>(n));
+    add_left_parts(context, again);
+    gradient.download(apart.data(), apart.size());
+    EXPECT_EQ(apart, got);
   }
 }
 
@@ -224,7 +302,8 @@ TEST(Optimizer, EachStepEndTakesTheNextStepsPlaces) {
           EXPECT_EQ(got[b].end, 100 * i + 1050);
           EXPECT_EQ(targets[b].start, 100 * i + 2000);
         }
-        step_end(context, state.data(), taken.data(), of_targets.data(), losses.data(), 1, gradient.data(), 1,
+        PartialSums none;
+        step_end(context, state.data(), taken.data(), of_targets.data(), losses.data(), 1, gradient.data(), 1, none,
                  scratch.get(), batch, 1);
       }
       FrameRef after[batch] = {};

@@ -80,6 +80,30 @@ TEST(Pointwise, HugeNumbersStayOnTheEnds) {
   }
 }
 
+// Scaled where it is asked for, zero elsewhere, and what is to stay as it is stays, even a NaN: before, behind and
+// inside what is scaled.
+TEST(Pointwise, ScaledWithinKeepsAndClears) {
+  const long n = 1000;
+  const Vec x = random(n, 1), before(static_cast<std::size_t>(n), kNan);
+  for (const IndexRange& scaled : {IndexRange{100, 300}, {0, n}, {0, 0}}) {
+    for (const IndexRange& kept : {IndexRange{400, 450}, {0, 70}, {150, 200}, {990, n}, {0, 0}}) {
+      for (const Context& context : contexts()) {
+        Floats from(x), y(before);
+        scaled_within(context, y, 0.5f, from, scaled, kept, n);
+        const Vec got = y.values();
+        for (long i = 0; i < n; ++i) {
+          const auto at = static_cast<std::size_t>(i);
+          if (i >= kept.first && i < kept.last) {
+            ASSERT_TRUE(std::isnan(got[at])) << i;
+          } else {
+            ASSERT_EQ(got[at], i >= scaled.first && i < scaled.last ? 0.5 * x[at] : 0.0) << i;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Pointwise, RefusesANegativeCount) {
   Floats one(1, 0.0f);
   EXPECT_THROW(activation_forward({}, one, one, -1, Activation::kRelu), CheckError);
