@@ -3,19 +3,25 @@
 
     experiments/recipe/recipe.py --data FOLDER                       six devices, every recipe, one after the other
     experiments/recipe/recipe.py --data FOLDER --devices ds1 --recipes usual,pretrain0 --epochs 8 --notes 12
+    experiments/recipe/recipe.py --data FOLDER --until 0.01 --recipes "today,pretrain2,pretrain2 ema500"
 
 FOLDER is what datasets/generate/make_notes.py makes. Every run stops on the ESR of its validation notes as they play, so metrics.csv
 has it after each epoch. A row: frames of supervised training, processor seconds of the whole run, those until the validation's ESR was
 .01, and the mean ESR of the test notes. Processor seconds are user time of all threads: a machine that is busy with other work slows
 the clock, and them less. Runs are kept in --out and not made again.
+
+With --until a run has the preset's own epochs, so that its rates fall as slowly as in a whole training, and is stopped at the first
+validation at or under that ESR, or after --cap processor seconds. A row: epochs and processor seconds until then.
 """
 import argparse
 import csv
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from kept import keep, read  # noqa: E402
@@ -44,6 +50,16 @@ RECIPES = {
     "ema500": ["train.ema=500"],
     "refine": ["train.refine_epochs=+1", "train.epochs=+-1"],
     "full": ["preset=full"],
+}
+# Of --until: changes against the preset as it is.
+UNTIL = {
+    "today": [],
+    "pretrain2": ["train.pretrain_epochs=2"],
+    "pretrain0": ["train.pretrain_epochs=0"],
+    "pretrain2 ema200": ["train.pretrain_epochs=2", "train.ema=200"],
+    "pretrain2 ema500": ["train.pretrain_epochs=2", "train.ema=500"],
+    "pretrain2 ema500 lr6e-3": ["train.pretrain_epochs=2", "train.ema=500", "train.lr=6e-3"],
+    "pretrain2 lr6e-3": ["train.pretrain_epochs=2", "train.lr=6e-3"],
 }
 
 
@@ -98,6 +114,44 @@ def run(args, data, device, recipe):
     return folder, result
 
 
+def reached(folder, esr):
+    """Supervised epochs until the validation's ESR was at or under `esr`; None: it was not."""
+    try:
+        with open(os.path.join(folder, "metrics.csv")) as file:
+            lines = [l for l in csv.DictReader(file) if l["stage"] != "pretrain"]
+    except OSError:
+        return None
+    return next((n for n, l in enumerate(lines, 1) if l.get("validation_esr") and float(l["validation_esr"]) <= esr), None)
+
+
+def run_until(args, data, device, recipe):
+    """Epochs (None: not reached) and processor seconds of a run that is stopped where --until or --cap says."""
+    folder = os.path.join(args.out, "%s-until%g-%s" % (device, args.until, recipe.replace(" ", "-")))
+    done = os.path.join(folder, "until.json")
+    if not os.path.exists(done):
+        shutil.rmtree(folder, ignore_errors=True)  # one that was stopped elsewhere has lost its seconds
+        settings = ["data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17", "train.stop_on=esr"]
+        words = [w for s in settings + DEVICES[device] + UNTIL[recipe] for w in ("--set", s)]
+        command = [args.cafx, "train", data, "--quiet", "--threads", str(args.threads), "--out", folder] + words
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds, epochs = 0.0, None
+        while process.poll() is None and epochs is None and seconds < args.cap:
+            time.sleep(0.2)
+            try:
+                with open("/proc/%d/stat" % process.pid) as file:
+                    seconds = int(file.read().rsplit(")", 1)[1].split()[11]) / os.sysconf("SC_CLK_TCK")
+            except (OSError, IndexError):
+                break
+            epochs = reached(folder, args.until)
+        process.terminate()
+        process.wait()
+        if seconds == 0.0:
+            raise SystemExit("%s: no training" % folder)
+        keep(done, {"epochs": epochs, "seconds": seconds})
+    result = read(done)
+    return result["epochs"], result["seconds"]
+
+
 def row(folder, result):
     """Frames of supervised training, processor seconds, those until ESR .01, ESR of the test notes."""
     with open(os.path.join(folder, "metrics.csv")) as file:
@@ -121,10 +175,22 @@ def main():
     parser.add_argument("--devices", default=",".join(DEVICES))
     parser.add_argument("--recipes", default=",".join(RECIPES))
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--until", type=float, default=0.0, help="stop at this ESR")
+    parser.add_argument("--cap", type=float, default=400.0, help="of --until: processor seconds of a run at most")
     parser.add_argument("--notes", type=int, default=24, help="of the instrument, evenly spread")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
     data = subset(args.data, os.path.join(args.out, "notes-%d" % args.notes), args.notes, args.instrument)
+    if args.until > 0.0:
+        recipes = list(UNTIL) if args.recipes == ",".join(RECIPES) else args.recipes.split(",")
+        print("| device | recipe | epochs to ESR %g | processor s |" % args.until)
+        print("| --- | --- | --- | --- |", flush=True)
+        for device in args.devices.split(","):
+            for recipe in recipes:
+                epochs, seconds = run_until(args, data, device, recipe)
+                print("| %s | %s | %s | %s |" % (device, recipe, "not reached" if epochs is None else epochs,
+                                                 "over %.0f" % seconds if epochs is None else "%.0f" % seconds), flush=True)
+        return 0
     print("| device | recipe | supervised frames | processor s | processor s to ESR .01 | ESR, test notes |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for device in args.devices.split(","):

@@ -1,4 +1,4 @@
-// kernels/device/sums_cuda.h -- the blocks that add up what PartialSums names, for kernels of their own and for step_end.
+// kernels/device/sums_cuda.h -- the blocks that add up what PartialSums names, for kernels of their own and step_end.
 #pragma once
 
 #include "kernels/device/each_cuda.h"

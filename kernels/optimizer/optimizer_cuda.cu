@@ -232,9 +232,9 @@ struct RestOfGradient {
   }
 };
 
-// The first blocks add up parts of the gradient, the next ones the squares of the rest, the last one takes the next
-// step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order and ends
-// the step.
+// The first blocks add up parts of the gradient, the next ones the squares of the rest, the grid's last one takes the
+// next step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order and
+// ends the step.
 __global__ void __launch_bounds__(kThreads)
     end_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
                int n_losses, const float* gradient, const __grid_constant__ RestOfGradient rest,
