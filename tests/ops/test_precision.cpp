@@ -222,8 +222,11 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
 // same products, in another order.
 TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
   int taken = 0;
-  for (const DnnSaafDims& dims : {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
-                                  dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions)}) {
+  for (const DnnSaafDims& dims :
+       {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+        dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions),
+        dnn_dims(3, 256, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus),
+        dnn_dims(1, 512, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions)}) {
     for (const int K : {64, 37}) {
       for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
         const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
