@@ -22,23 +22,22 @@ struct Layout {
                        bytes = inputs + 4 * kGroups * (16 * 2 * S::C + 2 * 4 * S::C);
 };
 
-// c = bias + a w^T: 64 of w's rows, which `w` begins with; a in registers, from a[First] on. The bias is a step of the
-// product: its first columns are three numbers whose sum it is, and `ones` has those.
-template <Number F, int First, int Steps>
-__device__ __forceinline__ void product(float (&c)[32], const Fragment& ones, Word bias, const Fragment (&a)[8], Word w,
-                                        int rows_of_w) {
+// c = bias + a w^T: 64 of w's rows, which `w` begins with; a in registers. The bias is a step of the product: its first
+// columns are three numbers whose sum it is, and `ones` has those.
+template <Number F, int Steps>
+__device__ __forceinline__ void product(float (&c)[32], const Fragment& ones, Word bias, const Fragment (&a)[Steps],
+                                        Word w, int rows_of_w) {
   w = wgmma::units_of(w);
   wgmma::begin_products();
   wgmma::multiply_rows<F, false>(c, ones, wgmma::of_blocks<32>(wgmma::units_of(bias)));
 #pragma unroll
-  for (int k = 0; k < Steps; ++k) wgmma::multiply_rows<F, true>(c, a[First + k], wgmma::along<64>(w, rows_of_w, k));
+  for (int k = 0; k < Steps; ++k) wgmma::multiply_rows<F, true>(c, a[k], wgmma::along<64>(w, rows_of_w, k));
   wgmma::end_products();
-  wgmma::wait_products();
 }
-// Activated outputs as inputs of a product, 16 at a time: those of 64 come into the second half of `h`, what was there
-// into the first.
+// Activated outputs as inputs of a product, 16 at a time: those of 64.
 template <Number F>
-__device__ __forceinline__ void finish(Fragment (&h)[8], float (&c)[32]) {
+__device__ __forceinline__ void finish(Fragment (&to)[4], float (&c)[32]) {
+  wgmma::wait_products();
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     float u[8], q[8], *v = c + 8 * k;
@@ -50,7 +49,7 @@ __device__ __forceinline__ void finish(Fragment (&h)[8], float (&c)[32]) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = fmaf(q[i], u[i], fmaxf(v[i], 0.0f));
 #pragma unroll
-    for (int i = 0; i < 4; ++i) h[k][i] = h[4 + k][i], h[4 + k][i] = round_pair<F>(v[2 * i], v[2 * i + 1]);
+    for (int i = 0; i < 4; ++i) to[k][i] = round_pair<F>(v[2 * i], v[2 * i + 1]);
   }
 }
 
@@ -92,6 +91,7 @@ struct Inputs {
 // 8 t + 2 j + e.
 template <class S>
 __device__ __forceinline__ void finish_curve(float (&c)[32], const Operands& x, const char* curve, std::uint16_t* u) {
+  wgmma::wait_products();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     Word out[2][4];
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   for (; tile < x.tiles; tile += stride) {
     const long row0 = row_of(tile);
     float c[32];
-    Fragment h[8];  // outputs: the last 64 in the second half
+    Fragment h1[8];
     {
       Fragment h0[8];
       inputs.take(h0, x, row0, lane);
@@ -214,24 +214,25 @@ __global__ void __launch_bounds__(kThreads, 1)
       inputs.begin(x, row_of(tile + stride < x.tiles ? tile + stride : tile), lane);
 #pragma unroll 1
       for (int n = 0; n < W1; n += 64) {  // one copy of its code
-        product<F, 0, C / 16>(c, ones, bias + Blocks<32>::bytes(n), h0, weights(0) + Blocks<64>::bytes(n), W1);
-        finish<F>(h, c);
+        product<F>(c, ones, bias + Blocks<32>::bytes(n), h0, weights(0) + Blocks<64>::bytes(n), W1);
+        Fragment out[4];
+        finish<F>(out, c);
+#pragma unroll
+        for (int k = 0; k < 4; ++k) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) h1[k][i] = h1[4 + k][i], h1[4 + k][i] = out[k][i];
+        }
       }
     }
-#pragma unroll 1
-    for (int layer = 1; layer < 3; ++layer) {
-      if (layer == 1) {
-        product<F, 0, W1 / 16>(c, ones, bias + Blocks<32>::bytes(S::bias_at(1)), h, weights(1), W2);
-      } else {
-        product<F, 4, W2 / 16>(c, ones, bias + Blocks<32>::bytes(S::bias_at(2)), h, weights(2), W3);
-      }
-      finish<F>(h, c);
-    }
+    Fragment h2[4], h3[4];
+    product<F>(c, ones, bias + Blocks<32>::bytes(S::bias_at(1)), h1, weights(1), W2);
+    finish<F>(h2, c);
+    product<F>(c, ones, bias + Blocks<32>::bytes(S::bias_at(2)), h2, weights(2), W3);
+    finish<F>(h3, c);
     std::uint16_t* u = x.of(x.u) + (row0 + lane / 4) * C + lane % 4 * 8;
 #pragma unroll 1
     for (int n = 0; n < C; n += 64) {
-      product<F, 4, W3 / 16>(c, ones, bias + Blocks<32>::bytes(S::bias_at(3) + n), h, weights(3) + Blocks<64>::bytes(n),
-                             C);
+      product<F>(c, ones, bias + Blocks<32>::bytes(S::bias_at(3) + n), h3, weights(3) + Blocks<64>::bytes(n), C);
       finish_curve<S>(c, x, pieces + 16l * n * x.curve.regions, u + n);
     }
   }
