@@ -61,9 +61,14 @@ template <int Columns>
 __device__ __forceinline__ Operand down(Word units, int k) {
   return of_blocks<Columns>(units + k * (Blocks<Columns>::bytes(16) >> 4));
 }
-// Eight rows of 16 bytes, and eight more `apart` bytes further, without swizzle: 8 columns of a product over 16.
+// The same of two blocks of 64 columns, `apart` bytes from one to the other.
+__device__ __forceinline__ Operand down_two(Word units, Word apart, int k) {
+  return down<64>(units | units_of(apart) << 16, k);
+}
+// Eight rows of 16 bytes, and eight more `apart` bytes further, without swizzle: 8 columns of a product over 16. For
+// more columns, eight after eight are `apart` bytes further too: blocks that hang on the sum of their indices.
 __device__ __forceinline__ Operand of_eight(Word address, Word apart) {
-  return operand(units_of(address) | units_of(apart) << 16, 0);
+  return operand(units_of(address) | units_of(apart) << 16, units_of(apart));
 }
 
 __device__ __forceinline__ void begin_products() {
@@ -84,15 +89,24 @@ __device__ __forceinline__ void show_to_products() {
   how(c[i]), how(c[i + 1]), how(c[i + 2]), how(c[i + 3]), how(c[i + 4]), how(c[i + 5]), how(c[i + 6]), how(c[i + 7])
 #define CAFX_SUMS_16(how, c) CAFX_SUMS_8(how, c, 0), CAFX_SUMS_8(how, c, 8)
 #define CAFX_SUMS_32(how, c) CAFX_SUMS_16(how, c), CAFX_SUMS_8(how, c, 16), CAFX_SUMS_8(how, c, 24)
+#define CAFX_SUMS_64(how, c)                                                                       \
+  CAFX_SUMS_32(how, c), CAFX_SUMS_8(how, c, 32), CAFX_SUMS_8(how, c, 40), CAFX_SUMS_8(how, c, 48), \
+      CAFX_SUMS_8(how, c, 56)
 #define CAFX_NAMES_16 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}"
 #define CAFX_NAMES_32                                                                                           \
   "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28," \
   "%29,%30,%31}"
+#define CAFX_NAMES_64                                                                                           \
+  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28," \
+  "%29,%30,%31,%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,"    \
+  "%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 #define CAFX_PRODUCT(shape, type, names, sums, at_a, at_b, at_add, at_down_a, at_down_b, add)                  \
   asm volatile("{.reg .pred p; setp.ne.b32 p, " at_add ", 0; wgmma.mma_async.sync.aligned." shape ".f32." type \
                " " names ", " at_a ", " at_b ", p, 1, 1, " at_down_a ", " at_down_b ";}"                       \
                : sums                                                                                          \
                : "l"(a), "l"(b), "n"(add), "n"(kDownA), "n"(kDownB))
+#define CAFX_PRODUCT_128(type, how, add) \
+  CAFX_PRODUCT("m64n128k16", type, CAFX_NAMES_64, CAFX_SUMS_64(how, c), "%64", "%65", "%66", "%67", "%68", add)
 #define CAFX_PRODUCT_64(type, how, add) \
   CAFX_PRODUCT("m64n64k16", type, CAFX_NAMES_32, CAFX_SUMS_32(how, c), "%32", "%33", "%34", "%35", "%36", add)
 #define CAFX_PRODUCT_32(type, how, add) \
@@ -105,14 +119,16 @@ __device__ __forceinline__ void show_to_products() {
 // a new one, and the compiler need not keep it.
 template <Number F, bool kDownA, bool kDownB, bool kGoesOn, int N>
 __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
-  static_assert(N == 32 || N == 16 || (N == 4 && kGoesOn));
+  static_assert(N == 32 || N == 16 || ((N == 64 || N == 4) && kGoesOn));
 #define CAFX_EITHER(product, how, add)             \
   if constexpr (std::is_same_v<F, Half>) {         \
     CAFX_ON_WGMMA(product("f16.f16", how, add);)   \
   } else {                                         \
     CAFX_ON_WGMMA(product("bf16.bf16", how, add);) \
   }
-  if constexpr (N == 32 && kGoesOn) {
+  if constexpr (N == 64) {
+    CAFX_EITHER(CAFX_PRODUCT_128, "+f", 1)
+  } else if constexpr (N == 32 && kGoesOn) {
     CAFX_EITHER(CAFX_PRODUCT_64, "+f", 1)
   } else if constexpr (N == 32) {
     CAFX_EITHER(CAFX_PRODUCT_64, "=f", 0)
@@ -125,19 +141,29 @@ __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
   }
 }
 
-// The same for 64 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not
+// The same for 64 or 32 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not
 // change before `wait_products`.
-#define CAFX_PRODUCT_ROWS(type, how, add)                                                               \
+#define CAFX_PRODUCT_ROWS_64(type, how, add)                                                            \
   asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." type \
                " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"                               \
                : CAFX_SUMS_32(how, c)                                                                   \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
-template <Number F, bool kGoesOn>
-__device__ __forceinline__ void multiply_rows(float (&c)[32], const Fragment& a, Operand b) {
-  if constexpr (kGoesOn) {
-    CAFX_EITHER(CAFX_PRODUCT_ROWS, "+f", 1)
+#define CAFX_PRODUCT_ROWS_32(type, how, add)                                                            \
+  asm volatile("{.reg .pred p; setp.ne.b32 p, %21, 0; wgmma.mma_async.sync.aligned.m64n32k16.f32." type \
+               " " CAFX_NAMES_16 ", {%16,%17,%18,%19}, %20, p, 1, 1, 0;}"                               \
+               : CAFX_SUMS_16(how, c)                                                                   \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
+template <Number F, bool kGoesOn, int N>
+__device__ __forceinline__ void multiply_rows(float (&c)[N], const Fragment& a, Operand b) {
+  static_assert(N == 32 || N == 16);
+  if constexpr (N == 32 && kGoesOn) {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS_64, "+f", 1)
+  } else if constexpr (N == 32) {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS_64, "=f", 0)
+  } else if constexpr (kGoesOn) {
+    CAFX_EITHER(CAFX_PRODUCT_ROWS_32, "+f", 1)
   } else {
-    CAFX_EITHER(CAFX_PRODUCT_ROWS, "=f", 0)
+    CAFX_EITHER(CAFX_PRODUCT_ROWS_32, "=f", 0)
   }
 }
 

@@ -574,7 +574,7 @@ void with_rows(int M, F f) {
 }  // namespace
 
 bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
-  return dnn_narrow::takes_dy(context, d, K);
+  return dnn_narrow::takes_dy(context, d, K) || dnn_persistent::takes_dy(context, d, K);
 }
 
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
@@ -713,10 +713,10 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
   if (dnn_narrow::takes(context, d)) {
     return dnn_narrow::backward(context, dr, dz, grads, from, r, z, positions, packed, scratch, d);
   }
-  const Stored* du = from.du;
   if (dnn_persistent::takes(context, d)) {
-    return dnn_persistent::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
+    return dnn_persistent::backward(context, dr, dz, grads, from, r, z, positions, packed, scratch, d);
   }
+  const Stored* du = from.du;
   if (dnn_mma::takes(context, d)) {
     return dnn_mma::backward(context, dr, dz, grads, du, r, z, positions, packed, scratch, d);
   }

@@ -648,6 +648,10 @@ bool takes(const Context& context, const DnnSaafDims& d) {
   return fits;
 }
 
+bool takes_dy(const Context& context, const DnnSaafDims& d, int K) {
+  return takes(context, d) && dnn_wgmma::takes_dy(context, d, K);
+}
+
 std::size_t packed(const DnnSaafDims& d) {
   std::size_t bytes = 0;
   with_shape(Precision::kBf16, d,
@@ -733,7 +737,7 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
   });
 }
 
-void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   if (dnn_wgmma::takes(context, d)) {
@@ -741,7 +745,7 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   }
   with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
-    x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
+    x.du = static_cast<const std::uint16_t*>(du.du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
     const int blocks = blocks_of_backward(context, d);
     x.partials = partials_in(scratch, d);
     const auto run = [&]<bool kPositions>() {

@@ -14,6 +14,9 @@
 // rows, and with so few samples in work both groups' fit into shared memory. In shared memory a row is a sample
 // nevertheless, as in global; blocks of 8 x 8 are transposed on the way between it and registers. A lane's place in a
 // block is the same for all of these tensors, so that one address and constants reach them.
+//
+// Where du is computed, it is filters times the signal's Hankel matrix, whose 8 x 8 blocks hang on the sum of their
+// indices alone: 11 of them, for which there is room. The filters come as fragments from global memory.
 namespace cafx::cuda::dnn_wgmma {
 
 namespace {
@@ -39,7 +42,8 @@ struct Layout {
                        of_group = regions + kHalf * S::C;
   static constexpr int second = h3;         // gradients of the outputs of layer 2; of 4 and then 1: top; of 3: third
   static constexpr int dr = h1, next = h2;  // behind the last use of these: dr, and r of the next tile
-  static constexpr int windows = tiles + 2 * of_group,  // the first half's terms of dz in windows of 64 samples
+  static constexpr int hankel = third, signal = third + 2048;  // of dy; the latter of the next tile, behind third's use
+  static constexpr int windows = tiles + 2 * of_group,         // the first half's terms of dz in windows of 64 samples
       sums = windows + 4 * S::C;
   static int bytes(int curve_regions) { return sums + 4 * 3 * curve_regions * S::C; }
 };
@@ -115,6 +119,15 @@ __device__ __forceinline__ void outer_product(float (&sums)[N], Word g, Word h) 
                                          wgmma::down<ColumnsH>(wgmma::units_of(h), k));
   }
 }
+// The same of two blocks of h, one after the other.
+template <Number F>
+__device__ __forceinline__ void outer_product(float (&sums)[64], Word g, Word h) {
+#pragma unroll
+  for (int k = 0; k < kHalf / 16; ++k) {
+    wgmma::multiply<F, true, true, true>(sums, wgmma::down<64>(wgmma::units_of(g), k),
+                                         wgmma::down_two(wgmma::units_of(h), kBlock, k));
+  }
+}
 // Column l of `bias` += g's sums over the half tile. `ones` has sixteen rows of 16 bytes twice, 256 apart, in which row
 // 7 is of ones: from row 7 - l on, column l is.
 template <Number F>
@@ -176,6 +189,68 @@ __device__ __forceinline__ void finish_down(Outputs& c, const Fragment (&h)[2], 
     }
     store_columns<F>(at + p * kBelow, c + 8 * p);
   }
+}
+
+// The deconvolution behind, where du is computed from the gradient of its output.
+struct Deconvolution {
+  const float *dy_padded, *w;  // (B,T+K-1), (C,K)
+  int K, tiles;                // tiles: of a frame
+  bool flip;
+};
+constexpr int kTaps = 64, kHankelRows = kHalf + kTaps - 8, kSignal = kHankelRows + 7;
+
+// The filters in shared memory, at `to`, then as fragments in global: of each 64 channels and 16 taps (warps, lanes).
+template <Number F>
+__device__ __forceinline__ void share_filters(Word to, const Operands& x, const Deconvolution& deconv) {
+  const int k = threadIdx.x % (kTaps / 4) * 4, step = deconv.flip ? -1 : 1;
+#pragma unroll 1
+  for (int c = threadIdx.x / (kTaps / 4); c < 128; c += kAll / (kTaps / 4)) {
+    const float* from = x.of(deconv.w) + c * deconv.K + (deconv.flip ? deconv.K - 1 - k : k);
+    float tap[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) tap[i] = k + i < deconv.K ? from[i * step] : 0.0f;
+    store_words(row_at<kTaps>(to, c) ^ (2 * k), uint2{round_pair<F>(tap[0], tap[1]), round_pair<F>(tap[2], tap[3])});
+  }
+}
+__device__ __forceinline__ void move_filters(uint4* to, Word from) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll
+  for (int i = warp; i < 32; i += kAll / 32) {  // 64 channels, 16 taps, warp of the product
+    Fragment a;
+    load_blocks(a, row_at<kTaps>(from, i / 16 * 64 + i % 4 * 16 + lane % 16) ^ (i / 4 % 4 * 32 + lane / 16 * 16));
+    to[i * 32 + lane] = {a[0], a[1], a[2], a[3]};
+  }
+}
+// Begins copying what the group's half tile is convolved of; zeros behind the frame's end.
+__device__ __forceinline__ void begin_signal(Word to, const Operands& x, const Deconvolution& deconv, int tile,
+                                             int group, int thread) {
+  if (thread >= kSignal) return;
+  const int frame = tile / deconv.tiles, at = (tile - frame * deconv.tiles) * kTile + kHalf * group + thread,
+            width = deconv.tiles * kTile + deconv.K - 1;
+  const float* from = x.of(deconv.dy_padded) + static_cast<long>(frame) * width;
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to + 4 * thread),
+               "l"(at < width ? from + at : from), "r"(at < width ? 4 : 0)
+               : "memory");
+}
+template <Number F>
+__device__ __forceinline__ void lay_down_hankel(Word to, Word signal, int thread) {
+  if (thread >= kHankelRows) return;
+  float s[8];
+#pragma unroll
+  for (int i = 0; i < 8; ++i) s[i] = load_float(signal + 4 * (thread + i));
+  store_words(to + 16 * thread, uint4{round_pair<F>(s[0], s[1]), round_pair<F>(s[2], s[3]), round_pair<F>(s[4], s[5]),
+                                      round_pair<F>(s[6], s[7])});
+}
+// c = filters of 64 channels times the Hankel matrix.
+template <Number F>
+__device__ __forceinline__ void convolve(Outputs& c, const Fragment (&filters)[kTaps / 16], Word hankel) {
+  wgmma::begin_products();
+  wgmma::multiply_rows<F, false>(c, filters[0], wgmma::of_eight(hankel, 128));
+#pragma unroll
+  for (int k = 1; k < kTaps / 16; ++k) {
+    wgmma::multiply_rows<F, true>(c, filters[k], wgmma::of_eight(hankel + 256 * k, 128));
+  }
+  wgmma::end_products();
 }
 
 // From outputs c of the last layer, of 64 channels, and du: t and region of each, and du times the curve's slope as the
@@ -347,8 +422,8 @@ __device__ __forceinline__ void add_samples(Word tile, Word sums, int channel, i
 
 // Where a thread's sums of a layer's gradient lie in the block's partial one: float4 [part][thread]; biases in order.
 template <class S, int l, int N>
-__device__ __forceinline__ void write_sums(float* partial, const float (&sums)[N], int part, int thread) {
-  auto* to = reinterpret_cast<float4*>(partial + S::weights_at(l)) + part * 256 + thread;
+__device__ __forceinline__ void write_sums(float* partial, const float (&sums)[N], int thread) {
+  auto* to = reinterpret_cast<float4*>(partial + S::weights_at(l)) + thread;
 #pragma unroll
   for (int j = 0; j < N / 4; ++j) to[j * 256] = {sums[4 * j], sums[4 * j + 1], sums[4 * j + 2], sums[4 * j + 3]};
 }
@@ -370,8 +445,8 @@ struct Place {
   }
 };
 
-template <class S, Activation A, bool kPositions>
-__device__ __forceinline__ void chain(const Operands& x, Word base) {
+template <class S, Activation A, bool kPositions, bool kFromDy>
+__device__ __forceinline__ void chain(const Operands& x, const Deconvolution& deconv, Word base) {
   using At = Layout<S>;
   using F = typename S::Format;
   constexpr int C = S::C, W1 = S::width(1), W2 = S::width(2), W3 = S::width(3);
@@ -388,6 +463,10 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
     const unsigned lane = threadIdx.x % 32, warp_of_all = threadIdx.x / 32;
     begin_tile(Pieces(base + At::tiles + group * At::of_group, warp_of_all % 4, lane), At::next,
                x.of(x.r) + (static_cast<long>(blockIdx.x) * kTile + 8 * warp_of_all) * C + 8 * lane);
+    if constexpr (kFromDy) {
+      begin_signal(base + At::tiles + group * At::of_group + At::signal, x, deconv, blockIdx.x, group,
+                   threadIdx.x % kGroup);
+    }
   }
 #pragma unroll 1
   for (int tile = blockIdx.x; tile < x.tiles; tile += gridDim.x) {
@@ -412,6 +491,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
       store_words(pieces.at(i) + At::h0, factors.times(r, (8 * warp_of_all & (x.P - 1)) + lane / 16 + i));
       store_words(pieces.at(i) + At::again, r);
     }
+    if constexpr (kFromDy) lay_down_hankel<F>(tensors + At::hankel, tensors + At::signal, thread % kGroup);
     meet(group);
 #pragma unroll 1
     for (int step = 0; step < 4; ++step) {  // two halves of layer 0; layers 1 and 2: one copy of the activation's code
@@ -420,7 +500,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
         product<F, 64, C / 16>(c, weights(0) + step * Blocks<64>::bytes(64), W1, tensors + At::h0);
         to = own + At::h1 + step * kBlock;
       } else if (step == 2) {
-        begin_tile(pieces, At::h0, copied(x.of(x.du)));
+        if constexpr (!kFromDy) begin_tile(pieces, At::h0, copied(x.of(x.du)));
         product<F, 64, W1 / 16>(c, weights(1), W2, tensors + At::h1);
         to = own_h2;
       } else {
@@ -430,20 +510,34 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
       const float2 b = biases(64 * step);
       wgmma::wait_products();
       finish_layer<F, A>(c, b, to, step == 2 ? Lane<32>::kBelow : kBelow);
-      if (step == 3) wait_copies();
+      if (!kFromDy && step == 3) wait_copies();
       if (step > 0) meet(group);
     }
     const char* slopes = reinterpret_cast<const char*>(x.of(x.slopes)) +
                          64 * (2 * warp * x.curve.regions - std::int64_t{__float_as_uint(kRegionZero)}) + lane / 4 * 8;
 #pragma unroll 1
     for (int m = 0; m < 2; ++m) {
+      Fragment du[2];
+      if constexpr (kFromDy) {
+        Fragment filters[kTaps / 16];
+        const uint4* from =
+            reinterpret_cast<const uint4*>(partial_of<S>(x, blockIdx.x)) + m * (kTaps / 16 * kGroup) + thread % kGroup;
+#pragma unroll
+        for (int k = 0; k < kTaps / 16; ++k) {
+          const uint4 a = from[k * kGroup];
+          filters[k][0] = a.x, filters[k][1] = a.y, filters[k][2] = a.z, filters[k][3] = a.w;
+        }
+        convolve<F>(c, filters, tensors + At::hankel);
+        wgmma::wait_products();
+#pragma unroll
+        for (int p = 0; p < 2; ++p) round_columns<F>(du[p], c + 8 * p);
+      }
       product<F, 64, W3 / 16>(c, weights(3) + m * Blocks<64>::bytes(64), C, tensors + At::h3);
       const float2 b = biases(S::bias_at(3) + 64 * m);
-      Fragment du[2];
 #pragma unroll
       for (int p = 0; p < 2; ++p) {
         const Word at = own + m * kBlock + At::h0 + p * kBelow;
-        load_blocks_transposed(du[p], at);
+        if constexpr (!kFromDy) load_blocks_transposed(du[p], at);
         store_blocks(at, du[p]);
       }
       wgmma::wait_products();
@@ -483,6 +577,7 @@ __device__ __forceinline__ void chain(const Operands& x, Word base) {
     factors = factors_of(next, thread);
     wait_for(kLayersTaken, group);
     begin_tile(pieces, At::next, copied(x.of(x.r)) + static_cast<long>(next - tile) * kTile * C);
+    if constexpr (kFromDy) begin_signal(tensors + At::signal, x, deconv, next, group, thread % kGroup);
 #pragma unroll 1
     for (int m = 0; m < 2; ++m) {
       product_down<F, W1 / 16>(c, weights(0) + m * Blocks<64>::bytes(W1), tensors + At::top);
@@ -510,7 +605,7 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
   using F = typename S::Format;
   const int thread = threadIdx.x - kChain, group = __shfl_sync(0xffffffffu, thread / kGroup, 0);
   const Word ones = base + At::ones;
-  float w0[32] = {}, w0_right[32] = {}, w1[32] = {}, w2[16] = {}, w3[32] = {};
+  float w0[64] = {}, w1[32] = {}, w2[16] = {}, w3[32] = {};
   Sums bias{};
 #pragma unroll 1
   for (int side = 0; side < 2; ++side) {
@@ -553,19 +648,17 @@ __device__ __forceinline__ void help(const Operands& x, const char* shared, Word
     arrive(kSumsTaken, side);
     wait_for(kFirst, side);
     wgmma::begin_products();
-    outer_product<F, 64>(w0, top, tensors + At::again);
-    outer_product<F, 64>(w0_right, top, tensors + At::again + kBlock);
+    outer_product<F>(w0, top, tensors + At::again);
     add_bias<F>(bias, top, ones, 0);
     wgmma::end_products();
     wgmma::wait_products();
     arrive(kFirstTaken, side);
   }
   float* partial = partial_of<S>(x, blockIdx.x);
-  write_sums<S, 0>(partial, w0, 0, thread);
-  write_sums<S, 0>(partial, w0_right, 8, thread);
-  write_sums<S, 1>(partial, w1, 0, thread);
-  write_sums<S, 2>(partial, w2, 0, thread);
-  write_sums<S, 3>(partial, w3, 0, thread);
+  write_sums<S, 0>(partial, w0, thread);
+  write_sums<S, 1>(partial, w1, thread);
+  write_sums<S, 2>(partial, w2, thread);
+  write_sums<S, 3>(partial, w3, thread);
   const int row0 = thread / 32 * 16, lane = thread % 32;
   write_bias<S, 0>(partial, bias, row0, lane);
   write_bias<S, 3>(partial, bias, row0, lane);
@@ -592,8 +685,9 @@ __device__ __forceinline__ void begin_weights(Word base, const uint4* packed) {
   if constexpr (l + 1 < S::L) begin_weights<S, l + 1>(base, packed);
 }
 
-template <class S, Activation A, bool kPositions>
-__global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const __grid_constant__ Operands x) {
+template <class S, Activation A, bool kPositions, bool kFromDy>
+__global__ void __launch_bounds__(kAll, 1)
+    wgmma_backward_kernel(Members, const __grid_constant__ Operands x, const __grid_constant__ Deconvolution deconv) {
   if (!wgmma::kHere) return;
   using At = Layout<S>;
   extern __shared__ __align__(1024) char shared[];
@@ -608,13 +702,18 @@ __global__ void __launch_bounds__(kAll, 1) wgmma_backward_kernel(Members, const 
   for (int i = threadIdx.x; i < S::n_bias(); i += kAll) bias[i] = x.of(x.bias)[i];
   auto* ones = reinterpret_cast<Word*>(shared + At::ones);
   if (threadIdx.x < 128) ones[threadIdx.x] = threadIdx.x / 4 % 16 == 7 ? kOnes<typename S::Format> : 0u;
+  if constexpr (kFromDy) share_filters<typename S::Format>(base + At::tiles, x, deconv);
   wait_copies();
   wgmma::show_to_products();
   wait_for_kernel_before();
   __syncthreads();
+  if constexpr (kFromDy) {  // to where the block's sums come in the end
+    move_filters(reinterpret_cast<uint4*>(partial_of<S>(x, blockIdx.x)), base + At::tiles);
+    __syncthreads();
+  }
   if (threadIdx.x < kChain) {
     wgmma::give_registers<kChainRegisters>();
-    chain<S, A, kPositions>(x, base);
+    chain<S, A, kPositions, kFromDy>(x, deconv, base);
   } else {
     wgmma::take_registers<kHelpRegisters>();
     help<S>(x, shared, base);
@@ -625,14 +724,21 @@ template <Number F>
 using Paper = Shape<F, 128, 128, 64, 64>;
 
 template <class S>
-void run(const Context& context, Operands x, const DnnSaafGrads& grads, float* scratch, const DnnSaafDims& d) {
+void run(const Context& context, Operands x, const DnnSaafGrads& grads, const DnnSaafDu& du, float* scratch,
+         const DnnSaafDims& d) {
   const int blocks = blocks_of_backward(context, d);
   x.partials = partials_in(scratch, d);
-  const auto start = [&]<bool kPositions>() {
-    launch_early(context, wgmma_backward_kernel<S, Activation::kSoftplus, kPositions>, blocks, kAll,
-                 static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x);
+  const Deconvolution deconv{du.dy_padded, du.w, du.K, d.T / kTile, du.flip};
+  const auto start = [&]<bool kPositions, bool kFromDy>() {
+    launch_early(context, wgmma_backward_kernel<S, Activation::kSoftplus, kPositions, kFromDy>, blocks, kAll,
+                 static_cast<std::size_t>(Layout<S>::bytes(x.curve.regions)), x, deconv);
   };
-  d.unpool == Unpool::kPositions ? start.template operator()<true>() : start.template operator()<false>();
+  const bool positions = d.unpool == Unpool::kPositions;
+  if (du.du) {
+    positions ? start.template operator()<true, false>() : start.template operator()<false, false>();
+  } else {
+    positions ? start.template operator()<true, true>() : start.template operator()<false, true>();
+  }
   add_partials<S, Place>(context, grads, scratch, blocks, d);
 }
 
@@ -648,13 +754,15 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 #endif
 }
 
-void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const Stored* du,
+bool takes_dy(const Context& context, const DnnSaafDims& d, int K) { return takes(context, d) && K <= kTaps; }
+
+void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du,
               const Stored* r, const float* z, const std::int32_t* positions, const float* packed, float* scratch,
               const DnnSaafDims& d) {
   with_number(context, [&]<Number F>() {
     Operands x = operands<Paper<F>>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kTile);
-    x.du = static_cast<const std::uint16_t*>(du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
-    run<Paper<F>>(context, x, grads, scratch, d);
+    x.du = static_cast<const std::uint16_t*>(du.du), x.dr = static_cast<std::uint16_t*>(dr), x.dz = dz;
+    run<Paper<F>>(context, x, grads, du, scratch, d);
   });
 }
 

@@ -110,8 +110,11 @@ struct Rows {
   static __device__ __forceinline__ int group(int n, int warp) {
     return n == 0 ? warp : warp < kAround / 2 ? warp - kAround / 2 : warp + kGroups - kAround / 2;
   }
-  // from: the tile's first sample, s0 of its frame.
-  __device__ __forceinline__ void load(const S* from, int s0, Sizes d, Share share, int warp) {
+  // x1: of the block's first channel.
+  __device__ __forceinline__ void load(const S* x1, unsigned tile, Sizes d, Share share, int warp) {
+    const unsigned b = tile / d.per_frame;
+    const int s0 = static_cast<int>(tile - b * d.per_frame) * kSamples;
+    const S* from = x1 + (static_cast<long>(b) * d.T + s0) * d.C;
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
       const int s = group(n, warp) * kGroup;
@@ -162,11 +165,11 @@ __global__ void __launch_bounds__(kThreads, 2)
   load_filter(w, row, lane, (K2 - 1) / 2);
   wait_for_kernel_before();
   __syncthreads();
+  Rows<S> x;
+  x.load(x1 + c0, blockIdx.y, d, share, own);
 #pragma unroll 1
   for (unsigned tile = blockIdx.y; tile < d.tiles; tile += gridDim.y) {
     const int b = tile / d.per_frame, s0 = (tile - b * d.per_frame) * kSamples;
-    Rows<S> x;
-    x.load(x1 + (static_cast<long>(b) * d.T + s0) * d.C + c0, s0, d, share, own);
     x.store(shared_address(rows), kPoolWords, kPoolGroup, share, own);
     __syncthreads();
     Word* to = best + own * kBestWords + lane;
@@ -183,6 +186,8 @@ __global__ void __launch_bounds__(kThreads, 2)
       }
     }
     to[4 * 32] = places;
+    // Not earlier: the products have no registers left for these.
+    if (tile + gridDim.y < d.tiles) x.load(x1 + c0, tile + gridDim.y, d, share, own);
     __syncthreads();
     const int of_window = 1 << d.pool_bits >> 4, windows = min(kSamples, d.T - s0) >> d.pool_bits;
     for (int i = threadIdx.x; i < windows * kChannels; i += kThreads) {
@@ -372,25 +377,24 @@ __global__ void __launch_bounds__(kThreads, 2)
     constexpr int kMost = 2;
     const int first = max(0, (s0 - kBefore) >> d.pool_bits),
               last = min(windows, ((s0 + kSamples + kBefore - 1) >> d.pool_bits) + 1);
+    // All loads before the first use of one.
+    Rows<S> x;
+    x.load(x1 + c0, tile, d, share, own);
     int at[kMost];
     float dz_at[kMost], z_at[kMost];
 #pragma unroll
     for (int n = 0; n < kMost; ++n) {
       const int item = threadIdx.x + n * kThreads, window = first + item / kChannels;
-      at[n] = kSamples + kBefore, dz_at[n] = 0.0f, z_at[n] = 0.0f;
-      if (window >= last) continue;
       const long place = (static_cast<long>(b) * windows + window) * d.C + c0 + item % kChannels;
-      at[n] = (window << d.pool_bits) + positions[place] - s0, dz_at[n] = dz[place], z_at[n] = z[place];
+      const bool reaches = window < last;
+      at[n] = reaches ? positions[place] : 1 << 20;
+      dz_at[n] = reaches ? dz[place] : 0.0f, z_at[n] = reaches ? z[place] : 0.0f;
     }
-    {
-      Rows<S> x;
-      x.load(x1 + from, s0, d, share, own);
-      __syncthreads();
-      x.store(shared_address(rows), kSumWords, 16, share, own);
-    }
+    __syncthreads();
+    x.store(shared_address(rows), kSumWords, 16, share, own);
 #pragma unroll
     for (int n = 0; n < kMost; ++n) {
-      const int t = at[n];
+      const int t = at[n] += (first + (threadIdx.x + n * kThreads) / kChannels << d.pool_bits) - s0;
       if (t < -kBefore || t >= kSamples + kBefore) continue;
       S v;
       write(&v, dz_at[n] * -expm1f(-z_at[n]));
@@ -418,8 +422,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     const bool there = s0 + own * kGroup < d.T;
     const Share again(opaque(lane));
     const long to = from + static_cast<long>((there ? own * kGroup : 0) + again.sample()) * d.C + again.channel;
-    uint2 v[4], x[4];
-    load_share(v, dx1 + to, d.C), load_share(x, x1 + to, d.C);
+    uint2 v[4], signed_x[4];
+    load_share(v, dx1 + to, d.C), load_share(signed_x, x1 + to, d.C);
     __syncthreads();
     if (tile + gridDim.y < d.tiles) {
 #pragma unroll
@@ -429,7 +433,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     }
     if (!there) continue;
     float4 sums = *own_sums;  // no registers are left for them during the products
-    add_through_magnitude<S>(v, sums, x,
+    add_through_magnitude<S>(v, sums, signed_x,
                              reinterpret_cast<const float*>(rows + row_of(again.channel, kSumWords) +
                                                             again.half * kHalf + 16 * own + 4 * again.t4));
 #pragma unroll

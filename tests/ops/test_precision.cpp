@@ -1,7 +1,9 @@
 // DNN-SAAF in tf32, bf16 and fp16 against the oracle on rounded operands.
 #include <array>
+#include <bit>
 
 #include "kernels/deconv1d/deconv1d.h"
+#include "kernels/device/members.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
 #include "kernels/loss/loss.h"
 #include "tests/ops/precision.h"
@@ -222,8 +224,11 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
 // same products, in another order.
 TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
   int taken = 0;
-  for (const DnnSaafDims& dims : {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
-                                  dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions)}) {
+  for (const DnnSaafDims& dims :
+       {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+        dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions),
+        dnn_dims(3, 256, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus),
+        dnn_dims(1, 512, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions)}) {
     for (const int K : {64, 37}) {
       for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
         const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
@@ -262,6 +267,103 @@ TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
 
 // Frames of a recording of 3,000 samples, of which some reach beyond the notes that they belong to.
 const std::vector<FrameRef> kFrames = {{100, 100, 1500}, {-40, 0, 900}, {1200, 1000, 1400}, {2900, 2000, 3000}};
+
+// A call of DNN-SAAF both ways on a GPU, du computed where the device can: operands of its own, and what it leaves.
+class DnnCall {
+ public:
+  DnnCall(const Context& context, const DnnSaafDims& dims, int seed) : d_(dims) {
+    const long n = static_cast<long>(d_.B) * d_.T * d_.C;
+    const auto floats = [&](long count, double range) {
+      const Vec v = random(count, 100 * seed + static_cast<int>(arrays_.size()), -range, range);
+      return std::vector<float>(v.begin(), v.end());
+    };
+    const auto add = [&](std::size_t bytes, const void* from) {
+      arrays_.emplace_back(context, bytes);
+      from ? arrays_.back().upload(static_cast<const char*>(from), bytes) : arrays_.back().fill_zero();
+      return static_cast<void*>(arrays_.back().data());
+    };
+    const auto given = [&](long count, double range) {
+      return static_cast<float*>(add(sizeof(float) * static_cast<std::size_t>(count), floats(count, range).data()));
+    };
+    const auto result = [&](std::size_t bytes) {
+      results_.push_back(arrays_.size());
+      return add(bytes, nullptr);
+    };
+    const auto gradient = [&](long count) {
+      return static_cast<float*>(result(sizeof(float) * static_cast<std::size_t>(count)));
+    };
+    std::vector<std::uint16_t> numbers;  // of bf16
+    for (const float v : floats(n, 0.9)) {
+      numbers.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(v) >> 16));
+    }
+    r_ = add(2 * numbers.size(), numbers.data());
+    z_ = given(n / d_.P, 1.5), dy_ = given(static_cast<long>(d_.B) * (d_.T + kTaps - 1), 0.1);
+    filters_ = given(static_cast<long>(d_.C) * kTaps, 0.2);
+    for (int l = 0, from = d_.C; l < d_.L; from = d_.width[l++]) {
+      const long size = static_cast<long>(from) * d_.width[l];
+      weights_.w[l] = given(size, std::sqrt(6.0 / (from + d_.width[l]))), grads_.dw[l] = gradient(size);
+      weights_.bias[l] = given(d_.width[l], 0.3), grads_.dbias[l] = gradient(d_.width[l]);
+    }
+    const long n_first = n_v(d_.saaf) * d_.C, n_second = static_cast<long>(n_curved(d_.saaf)) * d_.C;
+    weights_.saaf_v = given(n_first, 1.0), grads_.dsaaf_v = gradient(n_first);
+    weights_.saaf_w = given(n_second, 1.0), grads_.dsaaf_w = gradient(n_second);
+    u_ = result(2 * numbers.size()), dr_ = result(2 * numbers.size()), dz_ = gradient(n / d_.P);
+    packed_ = add(dnn_saaf_packed(context, d_), nullptr), scratch_ = add(dnn_saaf_scratch(context, d_), nullptr);
+  }
+  void run(const Context& context) {
+    dnn_saaf_prepare(context, packed_, weights_, d_);
+    dnn_saaf_forward(context, u_, nullptr, r_, z_, nullptr, packed_, scratch_, d_);
+    dnn_saaf_backward_from(context, dr_, dz_, grads_, {nullptr, dy_, filters_, kTaps, false}, nullptr, r_, z_, nullptr,
+                           weights_, packed_, scratch_, d_);
+  }
+  std::vector<std::string> bits() const {
+    std::vector<std::string> all;
+    for (const std::size_t i : results_) {
+      all.emplace_back(arrays_[i].size(), '\0');
+      arrays_[i].download(all.back().data(), arrays_[i].size());
+    }
+    return all;
+  }
+  static constexpr int kTaps = 64;
+
+ private:
+  DnnSaafDims d_;
+  std::vector<DeviceArray<char>> arrays_;
+  std::vector<std::size_t> results_;
+  Stored *r_, *u_, *dr_;
+  float *z_, *dy_, *filters_, *dz_;
+  DnnSaafWeights weights_{};
+  DnnSaafGrads grads_{};
+  void *packed_, *scratch_;
+};
+
+TEST(Precision, DnnSaafOfMembersSideBySideIsThatOfEach) {
+  int taken = 0;
+  for (const DnnSaafDims& dims : {dnn_dims(2, 128, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+                                  dnn_dims(2, 128, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus)}) {
+    for (Context context : contexts()) {
+      context.precision = Precision::kBf16;
+      if (context.device == Device::kCpu || !dnn_saaf_takes_dy(context, dims, DnnCall::kTaps)) continue;
+      ++taken;
+      constexpr int kMembers = 3;
+      std::vector<std::vector<std::string>> want;
+      for (int k = 0; k < kMembers; ++k) {
+        DnnCall alone(context, dims, k);
+        alone.run(context);
+        want.push_back(alone.bits());
+      }
+      EXPECT_NE(want[0], want[1]);
+      MemberMemory memory(context, kMembers, measure_member(context, [&] { DnnCall(context, dims, 0).run(context); }));
+      std::vector<std::unique_ptr<DnnCall>> members(kMembers);
+      for (int k = 0; k < kMembers; ++k) {
+        memory.allocate_in(k, [&] { members[k] = std::make_unique<DnnCall>(context, dims, k); });
+      }
+      memory.for_members(0, kMembers, [&] { members[0]->run(context); });
+      for (int k = 0; k < kMembers; ++k) EXPECT_TRUE(members[k]->bits() == want[k]) << name_of(context) << " " << k;
+    }
+  }
+  if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
+}
 
 // A deconvolution that ends in the mean absolute error leaves what the loss makes of its output.
 TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
