@@ -29,6 +29,8 @@ class ModelConfig {
   virtual bool takes_knobs() const { return false; }
   // The share that training leaves out at random (kernels/dropout); types that have it list the field.
   virtual double dropout_rate() const { return 0.0; }
+  // Whether its products have operands that a precision other than fp32 rounds (kernels/device/precision.h).
+  virtual bool rounds_products() const { return false; }
   // Fits the fields that `form` does not read (Field::forms), which are at their defaults, to the rest.
   virtual void fit(const std::string& /* form */) {}
 

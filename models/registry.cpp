@@ -59,6 +59,18 @@ const ModelType& type_of_preset(const std::string& preset) {
               fmt::join(names, ", "));
 }
 
+void check_precision(const ModelConfig& config, Precision precision, const std::string& where) {
+  if (precision == Precision::kFp32 || config.rounds_products()) return;
+  std::vector<std::string> others;
+  for (const ModelType& t : model_types()) {
+    if (t.preset(t.presets().front())->rounds_products()) others.push_back(t.name);
+  }
+  throw Error(
+      "{} = {}: models of type {} compute in fp32 alone, so that it would change nothing; leave it out. Those of type "
+      "{} have products that are rounded",
+      where, to_string(precision), config.type(), fmt::join(others, ", "));
+}
+
 std::unique_ptr<Model> make_model(const ModelConfig& config, const std::string& form) {
   return model_type(config.type()).make(config, form);
 }

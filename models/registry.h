@@ -31,6 +31,10 @@ const ModelType& type_of_preset(const std::string& preset);
 std::vector<std::string> model_presets();  // of all types
 std::vector<std::string> model_type_names();
 
+// Error where models of its type compute in fp32 alone, and another precision would change nothing but the words;
+// `where` it was asked for.
+void check_precision(const ModelConfig&, Precision, const std::string& where);
+
 std::unique_ptr<Model> make_model(const ModelConfig&, const std::string& form = kSupervised);
 
 }  // namespace cafx

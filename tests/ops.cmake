@@ -64,7 +64,7 @@ cafx_gpu_test(test_ops TEST_FILTER "-*Refuse*:Context.*:Harness.*:*Thread*")
 cafx_ops_test(test_precision ${ops_dir}/test_precision.cpp ${ops_dir}/test_precision_ops.cpp
               ${ops_dir}/test_rounding.cpp ${models_dir}/test_precision_training.cpp)
 target_link_libraries(test_precision PRIVATE cafx_host)
-cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Te*:Precision.Unpool*:Precision.A*:Precision.Fp16*")
+cafx_gpu_test(test_precision TEST_FILTER "Precision.Dnn*:Precision.Frames*:Precision.Te*:Precision.Unpool*:Precision.A*:Precision.Fp16*")
 # The virtual GPU once more as a Hopper, whose shared memory some kernels need; a real GPU is what it is.
 if(CAFX_HAS_CUDA)
   add_test(NAME cuda.Precision.DnnSaafOnHopper COMMAND test_precision --gtest_filter=Precision.Dnn*)

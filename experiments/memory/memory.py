@@ -189,8 +189,8 @@ def table(args, rows):
 
 def heard(args):
     """A row for each device: what cafx hears in its recordings, and the preset that follows."""
-    print("| device | stretches | filter's error | a gain leaves | gain moves | untold by the moment | by the second before | kind | preset |")
-    print("| --- |" + " --- |" * 8)
+    print("| device | stretches | filter's error | of half a second | a gain leaves | gain moves | untold by the moment | by the second before | kind | preset |")
+    print("| --- |" + " --- |" * 9)
     for instrument in ("guitar", "bass"):
         notes = notes_of(args, instrument)
         for device in ALL:
@@ -200,8 +200,8 @@ def heard(args):
             choice = json.loads(call(command)[0])["auto"]
             h = choice["heard"]
             share = (h["untold_db"] / h["gain_db"]) ** 2 if h["gain_db"] > 0 else 0
-            print("| %s, %s | %d | %.2g | %.0f %% | %.2f dB | %.2f dB (%.0f %%) | %.2f dB | %s | `%s` |" % (
-                device, instrument, h["stretches"], h["linear_esr"], 100 * h["gain_share"], h["gain_db"], h["untold_db"], 100 * share,
+            print("| %s, %s | %d | %.2g | %.2g | %.0f %% | %.2f dB | %.2f dB (%.0f %%) | %.2f dB | %s | `%s` |" % (
+                device, instrument, h["stretches"], h["linear_esr"], h["long_esr"], 100 * h["gain_share"], h["gain_db"], h["untold_db"], 100 * share,
                 h["unheard_db"], choice["kind"], choice["preset"]), flush=True)
     return 0
 

@@ -92,6 +92,7 @@ class Bench {
       : args_(args), run_(std::move(config)), own_(args.device), context_(own_.context), B_(run_.train.batch) {
     if (run_.model->sample_rate == 0) run_.model->sample_rate = kBenchRate;
     check(*run_.model, "model");
+    check_precision(*run_.model, context_.precision, "--precision");
     geometry_ = run_.model->geometry();
     length_ = place_samples(run_);
     on_cpu_ = context_.device == Device::kCpu;

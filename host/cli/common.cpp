@@ -265,6 +265,16 @@ void turn_knobs(Model& model, const std::vector<std::string>& settings) {
   model.turn_to(controls_at(knobs, knob_values(knobs, settings, "--knob")));
 }
 
+std::string position_text(const Model& model, const std::vector<std::string>& settings) {
+  const std::vector<Knob> knobs = parse_knobs(model.config().knobs, "model.knobs");
+  const std::vector<double> values = knob_values(knobs, settings, "--knob");
+  std::vector<std::string> all;
+  for (std::size_t i = 0; i < knobs.size(); ++i) {
+    all.push_back(fmt::format("{} = {}", knobs[i].name, knobs[i].show(values[i])));
+  }
+  return fmt::format("at {} for good\n", fmt::join(all, ", "));
+}
+
 OwnedContext::OwnedContext(const DeviceOptions& options) {
   pool = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : available_threads());
   context.isa = options.isa.empty() ? best_isa() : parse_isa(options.isa);

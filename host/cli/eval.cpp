@@ -3,6 +3,7 @@
 #include "host/cli/common.h"
 #include "kernels/base/error.h"
 #include "models/play/weights_file.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -21,6 +22,7 @@ Evaluation evaluate_model(const EvalArguments& args, const std::string& source) 
   refuse_hop(*file.model, args.model, args.hop > 0);
   const Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
   const OwnedContext own(args.device);
+  check_precision(file.model->config(), own.context.precision, "--precision");
   return evaluate(*file.model, own.context, r.data, part_of(r.split, args.part), args.part,
                   args.hop > 0 ? args.hop : file.model->geometry().hop);
 }

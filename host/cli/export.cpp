@@ -36,7 +36,13 @@ int export_model(const ExportArguments& args) {
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
-  if (!args.knobs.empty()) turn_knobs(*file.model, args.knobs);
+  if (!args.knobs.empty()) {
+    if (!format.at_position) {
+      throw Error("{}: --knob is for onnx and nam, which hold a model at one position; {} has the knobs themselves",
+                  args.out, format.name);
+    }
+    turn_knobs(*file.model, args.knobs);
+  }
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
   const auto given = std::filesystem::absolute(args.model).lexically_normal();
@@ -44,6 +50,7 @@ int export_model(const ExportArguments& args) {
   format.write(out, file, args.name.empty() ? stem : args.name);
   std::string text = fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, model.config().type(),
                                  model.params().n_parameters(), model.geometry().sample_rate);
+  if (!args.knobs.empty()) text += position_text(model, args.knobs);
   const auto quality = file.metadata.find("quality");
   if (quality != file.metadata.end()) text += quality_text(quality->second);
   write_text("-", text);

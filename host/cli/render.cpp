@@ -7,6 +7,7 @@
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "models/play/weights_file.h"
+#include "models/registry.h"
 
 namespace cafx {
 
@@ -66,6 +67,7 @@ void add_render(CLI::App& app, Run& run) {
       refuse_hop(*file.model, args->model, args->hop > 0);
       if (!args->force) refuse_to_overwrite(args->out, "choose another name, or overwrite it with --force");
       const OwnedContext own(args->device);
+      check_precision(file.model->config(), own.context.precision, "--precision");
       ProgressLine line(args->quiet);
       const auto progress = [&](double done) { line.show(done, args->out); };
       const auto report = [&](const RenderStats& s) {

@@ -16,6 +16,7 @@ namespace {
 // experiments/memory has their numbers).
 constexpr double kFilterEsr = 1e-3;                  // filters: under 1e-5; an overdrive so mild that it is one: 1e-4
 constexpr double kNoisyEsr = 1e-2, kNoise = 0.97;    // noise on a filter's output: .99; bent waveforms: to .84
+constexpr double kLongShare = 0.05;                  // echoes: under .001; a bent echo: .15; others: from .6
 constexpr double kGainShare = 0.20, kNoGain = 0.24;  // gains: .01 to .16; bent waveforms: from .25
 constexpr double kUntoldDb = 0.9;                    // changing by themselves: from 1.0
 constexpr double kUntoldShare = 0.55,
@@ -29,6 +30,8 @@ const char* kind_name(DeviceKind kind) {
   switch (kind) {
     case DeviceKind::kFilter:
       return "filter";
+    case DeviceKind::kEchoes:
+      return "filter with a long memory";
     case DeviceKind::kFollowsLevel:
       return "gain that follows the level";
     case DeviceKind::kMovesByItself:
@@ -61,6 +64,13 @@ DeviceKind kind_of(const Heard& h, std::string& why) {
   if (h.linear_esr < kFilterEsr || (h.linear_esr < kNoisyEsr && h.gain_share > kNoise)) {
     why = fmt::format("the device is a filter: a fixed one leaves an error of {:.1e} of the energy", h.linear_esr);
     return DeviceKind::kFilter;
+  }
+  if (h.long_esr < kLongShare * h.linear_esr) {
+    why = fmt::format(
+        "the device is a filter with a long memory, as an echo: a fixed one of half a second leaves an error of {:.1e} "
+        "of the energy, one of 32 ms {:.2g}; which model follows that best has not been measured",
+        h.long_esr, h.linear_esr);
+    return DeviceKind::kEchoes;
   }
   if (h.gain_share <= kGainShare) {
     const std::string gain =
@@ -175,6 +185,7 @@ nlohmann::ordered_json AutoPreset::json() const {
            {{"stretches", heard.stretches},
             {"seconds", heard.seconds},
             {"linear_esr", heard.linear_esr},
+            {"long_esr", heard.long_esr},
             {"gain_share", heard.gain_share},
             {"gain_db", heard.gain_db},
             {"untold_db", heard.untold_db},

@@ -2,6 +2,7 @@
 //
 //   heard (heard.h)                                  latency any                 latency none
 //   a filter                                         the usual preset            lstm
+//   a filter with a long memory (echo)               the usual preset            lstm
 //   a gain that follows the level (compressor)       crafx-small                 lstm
 //   a gain that moves by itself (tremolo)            crafx-small                 lstm
 //   a sound that changes by itself (chorus, phaser)  the usual preset            lstm
@@ -23,7 +24,7 @@ namespace cafx {
 
 inline constexpr int kHearingRate = 16000;  // Hz, of what is heard
 
-enum class DeviceKind { kUnsure, kFilter, kFollowsLevel, kMovesByItself, kChangesByItself, kBends };
+enum class DeviceKind { kUnsure, kFilter, kEchoes, kFollowsLevel, kMovesByItself, kChangesByItself, kBends };
 
 // What the numbers say; `why` becomes a clause with them, for people.
 DeviceKind kind_of(const Heard&, std::string& why);

@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t kMostNotes = 32;
 constexpr std::size_t kLongestSeconds = 20;   // longer notes are heard as several
 constexpr int kHeardTaps = 512, kAhead = 64;  // of the fixed filter: 32 ms at 16 kHz, 4 of them before the sample
+constexpr int kLongTaps = 8192;               // of the long one: half a second
 constexpr double kFilterRidge = 1e-5;         // of the dry energy: bands that the notes lack stay near 0
 constexpr double kHopSeconds = 0.01;          // of windows four times as long
 constexpr double kAudibleDb = -40.0;          // under the loudest window
@@ -70,10 +71,10 @@ double energy_of(std::span<const float> x) {
 }
 
 // The filter that is best for all notes, each weighed by its wet energy: tap i hears the sample i - kAhead back.
-std::vector<double> fixed_filter(const std::vector<HeardNote>& notes) {
-  std::vector<double> r(kHeardTaps, 0.0), p(kHeardTaps, 0.0);
+std::vector<double> fixed_filter(const std::vector<HeardNote>& notes, std::size_t taps) {
+  std::vector<double> r(taps, 0.0), p(taps, 0.0);
   for (const HeardNote& note : notes) {
-    const std::size_t n = power_of_two(note.dry.size() + 2 * kHeardTaps);
+    const std::size_t n = power_of_two(note.dry.size() + 2 * taps);
     ComplexSignal x = padded_fft(note.dry, n), y = padded_fft(note.wet, n);
     for (std::size_t k = 0; k < n; ++k) {
       y[k] *= std::conj(x[k]);
@@ -81,7 +82,7 @@ std::vector<double> fixed_filter(const std::vector<HeardNote>& notes) {
     }
     const ComplexSignal own = fft(x, true), cross = fft(y, true);
     const double weight = 1.0 / energy_of(note.wet);
-    for (std::size_t i = 0; i < kHeardTaps; ++i) {
+    for (std::size_t i = 0; i < taps; ++i) {
       r[i] += weight * own[i].real();
       p[i] += weight * cross[(i + n - kAhead) % n].real();
     }
@@ -91,7 +92,7 @@ std::vector<double> fixed_filter(const std::vector<HeardNote>& notes) {
 }
 
 std::vector<double> through(const std::vector<double>& filter, std::span<const float> x) {
-  const std::size_t n = power_of_two(x.size() + kHeardTaps);
+  const std::size_t n = power_of_two(x.size() + filter.size());
   ComplexSignal h(n), s = padded_fft(x, n);
   for (std::size_t i = 0; i < filter.size(); ++i) h[(i + n - kAhead) % n] = filter[i];
   h = fft(h);
@@ -100,6 +101,13 @@ std::vector<double> through(const std::vector<double>& filter, std::span<const f
   std::vector<double> y(x.size());
   for (std::size_t i = 0; i < y.size(); ++i) y[i] = s[i].real();
   return y;
+}
+
+// Energy of what it leaves over that of wet.
+double error_of(std::span<const float> wet, const std::vector<double>& filtered) {
+  double error = 0.0;
+  for (std::size_t t = 0; t < filtered.size(); ++t) error += (wet[t] - filtered[t]) * (wet[t] - filtered[t]);
+  return error / energy_of(wet);
 }
 
 // A window of wet and of the filtered dry: their energies, and what is left of wet where the filtered dry may have a
@@ -368,16 +376,14 @@ Heard hear(const std::vector<HeardNote>& all, int rate) {
   const std::vector<HeardNote> notes = audible_notes(all, rate);
   if (notes.empty()) return heard;
   const int hop = static_cast<int>(std::lround(kHopSeconds * rate));
-  const std::vector<double> filter = fixed_filter(notes);
+  const std::vector<double> filter = fixed_filter(notes, kHeardTaps), longer = fixed_filter(notes, kLongTaps);
   std::vector<std::vector<std::vector<double>>> bands;
   double loudest = 0.0, left = 0.0;
   std::vector<Envelope> envelopes;
   for (const HeardNote& note : notes) {
     const std::vector<double> filtered = through(filter, note.dry);
-    double error = 0.0;
-    for (std::size_t t = 0; t < filtered.size(); ++t)
-      error += (note.wet[t] - filtered[t]) * (note.wet[t] - filtered[t]);
-    heard.linear_esr += error / energy_of(note.wet) / static_cast<double>(notes.size());
+    heard.linear_esr += error_of(note.wet, filtered) / static_cast<double>(notes.size());
+    heard.long_esr += error_of(note.wet, through(longer, note.dry)) / static_cast<double>(notes.size());
     std::vector<Window> windows;
     double floor = 0.0;
     for (long centre = 0; centre <= static_cast<long>(note.wet.size()); centre += hop) {

@@ -4,6 +4,7 @@
 //   linear filter is fitted to all of them, and what it leaves is looked at:
 //
 //   linear_esr      energy of its error over that of wet, mean over the notes. Near 0: the device is a filter.
+//   long_esr        the same of a filter of half a second. Far under linear_esr: the device is an echo or a short reverb
 //   gain_share      what is left of that error where the filter may have another gain every 10 ms (fitted over 40 ms).
 //                   Near 0: the device turns a gain up and down and does not bend the waveform (compressor, tremolo); a
 //                   waveshaper, whose harmonics no gain makes, leaves .25 and more
@@ -29,7 +30,7 @@ namespace cafx {
 struct Heard {
   int stretches = 0;     // of two seconds or what a note has, louder than 40 dB under the loudest
   double seconds = 0.0;  // of them that are that loud
-  double linear_esr = 0.0, gain_share = 1.0;
+  double linear_esr = 0.0, long_esr = 0.0, gain_share = 1.0;
   double gain_db = 0.0, untold_db = 0.0, unheard_db = 0.0, untold_hz = 0.0;
 
   // The share of the gain's movement that the sound of the moment does not tell.

@@ -51,8 +51,8 @@ std::string nam_remark(const Model& model) {
 const std::vector<Format>& formats() {
   static const std::vector<Format> all{
       {"safetensors", ".safetensors", nothing, write_safetensors_file, nothing},
-      {"onnx", ".onnx", why_not_onnx, write_onnx, onnx_remark},
-      {"nam", ".nam", why_not_nam, save_nam, nam_remark},
+      {"onnx", ".onnx", why_not_onnx, write_onnx, onnx_remark, true},
+      {"nam", ".nam", why_not_nam, save_nam, nam_remark, true},
       {"lv2", ".lv2", why_not_lv2, save_lv2, lv2_remark},
   };
   return all;

@@ -17,6 +17,7 @@ struct Format {
   void (*write)(const std::filesystem::path&, const ModelFile&, const std::string& name);
   // A remark on the file, printed after its size; may be empty.
   std::string (*remark)(const Model&);
+  bool at_position = false;  // a model with knobs may be written as one without, where they stand
 };
 const std::vector<Format>& formats();
 std::vector<std::string> format_names();

@@ -273,6 +273,7 @@ void check(const RunConfig& c, const std::string& where) {
   const TrainConfig& t = c.train;
   const Geometry g = c.model->geometry();
   check_stages(c, where);
+  check_precision(*c.model, parse_precision(t.precision), where + ": train.precision");
   if (t.accumulate > t.batch) {
     throw Error("{}: train.accumulate = {} is over train.batch = {}; a part needs a frame", where, t.accumulate,
                 t.batch);

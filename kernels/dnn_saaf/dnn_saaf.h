@@ -6,6 +6,8 @@
 // Source   arXiv:1810.06603 (4 layers), its journal version (5 layers). Plain twin: unpool, multiply, dense, saaf.
 // Shapes   r, dr, u, du (B,T,C), Stored   z, dz (B,T/P,C)   positions (B,T/P,C), used where unpool is kPositions
 //          w[l] (width[l], width[l-1]) with width[-1] = C, bias[l] (width[l]); the last width is C. SAAF as in saaf.h.
+//          Where `apart` is given, frame b has its own w[l] and bias[l], b times so many floats behind those of the
+//          first, and gradients likewise; all frames have the same curves.
 // Saved    h_1 .. h_L in `saved` (dnn_saaf_saved bytes for these B frames), from forward to backward; nothing where
 //          the device recomputes them.
 // Grads    dr =   dz =   dw[l] +=   dbias[l] += (bf16, fp16: of rounded gradients)   dv +=   dw_saaf += (of rounded t)
@@ -36,7 +38,9 @@ struct DnnSaafDims {
   Activation activation;     // between the layers
   bool use_saaf;             // false: u = h_L
   SaafDims saaf;             // its B, T, C are those above
+  long apart = 0;            // of frames with weights of their own; 0: all have the same
 };
+inline bool has_own_weights(const DnnSaafDims& d) { return d.apart != 0 && d.B > 1; }
 
 struct DnnSaafWeights {
   const float* w[kMaxDnnLayers];

@@ -14,7 +14,8 @@
 // one buffer and stores the hidden activations for backward, which in fp32 costs less than to recompute them: the
 // stores overlap the products. Backward holds one gradient and one activation at a time, so that two blocks
 // share a multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on
-// request, the twin of cuBLAS and plain ops runs instead (dnn_saaf_unfused_cuda.h).
+// request, the twin of cuBLAS and plain ops runs instead (dnn_saaf_unfused_cuda.h). Frames with weights of their own are
+// the second dimension of a grid.
 namespace cafx::cuda {
 
 namespace {
@@ -257,6 +258,10 @@ struct Operands {
   const float *r, *z, *du, *packed;
   const std::int32_t* positions;
   float *u, *saved, *dr, *dz, *partials, *dz_parts;
+  // Of frames with weights of their own, from one to the next: samples, floats of packed weights and of what is saved.
+  // Frame blockIdx.y has samples from `begin` on; pointers to tensors stay those of the first.
+  long samples, packed_apart, saved_apart;
+  __device__ __forceinline__ long begin() const { return blockIdx.y * samples; }
 };
 
 // Rows of a tile: whole pooling windows where they fit, so that dz needs no other block.
@@ -351,17 +356,20 @@ __global__ void __launch_bounds__(kBlock, 3)
     forward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
   members.enter_given(x.saved);
+  x.packed += blockIdx.y * x.packed_apart;
+  n_all += x.begin();
   extern __shared__ __align__(16) float shared[];
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
   const int rows = rows_of<M>(d.P);
-  const long n0 = static_cast<long>(blockIdx.x) * rows;
+  const long n0 = x.begin() + static_cast<long>(blockIdx.x) * rows;
   load_h0<M>(in, x, d, n0, rows, n_all);
   __syncthreads();
   for (int l = 0; l < net.L; ++l) {
     const float* bias = x.packed + net.bias[l];
     const bool last = l + 1 == net.L;
-    float* keep =
-        last || !x.saved ? nullptr : x.saved + (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
+    float* keep = last || !x.saved ? nullptr
+                                   : x.saved + blockIdx.y * x.saved_apart +
+                                         (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
     product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
       const float b = bias[n];
       for (float& y : v) y = last ? y + b : activate<A>(y + b);
@@ -402,23 +410,26 @@ template <int M, Activation A>
 __global__ void __launch_bounds__(kBlock, kBlocks)
     backward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
+  x.packed += blockIdx.y * x.packed_apart;
   extern __shared__ __align__(16) float shared[];
   float* g = shared;                          // gradient of a layer's output
   float* h = g + net.widest * kStride<M>;     // its input
   float* sums = h + net.widest * kStride<M>;  // (copies, 3, S+2, C)
   const int rows = rows_of<M>(d.P), regions = d.use_saaf ? d.saaf.S + 2 : 0, n_sums = regions * d.C;
-  float* partial = x.partials + static_cast<long>(blockIdx.x) * net.n_grad;
+  float* partial = x.partials + (static_cast<long>(blockIdx.y) * gridDim.x + blockIdx.x) * net.n_grad;
   for (int i = threadIdx.x; i < copies * 3 * n_sums; i += kBlock) sums[i] = 0.0f;
   const auto* table = reinterpret_cast<const float4*>(x.packed + net.table);
   const auto width = static_cast<float>(saaf_width(d.saaf)), per_width = static_cast<float>(1.0 / saaf_width(d.saaf));
   const int columns = (d.C + 31) / 32 * 32;
   bool first = true;
-  for (long tile = blockIdx.x; tile * rows < n_all; tile += gridDim.x, first = false) {
-    const long n0 = tile * rows;
+  n_all += x.begin();
+  for (long tile = blockIdx.x; x.begin() + tile * rows < n_all; tile += gridDim.x, first = false) {
+    const long n0 = x.begin() + tile * rows;
     // h_l as forward stored it, or h_0 recomputed.
     const auto load_h = [&](int l) {
       if (l == 0) return load_h0<M>(h, x, d, n0, rows, n_all);
-      const auto* from = reinterpret_cast<const float4*>(x.saved + (tile * net.features + net.saved[l]) * M);
+      const auto* from = reinterpret_cast<const float4*>(x.saved + blockIdx.y * x.saved_apart +
+                                                         (tile * net.features + net.saved[l]) * M);
       const int n = (net.width[l] + 7) / 8 * 8 * (M / 4);
 #pragma unroll 8
       for (int i = threadIdx.x; i < n; i += kBlock) {
@@ -533,12 +544,14 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
 struct Plan {
   int M = 0, copies = 1, blocks = 0;      // M = 0: the plain twin
   std::size_t forward = 0, backward = 0;  // bytes of shared memory
-  long n_all = 0, tiles = 0;
+  int sets = 1;                           // frames with weights of their own, or 1 for all: a grid for each
+  long n_all = 0, tiles = 0;              // of a set
 };
 
 Plan plan_for(const Context& context, const DnnSaafDims& d) {
   Plan plan;
-  plan.n_all = static_cast<long>(d.B) * d.T;
+  plan.sets = has_own_weights(d) ? d.B : 1;
+  plan.n_all = static_cast<long>(d.B) * d.T / plan.sets;
   if (!context.fuse_dnn || context.precision != Precision::kFp32) return plan;
   const Net net(d);
   const std::size_t sums = d.use_saaf ? sizeof(float) * 3 * (static_cast<std::size_t>(d.saaf.S) + 2) * d.C : 0;
@@ -557,11 +570,24 @@ Plan plan_for(const Context& context, const DnnSaafDims& d) {
     plan.tiles = ceil_div(plan.n_all, rows);
     // The system reserves 1 KiB of shared memory per block.
     const long resident = static_cast<long>((context.cuda->shared_max + 1024) / (plan.backward + 1024));
-    plan.blocks =
-        static_cast<int>(std::min<long>(plan.tiles, std::clamp<long>(resident, 1, kBlocks) * context.cuda->n_sm));
+    const long all = std::clamp<long>(resident, 1, kBlocks) * context.cuda->n_sm;
+    plan.blocks = static_cast<int>(std::min<long>(plan.tiles, ceil_div(all, plan.sets)));
     return plan;
   }
   return plan;
+}
+
+// Floats from a frame's own packed weights to the next frame's. The SAAF's v and w follow the rest, for the twin.
+long packed_apart(const Net& net, const DnnSaafDims& d) {
+  const long saaf = d.use_saaf ? static_cast<long>(n_v(d.saaf) + n_curved(d.saaf)) * d.C : 0;
+  return round_to(net.n_packed + saaf, 64);
+}
+Operands operands_of(const Plan& plan, const Net& net, const DnnSaafDims& d) {
+  Operands x{};
+  x.samples = plan.n_all;
+  x.packed_apart = packed_apart(net, d);
+  x.saved_apart = plan.tiles * net.features * plan.M;
+  return x;
 }
 
 template <class F>
@@ -577,21 +603,22 @@ bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
   return dnn_narrow::takes_dy(context, d, K) || dnn_persistent::takes_dy(context, d, K);
 }
 
+bool dnn_saaf_one_by_one(const Context& context, const DnnSaafDims& d) {
+  return !dnn_mma::takes(context, d) && !plan_for(context, d).M;
+}
+
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
   if (dnn_narrow::takes(context, d)) return dnn_narrow::packed(d);
   if (dnn_persistent::takes(context, d)) return dnn_persistent::packed(d);
   if (dnn_mma::takes(context, d)) return dnn_mma::packed(context, d);
-  // The SAAF's v and w follow, for the twin.
-  const Net net(d);
-  const long saaf = d.use_saaf ? static_cast<long>(n_v(d.saaf) + n_curved(d.saaf)) * d.C : 0;
-  return sizeof(float) * static_cast<std::size_t>(net.n_packed + saaf);
+  return sizeof(float) * static_cast<std::size_t>((has_own_weights(d) ? d.B : 1) * packed_apart(Net(d), d));
 }
 
 std::size_t dnn_saaf_saved(const Context& context, const DnnSaafDims& d) {
   if (dnn_narrow::takes(context, d) || dnn_persistent::takes(context, d) || dnn_mma::takes(context, d)) return 0;
   const Plan plan = plan_for(context, d);
   if (!plan.M) return dnn_unfused::saved(context, d);
-  return sizeof(float) * static_cast<std::size_t>(plan.tiles) * Net(d).features * plan.M;
+  return sizeof(float) * static_cast<std::size_t>(plan.sets * plan.tiles) * Net(d).features * plan.M;
 }
 
 std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
@@ -601,9 +628,9 @@ std::size_t dnn_saaf_scratch(const Context& context, const DnnSaafDims& d) {
   const Plan plan = plan_for(context, d);
   if (!plan.M) return dnn_unfused::scratch(context, d);
   const Net net(d);
-  std::size_t floats =
-      static_cast<std::size_t>(plan.blocks) * net.n_grad + 4 * (d.saaf.S + 2) * static_cast<std::size_t>(d.C);
-  if (d.P > plan.M) floats += static_cast<std::size_t>(plan.tiles) * d.C;
+  std::size_t floats = static_cast<std::size_t>(plan.sets) * static_cast<std::size_t>(plan.blocks) * net.n_grad +
+                       4 * (d.saaf.S + 2) * static_cast<std::size_t>(d.C);
+  if (d.P > plan.M) floats += static_cast<std::size_t>(plan.sets * plan.tiles) * d.C;
   return sizeof(float) * floats;
 }
 
@@ -612,25 +639,35 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   if (dnn_persistent::takes(context, d)) return dnn_persistent::prepare(context, packed, weights, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::prepare(context, packed, weights, d);
   const Net net(d);
+  const int sets = has_own_weights(d) ? d.B : 1;
+  const long apart = packed_apart(net, d), w_apart = d.apart;
   for (int l = 0; l < net.L; ++l) {
     const float *w = weights.w[l], *bias = weights.bias[l];
     float *forward = packed + net.forward[l], *backward = packed + net.backward[l], *plain = packed + net.plain[l],
           *to_bias = packed + net.bias[l];
     const long I = net.width[l], O = net.width[l + 1], I64 = round_to(I, 64), O64 = round_to(O, 64);
-    for_each(context, I64 * O64, [=] __device__(Members members) mutable {
+    for_each(context, sets * I64 * O64, [=] __device__(Members members) mutable {
       members.enter(forward, w, backward, plain, to_bias, bias);
-      return [=](long at) {
+      return [=](long n) {
+        const long set = n / (I64 * O64), at = n - set * I64 * O64, to = set * apart;
+        const float *own = w + set * w_apart, *own_bias = bias + set * w_apart;
         if (long i = at / O64, o = at - i * O64; i < (I + 7) / 8 * 8)
-          forward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
+          forward[to + at] = i < I && o < O ? own[o * I + i] : 0.0f;
         long o = at / I64, i = at - o * I64;
-        if (o < (O + 7) / 8 * 8) backward[at] = i < I && o < O ? w[o * I + i] : 0.0f;
-        if (o < O && i < I) plain[o * I + i] = w[o * I + i];
-        if (at < O64) to_bias[at] = at < O ? bias[at] : 0.0f;
+        if (o < (O + 7) / 8 * 8) backward[to + at] = i < I && o < O ? own[o * I + i] : 0.0f;
+        if (o < O && i < I) plain[to + o * I + i] = own[o * I + i];
+        if (at < O64) to_bias[to + at] = at < O ? own_bias[at] : 0.0f;
       };
     });
   }
   if (!d.use_saaf) return;
   saaf_table(context, reinterpret_cast<SaafPiece*>(packed + net.table), weights.saaf_v, weights.saaf_w, d.saaf);
+  float* table = packed + net.table;
+  const long size = net.n_packed - net.table;
+  for_each(context, (sets - 1) * size, [=] __device__(Members members) mutable {  // the same for all
+    members.enter(table);
+    return [=](long at) { table[(1 + at / size) * apart + at % size] = table[at % size]; };
+  });
   const long n = static_cast<long>(n_v(d.saaf)) * d.C, all = n + static_cast<long>(n_curved(d.saaf)) * d.C;
   float* to = packed + net.n_packed;
   const float *v = weights.saaf_v, *w = weights.saaf_w;
@@ -648,13 +685,13 @@ void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Sto
   const Plan plan = plan_for(context, d);
   const Net net(d);
   if (plan.M) {
-    Operands x{};
+    Operands x = operands_of(plan, net, d);
     x.r = static_cast<const float*>(r), x.z = z, x.positions = positions, x.packed = packed;
     x.u = static_cast<float*>(u), x.saved = saved;
+    const dim3 grid(static_cast<unsigned>(plan.tiles), static_cast<unsigned>(plan.sets));
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, forward_kernel<M, A>, static_cast<unsigned>(plan.tiles), kBlock, plan.forward, x, d, net,
-               plan.n_all);
+        launch(context, forward_kernel<M, A>, grid, kBlock, plan.forward, x, d, net, plan.n_all);
       });
     });
     return;
@@ -671,6 +708,7 @@ namespace {
 // Destinations of the layers' gradients, by value, for the kernel that sums the blocks' parts.
 struct Targets {
   float *w[kMaxDnnLayers], *bias[kMaxDnnLayers];
+  long apart;  // of frames with weights of their own
 };
 
 // 32 neighbouring numbers to a block; eight rows of threads share the blocks' parts.
@@ -679,8 +717,10 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
   members.enter(partials);
   members.enter_given(sums);
   __shared__ double parts[8][32];
-  const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x;
+  const long i = static_cast<long>(blockIdx.x) * 32 + threadIdx.x, own = blockIdx.y * to.apart;
   double sum = 0.0;
+  if (i >= net.grad_sums) blocks *= blockIdx.y == 0 ? gridDim.y : 0;  // the curves' are those of all frames
+  partials += static_cast<long>(blockIdx.y) * blocks * net.n_grad;
   if (i < net.n_grad) {
 #pragma unroll 4
     for (int b = threadIdx.y; b < blocks; b += 8) sum += partials[b * net.n_grad + i];
@@ -690,7 +730,7 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
   if (threadIdx.y != 0 || i >= net.n_grad) return;
   for (int k = 1; k < 8; ++k) sum += parts[k][threadIdx.x];
   if (i >= net.grad_sums) {
-    reinterpret_cast<float*>(sums)[i - net.grad_sums] = static_cast<float>(sum);
+    if (blockIdx.y == 0) reinterpret_cast<float*>(sums)[i - net.grad_sums] = static_cast<float>(sum);
     return;
   }
   int l = net.L - 1;
@@ -698,10 +738,12 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
   const int I = net.width[l], O = net.width[l + 1];
   if (i >= net.grad_bias[l]) {
     const long o = i - net.grad_bias[l];
-    if (o < O) members.of(to.bias[l])[o] += static_cast<float>(sum);
+    if (o < O) members.of(to.bias[l])[own + o] += static_cast<float>(sum);
   } else {
     const int2 at = weight_at(static_cast<int>(i - net.grad[l]), I);
-    if (at.x < O && at.y < I) members.of(to.w[l])[static_cast<long>(at.x) * I + at.y] += static_cast<float>(sum);
+    if (at.x < O && at.y < I) {
+      members.of(to.w[l])[own + static_cast<long>(at.x) * I + at.y] += static_cast<float>(sum);
+    }
   }
 }
 
@@ -724,24 +766,28 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
   const Net net(d);
   if (plan.M) {
     float* partials = scratch;
-    auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<std::size_t>(plan.blocks) * net.n_grad);
+    auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<long>(plan.sets) * plan.blocks * net.n_grad);
     float* dz_parts = reinterpret_cast<float*>(sums + (d.saaf.S + 2) * static_cast<long>(d.C));
-    Operands x{};
+    Operands x = operands_of(plan, net, d);
     x.r = static_cast<const float*>(r), x.z = z, x.positions = positions, x.packed = packed;
     x.du = static_cast<const float*>(du), x.saved = const_cast<float*>(saved);
     x.dr = static_cast<float*>(dr), x.dz = dz, x.partials = partials, x.dz_parts = dz_parts;
+    const auto sets = static_cast<unsigned>(plan.sets), blocks = static_cast<unsigned>(plan.blocks);
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, backward_kernel<M, A>, plan.blocks, kBlock, plan.backward, x, d, net, plan.n_all, plan.copies);
+        launch(context, backward_kernel<M, A>, dim3(blocks, sets), kBlock, plan.backward, x, d, net, plan.n_all,
+               plan.copies);
       });
     });
     if (d.P > plan.M) {
-      dnn_mma::add_window_parts(context, dz, dz_parts, plan.n_all / d.P, d.P / plan.M, d.C);
+      dnn_mma::add_window_parts(context, dz, dz_parts, plan.sets * plan.n_all / d.P, d.P / plan.M, d.C);
     }
     Targets to{};
     for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
+    to.apart = d.apart;
     aside(context, [&] {
-      launch(context, finish_kernel, blocks_for(net.n_grad, 32), dim3(32, 8), 0, to, sums, partials, plan.blocks, net);
+      launch(context, finish_kernel, dim3(blocks_for(net.n_grad, 32), sets), dim3(32, 8), 0, to, sums, partials,
+             plan.blocks, net);
       if (d.use_saaf) saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, sums, d.saaf);
     });
     return;

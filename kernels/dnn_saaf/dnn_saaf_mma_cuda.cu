@@ -11,6 +11,8 @@
 // of 16, for samples g and g + 8 of the warp's 16. The weights are packed in that order, rounded, as whole fragments: a
 // 16-byte load from the first-level cache is B of two products.
 //
+// Frames with weights of their own are the second dimension of a grid.
+//
 // Backward computes the layers again and keeps their outputs, rounded, in shared memory as [sample][feature]; there the
 // block's warps share the outer products for the weights' gradients. Bias, activation and SAAF are fp32.
 namespace cafx::cuda::dnn_mma {
@@ -93,6 +95,10 @@ struct Operands {
   S *u, *dr;
   float *dz, *partials, *dz_parts;
   bool vectors;  // rows of the tensors start at multiples of 4 numbers
+  // Of frames with weights of their own, from one to the next: samples, and words of packed weights. Frame blockIdx.y
+  // has samples from `begin` on; pointers stay those of the first, since moving them all takes registers.
+  long samples, packed_apart;
+  __device__ __forceinline__ long begin() const { return blockIdx.y * samples; }
 };
 
 // Features c .. c + 4 of a row of C; zero past its end. Streaming loads: read once or twice, they must not evict
@@ -239,8 +245,11 @@ __global__ void __launch_bounds__(32 * kForwardWarps, T::kForwardBlocks)
     forward_kernel(Members members, Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
                    const __grid_constant__ Net net, long n_all) {
   members.enter(x.r, x.du, x.z, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
+  x.packed += blockIdx.y * x.packed_apart;
+  n_all += x.begin();
   const int lane = threadIdx.x % 32;
-  const long first = (static_cast<long>(blockIdx.x) * kForwardWarps + threadIdx.x / 32) * kRows, n = first + lane / 4;
+  const long first = x.begin() + (static_cast<long>(blockIdx.x) * kForwardWarps + threadIdx.x / 32) * kRows;
+  const long n = first + lane / 4;
   if (first >= n_all) return;
   Factors<T> a;
   Sums c;
@@ -319,6 +328,8 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
     backward_kernel(Members members, Operands<typename T::Storage> x, const __grid_constant__ DnnSaafDims d,
                     const __grid_constant__ Net net, const __grid_constant__ Layout at, long n_all) {
   members.enter(x.r, x.du, x.z, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
+  x.packed += blockIdx.y * x.packed_apart;
+  n_all += x.begin();
   using Element = typename T::Element;
   extern __shared__ __align__(16) char shared[];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, R = kRows * at.warps, row0 = warp * kRows + lane / 4;
@@ -327,14 +338,15 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
   auto* bias_parts = reinterpret_cast<float*>(shared + at.bias_parts);
   auto* sums = reinterpret_cast<float*>(shared + at.sums);  // (copies,3,S+2,C)
   const int regions = d.use_saaf ? d.saaf.S + 2 : 0, n_sums = regions * d.C;
-  float* partial = x.partials + static_cast<long>(blockIdx.x) * net.n_grad;
+  float* partial = x.partials + (static_cast<long>(blockIdx.y) * gridDim.x + blockIdx.x) * net.n_grad;
   for (int i = threadIdx.x; i < at.copies * 3 * n_sums; i += blockDim.x) sums[i] = 0.0f;
   const auto* table = reinterpret_cast<const float4*>(x.packed + net.table);
   const auto width = static_cast<float>(saaf_width(d.saaf)), per_width = static_cast<float>(1.0 / saaf_width(d.saaf));
   const auto h_of = [&](int l) { return reinterpret_cast<Element*>(shared + at.h[l]); };
   bool first = true;
-  for (long tile = blockIdx.x; tile * at.rows < n_all; tile += gridDim.x, first = false) {
-    const long n0 = tile * at.rows, n_end = n0 + at.rows < n_all ? n0 + at.rows : n_all, n = n0 + row0;
+  const long rows = at.rows;
+  for (long n0 = x.begin() + blockIdx.x * rows; n0 < n_all; n0 += gridDim.x * rows, first = false) {
+    const long n_end = n0 + at.rows < n_all ? n0 + at.rows : n_all, n = n0 + row0;
     Factors<T> a;
     Sums c;
     const auto keep = [&](Element* to, int stride, int N) {
@@ -514,6 +526,7 @@ __global__ void __launch_bounds__(32 * T::kMostWarps)
 struct Targets {
   float *w[kMaxDnnLayers], *bias[kMaxDnnLayers];
   SaafSums* sums;
+  long apart;  // of frames with weights of their own
 };
 
 template <class T>
@@ -522,6 +535,11 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
   members.enter(partials);
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= net.n_grad) return;
+  if (i >= net.grad_sums) {  // the curves' are those of all frames
+    if (blockIdx.y > 0) return;
+    blocks *= gridDim.y;
+  }
+  partials += static_cast<long>(blockIdx.y) * blocks * net.n_grad;
   double sum = 0.0;
 #pragma unroll 4
   for (int b = 0; b < blocks; ++b) sum += partials[b * net.n_grad + i];
@@ -530,11 +548,12 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
     reinterpret_cast<float*>(members.of(to.sums))[i - net.grad_sums] = value;
     return;
   }
+  const long own = blockIdx.y * to.apart;
   for (int l = net.L - 1; l >= 0; --l) {
     if (i >= net.grad_bias) {
       const long o = i - net.grad_bias - net.bias_at[l];
       if (o < 0) continue;
-      if (o < net.width[l + 1]) members.of(to.bias[l])[o] += value;
+      if (o < net.width[l + 1]) members.of(to.bias[l])[own + o] += value;
       return;
     }
     if (i < net.grad[l]) continue;
@@ -543,15 +562,16 @@ __global__ void finish_kernel(Members members, const __grid_constant__ Targets t
     const int o = part / columns * kOuterRows + T::outer_row(lane, e);
     const int input = part % columns * kOuterColumns + T::outer_column(q, lane, e);
     if (o < net.width[l + 1] && input < net.width[l])
-      members.of(to.w[l])[static_cast<long>(o) * net.width[l] + input] += value;
+      members.of(to.w[l])[own + static_cast<long>(o) * net.width[l] + input] += value;
     return;
   }
 }
 
 template <class T>
-__global__ void pack_kernel(Members members, std::uint32_t* to, const float* w, int K, int N, int wide_n, long k_step,
-                            long n_step, long n_words) {
+__global__ void pack_kernel(Members members, std::uint32_t* to, long to_apart, const float* w, long w_apart, int K,
+                            int N, int wide_n, long k_step, long n_step, long n_words) {
   members.enter(to, w);
+  to += blockIdx.y * to_apart, w += blockIdx.y * w_apart;
   const long i = static_cast<long>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= n_words) return;
   const int word = static_cast<int>(i % 4), lane = static_cast<int>(i / 4 % 32), groups = wide_n / kGroup;
@@ -588,6 +608,10 @@ bool find_layout(const Context& context, const DnnSaafDims& d, const Net& net, L
   return found;
 }
 
+// Frames with weights of their own, or 1 for all of them; from one to the next, in words.
+int sets_of(const DnnSaafDims& d) { return has_own_weights(d) ? d.B : 1; }
+long packed_apart(const Net& net) { return ceil_div(net.n_packed, 64) * 64; }
+
 bool aligned(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
 }  // namespace
@@ -605,21 +629,23 @@ bool takes(const Context& context, const DnnSaafDims& d) {
 }
 
 std::size_t packed(const Context& context, const DnnSaafDims& d) {
-  return sizeof(float) * static_cast<std::size_t>(Net(d, context.precision).n_packed);
+  return sizeof(float) * static_cast<std::size_t>(sets_of(d) * packed_apart(Net(d, context.precision)));
 }
 
 namespace {
 
 struct Plan {
   Layout at;
-  long n_all, tiles;
+  int sets;           // a grid for each
+  long n_all, tiles;  // of a set
   int blocks;
   Plan(const Context& context, const DnnSaafDims& d, const Net& net) : at(d, net, 4, 1, 1) {
     CAFX_CHECK(find_layout(context, d, net, at));
-    n_all = static_cast<long>(d.B) * d.T;
+    sets = sets_of(d);
+    n_all = static_cast<long>(d.B) * d.T / sets;
     tiles = ceil_div(n_all, at.rows);
     const long resident = std::max<long>(1, static_cast<long>(context.cuda->shared_max) / (at.bytes + 1024));
-    blocks = static_cast<int>(std::min<long>(tiles, resident * context.cuda->n_sm));
+    blocks = static_cast<int>(std::min<long>(tiles, ceil_div(resident * context.cuda->n_sm, sets)));
   }
 };
 
@@ -628,21 +654,25 @@ struct Plan {
 std::size_t scratch(const Context& context, const DnnSaafDims& d) {
   const Net net(d, context.precision);
   const Plan plan(context, d, net);
-  std::size_t floats = static_cast<std::size_t>(plan.blocks) * net.n_grad + (net.n_grad - net.grad_sums);
-  if (d.P > plan.at.rows) floats += static_cast<std::size_t>(plan.tiles) * d.C;
+  const auto sets = static_cast<std::size_t>(plan.sets);
+  std::size_t floats = sets * static_cast<std::size_t>(plan.blocks) * net.n_grad + (net.n_grad - net.grad_sums);
+  if (d.P > plan.at.rows) floats += sets * static_cast<std::size_t>(plan.tiles) * d.C;
   return sizeof(float) * floats;
 }
 
 void prepare(const Context& context, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d) {
   const Net net(d, context.precision);
+  const long apart = packed_apart(net), w_apart = d.apart;
+  const int sets = sets_of(d);
   with_type(context.precision, [&]<class T>() {
     for (int l = 0; l < net.L; ++l) {
       const int I = net.width[l], O = net.width[l + 1], wide_i = net.wide[l], wide_o = net.wide[l + 1];
       const long words = static_cast<long>(wide_i) * wide_o * sizeof(typename T::Element) / 4;
       auto* words_at = reinterpret_cast<std::uint32_t*>(packed);
-      launch(context, pack_kernel<T>, blocks_for(words), kThreads, 0, words_at + net.forward[l], weights.w[l], I, O,
+      const dim3 grid(blocks_for(words), static_cast<unsigned>(sets));
+      launch(context, pack_kernel<T>, grid, kThreads, 0, words_at + net.forward[l], apart, weights.w[l], w_apart, I, O,
              wide_o, 1l, static_cast<long>(I), words);
-      launch(context, pack_kernel<T>, blocks_for(words), kThreads, 0, words_at + net.backward[l], weights.w[l], O, I,
+      launch(context, pack_kernel<T>, grid, kThreads, 0, words_at + net.backward[l], apart, weights.w[l], w_apart, O, I,
              wide_i, static_cast<long>(I), 1l, words);
     }
   });
@@ -650,20 +680,31 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
     const int O = net.width[l + 1];
     float* to = packed + net.bias[l];
     const float* bias = weights.bias[l];
-    for_each(context, net.wide[l + 1], [=] __device__(Members members) mutable {
+    const int wide = net.wide[l + 1];
+    for_each(context, static_cast<long>(sets) * wide, [=] __device__(Members members) mutable {
       members.enter(to, bias);
-      return [=](long i) { to[i] = i < O ? bias[i] : 0.0f; };
+      return [=](long at) {
+        const long set = at / wide, i = at % wide;
+        to[set * apart + i] = i < O ? bias[set * w_apart + i] : 0.0f;
+      };
     });
   }
   if (d.use_saaf) {
     saaf_table(context, reinterpret_cast<SaafPiece*>(packed + net.table), weights.saaf_v, weights.saaf_w, d.saaf);
+    float* table = packed + net.table;
+    const long size = net.n_packed - net.table;
+    for_each(context, (sets - 1) * size, [=] __device__(Members members) mutable {  // the same for all
+      members.enter(table);
+      return [=](long at) { table[(1 + at / size) * apart + at % size] = table[at % size]; };
+    });
   }
 }
 
 void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims& d) {
   const Net net(d, context.precision);
-  const long n_all = static_cast<long>(d.B) * d.T;
+  const int sets = sets_of(d);
+  const long n_all = static_cast<long>(d.B) * d.T / sets;
   const bool vectors = d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(u);
   with_type(context.precision, [&]<class T>() {
     using S = typename T::Storage;
@@ -677,10 +718,12 @@ void forward(const Context& context, Stored* u, const Stored* r, const float* z,
                         nullptr,
                         nullptr,
                         nullptr,
-                        vectors};
+                        vectors,
+                        n_all,
+                        packed_apart(net)};
+    const dim3 grid(static_cast<unsigned>(ceil_div(n_all, kRows * kForwardWarps)), static_cast<unsigned>(sets));
     with_activation(d.activation, [&]<Activation Act>() {
-      launch(context, forward_kernel<T, Act>, static_cast<unsigned>(ceil_div(n_all, kRows * kForwardWarps)),
-             32 * kForwardWarps, 0, x, d, net, n_all);
+      launch(context, forward_kernel<T, Act>, grid, 32 * kForwardWarps, 0, x, d, net, n_all);
     });
   });
 }
@@ -703,12 +746,14 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
   const Net net(d, context.precision);
   const Plan plan(context, d, net);
   float* partials = scratch;
-  auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<std::size_t>(plan.blocks) * net.n_grad);
+  auto* sums = reinterpret_cast<SaafSums*>(partials + static_cast<long>(plan.sets) * plan.blocks * net.n_grad);
   float* dz_parts = reinterpret_cast<float*>(sums) + (net.n_grad - net.grad_sums);
   const bool vectors = d.C % 4 == 0 && aligned(r) && aligned(z) && aligned(du) && aligned(dr);
   Targets to{};
   for (int l = 0; l < d.L; ++l) to.w[l] = grads.dw[l], to.bias[l] = grads.dbias[l];
   to.sums = sums;
+  to.apart = d.apart;
+  const auto sets = static_cast<unsigned>(plan.sets), blocks = static_cast<unsigned>(plan.blocks);
   with_type(context.precision, [&]<class T>() {
     using S = typename T::Storage;
     const Operands<S> x{static_cast<const S*>(r),
@@ -721,14 +766,18 @@ void backward(const Context& context, Stored* dr, float* dz, const DnnSaafGrads&
                         dz,
                         partials,
                         dz_parts,
-                        vectors};
+                        vectors,
+                        plan.n_all,
+                        packed_apart(net)};
     with_activation(d.activation, [&]<Activation Act>() {
-      launch(context, backward_kernel<T, Act>, plan.blocks, 32 * plan.at.warps, plan.at.bytes, x, d, net, plan.at,
-             plan.n_all);
+      launch(context, backward_kernel<T, Act>, dim3(blocks, sets), 32 * plan.at.warps, plan.at.bytes, x, d, net,
+             plan.at, plan.n_all);
     });
-    launch(context, finish_kernel<T>, blocks_for(net.n_grad), kThreads, 0, to, partials, plan.blocks, net);
+    launch(context, finish_kernel<T>, dim3(blocks_for(net.n_grad), sets), kThreads, 0, to, partials, plan.blocks, net);
   });
-  if (d.P > plan.at.rows) add_window_parts(context, dz, dz_parts, plan.n_all / d.P, d.P / plan.at.rows, d.C);
+  if (d.P > plan.at.rows) {
+    add_window_parts(context, dz, dz_parts, plan.sets * plan.n_all / d.P, d.P / plan.at.rows, d.C);
+  }
   if (d.use_saaf) {
     saaf_gradients(context, grads.dsaaf_v, grads.dsaaf_w, sums, d.saaf);
   }

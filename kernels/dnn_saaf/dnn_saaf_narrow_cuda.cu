@@ -604,9 +604,9 @@ __global__ void __launch_bounds__(kThreads, kBackwardBlocks)
 }  // namespace
 
 bool takes(const Context& context, const DnnSaafDims& d) {
-  return is_16_bit(context.precision) && context.fuse_dnn && context.cuda->major >= 8 && Narrow<Bfloat>::is(d) &&
-         d.width[kLayers - 1] == kWidth && d.activation == Activation::kRelu && d.T % kTile == 0 &&
-         (d.P == 16 || d.P == 32 || d.P == 64) && d.saaf.S + 2 <= 255 &&
+  return is_16_bit(context.precision) && context.fuse_dnn && context.cuda->major >= 8 && !has_own_weights(d) &&
+         Narrow<Bfloat>::is(d) && d.width[kLayers - 1] == kWidth && d.activation == Activation::kRelu &&
+         d.T % kTile == 0 && (d.P == 16 || d.P == 32 || d.P == 64) && d.saaf.S + 2 <= 255 &&
          static_cast<long>(d.B) * d.T / kForwardRows <= 1l << 30 &&
          static_cast<std::size_t>(Layout::bytes(d.saaf.S + 2) + kFilterBytes) <= context.cuda->shared_max;
 }

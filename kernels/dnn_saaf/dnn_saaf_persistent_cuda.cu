@@ -638,6 +638,7 @@ bool with_shape(Precision precision, const DnnSaafDims& d, F f) {
 
 bool takes(const Context& context, const DnnSaafDims& d) {
   if (!is_16_bit(context.precision) || !context.fuse_dnn || context.cuda->major < 8) return false;
+  if (has_own_weights(d)) return false;
   if (d.T % kTile != 0 || (d.P != 16 && d.P != 32 && d.P != 64)) return false;
   if (d.saaf.S + 2 > 255 || static_cast<long>(d.B) * d.T / kForwardRows > 1l << 30) return false;
   bool fits = false;

@@ -43,6 +43,7 @@ struct CafxConfig : ModelConfig {
   Geometry geometry() const override;
   bool takes_knobs() const override { return true; }
   double dropout_rate() const override { return dropout; }
+  bool rounds_products() const override { return true; }
   void fit(const std::string& form) override;
 };
 

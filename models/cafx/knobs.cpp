@@ -21,7 +21,9 @@ CafxKnobs::CafxKnobs(const CafxConfig& c, CafxParts parts)
   }
 }
 
-FilmFoldDims CafxKnobs::layer(std::size_t l) const { return {widths_[l], l == 0 ? inputs_ : widths_[l - 1]}; }
+FilmFoldDims CafxKnobs::layer(std::size_t l, int n) const {
+  return {widths_[l], l == 0 ? inputs_ : widths_[l - 1], n, n_changed_, film_.rows};
+}
 
 // Of the net or of the layer beside Dense, in floats.
 long CafxKnobs::scratch(const Context& context, int n) const {
@@ -32,7 +34,9 @@ long CafxKnobs::scratch(const Context& context, int n) const {
 std::size_t CafxKnobs::room(const Context& context, int n) const {
   return any() ? static_cast<std::size_t>(scratch(context, n)) + back_room(n) : 0;
 }
-std::size_t CafxKnobs::back_room(int n) const { return any() ? static_cast<std::size_t>(n_net() + n * n_changed_) : 0; }
+std::size_t CafxKnobs::back_room(int n) const {
+  return any() ? static_cast<std::size_t>(n_net(n) + n * n_changed_) : 0;
+}
 
 CafxTensors CafxKnobs::in_place(CafxTensors t, float* changed) const {
   if (!in_dnn()) {
@@ -57,16 +61,15 @@ static KnobFilmTensors<const float*> const_film_tensors_of(const CafxTensors& t)
 
 CafxTensors CafxKnobs::fold(const Context& context, const CafxTensors& t, const float* controls, float* room,
                             int n) const {
-  CAFX_CHECK(at_once(n) == n, n);
-  float *hidden = room + scratch(context, n), *modulation = hidden + kFilmHidden;
-  const CafxTensors folded = in_place(t, hidden + n_net());
+  float *hidden = room + scratch(context, n), *modulation = hidden + static_cast<long>(n) * kFilmHidden;
+  const CafxTensors folded = in_place(t, hidden + n_net(n));
   if (!in_dnn()) {
     dense_forward(unrounded(context), folded.dense_b, controls, t.knobs_w, t.dense_b, room, beside_latent(n));
     return folded;
   }
-  film_.forward(context, modulation, hidden, const_film_tensors_of(t), controls, room, 1);
+  film_.forward(context, modulation, hidden, const_film_tensors_of(t), controls, room, n);
   for (std::size_t l = 0; l < widths_.size(); ++l) {
-    const FilmFoldDims d = layer(l);
+    const FilmFoldDims d = layer(l, n);
     film_fold(context, {folded.dnn_w[l], folded.dnn_b[l]}, {t.dnn_w[l], t.dnn_b[l]}, modulation, d);
     modulation += 2 * d.O;
   }
@@ -75,12 +78,12 @@ CafxTensors CafxKnobs::fold(const Context& context, const CafxTensors& t, const 
 
 CafxTensors CafxKnobs::gradients(const Context& context, const CafxTensors& g, float* back, int n) const {
   fill_zero(context, back, sizeof(float) * back_room(n));
-  return in_place(g, back + n_net());
+  return in_place(g, back + n_net(n));
 }
 
 void CafxKnobs::backward(const Context& context, const CafxTensors& g, const CafxTensors& t, const float* controls,
                          float* room, float* back, int n) const {
-  const CafxTensors dfolded = in_place(g, back + n_net());
+  const CafxTensors dfolded = in_place(g, back + n_net(n));
   if (!in_dnn()) {
     const DenseDims d = beside_latent(n);
     const float* folded = room + scratch(context, n);
@@ -88,17 +91,17 @@ void CafxKnobs::backward(const Context& context, const CafxTensors& g, const Caf
                    room, d);
     return;
   }
-  const float *hidden = room + scratch(context, n), *modulation = hidden + kFilmHidden;
-  float *dhidden = back, *dmodulation = back + kFilmHidden;
+  const float *hidden = room + scratch(context, n), *modulation = hidden + static_cast<long>(n) * kFilmHidden;
+  float *dhidden = back, *dmodulation = back + static_cast<long>(n) * kFilmHidden;
   long at = 0;
   for (std::size_t l = 0; l < widths_.size(); ++l) {
-    const FilmFoldDims d = layer(l);
+    const FilmFoldDims d = layer(l, n);
     film_fold_backward(context, {g.dnn_w[l], g.dnn_b[l]}, dmodulation + at, {dfolded.dnn_w[l], dfolded.dnn_b[l]},
                        {t.dnn_w[l], t.dnn_b[l]}, modulation + at, d);
     at += 2L * d.O;
   }
   film_.backward(context, film_tensors_of(g), dhidden, dmodulation, modulation, hidden, const_film_tensors_of(t),
-                 controls, room, 1);
+                 controls, room, n);
 }
 
 }  // namespace cafx

@@ -6,8 +6,8 @@
 //   latent   the controls stand beside the latent rows that Dense reads, zhat = softplus(bias + w h + knobs controls):
 //            they add to its bias
 //
-//   Either way a model at one position is a CAFx without knobs. With `latent` several frames go through it together,
-//   each with a bias of its own; with `film` one at a time.
+//   Either way a model at one position is a CAFx without knobs. Several frames go through it together: with `latent`
+//   each with a bias of its own, with `film` with layers of its own (DnnSaafDims::apart).
 #pragma once
 
 #include "kernels/film/film_fold.h"
@@ -24,9 +24,9 @@ class CafxKnobs {
   bool any() const { return controls_ > 0; }
   bool in_dnn() const { return film_.rows > 0; }
   bool in_bias() const { return any() && !in_dnn(); }  // of Dense, then (n,rows)
-  // Of n frames, those that can be turned together.
-  int at_once(int n) const { return in_dnn() ? 1 : n; }
-  // Floats of fold, on a border of 64 bytes, and of a gradient; of n frames.
+  // Between the layers of DNN-SAAF of n positions and between their gradients, in floats; 0: no position has its own.
+  long apart(int n) const { return in_dnn() && n > 1 ? n_changed_ : 0; }
+  // Floats of fold, on a border of 64 bytes, and of a gradient; of n positions.
   std::size_t room(const Context&, int n) const;
   std::size_t back_room(int n) const;
   // t with what the controls (n, controls of the config) change, in `room`.
@@ -37,16 +37,16 @@ class CafxKnobs {
                 float* back, int n) const;
 
  private:
-  FilmFoldDims layer(std::size_t l) const;
+  FilmFoldDims layer(std::size_t l, int n = 1) const;
   DenseDims beside_latent(int n) const { return {n, controls_, latent_rows_}; }
   CafxTensors in_place(CafxTensors t, float* changed) const;
   long scratch(const Context&, int n) const;
-  long n_net() const { return in_dnn() ? kFilmHidden + film_.rows : 0; }
+  long n_net(int n) const { return in_dnn() ? static_cast<long>(n) * (kFilmHidden + film_.rows) : 0; }
 
   int controls_ = 0, latent_rows_ = 0, inputs_ = 0;
   std::vector<int> widths_;  // of the layers that are scaled and shifted
   KnobFilm film_;
-  long n_changed_ = 0;  // of a frame
+  long n_changed_ = 0;  // of a position
 };
 
 }  // namespace cafx

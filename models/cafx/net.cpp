@@ -75,28 +75,15 @@ std::size_t CafxNet::training_bytes(const Context& context, int B, int, const Lo
 static Conv1dDims convolutions_of(const CafxConfig& c, int B) { return {B, c.frame, c.filters, c.taps}; }
 static bool is_flipped(const CafxConfig& c) { return CafxDims(c, 1).deconv.form == Deconv::kCorrelate; }
 
-// f(dims) for calls of Conv1D, and of the deconvolution where those are of fewer frames.
-template <class F>
-static void over_convolutions(const Context& context, const CafxConfig& c, const CafxKnobs& knobs, int B, F f) {
-  const int n = frames_per_call(context, B);
-  f(convolutions_of(c, n));
-  if (knobs.at_once(n) < n) f(convolutions_of(c, knobs.at_once(n)));
-}
-
 std::size_t CafxNet::library_bytes(const Context& context, int B, int) const {
   const CafxConfig& c = state_->config;
-  std::size_t most = 0;
-  over_convolutions(context, c, state_->knobs, B, [&](Conv1dDims d) {
-    most = std::max(most, cafx::convolution_workspace(context, d, is_flipped(c)));
-  });
-  return most;
+  return convolution_workspace(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
 }
 
 void CafxNet::reserve(const Context& context, int B, int, const Loss& loss) {
   state_->reserve(context, B, &loss);
   const CafxConfig& c = state_->config;
-  over_convolutions(context, c, state_->knobs, B,
-                    [&](Conv1dDims d) { reserve_convolutions(context, d, is_flipped(c)); });
+  reserve_convolutions(context, convolutions_of(c, frames_per_call(context, B)), is_flipped(c));
 }
 
 const double* CafxNet::losses() const { return state_->losses; }
@@ -109,7 +96,7 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
   s.reserve(context, B, nullptr);
   s.prepare(context);
   const CafxTensors t = s.tensors(s.weights(context));
-  const CafxDims call = s.decoded_dims(context, B);
+  const CafxDims call = s.call_dims(context, B);
   const auto at = [&](int b) { return static_cast<std::size_t>(b) * static_cast<std::size_t>(c.frame); };
   s.encode(
       context, B,
@@ -124,7 +111,7 @@ void CafxNet::forward(const Context& context, float* y, const float* x, int B) {
     for (int b = 0; b < B; ++b) all.insert(all.end(), one.begin(), one.end());
     copy(context, s.position, all.data(), sizeof(float) * all.size());
   }
-  s.over_decoded(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+  s.over_calls(context, B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     s.decode(mb.context, y + at(b), f, s.turn(mb.context, t, s.position, call), call, false);
   });
 }
@@ -143,15 +130,16 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   const GradientScale larger(context, batch.B, s.config.frame);
   // Sums of parts are left to the step's end where nothing comes between that reads the gradient, else to the join.
   PartialSums own;
-  context.sums = !context.aside ? nullptr : given.sums && larger.scale() == 1.0f ? given.sums : &own;
+  context.sums = nullptr;
+  if (context.aside) context.sums = given.sums && larger.scale() == 1.0f ? given.sums : &own;
   const bool gathers = front_end_gathers(context, CafxDims(s.config, frames_per_call(context, batch.B)).front);
   if (!gradient) {
     if (!gathers) s.prepare_front(context);
     s.prepare_dnn(context);
     const CafxTensors t = s.tensors(s.weights(context));
-    const CafxDims call = s.decoded_dims(context, batch.B);
+    const CafxDims call = s.call_dims(context, batch.B);
     s.encode(context, batch);
-    s.over_decoded(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+    s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
       s.decode_and_compare(mb.context, batch, b, f, s.turn(mb.context, t, s.controls_of(batch, b), call), 0.0f, call,
                            false);
     });
@@ -159,7 +147,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   }
   const CafxConfig& c = s.config;
   const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
-  const CafxDims call = s.decoded_dims(context, batch.B), first(c, frames_per_call(context, batch.B)), all(c, batch.B);
+  const CafxDims call = s.call_dims(context, batch.B), all(c, batch.B);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
   // The curve's gradient begins with that of its penalty where nothing is added up from slots or scaled.
@@ -179,13 +167,13 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];
     if (slots) fill_zero(mb.context, slot, sizeof(float) * static_cast<std::size_t>(params_.n_slot()));
     const CafxTensors g = s.tensors(slot);
-    s.over_decoded(mb, [&](const MicroBatch&, int b, const State::Frame& f) {
+    s.over_calls(mb, [&](const MicroBatch&, int b, const State::Frame& f) {
       const State::Worker& w = s.worker(mb.context);
       const float* controls = s.controls_of(batch, b);
       const State::Turned at = s.turn(mb.context, t, controls, call);
       s.decode_and_compare(mb.context, batch, b, f, at, scale, call, true);
       if (!s.knobs.any()) return s.decode_backward(mb.context, f, at, g, call);
-      const int n = call.front.B;
+      const int n = s.positions_of(call.front.B);
       s.decode_backward(mb.context, f, at, s.knobs.gradients(mb.context, g, w.knobs_back, n), call);
       s.knobs.backward(mb.context, g, t, controls, w.knobs, w.knobs_back, n);
     });
@@ -206,7 +194,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   s.over_calls(context, batch.B, [&](const MicroBatch& mb, int, const State::Frame& f) {
     const CafxTensors g = s.tensors(s.slots[static_cast<std::size_t>(mb.slot)]);
     front_end_backward(mb.context, f.dx1, g.conv_w, g.conv_b, g.local_w, g.local_b, f.dz, f.x1, f.z, f.positions,
-                       f.x_padded, t.local_w, s.worker(mb.context).front_scratch, first.front);
+                       f.x_padded, t.local_w, s.worker(mb.context).front_scratch, call.front);
   });
   join(context);
   add_left_parts(context, own);
@@ -221,12 +209,12 @@ double CafxNet::dnn_output_peak(const Context& context, const Batch& batch) {
   s.prepare(context);
   s.draw = nullptr;
   const CafxTensors t = s.tensors(s.weights(context));
-  CafxDims call = s.decoded_dims(context, batch.B);
+  CafxDims call = s.call_dims(context, batch.B);
   call.dnn.use_saaf = false;  // u is then the output of the last dense layer
   s.encode(context, batch);
   const std::size_t n = static_cast<std::size_t>(State::n_values(call));
   std::vector<float> peaks(static_cast<std::size_t>(batch.B), 0.0f);
-  s.over_decoded(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
+  s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
     const State::Worker& w = s.worker(mb.context);
     s.decode(mb.context, w.y, f, s.turn(mb.context, t, s.controls_of(batch, b), call), call, false);
     float& peak = peaks[static_cast<std::size_t>(b)];

@@ -80,10 +80,9 @@ struct CafxNet::State {
   }
 
   void lay_out(const Context& context, Arena& a) {
-    // Frames of a call up to the latent rows, and after them.
-    const int encoded = frames_per_call(context, B), decoded = decoded_at_once(encoded);
-    const std::size_t n = static_cast<std::size_t>(decoded);
-    const CafxDims d(config, B), first(config, encoded), call(config, decoded);
+    const int at_once = frames_per_call(context, B), turned = positions_of(at_once);
+    const std::size_t n = static_cast<std::size_t>(at_once);
+    const CafxDims d(config, B), call = call_dims(context, B);
     const auto take_stored = [&](std::size_t values) -> Stored* {
       return a.take<char>(stored_bytes(context) * values);
     };
@@ -127,7 +126,7 @@ struct CafxNet::State {
     for (Worker& w : workers) {
       w.u = take_stored(n * T * C);
       w.y = a.take<float>(n * T);
-      const std::size_t front = front_end_scratch(context, first.front);
+      const std::size_t front = front_end_scratch(context, call.front);
       std::size_t scratch = std::max(front, deconv1d_scratch(context, call.deconv));
       if (parts.latent && !fused_latent(context)) {
         scratch = std::max(scratch, dense_time_scratch(context, call.dense));
@@ -137,12 +136,12 @@ struct CafxNet::State {
       w.scratch = a.take<char>(scratch);
       // A GPU is at the front end's gradients while it still adds up those of what comes after.
       w.front_scratch = training && context.device != Device::kCpu ? a.take<char>(front) : w.scratch;
-      w.knobs = a.take<float>(knobs.room(context, knobs.at_once(decoded)));
-      w.knobs_back = a.take<float>(training ? knobs.back_room(decoded) : 0);
+      w.knobs = a.take<float>(knobs.room(context, turned));
+      w.knobs_back = a.take<float>(training ? knobs.back_room(turned) : 0);
       if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
       if (training) {
         const bool computed = parts.dnn && dnn_saaf_takes_dy(context, call.dnn, config.taps) &&
-                              convolutions_round(context, {decoded, config.frame, config.filters, config.taps});
+                              convolutions_round(context, {at_once, config.frame, config.filters, config.taps});
         if (!computed) w.du = take_stored(n * T * C);
         w.dy_padded = a.take<float>(n * (T + K - 1));
         w.dy_sums = a.take<float>(n);
@@ -255,24 +254,20 @@ struct CafxNet::State {
 
   // body(frames b .. b + n of the batch, in place), for each call of the micro-batch.
   template <class Body>
+  void over_calls(const MicroBatch& mb, Body body) {
+    for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
+  }
+  template <class Body>
   void over_calls(const Context& context, int frames, Body body) {
-    over_frames(context, frames, [&](const MicroBatch& mb) {
-      for (int b = mb.b0; b < mb.b1; b += mb.n) body(mb, b, frame(b));
-    });
+    over_frames(context, frames, [&](const MicroBatch& mb) { over_calls(mb, body); });
   }
-  // Of n frames, those that go through what comes after the latent rows together. In playing all have one position.
-  int decoded_at_once(int n) const { return training ? knobs.at_once(n) : n; }
-  // The same for that.
-  template <class Body>
-  void over_decoded(const MicroBatch& mb, Body body) {
-    for (int b = mb.b0; b < mb.b1; b += decoded_at_once(mb.n)) body(mb, b, frame(b));
-  }
-  template <class Body>
-  void over_decoded(const Context& context, int frames, Body body) {
-    over_frames(context, frames, [&](const MicroBatch& mb) { over_decoded(mb, body); });
-  }
-  CafxDims decoded_dims(const Context& context, int frames) const {
-    return {config, decoded_at_once(frames_per_call(context, frames))};
+  // Positions of the knobs in a call of n frames: in playing one, which layers that are the same for all frames have.
+  int positions_of(int n) const { return knobs.in_dnn() && !training ? 1 : n; }
+  // Of a call for a batch of so many frames.
+  CafxDims call_dims(const Context& context, int frames) const {
+    CafxDims d(config, frames_per_call(context, frames));
+    d.dnn.apart = knobs.apart(positions_of(d.front.B));
+    return d;
   }
 
   // The weights of a call's frames, those of DNN-SAAF packed.
@@ -284,7 +279,7 @@ struct CafxNet::State {
   Turned turn(const Context& inner, const CafxTensors& t, const float* controls, const CafxDims& call) const {
     if (!knobs.any()) return {t, dnn_packed};
     const Worker& w = worker(inner);
-    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs, knobs.at_once(call.front.B));
+    const CafxTensors own = knobs.fold(inner, t, controls, w.knobs, positions_of(call.front.B));
     if (!knobs.in_dnn()) return {own, dnn_packed};
     dnn_saaf_prepare(inner, w.dnn_packed, dnn_weights_of(own), call.dnn);
     return {own, w.dnn_packed};
@@ -411,7 +406,7 @@ struct CafxNet::State {
     const CafxTensors t = tensors(weights(context));
     const CafxDims call(c, frames_per_call(context, batch.B));
     const bool gathers = front_end_gathers(context, call.front),
-               compares = compares_where_it_lies(context, decoded_dims(context, batch.B));
+               compares = compares_where_it_lies(context, call_dims(context, batch.B));
     encode(
         context, batch.B,
         [&](const MicroBatch& mb, int b, const Frame& f) {

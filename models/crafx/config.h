@@ -45,6 +45,7 @@ struct CrafxConfig : ModelConfig {
   // The context in samples: before and after times context_hop.
   Geometry geometry() const override;
   double dropout_rate() const override { return dropout; }
+  bool rounds_products() const override { return true; }
   void fit(const std::string& form) override;
 
   int frames() const { return before + 1 + after; }

@@ -41,6 +41,7 @@ struct EqNetConfig : ModelConfig {
   void check(const std::string& where) const override;
   std::unique_ptr<ModelConfig> clone() const override { return std::make_unique<EqNetConfig>(*this); }
   Geometry geometry() const override;
+  bool rounds_products() const override { return true; }
 };
 
 // "eq-net": the published sizes; "eq-net-small": what learns a filter in minutes.

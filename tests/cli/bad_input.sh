@@ -111,6 +111,10 @@ refuses "a resume in another precision" "began with train.precision = fp32" "$ca
 sed -i 's/^precision = .*/precision = "tf32"/' "$work/precise/config.toml"
 refuses "a run whose precision was changed" "began with train.precision = fp32" "$cafx" resume "$work/precise" --quiet
 refuses "a precision that is none" "train.precision.*fp32, tf32, bf16, fp16" "$cafx" train "${small[@]}" --precision fp8 --out "$work/new"
+for type in lstm-nano wavenet-nano s4-s; do
+  refuses "$type in 16 bits" "train.precision = bf16: models of type .* compute in fp32 alone.*of type cafx, crafx, eq_net" \
+    "$cafx" train "${small[@]:0:6}" --preset $type --precision bf16 --quiet --out "$work/new"
+done
 refuses "fp16 beyond its range" "first the gradient of .*in fp16 a number over 65504 is infinite: set train.precision = .bf16." "$cafx" train "${small[@]}" \
   --precision fp16 --set train.loss.mae=1e6 --out "$work/over"
 refuses "a run that is not there" "not a folder" "$cafx" resume "$work/nowhere" --quiet

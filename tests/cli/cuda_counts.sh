@@ -13,6 +13,7 @@ count() {  # NAME PRESET PRECISION BATCH [OPTION...]
   python3 "$root/experiments/kernels/predict.py" check "$root/tests/cuda/step_counts.json" "$name" "$file" || fail "$name"
 }
 count default-bf16-16 default bf16 16
+count default-film-bf16-16 default bf16 16 --set 'model.knobs=["gain: 0..10"]'
 count paper-bf16-32 paper bf16 32 --set model.unpool=hold
 count paper-fp32-32 paper fp32 32 --set model.unpool=hold
 finish

@@ -48,6 +48,8 @@ if "$cafx" --version | grep -q libonnx; then
   "$cafx" export "$work/run" -o "$work/m.onnx" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 fi
 "$cafx" export "$work/run" -o "$work/m.nam" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+grep -q "^at gain = 2 dB for good" "$work/out" || fail "it does not say where the knob is baked in: $(cat "$work/out")"
+refuses "one position in a file of all" "safetensors has the knobs themselves" "$cafx" export "$work/run" -o "$work/m.safetensors" --knob gain=2
 # The .nam by NAM's formula, without knobs, beside the model at that position.
 sox "$work/data/dry/1.wav" -t f32 "$work/x.f32" trim 0 4000s 2>/dev/null && sox "$work/a.wav" -t f32 "$work/y.f32" trim 0 4000s 2>/dev/null
 python3 - "$work" <<'PYTHON' || fail "the baked model plays something else"

@@ -95,6 +95,13 @@ Signal chorus(const Signal& x) {
   return y;
 }
 
+// A tenth of a second later, half as loud, and once more; of sustained notes, whose level this hardly moves.
+Signal echo(const Signal& x) {
+  Signal y = x;
+  for (std::size_t i = kRate / 10; i < x.size(); ++i) y[i] += 0.5f * y[i - kRate / 10];
+  return y;
+}
+
 Heard heard_through(const std::function<Signal(const Signal&)>& device, unsigned n = 12) {
   std::vector<Signal> dry, wet;
   for (unsigned i = 0; i < n; ++i) {
@@ -128,6 +135,23 @@ TEST(AutoPreset, EachDeviceGetsItsFamily) {
   EXPECT_EQ(preset_of(compressor, DeviceKind::kFollowsLevel), "crafx-small");
   EXPECT_EQ(preset_of([](const Signal& x) { return filter(compressor(x)); }, DeviceKind::kFollowsLevel), "crafx-small");
   EXPECT_EQ(preset_of(chorus, DeviceKind::kChangesByItself), "default");
+}
+
+// By the error of a filter of half a second against that of one of 32 ms, which no other device brings down so far; in
+// few notes, which a long filter follows too closely, either.
+TEST(AutoPreset, AnEchoIsAFilterWithALongMemory) {
+  for (const unsigned n : {8u, 12u}) {
+    EXPECT_EQ(preset_of(echo, DeviceKind::kEchoes, n), "default");
+    EXPECT_EQ(preset_of([](const Signal& x) { return filter(echo(x)); }, DeviceKind::kEchoes, n), "default");
+    for (const auto& device : {clipper, tremolo, compressor}) {
+      const Heard h = heard_through(device, n);
+      EXPECT_GT(h.long_esr, 0.2 * h.linear_esr) << n;
+    }
+    const Heard h = heard_through(chorus, n);
+    EXPECT_GT(h.long_esr, 0.2 * h.linear_esr) << n;
+  }
+  EXPECT_LT(heard_through(echo).long_esr, 0.01 * heard_through(echo).linear_esr);
+  EXPECT_EQ(preset_of([](const Signal& x) { return clipper(echo(x)); }, DeviceKind::kBends), "default");
 }
 
 TEST(AutoPreset, SaysHowFastATremoloIs) { EXPECT_NEAR(heard_through(tremolo).untold_hz, 6.0, 0.3); }

@@ -1,5 +1,6 @@
 #include "kernels/dnn_saaf/dnn_saaf.h"
 
+#include <cctype>
 #include <deque>
 #include <iterator>
 
@@ -48,17 +49,18 @@ void drop_doubtful_rows(Inputs& in, const reference::DnnSaaf& f, const DnnSaafDi
   }
 }
 
-Inputs make_inputs(const DnnSaafDims& d) {
+Inputs make_inputs(const DnnSaafDims& d, std::uint64_t seed = 0) {
   Inputs in;
   const long n = static_cast<long>(d.B) * d.T * d.C;
-  in.r = random(n, 1);
-  in.z = random(n / d.P, 2, 0, 1.5);
-  in.du = random(n, 3);
-  reference::max_pool_forward(in.positions, random(n, 4), {d.B, d.T, d.C, d.P});
+  in.r = random(n, seed + 1);
+  in.z = random(n / d.P, seed + 2, 0, 1.5);
+  in.du = random(n, seed + 3);
+  reference::max_pool_forward(in.positions, random(n, seed + 4), {d.B, d.T, d.C, d.P});
   for (int l = 0; l < d.L; ++l) {
     const double range = std::sqrt(6.0 / (inputs_of(d, l) + d.width[l]));  // glorot: numbers keep their size
-    in.p.w.push_back(random(static_cast<long>(inputs_of(d, l)) * d.width[l], 10 + l, -range, range));
-    in.p.bias.push_back(random(d.width[l], 20 + l, -0.3, 0.3));
+    const auto layer = static_cast<std::uint64_t>(l);
+    in.p.w.push_back(random(static_cast<long>(inputs_of(d, l)) * d.width[l], seed + 10 + layer, -range, range));
+    in.p.bias.push_back(random(d.width[l], seed + 20 + layer, -0.3, 0.3));
   }
   in.p.saaf_v = random(n_v(d.saaf) * d.C, 30);
   in.p.saaf_w = random(n_curved(d.saaf) * d.C, 31);
@@ -231,6 +233,75 @@ TEST(DnnSaaf, TheJournalsLayersMatchReference) {
   DnnSaafDims d = dims(1, 512, 128, 64, {128, 64, 64, 64, 128}, Activation::kRelu, Unpool::kHold);
   d.saaf = {1, 512, 128, 24, -0.2f, 0.2f, 100.0f, true, false, 2};
   expect_oracle(d);
+}
+
+// Frames of one op each, as one call: what is read or written at `apart` goes where `spread` says, gradients of the
+// curve are summed, all else follows the frame before.
+Op frames_with_weights_of_their_own(const DnnSaafDims& d) {
+  DnnSaafDims one = d;
+  one.B = one.saaf.B = 1;
+  one.apart = 0;
+  std::vector<Op> frames;
+  Inputs first;
+  for (int b = 0; b < d.B; ++b) {
+    Inputs in = make_inputs(one, static_cast<std::uint64_t>(100 * b));
+    if (b == 0) first = in;
+    in.p.saaf_v = first.p.saaf_v, in.p.saaf_w = first.p.saaf_w;
+    frames.push_back(training_op(in, one));
+  }
+  const auto spread = [&](Vec& to, const Vec& of, int b, double gap) {
+    to.resize(static_cast<std::size_t>(b) * static_cast<std::size_t>(d.apart), gap);
+    to.insert(to.end(), of.begin(), of.end());
+  };
+  const auto of_layer = [](const std::string& name) { return std::isdigit(name.back()) != 0; };
+  Op all = training_op(make_inputs(d), d);  // for the call
+  for (std::size_t i = 0; i < all.inputs.size(); ++i) {
+    Vec& values = all.inputs[i].values;
+    const std::string& name = all.inputs[i].name;
+    values.clear();
+    for (int b = 0; b < d.B; ++b) {
+      const Vec& of = frames[static_cast<std::size_t>(b)].inputs[i].values;
+      if (of_layer(name)) {
+        spread(values, of, b, 7.0);
+      } else if (b == 0 || (name != "v" && name != "w")) {
+        values.insert(values.end(), of.begin(), of.end());
+      }
+    }
+  }
+  for (std::size_t i = 0; i < all.outputs.size(); ++i) {
+    Vec& want = all.outputs[i].want;
+    const std::string& name = all.outputs[i].name;
+    want.clear();
+    for (int b = 0; b < d.B; ++b) {
+      const Vec& of = frames[static_cast<std::size_t>(b)].outputs[i].want;
+      if (of_layer(name)) {
+        spread(want, of, b, kNan);
+      } else if (b == 0 || (name != "dv" && name != "dw")) {
+        want.insert(want.end(), of.begin(), of.end());
+      } else {
+        for (std::size_t k = 0; k < of.size(); ++k) want[k] += of[k];
+      }
+    }
+  }
+  return all;
+}
+
+TEST(DnnSaaf, FramesWithWeightsOfTheirOwnMatchReference) {
+  const DnnSaafDims shapes[] = {
+      dims(3, 30, 3, 5, {7, 4, 3}, Activation::kTanh, Unpool::kPositions),
+      dims(2, 96, 32, 16, {32, 32, 32, 32}, Activation::kRelu, Unpool::kHold),
+      dims(3, 256, 5, 128, {6, 5}, Activation::kSoftplus, Unpool::kPositions),  // windows of several tiles
+      dims(2, 64, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kHold),
+      dims(2, 40, 20, 8, {150, 20}, Activation::kTanh, Unpool::kHold)};  // wider than a product of one panel
+  for (DnnSaafDims d : shapes) {
+    for (const bool use_saaf : {true, false}) {
+      SCOPED_TRACE(fmt::format("B={} T={} C={} P={} saaf {}", d.B, d.T, d.C, d.P, use_saaf));
+      d.use_saaf = use_saaf;
+      d.apart = 3;
+      for (int l = 0; l < d.L; ++l) d.apart = std::max(d.apart, 3 + static_cast<long>(inputs_of(d, l)) * d.width[l]);
+      check_op(frames_with_weights_of_their_own(d));
+    }
+  }
 }
 
 // A frame's result hangs on its own samples alone, wherever it stands in the batch.

@@ -74,7 +74,58 @@ TEST(FilmFold, MatchesReference) {
   }
 }
 
-TEST(FilmFold, RefusesSizesBelowOne) { expect_refused({FilmFoldDims{0, 1}, {1, 0}}, film_fold, film_fold_backward); }
+// Several positions of one layer: results of each apart, as another layer may lie between, and the layer's gradients of
+// all.
+TEST(FilmFold, PositionsMatchReference) {
+  for (const FilmFoldDims one : {FilmFoldDims{3, 5}, {33, 20}, {32, 48}}) {
+    for (const bool with_bias : {true, false}) {
+      constexpr int B = 3;
+      FilmFoldDims d = one;
+      d.B = B;
+      d.folded_apart = static_cast<long>(d.O) * d.I + 4;
+      d.modulation_apart = (with_bias ? 2L : 1L) * d.O + 3;
+      Case k(one, with_bias);
+      Vec modulation, folded, folded_bias, dfolded, dfolded_bias, dw(k.w.size(), 0.0), dbias(k.bias.size(), 0.0),
+          dmodulation;
+      const auto spread = [](Vec& to, long begin, const Vec& of, double gap) {
+        if (of.empty()) return;
+        to.resize(static_cast<std::size_t>(begin), gap);
+        to.insert(to.end(), of.begin(), of.end());
+      };
+      for (int b = 0; b < B; ++b) {
+        const auto seed = static_cast<std::uint64_t>(10 * b);
+        k.modulation = random(static_cast<long>(k.modulation.size()), 3 + seed);
+        k.dfolded = {
+            random(static_cast<long>(k.w.size()), 4 + seed), random(static_cast<long>(k.bias.size()), 5 + seed), {}};
+        const reference::FilmFold f = reference::film_fold(k.w, k.bias, k.modulation, one);
+        const reference::FilmFold g = reference::film_fold_backward(k.dfolded, k.w, k.bias, k.modulation, one);
+        spread(modulation, b * d.modulation_apart, k.modulation, 7.0);
+        spread(dmodulation, b * d.modulation_apart, g.dmodulation, kNan);
+        spread(folded, b * d.folded_apart, f.w, kNan), spread(folded_bias, b * d.folded_apart, f.bias, kNan);
+        spread(dfolded, b * d.folded_apart, k.dfolded.w, 7.0);
+        spread(dfolded_bias, b * d.folded_apart, k.dfolded.bias, 7.0);
+        for (std::size_t i = 0; i < dw.size(); ++i) dw[i] += g.w[i];
+        for (std::size_t i = 0; i < dbias.size(); ++i) dbias[i] += g.bias[i];
+      }
+      check_op(k.sizes(), {{"w", k.w}, {"bias", k.bias}, {"modulation", modulation}},
+               {sets("folded", folded), sets("folded_bias", folded_bias)},
+               by_name(film_fold, group("folded", "folded_bias"), group("w", "bias"), "modulation", d));
+      check_op(k.sizes(),
+               {{"dfolded", dfolded},
+                {"dfolded_bias", dfolded_bias},
+                {"w", k.w},
+                {"bias", k.bias},
+                {"modulation", modulation}},
+               {adds("dw", dw), adds("dbias", dbias), adds("dmodulation", dmodulation, {3e-6, 3e-5})},
+               by_name(film_fold_backward, group("dw", "dbias"), "dmodulation", group("dfolded", "dfolded_bias"),
+                       group("w", "bias"), "modulation", d));
+    }
+  }
+}
+
+TEST(FilmFold, RefusesSizesBelowOne) {
+  expect_refused({FilmFoldDims{0, 1}, {1, 0}, {1, 1, 0}}, film_fold, film_fold_backward);
+}
 
 }  // namespace
 }  // namespace cafx

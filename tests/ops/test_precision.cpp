@@ -20,7 +20,10 @@ struct Dnn {
   Positions positions;
   reference::DnnSaafParams p;
 
-  explicit Dnn(DnnSaafDims dims) : d(dims) {
+  explicit Dnn(DnnSaafDims dims, int seed = 0) : d(dims) {
+    const auto random = [seed](long n, int of, double lo = -1.0, double hi = 1.0) {
+      return op_test::random(n, static_cast<std::uint64_t>(seed + of), lo, hi);
+    };
     const long n = static_cast<long>(d.B) * d.T * d.C;
     // Numbers of bf16, as what these tensors are stored in makes them.
     // Numbers that both formats have.
@@ -114,6 +117,57 @@ struct Dnn {
   }
 };
 
+// Frames of one Dnn each, whose curves are the same, in one call; results as those of run.
+std::vector<Vec> run_with_weights_of_their_own(const std::vector<Dnn>& frames, const Context& context) {
+  DnnSaafDims d = frames[0].d;
+  const auto B = static_cast<long>(frames.size());
+  d.B = d.saaf.B = static_cast<int>(B);
+  Vec r, z, du, w;
+  Positions positions;
+  std::vector<long> at;  // of each layer's w and bias in a frame's weights
+  const auto add = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  for (const Dnn& frame : frames) {
+    add(r, frame.r), add(z, frame.z), add(du, frame.du), add(positions, frame.positions);
+    at.clear();
+    const auto begin = static_cast<long>(w.size());
+    for (int l = 0; l < d.L; ++l) {
+      for (const Vec& of : {frame.p.w[static_cast<std::size_t>(l)], frame.p.bias[static_cast<std::size_t>(l)]}) {
+        at.push_back(static_cast<long>(w.size()) - begin);
+        add(w, of);
+      }
+    }
+    d.apart = static_cast<long>(w.size()) - begin;
+  }
+  StoredNumbers fr(context, r), fdu(context, du), u(context, r.size()), dr(context, r.size());
+  Floats fz(z), fw(w), v(frames[0].p.saaf_v), saaf_w(frames[0].p.saaf_w), dz(z.size(), kNan), dw(w.size(), 0.0f),
+      dv(frames[0].p.saaf_v.size(), 0.0f), dw_saaf(frames[0].p.saaf_w.size(), 0.0f);
+  Ints fat(positions);
+  DnnSaafWeights weights{};
+  DnnSaafGrads gradients{};
+  weights.saaf_v = v, weights.saaf_w = saaf_w, gradients.dsaaf_v = dv, gradients.dsaaf_w = dw_saaf;
+  for (int l = 0; l < d.L; ++l) {
+    const auto i = static_cast<std::size_t>(2 * l);
+    weights.w[l] = fw + at[i], weights.bias[l] = fw + at[i + 1];
+    gradients.dw[l] = dw + at[i], gradients.dbias[l] = dw + at[i + 1];
+  }
+  Bytes packed(dnn_saaf_packed(context, d)), saved(dnn_saaf_saved(context, d)), scratch(dnn_saaf_scratch(context, d));
+  dnn_saaf_prepare(context, packed.get(), weights, d);
+  dnn_saaf_forward(context, u, saved.get(), fr, fz, fat, packed.get(), scratch.get(), d);
+  dnn_saaf_backward(context, dr, dz, gradients, fdu, saved.get(), fr, fz, fat, weights, packed.get(), scratch.get(), d);
+  std::vector<Vec> out{u.values(), dr.values(), dz.values()};
+  const Vec all = dw.values();
+  for (std::size_t i = 0; i < at.size(); ++i) {
+    const long size = (i + 1 < at.size() ? at[i + 1] : d.apart) - at[i];
+    Vec& of_all = out.emplace_back();
+    for (long b = 0; b < B; ++b) {
+      const auto from = all.begin() + b * d.apart + at[i];
+      of_all.insert(of_all.end(), from, from + size);
+    }
+  }
+  if (d.use_saaf) out.push_back(dv.values()), out.push_back(dw_saaf.values());
+  return out;
+}
+
 DnnSaafDims dnn_dims(int B, int T, int C, int P, std::vector<int> width, Activation activation,
                      Unpool unpool = Unpool::kHold, bool use_saaf = true) {
   DnnSaafDims d{B, T, C, P, unpool, static_cast<int>(width.size()), {}, activation, use_saaf, {}};
@@ -142,6 +196,27 @@ const Dnn kDnns[] = {Dnn(dnn_dims(2, 48, 24, 8, {40, 17, 24}, Activation::kTanh)
 
 // Inside, a number that fp32 makes a little different may be rounded to the neighbour: a few elements are off by what
 // one rounding is, none by more, and all of them together by far less than the rounding itself makes.
+void expect_rounded(const std::vector<Vec>& got, const std::vector<Vec>& want, const std::vector<Vec>& exact,
+                    Precision p, Activation activation) {
+  // A GPU's softplus of 1.3e-6 turns eight times as many roundings of fp16 as of bf16: 0.38 was seen.
+  const double share = on_cuda() && p == Precision::kFp16 ? 0.5 : 0.25;
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    SCOPED_TRACE(fmt::format("result {}", i));
+    double largest = 0.0;
+    for (const double x : want[i]) largest = std::max(largest, std::abs(x));
+    for (std::size_t k = 0; k < want[i].size(); ++k) {
+      ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 2 * unit_of(p) * largest)
+          << k << ": " << got[i][k] << ", expected " << want[i][k];
+    }
+    EXPECT_LT(rms(got[i], want[i]), share * rms(want[i], exact[i]) + 1e-6 * largest);
+    // A rounding that turns a relu moves what lies behind it by more than roundings do.
+    if (activation != Activation::kRelu) {
+      EXPECT_LT(rms(want[i], exact[i]), 8 * unit_of(p) * largest);
+    }
+  }
+}
+
 TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
   for (const Dnn& dnn : kDnns) {
     const auto exact = dnn.run(Precision::kFp32);
@@ -150,25 +225,57 @@ TEST(Precision, DnnSaafMatchesReferenceOfRoundedOperands) {
       for (Context context : contexts_with_emulation()) {
         if (on_cuda() && !context.fuse_dnn) continue;  // cuBLAS rounds in its own way, and the virtual one not at all
         context.precision = p;
+        SCOPED_TRACE(fmt::format("{} C={}", name_of(context), dnn.d.C));
         const auto got = dnn.run_op(context);
-        // A GPU's softplus of 1.3e-6 turns eight times as many roundings of fp16 as of bf16: 0.38 was seen.
-        const double share = on_cuda() && p == Precision::kFp16 ? 0.5 : 0.25;
-        for (std::size_t i = 0; i < want.size(); ++i) {
-          SCOPED_TRACE(fmt::format("{} C={} result {}", name_of(context), dnn.d.C, i));
-          double largest = 0.0;
-          for (const double x : want[i]) largest = std::max(largest, std::abs(x));
-          for (std::size_t k = 0; k < want[i].size(); ++k) {
-            ASSERT_TRUE(std::abs(got[i][k] - want[i][k]) <= 2 * unit_of(p) * largest)
-                << k << ": " << got[i][k] << ", expected " << want[i][k];
-          }
-          EXPECT_LT(rms(got[i], want[i]), share * rms(want[i], exact[i]) + 1e-6 * largest);
-          // A rounding that turns a relu moves what lies behind it by more than roundings do.
-          if (dnn.d.activation != Activation::kRelu) {
-            EXPECT_LT(rms(want[i], exact[i]), 8 * unit_of(p) * largest);
-          }
-        }
+        expect_rounded(got, want, exact, p, dnn.d.activation);
         const auto again = dnn.run_op(context);
         EXPECT_EQ(got, again) << "two runs";
+      }
+    }
+  }
+}
+
+// Of each frame what it is alone, of the curves' gradients the sum.
+std::vector<Vec> side_by_side(const std::vector<std::vector<Vec>>& frames, const DnnSaafDims& d) {
+  std::vector<Vec> all = frames[0];
+  for (std::size_t b = 1; b < frames.size(); ++b) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (i < 3u + 2u * static_cast<std::size_t>(d.L)) {
+        all[i].insert(all[i].end(), frames[b][i].begin(), frames[b][i].end());
+      } else {
+        for (std::size_t k = 0; k < all[i].size(); ++k) all[i][k] += frames[b][i][k];
+      }
+    }
+  }
+  return all;
+}
+
+TEST(Precision, FramesWithWeightsOfTheirOwnMatchReferenceOfRoundedOperands) {
+  for (const DnnSaafDims& d : {dnn_dims(1, 48, 24, 8, {40, 17, 24}, Activation::kTanh),
+                               dnn_dims(1, 192, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+                               dnn_dims(1, 128, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions),
+                               dnn_dims(1, 30, 21, 3, {21}, Activation::kTanh, Unpool::kHold, false),
+                               dnn_dims(1, 1024, 8, 512, {8, 8}, Activation::kTanh, Unpool::kPositions)}) {
+    std::vector<Dnn> frames;
+    for (int b = 0; b < 3; ++b) {
+      frames.emplace_back(d, 100 * b);
+      frames.back().p.saaf_v = frames[0].p.saaf_v, frames.back().p.saaf_w = frames[0].p.saaf_w;
+    }
+    const auto run = [&](Precision p) {
+      std::vector<std::vector<Vec>> all;
+      for (const Dnn& frame : frames) all.push_back(frame.run(p));
+      return side_by_side(all, d);
+    };
+    const auto exact = run(Precision::kFp32);
+    for (const Precision p : kRounded) {
+      const auto want = run(p);
+      for (Context context : contexts_with_emulation()) {
+        if (on_cuda() && !context.fuse_dnn) continue;
+        context.precision = p;
+        SCOPED_TRACE(fmt::format("{} C={}", name_of(context), d.C));
+        const auto got = run_with_weights_of_their_own(frames, context);
+        expect_rounded(got, want, exact, p, d.activation);
+        EXPECT_EQ(got, run_with_weights_of_their_own(frames, context)) << "two runs";
       }
     }
   }

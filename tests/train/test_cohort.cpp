@@ -8,6 +8,7 @@
 #include "host/train/cohort.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "kernels/device/memory.h"
 #include "tests/temporary_folder.h"
 #include "tests/train/synthetic.h"
@@ -53,6 +54,7 @@ class Cohorts : public testing::TestWithParam<std::string> {
   Cohorts() : data_(notes(4, 700)), split_(split_of(data_)) {
     RunConfig config = tiny_run(model_type(tiny::type_of(GetParam())));
     config.model = AnyConfig(tiny::config(GetParam()));
+    config.data.knobs = config.model->knobs;
     for (int k = 0; k < 3; ++k) {
       config.train.seed = 10 + k;
       config.train.lr = 1e-3 * (1 + k);
@@ -62,6 +64,15 @@ class Cohorts : public testing::TestWithParam<std::string> {
       configs_.push_back(config);
     }
   }
+  // Where the model has knobs, each note is at a position of its own.
+  Dataset notes(int n_notes, int samples, float sign = 1.0f) const {
+    Dataset data = train_test::notes(n_notes, samples, sign);
+    const std::vector<Knob> knobs = parse_knobs(tiny::config(GetParam())->knobs, "test");
+    for (std::size_t i = 0; i < data.pairs.size() && !knobs.empty(); ++i) {
+      data.pairs[i].controls = controls_at(knobs, {1.0 + 2.0 * static_cast<double>(i), i % 2 == 0 ? 0.0 : 2.0});
+    }
+    return data;
+  }
   TrainOptions options(const std::string& folder) const {
     TrainOptions o;
     o.folder = folder_ / folder;
@@ -70,10 +81,10 @@ class Cohorts : public testing::TestWithParam<std::string> {
     return o;
   }
   static std::string name(const std::string& of, std::size_t k) { return of + std::to_string(k); }
-  void train_alone() {
+  void train_alone(const std::string& of = "alone") {
     for (std::size_t k = 0; k < configs_.size(); ++k) {
       Dataset data = notes(4, 700);
-      train(configs_[k], data, split_, options(name("alone", k)));
+      train(configs_[k], data, split_, options(name(of, k)));
     }
   }
   std::vector<Member> members(const std::string& of) {
@@ -220,7 +231,7 @@ TEST_P(Cohorts, TakeOneGraphWhateverTheirConstants) {
     t.loss.log_cosh = k == 2 ? 0.5 : 0.0;
     t.loss.energy_floor = 0.05 * static_cast<double>(1 + k);
   }
-  const auto own_notes = [](std::size_t k) { return notes(9 + static_cast<int>(k), 400, k == 1 ? -1.0f : 1.0f); };
+  const auto own_notes = [this](std::size_t k) { return notes(9 + static_cast<int>(k), 400, k == 1 ? -1.0f : 1.0f); };
   std::vector<Dataset> data;
   std::vector<Split> splits;
   for (std::size_t k = 0; k < configs_.size(); ++k) {
@@ -262,6 +273,31 @@ std::vector<std::string> all_types() {
   return names;
 }
 INSTANTIATE_TEST_SUITE_P(Registry, Cohorts, testing::ValuesIn(all_types()),
+                         [](const auto& info) { return tiny::Case::letters(info.param); });
+
+// Every member has knobs that stand elsewhere at each of its places; in 16 bits too, where the type has them.
+using CohortsOfVariants = Cohorts;
+TEST_P(CohortsOfVariants, LeaveTheFilesOfRunsAloneInEveryPrecision) {
+  const bool rounds = configs_[0].model->rounds_products();
+  for (const char* precision : {"fp32", "bf16", "fp16"}) {
+    SCOPED_TRACE(precision);
+    if (precision != std::string("fp32") && !rounds) break;
+    for (std::size_t k = 0; k < configs_.size(); ++k) {
+      configs_[k].train.precision = precision;
+      configs_[k].train.epochs = 2;
+    }
+    train_alone(precision);
+    const std::vector<MemberOutcome> outcomes = train_cohort(members(std::string("side") + precision), 0.0);
+    for (std::size_t k = 0; k < outcomes.size(); ++k) {
+      EXPECT_TRUE(outcomes[k].trained.finished) << outcomes[k].error;
+      const bool alone = !on_cuda() || configs_[k].train.optimizer == "lamb";  // there is one such run
+      EXPECT_EQ(outcomes[k].trained.side_by_side, alone ? 1 : 2);
+    }
+    for (std::size_t k = 0; k < configs_.size(); ++k)
+      expect_same_run(folder_ / name(precision, k), folder_ / name(std::string("side") + precision, k));
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Registry, CohortsOfVariants, testing::ValuesIn(tiny::variants()),
                          [](const auto& info) { return tiny::Case::letters(info.param); });
 
 TEST(Ranks, CountTheLaunchesOfAStep) {

@@ -216,6 +216,13 @@ TEST_P(Trainers, RefuseWhatTheyCannotDo) {
     EXPECT_NO_THROW(check(config, "here"));
   }
   config = tiny_run(type());
+  config.train.precision = "bf16";
+  if (config.model->rounds_products()) {
+    EXPECT_NO_THROW(check(config, "here"));
+  } else {
+    EXPECT_THROW(check(config, "here"), Error) << "it would change nothing";
+  }
+  config = tiny_run(type());
   Dataset silent = notes(4, 900);
   for (Pair& p : silent.pairs) {
     p.dry = Recording(p.dry.size(), 0.0f);
