@@ -14,8 +14,8 @@ namespace cafx::cuda::dnn_persistent {
 
 bool takes(const Context&, const DnnSaafDims&);
 bool takes_dy(const Context&, const DnnSaafDims&, int K);  // backward computes du
-std::size_t packed(const DnnSaafDims&);                   // bytes
-std::size_t scratch(const Context&, const DnnSaafDims&);  // bytes
+std::size_t packed(const DnnSaafDims&);                    // bytes
+std::size_t scratch(const Context&, const DnnSaafDims&);   // bytes
 void prepare(const Context&, float* packed, const DnnSaafWeights&, const DnnSaafDims&);
 void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
              const float* packed, const DnnSaafDims&);
