@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a precision does to the final error of three effects, over seeds: the table of kernels/BENCHMARKS.md.
+"""What a precision does to the final error of three effects, over seeds, in one table.
 
     experiments/precision/effects.py --data FOLDER --plan      the runs, and those that are there
     experiments/precision/effects.py --data FOLDER             all of them, then the table

@@ -99,6 +99,8 @@ def main():
                     continue
                 speed = speed_of_nablafx(args, preset, mode)
                 peers[mode] = speeds + [speed] if speed else None
+        if not any(peers.values()):
+            raise SystemExit("nablafx runs in none of the modes %s with %s" % (args.modes, args.python))
         best = max(statistics.median(s) for s in peers.values() if s)
         columns = [thousands(s) if s else "does not run" for s in peers.values()]
         print("| `%s` | %s | %s | %.1f |" % (preset, thousands(cafx), " | ".join(columns), statistics.median(cafx) / best), flush=True)

@@ -59,13 +59,14 @@ struct PartsCut {
   int across = 8, wide = 1;
   unsigned blocks = 0;
   PartsCut() = default;
+  // partial: null for one number at a time, whatever its address and however many members there are.
   PartsCut(const Context& context, const float* partial, int parts, long n) {
     // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
     across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
     while (across > n) across /= 2;
     // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart,
     // in more sectors: it pays where the card is full.
-    const bool aligned = n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
+    const bool aligned = partial && n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
     const long of_four = ceil_div(n, 4 * across) * context.cuda->n_members;
     if (aligned && of_four >= 4l * context.cuda->n_sm) wide = 4;
     blocks = blocks_for(n, wide * across);

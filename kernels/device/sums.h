@@ -2,7 +2,7 @@
 //
 //   A gradient that the blocks of a kernel share is a sum of their parts. On a GPU an op launches a kernel for it, or,
 //   where Context::sums is given, names the parts there; whoever gave it then adds all of them up in one kernel
-//   (sum_later_parts), or in the one that ends the step (step_end). Until then the parts stay where they are, and the
+//   (add_left_parts), or in the one that ends the step (step_end). Until then the parts stay where they are, and the
 //   gradients are not whole.
 //
 // Shapes   partial (parts, n) of each sum; number i goes to out[i - first] of the last piece whose first is <= i: +=.
@@ -29,7 +29,8 @@ struct PartialSums {
   Sum sums[kMost];
   int n = 0;
 
-  // False where there is no room.
+  // False, and nothing is taken, where there is no room, or where another sum goes to the same first piece and its parts
+  // are no neighbours.
   bool take(const Sum&);
 };
 

@@ -15,10 +15,11 @@ struct SumBlocks {
   Sum sums[PartialSums::kMost];
   int n = 0;
   unsigned blocks = 0;
-  SumBlocks(const Context& context, const PartialSums& from) : n(from.n) {
+  // same_for_any: blocks have the same numbers however many members there are.
+  SumBlocks(const Context& context, const PartialSums& from, bool same_for_any) : n(from.n) {
     for (int i = 0; i < n; ++i) {
       const PartialSums::Sum& s = from.sums[i];
-      const PartsCut cut(context, s.partial, s.parts, s.n);
+      const PartsCut cut(context, same_for_any ? nullptr : s.partial, s.parts, s.n);
       sums[i] = {s, cut, blocks};
       blocks += cut.blocks;
     }

@@ -232,6 +232,7 @@ struct RestOfGradient {
   }
 };
 
+// Which block has which numbers does not hang on how many members there are, nor then does the norm's last bit.
 // The first blocks add up parts of the gradient, the next ones the squares of the rest, the grid's last one takes the
 // next step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order and
 // ends the step.
@@ -252,7 +253,10 @@ __global__ void __launch_bounds__(kThreads)
     if (blockIdx.x < of_parts.blocks) {
       of_parts.add(members, blockIdx.x, memory,
                    [&](float g) { sum += static_cast<double>(g) * static_cast<double>(g); });
-      __syncthreads();
+      if (threadIdx.x < 32) {  // no other thread has a number
+#pragma unroll
+        for (int by = 16; by > 0; by /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, by);
+      }
     } else {
       const long first = static_cast<long>(blockIdx.x - of_parts.blocks) * kThreads + threadIdx.x,
                  step = (n_sums - of_parts.blocks) * kThreads;
@@ -263,8 +267,8 @@ __global__ void __launch_bounds__(kThreads)
           sum += g * g;
         }
       }
+      sum = tree_sum(sum, sums);
     }
-    sum = tree_sum(sum, sums);
   }
   if (threadIdx.x == 0) {
     if (blockIdx.x < n_sums) partial[blockIdx.x] = sum;
@@ -312,9 +316,9 @@ void step_rows(const Context& context, const StepState* state, float* rows, int 
 
 void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
               int n_losses, float* gradient, long n, PartialSums& sums, double* partial, int B, int T) {
-  if (SumBlocks(context, sums).blocks > static_cast<unsigned>(kStepEndSumBlocks)) add_left_parts(context, sums);
+  if (SumBlocks(context, sums, true).blocks > static_cast<unsigned>(kStepEndSumBlocks)) add_left_parts(context, sums);
   const RestOfGradient rest(gradient, n, sums);
-  const SumBlocks of_parts(context, sums);
+  const SumBlocks of_parts(context, sums, true);
   const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 4 * kThreads));
   launch(context, end_kernel, of_parts.blocks + static_cast<unsigned>(blocks) + 1, kThreads, 0, state, refs,
          target_refs, losses, n_losses, gradient, rest, of_parts, partial, B, T);

@@ -132,12 +132,12 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   PartialSums own;
   context.sums = nullptr;
   if (context.aside) context.sums = given.sums && larger.scale() == 1.0f ? given.sums : &own;
-  const bool gathers = front_end_gathers(context, CafxDims(s.config, frames_per_call(context, batch.B)).front);
+  const CafxDims call = s.call_dims(context, batch.B);
+  const bool gathers = front_end_gathers(context, call.front);
   if (!gradient) {
     if (!gathers) s.prepare_front(context);
     s.prepare_dnn(context);
     const CafxTensors t = s.tensors(s.weights(context));
-    const CafxDims call = s.call_dims(context, batch.B);
     s.encode(context, batch);
     s.over_calls(context, batch.B, [&](const MicroBatch& mb, int b, const State::Frame& f) {
       s.decode_and_compare(mb.context, batch, b, f, s.turn(mb.context, t, s.controls_of(batch, b), call), 0.0f, call,
@@ -147,7 +147,7 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   }
   const CafxConfig& c = s.config;
   const CafxTensors t = s.tensors(s.weights(context)), total = s.tensors(gradient);
-  const CafxDims call = s.call_dims(context, batch.B), all(c, batch.B);
+  const CafxDims all(c, batch.B);
   const float scale = larger.scale() * static_cast<float>(1.0 / (static_cast<double>(batch.B) * c.frame));
 
   // The curve's gradient begins with that of its penalty where nothing is added up from slots or scaled.

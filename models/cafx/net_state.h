@@ -240,8 +240,8 @@ struct CafxNet::State {
     int ranges = 0;
     if (with_penalty) over_penalised([&](long from, long to) { penalised = {from, to}, ++ranges; });
     if (fused_latent(context)) {
-      const float* base = weights(context);
-      const CafxTensors t = tensors(weights(context));
+      float* base = weights(context);
+      const CafxTensors t = tensors(base);
       const long of_bias = static_cast<long>(config.filters) * config.latent;
       written = {t.local_dense_w - base, t.local_dense_b - base + of_bias};
       CAFX_CHECK(written.last - written.first == of_bias * (config.frame / config.pool + 1), written.first,
@@ -404,9 +404,8 @@ struct CafxNet::State {
   void encode(const Context& context, const Batch& batch, Rest rest) {
     const CafxConfig& c = config;
     const CafxTensors t = tensors(weights(context));
-    const CafxDims call(c, frames_per_call(context, batch.B));
-    const bool gathers = front_end_gathers(context, call.front),
-               compares = compares_where_it_lies(context, call_dims(context, batch.B));
+    const CafxDims call = call_dims(context, batch.B);
+    const bool gathers = front_end_gathers(context, call.front), compares = compares_where_it_lies(context, call);
     encode(
         context, batch.B,
         [&](const MicroBatch& mb, int b, const Frame& f) {

@@ -1,5 +1,7 @@
 #include "kernels/optimizer/optimizer.h"
 
+#include "kernels/device/members.h"
+
 #include "tests/ops/harness.h"
 
 namespace cafx {
@@ -311,6 +313,95 @@ TEST(Optimizer, EachStepEndTakesTheNextStepsPlaces) {
       EXPECT_EQ(std::memcmp(after, got, sizeof got), 0) << "behind the last step";
     }
   }
+}
+
+// What a step's end works on, of one member: parts of the whole gradient but its last number.
+class StepEnd {
+ public:
+  StepEnd(const Context& context, long n, int seed)
+      : n_(n),
+        gradient_(context, floats(n, seed)),
+        partial_(context, floats(3 * (n - 1), seed + 1)),
+        losses_(context, std::vector<double>{1.0}),
+        table_(context, std::vector<StepScalars>(1)),
+        records_(context, 1),
+        state_(context, 1),
+        scratch_(context, step_end_scratch()) {
+    StepState state{0, {}, 1.0f, 0};
+    state.from.table = table_.data(), state.from.records = records_.data();
+    state_.upload(&state, 1);
+  }
+  void run(const Context& context) {
+    PartialSums sums;
+    sums.take({partial_.data(), 3, n_ - 1, {{0, gradient_.data()}}, 1});
+    step_end(context, state_.data(), nullptr, nullptr, losses_.data(), 1, gradient_.data(), n_, sums, scratch_.data(),
+             1, 1);
+  }
+  double norm() const {
+    StepRecord record;
+    records_.download(&record, 1);
+    return record.norm;
+  }
+
+ private:
+  static std::vector<float> floats(long n, int seed) {
+    const Vec v = random(n, seed);
+    return std::vector<float>(v.begin(), v.end());
+  }
+  long n_;
+  DeviceArray<float> gradient_, partial_;
+  DeviceArray<double> losses_;
+  DeviceArray<StepScalars> table_;
+  DeviceArray<StepRecord> records_;
+  DeviceArray<StepState> state_;
+  DeviceArray<unsigned char> scratch_;
+};
+
+// The norm, by which gradients are clipped, to its last bit; of so many numbers that sums which are launched for
+// themselves are cut otherwise for several members.
+TEST(Optimizer, TheNormOfMembersSideBySideIsThatOfEach) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU leaves no sums";
+  const Context context = cuda_context();
+  const long n = 60001;
+  constexpr int kMembers = 3;
+  std::vector<double> want;
+  for (int k = 0; k < kMembers; ++k) {
+    StepEnd alone(context, n, 10 * k + 1);
+    alone.run(context);
+    want.push_back(alone.norm());
+  }
+  MemberMemory memory(context, kMembers, measure_member(context, [&] { StepEnd(context, n, 1).run(context); }));
+  std::vector<std::unique_ptr<StepEnd>> members(kMembers);
+  for (int k = 0; k < kMembers; ++k) {
+    memory.allocate_in(k, [&] { members[k] = std::make_unique<StepEnd>(context, n, 10 * k + 1); });
+  }
+  memory.for_members(0, kMembers, [&] { members[0]->run(context); });
+  for (int k = 0; k < kMembers; ++k) EXPECT_EQ(members[k]->norm(), want[k]) << k;
+}
+
+// Whether a sum is left does not hang on the members that it is for, since the order of the norm's squares does on it.
+TEST(Optimizer, WhatIsLeftIsTheSameForAnyNumberOfMembers) {
+  if (!on_cuda()) GTEST_SKIP() << "a CPU leaves no sums";
+  Context context = cuda_context();
+  const auto left = [&](int members, int parts) {
+    MemberMemory memory(context, members,
+                        measure_member(context, [&] { DeviceArray<float>(context, 4096l * (parts + 1)); }));
+    std::vector<DeviceArray<float>> own(members);
+    for (int k = 0; k < members; ++k) {
+      memory.allocate_in(k, [&] { own[k] = DeviceArray<float>(context, 4096l * (parts + 1)); });
+      own[k].fill_zero();
+    }
+    PartialSums sums;
+    context.sums = &sums;
+    memory.for_members(0, members, [&] {
+      add_parts(context, {own[0].data() + 4096, parts, 4096, {{0, own[0].data()}}, 1});
+    });
+    context.sums = nullptr;
+    return sums.n;
+  };
+  EXPECT_EQ(left(1, 40), 1);
+  EXPECT_EQ(left(8, 40), 1);
+  EXPECT_EQ(left(1, 200), 0);
 }
 
 TEST(Optimizer, RefusesWhatItsContractExcludes) {
