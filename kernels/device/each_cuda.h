@@ -59,16 +59,16 @@ struct PartsCut {
   int across = 8, wide = 1;
   unsigned blocks = 0;
   PartsCut() = default;
-  // partial: null for one number at a time, whatever its address and however many members there are.
-  PartsCut(const Context& context, const float* partial, int parts, long n) {
+  // members: what the cut is for. 0: whatever their number is.
+  PartsCut(const Context& context, const float* partial, int parts, long n, unsigned members) {
     // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
     across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
     while (across > n) across /= 2;
     // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart,
     // in more sectors: it pays where the card is full.
-    const bool aligned = partial && n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
-    const long of_four = ceil_div(n, 4 * across) * context.cuda->n_members;
-    if (aligned && of_four >= 4l * context.cuda->n_sm) wide = 4;
+    const bool aligned = n % 4 == 0 && reinterpret_cast<std::uintptr_t>(partial) % sizeof(float4) == 0;
+    const long of_four = ceil_div(n, 4 * across);
+    if (aligned && (members == 0 ? n >= 4096 : of_four * members >= 4l * context.cuda->n_sm)) wide = 4;
     blocks = blocks_for(n, wide * across);
   }
 };
@@ -113,7 +113,7 @@ __global__ void sum_parts_kernel(Members members, const float* partial, int part
 }
 template <class F>
 void sum_parts(const Context& context, const float* partial, int parts, long n, F finish) {
-  const PartsCut cut(context, partial, parts, n);
+  const PartsCut cut(context, partial, parts, n, context.cuda->n_members);
   launch(context, cut.wide == 4 ? sum_parts_kernel<4, F> : sum_parts_kernel<1, F>, cut.blocks, kThreads, 0, partial,
          parts, n, cut.across, finish);
 }

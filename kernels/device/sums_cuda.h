@@ -19,7 +19,7 @@ struct SumBlocks {
   SumBlocks(const Context& context, const PartialSums& from, bool same_for_any) : n(from.n) {
     for (int i = 0; i < n; ++i) {
       const PartialSums::Sum& s = from.sums[i];
-      const PartsCut cut(context, same_for_any ? nullptr : s.partial, s.parts, s.n);
+      const PartsCut cut(context, s.partial, s.parts, s.n, same_for_any ? 0 : context.cuda->n_members);
       sums[i] = {s, cut, blocks};
       blocks += cut.blocks;
     }
