@@ -44,10 +44,14 @@ void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& dat
   config.train.batch = most * n_gpus;
 }
 
-std::string sizes_of_other_types() {
+bool is_in(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string sizes_of_types_without(const std::string& preset) {
   std::string text;
   for (const ModelType& type : model_types()) {
-    if (&type == &model_types().front()) continue;
+    if (is_in(type.presets(), preset)) continue;
     text += fmt::format("\nSizes of the type {} (of its preset '{}'):\n", type.name, type.presets().front());
     text += help_text(prefixed("model", type.preset(type.presets().front())->fields()));
   }
@@ -172,6 +176,27 @@ int train_run(RunConfig config, const TrainArguments& args) {
   return finish(train(config, data, split, options), config, data, split, args);
 }
 
+namespace {
+
+// With the settings of the preset that stands beside --help, where there is one of that name.
+std::string train_footer(const std::string& preset) {
+  RunConfig defaults = run_preset(is_in(model_presets(), preset) ? preset : "default");
+  return "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
+         "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
+         "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
+         "           cafx train DATASET --set data.select=device=Muff    a data set in a layout that cafx knows\n"
+         "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
+         "           cafx train dry.wav wet.wav --precision tf32\n"
+         "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"
+         "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n"
+         "           cafx train dry.wav wet.wav --preset auto            the preset that fits what is heard, and "
+         "why\n\n"
+         "Settings (of the preset '" +
+         defaults.preset + "'):\n" + help_text(describe(defaults)) + sizes_of_types_without(defaults.preset);
+}
+
+}  // namespace
+
 void add_train(CLI::App& app, Run& run) {
   auto args = std::make_shared<TrainArguments>();
   CLI::App* c = app.add_subcommand("train", "pretrain and fine-tune a model in a new run folder");
@@ -189,19 +214,7 @@ void add_train(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1000))
       ->option_text("N");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
-  RunConfig defaults = run_preset("default");
-  c->footer(
-      "Examples:  cafx train dry.wav wet.wav --out runs/pedal\n"
-      "           cafx train datasets/notes --set data.effect=Distortion --set data.setting=2 \\\n"
-      "               --set data.test_notes=G61-55400,G71-55400 --out runs/ds1\n"
-      "           cafx train DATASET --set data.select=device=Muff    a data set in a layout that cafx knows\n"
-      "           cafx train --config FILE --device cuda --gpus 4     every batch on four GPUs\n"
-      "           cafx train dry.wav wet.wav --precision tf32\n"
-      "           cafx train dry.wav wet.wav --seeds 8                eight models, and how far they lie apart\n"
-      "           cafx train dry.wav wet.wav --preset lstm            a small model that plays without latency\n"
-      "           cafx train dry.wav wet.wav --preset auto            the preset that fits what is heard, and why\n\n"
-      "Settings (of the preset 'default'):\n" +
-      help_text(describe(defaults)) + sizes_of_other_types());
+  c->footer([args] { return train_footer(args->config.preset); });
   c->callback([args, &run] { run = [args] { return train_run(args->config.resolve(&args->chosen), *args); }; });
 }
 
