@@ -4,6 +4,7 @@
     experiments/recipe/recipe.py --data FOLDER                       six devices, every recipe, one after the other
     experiments/recipe/recipe.py --data FOLDER --devices ds1 --recipes usual,pretrain0 --epochs 8 --notes 12
     experiments/recipe/recipe.py --data FOLDER --until 0.01 --recipes "today,pretrain2,pretrain2 ema500"
+    experiments/recipe/recipe.py --data FOLDER --whole --recipes "today,today seed2,pretrain2"
 
 FOLDER is what datasets/generate/make_notes.py makes. Every run stops on the ESR of its validation notes as they play, so metrics.csv
 has it after each epoch. A row: frames of supervised training, processor seconds of the whole run, those until the validation's ESR was
@@ -11,7 +12,8 @@ has it after each epoch. A row: frames of supervised training, processor seconds
 the clock, and them less. Runs are kept in --out and not made again.
 
 With --until a run has the preset's own epochs, so that its rates fall as slowly as in a whole training, and is stopped at the first
-validation at or under that ESR, or after --cap processor seconds. A row: epochs and processor seconds until then.
+validation at or under that ESR, or after --cap processor seconds. A row: epochs and processor seconds until then. With --whole the same
+recipes are trained to the end.
 """
 import argparse
 import csv
@@ -51,10 +53,12 @@ RECIPES = {
     "refine": ["train.refine_epochs=+1", "train.epochs=+-1"],
     "full": ["preset=full"],
 }
-# Of --until: changes against the preset as it is.
-UNTIL = {
+# Of --until and --whole: changes against the preset as it is.
+PRESET = {
     "today": [],
+    "today seed2": ["train.seed=2"],
     "pretrain2": ["train.pretrain_epochs=2"],
+    "pretrain2 seed2": ["train.pretrain_epochs=2", "train.seed=2"],
     "pretrain0": ["train.pretrain_epochs=0"],
     "pretrain2 ema200": ["train.pretrain_epochs=2", "train.ema=200"],
     "pretrain2 ema500": ["train.pretrain_epochs=2", "train.ema=500"],
@@ -95,12 +99,12 @@ def subset(data, folder, n, instrument):
 
 def run(args, data, device, recipe):
     """The run of a recipe on a device: its folder and what it took."""
-    folder = os.path.join(args.out, "%s-%s-%d" % (device, recipe.replace(" ", "-"), args.epochs))
+    folder = os.path.join(args.out, "%s-%s-%s" % (device, recipe.replace(" ", "-"), "whole" if args.whole else args.epochs))
     done = os.path.join(folder, "recipe.json")
     if os.path.exists(done):
         return folder, read(done)
     settings = ["data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17", "train.stop_on=esr"]
-    settings += DEVICES[device] + settings_of(recipe, args.epochs)
+    settings += DEVICES[device] + (PRESET[recipe] if args.whole else settings_of(recipe, args.epochs))
     command = [args.cafx, "train", data, "--json", "--quiet", "--threads", str(args.threads), "--out", folder]
     if os.path.exists(os.path.join(folder, "checkpoint.safetensors")):
         command = [args.cafx, "resume", folder, "--json", "--quiet", "--threads", str(args.threads)]
@@ -131,7 +135,7 @@ def run_until(args, data, device, recipe):
     if not os.path.exists(done):
         shutil.rmtree(folder, ignore_errors=True)  # one that was stopped elsewhere has lost its seconds
         settings = ["data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17", "train.stop_on=esr"]
-        words = [w for s in settings + DEVICES[device] + UNTIL[recipe] for w in ("--set", s)]
+        words = [w for s in settings + DEVICES[device] + PRESET[recipe] for w in ("--set", s)]
         command = [args.cafx, "train", data, "--quiet", "--threads", str(args.threads), "--out", folder] + words
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         seconds, epochs = 0.0, None
@@ -173,16 +177,17 @@ def main():
     parser.add_argument("--out", default="runs/recipe")
     parser.add_argument("--instrument", default="guitar", choices=["guitar", "bass"])
     parser.add_argument("--devices", default=",".join(DEVICES))
-    parser.add_argument("--recipes", default=",".join(RECIPES))
+    parser.add_argument("--recipes", help="names of the table; all of the kind without it")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--until", type=float, default=0.0, help="stop at this ESR")
+    parser.add_argument("--whole", action="store_true", help="the preset's own epochs, to the end")
     parser.add_argument("--cap", type=float, default=400.0, help="of --until: processor seconds of a run at most")
     parser.add_argument("--notes", type=int, default=24, help="of the instrument, evenly spread")
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args()
+    recipes = list(PRESET if args.whole or args.until > 0.0 else RECIPES) if args.recipes is None else args.recipes.split(",")
     data = subset(args.data, os.path.join(args.out, "notes-%d" % args.notes), args.notes, args.instrument)
     if args.until > 0.0:
-        recipes = list(UNTIL) if args.recipes == ",".join(RECIPES) else args.recipes.split(",")
         print("| device | recipe | epochs to ESR %g | processor s |" % args.until)
         print("| --- | --- | --- | --- |", flush=True)
         for device in args.devices.split(","):
@@ -194,7 +199,7 @@ def main():
     print("| device | recipe | supervised frames | processor s | processor s to ESR .01 | ESR, test notes |")
     print("| --- | --- | --- | --- | --- | --- |", flush=True)
     for device in args.devices.split(","):
-        for recipe in args.recipes.split(","):
+        for recipe in recipes:
             frames, cpu, until, esr = row(*run(args, data, device, recipe))
             print("| %s | %s | %d | %.0f | %s | %.5f |" % (device, recipe, frames, cpu, until, esr), flush=True)
     return 0

@@ -14,6 +14,8 @@
 //          multiprocessors.
 #pragma once
 
+#include <cuda_pipeline.h>
+
 #include "kernels/conv1d/conv1d.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
@@ -279,13 +281,16 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
   }
 }
 
-// Shared memory of the deconvolution: the filters as fragments, (C / 32, 8, 32) of 16 bytes; each warp's blocks of a
-// diagonal; each segment's sums, which reach `kTaps` samples into the next.
+// Shared memory of the deconvolution: the filters as fragments, (C / 32, 8, 32) of 16 bytes; each warp's rows on their
+// way, (ahead, 2, 2, 32) of 16 bytes; its blocks of a diagonal; each segment's sums, which reach `kTaps` samples into
+// the next.
 constexpr int kBlock = 72, kBlocks = 9;  // floats from one 8 x 8 block to the next; places for blocks of a warp
+constexpr int kRowPieces = 2 * 2 * 32, kAhead = 3;  // rows ahead where there is room, else one
 constexpr int segment_of(int T) { return T / kSegments; }
-inline std::size_t data_shared(Conv1dDims d) {
-  return 16ul * d.C / 32 * 8 * 32 + sizeof(float) * (kDataThreads / 32 * kBlocks * kBlock +
-                                                     kSegments * static_cast<std::size_t>(segment_of(d.T) + kTaps));
+inline std::size_t data_shared(Conv1dDims d, int ahead) {
+  return 16ul * (d.C / 32 * 8 * 32 + kDataThreads / 32 * ahead * kRowPieces) +
+         sizeof(float) *
+             (kDataThreads / 32 * kBlocks * kBlock + kSegments * static_cast<std::size_t>(segment_of(d.T) + kTaps));
 }
 
 // y[b, t] = bias + sum over k of P[t + pad - k][k], or what its mean absolute error is (kMae). A block has a frame, cut
@@ -293,25 +298,28 @@ inline std::size_t data_shared(Conv1dDims d) {
 template <Number S, int kGroups, bool kMae>
 __global__ void __launch_bounds__(kDataThreads, 2)
     deconv_kernel(Members members, float* y, const __grid_constant__ DeconvMae mae, const S* u, const float* w,
-                  const float* bias, bool flip, int pad, Conv1dDims d) {
+                  const float* bias, bool flip, int pad, int ahead, Conv1dDims d) {
   members.enter(u, w, bias);
   if constexpr (!kMae) members.enter(y);
   let_next_kernel_begin();
-  extern __shared__ __align__(16) uint4 filters[];
-  __shared__ double errors[kMae ? kDataThreads : 1];
+  extern __shared__ __align__(64) uint4 filters[];
+  __shared__ double errors[kDataThreads / 32];
   __shared__ float dy_sums[kDataThreads / 32];
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
             reach = segment + kTaps;
-  auto* blocks = reinterpret_cast<float*>(filters + kGroups * 8 * 32) + warp * (kBlocks * kBlock);
-  auto* parts = reinterpret_cast<float*>(filters + kGroups * 8 * 32) + kDataThreads / 32 * kBlocks * kBlock;
+  uint4* rows_of_all = filters + kGroups * 8 * 32;
+  uint4* own_rows = rows_of_all + warp * ahead * kRowPieces;
+  auto* blocks_of_all = reinterpret_cast<float*>(rows_of_all + kDataThreads / 32 * ahead * kRowPieces);
+  float *blocks = blocks_of_all + warp * (kBlocks * kBlock),
+        *parts = blocks_of_all + kDataThreads / 32 * kBlocks * kBlock;
   for (int i = threadIdx.x; i < kGroups * 8 * 32; i += kDataThreads) {
-    const int l = i % 32, k = i / 32 % 8 * 8 + l / 4, c = i / 256 * 32 + l % 4 * 8;
+    const int l = i % 32, k = i / 32 % 8 * 8 + l / 4, c = i / 256 * 32 + l % 4 * 2;
     const auto pair = [&](int channel) {
       const float* tap = w + static_cast<long>(channel) * d.K + (flip ? d.K - 1 - k : k);
       return k < d.K ? round_pair<S>(tap[0], tap[d.K]) : 0u;
     };
-    filters[i] = {pair(c), pair(c + 2), pair(c + 4), pair(c + 6)};
+    filters[i] = {pair(c), pair(c + 8), pair(c + 16), pair(c + 24)};
   }
   wait_for_kernel_before();
   __syncthreads();
@@ -319,40 +327,69 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   const int place = lane % 8, block = lane / 8 % 2, stream = lane / 16;
   const float* diagonal = blocks + (6 * stream + 1 + block) * kBlock + place;  // a quarter of the banks each
   float* own_part = parts + (2 * warp + stream) * reach + 8 * block + place;
+  // Of 32 channels and 16 samples of both streams at a time: all of a step's, then the next step's, then the next
+  // frame's, always `ahead` of them on their way. Rows of 64 bytes, [stream][sample], whose pieces are permuted so that
+  // those of eight rows meet in no bank.
+  const S* first_rows = u + (static_cast<long>(2 * warp) * segment + g) * C + 8 * t4;
+  uint4* own_piece = own_rows + 4 * g + (t4 ^ (g / 2));
+  const Word own_block = shared_address(own_rows + lane / 8 % 2 * 64 + lane % 8 * 4 + (lane / 16 ^ (lane % 8 / 2)));
+  int next_b = blockIdx.x, next_t = 0, next_group = 0;
+  const auto begin_rows = [&](int place_of) {
+    if (next_b < d.B) {
+      const S* from = first_rows + (static_cast<long>(next_b) * d.T + next_t) * C + 32 * next_group;
+#pragma unroll
+      for (int s = 0; s < 2; ++s) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          __pipeline_memcpy_async(own_piece + (place_of * 4 + 2 * s + r) * 32,
+                                  from + (static_cast<long>(s) * segment + 8 * r) * C, 16);
+        }
+      }
+      if (++next_group == kGroups) next_group = 0, next_t += 16;
+      if (next_t == segment) next_t = 0, next_b += gridDim.x;
+    }
+    __pipeline_commit();
+  };
+#pragma unroll 1
+  for (int i = 0; i < ahead; ++i) begin_rows(i);
+  int here = 0;
 #pragma unroll 1
   for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
     FrameRef ref = {};
     if (kMae && mae.frames.refs) ref = members.of(mae.frames.refs)[b];
     Sums sums[9] = {}, last = {};
-    const S* from = u + (static_cast<long>(b) * d.T + 2 * warp * segment + g) * C + 8 * t4;
 #pragma unroll 1
     for (int t = 0; t < reach; t += 16) {
-      if (t < segment) {
-        uint4 rows[kGroups][2][2];  // of 32 channels: [blocks of 8 samples][streams]
+#pragma unroll 1
+      for (int i = 0; t < segment && i < kGroups; ++i) {
+        if (ahead == kAhead) {
+          __pipeline_wait_prior(kAhead - 1);
+        } else {
+          __pipeline_wait_prior(0);
+        }
+        __syncwarp();
+        Fragment rows[2][2];  // [blocks of 8 samples][16 channels]
 #pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
+        for (int k = 0; k < 4; ++k) {
+          load_blocks(rows[k / 2][k % 2], (own_block ^ (k % 2 * 32)) + (here * 4 + k / 2) * 512);
+        }
+        // Four filters at a time: products that go on from each other's sums are then not neighbours.
+#pragma unroll
+        for (int n = 0; n < 8; n += 4) {
+          uint4 f[4];
+#pragma unroll
+          for (int k = 0; k < 4; ++k) f[k] = filters[(i * 8 + n + k) * 32 + lane];
 #pragma unroll
           for (int r = 0; r < 2; ++r) {
 #pragma unroll
-            for (int s = 0; s < 2; ++s) {
-              rows[i][r][s] = __ldcs(
-                  reinterpret_cast<const uint4*>(from + (static_cast<long>(s) * segment + t + 8 * r) * C + 32 * i));
-            }
+            for (int k = 0; k < 4; ++k) multiply<S>(sums[n + k + r], rows[r][0], f[k].x, f[k].y);
+#pragma unroll
+            for (int k = 0; k < 4; ++k) multiply<S>(sums[n + k + r], rows[r][1], f[k].z, f[k].w);
           }
         }
-#pragma unroll
-        for (int i = 0; i < kGroups; ++i) {
-#pragma unroll
-          for (int n = 0; n < 8; ++n) {
-            const uint4 f = filters[(i * 8 + n) * 32 + lane];
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-              const uint4 &v0 = rows[i][r][0], &v1 = rows[i][r][1];
-              multiply<S>(sums[n + r], {v0.x, v1.x, v0.y, v1.y}, f.x, f.y);
-              multiply<S>(sums[n + r], {v0.z, v1.z, v0.w, v1.w}, f.z, f.w);
-            }
-          }
-        }
+        __syncwarp();
+        begin_rows(here);
+        here = here + 1 == ahead ? 0 : here + 1;
       }
       const auto lay_down = [&](int at, const Sums& c) {
         *reinterpret_cast<float2*>(blocks + at * kBlock + 8 * g + 2 * t4) = {c[0], c[1]};
@@ -374,53 +411,63 @@ __global__ void __launch_bounds__(kDataThreads, 2)
       }
     }
     __syncthreads();
-    const auto output = [&](int t) {
-      const int j = t + pad;
-      float sum = 0.0f;
-      for (int i = max(0, (j - kTaps) / segment); i < kSegments && i * segment <= j; ++i) {
-        if (j - i * segment < reach) sum += parts[i * reach + j - i * segment];
+    // f(j, sum over the segments that reach j) for j < end: a warp takes a segment's j.
+    const int reached_from = (kTaps + segment - 1) / segment;  // so many segments before
+    const auto for_each_sum = [&](int end, auto f) {
+#pragma unroll 1
+      for (int s = warp; s * segment < end; s += kDataThreads / 32) {
+#pragma unroll 1
+        for (int i = lane; i < min(segment, end - s * segment); i += 32) {
+          const int j = s * segment + i;
+          float sum = 0.0f;
+#pragma unroll 1
+          for (int from = max(0, s - reached_from); from <= min(s, kSegments - 1); ++from) {
+            if (j - from * segment < reach) sum += parts[from * reach + j - from * segment];
+          }
+          f(j, sum);
+        }
       }
-      return *bias + sum;
     };
+    const float shift = *bias;
     if constexpr (kMae) {
       const auto target = [&](int t) {
-        if (!mae.frames.refs) return members.of(mae.target)[b * mae.target_stride + t];
+        if (!mae.frames.refs) return __ldg(members.of(mae.target) + b * mae.target_stride + t);
         const std::int64_t at = ref.start + t;
-        return at >= ref.begin && at < ref.end ? mae.frames.audio[at] : 0.0f;
+        return at >= ref.begin && at < ref.end ? __ldg(mae.frames.audio + at) : 0.0f;
       };
       float* dy = members.of(mae.dy_padded) + static_cast<long>(b) * (d.T + d.K - 1);
       double error_sum = 0.0;
       float dy_sum = 0.0f;
-      for (int i = threadIdx.x; i < d.T + d.K - 1; i += kDataThreads) {
-        const int t = i - pad;
+      for_each_sum(d.T + d.K - 1, [&](int j, float sum) {
+        const int t = j - pad;
         float g = 0.0f;
         if (t >= 0 && t < d.T) {
-          const float error = output(t) - target(t);
+          const float error = shift + sum - target(t);
           error_sum += fabs(static_cast<double>(error));
           g = error > 0.0f ? mae.scale : error < 0.0f ? -mae.scale : error == 0.0f ? 0.0f : error;  // NaN stays
         }
-        dy[i] = g;
+        dy[j] = g;
         dy_sum += g;
-      }
-      if (mae.dy_sums) {
+      });
 #pragma unroll
-        for (int by = 16; by > 0; by /= 2) dy_sum += __shfl_xor_sync(0xffffffffu, dy_sum, by);
-        if (lane == 0) dy_sums[warp] = dy_sum;
+      for (int by = 16; by > 0; by /= 2) {
+        error_sum += __shfl_xor_sync(0xffffffffu, error_sum, by);
+        dy_sum += __shfl_xor_sync(0xffffffffu, dy_sum, by);
       }
-      errors[threadIdx.x] = error_sum;
-      for (int half = kDataThreads / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) errors[threadIdx.x] += errors[threadIdx.x + half];
-      }
-      if (threadIdx.x == 0) members.of(mae.losses)[b] = errors[0];
-      if (mae.dy_sums && threadIdx.x == 0) {
+      if (lane == 0) errors[warp] = error_sum, dy_sums[warp] = dy_sum;
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        double error = 0.0;
         float sum = 0.0f;
 #pragma unroll
-        for (int i = 0; i < kDataThreads / 32; ++i) sum += dy_sums[i];
-        members.of(mae.dy_sums)[b] = sum;
+        for (int i = 0; i < kDataThreads / 32; ++i) error += errors[i], sum += dy_sums[i];
+        members.of(mae.losses)[b] = error;
+        if (mae.dy_sums) members.of(mae.dy_sums)[b] = sum;
       }
     } else {
-      for (int t = threadIdx.x; t < d.T; t += kDataThreads) y[static_cast<long>(b) * d.T + t] = output(t);
+      for_each_sum(d.T + pad, [&](int j, float sum) {
+        if (j >= pad) y[static_cast<long>(b) * d.T + j - pad] = shift + sum;
+      });
     }
     __syncthreads();
   }
@@ -481,11 +528,13 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
 // To y, or where there is none to the error of `mae`.
 inline void deconv(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
                    const float* bias, bool flip, int pad, Conv1dDims d) {
+  constexpr std::size_t kStatic = 256;  // bytes and more that the kernel has beside
+  const int ahead = data_shared(d, kAhead) + kStatic <= context.cuda->shared_max ? kAhead : 1;
   with_number(context, [&]<Number S>() {
     const auto run = [&]<int kGroups>() {
       launch_early(context, y ? deconv_kernel<S, kGroups, false> : deconv_kernel<S, kGroups, true>,
-                   static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d), y, mae,
-                   static_cast<const S*>(u), w, bias, flip, pad, d);
+                   static_cast<unsigned>(std::min(d.B, 2 * context.cuda->n_sm)), kDataThreads, data_shared(d, ahead), y,
+                   mae, static_cast<const S*>(u), w, bias, flip, pad, ahead, d);
     };
     if (d.C == 32) return run.template operator()<1>();
     if (d.C == 64) return run.template operator()<2>();
