@@ -490,7 +490,8 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
       for (Context context : contexts()) {
         for (const Precision p : kStored) {
           context.precision = p;
-          StoredNumbers u(context, rounded(random(static_cast<long>(d.B) * d.T * C, 4), p));
+          const Vec numbers = rounded(random(static_cast<long>(d.B) * d.T * C, 4), p);
+          StoredNumbers u(context, numbers);
           const std::size_t n = static_cast<std::size_t>(d.B * (d.T + d.K - 1));
           Floats y(Vec(static_cast<std::size_t>(d.B * d.T))), got(Vec(n, kNan)), want(Vec(n, kNan));
           Items<double> losses(std::vector<double>(B, kNan)), expected(std::vector<double>(B, kNan));
@@ -499,6 +500,11 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
           ++taken;
           Bytes scratch(deconv1d_scratch(context, d));
           deconv1d_forward(context, y, u, w, bias, scratch.get(), d);
+          StoredNumbers last(context, Vec(numbers.end() - d.T * C, numbers.end()));
+          Floats alone(Vec(static_cast<std::size_t>(d.T)));
+          deconv1d_forward(context, alone, last, w, bias, scratch.get(), {1, d.T, C, d.K, form});
+          const Vec of_all = y.values();
+          EXPECT_EQ(alone.values(), Vec(of_all.end() - d.T, of_all.end()));
           LossWeights mae;
           mae.mae = 1.0f;
           loss_forward_backward(context, expected, want, y, target, nullptr, scale, mae, nullptr,
