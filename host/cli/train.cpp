@@ -214,6 +214,7 @@ void add_train(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1000))
       ->option_text("N");
   c->add_option("--out", args->out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
+  c->footer("");  // in place of the program's own, which would stand behind what is made when help is asked for
   c->footer([args] { return train_footer(args->config.preset); });
   c->callback([args, &run] { run = [args] { return train_run(args->config.resolve(&args->chosen), *args); }; });
 }

@@ -56,6 +56,9 @@ grep -q '64 by default' "$work/man1/cafx-render.1" || fail "the page of render d
 for command in "" $("$cafx" --help | awk '/^Subcommands:/ { on = 1; next } on && NF { print $1 }' | grep -E '^[a-z-]+$'); do
   "$cafx" $command --help | grep -qE "^Examples?:  cafx $command" || fail "'cafx $command --help' has no example of its own"
 done
+# Settings are those of the preset that stands beside --help.
+"$cafx" train --preset full --help | grep -qF "Settings (of the preset 'full')" || fail "'cafx train --preset full --help' has another preset's"
+"$cafx" train --preset full --help | grep -qE "^  model.frame .*\[2816;" || fail "'cafx train --preset full --help' has another preset's frame"
 refuses "a folder that cannot be made" "cannot be made" "$cafx" manual /proc/none
 
 "$cafx" --version >"$work/out"
