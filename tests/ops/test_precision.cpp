@@ -452,27 +452,29 @@ TEST(Precision, DnnSaafOfMembersSideBySideIsThatOfEach) {
   };
   // Of the last one a block has several of a member's 13 parts, the last block fewer, on a card of 132 multiprocessors.
   const int parts = 13, samples = (4 * parts - 2) * 64;
-  for (const auto& [dims, n_members] : {Case{dnn_dims(2, 128, 32, 16, {32, 32, 32, 32}, Activation::kRelu), 3},
-                                        Case{dnn_dims(2, 128, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus), 3},
-                                        Case{dnn_dims(1, samples, 32, 16, {32, 32, 32, 32}, Activation::kRelu), 40}}) {
+  for (const Case& of : {Case{dnn_dims(2, 128, 32, 16, {32, 32, 32, 32}, Activation::kRelu), 3},
+                         Case{dnn_dims(2, 128, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus), 3},
+                         Case{dnn_dims(1, samples, 32, 16, {32, 32, 32, 32}, Activation::kRelu), 40}}) {
+    const DnnSaafDims& dims = of.dims;
     for (Context context : contexts()) {
       context.precision = Precision::kBf16;
       if (context.device == Device::kCpu || !dnn_saaf_takes_dy(context, dims, DnnCall::kTaps)) continue;
       ++taken;
       std::vector<std::vector<std::string>> want;
-      for (int k = 0; k < n_members; ++k) {
+      for (int k = 0; k < of.members; ++k) {
         DnnCall alone(context, dims, k);
         alone.run(context);
         want.push_back(alone.bits());
       }
       EXPECT_NE(want[0], want[1]);
-      MemberMemory memory(context, n_members, measure_member(context, [&] { DnnCall(context, dims, 0).run(context); }));
-      std::vector<std::unique_ptr<DnnCall>> members(n_members);
-      for (int k = 0; k < n_members; ++k) {
+      MemberMemory memory(context, of.members,
+                          measure_member(context, [&] { DnnCall(context, dims, 0).run(context); }));
+      std::vector<std::unique_ptr<DnnCall>> members(of.members);
+      for (int k = 0; k < of.members; ++k) {
         memory.allocate_in(k, [&] { members[k] = std::make_unique<DnnCall>(context, dims, k); });
       }
-      memory.for_members(0, n_members, [&] { members[0]->run(context); });
-      for (int k = 0; k < n_members; ++k) EXPECT_TRUE(members[k]->bits() == want[k]) << name_of(context) << " " << k;
+      memory.for_members(0, of.members, [&] { members[0]->run(context); });
+      for (int k = 0; k < of.members; ++k) EXPECT_TRUE(members[k]->bits() == want[k]) << name_of(context) << " " << k;
     }
   }
   if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
