@@ -1,5 +1,5 @@
-// Containers of old programs whose headers state a length. Nothing is patched: libsndfile reads what is there of each, and
-// says no word where that is less than was promised.
+// Containers of old programs whose headers state a length. Nothing is patched: libsndfile reads what is there of each,
+// and says no word where that is less than was promised.
 #include <fmt/format.h>
 
 #include <algorithm>

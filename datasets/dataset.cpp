@@ -270,8 +270,8 @@ double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, 
   return seconds;
 }
 
-// One long pair as pieces that count as notes, so that splits keep whole stretches of time together. A side of the whole
-// goes once its pieces are there: hours of audio are not held twice.
+// One long pair as pieces that count as notes, so that splits keep whole stretches of time together. A side of the
+// whole goes once its pieces are there: hours of audio are not held twice.
 std::vector<Pair> cut(Pair whole, double seconds, int sample_rate) {
   const std::size_t n = std::min(whole.dry.size(), whole.wet.size());
   const auto piece = std::max<std::size_t>(64, static_cast<std::size_t>(seconds * sample_rate));

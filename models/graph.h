@@ -38,8 +38,8 @@ class GraphBuilder {
   // A node of several outputs; an input without a name is one that the operator may lack.
   virtual void add_to(const std::vector<std::string>& outputs, const char* op, std::vector<std::string> inputs,
                       const std::vector<Attribute>& attributes = {}) = 0;
-  // A state of a stream: an input of this name, whose axis of -1 is B, and `next` of it as output "NAME.next". `rest`: of
-  // one stream, as after a long silence.
+  // A state of a stream: an input of this name, whose axis of -1 is B, and `next` of it as output "NAME.next". `rest`:
+  // of one stream, as after a long silence.
   virtual std::string state(const std::string& name, const Ints& shape, const std::vector<float>& rest) = 0;
   virtual void next_state(const std::string& name, const std::string& next) = 0;
   // Of a stream, how many samples a call may have; any number where none is told.

@@ -1,4 +1,5 @@
-// models/knob_ramp.h -- the controls of a player while knobs are turned: straight lines of 20 ms, so that nothing clicks.
+// models/knob_ramp.h -- the controls of a player while knobs are turned: straight lines of 20 ms, so that nothing
+// clicks.
 #pragma once
 
 #include <algorithm>

@@ -12,8 +12,8 @@ namespace cafx {
 // recordings of kLongSeconds and more.
 void tell_hum(const Pair&, int rate, std::vector<Finding>&);
 
-// Dry is silent for a while, in which wet plays about as loud as elsewhere for a second and more: a tail that dies away is
-// the device's. Of long recordings too.
+// Dry is silent for a while, in which wet plays about as loud as elsewhere for a second and more: a tail that dies away
+// is the device's. Of long recordings too.
 void tell_muted(const Pair&, long lag, int rate, std::vector<Finding>&);
 
 }  // namespace cafx

@@ -61,8 +61,8 @@ struct End {
   bool sure = false;
 };
 // Stretches of two windows and more, or of one that stands out more, that are heard at another lag and are too short
-// for a segment: up to the middles of windows that lie where they should. Sure of those at an end: within a recording as
-// many samples would have to be gained as were lost before, while an echo or a voice of a chorus fits for a moment.
+// for a segment: up to the middles of windows that lie where they should. Sure of those at an end: within a recording
+// as many samples would have to be gained as were lost before, while an echo or a voice of a chorus fits for a moment.
 std::vector<End> find_elsewhere(const Job&, const std::vector<Doubt>&);
 // Short frames, matched and summed from either end inwards.
 std::vector<End> find_ends(const Job&, Matcher&, const std::vector<WindowLag>&);

@@ -15,8 +15,8 @@ constexpr double kTapSeconds = 0.004;
 // Shares of wet's energy, measured on the shipped notes through their effects and the study's chains, on made notes
 // through each setting, and through low passes of 300 to 800 Hz and high passes of 400 to 1500 Hz, at 16 kHz. Before a
 // planted delay taps are worth up to .005 and a twentieth of what is left, mostly a tenth of that; before a phase that
-// seems 9 to 18 samples late .004 (a twofold of what is left) to .5. Where wet is early by 3 samples, taps before dry are
-// worth .015 and more, but for narrow bands, whose answer can be foretold: a causal model does so too.
+// seems 9 to 18 samples late .004 (a twofold of what is left) to .5. Where wet is early by 3 samples, taps before dry
+// are worth .015 and more, but for narrow bands, whose answer can be foretold: a causal model does so too.
 constexpr double kLeastBefore = 0.0005, kMostBefore = 0.005, kBeforeShare = 0.05;
 constexpr double kLeastBehind = 0.01, kBehindRatio = 4.0;
 constexpr std::size_t kPart = 1 << 17, kMostPieces = 48;

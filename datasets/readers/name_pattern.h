@@ -5,7 +5,8 @@
 //   {NAME}              text, as little as fits: {note}, {device}, {pickup}, ...
 //   {split}             train, training, trainval; val, valid, validation, dev; test, testing, eval
 //   {knob:NAME}         a number, else a word; {knob:NAME/100}: the number divided by 100
-//   {knobs}             letter and value of each knob, joined by _, as C030_R050; {knobs/100}: the numbers divided by 100
+//   {knobs}             letter and value of each knob, joined by _, as C030_R050; {knobs/100}: the numbers divided by
+//                       100
 //   {side:DRYWORD,WETWORD}   which side the file is
 //   *                   any text
 //

@@ -3,8 +3,8 @@
 //   Of each side  x = gain (x - dc)
 //   Drift         wet is resampled by libsoxr so that both run at dry's clock
 //   Latency       the late side loses its beginning, by whole samples
-//   Steps         the pair becomes several, one for each stretch of constant lag; the step's margin on both sides of the
-//                 place belongs to none
+//   Steps         the pair becomes several, one for each stretch of constant lag; the step's margin on both sides of
+//                 the place belongs to none
 // Pairs without a plan keep their bits.
 #pragma once
 

@@ -1,6 +1,7 @@
 // How often the doctor is right, wrong or not sure, on notes with faults planted in them.
 //
-//   cafx_doctor_study NOTES KIND COUNT LOG [SEED]   NOTES: datasets/notes, or a folder of datasets/generate/make_notes.py
+//   cafx_doctor_study NOTES KIND COUNT LOG [SEED]   NOTES: datasets/notes, or a folder of
+//                                                   datasets/generate/make_notes.py
 //   KIND  sound     nothing is wrong: pairs that are changed all the same
 //         latency   all notes of a set late or early by one lag, up to 500 ms
 //         short     the same, late or early by 3 to 32 samples at 16 kHz
@@ -19,9 +20,9 @@
 // echo, and such behind a distortion. Trials take turns through them. A trial's numbers come from SEED, KIND and its
 // own number, and LOG has a line for each; those that LOG has are not done again. One thread where `taskset` says so.
 //
-// Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3 of
-//         drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left out);
-//         behind steps, less than 1 % of wet's energy may lie further off.
+// Right   what is left of the planted lag, beside that of the effect's own filters, is at most 2 samples at 16 kHz (3
+//         of drifts and steps) at every moment of a recording that the plan keeps (a stretch around a step is left
+//         out); behind steps, less than 1 % of wet's energy may lie further off.
 //         Jitter: `wander` is said, or half of the recording lies within 3 samples.
 // Not sure  refused; or what is left is warned of, as a latency (a short one told), a drift, steps or wandering,
 //         whichever it is.

@@ -90,7 +90,8 @@ Response measure_response(std::span<const float> input, std::span<const float> o
 
 double zero_phase_esr(std::span<const float> input, const std::vector<float>& target) {
   CAFX_CHECK(input.size() == target.size() && !input.empty(), input.size(), target.size());
-  // Zeros behind the signals, so that what a filter says after their end is not taken for their beginning; a power of two is fast.
+  // Zeros behind the signals, so that what a filter says after their end is not taken for their beginning; a power of
+  // two is fast.
   std::size_t n = 1;
   while (n < 2 * input.size()) n *= 2;
   ComplexSignal x(n), y(n);

@@ -23,8 +23,8 @@ struct Response {
 Response measure_response(std::span<const float> input, std::span<const float> output, int sample_rate,
                           double lowest_hz, double highest_hz, int points);
 
-// The least ESR that a fixed filter of zero phase can have: sum |Y - G X|^2 / sum |Y|^2 with G(f) = max(0, Re(Y / X)), the
-// best gain of each frequency that is real and not negative. X, Y: transforms of the whole signals.
+// The least ESR that a fixed filter of zero phase can have: sum |Y - G X|^2 / sum |Y|^2 with G(f) = max(0, Re(Y / X)),
+// the best gain of each frequency that is real and not negative. X, Y: transforms of the whole signals.
 double zero_phase_esr(std::span<const float> input, const std::vector<float>& target);
 
 // White noise, uniform in [-peak, peak), the same for the same seed.

@@ -19,8 +19,8 @@ struct Judged {
   std::string numbers;  // it, beside the numbers of the rule
 };
 
-// Shown: by every model that the rule applies to. Contradicted: some model contradicts it and none shows it. Not judged:
-// all that do not show it heard under kEnoughFrames. Else not shown.
+// Shown: by every model that the rule applies to. Contradicted: some model contradicts it and none shows it. Not
+// judged: all that do not show it heard under kEnoughFrames. Else not shown.
 struct Claim {
   std::string text;  // as the paper or the talk says it
   std::string rule;  // what decides

@@ -4,7 +4,8 @@
 //   linear filter is fitted to all of them, and what it leaves is looked at:
 //
 //   linear_esr      energy of its error over that of wet, mean over the notes. Near 0: the device is a filter.
-//   long_esr        the same of a filter of half a second. Far under linear_esr: the device is an echo or a short reverb
+//   long_esr        the same of a filter of half a second. Far under linear_esr: the device is an echo or a short
+//                   reverb
 //   gain_share      what is left of that error where the filter may have another gain every 10 ms (fitted over 40 ms).
 //                   Near 0: the device turns a gain up and down and does not bend the waveform (compressor, tremolo); a
 //                   waveshaper, whose harmonics no gain makes, leaves .25 and more

@@ -16,8 +16,9 @@
 //   metadata   as of the safetensors file (models/play/weights_file.h), and "window" (how frames become a signal),
 //              "opset", "selftest.input" and "selftest.output": one frame, or kSelftestSamples from rest, and what this
 //              model makes of it, base64 of little-endian floats
-//   Precision  within 1e-5 per sample of `Model::forward`, or the model's player, in onnxruntime. With unpool = positions, two samples of a
-//              pooling window that differ by rounding alone may be ordered differently by another library.
+//   Precision  within 1e-5 per sample of `Model::forward`, or the model's player, in onnxruntime. With unpool =
+//              positions, two samples of a pooling window that differ by rounding alone may be ordered differently by
+//              another library.
 //   Errors     Error: built without libonnx; pretrained form; over 2 GB, which the format cannot hold.
 #pragma once
 

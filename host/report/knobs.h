@@ -1,4 +1,5 @@
-// host/report/knobs.h -- the knobs of a model, to be heard: one note at positions of each knob, the others at their start.
+// host/report/knobs.h -- the knobs of a model, to be heard: one note at positions of each knob, the others at their
+// start.
 #pragma once
 
 #include <string>

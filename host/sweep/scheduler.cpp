@@ -201,8 +201,8 @@ std::vector<int> Scheduler::team_for(const Task& t) const {
   return free;
 }
 
-// The tasks that start in one process with `task`: itself, then ready ones of its kin, in their order; no more than leave
-// every device that does nothing yet its part of them.
+// The tasks that start in one process with `task`: itself, then ready ones of its kin, in their order; no more than
+// leave every device that does nothing yet its part of them.
 std::vector<int> Scheduler::company_of(int task, int device) const {
   const DeviceSlots& d = devices_[static_cast<std::size_t>(device)];
   const Status& first = status_[static_cast<std::size_t>(task)];

@@ -4,9 +4,9 @@
 //   first. A task goes to a device with a free slot and enough memory; a CPU's threads are divided among its runs, so
 //   that a lone pretraining gets them all and many small runs get one each.
 //
-//   Tasks of one architecture share a process where the device takes cohorts (host/train/cohort.h): the first in line, and
-//   those of its kin behind it, as far as the memory goes. A cohort takes one slot. A member that ends leaves it, one
-//   whose company died twice goes on alone.
+//   Tasks of one architecture share a process where the device takes cohorts (host/train/cohort.h): the first in line,
+//   and those of its kin behind it, as far as the memory goes. A cohort takes one slot. A member that ends leaves it,
+//   one whose company died twice goes on alone.
 //
 //   At a rung a member of a cohort waits in its process for the pruner. One that is promoted goes on where it is; one
 //   that is not leaves as soon as no other of its process can come to that rung, and may be promoted later, in another.

@@ -27,8 +27,8 @@ std::vector<std::string> lines_of(const std::filesystem::path&);
 // The run folders in the line of a list that tells an array task its runs.
 std::vector<std::string> folders_of_line(const std::string&);
 
-// The user's jobs that belong to a sweep, each with its run folder, a cohort's with every one ("" for the one that writes the tables): those whose
-// comment names a list in SWEEP/slurm. `code`: squeue's; nothing unless it is 0.
+// The user's jobs that belong to a sweep, each with its run folder, a cohort's with every one ("" for the one that
+// writes the tables): those whose comment names a list in SWEEP/slurm. `code`: squeue's; nothing unless it is 0.
 std::vector<std::pair<std::string, QueuedJob>> jobs_of(const std::filesystem::path& sweep, int& code);
 
 inline constexpr int kSlurmArraySize = 1001;  // Slurm's default

@@ -88,7 +88,8 @@ std::unique_ptr<Stepper> make_stepper(const Context&, Model&, Places&, const Ste
                                       const std::vector<float>& v, const std::vector<float>& average = {});
 
 class Lockstep;
-// Has `build` make a stepper of one GPU, with all that its steps use, as a member of the lockstep. False: it has no room.
+// Has `build` make a stepper of one GPU, with all that its steps use, as a member of the lockstep. False: it has no
+// room.
 bool build_member(Lockstep&, const std::function<Stepper&()>& build);
 // One step's gradient of a stepper of one GPU, for what it takes; its epoch must have begun.
 void rehearse(Stepper&);

@@ -154,8 +154,8 @@ inline Members members_of(const Context& context) {
 }
 
 #ifdef __CUDACC__
-// For kernels that are launched by launch_early. Before the wait a kernel reads only what no such kernel writes, weights
-// above all, and writes nothing to global memory.
+// For kernels that are launched by launch_early. Before the wait a kernel reads only what no such kernel writes,
+// weights above all, and writes nothing to global memory.
 __device__ __forceinline__ void wait_for_kernel_before() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -206,10 +206,10 @@ void launch(const Context& context, void (*kernel)(M, Parameters...), dim3 grid,
   kernel<<<grid, block, shared, stream_of(context)>>>(members, static_cast<Parameters>(arguments)...);
   CAFX_CUDA_CHECK(cudaGetLastError());
 }
-// The same for a kernel that calls wait_for_kernel_before and let_next_kernel_begin: in a graph, while the kernel before
-// it still runs, if that is another of them. What it does before the wait then takes no time of its own. None of them
-// may write weights, packed or not: a kernel that packs them is launched by `launch`, and its successor waits for all of
-// it.
+// The same for a kernel that calls wait_for_kernel_before and let_next_kernel_begin: in a graph, while the kernel
+// before it still runs, if that is another of them. What it does before the wait then takes no time of its own. None of
+// them may write weights, packed or not: a kernel that packs them is launched by `launch`, and its successor waits for
+// all of it.
 template <class... Arguments>
 void launch_early(const Context& context, Arguments... arguments) {
   launch<true>(context, arguments...);

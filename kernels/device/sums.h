@@ -29,8 +29,8 @@ struct PartialSums {
   Sum sums[kMost];
   int n = 0;
 
-  // False, and nothing is taken, where there is no room, or where another sum goes to the same first piece and its parts
-  // are no neighbours.
+  // False, and nothing is taken, where there is no room, or where another sum goes to the same first piece and its
+  // parts are no neighbours.
   bool take(const Sum&);
 };
 

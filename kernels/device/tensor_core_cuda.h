@@ -76,7 +76,8 @@ __device__ __forceinline__ void load_blocks_transposed(Fragment& to, Word at) {
 #endif
 }
 
-// A warp's 16 x 16 block to shared memory, as load_blocks reads it; transposed: as load_blocks_transposed does. Need 9.0.
+// A warp's 16 x 16 block to shared memory, as load_blocks reads it; transposed: as load_blocks_transposed does. Need
+// 9.0.
 __device__ __forceinline__ void store_blocks(Word at, const Fragment& v) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(v[0]), "r"(v[1]),

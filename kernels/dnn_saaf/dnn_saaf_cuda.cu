@@ -14,8 +14,8 @@
 // one buffer and stores the hidden activations for backward, which in fp32 costs less than to recompute them: the
 // stores overlap the products. Backward holds one gradient and one activation at a time, so that two blocks
 // share a multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on
-// request, the twin of cuBLAS and plain ops runs instead (dnn_saaf_unfused_cuda.h). Frames with weights of their own are
-// the second dimension of a grid.
+// request, the twin of cuBLAS and plain ops runs instead (dnn_saaf_unfused_cuda.h). Frames with weights of their own
+// are the second dimension of a grid.
 namespace cafx::cuda {
 
 namespace {

@@ -89,8 +89,8 @@ struct Operands {
   const std::int32_t* positions;
   const uint4* weights;
   const float4* table;
-  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds. dnn_saaf_narrow_cuda.cu has an order of its
-  // own for both.
+  // (C/8,S+2,8): a piece's slope at its left end, and what a unit of t adds. dnn_saaf_narrow_cuda.cu has an order of
+  // its own for both.
   const float2* slopes;
   std::uint16_t *u, *dr;
   float *dz, *partials;

@@ -6,8 +6,8 @@
 // Source   arXiv:1810.06603, the latent DNN. Plain twin: local_dense, dense_time.
 // Shapes   z, zhat, dz, dzhat (B,I,C)   h (B,O,C)   w1, dw1 (C,O,I)   bias1 (C,O)   w2, dw2 (I,O)   bias2 (I)
 // Rounds   in bf16 and fp16, where latent_rounds says so, the operands of products: z, w1, h, w2 and the gradients
-//          before both activations. Slopes and the biases' gradients are of numbers that are not rounded, and h is written so.
-//          Else nothing.
+//          before both activations. Slopes and the biases' gradients are of numbers that are not rounded, and h is
+//          written so. Else nothing.
 // Grads    dz =   dw1 = dbias1 =   dw2 += dbias2 +=     dzhat is the gradient of zhat, after the activation; slopes are
 //          computed from h and zhat. Of a frame nothing else is written: the gradient of h stays on chip.
 // Scratch  latent_scratch bytes, for backward.   In place: no.

@@ -44,9 +44,9 @@ std::size_t lstm_backward_scratch(const Context&, LstmDims);  // bytes
 void lstm_backward(const Context&, float* dx, float* dw, float* dbias, const float* dh, const float* x, const float* h,
                    const float* c, const float* gates, const float* w, void* scratch, LstmDims);
 
-// The same for playing: one stream from first to last, with weights laid out once, no gates kept. h (T,H) of the block's samples; state
-// (2,H): h and c before the block, and after it. packed: lstm_packed bytes, made by lstm_prepare. CPU alone: CheckError
-// on a GPU.
+// The same for playing: one stream from first to last, with weights laid out once, no gates kept. h (T,H) of the
+// block's samples; state (2,H): h and c before the block, and after it. packed: lstm_packed bytes, made by
+// lstm_prepare. CPU alone: CheckError on a GPU.
 // Bits   those of however the samples are divided into calls; lstm_forward sums in another order.
 std::size_t lstm_packed(const Context&, LstmDims);  // bytes
 void lstm_prepare(const Context&, void* packed, const float* w, const float* bias, LstmDims);

@@ -234,8 +234,8 @@ struct RestOfGradient {
 
 // Which block has which numbers does not hang on how many members there are, nor then does the norm's last bit.
 // The first blocks add up parts of the gradient, the next ones the squares of the rest, the grid's last one takes the
-// next step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order and
-// ends the step.
+// next step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order
+// and ends the step.
 __global__ void __launch_bounds__(kThreads)
     end_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
                int n_losses, const float* gradient, const __grid_constant__ RestOfGradient rest,

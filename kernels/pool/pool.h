@@ -8,8 +8,8 @@
 // Source   arXiv:1810.06603 (`positions`), its journal version (`hold`).
 // Shapes   x, y (B,T,C); of unpool_multiply x, dx, u, du (B,T,C), Stored   z (B,T/P,C)   positions (B,T/P,C) in [0, P)
 //          C contiguous
-// Grads    max_pool_backward: dx = (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz, dx =, or += with
-//          `adds`
+// Grads    max_pool_backward: dx = (zero off the maxima).   unpool_backward: dz =   unpool_multiply_backward: dz, dx =,
+//          or += with `adds`
 // In place: no.
 // Errors   P divides T, sizes >= 1: CheckError with the numbers.
 // Bits     exact; unpool_multiply those of unpool and multiply (pointwise.h).   A NaN never becomes a maximum unless it

@@ -1,5 +1,5 @@
-// kernels/squeeze_excite/squeeze_excite.h -- squeeze and excitation: a gain for each channel of a frame, told by how loud
-// all of its channels are; the result is added to what is there.
+// kernels/squeeze_excite/squeeze_excite.h -- squeeze and excitation: a gain for each channel of a frame, told by how
+// loud all of its channels are; the result is added to what is there.
 //
 //   a[b,c] = mean_t |x[b,t,c]|     h[b] = relu(b1 + w1 a[b])     s[b] = sigmoid(b2 + w2 h[b])
 //   y[b,t,c] += s[b,c] x[b,t,c]

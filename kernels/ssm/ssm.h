@@ -6,11 +6,12 @@
 //   It is computed kSsmChunk samples at a time: within a chunk as a product with the first samples of the impulse
 //   response, from chunk to chunk as a scan. A whole signal is thus products of matrices, however long it is.
 //
-// Source   S4D: Gu et al. 2022, arXiv:2206.11893, zero-order hold. What nablafx calls DSSM, whose convolution by FFT gives
-//          the same numbers.
+// Source   S4D: Gu et al. 2022, arXiv:2206.11893, zero-order hold. What nablafx calls DSSM, whose convolution by FFT
+//          gives the same numbers.
 // Shapes   u, y, du, dy (B,C,T), contiguous   log_dt, d (C)   c (C,N,2): real, imaginary   log_a_real, a_imag (C,N)
 //          state (B,C,N,2): real, imaginary; before the first sample, and after the last
-//          saved (B,C,ssm_marks(T),N,2): states that backward begins from; may be null in forward, which then keeps none
+//          saved (B,C,ssm_marks(T),N,2): states that backward begins from; may be null in forward, which then keeps
+//          none
 // Grads    du =   others +=      None for the state before the block: back-propagation ends there. `state` is not an
 //          output of which there is a gradient.
 // Saved    u, saved.

@@ -122,8 +122,8 @@ CAFX_INLINE void add_products(float* s_ds, const float* s, const float* ds, int 
   });
 }
 
-// `chunks` chunks from their beginning; row `chunks` of w.dstates is the gradient of the state behind them, and row 0 is
-// made that of the state before.
+// `chunks` chunks from their beginning; row `chunks` of w.dstates is the gradient of the state behind them, and row 0
+// is made that of the state before.
 void backward_chunks(float* du, const float* dy, const float* u, const float* packed, const ssm::Packed& at,
                      const Work& w, int chunks, int N) {
   const int n = 2 * N;
@@ -266,8 +266,8 @@ void ssm_backward(float* du, const SsmTensors<float*>& g, const float* dy, const
 namespace {
 
 // M samples of kW channels: an oscillator after the other, which has its state in registers meanwhile. Each sum is
-// taken in steps of one product, so that a sample's bits do not depend on M. s a = s + s (a - 1): the rounding of a near 1
-// would change how long an oscillator rings.
+// taken in steps of one product, so that a sample's bits do not depend on M. s a = s + s (a - 1): the rounding of a
+// near 1 would change how long an oscillator rings.
 template <int M>
 CAFX_INLINE void play(float* samples, float* state, const float* packed, int N, int P) {
   vf u[M], y[M];

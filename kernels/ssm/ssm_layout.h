@@ -13,8 +13,8 @@ namespace cafx::ssm {
 
 inline constexpr int Q = kSsmChunk;
 
-// One channel's block of floats; complex numbers are pairs. With a = exp(dt A), r = c E and k[j] the impulse response, d
-// included in k[0]:
+// One channel's block of floats; complex numbers are pairs. With a = exp(dt A), r = c E and k[j] the impulse response,
+// d included in k[0]:
 struct Packed {
   long response;              // (Q,Q): [i][t] k[t - i], zero before
   long response_t;            // its transpose

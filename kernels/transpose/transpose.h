@@ -1,4 +1,5 @@
-// kernels/transpose/transpose.h -- rows become columns, for each of B matrices; or blocks of numbers change their order.
+// kernels/transpose/transpose.h -- rows become columns, for each of B matrices; or blocks of numbers change their
+// order.
 //
 //   transpose       y[b,c,r] = x[b,r,c]
 //   exchange_outer  y[k,j,i,c] = x[i,j,k,c]
@@ -9,7 +10,8 @@
 //
 //   with_constants is the transpose that puts beside each sample what is constant over its place: where knobs stand.
 //
-//   exchange_outer turns latents of (frames, places, steps, channels) into rows of steps that hold all frames of a place.
+//   exchange_outer turns latents of (frames, places, steps, channels) into rows of steps that hold all frames of a
+//   place.
 //
 // Shapes   x (B,R,C)   y (B,C,R)      exchange_outer: x (I,J,K,C)   y (K,J,I,C)
 //          with_constants: x (B,T)   c (B,K), null: zeros   y (T,B,1+K)

@@ -252,8 +252,8 @@ std::unique_ptr<FrameSequence> CrafxModel::sequence(const Context& context, int 
   return make_crafx_sequence(params_, config(), context, hop);
 }
 
-// zhat and with it the residual's path turn by the latent's curves; the dense layers are given what they had before, and
-// their curves turn the other path.
+// zhat and with it the residual's path turn by the latent's curves; the dense layers are given what they had before,
+// and their curves turn the other path.
 bool CrafxModel::negate_output() {
   for (const char* name : {"latent_saaf.v", "latent_saaf.w", "dnn.0.weight", "saaf.v", "saaf.w", "deconv.bias"}) {
     const ParamSpec* p = params_.find(name);

@@ -9,7 +9,8 @@
 //   SAAF                (64, 32) = zhat
 //   unpool, times x1    (4096, 32) = u
 //   dense, SAAF         (4096, 32) = v       32, 16, 16 tanh, 32
-//   squeeze, excite     u + s v              s: a gain for each channel from the mean magnitudes of v (512 relu, sigmoid)
+//   squeeze, excite     u + s v              s: a gain for each channel from the mean magnitudes of v (512 relu,
+//                       sigmoid)
 //   deConv1D            (4096, 1) = y        the weights of Conv1D
 //
 //   The pretrained form is CAFx's, on the frame without its context.

@@ -39,8 +39,8 @@ std::unique_ptr<ModelConfig> lstm_preset(const std::string& name);
 std::vector<std::pair<std::string, std::string>> lstm_training(const std::string& preset);
 std::unique_ptr<Model> make_lstm(const ModelConfig&, const std::string& form);
 
-// As nodes of a graph (models/graph.h), with states h.L and c.L (1,B,H) of each layer. `weights`: as Model::nam gives them, a
-// position of the knobs, if any, in the bias.
+// As nodes of a graph (models/graph.h), with states h.L and c.L (1,B,H) of each layer. `weights`: as Model::nam gives
+// them, a position of the knobs, if any, in the bias.
 void lstm_graph(GraphBuilder&, const LstmConfig&, const std::vector<float>& weights);
 
 // The state after a long silence: h and c of each layer, (layers, 2, H).

@@ -13,8 +13,8 @@ namespace cafx {
 
 namespace {
 
-// Samples count from the first that came. Frame i ends with sample (i + 1) hop - 1 and begins `frame` samples before its
-// end: where overlap-add wants it. It is complete with the context behind it, `after` samples later.
+// Samples count from the first that came. Frame i ends with sample (i + 1) hop - 1 and begins `frame` samples before
+// its end: where overlap-add wants it. It is complete with the context behind it, `after` samples later.
 class FramePlayer : public Player {
  public:
   FramePlayer(std::unique_ptr<FrameSequence> sequence, const Geometry& g, int hop, int multiple)

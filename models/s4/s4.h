@@ -3,11 +3,11 @@
 //   x = expand(input)
 //   in each block   u = tanh(linear x)   z = ssm(u)   x = tanh(g z + s) + residual x     residual: one number a channel
 //   y = tanh(contract(x))
-//   Without FiLM g = 1, s = 0. With it an LSTM hears the maxima of z over `film_block` samples, and its output is g and s
-//   of all samples of the block.
+//   Without FiLM g = 1, s = 0. With it an LSTM hears the maxima of z over `film_block` samples, and its output is g and
+//   s of all samples of the block.
 //
-//   The tensors' names and shapes are those of nablafx's processor S4 (1.0.0; Comunita et al. 2025, arXiv:2502.14405), so
-//   that `cafx import` takes its state dict; it gives nablafx's output.
+//   The tensors' names and shapes are those of nablafx's processor S4 (1.0.0; Comunita et al. 2025, arXiv:2502.14405),
+//   so that `cafx import` takes its state dict; it gives nablafx's output.
 //
 // Causal    Without FiLM it reads no future sample. With FiLM a block's maxima are known at its end: the stream is
 //           film_block - 1 samples late.

@@ -13,8 +13,8 @@ static std::string without_first(GraphBuilder& g, const std::string& output, con
                {x, g.int64s(output + ".from", {from}), g.int64s(output + ".to", {GraphBuilder::kToTheEnd}), "axis.2"});
 }
 
-// The state "heard" (B,context) has the samples before x. Every layer shortens its input by what it looks back; its part
-// in the head's sum is the last T samples.
+// The state "heard" (B,context) has the samples before x. Every layer shortens its input by what it looks back; its
+// part in the head's sum is the last T samples.
 bool WavenetModel::graph(GraphBuilder& g) const {
   if (film_.rows > 0 && position().empty()) return false;
   const std::vector<float> weights = at_position();

@@ -452,8 +452,8 @@ const void* extension_data(const char* uri) {
 
 const LV2_Descriptor kDescriptor{kUri, instantiate, connect_port, activate, run, nullptr, cleanup, extension_data};
 
-// The address of what this bundle holds: the player, or a model of its own. The program finds its bundle by itself, since
-// hosts that know lv2_descriptor ask nothing else.
+// The address of what this bundle holds: the player, or a model of its own. The program finds its bundle by itself,
+// since hosts that know lv2_descriptor ask nothing else.
 std::string own_uri() {
   Dl_info program{};
   if (!dladdr(&kDescriptor, &program) || !program.dli_fname) return kUri;

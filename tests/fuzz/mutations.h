@@ -15,8 +15,8 @@ inline std::string number_bytes(std::uint64_t x, int n, bool little) {
   return s;
 }
 
-// Up to six changes: bytes, bits, stretches that are gone, doubled or overwritten, lengths as headers have them, signs of
-// text. Half of them fall into the first 120 bytes, where a header is.
+// Up to six changes: bytes, bits, stretches that are gone, doubled or overwritten, lengths as headers have them, signs
+// of text. Half of them fall into the first 120 bytes, where a header is.
 inline std::string mutated(std::string s, std::uint64_t seed, std::uint64_t round) {
   static constexpr std::uint32_t kNumbers[] = {0,          1,          0x7fffffff, 0x80000000,
                                                0xffffffff, 0xfffffff0, 0x10000,    0x7ff00001};

@@ -357,7 +357,8 @@ inline void expect_same_outputs(const Op& op, const std::vector<std::string>& go
   }
 }
 
-// Every member gets the bits that it has alone. The inputs of the k-th are the op's, turned over and of half their size.
+// Every member gets the bits that it has alone. The inputs of the k-th are the op's, turned over and of half their
+// size.
 inline void check_members(const Op& op, const Context& context, std::initializer_list<int> counts) {
   for (const int n : counts) {
     std::vector<Op> ops(static_cast<std::size_t>(n), op);

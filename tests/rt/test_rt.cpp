@@ -299,8 +299,8 @@ TEST_F(Rt, TurnsTheKnobsOfAModelThatHasSome) {
 }
 
 // Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays
-// sample by sample has no delay but its own look-ahead and that of the resampling; what plays frames waits for a frame and
-// the context after it.
+// sample by sample has no delay but its own look-ahead and that of the resampling; what plays frames waits for a frame
+// and the context after it.
 TEST_F(Rt, PlaysEveryTypeOfModel) {
   double resamplers = 0.0;
   for (const std::string& type : model_type_names()) {
