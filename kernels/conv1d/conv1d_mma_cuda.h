@@ -334,14 +334,14 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   uint4* own_piece = own_rows + 4 * g + (t4 ^ (g / 2));
   const Word own_block = shared_address(own_rows + lane / 8 % 2 * 64 + lane % 8 * 4 + (lane / 16 ^ (lane % 8 / 2)));
   int next_b = blockIdx.x, next_t = 0, next_group = 0;
-  const auto begin_rows = [&](int place_of) {
+  const auto begin_rows = [&](int slot) {
     if (next_b < d.B) {
       const S* from = first_rows + (static_cast<long>(next_b) * d.T + next_t) * C + 32 * next_group;
 #pragma unroll
       for (int s = 0; s < 2; ++s) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-          __pipeline_memcpy_async(own_piece + (place_of * 4 + 2 * s + r) * 32,
+          __pipeline_memcpy_async(own_piece + (slot * 4 + 2 * s + r) * 32,
                                   from + (static_cast<long>(s) * segment + 8 * r) * C, 16);
         }
       }
@@ -352,7 +352,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   };
 #pragma unroll 1
   for (int i = 0; i < ahead; ++i) begin_rows(i);
-  int here = 0;
+  int here = 0;  // the slot whose rows are next to be multiplied
 #pragma unroll 1
   for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
     FrameRef ref = {};
@@ -528,7 +528,7 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
 // To y, or where there is none to the error of `mae`.
 inline void deconv(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
                    const float* bias, bool flip, int pad, Conv1dDims d) {
-  constexpr std::size_t kStatic = 256;  // bytes and more that the kernel has beside
+  constexpr std::size_t kStatic = 256;  // bytes: more than the kernel's own shared arrays
   const int ahead = data_shared(d, kAhead) + kStatic <= context.cuda->shared_max ? kAhead : 1;
   with_number(context, [&]<Number S>() {
     const auto run = [&]<int kGroups>() {
