@@ -6,7 +6,8 @@
 
 FOLDER is what datasets/generate/make_notes.py makes. A training's budget is in processor seconds (user and system time of all
 threads), which a machine that is busy with other work stretches less than the clock. Each model's cost of an epoch is measured first, by
-two short trainings; its epochs follow from the budget, at least one. Runs are kept in --out: killed anywhere, the same command goes on.
+two short trainings, and kept in --costs; its epochs follow from the budget, at least one. With the costs of another machine the epochs
+are that machine's. Runs are kept in --out and their results in --rows: killed anywhere, the same command goes on.
 """
 import argparse
 import json
@@ -70,7 +71,7 @@ def notes_of(args, instrument):
 
 
 def settings_of(args, device, model, epochs, seed):
-    return (["preset=" + model, "data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17",
+    return (["preset=" + model, "model.sample_rate=16000", "data.instrument=" + args.instrument, "data.validation=0.09", "data.test=0.17",
              "train.pretrain_epochs=0", "train.refine_epochs=0", "train.epochs=%d" % epochs, "train.seed=%d" % seed,
              "log.events=off"] + ALL[device])
 
@@ -86,27 +87,23 @@ def trained(args, folder, settings):
     return call(command)
 
 
-def cost_of_epoch(args, model):
-    """Processor seconds of an epoch on these notes, measured once: all devices have the same dry notes."""
-    path = os.path.join(args.out, "cost-%s-%d-%s.json" % (model, args.notes, args.instrument))
-    if not os.path.exists(path):
+def costs_of(args, model):
+    """Processor seconds of an epoch and of the rest on so many notes, percent of one core at 48 kHz and latency in samples, both in
+    blocks of 64; measured once: all devices have the same dry notes, and an epoch's cost grows with their number."""
+    costs = read(args.costs) if os.path.exists(args.costs) else {}
+    if model not in costs:
         seconds = []
         for epochs in CALIBRATION:
             folder = os.path.join(args.out, "calibration", "%s-%d-%d" % (model, args.notes, epochs))
             shutil.rmtree(folder, ignore_errors=True)
             seconds.append(trained(args, folder, settings_of(args, "compressor", model, epochs, 1))[1])
         per_epoch = max(0.01, (seconds[1] - seconds[0]) / (CALIBRATION[1] - CALIBRATION[0]))
-        keep(path, {"epoch": per_epoch, "rest": max(0.0, seconds[0] - per_epoch * CALIBRATION[0])})
-    return read(path)
-
-
-def realtime(args, model):
-    """Percent of one core with the model at 48 kHz, and its latency in samples, both in blocks of 64."""
-    path = os.path.join(args.out, "realtime-%s.json" % model)
-    if not os.path.exists(path):
-        keep(path, json.loads(call([args.cafx, "bench", "--realtime", "--preset", model, "--seconds", "2", "--json"])[0]))
-    row = read(path)[0]
-    return row["cafx"]["percent_of_core"], row["latency"]
+        played = json.loads(call([args.cafx, "bench", "--realtime", "--preset", model, "--seconds", "2", "--json"])[0])[0]
+        costs[model] = {"notes": args.notes, "epoch": per_epoch, "rest": max(0.0, seconds[0] - per_epoch * CALIBRATION[0]),
+                        "percent_of_core": played["cafx"]["percent_of_core"], "latency": played["latency"]}
+        keep(args.costs, costs)
+    cost, times = costs[model], args.notes / costs[model]["notes"]
+    return {**cost, "epoch": times * cost["epoch"], "rest": times * cost["rest"]}
 
 
 def dry_of(notes):
@@ -115,18 +112,38 @@ def dry_of(notes):
 
 
 def folder_of(args, device, model, seed):
-    return os.path.join(args.out, "%s-%s-%d-%ds" % (device, model, seed, args.budget))
+    return os.path.join(args.out, "%s-%s-%d-%ds-%d-%s" % (device, model, seed, args.budget, args.notes, args.instrument))
+
+
+def which(args, device, model, seed):
+    return {"device": device, "model": model, "seed": seed, "budget": args.budget, "notes": args.notes, "instrument": args.instrument}
+
+
+def rows_of(args):
+    """What is done, of all budgets and seeds."""
+    if not os.path.exists(args.rows):
+        return []
+    with open(args.rows) as file:
+        return [json.loads(line) for line in file]
+
+
+def done(rows, wanted):
+    return next((r for r in rows if all(r[key] == value for key, value in wanted.items())), None)
 
 
 def run(args, device, model, seed, epochs):
-    folder = folder_of(args, device, model, seed)
-    done = os.path.join(folder, "memory.json")
-    if not os.path.exists(done):
-        out, cpu = trained(args, folder, settings_of(args, device, model, epochs, seed))
+    """The row of a training, which is made where --rows lacks it."""
+    wanted = which(args, device, model, seed)
+    row = done(rows_of(args), wanted)
+    if row is None:
+        out, cpu = trained(args, folder_of(args, device, model, seed), settings_of(args, device, model, epochs, seed))
         result = json.loads(out)
-        keep(done, {"device": device, "model": model, "seed": seed, "budget": args.budget, "epochs": epochs, "processor_seconds": cpu,
-                    "test": result["test"]["mean"], "dry": dry_of(result["test"]["notes"]), "parameters": result["parameters"]})
-    return read(done)
+        mean = result["test"]["mean"]
+        row = {**wanted, "epochs": epochs, "processor_seconds": cpu, "test": {key: mean[key] for key, _, _ in METRICS},
+               "dry": dry_of(result["test"]["notes"]), "parameters": result["parameters"]}
+        with open(args.rows, "a") as file:
+            file.write(json.dumps(row) + "\n")
+    return row
 
 
 def interval(values):
@@ -165,11 +182,11 @@ def table(args, rows):
         lines.append("| %s | %.3g | " % (device, dry) + " | ".join(cells) + " |")
     lines += ["", "| | parameters | processor s of an epoch | one core, at 48 kHz | latency |", "| --- | --- | --- | --- | --- |"]
     for m in models:
-        percent, latency = realtime(args, m)
+        cost = costs_of(args, m)
         parameters = next(r["parameters"] for r in rows if r["model"] == m)
         lines.append(
             "| `%s` | %d | %.2f | %.1f %% | %d samples, %.0f ms at 16 kHz |" % (
-            m, parameters, cost_of_epoch(args, m)["epoch"], percent, latency, latency / 16.0))
+                m, parameters, cost["epoch"], cost["percent_of_core"], cost["latency"], cost["latency"] / 16.0))
     for device in args.devices:
         of_device = [r for r in rows if r["device"] == device]
         if not of_device:
@@ -223,9 +240,11 @@ def main():
     parser.add_argument("--models", default=",".join(MODELS), help="presets")
     parser.add_argument("--budget", type=int, default=60, help="processor seconds of a training")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--notes", type=int, default=24, help="of the instrument, evenly spread; a quarter is kept back")
+    parser.add_argument("--notes", type=int, default=72, help="of the instrument, evenly spread; a quarter is kept back")
     parser.add_argument("--instrument", default="guitar", choices=["guitar", "bass"])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--costs", help="file with each model's cost of an epoch, measured where it lacks one (default: in --out)")
+    parser.add_argument("--rows", help="file with the results, a line each (default: in --out)")
     parser.add_argument("--heard", action="store_true", help="train nothing: what `--preset auto` hears of each device, as a table")
     parser.add_argument("--table", action="store_true", help="train nothing: the table of what is there")
     parser.add_argument("--plan", action="store_true", help="say how long it would take; only costs of epochs are measured")
@@ -234,10 +253,12 @@ def main():
     args.models = args.models.split(",")
     if args.heard:
         return heard(args)
+    args.costs = args.costs or os.path.join(args.out, "costs.json")
+    args.rows = args.rows or os.path.join(args.out, "rows.jsonl")
     args.notes_folder = notes_of(args, args.instrument)
     epochs, total = {}, 0.0
     for model in args.models:
-        cost = cost_of_epoch(args, model)
+        cost = costs_of(args, model)
         epochs[model] = max(1, round(args.budget / cost["epoch"]))
         each = epochs[model] * cost["epoch"] + cost["rest"]
         total += each * len(args.devices) * args.seeds
@@ -251,7 +272,7 @@ def main():
     for seed in range(1, args.seeds + 1):
         for device in args.devices:
             for model in args.models:
-                if args.table and not os.path.exists(os.path.join(folder_of(args, device, model, seed), "memory.json")):
+                if args.table and done(rows_of(args), which(args, device, model, seed)) is None:
                     continue
                 rows.append(run(args, device, model, seed, epochs[model]))
                 print("%3d of %d: %s, %s, seed %d: ESR %.5f" % (len(rows), n, device, model, seed, rows[-1]["test"]["esr"]), flush=True)

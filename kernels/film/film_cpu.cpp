@@ -22,19 +22,38 @@ long place(const FilmDims& d, int k, int b, int channels) { return (static_cast<
 
 float scale_of(const float* m, int c, const FilmDims& d) { return m ? m[c] + (d.around_one ? 1.0f : 0.0f) : 1.0f; }
 
-int first_maximum(const float* x, int n) {
-  int at = 0;
-  for (int t = 1; t < n; ++t) {
-    if (x[t] > x[at]) at = t;
+// The largest of n numbers, and where it first stands; the first number where that is no number.
+struct Maximum {
+  float value;
+  int at;
+};
+CAFX_INLINE Maximum maximum(const float* x, int n) {
+  vf most = set1(x[0]), begins = {};
+  int t = 0;
+  for (; t + kW <= n; t += kW) {
+    const vf here = load(x + t);
+    begins = here > most ? set1(static_cast<float>(t)) : begins;
+    most = here > most ? here : most;
   }
-  return at;
+  float values[kW], vectors[kW];
+  store(values, most);
+  store(vectors, begins);
+  Maximum all{x[0], 0};
+  for (int i = 0; i < kW; ++i) {
+    const int at = static_cast<int>(vectors[i]) + i;
+    if (values[i] > all.value || (values[i] == all.value && at < all.at)) all = {values[i], at};
+  }
+  for (; t < n; ++t) {
+    if (x[t] > all.value) all = {x[t], t};
+  }
+  return all;
 }
 
 }  // namespace
 
 void film_pool_forward(float* pooled, const float* x, const float* constants, FilmDims d) {
   over_blocks(d, false, [&](int b, int c, long row, int k, int t, int n) {
-    const float largest = x[row + t + first_maximum(x + row + t, n)];
+    const float largest = maximum(x + row + t, n).value;
     float* to = pooled + place(d, k, b, d.C + d.beside);
     to[c] = n < d.block && largest < 0.0f ? 0.0f : largest;
     if (c > 0) return;
@@ -44,9 +63,9 @@ void film_pool_forward(float* pooled, const float* x, const float* constants, Fi
 
 void film_pool_backward(float* dx, const float* dpooled, const float* x, FilmDims d) {
   over_blocks(d, false, [&](int b, int c, long row, int k, int t, int n) {
-    const int at = first_maximum(x + row + t, n);
-    if (n < d.block && x[row + t + at] < 0.0f) return;
-    dx[row + t + at] += dpooled[place(d, k, b, d.C + d.beside) + c];
+    const Maximum most = maximum(x + row + t, n);
+    if (n < d.block && most.value < 0.0f) return;
+    dx[row + t + most.at] += dpooled[place(d, k, b, d.C + d.beside) + c];
   });
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/ssm/ssm.h"
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
 #include <vector>
@@ -10,6 +11,7 @@
 
 namespace cafx {
 
+CAFX_BACKENDS(void, ssm_turn_tables, (float* packed, int N));
 CAFX_BACKENDS(void, ssm_forward,
               (float* y, float* state, float* saved, const float* u, const void* packed, void* scratch, SsmDims d));
 CAFX_BACKENDS(void, ssm_backward,
@@ -53,42 +55,65 @@ void put(float* to, int n, Complex z) {
   to[2 * n + 1] = static_cast<float>(z.imag());
 }
 
+// Powers of so many oscillators are computed side by side.
+constexpr int kSideBySide = 8;
+
 void prepare_channel(float* to, const SsmTensors<const float*>& p, int N, int channel) {
   constexpr int Q = ssm::Q;
   const ssm::Packed at(N);
   double response[Q] = {};
   response[0] = p.d[channel];
-  for (int n = 0; n < N; ++n) {
-    const SsmOscillator o(p, N, channel, n);
-    const Complex r = o.c * o.E;
-    Complex power = 1.0;
-    for (int j = 0; j < Q; ++j) {
-      response[j] += 2.0 * (r * power).real();
-      put(to + at.hear + static_cast<long>(Q - 1 - j) * 2 * N, n, power);
-      power *= o.a;
-      const Complex heard = 2.0 * r * power;
-      to[at.speak + 2L * n * Q + j] = static_cast<float>(heard.real());
-      to[at.speak + (2L * n + 1) * Q + j] = static_cast<float>(-heard.imag());
+  for (int first = 0; first < N; first += kSideBySide) {
+    const int n_here = std::min(kSideBySide, N - first);
+    double a_re[kSideBySide] = {}, a_im[kSideBySide] = {}, re[kSideBySide] = {}, im[kSideBySide] = {},
+           heard_re[kSideBySide] = {}, heard_im[kSideBySide] = {};  // a; a^j; 2 r a^j
+    for (int i = 0; i < n_here; ++i) {
+      const int n = first + i;
+      const SsmOscillator o(p, N, channel, n);
+      const Complex r = o.c * o.E;
+      a_re[i] = o.a.real(), a_im[i] = o.a.imag();
+      re[i] = 1.0;
+      heard_re[i] = 2.0 * r.real(), heard_im[i] = 2.0 * r.imag();
+      put(to + at.r, n, r);
+      put(to + at.slope, n, o.c * o.a / o.A);
+      put(to + at.e, n, o.E);
+      put(to + at.a, n, o.A);
+      put(to + at.fall, n, r / o.A);
+      to[at.dt] = static_cast<float>(o.dt);
     }
-    put(to + at.over, n, power);
-    put(to + at.turn, n, {power.real(), power.real()});
-    put(to + at.turn_across, n, {-power.imag(), power.imag()});
-    put(to + at.r, n, r);
-    put(to + at.slope, n, o.c * o.a / o.A);
-    put(to + at.e, n, o.E);
-    put(to + at.a, n, o.A);
-    put(to + at.fall, n, r / o.A);
-    to[at.dt] = static_cast<float>(o.dt);
+    const auto times_a = [&](double* x, double* y) {
+      for (int i = 0; i < kSideBySide; ++i) {
+        const double was = x[i];
+        x[i] = was * a_re[i] - y[i] * a_im[i];
+        y[i] = was * a_im[i] + y[i] * a_re[i];
+      }
+    };
+    for (int j = 0; j < Q; ++j) {
+      float *hear = to + at.hear + (static_cast<long>(Q - 1 - j) * N + first) * 2,
+            *speak_t = to + at.speak_t + (static_cast<long>(j) * N + first) * 2;
+      for (int i = 0; i < n_here; ++i) response[j] += heard_re[i];
+      for (int i = 0; i < n_here; ++i) {
+        hear[2 * i] = static_cast<float>(re[i]);
+        hear[2 * i + 1] = static_cast<float>(im[i]);
+      }
+      times_a(re, im);
+      times_a(heard_re, heard_im);
+      for (int i = 0; i < n_here; ++i) {
+        speak_t[2 * i] = static_cast<float>(heard_re[i]);
+        speak_t[2 * i + 1] = -static_cast<float>(heard_im[i]);
+      }
+    }
+    for (int i = 0; i < n_here; ++i) {
+      put(to + at.over, first + i, {re[i], im[i]});
+      put(to + at.turn, first + i, {re[i], re[i]});
+      put(to + at.turn_across, first + i, {-im[i], im[i]});
+    }
   }
   for (int i = 0; i < Q; ++i) {
     for (int t = 0; t < Q; ++t) {
       const float k = t < i ? 0.0f : static_cast<float>(response[t - i]);
       to[at.response + i * Q + t] = k;
       to[at.response_t + t * Q + i] = k;
-    }
-    for (int m = 0; m < 2 * N; ++m) {
-      to[at.hear_t + static_cast<long>(m) * Q + i] = to[at.hear + static_cast<long>(i) * 2 * N + m];
-      to[at.speak_t + static_cast<long>(i) * 2 * N + m] = to[at.speak + static_cast<long>(m) * Q + i];
     }
   }
 }
@@ -104,8 +129,11 @@ void ssm_prepare(const Context& context, void* packed, const SsmTensors<const fl
   check(d);
   CAFX_CUDA_CALL(context, ssm_prepare, packed, p, d);
   const long size = ssm::Packed(d.N).size;
-  over_tasks(context, d.C,
-             [&](const Context&, int c) { prepare_channel(static_cast<float*>(packed) + c * size, p, d.N, c); });
+  over_tasks(context, d.C, [&](const Context&, int c) {
+    float* of_channel = static_cast<float*>(packed) + c * size;
+    prepare_channel(of_channel, p, d.N, c);
+    CAFX_CALL(context, ssm_turn_tables, of_channel, d.N);
+  });
 }
 
 // Of a tile, states at the chunks' borders and their gradients; a chunk of u, of y and of both gradients; sums over all

@@ -1,5 +1,6 @@
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/simd/gemm.h"
+#include "kernels/simd/transpose.h"
 #include "kernels/ssm/ssm_layout.h"
 
 namespace cafx::CAFX_ISA_NS {
@@ -18,6 +19,45 @@ CAFX_INLINE vf swapped(vf x) {
   return __builtin_shufflevector(x, x, 1, 0, 3, 2);
 #endif
 }
+
+// The real part of each pair, twice, and the imaginary part.
+CAFX_INLINE vf reals(vf x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(_mm512_moveldup_ps(reinterpret_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vf>(_mm256_moveldup_ps(reinterpret_cast<__m256>(x)));
+#else
+  return __builtin_shufflevector(x, x, 0, 0, 2, 2);
+#endif
+}
+CAFX_INLINE vf imaginaries(vf x) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(_mm512_movehdup_ps(reinterpret_cast<__m512>(x)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<vf>(_mm256_movehdup_ps(reinterpret_cast<__m256>(x)));
+#else
+  return __builtin_shufflevector(x, x, 1, 1, 3, 3);
+#endif
+}
+
+// The real parts of a with those of b behind each.
+CAFX_INLINE vf reals_and(vf a, vf b) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<vf>(
+      _mm512_mask_moveldup_ps(reinterpret_cast<__m512>(a), 0xAAAA, reinterpret_cast<__m512>(b)));
+#elif defined(__AVX2__)
+  const __m256 twice = _mm256_moveldup_ps(reinterpret_cast<__m256>(b));
+  return reinterpret_cast<vf>(_mm256_blend_ps(reinterpret_cast<__m256>(a), twice, 0xAA));
+#else
+  return __builtin_shufflevector(a, b, 0, 4, 2, 6);
+#endif
+}
+
+alignas(64) constexpr float kMinusPlus[16] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
+
+// a b, and with the conjugate of a, number by number.
+CAFX_INLINE vf product(vf a, vf b) { return reals(a) * b + load(kMinusPlus) * (imaginaries(a) * swapped(b)); }
+CAFX_INLINE vf conj_product(vf a, vf b) { return reals(a) * b - load(kMinusPlus) * (imaginaries(a) * swapped(b)); }
 
 // to += a from, and with the conjugate of a; a = a^Q as `turn` and `turn_across` hold it.
 CAFX_INLINE void turn(float* to, const float* a, const float* across, const float* from, int N) {
@@ -179,43 +219,28 @@ void finish_channel(const SsmTensors<float*>& g, const float* packed, const Work
     for (int i = 0; i + j < Q; ++i) response[j] += w.u_dy[i * Q + i + j];
   }
   float *first = w.sums, *weighted = w.sums + n2;  // sum_j q_j p_j and sum_j j q_j p_j; then other sums over j
-  for (int i = 0; i < 2 * n2; ++i) w.sums[i] = 0.0f;
-  for (int j = 0; j <= Q; ++j) {
-    const float* p = j < Q ? packed + at.hear + static_cast<long>(Q - 1 - j) * n2 : packed + at.over;
-    const float now = j < Q ? 2.0f * response[j] : 0.0f, of = static_cast<float>(j);
-    const float* heard = j > 0 ? w.dy_s + static_cast<long>(j - 1) * n2 : nullptr;
-    for (int i = 0; i < n2; i += 2) {
-      const float qr = heard ? now + 2.0f * heard[i] : now, qi = heard ? 2.0f * heard[i + 1] : 0.0f;
-      const float re = qr * p[i] - qi * p[i + 1], im = qr * p[i + 1] + qi * p[i];
-      first[i] += re;
-      first[i + 1] += im;
-      weighted[i] += of * re;
-      weighted[i + 1] += of * im;
-    }
-  }
   const float *r = packed + at.r, *slope = packed + at.slope, *e = packed + at.e, *a = packed + at.a,
               *fall = packed + at.fall;
   const float dt = packed[at.dt];
-  for (int i = 0; i < n2; i += 2) {  // weighted = c E weighted: of dt A
-    const float re = weighted[i] * r[i] - weighted[i + 1] * r[i + 1];
-    weighted[i + 1] = weighted[i] * r[i + 1] + weighted[i + 1] * r[i];
-    weighted[i] = re;
-  }
-  for (int j = 1; j < Q; ++j) {  // u conj(ds)
-    const float *p = packed + at.hear + static_cast<long>(Q - 1 - j) * n2,
-                *ds = w.u_ds + static_cast<long>(Q - 1 - j) * n2;
-    const float of = static_cast<float>(j);
-    for (int i = 0; i < n2; i += 2) {
-      weighted[i] += of * (p[i] * ds[i] + p[i + 1] * ds[i + 1]);
-      weighted[i + 1] += of * (p[i + 1] * ds[i] - p[i] * ds[i + 1]);
+  for_vectors(n2, [&](long i, int m) {
+    vf sum = {}, by_j = {};
+    for (int j = 0; j <= Q; ++j) {
+      const vf p = load_m((j < Q ? packed + at.hear + static_cast<long>(Q - 1 - j) * n2 : packed + at.over) + i, m);
+      vf term = j < Q ? set1(2.0f * response[j]) * p : vf{};
+      if (j > 0) term += product(load_m(w.dy_s + static_cast<long>(j - 1) * n2 + i, m) * 2.0f, p);
+      sum += term;
+      by_j += static_cast<float>(j) * term;
     }
-  }
-  for (int i = 0; i < n2; i += 2) {  // s conj(ds)
-    const float* p = packed + at.over;
-    const float re = w.s_ds[i] + w.s_ds[i + 1], im = w.s_ds[n2 + i] - w.s_ds[n2 + i + 1];
-    weighted[i] += static_cast<float>(Q) * (p[i] * re - p[i + 1] * im);
-    weighted[i + 1] += static_cast<float>(Q) * (p[i] * im + p[i + 1] * re);
-  }
+    store_m(first + i, sum, m);
+    vf of_a = product(load_m(r + i, m), by_j);  // c E sum_j j q_j p_j
+    for (int j = 1; j < Q; ++j) {               // u conj(ds)
+      const long row = static_cast<long>(Q - 1 - j) * n2 + i;
+      of_a += static_cast<float>(j) * conj_product(load_m(w.u_ds + row, m), load_m(packed + at.hear + row, m));
+    }
+    const vf x = load_m(w.s_ds + i, m), y = load_m(w.s_ds + n2 + i, m);  // s conj(ds): a pair's sum, its difference
+    const vf s_ds = reals_and(x + swapped(x), y - swapped(y));
+    store_m(weighted + i, of_a + static_cast<float>(Q) * product(s_ds, load_m(packed + at.over + i, m)), m);
+  });
   double dlog_dt = 0.0;
   float *dc = g.c + static_cast<long>(channel) * n2, *dlog_a = g.log_a_real + static_cast<long>(channel) * N,
         *da_imag = g.a_imag + static_cast<long>(channel) * N;
@@ -235,6 +260,17 @@ void finish_channel(const SsmTensors<float*>& g, const float* packed, const Work
 }
 
 }  // namespace
+
+// The tables hear_t and speak from their transposes.
+void ssm_turn_tables(float* packed, int N) {
+  const ssm::Packed at(N);
+  const int n = 2 * N;
+  for (int i = 0; i < n; i += kW) {
+    const int m = n - i < kW ? n - i : kW;
+    to_rows(packed + at.hear_t + static_cast<long>(i) * Q, Q, packed + at.hear + i, n, Q, m);
+    to_rows(packed + at.speak + static_cast<long>(i) * Q, Q, packed + at.speak_t + i, n, Q, m);
+  }
+}
 
 void ssm_forward(float* y, float* state, float* saved, const float* u, const void* packed, void* scratch, SsmDims d) {
   const long size = ssm::Packed(d.N).size, n = 2L * d.N, marks = ssm_marks(d.T);
