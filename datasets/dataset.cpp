@@ -323,10 +323,17 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
 }
 
 bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate) {
-  constexpr double kLong = 30.0;  // seconds
+  constexpr double kLong = 30.0, kLongAlone = 6.0;  // seconds; alone: of so few notes that none is left to judge by
   if (reader.cut != Cut::kLong) return reader.cut == Cut::kAlways;
+  std::set<std::string> notes;
+  bool has_parts = false;
+  for (const Pair& p : pairs) {
+    notes.insert(p.name);
+    has_parts = has_parts || !p.part.empty();
+  }
+  const double most = (notes.size() < 3 && !has_parts ? kLongAlone : kLong) * sample_rate;
   return std::any_of(pairs.begin(), pairs.end(),
-                     [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= kLong * sample_rate; });
+                     [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= most; });
 }
 
 void leave_out_sync_impulses(Dataset& data) {

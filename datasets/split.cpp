@@ -64,6 +64,26 @@ std::set<std::string> listed(const Dataset& data, const std::vector<std::string>
 
 std::string knobs_of(const Pair& p) { return fmt::format("{}", fmt::join(p.controls, " ")); }
 
+// Pairs with a knob at an end of what was recorded of it, where something lies between: a model that learns without
+// them would have to guess beyond its last position.
+std::vector<bool> at_an_end(const Dataset& data) {
+  std::map<std::string, std::set<double>> positions;
+  const auto over_numbers = [](const Pair& p, const auto& body) {
+    for (const KnobValue& k : p.knobs) {
+      if (k.is_number()) body(k);
+    }
+  };
+  for (const Pair& p : data.pairs) over_numbers(p, [&](const KnobValue& k) { positions[k.name].insert(k.number); });
+  std::vector<bool> ends(data.pairs.size(), false);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    over_numbers(data.pairs[i], [&](const KnobValue& k) {
+      const std::set<double>& all = positions[k.name];
+      if (all.size() > 2 && (k.number == *all.begin() || k.number == *all.rbegin())) ends[i] = true;
+    });
+  }
+  return ends;
+}
+
 // Levels and lengths of all pairs, measured once.
 struct Judges {
   std::vector<bool> can;
@@ -122,10 +142,14 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   }
   const auto order =
       permutation(static_cast<std::uint32_t>(free.size()), {static_cast<std::uint64_t>(config.seed), 77});
-  std::vector<std::string> drawn;  // in the order of drawing, those that can judge first
+  const std::vector<bool> ends = config.split == "knobs" ? at_an_end(data) : std::vector<bool>(data.pairs.size());
+  const auto is_end = [&](const std::string& unit) { return ends[static_cast<std::size_t>(units[unit].front())]; };
+  std::vector<std::string> drawn;  // in the order of drawing, those that can judge first, and of them ends last
   for (const bool wanted : {true, false}) {
-    for (const auto i : order) {
-      if (able[free[i]] == wanted) drawn.push_back(free[i]);
+    for (const bool end : {false, true}) {
+      for (const auto i : order) {
+        if (able[free[i]] == wanted && is_end(free[i]) == end) drawn.push_back(free[i]);
+      }
     }
   }
   std::size_t next = 0;

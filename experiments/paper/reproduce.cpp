@@ -41,6 +41,12 @@ fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
   const fs::path folder = fs::absolute(out / "notes").lexically_normal();
   const int jobs = args.threads > 0 ? args.threads : available_threads();
   const int notes = args.notes > 0 ? args.notes : args.size == "evening" ? kEveningNotes : kNotes;
+  if (args.plan) {
+    if (fs::is_directory(folder)) return folder;
+    throw Error(
+        "{}: the notes are not made yet, and --plan makes nothing; make them, some minutes, by {} {} --notes {}",
+        folder.string(), shell_quoted(script.string()), shell_quoted(folder.string()), notes);
+  }
   const int rc = std::system(fmt::format("{} {} --notes {} --jobs {} >&2", shell_quoted(script.string()),
                                          shell_quoted(folder.string()), notes, jobs)
                                  .c_str());
@@ -51,6 +57,7 @@ fs::path make_notes(const ReproduceArguments& args, const fs::path& out) {
 
 fs::path data_folder(const ReproduceArguments& args, const fs::path& out) {
   if (args.data == "notes" || (args.data.empty() && args.size == "evening")) return make_notes(args, out);
+  if (args.notes > 0) throw Error("--notes {}: is for notes that are made, with --data notes", args.notes);
   if (args.data.empty()) return find_source("datasets/notes", "give --data FOLDER");
   if (!fs::is_directory(args.data))
     throw Error(

@@ -150,26 +150,34 @@ void set_data_fields(Fields fields, const std::vector<std::string>& settings, bo
 constexpr int kFullBand = 44100;  // Hz; recordings of that rate or more are worth a model that hears all of them
 constexpr int kFullBand48 = 48000;
 
-// Of the first file; 0 where it cannot be read, which reading the recordings will say.
-int rate_of_recordings(const std::string& path) {
+// The lowest of the files' rates, as their heads say: what all of them have. 0 where one cannot be read, which reading
+// the recordings will say.
+int lowest_rate(const std::vector<std::filesystem::path>& files) {
   try {
-    const auto files =
-        std::filesystem::is_directory(path) ? find_audio_files(path) : std::vector<std::filesystem::path>{path};
-    return files.empty() ? 0 : AudioReader(files.front()).sample_rate();
+    int lowest = 0;
+    for (const auto& file : files) {
+      const int rate = AudioReader(file).sample_rate();
+      lowest = lowest == 0 ? rate : std::min(lowest, rate);
+    }
+    return lowest;
   } catch (const std::exception&) {
     return 0;
   }
 }
 
-// The same of a data set, whose reader finds the files; 0 for IDMT, which the presets are for.
-int rate_of_layout(const std::string& path, const std::vector<std::string>& settings) {
+// Of what the command line and the settings name, as their reader finds it; 0 for IDMT, which the presets are for.
+int rate_of_recordings(const std::string& dry, const std::string& wet, const std::vector<std::string>& settings) {
   try {
     DataConfig data;
-    set_recordings(data, path, "", settings);
+    set_recordings(data, dry, wet, settings);
     set_data_fields(prefixed("data", describe(data)), settings, false);
-    if (data.reader == "idmt" || data.reader == "files") return 0;
-    const Sources sources = find_reader(data.reader).find(data);
-    return AudioReader(sources.pairs.front().dry).sample_rate();
+    if (data.reader == "idmt") return 0;
+    std::set<std::filesystem::path> files;
+    for (const auto& pair : find_reader(data.reader).find(data).pairs) {
+      files.insert(pair.dry);
+      if (!pair.wet.empty()) files.insert(pair.wet);
+    }
+    return lowest_rate({files.begin(), files.end()});
   } catch (const std::exception&) {
     return 0;
   }
@@ -189,14 +197,14 @@ std::set<std::string> decided_by_band() {
 }  // namespace
 
 std::string ConfigOptions::preset_of_band() const {
-  if (dry.empty() || !file.empty() || (!preset.empty() && preset != "full")) return preset;
+  const bool named = !dry.empty() || has_setting(settings, "data.dry") || has_setting(settings, "data.path");
+  if (!named || !file.empty() || (!preset.empty() && preset != "full")) return preset;
   const std::set<std::string> decided = decided_by_band();
   for (const std::string& setting : settings) {
     if (decided.count(setting.substr(0, setting.find('=')))) return preset;
   }
   if (rate > 0) return rate == kFullBand ? "full" : rate == kFullBand48 ? "full-48k" : preset;
-  const int theirs =
-      wet.empty() ? rate_of_layout(dry, settings) : std::min(rate_of_recordings(dry), rate_of_recordings(wet));
+  const int theirs = rate_of_recordings(dry, wet, settings);
   if (theirs < kFullBand) return preset;
   return theirs % kFullBand == 0 ? "full" : "full-48k";
 }
@@ -318,6 +326,11 @@ void write_text(const std::string& path, const std::string& text) {
   if (path == "-") {
     write_screen(printable(text));
   } else {
+    std::error_code ignored;
+    const std::filesystem::path file = path;
+    if (is_audio_ending(lower_case(file.extension().string())) && std::filesystem::exists(file, ignored)) {
+      throw Error("{}: is a recording, and this is no audio; give another name", path);
+    }
     write_file_atomically(path, text.data(), text.size());
   }
 }

@@ -49,6 +49,7 @@ void add_eval(CLI::App& app, Run& run) {
   c->callback([args, &run] {
     run = [args] {
       const std::string source = args->data_run.empty() ? args->model : args->data_run;
+      if (!std::filesystem::exists(source)) throw Error("{}: no such file or folder", source);
       if (!std::filesystem::is_directory(source)) {
         throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
       }

@@ -53,22 +53,39 @@ std::string memory_text(const std::string& device, const std::string& precision,
 }
 
 // Of a cohort: each member has its model and its activations, and what is equal in their recordings is held once.
-std::string cohort_text(const std::string& device, const std::string& precision, const RunConfig& config, int members) {
+struct CohortPlan {
+  std::string device;
+  MemoryPlan member;
+  std::size_t bytes = 0;  // of all members
+};
+CohortPlan plan_cohort(const std::string& device, const std::string& precision, const RunConfig& config, int members) {
   DeviceOptions options;
   options.device = device;
   options.precision = precision;
   const OwnedContext own(options);
   const int batch = places_at_once(config.train.batch, 1, 1);
   const MemoryPlan plan = plan_memory(own.context, config, batch, place_samples(config), {}, 1);
-  const std::size_t all = static_cast<std::size_t>(members) * plan.total();
+  return {device_name(own.context), plan, static_cast<std::size_t>(members) * plan.total()};
+}
+
+std::string cohort_text(const CohortPlan& cohort, int members) {
+  const MemoryPlan& plan = cohort.member;
   return fmt::format(
       "{} models side by side on {}: {} times {:.1f} MiB, {:.1f} MiB{}, beside the audio: 4 bytes for each sample of "
       "dry audio and as many for each of wet, what is the same in their recordings once for all of them, so {} for a "
       "sample where each learns another effect on the same dry notes; {:.1f} MiB are free, enough for {} models "
       "without audio\n",
-      members, device_name(own.context), members, mib(plan.total()), mib(all),
-      all > plan.free ? ", which is more than there is" : "", 4 + 4 * members, mib(plan.free),
+      members, cohort.device, members, mib(plan.total()), mib(cohort.bytes),
+      cohort.bytes > plan.free ? ", which is more than there is" : "", 4 + 4 * members, mib(plan.free),
       plan.free / std::max<std::size_t>(1, plan.total()));
+}
+
+nlohmann::ordered_json cohort_json(const CohortPlan& cohort, int members) {
+  return {{"members", members},
+          {"device", cohort.device},
+          {"bytes_each", cohort.member.total()},
+          {"bytes", cohort.bytes},
+          {"bytes_free", cohort.member.free}};
 }
 
 std::string memory_text(const std::string& device, const std::string& gpus, const std::string& precision,
@@ -86,8 +103,8 @@ std::string memory_text(const std::string& device, const std::string& gpus, cons
                             mib(bytes));
 }
 
-std::string json_text(const Model& model, const std::vector<LayerRow>& rows,
-                      const std::map<std::string, std::string>& metadata) {
+nlohmann::ordered_json json_of(const Model& model, const std::vector<LayerRow>& rows,
+                               const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json;
   json["type"] = model.config().type();
   json["config"] = to_json(AnyConfig(model.config())->fields());
@@ -112,7 +129,7 @@ std::string json_text(const Model& model, const std::vector<LayerRow>& rows,
   json["parameters"] = parameters;
   json["multiply_adds"] = multiply_adds;
   if (!metadata.empty()) json["metadata"] = metadata;
-  return json.dump(2) + "\n";
+  return json;
 }
 
 int list_gpus() {
@@ -175,8 +192,13 @@ void add_info(CLI::App& app, Run& run) {
       const std::unique_ptr<Model> model = make_model(*config.model, form);
       const auto rows = model->layers();
       const Geometry g = model->geometry();
+      const auto cohort = [&] {
+        return plan_cohort(args->device.empty() ? "cpu" : args->device, config.train.precision, config, args->cohort);
+      };
       if (args->json) {
-        write_table("-", json_text(*model, rows, metadata));
+        nlohmann::ordered_json json = json_of(*model, rows, metadata);
+        if (args->cohort > 0) json["cohort"] = cohort_json(cohort(), args->cohort);
+        write_table("-", json.dump(2) + "\n");
         return 0;
       }
       std::string text = table_text(rows, g.frame > 0);
@@ -199,7 +221,7 @@ void add_info(CLI::App& app, Run& run) {
         text += memory_text(args->device, args->gpus, config.train.precision, config, config.train.batch);
       }
       if (args->cohort > 0) {
-        text += cohort_text(args->device.empty() ? "cpu" : args->device, config.train.precision, config, args->cohort);
+        text += cohort_text(cohort(), args->cohort);
       }
       for (const char* start : {"version", "seed", "run_hash", "validation_", "total_steps", "licence"}) {
         for (const auto& [key, value] : metadata) {

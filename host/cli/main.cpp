@@ -35,15 +35,34 @@ int finished(int code) {
   return code == 0 ? cafx::kExitError : code;
 }
 
-// Reports an unknown command before any other error, with the nearest known one.
-void check_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return;
+// Reports an unknown command, or one of a command's own, before any other error, with the nearest known one.
+void check_command(const CLI::App& app, const std::string& called, int argc, char** argv) {
+  const std::vector<const CLI::App*> commands = app.get_subcommands(nullptr);
+  if (commands.empty() || argc < 2 || argv[1][0] == '-') return;
   std::vector<std::string> names;
-  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
   const std::string word = argv[1];
-  if (std::find(names.begin(), names.end(), word) != names.end()) return;
-  throw cafx::Error("no command '{}'; did you mean '{}'? 'cafx --help' lists them all", word.substr(0, 100),
-                    cafx::nearest(word, names));
+  for (const CLI::App* command : commands) {
+    names.push_back(command->get_name());
+    if (word == names.back()) return check_command(*command, called + " " + word, argc - 1, argv + 1);
+  }
+  throw cafx::Error("no command '{} {}'; did you mean '{}'? '{} --help' lists them all", called, word.substr(0, 100),
+                    cafx::nearest(word, names), called);
+}
+
+// Where an unknown option has the name of a setting: how that is written. Else nothing.
+std::string setting_hint(int argc, char** argv) {
+  cafx::RunConfig config = cafx::run_preset("default");
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    if (word.rfind("--", 0) != 0) continue;
+    word = word.substr(2, word.find('=') - 2);
+    std::replace(word.begin(), word.end(), '-', '_');
+    for (const cafx::Field& f : cafx::describe(config)) {
+      if (!f.name.ends_with("." + word)) continue;
+      return fmt::format("; {} is a setting: --set {}=VALUE", f.name, f.name);
+    }
+  }
+  return "";
 }
 
 }  // namespace
@@ -79,14 +98,15 @@ int main(int argc, char** argv) {
     return kExitError;
   }
   try {
-    check_command(app, argc, argv);
+    check_command(app, "cafx", argc, argv);
     app.parse(argc, argv);
   } catch (const Error& e) {
     complain(e.what());
     return kExitError;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return finished(app.exit(e));  // --help, --version
-    complain(e.what());
+    complain(e.what() +
+             (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) ? setting_hint(argc, argv) : ""));
     return kExitError;
   }
   std::signal(SIGPIPE, SIG_IGN);

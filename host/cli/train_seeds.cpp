@@ -185,6 +185,40 @@ int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& dat
 
 }  // namespace
 
+namespace {
+
+void make_folder(const fs::path& folder, const Seed& seed) {
+  std::error_code ignored;
+  fs::create_directories(folder / seed.folder, ignored);
+  RunConfig c = seed.config;
+  RunFolder(folder / seed.folder).write("config.toml", to_toml(describe(c)));
+}
+
+// The seeds of a folder. One whose run was removed begins anew, with the settings of another.
+std::vector<Seed> reopen_seeds(const fs::path& folder) {
+  const std::vector<std::string> names = seeds_in(folder);
+  const auto is_there = [&](const std::string& name) { return fs::exists(folder / name / "config.toml"); };
+  const auto sibling = std::find_if(names.begin(), names.end(), is_there);
+  if (sibling == names.end()) {
+    throw Error("{}: none of its runs is left; train anew with 'cafx train ... --seeds {} --out', in another folder",
+                folder.string(), names.size());
+  }
+  std::vector<Seed> seeds;
+  for (const std::string& name : names) {
+    seeds.push_back({name, read_run_config(folder / (is_there(name) ? name : *sibling))});
+    if (is_there(name)) continue;
+    int seed = 0;
+    if (std::sscanf(name.c_str(), "seed-%d", &seed) != 1) {
+      throw Error("{}: is missing, and its name says no seed; put a copy of it back", (folder / name).string());
+    }
+    seeds.back().config.train.seed = seed;
+    make_folder(folder, seeds.back());
+  }
+  return seeds;
+}
+
+}  // namespace
+
 int train_seeds(const RunConfig& config, Dataset& data, const Split& split, const TrainArguments& args) {
   const fs::path folder = args.out;
   std::error_code ignored;
@@ -201,11 +235,7 @@ int train_seeds(const RunConfig& config, Dataset& data, const Split& split, cons
     list.push_back(seeds.back().folder);
   }
   // The folders first, so that a kill at any moment leaves all that a resume needs.
-  for (const Seed& seed : seeds) {
-    fs::create_directories(folder / seed.folder, ignored);
-    RunConfig c = seed.config;
-    RunFolder(folder / seed.folder).write("config.toml", to_toml(describe(c)));
-  }
+  for (const Seed& seed : seeds) make_folder(folder, seed);
   RunFolder(folder).write(kSeedsFile, list.dump() + "\n");
   return work_on(folder, seeds, data, split, args);
 }
@@ -223,8 +253,7 @@ std::vector<std::string> seeds_in(const fs::path& folder) {
 
 int resume_seeds(const TrainArguments& args) {
   const fs::path folder = args.out;
-  std::vector<Seed> seeds;
-  for (const std::string& name : seeds_in(folder)) seeds.push_back({name, read_run_config(folder / name)});
+  const std::vector<Seed> seeds = reopen_seeds(folder);
   Dataset data = load_dataset(data_of(seeds[0].config), seeds[0].config.model->sample_rate);
   const Split split = split_dataset(data, seeds[0].config.data);
   return work_on(folder, seeds, data, split, args);

@@ -297,10 +297,10 @@ Fields describe(SweepConfig& c) {
       field("slots", c.slots, 0, 1e5, "runs at a time on the CPU; 0: one for each thread"),
       field("threads", c.threads, 0, 1e5, "threads of all runs together; 0: all that this process may use"),
       field("slots_per_gpu", c.slots_per_gpu, 1, 1000, "most runs at a time on one GPU, where its memory allows"),
-      field(
+      or_number(field(
           "cohort", c.cohort,
-          "most runs of one architecture that a process trains side by side: auto (16 on a GPU, 1 on a CPU), off, or a "
-          "number"),
+          "most runs of one architecture that a process trains side by side: auto (on a GPU what is measured to be "
+          "worth it, 1 on a CPU), off, or a number")),
       field("memory_gb", c.memory_gb, 0, 1e6, "memory for all runs on a device, in GiB; 0: what is free"),
       field("retries", c.retries, 0, 1000,
             "deaths of a run in a row, without a step of progress, before it counts as failed"),

@@ -102,8 +102,8 @@ Fields describe(TrainConfig& c) {
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),
       precision_field(c.precision),
       path("init_from", c.init_from, "weights file to start from, by tensor name; empty: none"),
-      field("gpus", c.gpus,
-            "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one"),
+      or_number(field("gpus", c.gpus,
+                      "GPUs of this machine that share every batch: a number, all, or a list such as 0,2; empty: one")),
       late(field("segment_seconds", c.segment_seconds, 1e-3, 60, "streams: length of a segment")),
       late(field("block", c.block, 0, 1 << 24,
                  "streams: samples between two updates of the weights, and the reach of back-propagation; 0: the "

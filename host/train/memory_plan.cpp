@@ -48,7 +48,10 @@ MemoryPlan plan_memory(const Context& context, const RunConfig& config, int batc
   MemoryPlan plan;
   if (gpus > 1) plan.exchange = exchange_scratch(n, gpus);
   plan.weights = (config.train.ema > 0 ? 6 : 5) * sizeof(float) * static_cast<std::size_t>(n);
-  plan.activations = model->training_bytes(context, batch, length, Loss(config.train.loss));
+  // A CPU holds the activations of a block, a GPU room for those of a whole place.
+  const int block = block_samples(config);
+  const int held = context.device == Device::kCpu && block > 0 ? std::min(block, length) : length;
+  plan.activations = model->training_bytes(context, batch, held, Loss(config.train.loss));
   plan.workspace = model->library_bytes(context, batch, length);
   plan.audio = sizeof(float) * size.samples + size.places * (sizeof(FrameRef) + sizeof(std::uint32_t));
   plan.free = free_memory(context);

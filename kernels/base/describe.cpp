@@ -139,8 +139,9 @@ void assign(Field& f, const Json& value, const std::string& where) {
           }
           *p = static_cast<T>(x);
         } else if constexpr (std::is_same_v<T, std::string>) {
-          if (!is_text(value)) wrong(f, value, where);
-          const std::string s = value.get<std::string>();
+          const bool is_number = f.or_number && value.is_number_integer();
+          if (!is_number && !is_text(value)) wrong(f, value, where);
+          const std::string s = is_number ? value.dump() : value.get<std::string>();
           if (!f.choices.empty() && std::find(f.choices.begin(), f.choices.end(), s) == f.choices.end()) {
             wrong(f, value, where);
           }

@@ -31,6 +31,7 @@ struct Field {
   std::vector<std::string> forms = {};  // of the model that read it; empty: all of them
   // The comment that a run's hash covers, where help or choices have changed since; empty: those.
   std::string hashed = {};
+  bool or_number = false;  // of a text: a whole number in TOML stands for itself as text
 };
 using Fields = std::vector<Field>;
 
@@ -61,6 +62,10 @@ inline Field path(std::string name, std::string& value, std::string help) {
 }
 inline Field late(Field f) {
   f.late = true;
+  return f;
+}
+inline Field or_number(Field f) {
+  f.or_number = true;
   return f;
 }
 inline Field read_by(std::vector<std::string> forms, Field f) {

@@ -127,6 +127,9 @@ double value_of(const Knob& knob, const std::string& text, const std::string& wh
       return static_cast<double>(i);
     }
   }
+  if (!knob.is_switch() && !is_number && text.find(',') != std::string::npos) {
+    throw Error("{}: {} = {} is no number; write it with a point, as 3.5", where, knob.name, text);
+  }
   if (knob.is_switch() || !is_number || !(*number >= knob.lo && *number <= knob.hi)) {
     throw Error("{}: {} = {} is out of its range, {}", where, knob.name, text, knob.range());
   }

@@ -52,6 +52,7 @@ TEST(Knobs, WhatIsNoneOrOutOfRangeIsRefused) {
   const std::vector<std::string> knobs{"gain: 0..10 dB", "mode: a|b"};
   for (const auto& [setting, said] :
        std::vector<std::pair<std::string, std::string>>{{"gain=11", "gain = 11 is out of its range, 0 to 10 dB"},
+                                                        {"gain=3,5", "gain = 3,5 is no number; write it with a point"},
                                                         {"gain=nan", "out of its range"},
                                                         {"gain=loud", "out of its range"},
                                                         {"gain=5 Hz", "out of its range"},

@@ -27,6 +27,9 @@ for case in "empty.wav:empty" "text.wav:not audio" "cut.wav:cut off" "zero_hz.wa
   refuses "train on $file" "$words" "$cafx" train --set data.reader=files --set data.dry="$work/$file" --set data.wet="$note" --out "$work/new"
   [ -e "$work/o.wav" ] && fail "render $file left an output"
 done
+refuses "a misspelled command of a command" "no command 'cafx sweep statsu'; did you mean 'status'?" "$cafx" sweep statsu
+refuses "a setting as an option" "train.epochs is a setting: --set train.epochs=VALUE" "$cafx" train dry.wav wet.wav --epochs 3
+refuses "eval of nothing" "no-such-run: no such file or folder" "$cafx" eval "$work/no-such-run"
 refuses "a file beside a folder" "two folders" "$cafx" train "$note" "$root/datasets" --out "$work/new"
 refuses "dry without wet" "data.wet" "$cafx" train "$note" --out "$work/new"
 refuses "train on 2 samples" "too few" "$cafx" train --set data.reader=files --set data.dry="$work/two.wav" --set data.wet="$work/two.wav" --out "$work/new"

@@ -7,6 +7,28 @@ for rate in 16000 44100 48000 96000; do
   sox -n -r $rate -c 1 -b 24 "$work/dry$rate.wav" synth 6 pluck E2 gain -12 2>/dev/null
   sox "$work/dry$rate.wav" "$work/wet$rate.wav" overdrive 20 0 2>/dev/null || fail "sox"
 done
+# is_of EXPECTED-RATE ARGUMENTS...: the rate of a training of these recordings.
+is_of() {
+  local expected=$1
+  shift
+  rm -rf "$work/run"
+  "$cafx" train "$@" "${quick[@]}" --out "$work/run" >"$work/out" 2>"$work/err" || fail "$*: $(tail -3 "$work/err")"
+  grep -q "^sample_rate = $expected" "$work/run/config.toml" || fail "$*: $(grep '^sample_rate' "$work/run/config.toml")"
+}
+sox -M "$work/dry48000.wav" "$work/wet48000.wav" "$work/both.wav" || fail "sox"
+is_of 48000 "$work/both.wav" --set data.dry_channel=left --set data.wet_channel=right
+is_of 44100 --set data.reader=files --set "data.dry=$work/dry44100.wav" --set "data.wet=$work/wet44100.wav"
+is_of 48000 --set data.reader=files --set "data.dry=$work/dry48000.wav" --set "data.chain=overdrive 20 0"
+# Of a folder the lowest, whatever its file is called.
+mkdir "$work/dry" "$work/wet"
+for side in dry wet; do
+  cp "$work/${side}48000.wav" "$work/$side/a.wav"
+  sox "$work/${side}48000.wav" -r 16000 "$work/$side/b.wav" || fail "sox"
+done
+is_of 16000 "$work/dry" "$work/wet"
+rm "$work"/{dry,wet}/b.wav
+is_of 48000 "$work/dry" "$work/wet"
+
 # becomes RATE EXPECTED-RATE PRESET ARGUMENTS...: what a training of the recordings of RATE is.
 becomes() {
   local rate=$1 expected=$2 preset=$3

@@ -57,6 +57,11 @@ for seed in 4 5 6; do
   cmp "$work/seeds/seed-$seed/best.safetensors" "$work/again/seed-$seed/best.safetensors" || fail "seed $seed after kills"
 done
 
+# One that was removed begins anew, and ends with the bytes that it had.
+rm -r "$work/again/seed-5"
+"$cafx" resume "$work/again" --quiet >"$work/out" 2>"$work/err" || fail "resume without seed 5: $(cat "$work/err")"
+cmp "$work/seeds/seed-5/best.safetensors" "$work/again/seed-5/best.safetensors" || fail "seed 5 anew"
+
 # One breaks down: it is told, the others end, the code says it.
 "$cafx" train "${run[@]}" --seeds 2 --set train.lr=10 --set train.weight_decay=10 --set train.warmup_steps=0 --out "$work/nan" >"$work/out" 2>"$work/err"
 [ $? = 2 ] || fail "seeds that break down end with 2"

@@ -285,6 +285,9 @@ TEST(Check, WetThatIsItsDryFile) {
   EXPECT_TRUE(of_code(check_pair(p, kRate), "identical").empty());
   p.wet = p.dry;
   expect_one(p, "identical", Severity::kRefuse, p.wet_path);
+  Pair clean = p;  // a device may do nothing at one position
+  clean.knobs = {{"gain", "0", 0.0}};
+  expect_one(clean, "identical", Severity::kWarning, clean.wet_path);
 }
 
 TEST(Check, ManyFindingsOfAKindAreCountedNotListed) {

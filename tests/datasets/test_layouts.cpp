@@ -178,6 +178,8 @@ TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
       return by[0] == 'n' ? p.name : p.knobs[0].show();
     };
     for (const int i : split.train) trained.insert(unit(i));
+    const bool by_note = by[0] == 'n';
+    EXPECT_TRUE(by_note || (trained.count("0") && trained.count("10"))) << "the knob's ends";
     for (const int i : split.validation) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
     for (const int i : split.test) EXPECT_FALSE(trained.count(unit(i))) << unit(i);
     EXPECT_TRUE(judge_split(of_split, split).validation.empty()) << judge_split(of_split, split).validation;
@@ -208,6 +210,20 @@ TEST_F(Trees, OneDryFileForEveryPositionOfAKnob) {
   EXPECT_EQ(data.pairs[0].dry_path, data.pairs[1].dry_path);
   EXPECT_EQ(data.pairs[0].name, data.pairs[1].name) << "one note stays on one side of a split";
   EXPECT_EQ(data.pairs[0].knobs[0].number, 0.5);
+  // A longer one is cut, so that parts of it are left to validate and test by.
+  Signal dry, wet;
+  for (int i = 0; i < 8; ++i) {
+    dry.insert(dry.end(), notes().dry[0].begin(), notes().dry[0].end());
+    wet.insert(wet.end(), notes().wet[0].begin(), notes().wet[0].end());
+  }
+  ASSERT_GT(dry.size(), 6u * kRate);
+  put("input.wav", dry);
+  put("drive 0.5.wav", wet);
+  put("drive 1.wav", times(0.5, wet));
+  config.knobs = {"drive: 0..1"};
+  const Dataset pieces = inspect_dataset(config, kRate);
+  const Split split = split_dataset(pieces, config);
+  EXPECT_FALSE(split.validation.empty() || split.test.empty()) << pieces.pairs.size();
 }
 
 TEST_F(Trees, Egdb) {

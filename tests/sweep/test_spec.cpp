@@ -22,6 +22,15 @@ std::string error_of(const std::string& text) {
   return "no error";
 }
 
+TEST(Spec, CohortsAndGpusAreWordsOrNumbers) {
+  const Spec s = spec_of("[train]\ngpus = 2\n[axes]\n\"train.lr\" = [1e-3]\n[sweep]\ncohort = 3\n");
+  EXPECT_EQ(s.sweep.cohort, "3");
+  EXPECT_EQ(s.base.train.gpus, "2");
+  EXPECT_EQ(spec_of("[axes]\n\"train.lr\" = [1e-3]\n[sweep]\ncohort = \"off\"\n").sweep.cohort, "off");
+  EXPECT_NE(error_of("[axes]\n\"train.lr\" = [1e-3]\n[sweep]\ncohort = 2.5\n").find("expected text"),
+            std::string::npos);
+}
+
 TEST(Spec, GridCrossesListsRangesLogsAndZips) {
   const Spec s = spec_of(R"(
     name = "g"
