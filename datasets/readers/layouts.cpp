@@ -1,6 +1,8 @@
 #include "datasets/readers/layouts.h"
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "datasets/idmt.h"
 #include "datasets/readers/naming.h"
@@ -99,6 +101,13 @@ Sources find_by_pattern(const DataConfig& config) {
 
 namespace {
 
+// Whether a file has the parts of NAM's data config; a run of cafx has a data.json of its own.
+bool is_nam_json(const fs::path& path) {
+  std::ifstream file(path);
+  const auto json = nlohmann::json::parse(file, nullptr, false);
+  return json.is_object() && json.contains("train") && json.contains("validation");
+}
+
 void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
   const auto files = find_audio_files(folder);
   const auto named_as_idmt = static_cast<std::size_t>(std::count_if(
@@ -112,6 +121,10 @@ void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
   const fs::path manifest = folder / "manifest.csv";
   if (fs::is_regular_file(manifest, error)) found.push_back({"manifest", files.size(), manifest.string(), "", ""});
   if (!found.empty()) return;
+  if (!files.empty() && is_nam_json(folder / "data.json")) {
+    found.push_back({"nam-json", files.size() / 2, (folder / "data.json").string(), "", ""});
+    return;
+  }
   const fs::path dry = folder / "dry", wet = folder / "wet";
   if (fs::is_directory(dry, error) && fs::is_directory(wet, error)) {
     found.push_back({"folders", files.size() / 2, "", dry.string(), wet.string()});

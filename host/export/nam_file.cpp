@@ -61,10 +61,15 @@ Json params_of(const ModelConfig& config) {
 
 std::string why_not_nam(const Model& model) {
   if (model.nam()) return "";
+  if (!model.config().knobs.empty()) {
+    return fmt::format(
+        "a model of type {} cannot be expressed in the .nam format, and no student is made of one with knobs; train "
+        "one that the format holds on the same recordings and knobs, as by --preset lstm",
+        model.config().type());
+  }
   return fmt::format(
       "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
-      "measured: "
-      "cafx distill RUN --out STUDENT",
+      "measured: cafx distill RUN --out STUDENT",
       model.config().type());
 }
 

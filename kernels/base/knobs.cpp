@@ -183,8 +183,11 @@ std::pair<std::size_t, double> knob_setting(const std::vector<Knob>& knobs, cons
 std::vector<double> knob_values(const std::vector<Knob>& knobs, const std::vector<std::string>& settings,
                                 const std::string& where) {
   std::vector<double> values = knobs_at_start(knobs);
+  std::vector<bool> set(knobs.size(), false);
   for (const std::string& setting : settings) {
     const auto [knob, value] = knob_setting(knobs, setting, where);
+    if (set[knob]) throw Error("{} {}: {} is set twice", where, setting, knobs[knob].name);
+    set[knob] = true;
     values[knob] = value;
   }
   return values;

@@ -172,6 +172,12 @@ void save_model(const std::filesystem::path& path, const Model& model,
 std::filesystem::path weights_path(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
   if (!std::filesystem::exists(path)) {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(given, ignored)) {
+      if (!std::filesystem::exists(entry.path() / "best.safetensors", ignored)) continue;
+      throw Error("{}: is no run itself, it holds runs; name one of them, such as {}", given.string(),
+                  entry.path().string());
+    }
     throw Error("{}: there is no such {}", path.string(),
                 path == given ? "file" : "file; is it the folder of a run that has finished its first epochs?");
   }

@@ -36,6 +36,7 @@ for seed in said["seeds"]:
     assert f'<a href="{seed["folder"]}/">{seed["seed"]}</a></td><td>{figure(seed["result"]["validation_mae"])}</td>' in page, seed
     assert f"seed {seed['seed']}" in page
 END
+refuses "a model of a folder of seeds" "it holds runs; name one of them, such as $work/seeds/seed-" "$cafx" info "$work/seeds"
 refuses "notes of a folder of seeds" "give --part and --hop with one of them, as 'cafx report $work/seeds/seed-4'" "$cafx" report "$work/seeds" --part train
 
 # Ctrl-C, then kill -9, then on to the end: the bytes of the undisturbed one.

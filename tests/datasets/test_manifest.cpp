@@ -143,6 +143,10 @@ TEST_F(Tables, NamJsonTakesExcerptsDelayAndParts) {
                                 "train": {"start_seconds": null, "stop_seconds": -3.0, "ny": 8192},
                                 "validation": {"start_seconds": -3.0, "stop_seconds": null, "ny": null}})");
   EXPECT_FALSE(refused(data)) << all(data);
+  fs::copy_file(config.path, folder / "data.json");
+  const auto known = recognise(folder.path());
+  ASSERT_EQ(known.size(), 1u);
+  EXPECT_EQ(known[0].reader, "nam-json") << "a folder with its audio and its JSON";
   const Split split = split_dataset(data, config);
   double train = 0.0, validation = 0.0;
   for (const int i : split.train) train += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size());
