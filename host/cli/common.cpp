@@ -60,6 +60,7 @@ void ConfigOptions::add_to(CLI::App& app) {
       ->option_text("NAME");
   app.add_option("--config", file, "TOML file with [model], [teacher], [data], [train]")->option_text("FILE");
   app.add_option("--set", settings, "one setting, such as model.filters=64 or data.setting=2; may be repeated")
+      ->allow_extra_args(false)  // what follows may be the recordings
       ->option_text("KEY=VALUE");
 }
 
