@@ -331,9 +331,9 @@ bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate)
     notes.insert(p.name);
     has_parts = has_parts || !p.part.empty();
   }
-  const double most = (notes.size() < 3 && !has_parts ? kLongAlone : kLong) * sample_rate;
+  const double least = (notes.size() < 3 && !has_parts ? kLongAlone : kLong) * sample_rate;
   return std::any_of(pairs.begin(), pairs.end(),
-                     [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= most; });
+                     [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= least; });
 }
 
 void leave_out_sync_impulses(Dataset& data) {

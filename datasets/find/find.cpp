@@ -108,7 +108,7 @@ std::pair<double, double> left_by_gain_and_delay(const Pair& p, double lag) {
 
 void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vector<Finding>& found) {
   // A device may do nothing at one position of its knobs.
-  const Severity at_knobs = p.knobs.empty() ? Severity::kRefuse : Severity::kWarning;
+  const Severity severity = p.knobs.empty() ? Severity::kRefuse : Severity::kWarning;
   const char* clean = p.knobs.empty() ? "" : "; where the device is clean at this position, nothing need be done";
   if (p.dry == p.wet) {
     if (p.dry_path == p.wet_path && !p.wet_path.empty() && p.wet_file.channels > 1) {
@@ -117,7 +117,7 @@ void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vecto
                        "say so, as --set data.dry_channel=left --set data.wet_channel=right"});
       return;
     }
-    found.push_back({at_knobs, "identical", file_of(p, true), -1.0, "is sample by sample its dry file",
+    found.push_back({severity, "identical", file_of(p, true), -1.0, "is sample by sample its dry file",
                      "the dry file was copied, or the device was bypassed",
                      std::string("record or export the wet audio again") + clean});
     return;
@@ -133,7 +133,7 @@ void tell_identical(const Pair& p, const PairLag& lag, bool by_chain, std::vecto
                      "listen to both; where the device does so little, nothing need be done"});
     return;
   }
-  found.push_back({at_knobs, "identical", file_of(p, true), -1.0,
+  found.push_back({severity, "identical", file_of(p, true), -1.0,
                    fmt::format("is its dry file at {:+.1f} dB{}: a gain leaves {:.0f} dB of it",
                                20.0 * std::log10(std::max(1e-12, std::abs(gain))), gain < 0.0 ? ", turned over" : "",
                                10.0 * std::log10(std::max(left, 1e-12))),

@@ -80,6 +80,7 @@ void add_distill(CLI::App& app, Run& run) {
   c->add_option("--config", train.config.file, "TOML file with [model], [teacher], [data], [train]")
       ->option_text("FILE");
   c->add_option("--set", train.config.settings, "one setting, such as train.epochs=500; may be repeated")
+      ->allow_extra_args(false)
       ->option_text("KEY=VALUE");
   c->add_option("--out", train.out, "folder of the run; runs/PRESET-HASH by default")->option_text("FOLDER");
   train.device.add_to(*c);

@@ -40,6 +40,7 @@ void add_eval(CLI::App& app, Run& run) {
   c->add_option("--part", args->part, "test, validation or train; test by default")->option_text("PART");
   c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
   c->add_option("--set", args->settings, "another setting of the data, such as data.instrument=bass")
+      ->allow_extra_args(false)
       ->option_text("KEY=VALUE");
   c->add_option("--json", args->json, "write the results as JSON; - for standard output")->option_text("FILE");
   c->add_option("--csv", args->csv, "write the results as CSV; - for standard output")->option_text("FILE");

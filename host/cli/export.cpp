@@ -68,6 +68,7 @@ void add_export(CLI::App& app, Run& run) {
   c->add_option("model", args->model, "folder of a run, or a weights file")->required();
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   c->add_option("--knob", args->knobs, "onnx, nam: where a knob of the model stands for good; may be repeated")
+      ->allow_extra_args(false)
       ->option_text("NAME=VALUE");
   c->add_option("--format", args->format,
                 "safetensors, onnx, nam or lv2; by default what the file's ending says, safetensors where it has none")

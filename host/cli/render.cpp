@@ -51,7 +51,9 @@ void add_render(CLI::App& app, Run& run) {
       ->check(CLI::Range(1, 1 << 20))
       ->needs(stream)
       ->capture_default_str();
-  c->add_option("--knob", args->knobs, "where a knob of the model stands; may be repeated")->option_text("NAME=VALUE");
+  c->add_option("--knob", args->knobs, "where a knob of the model stands; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("NAME=VALUE");
   c->add_flag("--force", args->force, "overwrite a file that cafx did not make");
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);

@@ -91,8 +91,8 @@ void prepare_channel(float* to, const SsmTensors<const float*>& p, int N, int ch
     for (int j = 0; j < Q; ++j) {
       float *hear = to + at.hear + (static_cast<long>(Q - 1 - j) * N + first) * 2,
             *speak_t = to + at.speak_t + (static_cast<long>(j) * N + first) * 2;
-      for (int i = 0; i < n_here; ++i) response[j] += heard_re[i];
       for (int i = 0; i < n_here; ++i) {
+        response[j] += heard_re[i];
         hear[2 * i] = static_cast<float>(re[i]);
         hear[2 * i + 1] = static_cast<float>(im[i]);
       }

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "kernels/pointwise/pointwise_cpu.h"
 #include "kernels/simd/gemm.h"
 #include "kernels/simd/transpose.h"
@@ -9,49 +11,29 @@ namespace {
 
 constexpr int Q = ssm::Q, kChunks = kSsmTile / kSsmChunk;
 
-// Of N complex numbers, as pairs: each pair's numbers in the other order.
-CAFX_INLINE vf swapped(vf x) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_permute_ps(reinterpret_cast<__m512>(x), 0xB1));
-#elif defined(__AVX2__)
-  return reinterpret_cast<vf>(_mm256_permute_ps(reinterpret_cast<__m256>(x), 0xB1));
-#else
-  return __builtin_shufflevector(x, x, 1, 0, 3, 2);
-#endif
+// Of N complex numbers, as pairs: each pair's numbers in the other order; the real part of each, twice; the imaginary
+// part; the real parts of a with those of b behind each.
+using Lanes = std::make_integer_sequence<int, kW>;
+template <int... I>
+CAFX_INLINE vf swapped(vf x, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, x, (I ^ 1)...);
 }
-
-// The real part of each pair, twice, and the imaginary part.
-CAFX_INLINE vf reals(vf x) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_moveldup_ps(reinterpret_cast<__m512>(x)));
-#elif defined(__AVX2__)
-  return reinterpret_cast<vf>(_mm256_moveldup_ps(reinterpret_cast<__m256>(x)));
-#else
-  return __builtin_shufflevector(x, x, 0, 0, 2, 2);
-#endif
+template <int... I>
+CAFX_INLINE vf reals(vf x, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, x, (I & ~1)...);
 }
-CAFX_INLINE vf imaginaries(vf x) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_movehdup_ps(reinterpret_cast<__m512>(x)));
-#elif defined(__AVX2__)
-  return reinterpret_cast<vf>(_mm256_movehdup_ps(reinterpret_cast<__m256>(x)));
-#else
-  return __builtin_shufflevector(x, x, 1, 1, 3, 3);
-#endif
+template <int... I>
+CAFX_INLINE vf imaginaries(vf x, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(x, x, (I | 1)...);
 }
-
-// The real parts of a with those of b behind each.
-CAFX_INLINE vf reals_and(vf a, vf b) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<vf>(
-      _mm512_mask_moveldup_ps(reinterpret_cast<__m512>(a), 0xAAAA, reinterpret_cast<__m512>(b)));
-#elif defined(__AVX2__)
-  const __m256 twice = _mm256_moveldup_ps(reinterpret_cast<__m256>(b));
-  return reinterpret_cast<vf>(_mm256_blend_ps(reinterpret_cast<__m256>(a), twice, 0xAA));
-#else
-  return __builtin_shufflevector(a, b, 0, 4, 2, 6);
-#endif
+template <int... I>
+CAFX_INLINE vf reals_and(vf a, vf b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, ((I & ~1) + (I & 1) * kW)...);
 }
+CAFX_INLINE vf swapped(vf x) { return swapped(x, Lanes{}); }
+CAFX_INLINE vf reals(vf x) { return reals(x, Lanes{}); }
+CAFX_INLINE vf imaginaries(vf x) { return imaginaries(x, Lanes{}); }
+CAFX_INLINE vf reals_and(vf a, vf b) { return reals_and(a, b, Lanes{}); }
 
 alignas(64) constexpr float kMinusPlus[16] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
 

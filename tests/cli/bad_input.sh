@@ -29,6 +29,9 @@ for case in "empty.wav:empty" "text.wav:not audio" "cut.wav:cut off" "zero_hz.wa
 done
 refuses "a misspelled command of a command" "no command 'cafx sweep statsu'; did you mean 'status'?" "$cafx" sweep statsu
 refuses "a setting as an option" "train.epochs is a setting: --set train.epochs=VALUE" "$cafx" train dry.wav wet.wav --epochs 3
+cp "$note" "$work/keep.flac"
+refuses "a table over a recording" "is a recording" "$cafx" eval "$work/run" --csv "$work/keep.flac"
+cmp -s "$note" "$work/keep.flac" || fail "a recording is gone"
 refuses "eval of nothing" "no-such-run: no such file or folder" "$cafx" eval "$work/no-such-run"
 refuses "a file beside a folder" "two folders" "$cafx" train "$note" "$root/datasets" --out "$work/new"
 refuses "dry without wet" "data.wet" "$cafx" train "$note" --out "$work/new"

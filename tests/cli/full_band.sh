@@ -12,7 +12,7 @@ is_of() {
   local expected=$1
   shift
   rm -rf "$work/run"
-  "$cafx" train "$@" "${quick[@]}" --out "$work/run" >"$work/out" 2>"$work/err" || fail "$*: $(tail -3 "$work/err")"
+  "$cafx" train "${quick[@]}" "$@" --out "$work/run" >"$work/out" 2>"$work/err" || fail "$*: $(tail -3 "$work/err")"
   grep -q "^sample_rate = $expected" "$work/run/config.toml" || fail "$*: $(grep '^sample_rate' "$work/run/config.toml")"
 }
 sox -M "$work/dry48000.wav" "$work/wet48000.wav" "$work/both.wav" || fail "sox"

@@ -50,6 +50,9 @@ cp "$work/paper/report.html" "$work/first.html"
 cmp -s "$work/first.html" "$work/paper/report.html" || fail "the same results make another page"
 
 refuses "no amount" "choose how much" "$cafx" reproduce paper
+refuses "notes of no set that is made" "is for notes that are made" "$cafx" reproduce paper --size quick --notes 30 --plan --out "$work/none"
+refuses "a plan of notes that are not made" "make_notes.py" "$cafx" reproduce paper --size evening --plan --out "$work/none"
+[ -e "$work/none/notes" ] && fail "--plan made notes"
 refuses "two amounts" "excludes" "$cafx" reproduce paper --quick --size evening
 refuses "no such amount" "huge" "$cafx" reproduce paper --size huge
 refuses "the whole without recordings" "choose how much" "$cafx" reproduce paper --size full

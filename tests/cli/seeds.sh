@@ -22,6 +22,15 @@ assert abs(said["interval"]["validation_mae"] - 4.30265 * statistics.stdev(alone
 assert json.load(open(work + "/seeds/result.json")) == said
 END
 
+# What a cohort takes: on a CPU the memory of a block, however long the segment.
+for seconds in 0.5 2; do "$cafx" info --preset lstm --cohort 3 --set train.segment_seconds=$seconds --json >"$work/info$seconds" || fail "info --cohort"; done
+python3 - "$work" <<'END' || fail "what info says of a cohort"
+import json, sys
+short, long = (json.load(open(f"{sys.argv[1]}/info{seconds}"))["cohort"] for seconds in ("0.5", "2"))
+assert short["members"] == 3 and short["bytes"] == 3 * short["bytes_each"] > 0, short
+assert short["bytes_each"] == long["bytes_each"], (short, long)
+END
+
 # The page about them: the numbers of the table, a curve for each, links to their folders.
 "$cafx" report "$work/seeds" >"$work/out" 2>"$work/err" || fail "report of seeds: $(cat "$work/err")"
 grep -qx "$work/seeds/report.html" "$work/out" || fail "report says where the page is: $(cat "$work/out")"
