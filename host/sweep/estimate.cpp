@@ -150,6 +150,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
   constexpr int kMostMeasured = 6;
   double reference_work = 0.0;  // multiply-adds per second
   for (Task& t : plan.tasks) {
+    if (!t.refused.empty()) continue;
     const RunConfig c = config_of(t);
     const std::string key = model_key(t, c);
     const std::string form = t.kind == TaskKind::kPretrain ? kPretrain : kSupervised;

@@ -52,6 +52,19 @@ const RecordingFacts& DataCatalogue::facts(const DataConfig& config, int sample_
   const std::string exact = to_toml(describe(all)) + std::to_string(sample_rate);
   const auto found = known_.find(exact);
   if (found != known_.end()) return found->second;
+  const auto refused = refused_.find(exact);
+  if (refused != refused_.end()) throw Error(refused->second);
+  try {
+    return known_.emplace(exact, read_facts(config, sample_rate, exact)).first->second;
+  } catch (const WriteError&) {
+    throw;
+  } catch (const Error& e) {
+    refused_.emplace(exact, e.what());
+    throw;
+  }
+}
+
+RecordingFacts DataCatalogue::read_facts(const DataConfig& config, int sample_rate, const std::string& exact) const {
   Hasher hasher;
   hasher.add(exact);
   for (const std::string& path : {config.path, config.dry, config.wet}) {
@@ -84,7 +97,7 @@ const RecordingFacts& DataCatalogue::facts(const DataConfig& config, int sample_
     fs::create_directories(cached.parent_path(), ignored);
     std::ofstream(cached) << text;
   }
-  return known_.emplace(exact, facts).first->second;
+  return facts;
 }
 
 int DataCatalogue::rate(RunConfig config) {
@@ -109,6 +122,24 @@ void forget_unread(Fields fields, const Fields& fresh, const std::string& form) 
   set_fields(fields, unread, "pretraining");
 }
 
+// The text of the Error that read() throws about recordings; empty: it throws none.
+template <class Read>
+std::string refusal_of(Read read) {
+  try {
+    read();
+  } catch (const WriteError&) {
+    throw;
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+// Stands for the recordings in a run's hash. That of refused ones has the reason: once it is mended, the run is another.
+std::string identity(const RecordingFacts& facts, const std::string& refused) {
+  return refused.empty() ? facts.hash : "refused: " + refused;
+}
+
 }  // namespace
 
 RunConfig pretraining_of(const RunConfig& config, const std::vector<Setting>& pretrain) {
@@ -128,9 +159,9 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   const std::string where = spec.path.string() + ": " + label(point);
   RunConfig config = with_settings(spec.base, point, where);
   make_absolute(config);
-  config.model->sample_rate = data.rate(config);
-  check(config, where);
   ++n_points;
+  std::string refused = refusal_of([&] { config.model->sample_rate = data.rate(config); });
+  if (refused.empty()) check(config, where);
   const auto frames_of = [](const RunConfig& c, const RecordingFacts& f) {
     double frames = 0.0;
     for (const Stage& s : stages_of(c)) frames += (s.reconstructs ? 2.0 : 1.0) * s.epochs;
@@ -148,14 +179,15 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   std::string init = config.train.init_from.empty() ? "" : weights_identity(config.train.init_from);
   const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(weights_of_teacher(config));
   int parent = -1;
-  if (spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
+  if (refused.empty() && spec.sweep.share_pretraining && config.train.pretrain_epochs > 0 && config.train.epochs > 0) {
     const RunConfig first = pretraining_of(config, spec.pretrain);
-    const RecordingFacts& facts = data.facts(data_of(first), first.model->sample_rate);
+    RecordingFacts facts;
     Task task;
+    task.refused = refusal_of([&] { facts = data.facts(data_of(first), first.model->sample_rate); });
     task.kind = TaskKind::kPretrain;
-    task.key = run_hash(first, facts.hash, init, teacher);
+    task.key = run_hash(first, identity(facts, task.refused), init, teacher);
     task.folder = "pretrain-" + task.key;
-    task.frames = frames_of(first, facts);
+    if (task.refused.empty()) task.frames = frames_of(first, facts);
     parent = put(std::move(task), first);
     const Task& p = tasks[static_cast<std::size_t>(parent)];
     config.train.pretrain_epochs = 0;
@@ -163,20 +195,41 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
         fs::absolute(fs::path(spec.sweep.store) / p.folder / "pretrained.safetensors").lexically_normal().string();
     init = p.key + "/pretrained";
   }
-  const RecordingFacts& facts = data.facts(data_of(config), config.model->sample_rate);
+  RecordingFacts facts;
+  if (refused.empty()) refused = refusal_of([&] { facts = data.facts(data_of(config), config.model->sample_rate); });
   Task task;
-  task.key = run_hash(config, facts.hash, init, teacher);
+  task.refused = refused;
+  task.key = run_hash(config, identity(facts, refused), init, teacher);
   task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;
   task.folder = (config.train.epochs > 0 ? config.preset : std::string("pretrain")) + "-" + task.key;
   task.parent = parent;
-  task.frames = frames_of(config, facts);
+  if (refused.empty()) task.frames = frames_of(config, facts);
   return put(std::move(task), config);
 }
 
 Plan make_plan(const Spec& spec, DataCatalogue& data) {
   Plan plan;
   for (const Point& p : sample_points(spec)) plan.add(spec, data, p);
+  const auto& tasks = plan.tasks;
+  const auto can_run = [&](const Task& t) {
+    const bool parent = t.parent < 0 || tasks[static_cast<std::size_t>(t.parent)].refused.empty();
+    return t.kind == TaskKind::kTrain && t.refused.empty() && parent;
+  };
+  const auto refused = std::find_if(tasks.begin(), tasks.end(), [](const Task& t) { return !t.refused.empty(); });
+  if (refused != tasks.end() && std::none_of(tasks.begin(), tasks.end(), can_run)) throw Error(refused->refused);
   return plan;
+}
+
+void close_refused(const std::vector<Task>& tasks, std::size_t first, const Store& store, double lease_seconds) {
+  for (std::size_t i = first; i < tasks.size(); ++i) {
+    const Task& t = tasks[i];
+    if (t.refused.empty()) continue;
+    store.make(t, t.parent >= 0 ? &tasks[static_cast<std::size_t>(t.parent)] : nullptr, lease_seconds);
+    Outcome outcome;
+    outcome.state = State::kFailed;
+    outcome.reason = t.refused;
+    Store::write_outcome(store.run(t), outcome);
+  }
 }
 
 void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first) {

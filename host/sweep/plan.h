@@ -21,13 +21,17 @@ struct RecordingFacts {
 class DataCatalogue {
  public:
   explicit DataCatalogue(std::filesystem::path store) : store_(std::move(store)) {}
+  // Both throw an Error about recordings that cannot be read or trained on; facts() reads those once, too.
   const RecordingFacts& facts(const DataConfig&, int sample_rate);
   int rate(RunConfig);  // that the model works at; where none is asked for, that of the teacher or the recordings
 
  private:
+  RecordingFacts read_facts(const DataConfig&, int sample_rate, const std::string& exact) const;
+
   std::filesystem::path store_;
   std::map<std::string, RecordingFacts> known_;
   std::map<std::string, int> rates_;
+  std::map<std::string, std::string> refused_;  // by the keys of known_: the Error's text
 };
 
 struct Plan {
@@ -39,7 +43,10 @@ struct Plan {
   std::map<std::string, int> by_key_;
 };
 
+// Runs whose recordings are refused are in it, with the reason; where no run is left, an Error says the first's.
 Plan make_plan(const Spec&, DataCatalogue&);
+// Ends the tasks from `first` on whose recordings are refused: failed, with the reason, in their folders.
+void close_refused(const std::vector<Task>&, std::size_t first, const Store&, double lease_seconds);
 
 // The pretraining that a config needs: fields without influence are at their defaults, so that more runs share it.
 RunConfig pretraining_of(const RunConfig&, const std::vector<Setting>& pretrain);

@@ -19,7 +19,7 @@ std::string time_text(double seconds) {
 }
 
 struct Totals {
-  int n_pretrain = 0, n_train = 0, n_done = 0;
+  int n_pretrain = 0, n_train = 0, n_done = 0, n_refused = 0;
   double seconds = 0.0, seconds_left = 0.0;  // on one slot
   double chain = 0.0;                        // seconds of the longest open chain: a pretraining and a run behind it
 };
@@ -31,6 +31,7 @@ Totals totals_of(const std::vector<Row>& rows) {
     sum.seconds += r.task->seconds;
     const bool done = r.state == State::kDone;
     sum.n_done += done;
+    sum.n_refused += !r.task->refused.empty();
     double own = done ? 0.0 : r.task->seconds;
     sum.seconds_left += own;
     if (r.task->parent >= 0) {
@@ -57,7 +58,7 @@ std::string cohorts_text(const std::vector<Row>& rows, const std::vector<DeviceS
   std::map<std::string, std::pair<const Task*, int>> kinds;  // by kinship: the first run, and how many there are
   std::vector<const Task*> firsts;
   for (const Row& r : rows) {
-    if (r.task->kind != TaskKind::kTrain || !r.task->config.is_object()) continue;
+    if (r.task->kind != TaskKind::kTrain || !r.task->config.is_object() || !r.task->refused.empty()) continue;
     auto& [first, n] = kinds[kinship(r.task->config)];
     if (n++ > 0) continue;
     first = r.task;
@@ -100,6 +101,7 @@ std::string plan_json(const Spec& spec, const PlannedSweep& planned) {
          {"state", to_string(r.state)},
          {"seconds", t.seconds},
          {"bytes", t.bytes},
+         {"refused", t.refused},
          {"parent", t.parent < 0 ? "" : planned.plan.tasks[static_cast<std::size_t>(t.parent)].folder}});
   }
   return json.dump(2) + "\n";
@@ -125,6 +127,10 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
     text += fmt::format("{:<10} {:<24} {:<8} {:>10} {:>6.0f} MB  {}\n", to_string(r.task->kind), r.task->folder,
                         to_string(r.state), time_text(r.task->seconds), static_cast<double>(r.task->bytes) / 1e6,
                         label(r.task->point));
+  }
+  if (sum.n_refused > 0) text += fmt::format("{} cannot be trained on their recordings; the others run:\n", sum.n_refused);
+  for (const Row& r : rows) {
+    if (!r.task->refused.empty()) text += fmt::format("  {}: {}\n", r.task->folder, r.task->refused);
   }
   const auto devices = find_devices(spec.sweep);
   int slots = 0;

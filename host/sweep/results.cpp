@@ -71,6 +71,10 @@ std::vector<Row> read_rows(const std::vector<Task>& tasks, const Store& store, d
     row.task = &t;
     const auto run = store.run(t);
     row.outcome = Store::read_outcome(run);
+    if (!t.refused.empty()) {
+      row.outcome.state = State::kFailed;
+      row.outcome.reason = t.refused;
+    }
     row.state = row.outcome.state;
     const Json usage = Store::read_json(run / "usage.json");
     if (usage.is_object()) row.seconds = usage.value("seconds", 0.0);

@@ -71,6 +71,7 @@ void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, bool fresh
   if (fresh) put_aside(spec, tasks);
   write_text(folder / "sweep.toml", spec.text);
   write_tasks(folder / "tasks.jsonl", tasks);
+  close_refused(tasks, 0, store_of(spec), spec.sweep.lease_seconds);
   fs::remove(folder / "stop", error);
 }
 
@@ -96,6 +97,9 @@ class LocalSweep {
     plan_ = plan_sweep(spec_, data_, options_).plan;
     if (plan_.tasks.empty() && spec_.sweep.sampling != "tpe") throw Error("{}: makes no runs", spec_.path.string());
     prepare_folder(spec_, plan_.tasks, options_.fresh);
+    for (const Task& t : plan_.tasks) {
+      if (!t.refused.empty() && options_.say) options_.say(fmt::format("{}: failed: {}", t.folder, t.refused));
+    }
     FolderBoard board(store_, spec_.sweep.lease_seconds);
     LocalOptions local;
     local.isa = options_.isa;
@@ -130,6 +134,7 @@ class LocalSweep {
       for (std::size_t i = before; i < tasks.size(); ++i)
         tasks[i].seconds = before > 0 ? tasks[before - 1].seconds : 0.0;
       prioritise(tasks, spec_.sweep.first);
+      close_refused(tasks, before, store_, spec_.sweep.lease_seconds);
       write_tasks(folder_ / "tasks.jsonl", tasks);
     };
     return make_tpe(spec_, plan_, data_, folder_ / "proposals.json", added);

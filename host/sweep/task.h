@@ -44,6 +44,7 @@ struct Task {
   // Of them, what runs of one process hold once: a name that they have in common, and its bytes.
   std::vector<std::pair<std::string, std::size_t>> shares;
   double priority = 0.0;  // seconds from its start to the end of the longest chain behind it
+  std::string refused;    // why its recordings cannot be trained on; empty: they can. Not in tasks.jsonl
 };
 // Of tasks in one process.
 std::size_t bytes_together(const std::vector<const Task*>& tasks);

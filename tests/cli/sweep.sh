@@ -74,6 +74,28 @@ broken=$(grep ',failed,' "$work/runs/d.sweep/results.csv" | head -1 | cut -d, -f
 sweep retry d --no-measure >"$work/out" 2>&1
 grep -q "$failed failed runs" "$work/out" || fail "retry: $(cat "$work/out")"
 
+# So is one whose recordings are refused; the others run, and mended it runs too.
+cp -r "$root/datasets/notes" "$work/notes"
+mv "$work/notes/Gitarre monophon/Samples/Distortion" "$work/good"
+mkdir "$work/notes/Gitarre monophon/Samples/Distortion"
+for wet in "$work/good"/*; do echo rubbish >"$work/notes/Gitarre monophon/Samples/Distortion/$(basename "$wet")"; done
+tiny_sweep "$work/h.toml" h '[1e-3, 3e-3]' '[1]' 3
+sed -i "s|^path = .*|path = \"$work/notes\"|" "$work/h.toml"
+sweep plan "$work/h.toml" --no-measure >"$work/out" || fail "plan with bad recordings: $(cat "$work/out")"
+grep -q "cannot be trained on their recordings" "$work/out" && grep -q "4412" "$work/out" ||
+  fail "plan tells of the bad recordings: $(cat "$work/out")"
+sweep run "$work/h.toml" --no-measure >"$work/out" 2>&1
+[ $? = 2 ] || fail "a sweep with bad recordings ends with 2: $(cat "$work/out")"
+h=$work/runs/h.sweep/results.csv
+[ "$(grep -c ',done,' "$h")" = 2 ] && [ "$(grep -c ',failed,' "$h")" = 2 ] || fail "bad recordings stop their own runs alone: $(cat "$h")"
+sweep status h >"$work/status"
+grep -q "4412" "$work/status" || fail "status says which recording: $(cat "$work/status")"
+cp "$work/good"/* "$work/notes/Gitarre monophon/Samples/Distortion"
+sweep run "$work/h.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "mended: $(cat "$work/out")"
+[ "$(grep -c ',done,' "$h")" = 4 ] || fail "all runs after the mend: $(cat "$h")"
+find "$work/notes" -name '*.flac' -exec truncate -s 20 {} +
+refuses "no run with good recordings" "flac" "$cafx" sweep run "$work/h.toml" --store "$work/runs" --quiet --no-measure
+
 sweep report d >"$work/out" || fail "report"
 grep -q 'id="failed"' "$work/runs/d.sweep/report.html" || fail "the page names what failed"
 grep -q "$broken" "$work/runs/d.sweep/report.html" || fail "the page links to the runs"
