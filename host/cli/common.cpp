@@ -91,6 +91,17 @@ bool has_setting(const std::vector<std::string>& settings, const std::string& ke
                      [&](const std::string& s) { return s.rfind(key + "=", 0) == 0; });
 }
 
+// Of a list the last one would count alone, and who gives it twice means both.
+void refuse_second(const std::vector<std::string>& settings, const std::string& key) {
+  std::string all;
+  int n = 0;
+  for (const std::string& s : settings) {
+    if (s.rfind(key + "=", 0) != 0) continue;
+    all += fmt::format("{}\"{}\"", n++ > 0 ? ", " : "", s.substr(key.size() + 1));
+  }
+  if (n > 1) throw Error("--set {}: is given {} times; one has them all: --set '{}=[{}]'", key, n, key, all);
+}
+
 // One path: by what its names look like; a folder that nothing is known of counts as IDMT, whose reader says what it
 // is.
 void set_by_layout(DataConfig& data, const std::string& path, const std::vector<std::string>& settings) {
@@ -232,6 +243,7 @@ std::string ConfigOptions::preset_of_recordings(const DataConfig& settled, AutoP
 }
 
 RunConfig ConfigOptions::resolve(AutoPreset* chosen) const {
+  refuse_second(settings, "data.knobs");
   ConfigSource source;
   source.preset = preset_of_band();
   if (!file.empty()) source.toml = RunFolder::read(file);
@@ -281,7 +293,7 @@ std::string position_text(const Model& model, const std::vector<std::string>& se
   for (std::size_t i = 0; i < knobs.size(); ++i) {
     all.push_back(fmt::format("{} = {}", knobs[i].name, knobs[i].show(values[i])));
   }
-  return fmt::format("at {} for good\n", fmt::join(all, ", "));
+  return fmt::format("{}", fmt::join(all, ", "));
 }
 
 OwnedContext::OwnedContext(const DeviceOptions& options) {

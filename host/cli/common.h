@@ -85,7 +85,7 @@ void refuse_hop(const Model&, const std::string& name, bool asked);
 
 // Turns the model's knobs by settings as "gain=5"; the others stay at their start.
 void turn_knobs(Model&, const std::vector<std::string>& settings);
-// "at gain = 5 dB, mode = soft for good", a line: where all of them then stand.
+// "gain = 5 dB, mode = soft": where all of them then stand.
 std::string position_text(const Model&, const std::vector<std::string>& settings);
 
 // A context with threads of its own.

@@ -42,6 +42,7 @@ int export_model(const ExportArguments& args) {
                   args.out, format.name);
     }
     turn_knobs(*file.model, args.knobs);
+    file.metadata["knobs"] = position_text(model, args.knobs);
   }
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
@@ -50,7 +51,7 @@ int export_model(const ExportArguments& args) {
   format.write(out, file, args.name.empty() ? stem : args.name);
   std::string text = fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, model.config().type(),
                                  model.params().n_parameters(), model.geometry().sample_rate);
-  if (!args.knobs.empty()) text += position_text(model, args.knobs);
+  if (!args.knobs.empty()) text += fmt::format("at {} for good\n", position_text(model, args.knobs));
   const auto quality = file.metadata.find("quality");
   if (quality != file.metadata.end()) text += quality_text(quality->second);
   write_text("-", text);

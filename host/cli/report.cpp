@@ -71,6 +71,10 @@ void add_report(CLI::App& app, Run& run) {
     const bool asks = part->count() + hops->count() > 0;
     run = [args, asks] {
       const fs::path folder = args->folder;
+      if (fs::exists(folder / "sweep.toml")) {
+        throw Error("{}: is a sweep, of whose runs 'cafx sweep report {}' makes a page", folder.string(),
+                    folder.string());
+      }
       if (fs::exists(folder / kSeedsFile)) {
         if (asks) {
           throw Error(

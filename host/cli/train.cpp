@@ -146,12 +146,13 @@ int train_run(RunConfig config, const TrainArguments& args) {
   Fields fields = describe(config);
   if (!args.device.precision.empty()) set_field(fields, "train.precision", args.device.precision, "--precision");
   make_paths_absolute(fields);  // the folder may be resumed from anywhere
+  choose_knobs(config);
   check_teacher(config);
   choose_rate(config);
-  choose_knobs(config);
   check(config, args.config.file.empty() ? "config" : args.config.file);
   // What does not fit is refused at once.
   check_device(args.device.device);
+  if (!args.device.isa.empty()) parse_isa(args.device.isa);
   choose_gpus(args.device.device, config.train.gpus, !args.gpus.empty());
   Dataset data = load_dataset(data_of(config), config.model->sample_rate);
   const Split split = split_dataset(data, config.data);

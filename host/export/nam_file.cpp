@@ -61,12 +61,6 @@ Json params_of(const ModelConfig& config) {
 
 std::string why_not_nam(const Model& model) {
   if (model.nam()) return "";
-  if (!model.config().knobs.empty()) {
-    return fmt::format(
-        "a model of type {} cannot be expressed in the .nam format, and no student is made of one with knobs; train "
-        "one that the format holds on the same recordings and knobs, as by --preset lstm",
-        model.config().type());
-  }
   return fmt::format(
       "a model of type {} cannot be expressed in the .nam format; make a student of it, whose loss of quality is "
       "measured: cafx distill RUN --out STUDENT",
@@ -100,7 +94,7 @@ std::string nam_text(const ModelFile& file, const std::string& name) {
       }
     }
   }
-  for (const char* key : {"run_hash", "teacher", "licence"}) {
+  for (const char* key : {"run_hash", "teacher", "licence", "knobs"}) {
     const auto found = file.metadata.find(key);
     if (found != file.metadata.end()) ours[key] = found->second;
   }

@@ -6,6 +6,7 @@
 
 #include "host/render/render.h"
 #include "kernels/base/error.h"
+#include "kernels/base/knobs.h"
 #include "models/play/weights_file.h"
 #include "models/registry.h"
 
@@ -24,11 +25,23 @@ std::filesystem::path weights_of_teacher(const RunConfig& config) {
 
 void check_teacher(const RunConfig& config) {
   if (config.teacher.model.empty()) return;
-  const ModelFile file = load_model(config.teacher.model);
-  if (file.model->form() == kSupervised) return;
-  throw Error(
-      "{}: is a pretrained front end, which renders no effect; a teacher has gone through its supervised training",
-      config.teacher.model);
+  const std::string& name = config.teacher.model;
+  const ModelFile file = load_model(name);
+  if (file.model->form() != kSupervised) {
+    throw Error(
+        "{}: is a pretrained front end, which renders no effect; a teacher has gone through its supervised training",
+        name);
+  }
+  const std::vector<std::string>&wanted = config.data.knobs, &its = file.model->config().knobs;
+  if (wanted.empty() || wanted == its) return;
+  if (its.empty()) {
+    throw Error(
+        "{}: has no knobs, so that it makes the same targets at all positions of those that data.knobs names; leave "
+        "them out, or train a teacher with them",
+        name);
+  }
+  throw Error("{}: has the knobs [{}], and data.knobs = [{}]; name those of the teacher", name, fmt::join(its, ", "),
+              fmt::join(wanted, ", "));
 }
 
 void choose_rate(RunConfig& config) {
@@ -61,9 +74,6 @@ void choose_knobs(RunConfig& config) {
         knobs.size() == 1 ? "a knob" : fmt::format("{} knobs", knobs.size()), model.type(), fmt::join(types, ", "),
         last);
   }
-  if (!config.teacher.model.empty()) {
-    throw Error("data.knobs: a teacher has no knobs so far, so it cannot make targets at their positions");
-  }
   if (!model.knobs.empty() && model.knobs != knobs) {
     throw Error("model.knobs = [{}], and data.knobs = [{}]; leave one of them out", fmt::join(model.knobs, ", "),
                 fmt::join(knobs, ", "));
@@ -87,9 +97,17 @@ std::vector<SharedRecording> teach(Dataset& data, const std::vector<int>& which,
         "the teacher works at {} Hz, the model at {}: its targets are resampled, and hold nothing above {} Hz",
         g.sample_rate, rate, std::min(rate, g.sample_rate) / 2));
   }
+  const std::vector<Knob> knobs = parse_knobs(teacher.config().knobs, "model.knobs");
+  if (!knobs.empty() && config.data.knobs.empty()) {
+    std::vector<std::string> at;
+    for (const Knob& k : knobs) at.push_back(fmt::format("{} = {}", k.name, k.show(k.start())));
+    say(fmt::format("the teacher's knobs stand at {}; a student learns them where data.knobs names them",
+                    fmt::join(at, ", ")));
+  }
   std::vector<SharedRecording> recorded(kept.size());
   for (const int i : which) {
     Pair& pair = data.pairs[static_cast<std::size_t>(i)];
+    if (!pair.controls.empty()) teacher.turn_to(pair.controls);
     const Recording x = resample(pair.dry, rate, g.sample_rate);
     Recording y = resample(render_signal(teacher, context, x.data(), x.size(), hop), g.sample_rate, rate);
     y.resize(pair.dry.size(), 0.0f);

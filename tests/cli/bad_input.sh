@@ -162,4 +162,6 @@ fi
 for file in best.safetensors checkpoint.safetensors metrics.csv result.json config.toml; do
   cmp -s "$work/run/$file" "$work/before/$file" || fail "$file of the finished run has changed"
 done
+mkdir "$work/x.sweep" && touch "$work/x.sweep/sweep.toml"
+refuses "the page of a sweep" "cafx sweep report" "$cafx" report "$work/x.sweep"
 finish

@@ -20,6 +20,8 @@ refuses "a type without knobs" "have no knobs; those of type cafx, lstm, s4 and 
 refuses "a knob's range" "gain = 10 is out of its range, 0 to 9 dB" \
   "$cafx" train "${data[@]}" --set 'data.knobs=gain: 0..9 dB' --preset lstm-nano --quiet
 knob=(--set 'data.knobs=gain: 0..10 dB')
+refuses "knobs that are set one by one" "one has them all: --set 'data.knobs=\[\"gain: 0..10 dB\", \"tone: 0..1\"\]'" \
+  "$cafx" train "${data[@]}" "${knob[@]}" --set 'data.knobs=tone: 0..1' --preset lstm-nano --quiet
 "$cafx" train "${data[@]}" "${knob[@]}" --preset lstm-nano --set train.epochs=3 --set data.split=knobs --quiet --device cpu \
   --out "$work/run" >"$work/out" 2>&1 || fail "train: $(tail -3 "$work/out")"
 "$cafx" eval "$work/run" --part validation >"$work/out" 2>&1 || fail "eval: $(tail -3 "$work/out")"
@@ -49,6 +51,7 @@ if "$cafx" --version | grep -q libonnx; then
 fi
 "$cafx" export "$work/run" -o "$work/m.nam" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 grep -q "^at gain = 2 dB for good" "$work/out" || fail "it does not say where the knob is baked in: $(cat "$work/out")"
+grep -q '"knobs":"gain = 2 dB"' "$work/m.nam" || fail "the file does not hold where the knob stands"
 refuses "one position in a file of all" "safetensors has the knobs themselves" "$cafx" export "$work/run" -o "$work/m.safetensors" --knob gain=2
 # The .nam by NAM's formula, without knobs, beside the model at that position.
 sox "$work/data/dry/1.wav" -t f32 "$work/x.f32" trim 0 4000s 2>/dev/null && sox "$work/a.wav" -t f32 "$work/y.f32" trim 0 4000s 2>/dev/null
@@ -84,5 +87,18 @@ for what in wavenet film latent; do
 done
 "$cafx" export "$work/wavenet" -o "$work/w.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 grep -q '"architecture":"FiLMWaveNet"' "$work/w.nam" || fail "no FiLMWaveNet"
-refuses "a .nam of a CAFx" "cannot be expressed in the .nam format" "$cafx" export "$work/film" -o "$work/c.nam"
+refuses "a .nam of a CAFx" "make a student of it" "$cafx" export "$work/film" -o "$work/c.nam"
+# Its student has its knobs, learns them from what it makes at their positions, and becomes a .nam.
+"$cafx" distill "$work/film" --preset lstm-nano --set train.epochs=3 --quiet --device cpu --out "$work/student" >"$work/out" 2>&1 ||
+  fail "a student of a model with knobs: $(tail -3 "$work/out")"
+run=$work/student
+is_turned
+"$cafx" export "$run" -o "$work/s.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+grep -q '"params":\[{"name":"gain"' "$work/s.nam" || fail "the student's .nam has no params"
+refuses "a teacher of other knobs" "has the knobs \[gain: 0..10 dB\]" "$cafx" distill "$work/film" --set 'data.knobs=gain: 0..10' \
+  --preset lstm-nano --quiet --out "$work/other"
+"$cafx" train "$work/data/dry" "$work/data/gain5" --preset lstm-nano --set train.epochs=1 --quiet --device cpu --out "$work/plain" >"$work/out" 2>&1 ||
+  fail "train without knobs: $(tail -3 "$work/out")"
+refuses "a teacher without knobs" "makes the same targets at all positions" \
+  "$cafx" train "${data[@]}" "${knob[@]}" --set teacher.model="$work/plain" --preset lstm-nano --quiet --out "$work/other"
 finish
