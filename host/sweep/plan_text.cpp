@@ -128,7 +128,8 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
                         to_string(r.state), time_text(r.task->seconds), static_cast<double>(r.task->bytes) / 1e6,
                         label(r.task->point));
   }
-  if (sum.n_refused > 0) text += fmt::format("{} cannot be trained on their recordings; the others run:\n", sum.n_refused);
+  if (sum.n_refused > 0)
+    text += fmt::format("{} cannot be trained on their recordings; the others run:\n", sum.n_refused);
   for (const Row& r : rows) {
     if (!r.task->refused.empty()) text += fmt::format("  {}: {}\n", r.task->folder, r.task->refused);
   }
