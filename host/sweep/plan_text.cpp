@@ -129,7 +129,7 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
                         label(r.task->point));
   }
   if (sum.n_refused > 0)
-    text += fmt::format("{} cannot be trained on their recordings; the others run:\n", sum.n_refused);
+    text += fmt::format("{} of them cannot be trained on their recordings; the others run:\n", sum.n_refused);
   for (const Row& r : rows) {
     if (!r.task->refused.empty()) text += fmt::format("  {}: {}\n", r.task->folder, r.task->refused);
   }
