@@ -127,16 +127,28 @@ void take_side(Pair& pair, bool wet, const DataConfig& config, int sample_rate, 
   findings.insert(findings.end(), side.findings.begin(), side.findings.end());
 }
 
-// Both sides between two moments of dry, wet moved by its stated delay.
-void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate) {
+// Both sides between two moments of dry, wet moved by its stated delay; to the end of dry where that comes earlier.
+void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate, std::vector<Finding>& findings) {
   const auto length = static_cast<double>(pair.dry.size());
   const double unit = e.in_samples ? static_cast<double>(sample_rate) / pair.dry_file.rate : sample_rate;
   const auto place = [&](double at) { return std::round(at * unit + (at < 0.0 ? length : 0.0)); };
-  const double start = place(e.start), stop = e.stop == 0.0 ? length : place(e.stop);
+  const double start = place(e.start), asked = e.stop == 0.0 ? length : place(e.stop), stop = std::min(asked, length);
   const double delay = std::round(e.delay * sample_rate / std::max(1, pair.wet_file.rate));
-  if (!(start >= 0.0 && stop > start && stop <= length && std::abs(delay) < stop - start)) {
-    throw Error("{}: start = {}, stop = {} and delay = {} leave nothing of {:.3f} s", file_of(pair, false), e.start,
-                e.stop, e.delay, length / sample_rate);
+  const char* of = e.in_samples ? "samples" : "s";
+  if (start < 0.0) {
+    throw Error("{}: start = {} {} is before the beginning of {}, which lasts {:.3f} s", e.told_by, e.start, of,
+                file_of(pair, false), length / sample_rate);
+  }
+  if (!(stop > start && std::abs(delay) < stop - start)) {
+    throw Error("{}: start = {} {}, stop = {} {} and delay = {} samples leave nothing of {}, which lasts {:.3f} s",
+                e.told_by, e.start, of, e.stop, of, e.delay, file_of(pair, false), length / sample_rate);
+  }
+  if (asked > length) {
+    findings.push_back({Severity::kWarning, "excerpt", file_of(pair, false), length / sample_rate,
+                        fmt::format("ends {:.3f} s before stop = {} {}; what is there is taken",
+                                    (asked - length) / sample_rate, e.stop, of),
+                        fmt::format("{} asks for more than the file holds", e.told_by),
+                        "state a stop within the file, or none to go to its end"});
   }
   const auto from = static_cast<std::size_t>(start), to = static_cast<std::size_t>(stop);
   const auto late = static_cast<std::size_t>(std::abs(delay));
@@ -173,7 +185,7 @@ Pair read_pair(const Source& source, const DataConfig& config, int sample_rate, 
     pair.wet_file.rate = pair.dry_file.rate;
     pair.wet_file.frames = pair.dry_file.frames;
   }
-  if (source.excerpt) take_excerpt(pair, *source.excerpt, sample_rate);
+  if (source.excerpt) take_excerpt(pair, *source.excerpt, sample_rate, findings);
   if (const auto ppm = stated_drift(config); ppm && *ppm != 0.0) {
     pair.wet = resample(pair.wet, 1.0 + 1e-6 * *ppm, 1.0);
   }

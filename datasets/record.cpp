@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "datasets/dataset.h"
+#include "kernels/base/csv.h"
 #include "kernels/base/error.h"
+#include "kernels/base/safetensors.h"
 
 namespace cafx {
 
@@ -89,6 +92,56 @@ std::string findings_json(const Dataset& data) {
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
+namespace {
+
+// Names of the knobs of which every pair tells where they stood: a table with gaps would be refused.
+std::vector<std::string> knobs_of_all(const Dataset& data) {
+  std::vector<std::string> names;
+  for (const KnobRange& k : knob_ranges(data)) {
+    const auto has = [&](const Pair& p) {
+      return std::any_of(p.knobs.begin(), p.knobs.end(), [&](const KnobValue& v) { return v.name == k.name; });
+    };
+    if (std::all_of(data.pairs.begin(), data.pairs.end(), has)) names.push_back(k.name);
+  }
+  return names;
+}
+
+// What the names of the files no longer say: which note each is, its part, and where the knobs stood.
+class WrittenManifest {
+ public:
+  explicit WrittenManifest(const Dataset& data) : knobs_(knobs_of_all(data)) {
+    for (const Pair& p : data.pairs) {
+      parts_[p.name].insert(p.part);
+      has_parts_ = has_parts_ || !p.part.empty();
+    }
+    std::vector<std::string> names{"dry", "wet", "name"};
+    if (has_parts_) names.emplace_back("split");
+    for (const std::string& name : knobs_) names.push_back("knob:" + name);
+    text_ = csv_line(names);
+  }
+  bool tells_something() const { return has_parts_ || !knobs_.empty(); }
+  void add(const Pair& p, const std::string& file) {
+    // A note is in one part, for the reader.
+    const std::string name = parts_[p.name].size() > 1 ? p.part + "/" + p.name : p.name;
+    std::vector<std::string> cells{"dry/" + file, "wet/" + file, name};
+    if (has_parts_) cells.push_back(p.part);
+    for (const std::string& knob : knobs_) {
+      const auto at = std::find_if(p.knobs.begin(), p.knobs.end(), [&](const KnobValue& v) { return v.name == knob; });
+      cells.push_back(at->show());
+    }
+    text_ += csv_line(cells);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::vector<std::string> knobs_;
+  std::map<std::string, std::set<std::string>> parts_;
+  bool has_parts_ = false;
+  std::string text_;
+};
+
+}  // namespace
+
 void write_pairs(const Dataset& data, const std::string& folder) {
   namespace fs = std::filesystem;
   for (const char* side : {"dry", "wet"}) {
@@ -101,6 +154,11 @@ void write_pairs(const Dataset& data, const std::string& folder) {
     if (error) throw Error("{}: cannot be made: {}; give another folder to --write", path.string(), error.message());
   }
   std::set<std::string> taken;
+  WrittenManifest manifest(data);
+  const fs::path table = fs::path(folder) / "manifest.csv";
+  if (manifest.tells_something() && fs::exists(table)) {
+    throw Error("{}: is there already; give another folder to --write, or remove it", table.string());
+  }
   for (const Pair& p : data.pairs) {
     std::string name;
     for (const char c : p.name) name += c == '/' || c == '\\' || static_cast<unsigned char>(c) < 32 ? '_' : c;
@@ -110,7 +168,9 @@ void write_pairs(const Dataset& data, const std::string& folder) {
       write_audio(fs::path(folder) / (wet ? "wet" : "dry") / (own + ".wav"), wet ? p.wet : p.dry, data.sample_rate,
                   SampleFormat::kFloat);
     }
+    manifest.add(p, own + ".wav");
   }
+  if (manifest.tells_something()) write_file_atomically(table, manifest.text().data(), manifest.text().size());
 }
 
 }  // namespace cafx

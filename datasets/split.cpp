@@ -62,6 +62,32 @@ std::set<std::string> listed(const Dataset& data, const std::vector<std::string>
   return names;
 }
 
+// A note can be in one part alone, with all that the split keeps beside it: the part that loses it would be empty.
+void refuse_named_twice(const std::map<std::string, std::vector<int>>& units, const Dataset& data,
+                        const std::set<std::string>& test, const std::set<std::string>& validation,
+                        const DataConfig& config) {
+  for (const auto& [unit, pairs] : units) {
+    const auto first_of = [&](const std::set<std::string>& names) {
+      const auto found = std::find_if(pairs.begin(), pairs.end(), [&](int i) { return names.count(at(data, i).name); });
+      return found == pairs.end() ? std::string() : at(data, *found).name;
+    };
+    for (const int i : pairs) {
+      const std::string& name = at(data, i).name;
+      if (!test.count(name) || !validation.count(name)) continue;
+      throw Error(
+          "data.validation_notes and data.test_notes both name the note '{}'; a note is in one part alone: name it in "
+          "one of them",
+          name);
+    }
+    const std::string of_test = first_of(test), of_validation = first_of(validation);
+    if (of_test.empty() || of_validation.empty()) continue;
+    throw Error(
+        "data.validation_notes names '{}' and data.test_notes '{}', which data.split = \"{}\" keeps together; name "
+        "notes that it does not, or set data.split = \"note\"",
+        of_validation, of_test, config.split);
+  }
+}
+
 std::string knobs_of(const Pair& p) { return fmt::format("{}", fmt::join(p.controls, " ")); }
 
 // Pairs with a knob at an end of what was recorded of it, where something lies between: a model that learns without
@@ -133,6 +159,7 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
     else if ((validation.count(p.name) || (given == "validation" && validation.empty())) && !side.count(unit))
       side[unit] = kValidation;
   }
+  refuse_named_twice(units, data, test, validation, config);
   const auto is_given = [&](int to) {
     return any_given && std::any_of(side.begin(), side.end(), [&](const auto& s) { return s.second == to; });
   };

@@ -37,8 +37,7 @@ const ModelType& model_type(std::string_view name) {
     if (name == t.name) return t;
   }
   const auto names = model_type_names();
-  throw Error("unknown type of model '{}'; did you mean '{}'? Known are {}", name, nearest(std::string(name), names),
-              fmt::join(names, ", "));
+  throw Error("unknown type of model '{}'{}", name, did_you_mean(std::string(name), names, true));
 }
 
 std::vector<std::string> model_presets() {
@@ -55,8 +54,7 @@ const ModelType& type_of_preset(const std::string& preset) {
     if (std::find(names.begin(), names.end(), preset) != names.end()) return t;
   }
   const auto names = model_presets();
-  throw Error("unknown preset '{}'; did you mean '{}'? Known are {}", preset, nearest(preset, names),
-              fmt::join(names, ", "));
+  throw Error("unknown preset '{}'{}", preset, did_you_mean(preset, names, true));
 }
 
 void check_precision(const ModelConfig& config, Precision precision, const std::string& where) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
+#include <string>
 
 #include "datasets/find/hum.h"
 #include "datasets/find/rate.h"
@@ -163,27 +165,72 @@ void tell_rates(const Pair& p, int rate, std::vector<Finding>& found) {
                    "they were exported with different settings", "export both at one rate"});
 }
 
-// Of all files together: what the model will not hear.
+// The rates of all files, each counted once, with those whose rate is chosen by `which`.
+struct Rates {
+  std::set<std::string> files, chosen;
+  int lowest = 0, highest = 0;  // of the chosen
+};
+
+template <class Which>
+Rates rates_of(const std::vector<Pair>& pairs, Which which) {
+  Rates rates;
+  for (const Pair& p : pairs) {
+    for (const bool wet : {false, true}) {
+      const int rate = (wet ? p.wet_file : p.dry_file).rate;
+      if (rate == 0 || (wet && p.wet_path.empty())) continue;  // of no file
+      rates.files.insert(file_of(p, wet));
+      if (!which(rate)) continue;
+      rates.chosen.insert(file_of(p, wet));
+      rates.lowest = rates.lowest == 0 ? rate : std::min(rates.lowest, rate);
+      rates.highest = std::max(rates.highest, rate);
+    }
+  }
+  return rates;
+}
+
+std::string files_of(const Rates& rates) {
+  const std::size_t n = rates.chosen.size(), all = rates.files.size();
+  return n == all ? "all recordings" : n == 1 ? *rates.chosen.begin() : fmt::format("{} of {} files", n, all);
+}
+
+std::string text_of(const Rates& rates) {
+  const std::size_t n = rates.chosen.size(), all = rates.files.size();
+  const std::string hz = rates.lowest == rates.highest ? fmt::format("{} Hz", rates.highest)
+                                                       : fmt::format("{} to {} Hz", rates.lowest, rates.highest);
+  return n == all ? "recordings have " + hz : fmt::format("{} of {} files {} {}", n, all, n == 1 ? "has" : "have", hz);
+}
+
+// Of all files together: what the model will not hear, and what it could hear and the files do not hold.
 void tell_bandwidth(const std::vector<Pair>& pairs, int rate, std::vector<Finding>& found) {
   double lost = -200.0;
-  int highest = 0;
   const Pair* worst = nullptr;
   for (const Pair& p : pairs) {
-    highest = std::max({highest, p.dry_file.rate, p.wet_file.rate});
     if (p.wet_file.lost_db > lost) {
       lost = p.wet_file.lost_db;
       worst = &p;
     }
   }
-  if (highest <= rate || pairs.empty()) return;
-  const std::string text = fmt::format(
-      "recordings have {} Hz, the model {} Hz: it will have a bandwidth of {:.1f} kHz; above that lies {} of the wet "
-      "audio's energy",
-      highest, rate, 0.0005 * rate,
-      lost <= -60.0 ? "less than -60 dB" : fmt::format("up to {:.1f} dB ({})", lost, worst ? worst->name : ""));
-  found.push_back({lost > -40.0 ? Severity::kWarning : Severity::kInfo, "bandwidth", "all recordings", -1.0, text,
-                   "they are resampled to model.sample_rate",
-                   fmt::format("where that must be kept, train at their rate, as --rate {}", highest)});
+  const Rates above = rates_of(pairs, [&](int r) { return r > rate; });
+  if (!above.chosen.empty()) {
+    found.push_back(
+        {lost > -40.0 ? Severity::kWarning : Severity::kInfo, "bandwidth", files_of(above), -1.0,
+         fmt::format(
+             "{}, the model {} Hz: it will have a bandwidth of {:.1f} kHz; above that lies {} of the wet "
+             "audio's energy",
+             text_of(above), rate, 0.0005 * rate,
+             lost <= -60.0 ? "less than -60 dB" : fmt::format("up to {:.1f} dB ({})", lost, worst ? worst->name : "")),
+         "they are resampled to model.sample_rate",
+         fmt::format("where that must be kept, train at their rate, as --rate {}", above.highest)});
+  }
+  constexpr double kNearly = 0.9;  // of the model's rate, as 44.1 kHz of 48: what lies between is hardly heard
+  const Rates below = rates_of(pairs, [&](int r) { return r < rate; });
+  if (below.chosen.empty()) return;
+  found.push_back({below.lowest < kNearly * rate ? Severity::kWarning : Severity::kInfo, "bandwidth", files_of(below),
+                   -1.0,
+                   fmt::format("{}, the model {} Hz: above {:.1f} kHz they teach it nothing but silence",
+                               text_of(below), rate, 0.0005 * below.lowest),
+                   "they are resampled to model.sample_rate, which adds no sound",
+                   fmt::format("train at their rate, as --rate {}, or record at the model's", below.lowest)});
 }
 
 // Whether a note has another offset than all notes together: as large in its quietest half second as in its loudest.

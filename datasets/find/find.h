@@ -17,8 +17,9 @@
 //   channels    channels of a file that are not alike
 //   bits, lossy 8 bits; a codec that leaves out
 //   rate        dry and wet differ in rate; a header claims a rate that the content has not
-//   bandwidth   what lies above half the model's rate
+//   bandwidth   what lies above half the model's rate, or half the files'
 //   length      lengths differ
+//   excerpt     a stated part of a file goes beyond its end
 //   header      a length in a file's header is wrong; what is there was read
 //   not_finite  NaN or infinite samples
 //   names, settings            what file names tell

@@ -168,6 +168,7 @@ Lag find_lag(std::span<const float> dry, std::span<const float> wet, int rate) {
   found.sure_of_steps = windows.sure_of_breaks;
   for (const Break& edge : windows.edges) found.edges.push_back({edge.at / rate, 0.0, edge.margin / rate});
   for (const Break& edge : windows.maybe_edges) found.maybe_edges.push_back({edge.at / rate, 0.0, edge.margin / rate});
+  for (const Break& turn : windows.turned) found.turned.push_back({turn.at / rate, 0.0, turn.margin / rate});
   for (const Break& other : windows.unlike) found.unlike.push_back({other.at / rate, 0.0, other.margin / rate});
   const double agreement = found.agreement = all > 0.0 ? on / all : 0.0;
   found.confidence = std::min(agreement, windows.standing_out > 0.3 ? 1.0 : windows.standing_out / 0.3);

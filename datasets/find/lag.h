@@ -47,6 +47,7 @@ struct Lag {
   double open_ppm = 0.0;          // a drift of that much, either way, may hide in how the windows scatter
   std::vector<Step> edges;        // stretches that lie at another lag, most at an end: around `seconds`, by `margin`
   std::vector<Step> maybe_edges;  // the same, not surely
+  std::vector<Step> turned;       // where wet's sign is another from then on; the rest is measured without that
   std::vector<Step> unlike;       // stretches that have little in common with dry
 };
 

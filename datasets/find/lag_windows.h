@@ -24,6 +24,7 @@ struct Windows {
   std::vector<Break> breaks;
   std::vector<Break> edges;        // stretches that lie at another lag, most at an end
   std::vector<Break> maybe_edges;  // that may lie at another lag
+  std::vector<Break> turned;       // from where on wet's sign is another
   std::vector<Break> unlike;       // stretches that have little in common with dry at any lag near by
   bool sure_of_breaks = true;      // each side of each holds enough windows, and each is worth its jump
   bool halves_agree = true;        // the common peak is the same in both halves

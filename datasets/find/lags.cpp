@@ -1,6 +1,7 @@
 #include "datasets/find/lags.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +12,7 @@
 #include "datasets/find/notes_lag.h"
 #include "datasets/find/onset.h"
 #include "datasets/find/rate.h"
+#include "datasets/find/turned.h"
 
 namespace cafx {
 
@@ -24,35 +26,6 @@ constexpr double kStrays = 0.4, kFewStay = 0.8;  // of a recording's windows: fa
 constexpr double kElsewhere = 0.5;  // a note whose correlation at the common lag is under this, of its peak
 constexpr double kByHand = 0.2;     // of the notes lie elsewhere
 constexpr double kFewAgree = 0.25;  // of the notes: there is no common lag
-
-// How much each is like what all have in common, the first principal component: -1 .. 1, most of them positive.
-std::vector<double> likeness_to_all(std::vector<std::vector<float>> x) {
-  const auto normalise = [](std::vector<float>& v) {
-    double sum = 0.0;
-    for (const float a : v) sum += static_cast<double>(a) * static_cast<double>(a);
-    for (float& a : v) a = sum > 0.0 ? static_cast<float>(static_cast<double>(a) / std::sqrt(sum)) : 0.0f;
-  };
-  const auto product = [](std::span<const float> a, std::span<const float> b) {
-    double sum = 0.0;
-    for (std::size_t k = 0; k < a.size(); ++k) sum += static_cast<double>(a[k]) * static_cast<double>(b[k]);
-    return sum;
-  };
-  for (auto& v : x) normalise(v);
-  std::vector<float> common = x.front();
-  std::vector<double> like(x.size());
-  for (int round = 0; round < 32; ++round) {
-    std::vector<float> next(common.size(), 0.0f);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      like[i] = product(x[i], common);
-      for (std::size_t k = 0; k < next.size(); ++k) next[k] += static_cast<float>(like[i]) * x[i][k];
-    }
-    normalise(next);
-    common = std::move(next);
-  }
-  const auto negative = std::count_if(like.begin(), like.end(), [](double v) { return v < 0.0; });
-  for (double& v : like) v = 2 * negative > static_cast<long>(like.size()) ? -v : v;
-  return like;
-}
 
 class Search {
  public:
@@ -369,18 +342,36 @@ class Search {
     }
   }
 
+  void tell_turned_part_way(std::size_t i) {
+    const Lag& lag = lag_of(i).lag;
+    std::vector<std::string> places;
+    for (const Step& s : lag.turned) places.push_back(fmt::format("{:.1f}", s.seconds));
+    out_.findings.push_back(
+        {Severity::kRefuse, "polarity", file_of(pairs_[i], true), pairs_[i].offset_seconds + lag.turned.front().seconds,
+         fmt::format("changes its sign against dry at {} s, to {:.1f} s: what lies before is turned over against what "
+                     "lies behind",
+                     fmt::join(places, " and "), lag.turned.front().margin),
+         "takes were joined of which some were turned over by a cable, a plug-in or an edit",
+         "turn over the part that is the wrong way round, or cut it out of both files; where the device does so, --set "
+         "data.allow=polarity"});
+  }
+
   void find_polarity() {
     std::vector<std::size_t> whose;
     std::vector<std::vector<float>> responses;
     for (const std::size_t i : long_) {
       if (lag_of(i).mismatched || !lag_of(i).lag.sure || lag_of(i).lag.response.empty()) continue;
+      if (!lag_of(i).lag.turned.empty()) {
+        if (!by_chain()) tell_turned_part_way(i);
+        continue;
+      }
       whose.push_back(i);
       responses.push_back(lag_of(i).lag.response);
     }
     if (!by_chain()) tell_turned_over(whose, responses);
     for (const std::size_t i : long_) {
       const Lag& lag = lag_of(i).lag;
-      if (lag_of(i).mismatched || !lag.sure) continue;
+      if (lag_of(i).mismatched || !lag.sure || !lag.turned.empty()) continue;
       sure_of_sign_ = true;
       const double weight = lag.match * static_cast<double>(std::max(1, lag.n_windows));
       signed_ += lag.sign * weight;

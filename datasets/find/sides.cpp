@@ -179,6 +179,7 @@ Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, lon
     // Filters of a converter ring for a few samples at the edges.
     if (loudness(x, begin - beside, beside) < least || loudness(x, end, beside) < least) continue;
     const long there = begin - lag;
+    if (there < 0 || there + size > static_cast<long>(other.size())) continue;  // the other side has ended
     const double inside = loudness(other, there, size);
     if (inside < always || inside < 0.25 * loudness(other, there - beside, beside) ||
         inside < 0.25 * loudness(other, there + size, beside))
@@ -216,9 +217,12 @@ Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, lon
     double start = 0.0;  // of a millisecond; filters of a converter ring before an edge
     for (long k = 0; k <= 4; ++k) start = std::max(start, loudness(x, end + k * first / 2, first));
     if (start < kAbrupt * after) continue;
-    const double playing = std::max(always, 0.25 * loudness(other, end - lag, beside));
+    const long there = end - lag;
+    if (there > static_cast<long>(other.size())) continue;  // the other side has ended
+    const double playing = std::max(always, 0.25 * loudness(other, there, beside));
     long size = 0;
-    while (size + heard <= length && loudness(other, end - lag - size - heard, heard) >= playing) size += heard;
+    while (size + heard <= std::min(length, there) && loudness(other, there - size - heard, heard) >= playing)
+      size += heard;
     if (size < 2 * heard) continue;  // a gate may open that late
     if (found.n++ == 0) found.first = static_cast<double>(end - size) / rate;
     found.seconds += static_cast<double>(size) / rate;

@@ -36,11 +36,15 @@ std::string read_text(const fs::path& path) {
   std::string text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
   if (!in.good() && !in.eof()) throw Error("{}: cannot be read", path.string());
   if (text.rfind("\xEF\xBB\xBF", 0) == 0) text.erase(0, 3);
+  if (text.rfind("\xFF\xFE", 0) == 0 || text.rfind("\xFE\xFF", 0) == 0) {
+    throw Error("{}: is UTF-16, as Excel's \"Unicode Text\" is; save it as CSV UTF-8", path.string());
+  }
   return text;
 }
 
 std::vector<CsvRow> read_csv(const fs::path& path) {
-  const std::string text = read_text(path);
+  std::string text = read_text(path);
+  if (text.find('\n') == std::string::npos) std::replace(text.begin(), text.end(), '\r', '\n');
   const char separator = separator_of(text);
   std::vector<CsvRow> rows;
   CsvRow row{1, {}};

@@ -12,10 +12,11 @@ struct CsvRow {
   std::vector<std::string> cells;
 };
 
-// RFC 4180. The separator is that of the first row; blank lines are left out, and so are blanks around a cell.
+// RFC 4180; lines may end with CR alone. The separator is that of the first row; blank lines are left out, and so are
+// blanks around a cell.
 // Error where the file cannot be read or a quote is not closed, with the row.
 std::vector<CsvRow> read_csv(const std::filesystem::path&);
-// The bytes of a file of text, without the mark that some systems begin it with.
+// The bytes of a file of text, without the mark that some systems begin it with. Error where that mark says UTF-16.
 std::string read_text(const std::filesystem::path&);
 
 }  // namespace cafx

@@ -12,6 +12,7 @@ Sources find_files(const DataConfig& config) {
         "data.reader = \"files\" needs data.dry and data.wet (or data.chain); where one file holds dry and wet as its "
         "channels, say which is which, as --set data.dry_channel=left --set data.wet_channel=right");
   }
+  refuse_wet_and_chain(config);
   Sources sources;
   const std::filesystem::path dry = config.dry, wet = one_file ? config.dry : config.wet;
   sources.pairs.push_back({note_name(dry.stem().string()), "", dry, wet, ""});

@@ -158,6 +158,7 @@ Sources find_folders(const DataConfig& config) {
   if (config.wet.empty() && config.chain.empty()) {
     throw Error("data.wet is empty; data.reader = \"folders\" needs the folder of the wet files, or data.chain");
   }
+  refuse_wet_and_chain(config);
   Side dry = list_side(config.dry);
   if (config.chain.empty()) return Pairing(config, std::move(dry), list_side(config.wet)).run();
   Sources sources;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "datasets/idmt.h"
+#include "datasets/readers/csv.h"
 #include "datasets/readers/naming.h"
 #include "kernels/base/error.h"
 #include "kernels/base/printable.h"
@@ -108,6 +109,16 @@ bool is_nam_json(const fs::path& path) {
   return json.is_object() && json.contains("train") && json.contains("validation");
 }
 
+// Rows of a manifest that stand for a pair; what is wrong with a table is told when it is read.
+std::size_t count_rows(const fs::path& manifest) {
+  try {
+    const std::size_t rows = read_csv(manifest).size();
+    return rows > 0 ? rows - 1 : 0;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
 void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
   const auto files = find_audio_files(folder);
   const auto named_as_idmt = static_cast<std::size_t>(std::count_if(
@@ -119,9 +130,11 @@ void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
   }
   std::error_code error;
   const fs::path manifest = folder / "manifest.csv";
-  if (fs::is_regular_file(manifest, error)) found.push_back({"manifest", files.size(), manifest.string(), "", ""});
+  if (fs::is_regular_file(manifest, error)) {
+    found.push_back({"manifest", count_rows(manifest), manifest.string(), "", ""});
+  }
   if (!found.empty()) return;
-  if (!files.empty() && is_nam_json(folder / "data.json")) {
+  if (is_nam_json(folder / "data.json")) {
     found.push_back({"nam-json", files.size() / 2, (folder / "data.json").string(), "", ""});
     return;
   }

@@ -1,5 +1,5 @@
 // A table of files: one row a pair.
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
@@ -20,9 +20,21 @@ namespace {
 
 constexpr const char* kKnob = "knob:";
 
+// The sides as other tools call them.
+std::string column_of(const std::string& cell) {
+  for (const char* dry : {"input", "x", "x_path"}) {
+    if (cell == dry) return "dry";
+  }
+  for (const char* wet : {"output", "target", "y", "y_path"}) {
+    if (cell == wet) return "wet";
+  }
+  return cell;
+}
+
 class Manifest {
  public:
-  explicit Manifest(const DataConfig& config) : config_(config), path_(config.path), rows_(read_csv(path_)) {
+  explicit Manifest(const DataConfig& config)
+      : config_(config), path_(table_in(config.path, "manifest.csv")), rows_(read_csv(path_)) {
     if (rows_.empty()) throw Error("{}: is empty; expected a row with the names of columns, as dry,wet", path());
     read_header();
     if (rows_.size() == 1) throw Error("{}: has a row with the names of columns, and none with files", path());
@@ -59,12 +71,13 @@ class Manifest {
     for (std::size_t i = 0; i < header.cells.size(); ++i) {
       const std::string& cell = header.cells[i];
       const bool knob = lower_case(cell).rfind(kKnob, 0) == 0 && cell.size() > std::string(kKnob).size();
-      const std::string name = knob ? kKnob + cell.substr(5) : lower_case(cell);
+      const std::string name = knob ? kKnob + cell.substr(5) : column_of(lower_case(cell));
       if (!knob && std::find(known.begin(), known.end(), name) == known.end()) {
-        refuse(header, "column '{}' is not known; did you mean '{}'? Known are {}, and knob:NAME for a knob", cell,
-               nearest(name, known), fmt::join(known, ", "));
+        refuse(header, "column '{}' is not known{}, and knob:NAME for a knob", cell, did_you_mean(name, known, true));
       }
-      if (!columns_.emplace(name, i).second) refuse(header, "column '{}' stands there twice", cell);
+      if (!columns_.emplace(name, i).second) {
+        refuse(header, "column '{}' stands there twice", name == lower_case(cell) || knob ? cell : name);
+      }
       if (knob) knobs_.emplace_back(cell.substr(5), i);
     }
     if (!columns_.count("dry") || (!columns_.count("wet") && config_.chain.empty())) {
@@ -130,6 +143,7 @@ class Manifest {
     e.start = number(row, "start");
     e.stop = number(row, "stop");
     e.delay = number(row, "delay");
+    e.told_by = fmt::format("{}, row {}", printable(path()), row.line);
     if (e.start != 0.0 || e.stop != 0.0 || e.delay != 0.0) s.excerpt = e;
   }
 

@@ -53,7 +53,7 @@ const std::vector<std::string>& known_nam_keys() {
 
 class NamJson {
  public:
-  explicit NamJson(const DataConfig& config) : config_(config), path_(config.path) {}
+  explicit NamJson(const DataConfig& config) : config_(config), path_(table_in(config.path, "data.json")) {}
 
   Sources run() {
     const PlainJson all = parse();
@@ -119,7 +119,7 @@ class NamJson {
     for (const auto& [key, value] : entry.items()) {
       const auto& keys = known_nam_keys();
       if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
-        refuse(where, fmt::format("key '{}' is not known; did you mean '{}'?", key, nearest(key, keys)));
+        refuse(where, fmt::format("key '{}' is not known{}", key, did_you_mean(key, keys)));
       }
     }
     const PlainJson data = entry.value("data", PlainJson());
@@ -151,6 +151,7 @@ class NamJson {
     e.delay = number(entry, "delay", where, 0.0) + number(entry, "y_preroll", where, 0.0);
     e.dry_gain = std::pow(10.0, number(entry, "input_gain", where, 0.0) / 20.0);
     e.wet_gain = number(entry, "y_scale", where, 1.0);
+    e.told_by = fmt::format("{}: {}", printable(path_.string()), where);
     return e;
   }
 

@@ -145,8 +145,7 @@ std::vector<bool> selected(const std::vector<Setting>& settings, const DataConfi
       std::vector<std::string> names;
       for (const auto& [n, counts] : values) names.push_back(n);
       if (names.empty()) throw Error("data.select names '{}', but the recordings have one setting only", name);
-      throw Error("data.select names '{}', which the recordings do not have; did you mean '{}'? There are: {}", name,
-                  nearest(name, names), fmt::join(names, ", "));
+      throw Error("data.select names '{}', which the recordings do not have{}", name, did_you_mean(name, names, true));
     }
     const auto number = number_of(value);
     bool found = false;

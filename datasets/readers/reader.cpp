@@ -36,6 +36,11 @@ const Reader& find_reader(const std::string& name) {
   throw Error("data.reader = \"{}\" is not known", name);
 }
 
+fs::path table_in(const std::string& path, const char* name) {
+  std::error_code error;
+  return fs::is_directory(path, error) ? fs::path(path) / name : fs::path(path);
+}
+
 std::string lower_case(std::string s) {
   for (char& c : s) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return s;
@@ -152,6 +157,14 @@ std::optional<std::string> without_word(const std::string& name, const std::stri
   }
   if (stem.compare(0, n, word) == 0 && separator(stem[n])) return bare(stem.substr(n));
   return std::nullopt;
+}
+
+void refuse_wet_and_chain(const DataConfig& config) {
+  if (config.wet.empty() || config.chain.empty()) return;
+  throw Error(
+      "data.wet = \"{}\" holds wet audio, and data.chain = \"{}\" would make it anew from the dry files; leave one of "
+      "them out",
+      config.wet, config.chain);
 }
 
 void tell_swapped(const fs::path& dry, const fs::path& wet, std::vector<Finding>& findings) {

@@ -20,6 +20,7 @@ struct Excerpt {
   bool in_samples = false;         // of the file; else in seconds
   double delay = 0.0;              // by which the wet file is late, in samples of the file
   double dry_gain = 1.0, wet_gain = 1.0;
+  std::string told_by = {};  // file and row that state it, for error texts
 };
 
 // Files to read for one note; wet is empty where a chain makes it.
@@ -64,6 +65,8 @@ struct Recognised {
   std::size_t pairs;
   std::string path, dry, wet;  // as DataConfig has them; empty: stay as they are
 };
+// The table of recordings that data.path names: in a folder the file that has this name there.
+std::filesystem::path table_in(const std::string& path, const char* name);
 // All that it could be, most pairs first; none: no reader knows it.
 std::vector<Recognised> recognise(const std::filesystem::path&);
 
@@ -80,6 +83,8 @@ std::string note_name(const std::string&);
 const std::vector<std::pair<const char*, const char*>>& side_words();
 // The name in lower case without `word`, where that is its first or last part between separators, or all of it.
 std::optional<std::string> without_word(const std::string& name, const std::string& word);
+// Error where data.wet and data.chain are both given: one of them would be ignored.
+void refuse_wet_and_chain(const DataConfig&);
 // A warning where the names of two files or folders say that they were given in the other order.
 void tell_swapped(const std::filesystem::path& dry, const std::filesystem::path& wet, std::vector<Finding>&);
 

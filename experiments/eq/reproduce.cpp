@@ -107,7 +107,7 @@ void add_reproduce_eq(CLI::App& top, Run& run) {
   c->add_option("--isa", args->isa, "portable, avx2 or avx512")->option_text("NAME");
   c->add_option("--threads", args->threads, "threads of all runs together; 0: all")->check(CLI::Range(0, 1024));
   c->add_option("--slots", args->slots, "runs at a time on the CPU")->check(CLI::Range(0, 1024));
-  c->add_flag("--plan", args->plan, "say what would run and how long it would take, and do nothing");
+  c->add_flag("--plan", args->plan, "say what would run and how long it would take, and train nothing");
   c->add_flag("--quiet", args->quiet, "no progress, no table of runs");
   c->footer("Example:  cafx reproduce eq\nKilled anywhere, the same command goes on where it was left.");
   c->callback([args, &run] { run = [args] { return reproduce(*args); }; });

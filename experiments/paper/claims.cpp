@@ -17,6 +17,9 @@ constexpr Published kPublished[] = {
     {"FxChain", "0.0060 to 0.0259", "0.0009 to 0.0055", 0.005},
 };
 
+// An error of a model: four decimals would call a very small one 0.
+std::string error_text(double x) { return x < 0.001 ? fmt::format("{:.2g}", x) : fmt::format("{:.4f}", x); }
+
 // The models that a claim is judged by.
 struct Tally {
   std::vector<Judged> models;
@@ -68,7 +71,8 @@ struct Tally {
 std::string seeds_text(const Experiment& x, double own) {
   const double half = x.interval(&Metrics::esr);
   if (std::isnan(half)) return "";
-  return fmt::format(" ({} seeds, 95 %: {:.4f} to {:.4f})", x.runs.size(), std::max(0.0, own - half), own + half);
+  return fmt::format(" ({} seeds, 95 %: {} to {})", x.runs.size(), error_text(std::max(0.0, own - half)),
+                     error_text(own + half));
 }
 
 }  // namespace
@@ -105,7 +109,8 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       if (x.effect.rfind(effect, 0) != 0) continue;
       const double own = x.own_mean().esr, baseline = x.mean(&StudyRun::baseline).esr, dry = x.mean(&StudyRun::dry).esr;
       tally.add(x, own < baseline && own < 0.1, !(own < dry), own,
-                fmt::format("ESR {:.4f}{}, baseline {:.4f}, dry {:.3f}", own, seeds_text(x, own), baseline, dry));
+                fmt::format("ESR {}{}, baseline {}, dry {:.3f}", error_text(own), seeds_text(x, own),
+                            error_text(baseline), dry));
     }
     claims.push_back(tally.claim(
         text,
@@ -153,7 +158,8 @@ std::vector<Claim> judge(const std::vector<Experiment>& all) {
       if (!x.runs[0].cross) continue;
       const double own = x.own_mean().esr;
       tally.add(x, cross < 0.1 && cross < 3.0 * own, !(cross < dry), cross,
-                fmt::format("ESR {:.4f} on its instrument, {:.4f} on the other, dry {:.3f}", own, cross, dry));
+                fmt::format("ESR {} on its instrument, {} on the other, dry {:.3f}", error_text(own), error_text(cross),
+                            dry));
     }
     claims.push_back(tally.claim("Models generalise between guitar and bass.",
                                  "ESR on the other instrument is under 0.1 and under three times that on its own; "

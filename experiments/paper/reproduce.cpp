@@ -245,7 +245,7 @@ void add_reproduce_paper(CLI::App& top, Run& run) {
       ->option_text("KEY=VALUE");
   c->add_option("--out", args->out, "folder for runs, figures and report; runs/NAME by default")->option_text("FOLDER");
   c->add_option("--hop", args->hop, "samples between frames of the measured renderings")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, kLargestHop))
       ->capture_default_str();
   c->add_option("--notes-shown", args->shown, "test notes to hear for each model")
       ->check(CLI::Range(1, 100))
@@ -254,7 +254,7 @@ void add_reproduce_paper(CLI::App& top, Run& run) {
   c->add_option("--isa", args->isa, "portable, avx2 or avx512")->option_text("NAME");
   c->add_option("--threads", args->threads, "threads of all runs together; 0: all")->check(CLI::Range(0, 1024));
   c->add_option("--slots", args->slots, "runs at a time on the CPU")->check(CLI::Range(0, 1024));
-  c->add_flag("--plan", args->plan, "say what would run and how long it would take, and do nothing");
+  c->add_flag("--plan", args->plan, "say what would run and how long it would take, and train nothing");
   CLI::Option* train_only =
       c->add_flag("--train-only", args->train_only, "train and stop: OUT can be measured and drawn on another machine");
   c->add_flag("--report-only", args->report_only, "train nothing: measure and draw what is trained, here or elsewhere")

@@ -529,6 +529,7 @@ class Bench {
     };
     file.tensors["batch.input"] = places(0);
     file.tensors["batch.target"] = places(static_cast<std::int64_t>(audio_.size() / 2));
+    refuse_output(args_.write);
     write_safetensors(args_.write, file);
   }
 
@@ -583,6 +584,7 @@ void add_bench(CLI::App& app, Run& run) {
        "only trainings side by side, as of 'cafx train --seeds': so many, one after the other; or auto: twice as "
        "many as long as that brings 5 %")
       ->delimiter(',')
+      ->excludes(realtime)
       ->check([](const std::string& text) {
         return is_cohort(text) ? "" : fmt::format("{} is neither auto nor a number from 1 to {}", text, kMostMembers);
       })

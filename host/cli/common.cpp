@@ -16,7 +16,9 @@
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
 #include "datasets/readers/reader.h"
+#include "host/train/results.h"
 #include "host/train/run_folder.h"
+#include "host/train/targets.h"
 #include "kernels/base/error.h"
 #include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
@@ -248,6 +250,9 @@ RunConfig ConfigOptions::resolve(AutoPreset* chosen) const {
   source.preset = preset_of_band();
   if (!file.empty()) source.toml = RunFolder::read(file);
   source.where = file;
+  if (rate > 0 && has_setting(settings, "model.sample_rate")) {
+    throw Error("--rate {}: is short for model.sample_rate, which --set sets as well; leave one of them out", rate);
+  }
   if (rate > 0) source.settings.push_back(fmt::format("model.sample_rate={}", rate));
   source.settings.insert(source.settings.end(), settings.begin(), settings.end());
   if (chosen) {
@@ -335,15 +340,46 @@ void write_screen(const std::string& text) {
   }
 }
 
+namespace {
+
+void refuse_recording(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (is_audio_ending(lower_case(file.extension().string())) && std::filesystem::exists(file, ignored)) {
+    throw Error("{}: is a recording, and this is no audio; give another name", file.string());
+  }
+}
+
+}  // namespace
+
+void refuse_output(const std::string& path) {
+  if (path == "-") return;
+  refuse_recording(path);
+  static const std::set<std::string> kOfRuns = {"best.safetensors",
+                                                "pretrained.safetensors",
+                                                "checkpoint.safetensors",
+                                                kInitFile,
+                                                kTeacherFile,
+                                                "config.toml",
+                                                "split.json",
+                                                "data.json",
+                                                "metrics.csv",
+                                                "result.json",
+                                                "outcome.json",
+                                                "task.json",
+                                                "log.txt",
+                                                "sweep.toml"};
+  const std::filesystem::path file = path;
+  std::error_code ignored;
+  if (kOfRuns.count(file.filename().string()) > 0 && std::filesystem::exists(file, ignored)) {
+    throw Error("{}: is a file that a run needs; give another name", path);
+  }
+}
+
 void write_text(const std::string& path, const std::string& text) {
   if (path == "-") {
     write_screen(printable(text));
   } else {
-    std::error_code ignored;
-    const std::filesystem::path file = path;
-    if (is_audio_ending(lower_case(file.extension().string())) && std::filesystem::exists(file, ignored)) {
-      throw Error("{}: is a recording, and this is no audio; give another name", path);
-    }
+    refuse_recording(path);
     write_file_atomically(path, text.data(), text.size());
   }
 }
@@ -359,9 +395,10 @@ void write_table(const std::string& path, const std::string& text) {
 namespace {
 
 // Numbers of a run are of the audio that it was trained on: where that has changed since, they are of something else.
+// At another rate than the run's the samples are others, and nothing can be said.
 void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
-                          const std::vector<std::string>& settings) {
-  if (!settings.empty()) return;  // other recordings were asked for
+                          const std::vector<std::string>& settings, bool at_its_rate) {
+  if (!settings.empty() || !at_its_rate) return;  // other recordings were asked for
   const std::string text = RunFolder::read(run / "config.toml"), head = text.substr(0, text.find('\n'));
   const std::size_t at = head.find("   data ");
   if (at == std::string::npos) return;
@@ -372,25 +409,50 @@ void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
                printable(run.string()).c_str(), then.c_str(), now.c_str());
 }
 
+// A recording of a part, by which it is found in split.json.
+std::string recording_of(const std::string& note, const std::string& dry, const std::string& wet) {
+  return fmt::format("{}\n{}\n{}", note, dry, wet);
+}
+
 }  // namespace
+
+void warn_of_training_notes(const std::filesystem::path& run, const Dataset& data, const std::vector<int>& which,
+                            const std::string& part) {
+  const auto json = std::filesystem::exists(run / "split.json")
+                        ? nlohmann::json::parse(RunFolder::read(run / "split.json"), nullptr, false)
+                        : nlohmann::json();
+  if (part == "train" || !json.is_object() || !json.contains("train")) return;
+  std::set<std::string> trained;
+  for (const auto& n : json["train"]) {
+    trained.insert(recording_of(n.value("note", ""), n.value("dry", ""), n.value("wet", "")));
+  }
+  const auto n = std::count_if(which.begin(), which.end(), [&](int i) {
+    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
+    return trained.count(recording_of(p.name, p.dry_path.filename().string(), p.wet_path.filename().string())) > 0;
+  });
+  if (n == 0) return;
+  std::fprintf(stderr, "cafx: warning: %ld of the %zu notes of the %s part are among those that %s was trained on\n",
+               static_cast<long>(n), which.size(), printable(part).c_str(), printable(run.string()).c_str());
+}
 
 RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
   RunData r;
   r.config = read_run_config(run);
   set_data_fields(describe(r.config), settings);
   r.data = load_dataset(data_of(r.config), r.config.model->sample_rate);
-  warn_of_changed_data(run, r.data, settings);
+  warn_of_changed_data(run, r.data, settings, true);
   r.split = split_dataset(r.data, r.config.data);
   return r;
 }
 
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings,
                            int sample_rate) {
-  DataConfig config = read_run_config(run).data;
+  const RunConfig of_run = read_run_config(run);
+  DataConfig config = of_run.data;
   set_data_fields(prefixed("data", describe(config)), settings);
   Recordings r;
   r.data = load_dataset(config, sample_rate);
-  warn_of_changed_data(run, r.data, settings);
+  warn_of_changed_data(run, r.data, settings, sample_rate == of_run.model->sample_rate);
   r.split = split_dataset(r.data, config);
   return r;
 }

@@ -114,6 +114,10 @@ std::string text_of(const DeviceInfo&);  // a line, ended
 // Whether several GPUs can share a batch, and why not: a line; nothing where there is only one.
 std::string text_of_exchange(int n_gpus);
 
+inline constexpr int kLargestHop = 1 << 20;  // samples, of --hop
+
+// Error where a file that a command is asked to write is a recording, or what a run needs to be played or resumed.
+void refuse_output(const std::string& path);
 // To a file, or to standard output for "-", made fit for a terminal. Error where it does not arrive.
 void write_text(const std::string& path, const std::string& text);
 // The same of a table for programs: as it is, but on a terminal.
@@ -134,6 +138,9 @@ struct Recordings {
 };
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings, int sample_rate);
 const std::vector<int>& part_of(const Split&, const std::string& part);
+// A warning on standard error where a part that shall judge a model holds notes that the run was trained on.
+void warn_of_training_notes(const std::filesystem::path& run, const Dataset&, const std::vector<int>& which,
+                            const std::string& part);
 // Prints the recordings of a training before it begins: skipped files, findings, split.
 void tell(const std::function<void(const std::string&)>& say, const Dataset&, const Split&);
 

@@ -65,14 +65,14 @@ void add_distill(CLI::App& app, Run& run) {
   auto args = std::make_shared<DistillArguments>();
   TrainArguments& train = args->train;
   CLI::App* c = app.add_subcommand(
-      "distill", "train a small model (LSTM or WaveNet, as NAM's) on what a trained model makes of the dry notes");
+      "distill", "train a small model, such as an LSTM or a WaveNet, on what a trained model makes of the dry notes");
   c->add_option("teacher", args->teacher, "folder of a run of 'cafx train', or a weights file; it makes the targets");
   c->add_option("--data", args->recordings,
                 "recordings, as of 'cafx train': DRY WET, or an IDMT folder; without a teacher they are the targets")
       ->expected(1, 2)
       ->option_text("DRY [WET]");
   c->add_option("--preset", train.config.preset,
-                "the small model: lstm or wavenet, or one of them with -lite, -feather, -nano")
+                "the small model, lstm by default; lstm and wavenet, also with -lite, -feather or -nano, become a .nam")
       ->option_text("NAME");
   c->add_option("--rate", args->rate, "rate it works at, as model.sample_rate; NAM hosts expect 48000")
       ->check(CLI::Range(1000, 384000))

@@ -146,7 +146,7 @@ void add_doctor(CLI::App& app, Run& run) {
   c->add_flag("--json", *json, "as JSON");
   c->add_option("--preset", options->preset, "whose convolutions cuDNN is asked for")->option_text("NAME");
   c->add_option("--config", options->file, "or those of this TOML file")->option_text("FILE");
-  c->add_option("--batch", *batch, "frames of a step; without it, the config's")->check(CLI::PositiveNumber);
+  c->add_option("--batch", *batch, "frames of a step; without it, the config's")->check(CLI::Range(1, 1 << 20));
   c->footer("Examples:  cafx doctor\n           cafx doctor --preset paper --batch 512");
   c->callback([json, options, batch, &run] {
     run = [json, options, batch] {

@@ -21,6 +21,8 @@ Evaluation evaluate_model(const EvalArguments& args, const std::string& source) 
   const ModelFile file = load_model(args.model);
   refuse_hop(*file.model, args.model, args.hop > 0);
   const Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
+  const bool is_run = std::filesystem::is_directory(args.model);
+  warn_of_training_notes(is_run ? args.model : source, r.data, part_of(r.split, args.part), args.part);
   const OwnedContext own(args.device);
   check_precision(file.model->config(), own.context.precision, "--precision");
   return evaluate(*file.model, own.context, r.data, part_of(r.split, args.part), args.part,
@@ -38,7 +40,8 @@ void add_eval(CLI::App& app, Run& run) {
   c->add_option("--data", args->data_run, "run whose data and split are used, where the model is a file")
       ->option_text("RUN");
   c->add_option("--part", args->part, "test, validation or train; test by default")->option_text("PART");
-  c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
+  c->add_option("--hop", args->hop, "samples between frames; the model's by default")
+      ->check(CLI::Range(1, kLargestHop));
   c->add_option("--set", args->settings, "another setting of the data, such as data.instrument=bass")
       ->allow_extra_args(false)
       ->option_text("KEY=VALUE");
@@ -54,6 +57,11 @@ void add_eval(CLI::App& app, Run& run) {
       if (!std::filesystem::is_directory(source)) {
         throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
       }
+      if (!args->json.empty() && args->json == args->csv) {
+        throw Error("--json and --csv both go to {}; give two files, or one of them", args->json);
+      }
+      refuse_output(args->json);
+      refuse_output(args->csv);
       const Evaluation e = evaluate_model(*args, source);
       // Files first: what happens to standard output does not touch them.
       if (!args->json.empty() && args->json != "-") write_text(args->json, to_json(e));

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -7,6 +8,7 @@
 #include "host/export/format.h"
 #include "host/export/nam_file.h"
 #include "host/train/quality.h"
+#include "host/train/results.h"
 #include "kernels/base/error.h"
 #include "kernels/base/printable.h"
 #include "models/play/foreign.h"
@@ -26,6 +28,7 @@ int export_model(const ExportArguments& args) {
   const std::string out =
       (path.has_filename() ? path : path.parent_path()).string();  // a folder's name may end in a slash
   const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
+  refuse_output(out);
   ModelFile file = load_model(args.model);
   const Model& model = *file.model;
   if (model.form() != kSupervised) {
@@ -33,6 +36,10 @@ int export_model(const ExportArguments& args) {
                 args.model);
   }
   if (!args.licence.empty()) file.metadata["licence"] = args.licence;
+  for (const std::optional<double>& level : {args.input_dbu, args.output_dbu}) {
+    if (level && !std::isfinite(*level))
+      throw Error("--input-dbu, --output-dbu: expected a level in dBu, such as 12.5");
+  }
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business
@@ -55,6 +62,12 @@ int export_model(const ExportArguments& args) {
   const auto quality = file.metadata.find("quality");
   if (quality != file.metadata.end()) text += quality_text(quality->second);
   write_text("-", text);
+  const auto gain = file.metadata.find(kDryGain);
+  if (gain != file.metadata.end()) {
+    std::fprintf(stderr,
+                 "cafx: %s: was trained on dry recordings with data.dry_gain_db = %s; its input needs the same gain\n",
+                 printable(args.out).c_str(), printable(gain->second).c_str());
+  }
   const std::string remark = format.remark(model);
   if (!remark.empty()) std::fprintf(stderr, "cafx: %s: %s\n", args.out.c_str(), remark.c_str());
   return 0;
@@ -94,14 +107,23 @@ void add_export(CLI::App& app, Run& run) {
 namespace {
 
 // That of a file that cafx wrote, with --set on top; without one, or with --preset or --config, that of the options.
-std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options,
-                                              std::vector<std::string>& notes) {
+std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options) {
   std::unique_ptr<ModelConfig> config = config_in_file(weights);
   if (config && (!options.preset.empty() || !options.file.empty())) {
-    notes.emplace_back("the config in it is not used, as --preset or --config was given");
+    std::fprintf(stderr, "cafx: %s: the config in it is not used, as --preset or --config was given\n",
+                 printable(weights).c_str());
     config.reset();
   }
-  if (!config) return options.resolve().model->clone();
+  if (!config) {
+    config = options.resolve().model->clone();
+    if (config->sample_rate == 0) {
+      throw Error(
+          "{}: does not say at which rate its model works, and preset {} works at that of the recordings; say "
+          "it, as --set model.sample_rate=48000",
+          weights, options.preset);
+    }
+    return config;
+  }
   Fields fields = prefixed("model", config->fields());
   for (const std::string& setting : options.settings) {
     const std::size_t equals = setting.find('=');
@@ -126,14 +148,20 @@ void add_import(CLI::App& app, Run& run) {
   c->add_option("-o,--out", args->out, "file to write")->required()->option_text("FILE");
   args->config.add_to(*c);
   c->footer(
-      "The config says what tensors cannot: that in the file, where 'cafx export' wrote it; else --preset, --config "
-      "and\n"
-      "--set as of 'cafx train'; only [model] matters. Tensors may be F32, F16, BF16 or F64.\n"
+      "The config says what tensors cannot: --preset or --config with --set, as of 'cafx train', of which only "
+      "[model]\n"
+      "matters; without them that in the file, where 'cafx export' wrote it. Tensors may be F32, F16, BF16 or F64.\n"
       "Example:  cafx import weights.safetensors --preset paper --set model.unpool=hold -o model.safetensors");
   c->callback([args, &run] {
     run = [args] {
+      const Format& format = format_of_path(args->out);
+      if (&format != &formats().front()) {
+        throw Error("{}: import writes safetensors; make a file of format {} of that, by 'cafx export'", args->out,
+                    format.name);
+      }
+      refuse_output(args->out);
       std::vector<std::string> notes;
-      const auto config = config_of_import(args->weights, args->config, notes);
+      const auto config = config_of_import(args->weights, args->config);
       const ModelFile file = import_model(args->weights, *config, notes);
       for (const std::string& note : notes) {
         std::fprintf(stderr, "cafx: %s\n", printable_line(args->weights + ": " + note).c_str());

@@ -132,8 +132,23 @@ nlohmann::ordered_json json_of(const Model& model, const std::vector<LayerRow>& 
   return json;
 }
 
-int list_gpus() {
+int list_gpus(bool as_json) {
   const CudaInfo info = cuda_info();
+  if (as_json) {
+    nlohmann::ordered_json json = {{"gpus", nlohmann::ordered_json::array()}, {"not_used", info.reason}};
+    for (const DeviceInfo& d : info.devices) {
+      json["gpus"].push_back({{"index", d.index},
+                              {"name", d.name},
+                              {"architecture", fmt::format("{}.{}", d.major, d.minor)},
+                              {"multiprocessors", d.n_sm},
+                              {"bytes", d.memory},
+                              {"bytes_free", d.free},
+                              {"usable", d.usable},
+                              {"reason", d.reason}});
+    }
+    write_table("-", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+    return 0;
+  }
   std::string text;
   for (const DeviceInfo& d : info.devices) text += text_of(d);
   if (!info.reason.empty()) text += fmt::format("CUDA is not used: {}.\n", info.reason);
@@ -173,7 +188,7 @@ void add_info(CLI::App& app, Run& run) {
   c->callback([args, gpus, &run] {
     const bool list = gpus->count() > 0 && args->gpus.empty();
     run = [args, list] {
-      if (list) return list_gpus();
+      if (list) return list_gpus(args->json);
       if (!args->gpus.empty() && args->device.empty()) args->device = "cuda";
       RunConfig config;
       std::string form = args->pretrain ? kPretrain : kSupervised;

@@ -4,8 +4,10 @@
 #include <cstdlib>
 
 #include "datasets/audio_file.h"
+#include "datasets/find/channels.h"
 #include "host/cli/common.h"
 #include "host/cli/progress.h"
+#include "host/train/results.h"
 #include "models/play/weights_file.h"
 #include "models/registry.h"
 
@@ -28,6 +30,33 @@ std::string too_loud(const ModelFile& file, double peak) {
       20.0 * std::log10(peak), db, 20.0 * std::log10(trained));
 }
 
+// A model that was trained on recordings turned up or down expects the same of what it plays.
+std::string turned_in_training(const ModelFile& file) {
+  const auto found = file.metadata.find(kDryGain);
+  if (found == file.metadata.end()) return "";
+  return fmt::format(
+      "warning: the model was trained on dry recordings with data.dry_gain_db = {}, and this file is played as it is; "
+      "give its input the same gain",
+      found->second);
+}
+
+// What is played of a file with several channels, as training would take it: -1 for their mean. `say` gets a sentence
+// where it is another, and a warning where the channels have nothing in common.
+int choose_input(const std::string& in, const std::string& asked, const std::function<void(const Finding&)>& say) {
+  DataConfig config;
+  config.dry_channel = asked;
+  ChannelScan scan;
+  try {
+    scan = scan_channels(in);
+  } catch (const DamagedAudio&) {  // told where it is played
+    return stated_channel(asked).value_or(-1);
+  }
+  std::vector<Finding> findings;
+  const int channel = choose_channel(scan, config, false, in, findings).channel;
+  for (const Finding& f : findings) say(f);
+  return channel;
+}
+
 }  // namespace
 
 void add_render(CLI::App& app, Run& run) {
@@ -35,6 +64,7 @@ void add_render(CLI::App& app, Run& run) {
     std::string model, in, out;
     int hop = 0, block = 64;
     bool quiet = false, stream = false, force = false;
+    std::string channel = "auto";
     std::vector<std::string> knobs;
     DeviceOptions device;
   };
@@ -44,7 +74,7 @@ void add_render(CLI::App& app, Run& run) {
   c->add_option("in", args->in, "audio file of any rate, length and format")->required();
   c->add_option("out", args->out, "file to write, .wav or .flac, of the same rate and length, one channel")->required();
   c->add_option("--hop", args->hop, "samples between frames at the model's rate; smaller is smoother and slower")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, kLargestHop));
   CLI::Option* stream = c->add_flag("--stream", args->stream,
                                     "as a real-time effect does it: one thread, one block at a time; to the same bits");
   c->add_option("--block", args->block, "samples in a block of --stream, at the model's rate")
@@ -54,6 +84,10 @@ void add_render(CLI::App& app, Run& run) {
   c->add_option("--knob", args->knobs, "where a knob of the model stands; may be repeated")
       ->allow_extra_args(false)
       ->option_text("NAME=VALUE");
+  c->add_option("--channel", args->channel,
+                "of a file with several: auto, mean, left, right, or a number from 1; auto plays what training would")
+      ->option_text("NAME")
+      ->capture_default_str();
   c->add_flag("--force", args->force, "overwrite a file that cafx did not make");
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
@@ -72,17 +106,29 @@ void add_render(CLI::App& app, Run& run) {
       check_precision(file.model->config(), own.context.precision, "--precision");
       ProgressLine line(args->quiet);
       const auto progress = [&](double done) { line.show(done, args->out); };
-      const auto report = [&](const RenderStats& s) {
-        for (const std::string& note : s.notes) line.line(fmt::format("{}: {}", args->in, note));
-        if (s.channels_in > 1) line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
-        if (const std::string loud = too_loud(file, s.peak_in); !loud.empty()) {
-          line.line(fmt::format("{}: {}", args->in, loud));
+      const int channel = choose_input(args->in, args->channel, [&](const Finding& f) {
+        const std::string text = fmt::format("{}: {}", f.file, f.text);
+        if (f.severity == Severity::kInfo) {
+          line.line(text);
+        } else if (f.severity == Severity::kWarning) {
+          line.warning(text + "; --channel chooses");
+        } else {
+          line.warning(text + ", and their mean is played; --channel chooses");
         }
-        if (s.clipped > 0) line.line(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
+      });
+      const auto report = [&](const RenderStats& s) {
+        for (const std::string& note : s.notes) line.warning(fmt::format("{}: {}", args->in, note));
+        if (s.channels_in > 1 && channel < 0) {
+          line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
+        }
+        for (const std::string& text : {too_loud(file, s.peak_in), turned_in_training(file)}) {
+          if (!text.empty()) line.warning(fmt::format("{}: {}", args->in, text));
+        }
+        if (s.clipped > 0) line.warning(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
       };
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
-      const RenderStats s =
-          render_file(*file.model, own.context, args->in, args->out, hop, progress, args->stream ? args->block : 0);
+      const RenderStats s = render_file(*file.model, own.context, args->in, args->out, hop, progress,
+                                        args->stream ? args->block : 0, channel);
       line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time{}", args->out,
                             s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds,
                             hop > 0 ? fmt::format(", hop {}", hop) : ""));

@@ -61,8 +61,8 @@ void add_report(CLI::App& app, Run& run) {
   CLI::Option* part =
       c->add_option("--part", args->part, "notes that are shown: test, validation or train; test by default")
           ->option_text("PART");
-  CLI::Option* hops =
-      c->add_option("--hop", args->hop, "samples between frames; the model's by default")->check(CLI::PositiveNumber);
+  CLI::Option* hops = c->add_option("--hop", args->hop, "samples between frames; the model's by default")
+                          ->check(CLI::Range(1, kLargestHop));
   args->device.add_to(*c);
   c->footer(
       "Examples:  cafx report runs/ds1\n           cafx report runs/ds1-seeds       the table and the curves of its "
@@ -71,6 +71,7 @@ void add_report(CLI::App& app, Run& run) {
     const bool asks = part->count() + hops->count() > 0;
     run = [args, asks] {
       const fs::path folder = args->folder;
+      refuse_output(args->out);
       if (fs::exists(folder / "sweep.toml")) {
         throw Error("{}: is a sweep, of whose runs 'cafx sweep report {}' makes a page", folder.string(),
                     folder.string());

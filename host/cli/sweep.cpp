@@ -148,8 +148,12 @@ int stop_command(const SweepArguments& args) {
   write_text((folder / "stop").string(), "asked to stop\n");
   const int cancelled = cancel_in_slurm(folder);
   if (cancelled > 0) write_text("-", fmt::format("{} jobs cancelled in Slurm's queue\n", cancelled));
-  write_text("-", fmt::format("asked: every run of {} saves and ends within seconds; go on with: cafx sweep run {}\n",
-                              spec.name, as_given(args)));
+  const auto rows = Started(args).rows();
+  const bool runs = std::any_of(rows.begin(), rows.end(), [](const Row& r) { return r.state == State::kRunning; });
+  write_text("-", fmt::format("{}; go on with: cafx sweep run {}\n",
+                              runs ? fmt::format("asked: every run of {} saves and ends within seconds", spec.name)
+                                   : fmt::format("no run of {} is at work", spec.name),
+                              as_given(args)));
   return 0;
 }
 

@@ -26,6 +26,10 @@ namespace {
 void set_batch(RunConfig& config, const TrainArguments& args, const Dataset& data, const Split& split) {
   if (args.batch.empty()) return;
   Fields fields = describe(config);
+  for (const std::string& s : args.config.settings) {
+    if (s.rfind("train.batch=", 0) != 0) continue;
+    throw Error("--batch {}: is short for train.batch, which --set sets as well; leave one of them out", args.batch);
+  }
   if (args.batch != "auto") return set_field(fields, "train.batch", args.batch, "--batch");
   const std::vector<int> gpus =
       choose_gpus(args.device.device, args.gpus.empty() ? config.train.gpus : args.gpus, !args.gpus.empty());

@@ -76,6 +76,9 @@ Evaluation evaluate_pairs(const PlayPair& play, int sample_rate, const Context& 
     r.input.assign(pair.dry.begin(), pair.dry.end());
     r.target.assign(pair.wet.begin(), pair.wet.end());
     r.output = play(pair);
+    for (const KnobValue& k : pair.knobs) {
+      if (!pair.controls.empty()) r.knobs.emplace_back(k.name, k.show());
+    }
     e.notes.push_back(std::move(r));
   }
   // Rendering uses all threads; metrics use one thread per note.
@@ -97,6 +100,17 @@ Evaluation evaluate_pairs(const PlayPair& play, int sample_rate, const Context& 
 
 }  // namespace
 
+namespace {
+
+// The note, and where the knobs of a model stood.
+std::string title_of(const NoteResult& r) {
+  std::string title = r.note;
+  for (const auto& [name, value] : r.knobs) title += fmt::format(" {}={}", name, value);
+  return title;
+}
+
+}  // namespace
+
 std::string to_text(const Evaluation& e) {
   std::string text =
       fmt::format("{} notes of the {} part, {}\n\n{:<24}", e.notes.size(), e.part,
@@ -108,7 +122,7 @@ std::string to_text(const Evaluation& e) {
     for (const MetricName& metric : kMetricNames) text += fmt::format(" {:9.5f}", m.*metric.value);
   };
   for (const NoteResult& r : e.notes) {
-    line(r.note, r.model);
+    line(title_of(r), r.model);
     text += fmt::format("   {:9.5f}\n", r.dry.esr);
   }
   for (const auto& [name, m] : {std::pair("mean", &e.mean), std::pair("spread", &e.spread)}) {
@@ -123,12 +137,16 @@ std::string to_csv(const Evaluation& e) {
   for (const char* prefix : {"", "dry_"}) {
     for (const MetricName& metric : kMetricNames) cells.push_back(std::string(prefix) + metric.key);
   }
+  const bool knobs = !e.notes.empty() && !e.notes[0].knobs.empty();
+  for (std::size_t k = 0; knobs && k < e.notes[0].knobs.size(); ++k)
+    cells.push_back("knob:" + e.notes[0].knobs[k].first);
   std::string text = csv_line(cells);
   for (const NoteResult& r : e.notes) {
     cells = {r.note, fmt::format("{}", r.seconds)};
     for (const Metrics* m : {&r.model, &r.dry}) {
       for (const MetricName& metric : kMetricNames) cells.push_back(fmt::format("{}", m->*metric.value));
     }
+    for (const auto& [name, value] : r.knobs) cells.push_back(value);
     text += csv_line(cells);
   }
   return text;
@@ -141,6 +159,7 @@ std::string to_json(const Evaluation& e) {
   json["notes"] = nlohmann::ordered_json::array();
   for (const NoteResult& r : e.notes) {
     nlohmann::ordered_json note = {{"note", r.note}, {"seconds", r.seconds}};
+    for (const auto& [name, value] : r.knobs) note["knobs"][name] = value;
     note.update(json_of(r.model));
     note["dry"] = json_of(r.dry);
     json["notes"].push_back(note);

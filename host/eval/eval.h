@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "datasets/dataset.h"
@@ -14,6 +15,7 @@ namespace cafx {
 
 struct NoteResult {
   std::string note, dry_file, wet_file;
+  std::vector<std::pair<std::string, std::string>> knobs;  // of a model that has some: name, and where it stood
   double seconds = 0.0;
   Metrics model, dry;                        // of the model's output, and of the unprocessed dry signal (the baseline)
   std::vector<float> input, target, output;  // at the model's rate

@@ -58,12 +58,31 @@ class Resampler {
   std::vector<float> out_;
 };
 
+// The samples of one channel, or the mean of all.
+void take_channel(std::vector<float>& mono, const float* block, std::size_t n, std::size_t channels, int channel) {
+  mono.assign(n, 0.0f);
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* all = block + i * channels;
+    if (channel >= 0) {
+      mono[i] = all[channel];
+      continue;
+    }
+    double sum = 0.0;
+    for (std::size_t c = 0; c < channels; ++c) sum += static_cast<double>(all[c]);
+    mono[i] = static_cast<float>(sum / static_cast<double>(channels));
+  }
+}
+
 // A file through push(samples, out) and finish(out), which work at `rate`.
 template <class Push, class Finish>
-RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate, Push push,
-                      Finish finish, const std::function<void(double)>& progress) {
+RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate, int channel,
+                      Push push, Finish finish, const std::function<void(double)>& progress) {
   const auto started = std::chrono::steady_clock::now();
   AudioReader source(in);
+  if (channel >= source.channels()) {
+    throw Error("{}: has {} channel{}, and number {} was asked for", in.string(), source.channels(),
+                source.channels() == 1 ? "" : "s", channel + 1);
+  }
   std::error_code ignored;
   if (std::filesystem::exists(out, ignored) && std::filesystem::equivalent(in, out, ignored)) {
     throw Error("{}: is the input itself; choose another output", out.string());
@@ -81,7 +100,15 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
   std::size_t n_read = 0, n_written = 0;
   const auto write = [&](const std::vector<float>& x) {
     const std::size_t n = std::min(x.size(), n_read - n_written);
-    for (std::size_t i = 0; i < n; ++i) stats.clipped += std::abs(x[i]) > 1.0f;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (!std::isfinite(x[i])) {
+        throw Error(
+            "{}: the model's output is not finite {:.2f} s after the beginning, where its input peaks at {:.3g} "
+            "of full scale; turn the input down",
+            in.string(), static_cast<double>(n_written + i) / file_rate, stats.peak_in);
+      }
+      stats.clipped += std::abs(x[i]) > 1.0f;
+    }
     if (n > 0) target.write(x.data(), n);
     n_written += n;
   };
@@ -94,13 +121,8 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
       damage = e;
     }
     if (n == 0) break;
-    mono.assign(n, 0.0f);
-    for (std::size_t i = 0; i < n; ++i) {
-      double sum = 0.0;
-      for (std::size_t c = 0; c < channels; ++c) sum += static_cast<double>(block[i * channels + c]);
-      mono[i] = static_cast<float>(sum / static_cast<double>(channels));
-      stats.peak_in = std::max(stats.peak_in, static_cast<double>(std::abs(mono[i])));
-    }
+    take_channel(mono, block.data(), n, channels, channel);
+    for (const float x : mono) stats.peak_in = std::max(stats.peak_in, static_cast<double>(std::abs(x)));
     n_read += n;
     rendered.clear();
     push(down(mono.data(), mono.size()), rendered);
@@ -131,11 +153,11 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
 
 RenderStats render_file(Model& model, const Context& context, const std::filesystem::path& in,
                         const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
-                        int stream_block) {
+                        int stream_block, int channel) {
   const int rate = model.geometry().sample_rate;
   const auto through = [&](auto& renderer) {
     return play_file(
-        in, out, rate,
+        in, out, rate, channel,
         [&](const std::vector<float>& x, std::vector<float>& y) { renderer.push(x.data(), x.size(), y); },
         [&](std::vector<float>& y) { renderer.finish(y); }, progress);
   };

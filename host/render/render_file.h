@@ -12,9 +12,9 @@ namespace cafx {
 
 struct RenderStats {
   double seconds_of_audio = 0.0, seconds = 0.0;
-  long clipped = 0;                // samples over full scale, cut to it where the file's format cannot hold them
-  int channels_in = 0;             // mixed to one by their mean
-  double peak_in = 0.0;            // highest magnitude of that mean
+  long clipped = 0;  // samples over full scale, cut to it where the file's format cannot hold them
+  int channels_in = 0;
+  double peak_in = 0.0;            // highest magnitude of what was played
   std::vector<std::string> notes;  // on the input's header (AudioReader::notes)
   // Of a rendering as a stream: its delay, which the file does not show, and the time of its blocks.
   int latency = 0;
@@ -23,9 +23,10 @@ struct RenderStats {
 // Any rate, length and format; the output has the input's rate and length, one channel, and the format of its name's
 // ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1]. With
 // stream_block the model runs as a real-time effect does (models/play/player.h), in blocks of that many samples of its
-// own rate: to the same bits. hop 0: the model's own. Errors as render.h and datasets/audio_file.h; of an input that is
-// damaged, what lies before is rendered to NAME.partial.wav, and an Error tells.
+// own rate: to the same bits. hop 0: the model's own. `channel` is what is played of a file with several, from 0; -1:
+// their mean. Errors as render.h and datasets/audio_file.h; a channel that the file does not have; an output that is not
+// finite; of an input that is damaged, what lies before is rendered to NAME.partial.wav, and an Error tells.
 RenderStats render_file(Model&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
-                        int hop, const std::function<void(double)>& progress, int stream_block = 0);
+                        int hop, const std::function<void(double)>& progress, int stream_block = 0, int channel = -1);
 
 }  // namespace cafx

@@ -95,8 +95,8 @@ Fields describe(TrainConfig& c) {
       late(read_by({kForm}, field("ema", c.ema, 0, 1e9,
                                   "validation and the finished model take the exponential average of the weights over "
                                   "about so many updates; 0: the weights as they are"))),
-      field("beta1", c.beta1, 0, 1, "Adam"),
-      field("beta2", c.beta2, 0, 1, "Adam"),
+      field("beta1", c.beta1, 0, 0.99999, "Adam"),
+      field("beta2", c.beta2, 0, 0.99999, "Adam"),
       field("epsilon", c.epsilon, 0, 1, "Adam"),
       field("silence_db", c.silence_db, -400, 0,
             "frames whose dry and wet peaks are below this are left out, in dB of full scale"),

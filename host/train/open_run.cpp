@@ -85,6 +85,24 @@ std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const
   return run;
 }
 
+namespace {
+
+// A clause on why a run's hash is another than when it began; its config.toml begins with the hash of the audio then.
+std::string what_changed(const RunFolder& folder, const RunConfig& config, const DataFacts& facts) {
+  const std::string text = RunFolder::read(folder.file(kConfigFile)), head = text.substr(0, text.find('\n'));
+  const std::size_t at = head.find("   data ");
+  const bool same_audio = at != std::string::npos && head.substr(at + 8) == facts.hash;
+  if (same_audio) {
+    const bool copies = !config.train.init_from.empty() || !config.teacher.model.empty();
+    return std::string("config.toml has changed") + (copies ? ", or the folder's copy of other weights," : "");
+  }
+  const DataConfig& d = config.data;
+  const std::string where = d.path.empty() ? fmt::format("'{}' and '{}'", d.dry, d.wet) : fmt::format("'{}'", d.path);
+  return fmt::format("the audio of {}, or how [data] in config.toml reads it, has changed", where);
+}
+
+}  // namespace
+
 std::unique_ptr<OpenRun> reopen_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
                                     const TrainOptions& options, Company& company) {
   auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
@@ -113,10 +131,8 @@ std::unique_ptr<OpenRun> reopen_run(const RunConfig& config, Dataset& data, cons
   const std::string teacher = config.teacher.model.empty() ? "" : weights_identity(folder.file(kTeacherFile));
   const std::string hash = run_hash(config, facts.hash, init, teacher);
   if (hash != head.run_hash) {
-    throw Error(
-        "{}: config.toml, the teacher or the audio under '{}' has changed since this run began (run {} is now {}); put "
-        "it back, or start a new run",
-        options.folder.string(), config.data.path, head.run_hash, hash);
+    throw Error("{}: {} since this run began (run {} is now {}); put it back, or start a new run",
+                options.folder.string(), what_changed(run->folder, config, facts), head.run_hash, hash);
   }
   run->trainer = std::make_unique<Trainer>(run->config, data, split, options, run->folder, company);
   run->trainer->restore();

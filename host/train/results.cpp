@@ -33,6 +33,7 @@ About lineage(const RunFolder& folder, RunConfig config, const Checkpoint& check
   if (data.contains("training_peak") && data["training_peak"].is_number()) {
     about["training_peak"] = fmt::format("{:.6g}", data["training_peak"].get<double>());
   }
+  if (config.data.dry_gain_db != 0.0) about[kDryGain] = fmt::format("{}", config.data.dry_gain_db);
   if (!config.train.init_from.empty()) about["init"] = weights_identity(folder.file(kInitFile));
   if (!config.teacher.model.empty()) about["teacher"] = weights_identity(folder.file(kTeacherFile));
   return about;

@@ -12,6 +12,8 @@
 namespace cafx {
 
 inline constexpr const char* kInitFile = "init.safetensors";  // a copy of train.init_from
+// In a weights file's metadata: data.dry_gain_db of its training, where that was not 0.
+inline constexpr const char* kDryGain = "dry_gain_db";
 
 // The checkpoint's best weights, as `cafx export` writes them, with all that they come from. `quality` once it is
 // measured.

@@ -183,7 +183,8 @@ Field& find(Fields& fields, const std::string& name, const std::string& where) {
   }
   std::vector<std::string> known;
   for (const Field& f : fields) known.push_back(f.name);
-  throw Error("{}: unknown key '{}'; did you mean '{}'?", where, shortened(name), nearest(name, known));
+  const std::string hint = did_you_mean(name, known);
+  throw Error("{}: unknown key '{}'{}", where, shortened(name), hint.empty() ? "; --help lists all keys" : hint);
 }
 
 // A TOML node as JSON; a type that no field accepts becomes an object.
@@ -369,8 +370,13 @@ std::string help_text(const Fields& fields) {
   return text;
 }
 
-std::string nearest(const std::string& given, const std::vector<std::string>& known) {
-  const std::string name = given.substr(0, 100);  // longer input matches no name
+namespace {
+
+constexpr std::size_t kMostOfName = 100;  // letters; longer input matches no name
+
+// And how many letters it is off.
+std::pair<std::string, std::size_t> nearest_of(const std::string& given, const std::vector<std::string>& known) {
+  const std::string name = given.substr(0, kMostOfName);
   std::string best;
   std::size_t least = std::numeric_limits<std::size_t>::max();
   for (const std::string& k : known) {
@@ -394,7 +400,23 @@ std::string nearest(const std::string& given, const std::vector<std::string>& kn
       best = k;
     }
   }
-  return best;
+  return {best, least};
+}
+
+}  // namespace
+
+std::string nearest(const std::string& name, const std::vector<std::string>& known) {
+  return nearest_of(name, known).first;
+}
+
+std::string did_you_mean(const std::string& name, const std::vector<std::string>& known, bool list) {
+  const auto [best, apart] = nearest_of(name, known);
+  const std::size_t size = std::min<std::size_t>(name.size(), kMostOfName);
+  const std::size_t most = size < 4 ? 1 : std::max<std::size_t>(2, size / 3);
+  const bool near = !known.empty() && apart <= most;
+  std::string text = near ? fmt::format("; did you mean '{}'?", best) : "";
+  if (list) text += fmt::format("{}nown are {}", near ? " K" : "; k", fmt::join(known, ", "));
+  return text;
 }
 
 }  // namespace cafx

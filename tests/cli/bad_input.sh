@@ -20,7 +20,9 @@ wav('zero_hz.wav', 0, 1, b'\1\2' * 1000)
 wav('two.wav', 16000, 1, b'\1\2' * 2)
 wav('many.wav', 16000, 32, b'\1\2' * 32 * 2000)
 wav('nan.wav', 16000, 1, struct.pack('<f', 0.1) * 500 + struct.pack('<f', float('nan')) + struct.pack('<f', 0.1) * 500, fmt=3, bits=32)
+wav('huge.wav', 16000, 1, struct.pack('<ff', 1e30, -1e30) * 4000, fmt=3, bits=32)
 P
+refuses "an output that is not finite" "output is not finite .* turn the input down" "$cafx" render "$work/run" "$work/huge.wav" "$work/o.wav" --quiet
 for case in "empty.wav:empty" "text.wav:not audio" "cut.wav:cut off" "zero_hz.wav:Hz" "nan.wav:nan" "missing.wav:no such file"; do
   file=${case%%:*} words=${case#*:}
   refuses "render $file" "$words" "$cafx" render "$work/run" "$work/$file" "$work/o.wav" --quiet
@@ -31,7 +33,26 @@ refuses "a misspelled command of a command" "no command 'cafx sweep statsu'; did
 refuses "a setting as an option" "train.epochs is a setting: --set train.epochs=VALUE" "$cafx" train dry.wav wet.wav --epochs 3
 cp "$note" "$work/keep.flac"
 refuses "a table over a recording" "is a recording" "$cafx" eval "$work/run" --csv "$work/keep.flac"
+refuses "a model over a recording" "is a recording" "$cafx" export "$work/run" --format safetensors -o "$work/keep.flac"
+refuses "an import over a recording" "no format has the ending" "$cafx" import "$work/run/best.safetensors" -o "$work/keep.flac"
 cmp -s "$note" "$work/keep.flac" || fail "a recording is gone"
+refuses "an import as .nam" "import writes safetensors" "$cafx" import "$work/run/best.safetensors" -o "$work/m.nam"
+for file in checkpoint.safetensors best.safetensors config.toml result.json; do
+  refuses "a table over $file" "is a file that a run needs" "$cafx" eval "$work/run" --csv "$work/run/$file"
+  refuses "a page over $file" "is a file that a run needs" "$cafx" report "$work/run" -o "$work/run/$file"
+done
+refuses "a model over a checkpoint" "is a file that a run needs" "$cafx" export "$work/run" -o "$work/run/checkpoint.safetensors"
+refuses "two tables in one file" "both go to" "$cafx" eval "$work/run" --csv "$work/t" --json "$work/t"
+trained=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["train"][0]["note"])' "$work/run/split.json")
+"$cafx" eval "$work/run" --set "data.test_notes=$trained" >"$work/out" 2>"$work/err" || fail "eval of a note of the training: $(cat "$work/err")"
+grep -q "among those that .* was trained on" "$work/err" || fail "a note of the training judges without a word: $(cat "$work/err")"
+"$cafx" eval "$work/run" >"$work/out" 2>"$work/err" || fail "eval: $(cat "$work/err")"
+[ -s "$work/err" ] && fail "eval on its own test part warns: $(cat "$work/err")"
+cp -r "$work/run" "$work/other"
+sed -i "s/^silence_db = .*/silence_db = -50.0/" "$work/other/config.toml"
+refuses "a config that has changed" "config.toml has changed since" "$cafx" resume "$work/other" --quiet
+sed -i "s/^dry_gain_db = .*/dry_gain_db = 1.0/" "$work/other/config.toml"
+refuses "recordings that have changed" "the audio of .*datasets/notes" "$cafx" resume "$work/other" --quiet
 refuses "eval of nothing" "no-such-run: no such file or folder" "$cafx" eval "$work/no-such-run"
 refuses "a file beside a folder" "two folders" "$cafx" train "$note" "$root/datasets" --out "$work/new"
 refuses "dry without wet" "data.wet" "$cafx" train "$note" --out "$work/new"

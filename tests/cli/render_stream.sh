@@ -29,6 +29,20 @@ sox "$note" "$work/loud.wav" gain 18 2>/dev/null || fail "sox"
 dry=$(find "$root/datasets/notes" -path '*NoFX*' -name 'G61-55400*' | head -1)
 "$cafx" render "$work/run" "$dry" "$work/dry_out.wav" >"$work/out" 2>&1 || fail "a dry note of the training's kind: $(cat "$work/out")"
 grep -q "$loud" "$work/out" && fail "a dry note as loud as the training's is called loud: $(cat "$work/out")"
+# Of a stereo file that channel is played which training would take, whatever is on the other; --quiet hides no warning.
+sox "$note" "$work/mono.wav" channels 1 2>/dev/null || fail "sox"
+sox "$work/mono.wav" "$work/right.wav" remix 0 1 && sox "$work/mono.wav" "$work/turned.wav" remix 1 1v-1 2>/dev/null || fail "sox"
+sox "$note" -b 16 "$work/noise.wav" synth whitenoise gain -20 2>/dev/null && sox -M "$work/mono.wav" "$work/noise.wav" "$work/unlike.wav" 2>/dev/null || fail "sox"
+played() { "$cafx" render "$work/run" "$work/$1.wav" "$work/p.wav" --quiet --force "${@:2}" 2>"$work/err" || fail "render $*: $(cat "$work/err")"; sox "$work/p.wav" -t f32 - | sha256sum; }
+mono=$(played mono)
+[ "$mono" = "$(played right)" ] || fail "the channel that holds the recording is not played"
+[ "$mono" = "$(played turned)" ] || fail "channels turned over cancel"
+grep -q "left is used" "$work/err" || fail "--quiet hides which channel is played: $(cat "$work/err")"
+[ "$mono" = "$(played turned --channel right)" ] && fail "--channel does nothing"
+played unlike >/dev/null
+grep -q "their mean is played; --channel chooses" "$work/err" || fail "channels with nothing in common are mixed without a word: $(cat "$work/err")"
+[ "$mono" = "$(played unlike --channel left)" ] || fail "--channel left plays something else"
+refuses "a channel that is not there" "has 2 channels, and number 3 was asked for" "$cafx" render "$work/run" "$work/right.wav" "$work/x.wav" --channel 3 --quiet
 refuses "--block without --stream" "--stream" "$cafx" render "$work/run" "$note" "$work/x.wav" --block 64
 refuses "a hop over half a frame" "hop" "$cafx" render "$work/run" "$note" "$work/x.wav" --hop 200 --stream --quiet
 refuses "a block of nothing" "--block" "$cafx" render "$work/run" "$note" "$work/x.wav" --stream --block 0

@@ -259,6 +259,19 @@ TEST(Dataset, SplitsAreSeededWholeAndFollowTheLists) {
   DataConfig wrong = notes();
   wrong.test_notes = {"G99"};
   EXPECT_NE(refusal([&] { split_dataset(data, wrong); }).find("G99"), std::string::npos);
+  wrong.test_notes = {"G61-55400"};
+  for (const char* validation : {"G61-55400", "G61"}) {
+    wrong.validation_notes = {validation};
+    const std::string e = refusal([&] { split_dataset(data, wrong); });
+    for (const char* said : {"'G61-55400'", "data.validation_notes", "data.test_notes"})
+      EXPECT_NE(e.find(said), std::string::npos) << e;
+  }
+  wrong.validation_notes = {"G61-45200"};
+  EXPECT_EQ(split_dataset(data, wrong).validation.size(), 1u);
+  wrong.split = "instrument";
+  const std::string together = refusal([&] { split_dataset(data, wrong); });
+  EXPECT_NE(together.find("'G61-45200'"), std::string::npos) << together;
+  EXPECT_NE(together.find("data.split = \"instrument\""), std::string::npos) << together;
 }
 
 TEST(Dataset, AllSettingsOfANoteStayTogether) {

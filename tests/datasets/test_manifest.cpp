@@ -98,7 +98,12 @@ TEST_F(Tables, WhatIsWrongIsToldByRow) {
            {head + good + "\"in/1.wav,out/1.wav,train,,,1\n", "row 3: a quote is opened and never closed"},
            {"dry,wet,split,name\nin/0.wav,out/0.wav,train,a\nin/1.wav,out/1.wav,test,a\n",
             "row 3: 'a' is in the part 'test', and in 'train' by row 2"},
-           {head + "in/0.wav,out/0.wav,train,9,,1\n", "leave nothing of"}}) {
+           {"dry,wet,input\n" + good, "row 1: column 'dry' stands there twice"},
+           {"dry,wet,loudness\n" + good, "'loudness' is not known; known are dry, wet"},
+           {"\xFF\xFE" + std::string("d\0r\0y\0", 6), "is UTF-16"},
+           {head + "in/0.wav,out/0.wav,train,9,,1\n",
+            "row 2: start = 9 s, stop = 0 s and delay = 0 samples leave nothing"},
+           {head + "in/0.wav,out/0.wav,train,-9,,1\n", "row 2: start = -9 s is before the beginning"}}) {
     const std::string e = error("manifest", text);
     EXPECT_NE(e.find(said), std::string::npos) << text << "\n" << e;
   }
@@ -205,11 +210,86 @@ TEST_F(Tables, WhatIsWrongWithJsonIsToldByPlace) {
             "in samples and in seconds"},
            {R"({"train": {"x_path": "in/0.wav", "data": [{"y_path": "out/0.wav", "params": {"a": [1]}}]}})",
             "params: a = [1] is no number"},
-           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "stop": 1000000}})", "leave nothing"},
+           {R"({"train": {"x_path": "in/0.wav", "y_path": "out/0.wav", "start": 1000000}})", "leave nothing"},
            {R"({"common": [], "train": {}})", "common: expected an object"}}) {
     const std::string e = error("nam-json", text);
     EXPECT_NE(e.find(said), std::string::npos) << text << "\n" << e;
   }
+}
+
+TEST_F(Tables, AStopBehindTheEndTakesWhatIsThere) {
+  const double seconds = static_cast<double>(notes().dry[0].size()) / kRate;
+  const std::string rows =
+      fmt::format("dry,wet,start,stop\nin/0.wav,out/0.wav,0,{:.4f}\nin/1.wav,out/1.wav,0.5,\nin/2.wav,out/2.wav,9,\n",
+                  seconds + 0.001);
+  const Dataset data = read("manifest", rows);
+  ASSERT_EQ(data.pairs.size(), 2u) << all(data);
+  EXPECT_EQ(data.pairs[0].dry.size(), notes().dry[0].size());
+  ASSERT_EQ(of(data, "excerpt").size(), 1u) << all(data);
+  EXPECT_NE(of(data, "excerpt")[0].text.find("ends 0.001 s before stop"), std::string::npos) << all(data);
+  EXPECT_NE(of(data, "excerpt")[0].cause.find("row 2"), std::string::npos) << all(data);
+  ASSERT_EQ(data.unreadable.size(), 1u);
+  EXPECT_NE(data.unreadable[0].find("row 4: start = 9 s"), std::string::npos) << data.unreadable[0];
+}
+
+TEST_F(Tables, TablesAsOtherToolsWriteThem) {
+  const Dataset data = read("manifest", "input;target\rin/0.wav;out/0.wav\rin/1.wav;out/1.wav\r");
+  ASSERT_EQ(data.pairs.size(), 2u) << all(data);
+  EXPECT_EQ(data.pairs[1].wet_path.filename(), "1.wav");
+  EXPECT_NE(
+      error("manifest", "dry,wet\rin/0.wav,out/0.wav\rin/9.wav,out/1.wav\r").find("row 3: the dry file 'in/9.wav'"),
+      std::string::npos);
+}
+
+TEST_F(Tables, AFolderWithItsTable) {
+  fs::create_directory(folder / "set");
+  std::ofstream(folder / "set/manifest.csv") << "dry,wet\n../in/0.wav,../out/0.wav\n../in/1.wav,../out/1.wav\n";
+  ASSERT_EQ(recognise(folder / "set").size(), 1u) << "its recordings lie elsewhere";
+  write(folder / "set/unlisted.wav", {notes().dry[3]}, kRate);
+  ASSERT_EQ(recognise(folder / "set").size(), 1u);
+  EXPECT_EQ(recognise(folder / "set")[0].pairs, 2u) << "rows, whatever else lies there";
+  config.reader = "manifest";
+  config.path = (folder / "set").string();
+  EXPECT_EQ(inspect_dataset(config, kRate).pairs.size(), 2u);
+  fs::remove(folder / "set/manifest.csv");
+  fs::remove(folder / "set/unlisted.wav");
+  std::ofstream(folder / "set/data.json") << R"({"train": {"x_path": "../in/0.wav", "y_path": "../out/0.wav"},
+             "validation": {"x_path": "../in/1.wav", "y_path": "../out/1.wav"}})";
+  ASSERT_EQ(recognise(folder / "set").size(), 1u);
+  EXPECT_EQ(recognise(folder / "set")[0].reader, "nam-json");
+  config.reader = "nam-json";
+  EXPECT_GE(inspect_dataset(config, kRate).pairs.size(), 2u);
+}
+
+TEST_F(Tables, WhatIsWrittenKeepsKnobsAndParts) {
+  const Dataset data =
+      read("manifest",
+           "dry,wet,split,name,\"knob:a, b\"\n"
+           "in/0.wav,out/0.wav,train,n0,1\nin/0.wav,out/1.wav,train,n0,2\nin/2.wav,out/2.wav,test,n2,1\n"
+           "in/3.wav,out/3.wav,,n3,1\n");
+  write_pairs(data, (folder / "written").string());
+  const auto found = recognise(folder / "written");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].reader, "manifest");
+  config.path = found[0].path;
+  const Dataset again = inspect_dataset(config, kRate);
+  ASSERT_EQ(again.pairs.size(), 4u) << all(again);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const Pair& a = data.pairs[i];
+    const auto found_again = std::find_if(again.pairs.begin(), again.pairs.end(), [&](const Pair& p) {
+      return p.name == a.name && p.knobs.at(0).number == a.knobs.at(0).number;
+    });
+    ASSERT_NE(found_again, again.pairs.end()) << a.name;
+    const Pair& b = *found_again;
+    EXPECT_EQ(a.part, b.part);
+    ASSERT_EQ(b.knobs.size(), 1u);
+    EXPECT_EQ(b.knobs[0].name, "a, b");
+    EXPECT_EQ(a.dry, b.dry);
+    EXPECT_EQ(a.wet, b.wet);
+  }
+  fs::remove_all(folder / "written/dry");
+  fs::remove_all(folder / "written/wet");
+  EXPECT_THROW(write_pairs(data, (folder / "written").string()), Error) << "a table that is there";
 }
 
 }  // namespace

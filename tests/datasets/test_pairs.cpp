@@ -159,5 +159,27 @@ TEST_F(Recordings, WhatSoundsInDryAlwaysIsNoDropoutOfWet) {
   EXPECT_NEAR(of(data, "dropouts")[0].seconds, 2.7, 0.01);
 }
 
+TEST_F(Recordings, FilesOfAnotherRateThanTheModel) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto name = fmt::format("{}.wav", i);
+    write(folder / "d" / name, {notes().dry[i]}, kRate);
+    write(folder / "w" / name, {i == 2 ? resample(notes().wet[i], kRate, kFileRate) : notes().wet[i]},
+          i == 2 ? kFileRate : kRate);
+  }
+  config.reader = "folders";
+  config.dry = (folder / "d").string();
+  config.wet = (folder / "w").string();
+  const Dataset one = inspect_dataset(config, kRate);
+  ASSERT_EQ(of(one, "bandwidth").size(), 1u) << all(one);
+  EXPECT_NE(of(one, "bandwidth")[0].text.find("1 of 8 files has 48000 Hz"), std::string::npos) << all(one);
+  EXPECT_EQ(fs::path(of(one, "bandwidth")[0].file).filename(), "2.wav");
+  const Dataset higher = inspect_dataset(config, kFileRate);
+  ASSERT_EQ(of(higher, "bandwidth").size(), 1u) << all(higher);
+  EXPECT_EQ(of(higher, "bandwidth")[0].severity, Severity::kWarning);
+  EXPECT_NE(of(higher, "bandwidth")[0].text.find("7 of 8 files have 16000 Hz, the model 48000 Hz: above 8.0 kHz"),
+            std::string::npos)
+      << all(higher);
+}
+
 }  // namespace
 }  // namespace cafx

@@ -135,5 +135,26 @@ TEST_F(Names, SettingsOfAnEffectAreNotMixed) {
   EXPECT_FALSE(refused(inspect_dataset(idmt, kRate), "settings"));
 }
 
+TEST_F(Names, WetRecordingsBesideAChainAreRefused) {
+  pair("a.wav", "a.wav", 0);
+  config.chain = "overdrive 20";
+  for (const bool one : {false, true}) {
+    if (one) {
+      config.reader = "files";
+      config.dry = (folder / "dry" / "a.wav").string();
+      config.wet = (folder / "wet" / "a.wav").string();
+    }
+    try {
+      inspect_dataset(config, kRate);
+      FAIL() << "the wet recordings were ignored";
+    } catch (const Error& e) {
+      for (const std::string& said : {config.wet, std::string("overdrive 20"), std::string("leave one of them out")})
+        EXPECT_NE(std::string(e.what()).find(said), std::string::npos) << e.what();
+    }
+  }
+  config.wet.clear();
+  EXPECT_NO_THROW(inspect_dataset(config, kRate));
+}
+
 }  // namespace
 }  // namespace cafx

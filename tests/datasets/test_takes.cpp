@@ -1,4 +1,5 @@
 // Recordings of which a part is not what it should be: what the study in datasets/README.md and trials by hand showed.
+#include "datasets/effects.h"
 #include "tests/datasets/recordings.h"
 
 namespace cafx {
@@ -115,6 +116,66 @@ TEST_F(Recordings, AFewSamplesAtAHighRateAreNoLatency) {
   const Dataset more = inspect_dataset(config, kFileRate);
   ASSERT_EQ(done(more, "latency").size(), 1u) << all(more);
   EXPECT_NEAR(done(more, "latency")[0].amount, 24.0, 3.0);
+}
+
+TEST_F(Recordings, WhatPlaysOnBehindTheEndOfTheOtherSideIsNoDropout) {
+  Signal d = notes().long_dry;
+  d.resize(4 * kFileRate);
+  // Digital silence in dry, so that all that sounds there sounds above its floor, and gaps of wet behind its end.
+  std::fill(d.begin() + kFileRate, d.begin() + 2 * kFileRate, 0.0f);
+  Signal w = notes().long_wet;
+  for (const double at : {5.0, 6.5, 8.7}) {
+    const auto from = w.begin() + static_cast<long>(at * kFileRate);
+    std::fill(from, from + kFileRate * 8 / 100, 0.0f);
+  }
+  for (const auto& [dry, wet] : {std::pair(d, w), std::pair(w, d)})
+    EXPECT_TRUE(of(look(dry, wet), "dropouts").empty()) << all(look(dry, wet));
+}
+
+TEST_F(Recordings, WetThatIsTurnedOverPartWayIsRefused) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const auto turned = [&](double from, double to) {
+    Signal x = w;
+    for (auto i = static_cast<std::size_t>(from * kFileRate); i < static_cast<std::size_t>(to * kFileRate); ++i)
+      x[i] *= -1;
+    return x;
+  };
+  const double end = static_cast<double>(w.size()) / kFileRate;
+  for (const auto& [from, to] : {std::pair(0.5 * end, end), std::pair(0.0, 0.4 * end), std::pair(4.1, 8.2)}) {
+    const Dataset data = look(d, late(turned(from, to), 1200));
+    ASSERT_EQ(of(data, "polarity").size(), 1u) << from << " " << to << "\n" << all(data);
+    EXPECT_TRUE(refused(data, "polarity"));
+    EXPECT_NEAR(of(data, "polarity")[0].seconds, from > 0.0 ? from : to, 0.5);
+    ASSERT_EQ(done(data, "latency").size(), 1u) << all(data);
+    EXPECT_NEAR(done(data, "latency")[0].amount, 400.0, 2.0);
+  }
+  // A device's phase is no edit.
+  for (const char* chain : {"phaser 0.8 0.74 3 0.4 0.1 -s", "chorus 0.7 0.9 55 0.4 0.25 2 -t", "highpass 400",
+                            "allpass 700 2", "overdrive 40 20", "flanger 0 4 0 71 0.1"}) {
+    for (const Signal* x : {&w, &d})
+      EXPECT_FALSE(refused(look(d, apply_chain(chain, *x, kFileRate)), "polarity")) << chain;
+  }
+}
+
+TEST_F(Recordings, ALoopOfAnyTurnIsNotTakenAsLateByTurns) {
+  constexpr int kCdRate = 44100;
+  const Signal burst = noise(static_cast<std::size_t>(0.06 * kCdRate), 0.5);
+  for (const std::size_t turn : {22000u, 22050u, 9973u}) {
+    Signal d(24 * kCdRate, 0.0f);
+    for (std::size_t at = 0; at + burst.size() <= d.size(); at += turn)
+      std::copy(burst.begin(), burst.end(), d.begin() + static_cast<long>(at));
+    const Signal w = late(apply_chain("overdrive 20", d, kCdRate), 50);
+    write(config.dry, {d}, kCdRate);
+    write(config.wet, {w}, kCdRate);
+    for (const int rate : {kRate, kCdRate}) {
+      const Dataset data = inspect_dataset(config, rate);
+      EXPECT_TRUE(of(data, "steps").empty()) << turn << " " << rate << "\n" << all(data);
+      for (const Repair& r : data.repairs) {
+        EXPECT_EQ(r.what, "latency") << turn << " " << rate << "\n" << all(data);
+        EXPECT_NEAR(r.amount, 50.0 * rate / kCdRate, 2.0) << turn << "\n" << all(data);
+      }
+    }
+  }
 }
 
 }  // namespace
