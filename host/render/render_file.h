@@ -24,8 +24,8 @@ struct RenderStats {
 // ending (.wav: 24 bit, or float for a float input; .flac: 24 bit). progress(done) with done in [0, 1]. With
 // stream_block the model runs as a real-time effect does (models/play/player.h), in blocks of that many samples of its
 // own rate: to the same bits. hop 0: the model's own. `channel` is what is played of a file with several, from 0; -1:
-// their mean. Errors as render.h and datasets/audio_file.h; a channel that the file does not have; an output that is not
-// finite; of an input that is damaged, what lies before is rendered to NAME.partial.wav, and an Error tells.
+// their mean. Errors as render.h and datasets/audio_file.h; a channel that the file does not have; an output that is
+// not finite; of an input that is damaged, what lies before is rendered to NAME.partial.wav, and an Error tells.
 RenderStats render_file(Model&, const Context&, const std::filesystem::path& in, const std::filesystem::path& out,
                         int hop, const std::function<void(double)>& progress, int stream_block = 0, int channel = -1);
 

@@ -135,7 +135,7 @@ std::string refusal_of(Read read) {
   return "";
 }
 
-// Stands for the recordings in a run's hash. That of refused ones has the reason: once it is mended, the run is another.
+// Stands for the recordings in a run's hash. That of refused ones has the reason: mended, the run is another.
 std::string identity(const RecordingFacts& facts, const std::string& refused) {
   return refused.empty() ? facts.hash : "refused: " + refused;
 }
