@@ -66,7 +66,8 @@ std::set<std::string> listed(const Dataset& data, const std::vector<std::string>
 void refuse_named_twice(const std::map<std::string, std::vector<int>>& units, const Dataset& data,
                         const std::set<std::string>& test, const std::set<std::string>& validation,
                         const DataConfig& config) {
-  for (const auto& [unit, pairs] : units) {
+  for (const auto& entry : units) {
+    const std::vector<int>& pairs = entry.second;
     const auto first_of = [&](const std::set<std::string>& names) {
       const auto found = std::find_if(pairs.begin(), pairs.end(), [&](int i) { return names.count(at(data, i).name); });
       return found == pairs.end() ? std::string() : at(data, *found).name;

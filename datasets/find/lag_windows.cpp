@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <optional>
 
 #include "datasets/find/lag_coarse.h"
 #include "datasets/find/lag_job.h"
@@ -23,8 +22,7 @@ constexpr std::size_t kPool = 16;
 constexpr double kJump = 2.5, kMove = 0.03;  // what a jump of the path costs, and a sample of moving
 constexpr double kWorth = 1.0;               // of a jump: what each side loses with the other's lag
 constexpr double kBreakSeconds = 3.5;        // the path may jump that much earlier or later than the lag
-constexpr double kShortTurn = 0.03;          // seconds: a loop has no shorter one, while bass notes resemble themselves
-constexpr double kTurn = 0.25;               // seconds: a lag from here on may be a turn of a loop
+constexpr double kTurn = 0.25;               // seconds: a loop has no shorter turn
 
 void choose_windows(Job& job, const Course& course) {
   const std::size_t n = job.dry.size(), w = job.length;
@@ -60,60 +58,23 @@ Map correlogram(const Job& job, const Course& course, long reach) {
   return map;
 }
 
-// Of the lags within reach of none, the one nearest to none at which the windows fit as well as at the course and their
-// offsets from it: a loop fits at every turn. `all`: each window is asked, as where the offsets jump; else some.
-std::optional<Course> nearest_turn(const Job& job, const Course& course, const std::vector<double>& offset, long reach,
-                                   long least, bool all) {
+// Whether the recording fits as well without the lag: a loop does at every turn.
+bool fits_without(Job job, const Course& course) {
   constexpr long kBeside = 32;
-  constexpr double kAsWell = 0.85, kWorse = 0.8;  // of the height, in the median; of a window
-  constexpr std::size_t kMostWorse = 2, kMostTurns = 80;
-  constexpr float kHopeful = 0.3f;  // of the highest sum: whitening lifts the outermost turns over the others
-  const std::size_t stride = all ? 1 : std::max<std::size_t>(1, job.begin.size() / 16);
-  const double lag = course.at(0.5 * static_cast<double>(job.dry.size())) + median(offset);
-  std::vector<float> together(static_cast<std::size_t>(2 * reach + 1), 0.0f);
+  choose_windows(job, {});
+  const std::size_t stride = std::max<std::size_t>(1, job.begin.size() / 16);
+  std::vector<double> ratio;
   for (std::size_t i = 0; i < job.begin.size(); i += stride) {
-    const auto r = correlation(take_of(job, i, {0.0, course.slope}, 0.0, reach), 0, 2 * reach);
-    for (std::size_t k = 0; k < r.size(); ++k) together[k] += std::abs(r[k]);
+    double height[2] = {0.0, 0.0};
+    for (const bool with : {false, true}) {
+      const auto r = correlation(take_of(job, i, with ? course : Course{}, 0.0, kBeside), 0, 2 * kBeside);
+      height[with ? 1 : 0] = static_cast<double>(std::abs(r[strongest(r)]));
+    }
+    if (height[1] > 0.0) ratio.push_back(height[0] / height[1]);
   }
-  const float highest = std::abs(together[strongest(together)]);
-  std::vector<long> turns;
-  while (turns.size() < kMostTurns) {
-    const std::size_t top = strongest(together);
-    if (!(together[top] > kHopeful * highest)) break;
-    const long from = static_cast<long>(top) - least / 2, to = static_cast<long>(top) + least / 2 + 1;
-    turns.push_back(static_cast<long>(top) - reach);
-    std::fill(together.begin() + std::max(0L, from), together.begin() + std::min(2 * reach + 1, to), 0.0f);
-  }
-  std::sort(turns.begin(), turns.end(), [](long a, long b) { return std::abs(a) < std::abs(b); });
-  const auto height = [&](std::size_t i, const Course& at, double beside) {
-    const auto r = correlation(take_of(job, i, at, beside, kBeside), 0, 2 * kBeside);
-    return static_cast<double>(std::abs(r[strongest(r)]));
-  };
-  std::vector<double> own;
-  for (std::size_t i = 0; i < job.begin.size(); i += stride) own.push_back(height(i, course, offset[i]));
-  for (const long turn : turns) {
-    const Course there{static_cast<double>(turn), course.slope};
-    const double its_lag = there.at(0.5 * static_cast<double>(job.dry.size()));
-    if (!all && std::abs(its_lag) + static_cast<double>(least) > std::abs(lag)) continue;
-    std::vector<double> ratio;
-    for (std::size_t k = 0; k < own.size(); ++k)
-      ratio.push_back(own[k] > 0.0 ? height(k * stride, there, 0.0) / own[k] : 1.0);
-    const auto worse =
-        static_cast<std::size_t>(std::count_if(ratio.begin(), ratio.end(), [](double v) { return v < kWorse; }));
-    if (worse <= kMostWorse && median(ratio) > kAsWell) return there;
-  }
-  return std::nullopt;
-}
-
-// What a window's correlations have at one turn of a loop, as if there were no other.
-void keep_turn(std::vector<float>& row, long middle, long least) {
-  float most = 1e-12f;
-  for (long k = 0; k < static_cast<long>(row.size()); ++k) {
-    float& v = row[static_cast<std::size_t>(k)];
-    if (std::abs(k - middle) > least / 2) v = 0.0f;
-    most = std::max(most, v);
-  }
-  for (float& v : row) v /= most;
+  if (ratio.empty()) return false;
+  std::nth_element(ratio.begin(), ratio.begin() + static_cast<long>(ratio.size() / 2), ratio.end());
+  return ratio[ratio.size() / 2] > 0.85;
 }
 
 // The slope beside the course that most windows share: a sum along straight lines through pooled correlations.
@@ -414,14 +375,10 @@ Windows measure(std::span<const float> dry, std::span<const float> wet, int rate
   if (dry.size() < 4 * job.length || wet.size() < 4 * job.length) return out;
   const CoarseLag coarse = find_coarse_lag(dry, wet, rate);
   Course course{coarse.lag, coarse.slope};
-  const long reach = static_cast<long>(kReachSeconds * rate), least = static_cast<long>(kShortTurn * rate);
-  if (std::abs(coarse.lag) > kTurn * rate) {
-    choose_windows(job, {});
-    const std::vector<double> none(job.begin.size(), 0.0);
-    if (const auto turn = nearest_turn(job, course, none, reach, least, false)) course = *turn;
-  }
+  if (std::abs(coarse.lag) > kTurn * rate && fits_without(job, course)) course = {};
   choose_windows(job, course);
   if (job.begin.size() < 4) return out;
+  const long reach = static_cast<long>(kReachSeconds * rate);
   const double half = 0.5 * static_cast<double>(dry.size());
   Map map = correlogram(job, course, reach);
   double worth = 0.0;
@@ -440,24 +397,10 @@ Windows measure(std::span<const float> dry, std::span<const float> wet, int rate
   const double bend = find_slope(job, map, std::min(2.0e-3 * half, 2000.0));
   if (bend != 0.0) consider({course.lag - bend * half, course.slope + bend});
   if (coarse.slope != 0.0) consider({course.at(half), 0.0});
-  std::vector<double> offset(path.size());
-  bool jumps = false;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    offset[i] = static_cast<double>(path[i]) - static_cast<double>(reach);
-    jumps = jumps || (i > 0 && std::abs(path[i] - path[i - 1]) >= least);
-  }
-  if (jumps || std::abs(course.at(half) + median(offset)) >= static_cast<double>(least)) {
-    if (const auto turn = nearest_turn(job, course, offset, reach, least, jumps)) {
-      course = *turn;
-      map = correlogram(job, course, reach);
-      for (std::vector<float>& row : map) keep_turn(row, reach, least);
-      std::fill(path.begin(), path.end(), static_cast<int>(reach));
-      std::fill(offset.begin(), offset.end(), 0.0);
-    }
-  }
   std::vector<int> segment = segments_of(map, path, out.sure_of_breaks);
   Template response;
   const Course mapped = course;
+  std::vector<double> offset(path.size());
   for (std::size_t i = 0; i < path.size(); ++i) offset[i] = static_cast<double>(path[i]) - static_cast<double>(reach);
   look_closely(job, course, offset, segment, out, response);
   if (!out.turned.empty()) return out;

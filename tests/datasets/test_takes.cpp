@@ -157,26 +157,5 @@ TEST_F(Recordings, WetThatIsTurnedOverPartWayIsRefused) {
   }
 }
 
-TEST_F(Recordings, ALoopOfAnyTurnIsNotTakenAsLateByTurns) {
-  constexpr int kCdRate = 44100;
-  const Signal burst = noise(static_cast<std::size_t>(0.06 * kCdRate), 0.5);
-  for (const std::size_t turn : {22000u, 22050u, 9973u}) {
-    Signal d(24 * kCdRate, 0.0f);
-    for (std::size_t at = 0; at + burst.size() <= d.size(); at += turn)
-      std::copy(burst.begin(), burst.end(), d.begin() + static_cast<long>(at));
-    const Signal w = late(apply_chain("overdrive 20", d, kCdRate), 50);
-    write(config.dry, {d}, kCdRate);
-    write(config.wet, {w}, kCdRate);
-    for (const int rate : {kRate, kCdRate}) {
-      const Dataset data = inspect_dataset(config, rate);
-      EXPECT_TRUE(of(data, "steps").empty()) << turn << " " << rate << "\n" << all(data);
-      for (const Repair& r : data.repairs) {
-        EXPECT_EQ(r.what, "latency") << turn << " " << rate << "\n" << all(data);
-        EXPECT_NEAR(r.amount, 50.0 * rate / kCdRate, 2.0) << turn << "\n" << all(data);
-      }
-    }
-  }
-}
-
 }  // namespace
 }  // namespace cafx
