@@ -208,22 +208,43 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   return split;
 }
 
+namespace {
+
+nlohmann::ordered_json entry_of(const Pair& p) {
+  nlohmann::ordered_json entry = {
+      {"note", p.name}, {"dry", p.dry_path.filename().string()}, {"wet", p.wet_path.filename().string()}};
+  for (const KnobValue& k : p.knobs) {
+    if (k.is_number()) {
+      entry["knobs"][k.name] = k.number;
+    } else {
+      entry["knobs"][k.name] = k.text;
+    }
+  }
+  return entry;
+}
+
+// On one line, or set in; what is no UTF-8 is replaced.
+std::string text_of(const nlohmann::ordered_json& json, int indent) {
+  return json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::set<std::string> listed_in(const std::string& split_json, const std::string& part) {
+  std::set<std::string> entries;
+  const auto json = nlohmann::ordered_json::parse(split_json, nullptr, false);
+  if (!json.is_object() || !json.contains(part)) return entries;
+  for (const auto& entry : json[part]) entries.insert(text_of(entry, -1));
+  return entries;
+}
+
+std::string listed_as(const Pair& p) { return text_of(entry_of(p), -1); }
+
 std::string split_json(const Dataset& data, const Split& split) {
   nlohmann::ordered_json json;
   const auto names = [&](const std::vector<int>& part) {
     auto list = nlohmann::ordered_json::array();
-    for (const int i : part) {
-      const Pair& p = at(data, i);
-      list.push_back(
-          {{"note", p.name}, {"dry", p.dry_path.filename().string()}, {"wet", p.wet_path.filename().string()}});
-      for (const KnobValue& k : p.knobs) {
-        if (k.is_number()) {
-          list.back()["knobs"][k.name] = k.number;
-        } else {
-          list.back()["knobs"][k.name] = k.text;
-        }
-      }
-    }
+    for (const int i : part) list.push_back(entry_of(at(data, i)));
     return list;
   };
   json["train"] = names(split.train);
@@ -235,7 +256,7 @@ std::string split_json(const Dataset& data, const Split& split) {
     if (!judges.can[i]) unable.push_back(static_cast<int>(i));
   }
   if (!unable.empty()) json["too_quiet_or_short_to_judge"] = names(unable);
-  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return text_of(json, 2) + "\n";
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // datasets/split.h -- which notes train, validate and test.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 namespace cafx {
 
 struct Dataset;
+struct Pair;
 
 struct Split {
   std::vector<int> train, validation, test;  // indices in pairs, ascending
@@ -25,6 +27,10 @@ struct Split {
 Split split_dataset(const Dataset&, const DataConfig&);
 // Names and files of each part, and which notes were not drawn since they cannot judge.
 std::string split_json(const Dataset&, const Split&);
+// The entries of one part of such a text ("train", "validation", "test"), none where it is no such text; and the one
+// that a pair has there.
+std::set<std::string> listed_in(const std::string& split_json, const std::string& part);
+std::string listed_as(const Pair&);
 
 // Whether an error measured on the note says anything: it lasts a quarter of the median note, and its loudest sample on
 // either side is less than 60 dB under the loudest of all.

@@ -16,6 +16,7 @@
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
 #include "datasets/readers/reader.h"
+#include "host/cli/train_command.h"
 #include "host/train/results.h"
 #include "host/train/run_folder.h"
 #include "host/train/targets.h"
@@ -321,6 +322,13 @@ std::string text_of(const DeviceInfo& d) {
                      d.usable ? "it can be used" : "it cannot be used: " + d.reason);
 }
 
+nlohmann::ordered_json json_of(const DeviceInfo& d) {
+  return {
+      {"index", d.index},          {"name", d.name},           {"architecture", fmt::format("{}.{}", d.major, d.minor)},
+      {"multiprocessors", d.n_sm}, {"memory_bytes", d.memory}, {"free_bytes", d.free},
+      {"usable", d.usable},        {"reason", d.reason}};
+}
+
 std::string text_of_exchange(int n_gpus) {
   if (n_gpus < 2) return "";
   try {
@@ -367,10 +375,15 @@ void refuse_output(const std::string& path) {
                                                 "outcome.json",
                                                 "task.json",
                                                 "log.txt",
+                                                kSeedsFile,
                                                 "sweep.toml"};
-  const std::filesystem::path file = path;
-  std::error_code ignored;
-  if (kOfRuns.count(file.filename().string()) > 0 && std::filesystem::exists(file, ignored)) {
+  const std::filesystem::path file = path, folder = file.parent_path();
+  const auto holds = [&](const char* name) {
+    std::error_code ignored;
+    return std::filesystem::exists(folder / name, ignored);
+  };
+  const bool of_run = (holds("config.toml") && holds("split.json")) || holds(kSeedsFile) || holds("sweep.toml");
+  if (of_run && kOfRuns.count(file.filename().string()) > 0) {
     throw Error("{}: is a file that a run needs; give another name", path);
   }
 }
@@ -409,26 +422,14 @@ void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
                printable(run.string()).c_str(), then.c_str(), now.c_str());
 }
 
-// A recording of a part, by which it is found in split.json.
-std::string recording_of(const std::string& note, const std::string& dry, const std::string& wet) {
-  return fmt::format("{}\n{}\n{}", note, dry, wet);
-}
-
 }  // namespace
 
 void warn_of_training_notes(const std::filesystem::path& run, const Dataset& data, const std::vector<int>& which,
                             const std::string& part) {
-  const auto json = std::filesystem::exists(run / "split.json")
-                        ? nlohmann::json::parse(RunFolder::read(run / "split.json"), nullptr, false)
-                        : nlohmann::json();
-  if (part == "train" || !json.is_object() || !json.contains("train")) return;
-  std::set<std::string> trained;
-  for (const auto& n : json["train"]) {
-    trained.insert(recording_of(n.value("note", ""), n.value("dry", ""), n.value("wet", "")));
-  }
+  if (part == "train" || !std::filesystem::exists(run / "split.json")) return;
+  const std::set<std::string> trained = listed_in(RunFolder::read(run / "split.json"), "train");
   const auto n = std::count_if(which.begin(), which.end(), [&](int i) {
-    const Pair& p = data.pairs[static_cast<std::size_t>(i)];
-    return trained.count(recording_of(p.name, p.dry_path.filename().string(), p.wet_path.filename().string())) > 0;
+    return trained.count(listed_as(data.pairs[static_cast<std::size_t>(i)])) > 0;
   });
   if (n == 0) return;
   std::fprintf(stderr, "cafx: warning: %ld of the %zu notes of the %s part are among those that %s was trained on\n",

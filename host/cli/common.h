@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -111,6 +112,7 @@ int train_run(RunConfig, const TrainArguments&);
 
 struct DeviceInfo;
 std::string text_of(const DeviceInfo&);  // a line, ended
+nlohmann::ordered_json json_of(const DeviceInfo&);
 // Whether several GPUs can share a batch, and why not: a line; nothing where there is only one.
 std::string text_of_exchange(int n_gpus);
 

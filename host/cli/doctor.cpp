@@ -191,15 +191,7 @@ void add_doctor(CLI::App& app, Run& run) {
                                     {"convolutions_not_asked", probe.not_probed},
                                     {"convolutions", plans},
                                     {"convolutions_not_by_cudnn", fallbacks}};
-      for (const DeviceInfo& d : info.devices) {
-        out["devices"].push_back({{"name", d.name},
-                                  {"architecture", fmt::format("{}.{}", d.major, d.minor)},
-                                  {"multiprocessors", d.n_sm},
-                                  {"memory_bytes", d.memory},
-                                  {"free_bytes", d.free},
-                                  {"usable", d.usable},
-                                  {"reason", d.reason}});
-      }
+      for (const DeviceInfo& d : info.devices) out["devices"].push_back(json_of(d));
       write_table("-", out.dump(2) + "\n");
       return 0;
     };

@@ -136,16 +136,7 @@ int list_gpus(bool as_json) {
   const CudaInfo info = cuda_info();
   if (as_json) {
     nlohmann::ordered_json json = {{"gpus", nlohmann::ordered_json::array()}, {"not_used", info.reason}};
-    for (const DeviceInfo& d : info.devices) {
-      json["gpus"].push_back({{"index", d.index},
-                              {"name", d.name},
-                              {"architecture", fmt::format("{}.{}", d.major, d.minor)},
-                              {"multiprocessors", d.n_sm},
-                              {"bytes", d.memory},
-                              {"bytes_free", d.free},
-                              {"usable", d.usable},
-                              {"reason", d.reason}});
-    }
+    for (const DeviceInfo& d : info.devices) json["gpus"].push_back(json_of(d));
     write_table("-", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
     return 0;
   }

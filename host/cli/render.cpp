@@ -43,16 +43,16 @@ std::string turned_in_training(const ModelFile& file) {
 // What is played of a file with several channels, as training would take it: -1 for their mean. `say` gets a sentence
 // where it is another, and a warning where the channels have nothing in common.
 int choose_input(const std::string& in, const std::string& asked, const std::function<void(const Finding&)>& say) {
-  DataConfig config;
-  config.dry_channel = asked;
+  if (const auto stated = stated_channel(asked)) return *stated;
+  if (AudioReader(in).channels() == 1) return -1;
   ChannelScan scan;
   try {
     scan = scan_channels(in);
   } catch (const DamagedAudio&) {  // told where it is played
-    return stated_channel(asked).value_or(-1);
+    return -1;
   }
   std::vector<Finding> findings;
-  const int channel = choose_channel(scan, config, false, in, findings).channel;
+  const int channel = choose_channel(scan, DataConfig(), false, in, findings).channel;
   for (const Finding& f : findings) say(f);
   return channel;
 }

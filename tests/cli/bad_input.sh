@@ -41,6 +41,9 @@ for file in checkpoint.safetensors best.safetensors config.toml result.json; do
   refuses "a table over $file" "is a file that a run needs" "$cafx" eval "$work/run" --csv "$work/run/$file"
   refuses "a page over $file" "is a file that a run needs" "$cafx" report "$work/run" -o "$work/run/$file"
 done
+for _ in 1 2; do
+  "$cafx" eval "$work/run" --json "$work/result.json" >/dev/null 2>&1 || fail "a table of one's own under the name of a run's file"
+done
 refuses "a model over a checkpoint" "is a file that a run needs" "$cafx" export "$work/run" -o "$work/run/checkpoint.safetensors"
 refuses "two tables in one file" "both go to" "$cafx" eval "$work/run" --csv "$work/t" --json "$work/t"
 trained=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["train"][0]["note"])' "$work/run/split.json")

@@ -25,6 +25,7 @@ refuses "knobs that are set one by one" "one has them all: --set 'data.knobs=\[\
 "$cafx" train "${data[@]}" "${knob[@]}" --preset lstm-nano --set train.epochs=3 --set data.split=knobs --quiet --device cpu \
   --out "$work/run" >"$work/out" 2>&1 || fail "train: $(tail -3 "$work/out")"
 "$cafx" eval "$work/run" --part validation >"$work/out" 2>&1 || fail "eval: $(tail -3 "$work/out")"
+grep -q "was trained on" "$work/out" && fail "positions that it never saw are called trained: $(cat "$work/out")"
 grep -q "^1 gain=\|^[2-4] gain=" "$work/out" || fail "eval does not say where the knob stood: $(cat "$work/out")"
 "$cafx" info "$work/run" | grep -q "^knob gain: 0 to 10 dB, at first 5 dB" || fail "info does not show the knob"
 grep -q '"gain"' "$work/run/split.json" || fail "split.json does not tell where the knob stood"
