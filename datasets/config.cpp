@@ -7,6 +7,7 @@
 #include "datasets/finding.h"
 #include "datasets/readers/naming.h"
 #include "datasets/readers/reader.h"
+#include "kernels/base/describe.h"
 #include "kernels/base/error.h"
 #include "kernels/base/knobs.h"
 
@@ -16,6 +17,16 @@ namespace {
 
 const std::vector<std::string>& all_repairs() {
   static const std::vector<std::string> names = {"channel", "scale", "dc", "latency", "drift", "steps"};
+  return names;
+}
+
+// What a finding may be called (finding.h): refusals, then warnings.
+const std::vector<std::string>& all_codes() {
+  static const std::vector<std::string> names = {"channels", "drift",    "identical",  "latency",  "leak",   "length",
+                                                 "mismatch", "names",    "not_finite", "polarity", "rate",   "scale",
+                                                 "settings", "silence",  "steps",      "wander",   "bits",   "clipping",
+                                                 "dc",       "dropouts", "excerpt",    "gain",     "header", "hum",
+                                                 "judge",    "lossy",    "normalised", "swapped",  "version"};
   return names;
 }
 
@@ -118,6 +129,13 @@ void check(const DataConfig& c, const std::string& where) {
     const auto& known = all_repairs();
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       throw Error("{}: data.repair names \"{}\"; known are channel, scale, dc, latency, drift, steps", where, name);
+    }
+  }
+  for (const std::string& code : c.allow) {
+    const auto& known = all_codes();
+    if (std::find(known.begin(), known.end(), code) == known.end()) {
+      throw Error("{}: data.allow names \"{}\", which no finding is called{}", where, code,
+                  did_you_mean(code, known, true));
     }
   }
   for (const auto& [key, text] : {std::pair("dry_channel", &c.dry_channel), std::pair("wet_channel", &c.wet_channel)}) {

@@ -259,10 +259,15 @@ void add_shift_copies(std::vector<Pair>& pairs, int n_copies) {
   }
 }
 
-// How long pieces are: as the config says, shorter where that would leave too few for a validation and a test part.
+// How long pieces are: as the config says, shorter where validation and test would take too large a part of them.
 double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, int sample_rate,
                      std::vector<Finding>& findings) {
-  constexpr std::size_t kFew = 3, kWanted = 8;
+  // Parts of the data set's own need no more pieces, and a length that was chosen stays where it leaves all three parts.
+  const bool given =
+      config.given_split && std::any_of(wholes.begin(), wholes.end(), [](const Pair& p) { return !p.part.empty(); });
+  const bool chosen = config.segment_seconds != DataConfig().segment_seconds;
+  const std::size_t wanted = given || chosen ? 3 : 8;
+  constexpr double kPieces = 8.0;
   constexpr double kShortest = 0.5;
   const auto piece = static_cast<double>(config.segment_seconds * sample_rate);
   double samples = 0.0;
@@ -272,11 +277,12 @@ double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, 
     samples += length;
     n += static_cast<std::size_t>(length / piece) + (std::fmod(length, piece) >= 0.25 * piece ? 1 : 0);
   }
-  if (n >= kFew || (config.validation <= 0.0 && config.test <= 0.0)) return config.segment_seconds;
-  const double seconds = std::max(kShortest, std::floor(100.0 * samples / sample_rate / kWanted) / 100.0);
+  if (n >= wanted || (config.validation <= 0.0 && config.test <= 0.0)) return config.segment_seconds;
+  const double seconds = std::max(kShortest, std::floor(100.0 * samples / sample_rate / kPieces) / 100.0);
   if (seconds >= config.segment_seconds) return config.segment_seconds;
   findings.push_back({Severity::kInfo, "split", file_of(wholes.front(), false), -1.0,
-                      fmt::format("lasts {:.2f} s: pieces last {:.2f} s, since {:.2f} s would leave no validation part",
+                      fmt::format("lasts {:.2f} s: pieces last {:.2f} s, since pieces of {:.2f} s would be too few to "
+                                  "train, validate and test with",
                                   samples / sample_rate, seconds, config.segment_seconds),
                       "a short recording", "record some minutes; data.segment_seconds chooses"});
   return seconds;
@@ -335,7 +341,8 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
 }
 
 bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate) {
-  constexpr double kLong = 30.0, kLongAlone = 6.0;  // seconds; alone: of so few notes that none is left to judge by
+  constexpr double kLong = 30.0, kLongOfFew = 6.0;  // seconds
+  constexpr std::size_t kFew = 8;                   // notes, of which validation and test would take a large part
   if (reader.cut != Cut::kLong) return reader.cut == Cut::kAlways;
   std::set<std::string> notes;
   bool has_parts = false;
@@ -343,7 +350,7 @@ bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate)
     notes.insert(p.name);
     has_parts = has_parts || !p.part.empty();
   }
-  const double least = (notes.size() < 3 && !has_parts ? kLongAlone : kLong) * sample_rate;
+  const double least = (notes.size() < kFew && !has_parts ? kLongOfFew : kLong) * sample_rate;
   return std::any_of(pairs.begin(), pairs.end(),
                      [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= least; });
 }

@@ -37,16 +37,17 @@ float peak_of(std::span<const float> x) {
 
 const Pair& at(const Dataset& data, int i) { return data.pairs[static_cast<std::size_t>(i)]; }
 
-// Which notes an entry of data.test_notes or data.validation_notes means: that of exactly this name, else all whose
-// names begin so.
+// Which notes an entry of data.test_notes or data.validation_notes means: that of exactly this name, else the pieces
+// of the recording of this name, else all whose names begin so.
 std::set<std::string> meant_by(const Dataset& data, const std::string& entry) {
-  std::set<std::string> names;
+  std::set<std::string> names, pieces;
   if (entry.empty()) return names;
   for (const Pair& p : data.pairs) {
     if (p.name == entry) return {entry};
+    if (p.name.rfind(entry + "@", 0) == 0) pieces.insert(p.name);
     if (p.name.rfind(entry, 0) == 0) names.insert(p.name);
   }
-  return names;
+  return pieces.empty() ? names : pieces;
 }
 
 std::set<std::string> listed(const Dataset& data, const std::vector<std::string>& entries, const char* key) {

@@ -78,7 +78,7 @@ void check_settings(const DataConfig& config, const Notes& notes, std::vector<Fi
 
 Sources find_idmt(const DataConfig& config) {
   if (config.path.empty())
-    throw Error("data.path is empty; give the folder of the data set, as --set data.path=FOLDER");
+    throw Error("no recordings are named; give dry and wet, as 'cafx train DRY WET', or the folder of a data set");
   const Notes notes = list_notes(config);
   Sources sources;
   std::map<std::string, fs::path> dry;

@@ -115,6 +115,10 @@ class Manifest {
     if (row.cells.size() != rows_.front().cells.size()) {
       refuse(row, "has {} cells, and the first row names {} columns", row.cells.size(), rows_.front().cells.size());
     }
+    if (!config_.chain.empty() && !cell(row, "wet").empty()) {
+      refuse(row, "names a wet file, and data.chain = \"{}\" would make wet audio anew; leave one of them out",
+             config_.chain);
+    }
     Source s{"", "", file(row, "dry"), config_.chain.empty() ? file(row, "wet") : fs::path()};
     const std::string split = cell(row, "split");
     s.part = part_of_word(split);

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 const std::vector<Reader>& readers() {
   static const std::vector<Reader> table = [] {
-    std::vector<Reader> all = {{"idmt", find_idmt, Cut::kNever},           {"folders", find_folders, Cut::kNever},
+    std::vector<Reader> all = {{"idmt", find_idmt, Cut::kNever},           {"folders", find_folders, Cut::kLong},
                                {"files", find_files, Cut::kAlways},        {"pattern", find_by_pattern, Cut::kLong},
                                {"manifest", find_in_manifest, Cut::kLong}, {"nam-json", find_nam_json, Cut::kAlways}};
     for (const Layout& layout : layouts()) {

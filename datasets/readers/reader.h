@@ -40,7 +40,8 @@ struct Sources {
   std::vector<Finding> findings;      // about names: files of one name, settings mixed, sides swapped
 };
 
-enum class Cut { kNever, kAlways, kLong };  // recordings into pieces that count as notes; kLong: if one lasts 30 s
+// Recordings into pieces that count as notes; kLong: where one lasts 30 s, or 6 s of fewer than eight.
+enum class Cut { kNever, kAlways, kLong };
 
 struct Reader {
   std::string name;  // as data.reader has it

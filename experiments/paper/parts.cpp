@@ -24,6 +24,22 @@ std::string with_preset(std::string spec, const std::string& preset) {
   return spec;
 }
 
+// An option that this choice does not read is a mistake, not a wish.
+void check_choice(const ReproduceArguments& args) {
+  const bool whole = args.sweeps.empty() && args.size != "quick" && args.size != "evening";
+  for (const auto& [given, name] :
+       {std::pair(args.parts_given, "--parts"), std::pair(args.presets_given, "--presets")}) {
+    if (given && !whole)
+      throw Error("{} chooses of the whole, --size full; without it there is nothing to choose", name);
+  }
+  if (args.presets_given && std::find(args.parts.begin(), args.parts.end(), "models") == args.parts.end()) {
+    throw Error("--presets is read by the part 'models' alone, which --parts leaves out");
+  }
+  if (!args.takes.empty() && !fs::is_directory(args.takes)) {
+    throw Error("--takes {}: is no folder; give one in the layout of --data", args.takes);
+  }
+}
+
 // The parts without the names of their sweeps.
 std::vector<Part> texts_of(const ReproduceArguments& args) {
   std::vector<Part> parts;
@@ -57,6 +73,7 @@ std::vector<Part> texts_of(const ReproduceArguments& args) {
 }  // namespace
 
 std::vector<Part> parts_of(const ReproduceArguments& args) {
+  check_choice(args);
   std::vector<Part> parts = texts_of(args);
   for (Part& p : parts) p.name = parse_spec(p.text, p.origin).name;
   return parts;

@@ -186,7 +186,8 @@ int reproduce(const ReproduceArguments& args) {
   const fs::path data = data_folder(args, out);
   for (Part& p : parts) {
     p.text = with_data(p.text, data, args.settings);
-    write_text((out / (p.name + ".toml")).string(), p.text);
+    const fs::path file = out / (p.name + ".toml");
+    if (!args.report_only || !fs::exists(file)) write_text(file.string(), p.text);
     if (!args.plan && (args.quiet || args.report_only)) continue;
     const Spec spec = spec_of(p, out, args);
     DataCatalogue catalogue(spec.sweep.store);
@@ -230,10 +231,11 @@ void add_reproduce_paper(CLI::App& top, Run& run) {
                 "folder in the layout of --data with second takes of the wet notes: what the device itself differs by, "
                 "the best figure that a model can have")
       ->option_text("FOLDER");
-  c->add_option("--parts", args->parts, "of the whole: what of it")->delimiter(',')->capture_default_str();
-  c->add_option("--presets", args->presets, "of the whole: the 22 models are trained with each")
-      ->delimiter(',')
-      ->capture_default_str();
+  CLI::Option* parts =
+      c->add_option("--parts", args->parts, "of the whole: what of it")->delimiter(',')->capture_default_str();
+  CLI::Option* presets = c->add_option("--presets", args->presets, "of the whole: the 22 models are trained with each")
+                             ->delimiter(',')
+                             ->capture_default_str();
   c->add_option("--sweep", args->sweeps,
                 "sweep file of the experiments, such as experiments/paper/quick.toml; again for each of several, which "
                 "are then told in one report")
@@ -264,7 +266,11 @@ void add_reproduce_paper(CLI::App& top, Run& run) {
       "Example:  cafx reproduce paper --size quick\n          cafx reproduce paper --size evening\n          cafx "
       "reproduce paper --data IDMT-SMT-Audio-Effects "
       "--plan\nKilled anywhere, the same command goes on where it was left.");
-  c->callback([args, &run] { run = [args] { return reproduce(*args); }; });
+  c->callback([args, parts, presets, &run] {
+    args->parts_given = parts->count() > 0;
+    args->presets_given = presets->count() > 0;
+    run = [args] { return reproduce(*args); };
+  });
 }
 
 }  // namespace cafx

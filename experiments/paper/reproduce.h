@@ -15,7 +15,8 @@ struct ReproduceArguments {
   std::vector<std::string> presets = {"paper", "default"},
                            parts = {"models", "form", "pretraining", "regularisers", "levels", "split", "both"};
   int hop = 64, threads = 0, slots = 0, shown = 1;
-  int notes = 0;  // that are made; 0: as the size says
+  int notes = 0;                                    // that are made; 0: as the size says
+  bool parts_given = false, presets_given = false;  // by the options of these names
   bool plan = false, train_only = false, report_only = false, quiet = false;
 };
 

@@ -21,7 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "recipe"))
 sys.path.insert(0, os.path.join(HERE, "..", "memory"))
 from memory import interval  # noqa: E402
-from recipe import DEVICES, keep, read, subset  # noqa: E402
+from recipe import DEVICES, call, keep, read, subset  # noqa: E402
 
 EFFECTS = {"ds1": DEVICES["ds1"], "amplifier": ["data.effect=EQ", "data.setting=2"], "fxchain1": DEVICES["fxchain1"]}
 
@@ -45,8 +45,8 @@ def esr(args, data, effect, precision, seed):
         words = [w for s in settings + EFFECTS[effect] for w in ("--set", s)] + ["--precision", precision, "--preset", args.preset]
         resumed = os.path.exists(os.path.join(folder, "checkpoint.safetensors"))
         start = ["resume", folder] if resumed else ["train", data, "--out", folder] + words
-        subprocess.run([args.cafx] + start + common, stdout=subprocess.PIPE, check=True)
-        out = subprocess.run([args.cafx, "eval", folder, "--json", "-", "--threads", str(args.threads)], stdout=subprocess.PIPE, check=True).stdout
+        call([args.cafx] + start + common, stdout=subprocess.PIPE)
+        out = call([args.cafx, "eval", folder, "--json", "-", "--threads", str(args.threads)], stdout=subprocess.PIPE)
         keep(done, {"esr": json.loads(out)["mean"]["esr"]})
     return read(done)["esr"]
 

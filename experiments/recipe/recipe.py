@@ -27,6 +27,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from kept import keep, read  # noqa: E402
+from program import call  # noqa: E402
 
 DEVICES = {
     "ds1": ["data.effect=Distortion", "data.setting=2"],
@@ -112,7 +113,7 @@ def run(args, data, device, recipe):
         for s in settings:
             command += ["--set", s]
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    out = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    out = call(command, stdout=subprocess.PIPE)
     result = {"cpu": resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, "result": json.loads(out)}
     keep(done, result)
     return folder, result

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "recipe"))
-from recipe import DEVICES, keep, read, subset  # noqa: E402
+from recipe import DEVICES, call, keep, read, subset  # noqa: E402
 
 NOTES, PARTS = 60, ["data.validation=0.1667", "data.test=0.3333"]
 # Of recipe.py's devices, a distortion, an amplifier and a chain.
@@ -64,7 +64,7 @@ def settings_of(args, device, way):
 
 def cafx(args, *words):
     # Its children are as considerate of the machine as the caller: call this script under nice.
-    return subprocess.run([args.cafx] + [str(w) for w in words], stdout=subprocess.PIPE, check=True).stdout
+    return call([args.cafx] + [str(w) for w in words], stdout=subprocess.PIPE)
 
 
 def measured(args, data, device, way):

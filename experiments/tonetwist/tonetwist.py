@@ -20,6 +20,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 from kept import keep, read  # noqa: E402
+from program import call  # noqa: E402
 
 STEPS, BATCH, SECONDS = 15000, 16, 3  # at most, as published
 WEIGHTS = [[0.5, 0.5], [1, 0.1], [5, 5], [10, 1]]  # of L1 and MR-STFT
@@ -164,13 +165,6 @@ def sweep_file(args, model, devices):
         file.write("\n".join(lines))
     os.replace(path + ".part", path)
     return path
-
-
-def call(command, **more):
-    done = subprocess.run(command, **more)
-    if done.returncode:
-        raise SystemExit("%s ended with status %d" % (" ".join(command[:4]), done.returncode))
-    return done.stdout
 
 
 def measured(args, run):

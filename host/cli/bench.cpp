@@ -566,7 +566,7 @@ void add_bench(CLI::App& app, Run& run) {
   args->config.add_to(*c);
   args->device.add_to(*c);
   args->device.add_precision_to(*c, "of the products' operands in what is measured; fp32 by default");
-  c->add_option("--seconds", args->seconds, "how long to measure; 10 by default")->check(CLI::Range(0.4, 3600.0));
+  c->add_option("--seconds", args->seconds, "how long to measure; 10 by default")->check(number_between(0.4, 3600.0));
   c->add_flag("--json", args->json, "as JSON");
   c->add_option("--write", args->write, "file for the weights and the batch that are measured, for a peer to compute")
       ->option_text("FILE");

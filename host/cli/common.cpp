@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -55,6 +56,16 @@ std::atomic<bool>* stop_when_asked() {
   }
   end_with_parent();
   return &stop_requested;
+}
+
+CLI::Validator number_between(double lo, double hi) {
+  const CLI::Range range(lo, hi);
+  CLI::Validator v = range;
+  v.operation([range](std::string& text) {
+    const bool no_number = std::isnan(std::strtod(text.c_str(), nullptr));
+    return no_number ? fmt::format("Value {} is no number", text) : range(text);
+  });
+  return v;
 }
 
 void ConfigOptions::add_to(CLI::App& app) {

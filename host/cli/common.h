@@ -44,6 +44,9 @@ void add_distill(CLI::App&, Run&);
 void add_completion(CLI::App&, Run&);
 void add_manual(CLI::App&, Run&);
 
+// A number from lo to hi. CLI::Range lets "nan" pass, which is neither below nor above.
+CLI::Validator number_between(double lo, double hi);
+
 // What recordings given as paths mean: two files, two folders, or a data set, whose layout its names tell unless the
 // settings do. Error where it can be read in more than one way.
 void set_recordings(DataConfig&, const std::string& dry, const std::string& wet,

@@ -92,10 +92,10 @@ void add_export(CLI::App& app, Run& run) {
   c->add_option("--name", args->name, "nam, lv2: the model's name; that of its run by default")->option_text("TEXT");
   c->add_option("--input-dbu", args->input_dbu,
                 "nam: the level in dBu at the device's input that 0 dB of full scale stood for when it was recorded")
-      ->check(CLI::Range(-100.0, 100.0))
+      ->check(number_between(-100.0, 100.0))
       ->option_text("DBU");
   c->add_option("--output-dbu", args->output_dbu, "nam: the same of the device's output")
-      ->check(CLI::Range(-100.0, 100.0))
+      ->check(number_between(-100.0, 100.0))
       ->option_text("DBU");
   c->footer(
       "Examples:  cafx export runs/ds1 -o ds1.safetensors\n           cafx export runs/ds1 --format onnx -o ds1.onnx\n"

@@ -45,8 +45,9 @@ void check_command(const CLI::App& app, const std::string& called, int argc, cha
     names.push_back(command->get_name());
     if (word == names.back()) return check_command(*command, called + " " + word, argc - 1, argv + 1);
   }
-  throw cafx::Error("no command '{} {}'; did you mean '{}'? '{} --help' lists them all", called, word.substr(0, 100),
-                    cafx::nearest(word, names), called);
+  const std::string hint = cafx::did_you_mean(word, names);
+  throw cafx::Error("no command '{} {}'{}{} '{} --help' lists them all", called, word.substr(0, 100), hint,
+                    hint.empty() ? ";" : "", called);
 }
 
 // Where an unknown option has the name of a setting: how that is written. Else nothing.

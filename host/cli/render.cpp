@@ -63,7 +63,7 @@ void add_render(CLI::App& app, Run& run) {
   struct Arguments {
     std::string model, in, out;
     int hop = 0, block = 64;
-    bool quiet = false, stream = false, force = false;
+    bool quiet = false, stream = false, force = false, as_float = false;
     std::string channel = "auto";
     std::vector<std::string> knobs;
     DeviceOptions device;
@@ -88,6 +88,9 @@ void add_render(CLI::App& app, Run& run) {
                 "of a file with several: auto, mean, left, right, or a number from 1; auto plays what training would")
       ->option_text("NAME")
       ->capture_default_str();
+  c->add_flag(
+      "--float", args->as_float,
+      "32-bit float samples, which hold what is over full scale; without it 24 bits, or float for a float file");
   c->add_flag("--force", args->force, "overwrite a file that cafx did not make");
   c->add_flag("--quiet", args->quiet, "no progress");
   args->device.add_to(*c);
@@ -124,11 +127,14 @@ void add_render(CLI::App& app, Run& run) {
         for (const std::string& text : {too_loud(file, s.peak_in), turned_in_training(file)}) {
           if (!text.empty()) line.warning(fmt::format("{}: {}", args->in, text));
         }
-        if (s.clipped > 0) line.warning(fmt::format("{} samples were over full scale and were cut to it", s.clipped));
+        if (s.clipped > 0) {
+          line.warning(fmt::format("{} samples were over full scale and were cut to it; --float keeps them, in a .wav",
+                                   s.clipped));
+        }
       };
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
-      const RenderStats s = render_file(*file.model, own.context, args->in, args->out, hop, progress,
-                                        args->stream ? args->block : 0, channel);
+      const RenderOptions options{hop, args->stream ? args->block : 0, channel, args->as_float};
+      const RenderStats s = render_file(*file.model, own.context, args->in, args->out, options, progress);
       line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time{}", args->out,
                             s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds,
                             hop > 0 ? fmt::format(", hop {}", hop) : ""));

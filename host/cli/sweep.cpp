@@ -159,19 +159,7 @@ int stop_command(const SweepArguments& args) {
 
 int retry_command(const SweepArguments& args) {
   const Started o(args);
-  int n = 0;
-  for (const Task& t : o.tasks) {
-    const auto run = o.store.run(t);
-    if (Store::read_outcome(run).state != State::kFailed) continue;
-    const auto lease = Lease::claim(run, o.spec.sweep.lease_seconds, Store::steps_done(run));
-    if (!lease) continue;
-    // Deaths are counted anew.
-    std::error_code ignored;
-    fs::remove(run / "outcome.json", ignored);
-    for (int g = 1; g < lease->generation(); ++g) write_text((run / fmt::format("lease.{}.free", g)).string(), "");
-    lease->give_back();
-    ++n;
-  }
+  const int n = put_back(o.spec, o.tasks, State::kFailed);
   write_text("-", fmt::format("{} failed runs of {} are to be run again\n", n, o.spec.name));
   if (n == 0) return 0;
   return run_command(args);

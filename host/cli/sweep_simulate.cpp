@@ -9,6 +9,7 @@
 #include <map>
 #include <optional>
 
+#include "host/cli/common.h"
 #include "host/cli/progress.h"
 #include "host/sweep/index.h"
 #include "host/sweep/simulate.h"
@@ -280,18 +281,18 @@ void add_sweep_simulate(CLI::App& sweep, Run& run) {
       ->capture_default_str();
   c->add_option("--gpus", args->gpus, "of the cluster")->check(CLI::Range(1, 100000))->capture_default_str();
   c->add_option("--slots", args->slots, "runs at a time on each")->check(CLI::Range(1, 1000))->capture_default_str();
-  c->add_option("--memory-gb", args->memory_gb, "of each GPU")->check(CLI::Range(0.1, 1e6))->capture_default_str();
+  c->add_option("--memory-gb", args->memory_gb, "of each GPU")->check(number_between(0.1, 1e6))->capture_default_str();
   c->add_option("--jitter", args->model.jitter, "deviation of the logarithm of a duration from its estimate")
-      ->check(CLI::Range(0.0, 3.0))
+      ->check(number_between(0.0, 3.0))
       ->capture_default_str();
   c->add_option("--failures", args->model.failures, "share of tasks that break down by themselves")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_between(0.0, 1.0))
       ->capture_default_str();
   c->add_option("--deaths-per-hour", args->model.deaths_per_hour, "of each worker")
-      ->check(CLI::Range(0.0, 1e9))
+      ->check(number_between(0.0, 1e9))
       ->capture_default_str();
   c->add_option("--host-deaths-per-hour", args->model.host_deaths_per_hour, "of each host, with all that runs on it")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(number_between(0.0, 1e6))
       ->capture_default_str();
   c->add_option("--gpus-per-host", args->model.devices_per_host, "that die together")
       ->check(CLI::Range(1, 1000))

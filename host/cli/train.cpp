@@ -116,8 +116,9 @@ int finish(const TrainOutcome& outcome, const RunConfig& config, const Dataset& 
   if (test && reason.empty()) write_text("-", to_text(*test));
   if (!reason.empty()) write_text("-", fmt::format("no result on the test part: it {}\n", reason));
   if (result.contains("quality")) {
-    write_text("-", fmt::format("{} epochs in {}; what was lost on the way:\n{}", outcome.epochs,
-                                time_text(outcome.seconds), quality_text(result["quality"].dump())));
+    const char* what = config.teacher.model.empty() ? "the error of whole notes" : "what was lost on the way";
+    write_text("-", fmt::format("{} epochs in {}; {}:\n{}", outcome.epochs, time_text(outcome.seconds), what,
+                                quality_text(result["quality"].dump())));
   }
   write_text("-", fmt::format("\nthe model: {}/best.safetensors\n", folder));
   return 0;

@@ -16,8 +16,7 @@ TrainOptions options_of(const TrainArguments&, const std::filesystem::path& fold
 std::optional<Evaluation> evaluate_test(const std::filesystem::path& folder, const RunConfig&, const Dataset&,
                                         const Split&, const TrainArguments&);
 
-// The run of each seed from train.seed on is a folder of its own in args.out; seeds.json there lists them.
-inline constexpr const char* kSeedsFile = "seeds.json";
+// The run of each seed from train.seed on is a folder of its own in args.out; kSeedsFile there lists them.
 int train_seeds(const RunConfig&, Dataset&, const Split&, const TrainArguments&);
 // The names of those folders. Error where the file does not list them.
 std::vector<std::string> seeds_in(const std::filesystem::path& folder);

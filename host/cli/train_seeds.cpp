@@ -1,5 +1,8 @@
 // `cafx train --seeds N`: the same training from several seeds, side by side, and what they have in common.
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -8,6 +11,7 @@
 #include "host/cli/progress.h"
 #include "host/cli/train_command.h"
 #include "host/metrics/interval.h"
+#include "host/train/checkpoint_files.h"
 #include "host/train/cohort.h"
 #include "host/train/results.h"
 #include "host/train/run_folder.h"
@@ -162,6 +166,11 @@ int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& dat
     stopped = stopped || (outcomes[i].error.empty() && !outcomes[i].trained.finished);
     results.push_back({outcomes[i], {}});
   }
+  if (std::none_of(outcomes.begin(), outcomes.end(), [](const MemberOutcome& o) { return o.error.empty(); })) {
+    std::set<std::string> reasons;
+    for (const MemberOutcome& o : outcomes) reasons.insert(o.error);
+    throw Error("none of the {} seeds in {} was trained: {}", seeds.size(), folder.string(), fmt::join(reasons, "; "));
+  }
   if (stopped) {
     std::fprintf(stderr, "cafx: stopped and saved; go on with: cafx resume %s\n", folder.c_str());
     return kExitStopped;
@@ -171,7 +180,7 @@ int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& dat
     results[i].test = evaluate_test(folder / seeds[i].folder, seeds[i].config, data, split, args);
   }
   const OrderedJson json = json_of(seeds, results, folder);
-  write_text((folder / "result.json").string(), json.dump(2) + "\n");
+  write_text((folder / kResultFile).string(), json.dump(2) + "\n");
   if (args.json) {
     write_table("-", json.dump() + "\n");
   } else {
@@ -187,11 +196,22 @@ int work_on(const fs::path& folder, const std::vector<Seed>& seeds, Dataset& dat
 
 namespace {
 
+std::string text_of(const Seed& seed) {
+  RunConfig c = seed.config;
+  return to_toml(describe(c));
+}
+
 void make_folder(const fs::path& folder, const Seed& seed) {
   std::error_code ignored;
   fs::create_directories(folder / seed.folder, ignored);
-  RunConfig c = seed.config;
-  RunFolder(folder / seed.folder).write("config.toml", to_toml(describe(c)));
+  RunFolder(folder / seed.folder).write("config.toml", text_of(seed));
+}
+
+// A folder with this file of a run, which seeds would write over or mix with their own.
+void refuse_run(const fs::path& folder, const char* file) {
+  std::error_code ignored;
+  if (!fs::exists(folder / file, ignored)) return;
+  throw Error("{}: holds a run already ({}); choose another folder with --out", folder.string(), file);
 }
 
 // The seeds of a folder. One whose run was removed begins anew, with the settings of another.
@@ -207,8 +227,11 @@ std::vector<Seed> reopen_seeds(const fs::path& folder) {
   for (const std::string& name : names) {
     seeds.push_back({name, read_run_config(folder / (is_there(name) ? name : *sibling))});
     if (is_there(name)) continue;
-    int seed = 0;
-    if (std::sscanf(name.c_str(), "seed-%d", &seed) != 1) {
+    std::int64_t seed = 0;
+    const std::string prefix = "seed-";
+    const char* const end = name.c_str() + name.size();
+    const auto number = std::from_chars(std::min(name.c_str() + prefix.size(), end), end, seed);
+    if (name.rfind(prefix, 0) != 0 || number.ec != std::errc() || number.ptr != end) {
       throw Error("{}: is missing, and its name says no seed; put a copy of it back", (folder / name).string());
     }
     seeds.back().config.train.seed = seed;
@@ -226,14 +249,21 @@ int train_seeds(const RunConfig& config, Dataset& data, const Split& split, cons
     throw Error("{}: holds runs already; go on with them by 'cafx resume {}', or choose another folder with --out",
                 folder.string(), folder.string());
   }
-  fs::create_directories(folder, ignored);
+  for (const char* name : {"config.toml", kResultFile, kCheckpointFile}) refuse_run(folder, name);
   std::vector<Seed> seeds;
   OrderedJson list = OrderedJson::array();
   for (int i = 0; i < args.seeds; ++i) {
     seeds.push_back({fmt::format("seed-{}", config.train.seed + i), config});
     seeds.back().config.train.seed = config.train.seed + i;
     list.push_back(seeds.back().folder);
+    const fs::path run = folder / seeds.back().folder;
+    for (const char* name : {kResultFile, kCheckpointFile}) refuse_run(run, name);
+    // One of the same settings is what a kill before the first step leaves.
+    if (fs::exists(run / "config.toml", ignored) && RunFolder::read(run / "config.toml") != text_of(seeds.back())) {
+      refuse_run(run, "config.toml");
+    }
   }
+  fs::create_directories(folder, ignored);
   // The folders first, so that a kill at any moment leaves all that a resume needs.
   for (const Seed& seed : seeds) make_folder(folder, seed);
   RunFolder(folder).write(kSeedsFile, list.dump() + "\n");

@@ -68,7 +68,7 @@ const Format& format_of_name(const std::string& name) {
   for (const Format& f : formats()) {
     if (name == f.name) return f;
   }
-  throw Error("unknown format '{}'; did you mean '{}'?", name, nearest(name, format_names()));
+  throw Error("unknown format '{}'{}", name, did_you_mean(name, format_names(), true));
 }
 
 const Format& format_of_path(const std::string& path) {

@@ -75,10 +75,12 @@ void take_channel(std::vector<float>& mono, const float* block, std::size_t n, s
 
 // A file through push(samples, out) and finish(out), which work at `rate`.
 template <class Push, class Finish>
-RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate, int channel,
-                      Push push, Finish finish, const std::function<void(double)>& progress) {
+RenderStats play_file(const std::filesystem::path& in, const std::filesystem::path& out, int rate,
+                      const RenderOptions& options, Push push, Finish finish,
+                      const std::function<void(double)>& progress) {
   const auto started = std::chrono::steady_clock::now();
   AudioReader source(in);
+  const int channel = options.channel;
   if (channel >= source.channels()) {
     throw Error("{}: has {} channel{}, and number {} was asked for", in.string(), source.channels(),
                 source.channels() == 1 ? "" : "s", channel + 1);
@@ -88,7 +90,9 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
     throw Error("{}: is the input itself; choose another output", out.string());
   }
   const int file_rate = source.sample_rate();
-  const bool is_float = source.is_float() && out.extension() == ".wav";
+  const bool is_wav = out.extension() == ".wav";
+  if (options.as_float && !is_wav) throw Error("{}: only a .wav holds float samples; name it so", out.string());
+  const bool is_float = is_wav && (source.is_float() || options.as_float);
   AudioWriter target(out, file_rate, is_float ? SampleFormat::kFloat : SampleFormat::kPcm24);
   RenderStats stats;
   stats.channels_in = source.channels();
@@ -152,12 +156,13 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
 }  // namespace
 
 RenderStats render_file(Model& model, const Context& context, const std::filesystem::path& in,
-                        const std::filesystem::path& out, int hop, const std::function<void(double)>& progress,
-                        int stream_block, int channel) {
+                        const std::filesystem::path& out, const RenderOptions& options,
+                        const std::function<void(double)>& progress) {
+  const int hop = options.hop, stream_block = options.stream_block;
   const int rate = model.geometry().sample_rate;
   const auto through = [&](auto& renderer) {
     return play_file(
-        in, out, rate, channel,
+        in, out, rate, options,
         [&](const std::vector<float>& x, std::vector<float>& y) { renderer.push(x.data(), x.size(), y); },
         [&](std::vector<float>& y) { renderer.finish(y); }, progress);
   };

@@ -265,26 +265,37 @@ void write_tasks(const fs::path& path, const std::vector<Task>& tasks) {
   write_file_atomically(path, text.data(), text.size());
 }
 
+namespace {
+
+Task task_of(const Json& j) {
+  Task t;
+  t.kind = j.at("kind") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
+  t.key = j.at("key");
+  t.folder = j.at("folder");
+  t.parent = j.at("parent");
+  for (const Json& s : j.at("point")) t.point.emplace_back(s.at(0).get<std::string>(), s.at(1));
+  t.config = j.at("config");
+  t.frames = j.value("frames", 0.0);
+  t.seconds = j.value("seconds", 0.0);
+  t.bytes = j.value("bytes", std::size_t{0});
+  t.shares = j.value("shares", decltype(t.shares){});
+  t.priority = j.value("priority", 0.0);
+  return t;
+}
+
+}  // namespace
+
 std::vector<Task> read_tasks(const fs::path& path) {
   std::ifstream in(path);
   if (!in) throw Error("{}: cannot be read; has the sweep been started? 'cafx sweep run FILE' makes it", path.string());
   std::vector<Task> tasks;
   for (std::string line; std::getline(in, line);) {
-    const Json j = Json::parse(line, nullptr, false);
-    if (!j.is_object()) continue;
-    Task t;
-    t.kind = j.value("kind", "") == "pretrain" ? TaskKind::kPretrain : TaskKind::kTrain;
-    t.key = j.at("key");
-    t.folder = j.at("folder");
-    t.parent = j.at("parent");
-    for (const Json& s : j.at("point")) t.point.emplace_back(s.at(0).get<std::string>(), s.at(1));
-    t.config = j.at("config");
-    t.frames = j.value("frames", 0.0);
-    t.seconds = j.value("seconds", 0.0);
-    t.bytes = j.value("bytes", std::size_t{0});
-    t.shares = j.value("shares", decltype(t.shares){});
-    t.priority = j.value("priority", 0.0);
-    tasks.push_back(std::move(t));
+    try {
+      tasks.push_back(task_of(Json::parse(line)));
+    } catch (const Json::exception&) {
+      throw Error("{}, line {}: is damaged; 'cafx sweep run FILE' writes it anew, and goes on where it was",
+                  path.string(), tasks.size() + 1);
+    }
   }
   return tasks;
 }

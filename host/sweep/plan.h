@@ -58,7 +58,7 @@ void estimate(Plan&, const Store&, const Context&, bool measure, std::vector<std
 // Priorities from the seconds, and what `sweep.first` says.
 void prioritise(std::vector<Task>&, const std::vector<std::string>& first);
 
-// STORE/NAME.sweep/tasks.jsonl, a line for each task; a line cut off by a crash is skipped.
+// STORE/NAME.sweep/tasks.jsonl, a line for each task. Error with the line where one is damaged.
 void write_tasks(const std::filesystem::path&, const std::vector<Task>&);
 std::vector<Task> read_tasks(const std::filesystem::path&);
 

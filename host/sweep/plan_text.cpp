@@ -120,8 +120,8 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
   int n = 0;
   for (const Row& r : rows) {
     if (++n > lines) {
-      text +=
-          fmt::format("... and {} more; --lines {} shows all\n", static_cast<int>(rows.size()) - lines, rows.size());
+      text += fmt::format("... and {} more; 'cafx sweep plan {} --lines {}' shows all\n",
+                          static_cast<int>(rows.size()) - lines, spec.path.string(), rows.size());
       break;
     }
     text += fmt::format("{:<10} {:<24} {:<8} {:>10} {:>6.0f} MB  {}\n", to_string(r.task->kind), r.task->folder,

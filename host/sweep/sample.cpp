@@ -37,7 +37,7 @@ constexpr Direction kDirections[] = {{1, 0, {1}},
                                      {6, 1, {1, 3, 3, 9, 7, 49}},
                                      {6, 13, {1, 1, 1, 15, 21, 21}},
                                      {6, 16, {1, 3, 1, 13, 27, 49}}};
-constexpr int kMostDimensions = 1 + static_cast<int>(std::size(kDirections));
+static_assert(kMostSobol == 1 + static_cast<int>(std::size(kDirections)));
 
 std::uint32_t sobol_bits(std::uint32_t i, int dimension) {
   std::array<std::uint32_t, 32> v{};
@@ -108,9 +108,9 @@ std::vector<const Axis*> ordered(std::vector<const Axis*> axes) {
 }  // namespace
 
 std::vector<double> sobol_point(std::uint32_t i, int dimensions, std::uint64_t seed) {
-  if (dimensions > kMostDimensions) {
+  if (dimensions > kMostSobol) {
     throw Error("sweep.sampling = \"sobol\" takes at most {} axes that are not crossed, found {}; use \"random\"",
-                kMostDimensions, dimensions);
+                kMostSobol, dimensions);
   }
   std::vector<double> u;
   for (int d = 0; d < dimensions; ++d) {

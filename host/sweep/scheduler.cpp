@@ -517,7 +517,7 @@ bool Scheduler::run() {
       if (full_ && !told_full) {
         if (options_.say) {
           options_.say(
-              "the disk is full: the sweep is paused, nothing is lost; free some space and it goes on by itself");
+              "the disk is full: the sweep is paused, nothing is lost; once 8 MiB are free it goes on by itself");
         }
         told_full = true;
         full_since = now;

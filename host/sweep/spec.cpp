@@ -91,7 +91,7 @@ class SpecReader {
       key.erase(0, key.find_first_not_of(' '));
       key.erase(key.find_last_not_of(' ') + 1);
       if (std::find(known_.begin(), known_.end(), key) == known_.end()) {
-        throw Error("{}: unknown key '{}'; did you mean '{}'?", line(node), key.substr(0, 100), nearest(key, known_));
+        throw Error("{}: unknown key '{}'{}", line(node), key.substr(0, 100), did_you_mean(key, known_));
       }
       if (key == "preset" || key == "model.type") {
         throw Error("{}: {} cannot be an axis, since it decides all other defaults; write a sweep for each", line(node),
@@ -151,8 +151,7 @@ class SpecReader {
     for (const auto& [key, node] : table) {
       const std::string word(key.str());
       if (!is_axis_word(word)) {
-        throw Error("{}: unknown word '{}'; did you mean '{}'?", axis.where, word.substr(0, 100),
-                    nearest(word, axis_words()));
+        throw Error("{}: unknown word '{}'{}", axis.where, word.substr(0, 100), did_you_mean(word, axis_words(), true));
       }
       if (word == "values") {
         list(axis, to_json_value(node, axis.where));
@@ -349,8 +348,8 @@ void check_objective(const Spec& spec, const std::string& where) {
   const std::vector<std::string> known = objective_names(spec);
   const std::string& objective = spec.sweep.objective;
   if (std::find(known.begin(), known.end(), objective) == known.end()) {
-    throw Error("{}: sweep.objective = \"{}\": no run has such a result; did you mean '{}'?", where,
-                objective.substr(0, 100), nearest(objective, known));
+    throw Error("{}: sweep.objective = \"{}\": no run has such a result{}", where, objective.substr(0, 100),
+                did_you_mean(objective, known, true));
   }
   const bool on_axis = std::any_of(spec.axes.begin(), spec.axes.end(), [](const Axis& axis) {
     return std::any_of(axis.keys.begin(), axis.keys.end(),

@@ -118,7 +118,8 @@ std::string label(const Point&);
 // A setting's value, as text for tables: strings without quotes, numbers that read back as the same.
 std::string value_text(const Json&);
 
-// Coordinates of point i of the Sobol sequence (dimensions up to 16), shifted by a random vector of the seed.
+inline constexpr int kMostSobol = 16;  // dimensions
+// Coordinates of point i of the Sobol sequence (dimensions up to kMostSobol), shifted by a random vector of the seed.
 std::vector<double> sobol_point(std::uint32_t i, int dimensions, std::uint64_t seed);
 
 }  // namespace cafx

@@ -8,6 +8,7 @@
 
 #include "host/sweep/cohort_sizes.h"
 #include "host/sweep/index.h"
+#include "host/sweep/lease.h"
 #include "host/sweep/scheduler.h"
 #include "host/sweep/slurm.h"
 #include "kernels/base/error.h"
@@ -63,16 +64,20 @@ void put_aside(const Spec& spec, const std::vector<Task>& tasks) {
   }
 }
 
-void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, bool fresh) {
+void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, const SweepOptions& options) {
   const fs::path folder = folder_of(spec);
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --store", folder.string(), error.message());
-  if (fresh) put_aside(spec, tasks);
+  if (options.fresh) put_aside(spec, tasks);
   write_text(folder / "sweep.toml", spec.text);
   write_tasks(folder / "tasks.jsonl", tasks);
   close_refused(tasks, 0, store_of(spec), spec.sweep.lease_seconds);
   fs::remove(folder / "stop", error);
+  // A run that was pruned in other company, or before this sweep asked for all of its runs.
+  const int n = spec.sweep.prune == "median" ? 0 : put_back(spec, tasks, State::kPruned);
+  if (n > 0 && options.say)
+    options.say(fmt::format("{} run{} pruned earlier, to be trained to the end now", n, n == 1 ? "" : "s"));
 }
 
 std::unique_ptr<Pruner> make_pruner(const SweepConfig& c) {
@@ -96,7 +101,7 @@ class LocalSweep {
   SweepResult run() {
     plan_ = plan_sweep(spec_, data_, options_).plan;
     if (plan_.tasks.empty() && spec_.sweep.sampling != "tpe") throw Error("{}: makes no runs", spec_.path.string());
-    prepare_folder(spec_, plan_.tasks, options_.fresh);
+    prepare_folder(spec_, plan_.tasks, options_);
     for (const Task& t : plan_.tasks) {
       if (!t.refused.empty() && options_.say) options_.say(fmt::format("{}: failed: {}", t.folder, t.refused));
     }
@@ -241,6 +246,24 @@ PlannedSweep plan_sweep(const Spec& spec, DataCatalogue& data, const SweepOption
 
 SweepResult run_sweep(const Spec& spec, const SweepOptions& options) { return LocalSweep(spec, options).run(); }
 
+int put_back(const Spec& spec, const std::vector<Task>& tasks, State state) {
+  const Store store = store_of(spec);
+  int n = 0;
+  for (const Task& t : tasks) {
+    const fs::path run = store.run(t);
+    if (Store::read_outcome(run).state != state) continue;
+    const auto lease = Lease::claim(run, spec.sweep.lease_seconds, Store::steps_done(run));
+    if (!lease) continue;
+    std::error_code ignored;
+    fs::remove(run / "prune", ignored);
+    fs::remove(run / "outcome.json", ignored);
+    for (int g = 1; g < lease->generation(); ++g) write_text((run / fmt::format("lease.{}.free", g)).string(), "");
+    lease->give_back();
+    ++n;
+  }
+  return n;
+}
+
 void write_sweep_tables(const Spec& spec, const std::vector<Row>& rows) {
   write_text(folder_of(spec) / "results.csv", results_csv(rows));
   write_text(folder_of(spec) / "results.json", results_json(rows, spec.name, spec.sweep.objective));
@@ -257,7 +280,7 @@ std::string submit_sweep(const Spec& spec, const SweepOptions& options, const st
   DataCatalogue data(store_of(spec).root());
   const Plan plan = plan_sweep(here, data, how).plan;
   if (plan.tasks.empty()) throw Error("{}: makes no runs", spec.path.string());
-  if (!dry) prepare_folder(spec, plan.tasks, options.fresh);
+  if (!dry) prepare_folder(spec, plan.tasks, how);
   return submit_to_slurm(spec, plan, store_of(spec),
                          {fs::absolute(folder_of(spec)).lexically_normal(), device, options.isa, dry});
 }

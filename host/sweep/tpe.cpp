@@ -23,12 +23,14 @@ struct Parzen {
   double width = 1.0;
 
   explicit Parzen(std::vector<double> points) : centres(std::move(points)) {
-    // Scott's rule on the unit interval, never narrower than the distance of a hundred grid points.
+    // Scott's rule on the unit interval, never narrower than that many points, the flat part among them, lie apart: a
+    // narrow peak over a few good points would be proposed again and again, and nothing beyond them.
     const auto n = static_cast<double>(centres.size());
     double mean = 0.0, square = 0.0;
     for (const double c : centres) mean += c / std::max(1.0, n);
     for (const double c : centres) square += (c - mean) * (c - mean) / std::max(1.0, n);
-    width = std::clamp(1.06 * std::sqrt(square) * std::pow(std::max(1.0, n), -0.2), 0.02, 0.5);
+    width = std::clamp(1.06 * std::sqrt(square) * std::pow(std::max(1.0, n), -0.2),
+                       1.0 / std::clamp(n + 1.0, 2.0, 100.0), 0.5);
   }
 
   double density(double x) const {
@@ -134,8 +136,7 @@ class Tpe : public Proposer {
       const auto seed = static_cast<std::uint64_t>(spec_.sweep.seed);
       std::vector<double> u;
       if (static_cast<int>(known.size()) < spec_.sweep.startup) {
-        for (int d = 0; d < n; ++d)
-          u.push_back(Rng{seed, 0x5EED}.uniform(static_cast<std::uint64_t>(index * 4096 + d)));
+        u = first_point(index, n, seed);
       } else {
         u = tpe_suggest(known, values, n, seed, index);
       }
@@ -154,6 +155,14 @@ class Tpe : public Proposer {
 
  private:
   static constexpr double kWorst = 1e9;
+
+  // Evenly spread, so that no part of an axis goes untried before the model of good points decides.
+  static std::vector<double> first_point(int index, int n, std::uint64_t seed) {
+    if (n <= kMostSobol) return sobol_point(static_cast<std::uint32_t>(index), n, seed);
+    std::vector<double> u;
+    for (int d = 0; d < n; ++d) u.push_back(Rng{seed, 0x5EED}.uniform(static_cast<std::uint64_t>(index * 4096 + d)));
+    return u;
+  }
 
   std::vector<int> add(const std::vector<double>& u) {
     std::vector<int> tasks;

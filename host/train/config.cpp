@@ -147,12 +147,21 @@ Fields describe_result(RunConfig& c) {
   return all;
 }
 
+namespace {
+
+bool has_form(const ModelType& type, const std::string& form) {
+  return std::find(type.forms.begin(), type.forms.end(), form) != type.forms.end();
+}
+
+}  // namespace
+
 RunConfig run_preset(const std::string& name) {
   RunConfig c;
   const ModelType& type = type_of_preset(name);
   c.preset = name;
   c.type = type.name;
   c.model = AnyConfig(type.preset(name));
+  if (!has_form(type, kPretrain)) c.train.pretrain_epochs = 0;
   Fields fields = describe(c.train);
   for (const auto& [key, value] : type.training(name)) set_field(fields, key, value, "preset " + name);
   return c;
@@ -246,8 +255,7 @@ namespace {
 
 void check_stages(const RunConfig& c, const std::string& where) {
   const TrainConfig& t = c.train;
-  const std::vector<std::string>& forms = model_type(c.model->type()).forms;
-  if (t.pretrain_epochs > 0 && std::find(forms.begin(), forms.end(), kPretrain) == forms.end()) {
+  if (t.pretrain_epochs > 0 && !has_form(model_type(c.model->type()), kPretrain)) {
     throw Error("{}: train.pretrain_epochs = {}, but a model of type {} has no form to pretrain; set it to 0", where,
                 t.pretrain_epochs, c.model->type());
   }

@@ -27,9 +27,9 @@ Fields describe(TeacherConfig&);
 struct TrainConfig {
   std::int64_t seed = 1;
   int batch = 32;
-  int hop = 0;             // samples between training frames; 0: the model's
-  int validation_hop = 0;  // 0: the model's
-  int pretrain_epochs = 2000, epochs = 2000, refine_epochs = 2000;
+  int hop = 0;                                                      // samples between training frames; 0: the model's
+  int validation_hop = 0;                                           // 0: the model's
+  int pretrain_epochs = 2000, epochs = 2000, refine_epochs = 2000;  // a preset without that form pretrains none
   int patience = 25;
   double pretrain_lr = 1e-4, lr = 1e-4;
   double refine_factor = 0.25;

@@ -121,9 +121,11 @@ std::uint64_t EventFile::open(const std::filesystem::path& path, std::uint64_t s
   fd_ = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
   if (fd_ < 0 || ftruncate(fd_, static_cast<off_t>(size_)) != 0) {
     const int code = errno;
-    throw WriteError(fmt::format("{}: cannot be written: {}; free some space, or set log.events = \"off\"",
-                                 path.string(), std::strerror(code)),
-                     code);
+    throw WriteError(
+        fmt::format(
+            "{}: cannot be written: {}; free some space; a new training does without this file by log.events = \"off\"",
+            path.string(), std::strerror(code)),
+        code);
   }
   if (size_ == 0) {
     std::string version;
@@ -206,9 +208,11 @@ void EventFile::flush(bool sync) {
   const auto failed = [&] {
     const int code = errno;
     if (ftruncate(fd_, static_cast<off_t>(size_)) != 0) errno = code;  // the next `open` cuts it back as well
-    throw WriteError(fmt::format("{}: cannot be written: {}; free some space, or set log.events = \"off\"",
-                                 path_.string(), std::strerror(code)),
-                     code);
+    throw WriteError(
+        fmt::format(
+            "{}: cannot be written: {}; free some space; a new training does without this file by log.events = \"off\"",
+            path_.string(), std::strerror(code)),
+        code);
   };
   while (done < pending_.size()) {
     const ssize_t n = pwrite(fd_, pending_.data() + done, pending_.size() - done, static_cast<off_t>(size_ + done));

@@ -57,6 +57,19 @@ void begin(OpenRun& run, Dataset& data, const DataFacts& facts, const Split& spl
   run.trainer->start(hash);
 }
 
+// A folder of results is no place for another run, which would write over them.
+void refuse_results(const std::filesystem::path& folder) {
+  if (std::filesystem::exists(folder / kSeedsFile)) {
+    throw Error("{}: holds the runs of several seeds; choose another folder with --out", folder.string());
+  }
+  if (std::filesystem::exists(folder / kResultFile)) {
+    throw Error(
+        "{}: holds a finished run, whose checkpoint is gone: its model plays and exports, and nothing can go on with "
+        "it; choose another folder with --out",
+        folder.string());
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const DataFacts& facts, const Split& split,
@@ -64,13 +77,15 @@ std::unique_ptr<OpenRun> begin_run(const RunConfig& config, Dataset& data, const
   check(config, "config");
   const bool was_there = std::filesystem::exists(options.folder);
   auto run = std::unique_ptr<OpenRun>(new OpenRun{RunFolder(options.folder), config, nullptr});
-  if (std::filesystem::exists(run->folder.file(kCheckpointFile))) {
+  const auto has = [&](const char* name) { return std::filesystem::exists(run->folder.file(name)); };
+  if (has(kCheckpointFile) || has(kPreviousCheckpointFile)) {
     throw Error("{}: holds a run already; go on with it by 'cafx resume {}', or choose another folder with --out",
                 options.folder.string(), options.folder.string());
   }
+  refuse_results(options.folder);
   std::vector<std::filesystem::path> own;
   for (const char* name : {kInitFile, kTeacherFile, kConfigFile, kSplitFile, kDataFile, kLogFile, kEventFile}) {
-    if (!std::filesystem::exists(run->folder.file(name))) own.push_back(run->folder.file(name));
+    if (!has(name)) own.push_back(run->folder.file(name));
   }
   try {
     begin(*run, data, facts, split, options, company);

@@ -74,7 +74,8 @@ std::string quality_text(const std::string& text) {
                                    {"student_target", "student against recording"},
                                    {"student_teacher", "student against teacher"}}) {
     if (!json.contains(key)) continue;
-    out += line(title, json[key].value("esr", 0.0), json[key].value("mae", 0.0));
+    const bool alone = std::string(key) == "student_target" && !json.contains("teacher_target");
+    out += line(alone ? "model against recording" : title, json[key].value("esr", 0.0), json[key].value("mae", 0.0));
   }
   return out + fmt::format("  over {} notes of the {} part\n", json.value("notes", 0), json.value("part", ""));
 }

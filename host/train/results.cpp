@@ -100,7 +100,7 @@ void write_result(const RunFolder& folder, const RunConfig& config, const Checkp
     }
   }
   if (quality) result["quality"] = nlohmann::json::parse(to_json(*quality));
-  folder.write("result.json", result.dump(2) + "\n");
+  folder.write(kResultFile, result.dump(2) + "\n");
 }
 
 std::vector<std::pair<std::string, double>> fact_numbers(const std::vector<Fact>& facts) {

@@ -27,24 +27,25 @@ RunFolder::RunFolder(const std::filesystem::path& path) : path_(path) {
   const std::string lock = file("run.lock").string();
   lock_ = open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
   if (lock_ < 0) {
-    throw Error("{}: cannot write into the run folder: {}; choose another with --out", path.string(),
-                std::strerror(errno));
+    throw Error("{}: cannot write into the run folder: {}; make it writable, or train into another with --out",
+                path.string(), std::strerror(errno));
   }
   if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
     char owner[32] = {};
     if (::read(lock_, owner, sizeof owner - 1) < 0) owner[0] = 0;
     close(lock_);
     lock_ = -1;
-    throw Error("{}: the run folder is in use by process {}; wait for it, stop it, or choose another with --out",
-                path.string(), owner[0] ? owner : "unknown");
+    throw Error(
+        "{}: the run folder is in use by process {}; wait for it or stop it; another training needs another --out",
+        path.string(), owner[0] ? owner : "unknown");
   }
   const std::string pid = std::to_string(getpid());
   if (ftruncate(lock_, 0) != 0 || pwrite(lock_, pid.data(), pid.size(), 0) < 0) {
     const std::string reason = std::strerror(errno);
     close(lock_);
     lock_ = -1;
-    throw Error("{}: cannot write into the run folder: {}; free some space or choose another with --out", path.string(),
-                reason);
+    throw Error("{}: cannot write into the run folder: {}; free some space, or train into another with --out",
+                path.string(), reason);
   }
 }
 

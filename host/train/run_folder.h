@@ -10,6 +10,9 @@
 namespace cafx {
 
 inline constexpr const char* kLogFile = "log.txt";
+inline constexpr const char* kResultFile = "result.json";  // of a training that has ended
+// In place of a run: the names of the folders of several seeds' runs.
+inline constexpr const char* kSeedsFile = "seeds.json";
 
 class RunFolder {
  public:

@@ -12,6 +12,14 @@ RunConfig read_run_config(const std::filesystem::path& folder) {
     throw Error("{}: is not a folder; give the folder of a run, as 'cafx train' named it", folder.string());
   }
   const auto path = folder / "config.toml";
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+      if (!std::filesystem::exists(entry.path() / "config.toml", ignored)) continue;
+      throw Error("{}: is no run itself, it holds runs; name one of them, such as {}", folder.string(),
+                  entry.path().string());
+    }
+  }
   ConfigSource source;
   source.toml = modern_toml(RunFolder::read(path), path.string());
   source.where = path.string();

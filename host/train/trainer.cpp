@@ -184,7 +184,8 @@ void Trainer::restore() {
                          kVersion));
   }
   const Counters& c = counters();
-  log_.say(fmt::format("resumed: {}, epoch {}, step {}", stage().name, c.epoch + 1, c.step_in_epoch));
+  log_.say(c.finished ? "resumed: the training was finished already"
+                      : fmt::format("resumed: {}, epoch {}, step {}", stage().name, c.epoch + 1, c.step_in_epoch));
   log_.open_events(checkpoint_.events);
   make_stepper_of_stage();
 }

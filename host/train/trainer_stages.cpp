@@ -208,10 +208,11 @@ void Trainer::mend_polarity() {
     checkpoint_.best.assign(params.data(), params.data() + params.n_floats());
     model_->params().upload(context_);
     counters().best = validate();
+    const LossConfig& l = config_.train.loss;
+    const bool blind = l.mae <= 0.0 && l.mse <= 0.0 && l.esr <= 0.0 && l.log_cosh <= 0.0;
     log_.say(
-        fmt::format("the model came out inverted, as its loss does not see the sign: the sign of its last layer is "
-                    "turned, the validation is now {:.6g}",
-                    counters().best));
+        fmt::format("the model came out inverted{}: the sign of its last layer is turned, the validation is now {:.6g}",
+                    blind ? ", as its loss does not see the sign" : "", counters().best));
   });
 }
 

@@ -87,7 +87,7 @@ TrainProgress TrainingLog::progress_of(const Counters& c, const Schedule& schedu
   p.step = end_of_epoch ? p.steps : c.step_in_epoch;
   const long places = std::min<long>(c.step_in_epoch * config_.train.batch, schedule.places(stage));
   p.loss = end_of_epoch ? c.last_training : places > 0 ? c.loss_sum / static_cast<double>(places) : 0.0;
-  p.validation = validation_;
+  p.validation = validated_ == c.stage ? validation_ : std::numeric_limits<double>::quiet_NaN();
   p.best = std::isfinite(c.best) ? c.best : std::numeric_limits<double>::quiet_NaN();
   const double seconds = std::max(1e-9, this->seconds());
   p.frames_per_second = static_cast<double>(places_) / seconds;
@@ -105,7 +105,7 @@ TrainProgress TrainingLog::progress_of(const Counters& c, const Schedule& schedu
 void TrainingLog::epoch(const Counters& c, const Schedule& schedule, const std::vector<Fact>& facts, double rate,
                         double training, double validation) {
   if (has_events()) scalars(c, schedule.stage(c.stage), facts, rate, training, validation);
-  validation_ = validation;
+  validation_ = validation, validated_ = c.stage;
   last_shown_ = Clock::now();
   if (observer_) observer_->epoch(progress_of(c, schedule, true));
 }

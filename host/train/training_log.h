@@ -72,6 +72,7 @@ class TrainingLog {
   EventFile events_;
   std::vector<Note> notes_;
   double validation_ = std::numeric_limits<double>::quiet_NaN();
+  int validated_ = -1;           // the stage that this error is of
   long steps_ = 0, places_ = 0;  // of this process
   Clock::time_point started_, last_shown_, last_events_;
 };

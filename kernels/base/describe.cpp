@@ -374,7 +374,7 @@ namespace {
 
 constexpr std::size_t kMostOfName = 100;  // letters; longer input matches no name
 
-// And how many letters it is off.
+// The known name nearest to it by edit distance, and how many letters that is off.
 std::pair<std::string, std::size_t> nearest_of(const std::string& given, const std::vector<std::string>& known) {
   const std::string name = given.substr(0, kMostOfName);
   std::string best;
@@ -404,10 +404,6 @@ std::pair<std::string, std::size_t> nearest_of(const std::string& given, const s
 }
 
 }  // namespace
-
-std::string nearest(const std::string& name, const std::vector<std::string>& known) {
-  return nearest_of(name, known).first;
-}
 
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& known, bool list) {
   const auto [best, apart] = nearest_of(name, known);

@@ -100,8 +100,6 @@ nlohmann::json flat_toml(const std::string& text, const std::string& where);
 std::pair<std::string, std::string> split_setting(const std::string& setting);
 // For --help: name, type, default, range or choices, help; one line each.
 std::string help_text(const Fields& fields);
-// The known name nearest to `name` (edit distance), however far that is.
-std::string nearest(const std::string& name, const std::vector<std::string>& known);
 // What goes on behind an unknown name: "; did you mean 'NAME'?" where a known one is near, a third of its letters off
 // at most, else nothing. `list`: and all that are known, "; did you mean 'NAME'? Known are ..." or "; known are ...".
 std::string did_you_mean(const std::string& name, const std::vector<std::string>& known, bool list = false);

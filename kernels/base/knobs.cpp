@@ -174,8 +174,7 @@ std::pair<std::size_t, double> knob_setting(const std::vector<Knob>& knobs, cons
   if (knob == knobs.end()) {
     std::vector<std::string> names;
     for (const Knob& k : knobs) names.push_back(k.name);
-    throw Error("{} {}: the model has no knob of this name; did you mean \"{}\"? It has: {}", where, setting,
-                nearest(name, names), fmt::join(names, ", "));
+    throw Error("{} {}: the model has no knob of this name{}", where, setting, did_you_mean(name, names, true));
   }
   return {static_cast<std::size_t>(knob - knobs.begin()), value_of(*knob, setting.substr(equals + 1), where)};
 }

@@ -145,8 +145,11 @@ std::unique_ptr<Player> make_player(const Model& model, const PlayOptions& optio
   } else if (auto sequence = model.sequence(context, hop)) {
     return std::make_unique<FramePlayer>(std::move(sequence), g, hop, options.multiple);
   }
-  throw Error("this model cannot run in real time; it is of the {} form, give a supervised one",
-              model.form() == kPretrain ? "pretrained" : model.form());
+  if (model.form() == kPretrain) {
+    throw Error("this model cannot run in real time; it is of the pretrained form, give a supervised one");
+  }
+  throw Error("this model cannot run in real time: its type, {}, has neither frames nor a stream",
+              model.config().type());
 }
 
 }  // namespace cafx

@@ -172,8 +172,8 @@ TEST(Describe, JsonIsReadAsStrictlyAsToml) {
 }
 
 TEST(Describe, NearestKnowsKeysWithoutTheirTable) {
-  EXPECT_EQ(nearest("filters", {"model.taps", "model.filters"}), "model.filters");
-  EXPECT_EQ(nearest("model.filtres", {"model.taps", "model.filters"}), "model.filters");
+  EXPECT_EQ(did_you_mean("filters", {"model.taps", "model.filters"}), "; did you mean 'model.filters'?");
+  EXPECT_EQ(did_you_mean("model.filtres", {"model.taps", "model.filters"}), "; did you mean 'model.filters'?");
 }
 
 TEST(Describe, WhatIsFarFromAllNamesIsNoMisspelling) {

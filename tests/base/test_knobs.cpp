@@ -58,7 +58,7 @@ TEST(Knobs, WhatIsNoneOrOutOfRangeIsRefused) {
                                                         {"gain=loud", "out of its range"},
                                                         {"gain=5 Hz", "out of its range"},
                                                         {"mode=c", "mode = c is out of its range, a or b"},
-                                                        {"gian=5", "did you mean \"gain\""},
+                                                        {"gian=5", "did you mean 'gain'"},
                                                         {"gain", "expected NAME=VALUE"}}) {
     EXPECT_NE(error_of(knobs, {setting}).find(said), std::string::npos) << error_of(knobs, {setting});
   }

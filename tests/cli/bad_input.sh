@@ -84,7 +84,9 @@ refuses "a hop over half a frame in a config" "half a frame" "$cafx" info --conf
 refuses "a missing config" "cannot be read" "$cafx" info --config "$work/none.toml"
 refuses "a setting without a value" "KEY=VALUE" "$cafx" info --set model.filters
 refuses "an unknown preset" "journal" "$cafx" info --preset grand
-refuses "an unknown command" "did you mean 'data'" "$cafx" dance
+refuses "an unknown command" "no command 'cafx dance'; 'cafx --help' lists them all" "$cafx" dance
+refuses "seconds that are no number" "nan is no number" "$cafx" bench --seconds nan
+refuses "a finding that there is none of" "did you mean 'silence'" "$cafx" data check "$root/datasets/notes" --set data.allow=silense
 refuses "a misspelt command" "did you mean 'train'" "$cafx" trian --set data.path=x
 code=0
 "$cafx" >"$work/out" 2>"$work/err" || code=$?

@@ -43,7 +43,7 @@ is_turned() {
 is_turned
 [ "$(render e)" = "$(render f --knob 'gain=5 dB')" ] || fail "a knob that is not named stands at its start"
 refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gain=12
-refuses "an unknown knob" 'did you mean "gain"' "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
+refuses "an unknown knob" "did you mean 'gain'" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
 "$cafx" export "$work/run" -o "$work/all.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 grep -q "parametric fork" "$work/out" || fail "it does not say which hosts read a .nam with knobs: $(cat "$work/out")"
 grep -q '"params":\[{"name":"gain","min":0.0,"max":10.0,"default":5.0,"type":"continuous"' "$work/all.nam" || fail "no params"

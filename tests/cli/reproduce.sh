@@ -57,6 +57,9 @@ refuses "two amounts" "excludes" "$cafx" reproduce paper --quick --size evening
 refuses "no such amount" "huge" "$cafx" reproduce paper --size huge
 refuses "the whole without recordings" "choose how much" "$cafx" reproduce paper --size full
 refuses "no folder" "is no folder" "$cafx" reproduce paper --quick --data /nowhere
+refuses "parts of a size without parts" "--parts chooses of the whole" "$cafx" reproduce paper --quick --parts form --plan --out "$work/none"
+refuses "presets of a size without them" "--presets chooses of the whole" "$cafx" reproduce paper --quick --presets paper --plan --out "$work/none"
+refuses "takes that are not there" "/nowhere: is no folder" "$cafx" reproduce paper --quick --takes /nowhere --plan --out "$work/none"
 printf '[data]\n' >"$work/bad.toml"
 refuses "a sweep without path" "no line 'path = ...'" "$cafx" reproduce paper --sweep "$work/bad.toml" --data "$root/datasets/notes"
 

@@ -75,6 +75,25 @@ cmp "$work/seeds/seed-5/best.safetensors" "$work/again/seed-5/best.safetensors" 
 # One breaks down: it is told, the others end, the code says it.
 "$cafx" train "${run[@]}" --seeds 2 --set train.lr=10 --set train.weight_decay=10 --set train.warmup_steps=0 --out "$work/nan" >"$work/out" 2>"$work/err"
 [ $? = 2 ] || fail "seeds that break down end with 2"
-grep -q "broke down" "$work/out" || fail "what became of each seed: $(cat "$work/out" "$work/err")"
+grep -q "none of the 2 seeds.*broke down" "$work/err" || fail "what became of each seed: $(cat "$work/out" "$work/err")"
+[ ! -e "$work/nan/result.json" ] || fail "seeds of which none was trained have no result"
 refuses "a folder that holds seeds" "cafx resume" "$cafx" train "${run[@]}" --seeds 2 --out "$work/seeds"
+
+# Results are never written over, whichever kind of folder they are in.
+refuses "one run in a folder of seeds" "holds the runs of several seeds" "$cafx" train "${run[@]}" --out "$work/seeds"
+cp -r "$work/alone4" "$work/kept"
+refuses "seeds in the folder of a run" "holds a run already" "$cafx" train "${run[@]}" --seeds 2 --out "$work/kept"
+mkdir "$work/over"
+mv "$work/kept" "$work/over/seed-4"
+refuses "seeds over a run" "over/seed-4: holds a run already" "$cafx" train "${run[@]}" --set train.seed=4 --seeds 2 --out "$work/over"
+rm "$work/over/seed-4"/checkpoint*
+refuses "a run over a finished one" "whose checkpoint is gone" "$cafx" train "${run[@]}" --out "$work/over/seed-4"
+diff -r -x 'checkpoint*' "$work/alone4" "$work/over/seed-4" || fail "a run that was refused a neighbour has changed"
+
+# A seed that does not fit 32 bits begins anew as itself.
+"$cafx" train "${run[@]}" --set train.seed=3000000000 --seeds 2 --out "$work/large" >/dev/null 2>"$work/err" || fail "large seeds: $(cat "$work/err")"
+cp "$work/large/seed-3000000001/best.safetensors" "$work/before"
+rm -r "$work/large/seed-3000000001"
+"$cafx" resume "$work/large" --quiet >/dev/null 2>"$work/err" || fail "resume of large seeds: $(cat "$work/err")"
+cmp "$work/before" "$work/large/seed-3000000001/best.safetensors" || fail "a large seed anew"
 finish

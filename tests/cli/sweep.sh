@@ -120,6 +120,10 @@ before=$(cat "$g")
 sweep run "$work/g.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "tpe, again: $(cat "$work/out")"
 [ "$before" = "$(cat "$g")" ] || fail "a finished tpe sweep changes when it is run again"
 
+echo '{"kind": "train"' >>"$work/runs/g.sweep/tasks.jsonl"
+refuses "the status of a damaged plan" "is damaged; 'cafx sweep run FILE' writes it anew" "$cafx" sweep status g --store "$work/runs" --once
+[ "$before" = "$(cat "$g")" ] || fail "a damaged plan spoils results"
+
 # A full disk (here: a limit on the size of files) pauses the sweep; space brings it back.
 if command -v prlimit >/dev/null; then
   tiny_sweep "$work/e.toml" e '[2e-3]' '[8]' 3

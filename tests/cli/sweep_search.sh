@@ -21,6 +21,11 @@ before=$(cat "$m")
 sweep run "$work/m.toml" || fail "median, again: $(cat "$work/out")"
 [ "$before" = "$(cat "$m")" ] || fail "a finished median sweep changes when it is run again"
 
+# A sweep that asks for all of its runs trains those to the end that another one stopped.
+tiny_sweep "$work/all.toml" all '[1e-6, 2e-6]' '[1]' 9
+sweep run "$work/all.toml" || fail "runs that were pruned before: $(cat "$work/out")"
+[ "$(grep -c ',done,' "$work/median/all.sweep/results.csv")" = 4 ] || fail "not all end: $(cat "$work/median/all.sweep/results.csv")"
+
 # The effects are not compared with each other: of each the best goes on, however much easier the other is.
 store=asha
 tiny_sweep "$work/a.toml" a '[1e-4, 1e-3, 3e-3]' '[1]' 9 $'[sweep]\nprune = "asha"\nrung_first = 1\nrung_factor = 3'

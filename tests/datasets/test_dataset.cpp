@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "datasets/idmt.h"
 #include "datasets/shift.h"
 #include "kernels/base/error.h"
+#include "kernels/base/rng.h"
 #include "tests/temporary_folder.h"
 
 namespace cafx {
@@ -190,6 +192,45 @@ TEST(Dataset, FoldersPairByNameAndFilesAreCutIntoPieces) {
   const Split split = split_dataset(pieces, f);
   EXPECT_EQ(split.train.size() + split.validation.size() + split.test.size(), 6u);
   EXPECT_EQ(split.test.size(), 1u);
+}
+
+// Of a short recording most is trained on, whatever its length.
+TEST(Dataset, ShortRecordingsAreCutIntoEightPieces) {
+  const TemporaryFolder folder;
+  const auto put = [&](const std::string& name, double seconds, double gain) {
+    std::vector<float> y(static_cast<std::size_t>(seconds * 16000));
+    const Rng rng{4, 2};
+    for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<float>(std::tanh(gain * 0.1 * rng.normal(i)));
+    write_audio(folder / name, y, 16000, SampleFormat::kFloat);
+  };
+  for (const double seconds : {4.0, 12.0, 15.0, 39.0, 60.0}) {
+    put("dry.wav", seconds, 1.0), put("wet.wav", seconds, 3.0);
+    DataConfig c;
+    c.reader = "files";
+    c.dry = (folder / "dry.wav").string(), c.wet = (folder / "wet.wav").string();
+    const Dataset data = load_dataset(c, 16000);
+    EXPECT_GE(data.pairs.size(), 8u) << seconds;
+    double trained = 0.0;
+    for (const int i : split_dataset(data, c).train) {
+      trained += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size()) / 16000;
+    }
+    EXPECT_GE(trained, 0.7 * seconds) << seconds;
+  }
+  // Three takes in folders as well; a list names the pieces of one.
+  for (const char* take : {"Take 1", "Take 2", "Take 10"}) {
+    for (const auto& [side, gain] : {std::pair("dry", 1.0), std::pair("wet", 3.0)}) {
+      fs::create_directories(folder / side);
+      put(fmt::format("{}/{}.wav", side, take), 15.0, gain);
+    }
+  }
+  DataConfig c;
+  c.reader = "folders";
+  c.dry = (folder / "dry").string(), c.wet = (folder / "wet").string();
+  c.allow = {"leak"};  // all three are the same noise
+  const Dataset data = load_dataset(c, 16000);
+  EXPECT_EQ(data.pairs.size(), 9u);
+  c.test_notes = {"Take 1"};
+  EXPECT_EQ(split_dataset(data, c).test.size(), 3u);
 }
 
 TEST(Dataset, EveryFormatGivesTheSameSamplesAndChannelsAreAveraged) {
@@ -432,7 +473,7 @@ TEST(Dataset, ErrorsSayWhatIsThere) {
   c.path = "no/such/folder";
   EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("no/such/folder"), std::string::npos);
   c.path = "";
-  EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("data.path"), std::string::npos);
+  EXPECT_NE(refusal([&] { load_dataset(c, 16000); }).find("cafx train DRY WET"), std::string::npos);
 }
 
 }  // namespace

@@ -77,6 +77,14 @@ TEST_F(Tables, SettingsAreChosenByColumn) {
   EXPECT_EQ(one.pairs[0].name, "in/1");
 }
 
+TEST_F(Tables, AWetFileBesideAChainIsRefused) {
+  config.chain = "overdrive 20 20";
+  EXPECT_NE(error("manifest", "dry,wet\nin/0.wav,out/0.wav\n").find("row 2: names a wet file, and data.chain"),
+            std::string::npos);
+  EXPECT_EQ(read("manifest", "dry,wet\nin/0.wav,\nin/1.wav,\n").pairs.size(), 2u);
+  EXPECT_EQ(read("manifest", "dry\nin/0.wav\nin/1.wav\n").pairs.size(), 2u);
+}
+
 TEST_F(Tables, WhatIsWrongIsToldByRow) {
   const std::string head = "dry,wet,split,start,stop,knob:gain\n", good = "in/0.wav,out/0.wav,train,,,1\n";
   for (const auto& [text, said] : std::vector<std::pair<std::string, std::string>>{

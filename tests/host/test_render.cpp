@@ -24,7 +24,7 @@ class Identity : public Model {
   }
   const ModelConfig& config() const override { return config_; }
   void forward(const Context&, float* y, const float* x, int B) override {
-    std::copy(x, x + static_cast<long>(B) * config_.frame, y);
+    std::transform(x, x + static_cast<long>(B) * config_.frame, y, [this](float v) { return gain * v; });
     largest_batch = std::max(largest_batch, B);
   }
   std::size_t training_bytes(const Context&, int, int, const Loss&) const override { return 0; }
@@ -33,6 +33,7 @@ class Identity : public Model {
   const double* losses() const override { return nullptr; }
   std::vector<LayerRow> layers() const override { return {}; }
   int largest_batch = 0;
+  float gain = 1.0f;
 
  private:
   CafxConfig config_;
@@ -110,7 +111,7 @@ TEST(Render, FileKeepsRateLengthAndTime) {
         x[i] = static_cast<float>(0.3 * fade * fade * std::sin(6.283185307179586 * 440.0 * t));
       }
       write_audio(folder / "in.wav", x, rate, SampleFormat::kFloat);
-      const RenderStats stats = render_file(model, context, folder / "in.wav", folder / "out.wav", 512, nullptr);
+      const RenderStats stats = render_file(model, context, folder / "in.wav", folder / "out.wav", {512}, nullptr);
       EXPECT_EQ(stats.channels_in, 1);
       EXPECT_LE(model.largest_batch, 64);
       const Audio y = read_audio(folder / "out.wav", 0);
@@ -121,6 +122,23 @@ TEST(Render, FileKeepsRateLengthAndTime) {
       }
     }
   }
+}
+
+TEST(Render, FloatHoldsWhatIsOverFullScale) {
+  const TemporaryFolder folder;
+  const Context context;
+  Identity model(1024, 16000);
+  write_audio(folder / "in.wav", std::vector<float>(4000, 0.9f), 16000, SampleFormat::kPcm24);
+  model.gain = 2.0f;
+  RenderStats stats = render_file(model, context, folder / "in.wav", folder / "cut.wav", {512}, nullptr);
+  EXPECT_GT(stats.clipped, 1000);
+  EXPECT_NEAR(read_audio(folder / "cut.wav", 0).samples[2000], 1.0f, 1e-4f);
+  RenderOptions as_float{512};
+  as_float.as_float = true;
+  stats = render_file(model, context, folder / "in.wav", folder / "out.wav", as_float, nullptr);
+  EXPECT_EQ(stats.clipped, 0);
+  EXPECT_NEAR(read_audio(folder / "out.wav", 0).samples[2000], 1.8f, 1e-3f);
+  EXPECT_THROW(render_file(model, context, folder / "in.wav", folder / "out.flac", as_float, nullptr), Error);
 }
 
 }  // namespace

@@ -87,5 +87,22 @@ TEST(Tpe, FindsTheBottomOfABowlBetterThanChance) {
   EXPECT_LT(tpe, 0.4 * chance);
 }
 
+// Where the first points lie on one side of the best, proposals go on to the other side.
+TEST(Tpe, GoesBeyondItsFirstPoints) {
+  const auto f = [](double u) { return (u - 0.85) * (u - 0.85); };
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    std::vector<std::vector<double>> points;
+    std::vector<double> values;
+    double nearest = 1.0;
+    for (int i = 0; i < 34; ++i) {
+      const double u = i < 10 ? 0.6 * (i + 0.5) / 10.0 : tpe_suggest(points, values, 1, seed, i)[0];
+      points.push_back({u});
+      values.push_back(f(u));
+      nearest = std::min(nearest, std::abs(u - 0.85));
+    }
+    EXPECT_LT(nearest, 0.05) << "seed " << seed;
+  }
+}
+
 }  // namespace
 }  // namespace cafx
