@@ -501,9 +501,15 @@ Dataset load_dataset(const DataConfig& config, int sample_rate, Shelf* shelf) {
   }
   if (!refused.empty()) {
     const Finding& f = *refused.front();
+    std::vector<std::string> codes;
+    for (const Finding* other : refused) {
+      if (std::find(codes.begin(), codes.end(), other->code) == codes.end()) codes.push_back(other->code);
+    }
     throw Error("{}: {} ({}); {}{}, or go on with --set data.allow={}", f.file, f.text, f.cause, f.cure,
-                refused.size() > 1 ? fmt::format("; {} more like it, see 'cafx data check'", refused.size() - 1) : "",
-                f.code);
+                refused.size() > 1 ? fmt::format("; {} more {}, see 'cafx data check'", refused.size() - 1,
+                                                 codes.size() > 1 ? "findings" : "like it")
+                                   : "",
+                fmt::join(codes, ","));
   }
   return data;
 }

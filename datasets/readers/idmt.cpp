@@ -27,6 +27,15 @@ struct Notes {
   std::set<std::string> known;                       // effects and settings that are there, for the error text
 };
 
+// Of a folder whose audio lies in two folders: how these are given as dry and wet.
+std::string both_sides(const std::string& path) {
+  std::set<fs::path> folders;
+  for (const fs::path& file : find_audio_files(path)) folders.insert(file.parent_path());
+  if (folders.size() != 2) return "";
+  return fmt::format("give both folders in it, dry first, as 'cafx train {} {}', or ", folders.begin()->string(),
+                     folders.rbegin()->string());
+}
+
 Notes list_notes(const DataConfig& config) {
   const int effect = idmt_effect_code(config.effect);
   Notes notes;
@@ -48,9 +57,9 @@ Notes list_notes(const DataConfig& config) {
   if (n_named == 0) {
     throw Error(
         "{}: holds no file named as in IDMT-SMT-Audio-Effects (such as G61-40100-1111-20593.wav); is it the "
-        "folder that the archive was unpacked to? It is in no other layout that cafx knows either; name the files by "
+        "folder that the archive was unpacked to? It is in no other layout that cafx knows either; {}name the files by "
         "data.reader = \"pattern\", or use \"folders\" or \"manifest\" (datasets/README.md)",
-        config.path);
+        config.path, both_sides(config.path));
   }
   if (notes.dry.empty()) {
     throw Error("{}: holds no dry notes (NoFX) for data.instrument = \"{}\"; they are in part 1 of the data set",

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -28,6 +27,7 @@ int export_model(const ExportArguments& args) {
   const std::string out =
       (path.has_filename() ? path : path.parent_path()).string();  // a folder's name may end in a slash
   const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
+  if (out == "-") throw Error("-: a model is not written to standard output; name a file");
   refuse_output(out);
   ModelFile file = load_model(args.model);
   const Model& model = *file.model;
@@ -36,10 +36,6 @@ int export_model(const ExportArguments& args) {
                 args.model);
   }
   if (!args.licence.empty()) file.metadata["licence"] = args.licence;
-  for (const std::optional<double>& level : {args.input_dbu, args.output_dbu}) {
-    if (level && !std::isfinite(*level))
-      throw Error("--input-dbu, --output-dbu: expected a level in dBu, such as 12.5");
-  }
   if (args.input_dbu) file.metadata[kNamInputLevel] = fmt::format("{}", *args.input_dbu);
   if (args.output_dbu) file.metadata[kNamOutputLevel] = fmt::format("{}", *args.output_dbu);
   file.metadata = without_paths(std::move(file.metadata));  // where files lay on this machine is nobody's business

@@ -75,7 +75,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Example:  cafx train datasets/notes --set data.setting=2 --out runs/ds1\n"
-      "'cafx COMMAND --help' tells more.");
+      "'cafx COMMAND --help' tells more.\n"
+      "Exit codes:  0 done, 2 an error or failed runs, 130 stopped and saved, 70 an error of cafx itself");
   Run run;
   add_train(app, run);
   add_resume(app, run);

@@ -113,7 +113,7 @@ std::string title_of(const NoteResult& r) {
 
 std::string to_text(const Evaluation& e) {
   std::string text =
-      fmt::format("{} notes of the {} part, {}\n\n{:<24}", e.notes.size(), e.part,
+      fmt::format("{} note{} of the {} part, {}\n\n{:<24}", e.notes.size(), e.notes.size() == 1 ? "" : "s", e.part,
                   e.hop > 0 ? fmt::format("rendered at hop {}", e.hop) : "played sample by sample", "note");
   for (const MetricName& metric : kMetricNames) text += fmt::format(" {:>9}", metric.heading);
   text += fmt::format("   {:>9}\n", "ESR dry");
@@ -125,11 +125,11 @@ std::string to_text(const Evaluation& e) {
     line(title_of(r), r.model);
     text += fmt::format("   {:9.5f}\n", r.dry.esr);
   }
-  for (const auto& [name, m] : {std::pair("mean", &e.mean), std::pair("spread", &e.spread)}) {
-    line(name, *m);
-    text += "\n";
-  }
-  return text;
+  line("mean", e.mean);
+  text += "\n";
+  if (e.notes.size() < 2) return text;  // one note has no spread
+  line("spread", e.spread);
+  return text + "\n";
 }
 
 std::string to_csv(const Evaluation& e) {

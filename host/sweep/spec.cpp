@@ -291,7 +291,7 @@ Fields describe(SweepConfig& c) {
       choice("prune", c.prune, {"none", "asha", "median"}, "asha: pause losers at rungs; median: stop losers"),
       field("rung_first", c.rung_first, 1, 1e6, "supervised epochs at the first rung, or before the median counts"),
       field("rung_factor", c.rung_factor, 2, 100, "asha: one in so many goes on to so many times the epochs"),
-      field("startup", c.startup, 1, 1e6, "tpe: random points before the model of results is used"),
+      field("startup", c.startup, 1, 1e6, "tpe: evenly spread points before the model of results is used"),
       field("device", c.device, "auto, cpu, or GPUs such as cuda:0,cuda:1"),
       field("slots", c.slots, 0, 1e5, "runs at a time on the CPU; 0: one for each thread"),
       field("threads", c.threads, 0, 1e5, "threads of all runs together; 0: all that this process may use"),

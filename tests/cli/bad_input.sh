@@ -85,6 +85,7 @@ refuses "a missing config" "cannot be read" "$cafx" info --config "$work/none.to
 refuses "a setting without a value" "KEY=VALUE" "$cafx" info --set model.filters
 refuses "an unknown preset" "journal" "$cafx" info --preset grand
 refuses "an unknown command" "no command 'cafx dance'; 'cafx --help' lists them all" "$cafx" dance
+refuses "a model for standard output" "name a file" "$cafx" export "$work/none" -o - --format onnx
 refuses "seconds that are no number" "nan is no number" "$cafx" bench --seconds nan
 refuses "a finding that there is none of" "did you mean 'silence'" "$cafx" data check "$root/datasets/notes" --set data.allow=silense
 refuses "a misspelt command" "did you mean 'train'" "$cafx" trian --set data.path=x

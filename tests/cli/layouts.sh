@@ -37,4 +37,7 @@ says "12 pairs" "$cafx" data check "$work/egdb" --set 'data.pattern=audio_DS1/{n
 says 'data.pattern = "{note": a { has no } behind it' "$cafx" data check "$work/egdb" --set 'data.pattern={note'
 mkdir "$work/empty"
 says "in no other layout" "$cafx" train "$work/empty"
+mkdir -p "$work/session/DI" "$work/session/Reamp"
+touch "$work/session/DI/take.wav" "$work/session/Reamp/take.wav"
+says "cafx train $work/session/DI $work/session/Reamp'" "$cafx" train "$work/session"
 finish
