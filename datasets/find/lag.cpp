@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "datasets/find/lag_coarse.h"
+#include "datasets/find/lag_fine.h"
 #include "datasets/find/lag_steps.h"
 #include "datasets/find/lag_windows.h"
 #include "datasets/find/statistics.h"
@@ -108,12 +109,24 @@ bool halves_agree(const std::vector<WindowLag>& w, int n_segments, const Line& a
 
 }  // namespace
 
+long lag_at(const Lag& found, long sample, int rate) {
+  double lag = found.lag + 1e-6 * found.ppm * static_cast<double>(sample);
+  for (const Step& s : found.steps) {
+    if (s.seconds * rate <= static_cast<double>(sample)) lag += s.samples;
+  }
+  return std::lround(lag);
+}
+
 Lag find_lag(std::span<const float> dry, std::span<const float> wet, int rate) {
   if (rate > kMostRate) {
     Lag half = find_lag(decimate(dry, 2), decimate(wet, 2), rate / 2);
     half.lag *= 2.0;
     half.wander *= 2.0;
     for (Step& s : half.steps) s.samples *= 2.0;
+    // To the sample, and of two the smaller: wet that is moved too far lies before dry, which no model can learn.
+    constexpr double kRoundUp = 0.6;
+    if (half.sure && half.turned.empty())
+      half.lag = std::floor(half.lag + beside_lag(dry, wet, rate, half) + 1.0 - kRoundUp);
     return half;
   }
   Lag found;

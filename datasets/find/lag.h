@@ -51,6 +51,9 @@ struct Lag {
   std::vector<Step> unlike;       // stretches that have little in common with dry
 };
 
+// The lag at a sample of dry, to whole samples.
+long lag_at(const Lag&, long sample, int rate);
+
 // A long recording on its own. Never moves anything by itself.
 Lag find_lag(std::span<const float> dry, std::span<const float> wet, int rate);
 

@@ -36,6 +36,8 @@ double energy(std::span<const float> x, long from, long n);
 // A window of dry, and wet around it from `reach` before to `reach` behind, at the course and at dry's speed: index k
 // of its correlation stands for the lag course + offset + k - reach.
 Take take_of(const Job&, std::size_t window, const Course&, double offset, long reach);
+// By how many samples `take_of` reads wet late, whatever the window: where it warps, it begins at a whole sample.
+double read_late(const Job&, const Course&, long reach);
 
 // Where the lag jumps from `before` to `after`, both at time 0 and grown by `slope` since; looked for in [from, to) by
 // short frames. `sure`: frames on both sides say so.
