@@ -27,7 +27,7 @@ double match_at(const Pair& p, double ratio, int rate) {
 
 }  // namespace
 
-std::optional<WrongRate> find_wrong_rate(const Pair& p, double as_is, int usual, int rate) {
+std::optional<WrongRate> find_wrong_rate(const Pair& p, double as_is, double least, int usual, int rate) {
   static constexpr int rates[] = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 192000};
   struct Guess {
     double ratio;  // wet's speed as it is, of the right one
@@ -52,7 +52,7 @@ std::optional<WrongRate> find_wrong_rate(const Pair& p, double as_is, int usual,
   for (const Guess& g : guesses) {
     // wet as read lasts frames / stated; at its true rate it lasts frames / true.
     const double match = match_at(p, g.ratio, rate);
-    if (match < kMatches || match < kClearly * as_is || (best && match <= best->match)) continue;
+    if (match < std::max(kMatches, least) || match < kClearly * as_is || (best && match <= best->match)) continue;
     const bool dry_is_odd = g.dry_rate != 0 && p.dry_file.rate != usual && p.wet_file.rate == usual;
     const bool wet = g.wet_rate != 0 && !(dry_is_odd && g.dry_rate != 0);
     best = {wet, wet ? p.wet_file.rate : p.dry_file.rate, wet ? g.wet_rate : g.dry_rate, match};
