@@ -358,7 +358,8 @@ class Planner {
           fmt::format("may lie at another lag from {:.2f} to {:.2f} s; that is not sure, and left in",
                       s.seconds - s.margin, s.seconds + s.margin),
           "samples were lost or inserted there, or the device answers a quiet end otherwise",
-          "listen to both there, and cut it off both where they run apart", s.seconds - s.margin);
+          "it may be nothing: listen to both there, and only where they run apart cut it off both",
+          s.seconds - s.margin);
     }
     auto& steps = plan_.pairs[i].steps;
     std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.seconds < b.seconds; });

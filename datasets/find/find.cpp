@@ -8,9 +8,11 @@
 #include <set>
 #include <string>
 
+#include "datasets/find/gains.h"
 #include "datasets/find/hum.h"
 #include "datasets/find/rate.h"
 #include "datasets/find/sides.h"
+#include "datasets/find/silence.h"
 #include "kernels/base/thread_pool.h"
 
 namespace cafx {
@@ -246,15 +248,32 @@ bool is_its_own(const Offset& own, const Offset& common, const std::vector<Half>
   return loudest >= kDies * quietest && apart >= std::max(kLeast, kOfSignal * loudest);
 }
 
-void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good, int rate, bool wet,
-                  std::vector<Offset>& out) {
+// Of integers as float, which a file of either side may hold.
+double scale_of(const Pair& p, bool wet, const Seen& seen) {
+  const bool may = (wet ? p.wet_file : p.dry_file).is_float || p.wet_path.empty();
+  return may ? (wet ? seen.wet_full_scale : seen.dry_full_scale) : 1.0;
+}
+
+// Of full scale.
+std::vector<Half> halves_of(const Pair& p, bool wet, int rate, const Seen& seen) {
+  std::vector<Half> halves = halves_of(wet ? p.wet : p.dry, rate);
+  const double scale = scale_of(p, wet, seen);
+  for (Half& h : halves) {
+    h.mean /= scale;
+    h.level /= scale;
+  }
+  return halves;
+}
+
+void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good, int rate, bool wet, Seen& seen) {
+  std::vector<Offset>& out = wet ? seen.wet_offset : seen.dry_offset;
   out.resize(pairs.size());
   std::vector<Half> together;
   std::vector<std::size_t> notes;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     if (!good[i]) continue;
     const SharedRecording& x = wet ? pairs[i].wet : pairs[i].dry;
-    const auto halves = halves_of(x, rate);
+    const auto halves = halves_of(pairs[i], wet, rate, seen);
     if (static_cast<double>(x.size()) >= kLongSeconds * rate) {
       out[i] = find_offset(halves, true);
     } else {
@@ -264,10 +283,18 @@ void find_offsets(const std::vector<Pair>& pairs, const std::vector<bool>& good,
   }
   const Offset common = find_offset(together, false);
   for (const std::size_t i : notes) {
-    const auto halves = halves_of(wet ? pairs[i].wet : pairs[i].dry, rate);
+    const auto halves = halves_of(pairs[i], wet, rate, seen);
     const Offset own = find_offset(halves, false);
     out[i] = is_its_own(own, common, halves) ? own : common;
   }
+}
+
+// An offset is a jump at a file's ends, which correlates, and hides silence.
+Pair without_offsets(const Pair& p, std::size_t i, int rate, const Seen& seen) {
+  Pair centred = p;
+  take_out(seen.dry_offset[i], scale_of(p, false, seen), centred.dry, rate);
+  take_out(seen.wet_offset[i], scale_of(p, true, seen), centred.wet, rate);
+  return centred;
 }
 
 }  // namespace
@@ -294,16 +321,23 @@ Seen examine(const std::vector<Pair>& pairs, const DataConfig& config, int rate)
     tell_level(d, pairs[i], false, rate, seen.findings);
     tell_level(w, pairs[i], true, rate, seen.findings);
   }
-  find_offsets(pairs, good, rate, false, seen.dry_offset);
-  find_offsets(pairs, good, rate, true, seen.wet_offset);
-  seen.lags = find_lags(pairs, good, config, rate);
+  find_offsets(pairs, good, rate, false, seen);
+  find_offsets(pairs, good, rate, true, seen);
+  std::vector<Pair> centred;
+  for (std::size_t i = 0; i < n; ++i) centred.push_back(without_offsets(pairs[i], i, rate, seen));
+  seen.lags = find_lags(centred, good, config, rate);
   for (std::size_t i = 0; i < n; ++i) {
-    if (good[i] && !seen.lags.pairs[i].mismatched) {
-      tell_identical(pairs[i], seen.lags.pairs[i], !config.chain.empty(), seen.findings);
+    const PairLag& lag = seen.lags.pairs[i];
+    for (const bool wet : {false, true}) {
+      const Level& level = wet ? seen.wet[i] : seen.dry[i];
+      if (level.finite && !level.silent) tell_pauses(centred[i], lag.lag, wet, rate, seen.findings);
+    }
+    if (good[i] && !lag.mismatched) {
+      tell_identical(pairs[i], lag, !config.chain.empty(), seen.findings);
       if (config.chain.empty()) {
-        tell_dropouts(pairs[i], seen.lags.pairs[i], rate, seen.findings);
-        tell_hum(pairs[i], rate, seen.findings);
-        tell_muted(pairs[i], std::lround(seen.lags.pairs[i].lag.lag), rate, seen.findings);
+        tell_dropouts(centred[i], lag, rate, seen.findings);
+        if (!tell_hum(pairs[i], rate, seen.findings)) tell_noise(centred[i], lag.lag, rate, seen.findings);
+        tell_muted(centred[i], lag.lag, rate, seen.findings);
       }
     }
     tell_length(pairs[i], seen.lags.pairs[i], rate, seen.findings);
@@ -313,6 +347,7 @@ Seen examine(const std::vector<Pair>& pairs, const DataConfig& config, int rate)
   if (config.chain.empty()) {
     tell_swapped_by_sound(pairs, seen.lags, rate, seen.findings);
     tell_normalised(pairs, seen.findings);
+    tell_gains(centred, seen.lags, rate, seen.findings);
   }
   seen.findings.insert(seen.findings.end(), seen.lags.findings.begin(), seen.lags.findings.end());
   return seen;

@@ -6,12 +6,13 @@
 //   steps       samples lost or inserted at a place
 //   dropouts    one side is silent for a moment, from one sample to the next, while the other plays on
 //   hum         a tone of the mains sounds all along wet
+//   noise       wet hisses where dry pauses
 //   wander      the lag moves to and fro: an effect that modulates time, or a tape
 //   polarity    wet is inverted against dry, or some pairs against the others
 //   clipping    flat tops at the file's highest value, at its own rate
 //   identical   wet is its dry file, sample by sample or up to a gain
-//   silence     dry or wet is silent, in whole or for long, or dry alone for a while
-//   gain        so quiet that bits are empty
+//   silence     dry or wet is silent, in whole or for long, or one of them alone for a while
+//   gain        so quiet that bits are empty; notes that another gain was given than the others
 //   scale       integers written as float
 //   dc          an offset that is there in silence too, constant or drifting
 //   channels    channels of a file that are not alike

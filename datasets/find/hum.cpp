@@ -51,76 +51,25 @@ double quietest_tenth(std::vector<double> v) {
   return *k;
 }
 
-// Peaks of every tenth of a second.
-std::vector<double> peaks(std::span<const float> x, std::size_t hop) {
-  std::vector<double> found;
-  for (std::size_t at = 0; at + hop <= x.size(); at += hop) {
-    double most = 0.0;
-    for (std::size_t i = at; i < at + hop; ++i) most = std::max(most, std::abs(static_cast<double>(x[i])));
-    found.push_back(most);
-  }
-  return found;
-}
-
 }  // namespace
 
-void tell_hum(const Pair& p, int rate, std::vector<Finding>& found) {
-  if (static_cast<double>(std::min(p.dry.size(), p.wet.size())) < kLongSeconds * rate) return;
+bool tell_hum(const Pair& p, int rate, std::vector<Finding>& found) {
+  if (static_cast<double>(std::min(p.dry.size(), p.wet.size())) < kLongSeconds * rate) return false;
+  bool told = false;
   const double wet = rms(p.wet), dry = rms(p.dry);
   for (const double hertz : {50.0, 60.0}) {
     const std::vector<double> own = tone(p.wet, hertz, rate);
     const double level = median(own), least = quietest_tenth(own);
     if (level < kLoud || level < kShare * wet || least < kSteady * level) continue;
     if (quietest_tenth(tone(p.dry, hertz, rate)) * wet > kDryHas * least * dry) continue;
+    told = true;
     found.push_back(
         {Severity::kWarning, "hum", file_of(p, true), -1.0,
          fmt::format("holds a hum of {:.0f} Hz at {:.0f} dB of full scale, which dry does not", hertz, db(level)),
          "a ground loop or a lamp: no model can learn what is not made from dry, and its errors count it",
          "record it again without; or take it out of wet, as with 'sox in.wav out.wav highpass 80' on both"});
   }
-}
-
-void tell_muted(const Pair& p, long lag, int rate, std::vector<Finding>& found) {
-  constexpr double kSilent = 1e-4, kAsLoud = 0.5;  // of dry's peak; of wet's median
-  constexpr std::size_t kBlocks = 10;              // a second
-  const auto hop = static_cast<std::size_t>(rate / 10);
-  const std::vector<double> dry = peaks(p.dry, hop);
-  if (static_cast<double>(dry.size()) < 10.0 * kLongSeconds) return;
-  const double most = *std::max_element(dry.begin(), dry.end());
-  std::vector<double> wet, sounding;
-  for (std::size_t k = 0; k < dry.size(); ++k) {
-    double peak = 0.0;
-    for (long i = 0; i < static_cast<long>(hop); ++i) {
-      const long at = static_cast<long>(k * hop) + i + lag;
-      if (at >= 0 && at < static_cast<long>(p.wet.size()))
-        peak = std::max(peak, std::abs(static_cast<double>(p.wet[static_cast<std::size_t>(at)])));
-    }
-    wet.push_back(peak);
-    if (dry[k] > kSilent * most) sounding.push_back(peak);
-  }
-  if (sounding.size() < kBlocks) return;
-  const double usual = median(sounding);
-  double seconds = 0.0, first = -1.0;
-  for (std::size_t from = 0; from < dry.size();) {
-    std::size_t to = from;
-    while (to < dry.size() && dry[to] <= kSilent * most) ++to;
-    if (to - from >= kBlocks) {
-      std::size_t loud = 0;
-      for (std::size_t k = from + 1; k + 1 < to; ++k) {  // the last block may hold what comes next
-        loud += wet[k] >= kAsLoud * usual;
-      }
-      if (loud >= kBlocks) {
-        seconds += static_cast<double>(to - from) / 10.0;
-        if (first < 0.0) first = static_cast<double>(from) / 10.0;
-      }
-    }
-    from = std::max(to, from + 1);
-  }
-  if (first < 0.0) return;
-  found.push_back({Severity::kWarning, "silence", file_of(p, false), first,
-                   fmt::format("is silent for {:.1f} s in which wet plays on", seconds),
-                   "dry was muted, or something else was recorded with wet",
-                   "cut that out of both, or record it again"});
+  return told;
 }
 
 }  // namespace cafx

@@ -1,4 +1,4 @@
-// datasets/find/hum.h -- the hum of the mains in wet, and wet that plays on where dry is silent.
+// datasets/find/hum.h -- the hum of the mains in wet.
 #pragma once
 
 #include <vector>
@@ -9,11 +9,7 @@
 namespace cafx {
 
 // A tone of 50 or 60 Hz that sounds all along wet, and in dry does not: no model can learn it, and errors count it. Of
-// recordings of kLongSeconds and more.
-void tell_hum(const Pair&, int rate, std::vector<Finding>&);
-
-// Dry is silent for a while, in which wet plays about as loud as elsewhere for a second and more: a tail that dies away
-// is the device's. Of long recordings too.
-void tell_muted(const Pair&, long lag, int rate, std::vector<Finding>&);
+// recordings of kLongSeconds and more. Whether it was told.
+bool tell_hum(const Pair&, int rate, std::vector<Finding>&);
 
 }  // namespace cafx

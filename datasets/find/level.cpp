@@ -100,6 +100,24 @@ Offset find_offset(const std::vector<Half>& halves, bool in_order) {
   return found;
 }
 
+double baseline_at(const std::vector<float>& baseline, std::size_t i, int rate) {
+  const double at = (static_cast<double>(i) + 0.5) / (kBaselineSeconds * rate) - 0.5;
+  const auto last = static_cast<double>(baseline.size() - 1);
+  const double k = std::clamp(std::floor(at), 0.0, last), next = std::min(k + 1.0, last);
+  const double part = std::clamp(at - k, 0.0, 1.0);
+  return (1.0 - part) * static_cast<double>(baseline[static_cast<std::size_t>(k)]) +
+         part * static_cast<double>(baseline[static_cast<std::size_t>(next)]);
+}
+
+void take_out(const Offset& offset, double scale, SharedRecording& side, int rate) {
+  if (!offset.constant && !offset.drifting) return;
+  Recording& x = side.edit();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double dc = offset.baseline.empty() ? offset.mean : baseline_at(offset.baseline, i, rate);
+    x[i] = static_cast<float>(static_cast<double>(x[i]) - scale * dc);
+  }
+}
+
 Level find_level(std::span<const float> x, const FileFacts& file) {
   Level level;
   double sum = 0.0, square = 0.0;
@@ -127,23 +145,6 @@ Level find_level(std::span<const float> x, const FileFacts& file) {
 }
 
 namespace {
-
-void tell_pauses(std::span<const float> x, float peak, const std::string& file, double offset, int rate,
-                 std::vector<Finding>& found) {
-  std::size_t longest = 0, begin = 0, run = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    run = std::abs(x[i]) < 1e-4f * peak ? run + 1 : 0;
-    if (run > longest) {
-      longest = run;
-      begin = i + 1 - run;
-    }
-  }
-  const double seconds = static_cast<double>(longest) / rate;
-  if (2 * longest <= x.size() && seconds < 5.0) return;
-  found.push_back({Severity::kInfo, "silence", file, offset + static_cast<double>(begin) / rate,
-                   fmt::format("is silent for {:.2f} s of {:.2f} s", seconds, static_cast<double>(x.size()) / rate),
-                   "a long pause", "nothing need be done; train.silence_db leaves silent frames out"});
-}
 
 void tell_precision(const Level& level, const FileFacts& facts, const std::string& file, bool wet,
                     std::vector<Finding>& found) {
@@ -219,7 +220,6 @@ void tell_level(const Level& level, const Pair& p, bool wet, int rate, std::vect
                      wet ? "the effect clips, or the recording of it does" : "it was recorded too loud",
                      wet ? "if it is not the effect, record it at a lower level" : "record it at a lower level"});
   }
-  tell_pauses(x, level.peak, file, p.offset_seconds, rate, found);
 }
 
 }  // namespace cafx

@@ -29,6 +29,11 @@ inline constexpr double kBaselineSeconds = 0.5;
 // Of one long recording, or of all notes of a side behind one another (`in_order` false: no drift is looked for).
 Offset find_offset(const std::vector<Half>&, bool in_order);
 
+// Takes an offset out of samples whose full scale is `scale`.
+void take_out(const Offset&, double scale, SharedRecording&, int rate);
+// Of a baseline of half seconds, at sample i: straight lines between their middles.
+double baseline_at(const std::vector<float>& baseline, std::size_t i, int rate);
+
 struct Level {
   float peak = 0.0f;
   double rms = 0.0;  // without DC

@@ -17,8 +17,8 @@ constexpr double kLoudDb = 35.0;  // under the loudest block: quieter ones hold 
 // tops. Swapped, distortion and amplifier have 1.22 to 1.80, .56 to 2.4 dB and -1.0 to -2.5 dB; the overdrive is not
 // told.
 constexpr double kMoreDynamic = 1.2, kHigherTops = 0.5, kDuller = -0.5;
-constexpr float kSilentShare = 1e-3f, kLoudShare = 0.02f;  // of the peak
-constexpr double kPlays = 2.0;                             // over what sounds in dry always, as hum does
+constexpr float kSilentShare = 1e-3f, kQuietShare = 5e-3f, kLoudShare = 0.02f;  // of the peak
+constexpr double kPlays = 2.0;  // over what sounds in dry always, as hum does
 constexpr std::size_t kLeastBlocks = 40, kLeastFiles = 6;
 
 // Of a block: level and crest in dB, energy, energy of the differences from sample to sample.
@@ -149,21 +149,29 @@ double floor_of(std::span<const float> x, int rate) {
   return *k;
 }
 
+// Under this a side is about silent, however quiet its pauses are.
+double plays_from(std::span<const float> x) {
+  float peak = 0.0f;
+  for (const float v : x) peak = std::max(peak, std::abs(v));
+  return static_cast<double>(kQuietShare * peak);
+}
+
 struct Dropouts {
   std::size_t n = 0;
   double first = 0.0, seconds = 0.0;
 };
 
 // Where x is silent for a moment, from one sample to the next, while the other side plays on; x[i] beside
-// other[i - lag].
-Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, long lag, double longest_seconds,
+// other[i - late(i)].
+template <class Late>
+Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, const Late& late, double longest_seconds,
                      int rate) {
   const auto shortest = static_cast<std::size_t>(0.005 * rate);
   const auto longest = static_cast<std::size_t>(longest_seconds * rate);
   float peak = 0.0f;
   for (const float v : x) peak = std::max(peak, std::abs(v));
   const auto least = static_cast<double>(kLoudShare * peak);
-  const double always = kPlays * floor_of(other, rate);
+  const double always = std::max(kPlays * floor_of(other, rate), plays_from(other));
   const long beside = static_cast<long>(0.012 * rate);
   Dropouts found;
   std::size_t run = 0;
@@ -178,7 +186,7 @@ Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, lon
     const long begin = static_cast<long>(i - length), end = static_cast<long>(i), size = end - begin;
     // Filters of a converter ring for a few samples at the edges.
     if (loudness(x, begin - beside, beside) < least || loudness(x, end, beside) < least) continue;
-    const long there = begin - lag;
+    const long there = begin - late(begin);
     if (there < 0 || there + size > static_cast<long>(other.size())) continue;  // the other side has ended
     const double inside = loudness(other, there, size);
     if (inside < always || inside < 0.25 * loudness(other, there - beside, beside) ||
@@ -192,12 +200,13 @@ Dropouts dropouts_of(std::span<const float> x, std::span<const float> other, lon
 
 // Silence of x that ends from one sample to the next, later than the other side began to sound: of a drop-out at the
 // onset of a note. Those of many notes are a gate that opens late.
-Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, long lag, int rate) {
+template <class Late>
+Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, const Late& late, int rate) {
   constexpr double kAbrupt = 0.5, kOnsets = 0.2;  // of 12 ms: the level of the first; of the onsets, if more than one
   float peak = 0.0f;
   for (const float v : x) peak = std::max(peak, std::abs(v));
   const auto least = static_cast<double>(kLoudShare * peak);
-  const double always = kPlays * floor_of(other, rate);
+  const double always = std::max(kPlays * floor_of(other, rate), plays_from(other));
   const long beside = static_cast<long>(0.012 * rate), first = static_cast<long>(0.001 * rate);
   const long heard = static_cast<long>(0.01 * rate);  // that the other side must have sounded by then
   Dropouts found;
@@ -217,7 +226,7 @@ Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, lon
     double start = 0.0;  // of a millisecond; filters of a converter ring before an edge
     for (long k = 0; k <= 4; ++k) start = std::max(start, loudness(x, end + k * first / 2, first));
     if (start < kAbrupt * after) continue;
-    const long there = end - lag;
+    const long there = end - late(end);
     if (there > static_cast<long>(other.size())) continue;  // the other side has ended
     const double playing = std::max(always, 0.25 * loudness(other, there, beside));
     long size = 0;
@@ -235,10 +244,12 @@ Dropouts onsets_lost(std::span<const float> x, std::span<const float> other, lon
 
 void tell_dropouts(const Pair& p, const PairLag& lag, int rate, std::vector<Finding>& found) {
   if (!p.dry.empty() && (!lag.heard || lag.mismatched)) return;
-  const long late = std::lround(lag.lag.lag);
+  // Wet at i lies beside dry at about as many samples before as wet is late there.
+  const auto late = [&](long i) { return lag_at(lag.lag, i, rate); };
+  const auto early = [&](long i) { return -lag_at(lag.lag, i, rate); };
   for (const bool wet : {false, true}) {
     // Of dry no more than a tenth of a second: notes that are cut out leave longer gaps, in which an echo sounds.
-    Dropouts d = wet ? dropouts_of(p.wet, p.dry, late, 0.5, rate) : dropouts_of(p.dry, p.wet, -late, 0.1, rate);
+    Dropouts d = wet ? dropouts_of(p.wet, p.dry, late, 0.5, rate) : dropouts_of(p.dry, p.wet, early, 0.1, rate);
     if (wet && lag.lag.sure && !p.dry.empty()) {
       const Dropouts more = onsets_lost(p.wet, p.dry, late, rate);
       d.first = d.n == 0 || (more.n > 0 && more.first < d.first) ? more.first : d.first;

@@ -14,17 +14,8 @@ namespace {
 void repair_side(SharedRecording& side, const SidePlan& plan, int rate) {
   if (plan.baseline.empty() && plan.dc == 0.0 && plan.gain == 1.0) return;
   Recording& x = side.edit();
-  const auto half = kBaselineSeconds * rate;
   for (std::size_t i = 0; i < x.size(); ++i) {
-    double dc = plan.dc;
-    if (!plan.baseline.empty()) {  // straight lines between the middles of half seconds
-      const double at = (static_cast<double>(i) + 0.5) / half - 0.5;
-      const auto last = static_cast<double>(plan.baseline.size() - 1);
-      const double k = std::clamp(std::floor(at), 0.0, last), next = std::min(k + 1.0, last);
-      const double part = std::clamp(at - k, 0.0, 1.0);
-      dc = (1.0 - part) * static_cast<double>(plan.baseline[static_cast<std::size_t>(k)]) +
-           part * static_cast<double>(plan.baseline[static_cast<std::size_t>(next)]);
-    }
+    const double dc = plan.baseline.empty() ? plan.dc : baseline_at(plan.baseline, i, rate);
     x[i] = static_cast<float>((static_cast<double>(x[i]) - dc) * plan.gain);
   }
 }

@@ -1,4 +1,5 @@
 // Pairs that differ from the others of their set, lags that are hard to find, and drop-outs at onsets.
+#include "datasets/effects.h"
 #include "tests/datasets/recordings.h"
 
 #include <set>
@@ -46,6 +47,62 @@ TEST_F(Recordings, SomePairsTurnedOverAgainstTheOthers) {
   const Dataset data = inspect_dataset(config, kRate);
   ASSERT_EQ(of(data, "polarity").size(), 1u) << all(data);
   EXPECT_EQ(fs::path(of(data, "polarity")[0].file).stem(), "1");
+}
+
+// Each is held against the others of its set, which match their dry files much better.
+TEST_F(Recordings, ANoteThatIsNotOfItsDryFileAmongOthers) {
+  const std::vector<Signal>& dry = notes().dry;
+  std::vector<Signal> wet;
+  for (const Signal& x : dry) wet.push_back(apply_chain("overdrive 15 10", x, kRate));
+  DataConfig bass;
+  bass.path = CAFX_NOTES_DIR;
+  bass.instrument = "bass";
+  Signal foreign = load_dataset(bass, kRate).pairs[3].wet.copy(), reversed(wet[7].rbegin(), wet[7].rend());
+  foreign.resize(wet[2].size());
+  write_notes(folder.path(), config, dry, [&](std::size_t i) { return i == 2 ? foreign : i == 7 ? reversed : wet[i]; });
+  const Dataset data = inspect_dataset(config, kRate);
+  std::set<std::string> names;
+  for (const Finding& f : of(data, "mismatch")) {
+    EXPECT_EQ(f.severity, Severity::kRefuse) << f.text;
+    EXPECT_EQ(f.text.find("looks like"), std::string::npos) << f.text;
+    names.insert(fs::path(f.file).stem().string());
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"n02", "n07"})) << all(data);
+  EXPECT_TRUE(of(data, "rate").empty()) << all(data);
+  EXPECT_TRUE(done(data, "latency").empty()) << all(data);
+  // Two of one set that were exchanged are each other's.
+  write_notes(folder.path(), config, dry, [&](std::size_t i) { return wet[i == 2 ? 7 : i == 7 ? 2 : i]; });
+  const Dataset exchanged = inspect_dataset(config, kRate);
+  ASSERT_EQ(of(exchanged, "mismatch").size(), 2u) << all(exchanged);
+  for (const Finding& f : of(exchanged, "mismatch")) EXPECT_NE(f.text.find("looks like"), std::string::npos) << f.text;
+  for (const char* chain : {"overdrive 15 10", "overdrive 50 20", "lowpass 500", "highpass 600",
+                            "compand 0.01,0.3 -60,-60,-30,-20,0,-12 3"}) {
+    write_notes(folder.path(), config, dry, [&](std::size_t i) { return apply_chain(chain, dry[i], kRate); });
+    const Dataset sound = inspect_dataset(config, kRate);
+    EXPECT_TRUE(of(sound, "mismatch").empty()) << chain << "\n" << all(sound);
+  }
+}
+
+TEST_F(Recordings, ANoteThatWasGivenAnotherGain) {
+  const std::vector<Signal>& dry = notes().dry;
+  const auto with = [&](const char* chain, std::size_t which, double gain) {
+    write_notes(folder.path(), config, dry,
+                [&](std::size_t i) { return times(i == which ? gain : 0.5, apply_chain(chain, dry[i], kRate)); });
+    std::set<std::string> names;
+    const Dataset data = inspect_dataset(config, kRate);
+    for (const Finding& f : of(data, "gain")) {
+      EXPECT_EQ(f.severity, Severity::kWarning);
+      if (f.text.find("than other notes") != std::string::npos) names.insert(fs::path(f.file).stem().string());
+    }
+    return names;
+  };
+  for (const char* chain : {"overdrive 10 0", "equalizer 800 1q 8 treble -6", "highpass 300"}) {
+    EXPECT_EQ(with(chain, 5, 0.1), std::set<std::string>({"n05"})) << chain;
+    EXPECT_EQ(with(chain, 5, 0.5), std::set<std::string>()) << chain;
+  }
+  for (const char* chain : {"overdrive 50 20", "compand 0.01,0.3 -60,-60,-30,-20,0,-12 3", "lowpass 400",
+                            "compand .005,.05 -90,-90,-45,-45,-40,-20,0,0", "tremolo 5 60", "echo 0.8 0.8 300 0.4"})
+    EXPECT_EQ(with(chain, 5, 0.5), std::set<std::string>()) << chain;
 }
 
 TEST_F(Recordings, AnOffsetThatOneNoteHas) {

@@ -308,6 +308,12 @@ TEST_F(Recordings, LevelsOutOfRange) {
     EXPECT_EQ(done(data, "scale").size(), 2u) << all(data);
     EXPECT_NEAR(whole(data, true)[30000], whole(sound, true)[30000], 1e-4);
   }
+  write(config.dry, {d});
+  write(config.wet, {times(32768.0, plus(times(0.8, w), 0.05))}, kFileRate, SF_FORMAT_WAV | SF_FORMAT_FLOAT);
+  const Dataset offset = inspect_dataset(config, kRate);
+  ASSERT_EQ(done(offset, "dc").size(), 1u) << all(offset);
+  EXPECT_NEAR(done(offset, "dc")[0].amount, 0.05, 0.002) << "of full scale";
+  EXPECT_NEAR(whole(offset, true)[30000], 0.8f * whole(sound, true)[30000], 2e-3);
   const Dataset quiet = look(times(2e-3, d), times(2e-3, w));
   ASSERT_EQ(of(quiet, "gain").size(), 2u) << all(quiet);
   EXPECT_NE(of(quiet, "gain")[0].cure.find("data.dry_gain_db="), std::string::npos);

@@ -41,6 +41,139 @@ TEST_F(Recordings, WetThatPlaysOnWhereDryIsMutedIsSaid) {
     EXPECT_EQ(f.text.find("wet plays on"), std::string::npos) << f.text;
 }
 
+// As of a cable that came off, or a device that stood by: what a model learns there makes all of it worse.
+TEST_F(Recordings, WetThatIsSilentWhereDryPlaysOnIsRefused) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  const double end = static_cast<double>(w.size()) / kFileRate;
+  for (const auto& [from, to] : {std::pair(4.0, 7.0), std::pair(0.5 * end, end), std::pair(0.0, 3.0)}) {
+    for (const double hiss : {0.0, 3e-4}) {  // of the device, or its converter
+      Signal muted = w;
+      std::fill(muted.begin() + static_cast<long>(from * kFileRate), muted.begin() + static_cast<long>(to * kFileRate),
+                0.0f);
+      const Signal noisy = noise(w.size(), hiss);
+      for (std::size_t i = 0; i < muted.size(); ++i) muted[i] += noisy[i];
+      const Dataset data = look(d, late(muted, 600));
+      EXPECT_TRUE(refused(data, "silence")) << from << " " << hiss << "\n" << all(data);
+      ASSERT_EQ(of(data, "silence").size(), 1u) << "no word of a pause\n" << all(data);
+      EXPECT_NEAR(of(data, "silence")[0].seconds, from, 0.35);
+      EXPECT_NE(of(data, "silence")[0].text.find("dry plays on"), std::string::npos);
+    }
+  }
+  // Half a second is no reason to refuse, and a gate is silent where dry is quiet.
+  Signal brief = w, gated = w;
+  std::fill(brief.begin() + 4 * kFileRate, brief.begin() + 9 * kFileRate / 2, 0.0f);
+  EXPECT_FALSE(refused(look(d, brief), "silence")) << all(look(d, brief));
+  const std::size_t block = kFileRate / 20;
+  float most = 0.0f;
+  for (const float v : d) most = std::max(most, std::abs(v));
+  for (const float share : {0.01f, 0.05f, 0.15f, 0.3f}) {
+    for (std::size_t at = 0; at + block <= d.size(); at += block) {
+      const auto loud = [&](float v) { return std::abs(v) > share * most; };
+      const bool open = std::any_of(d.begin() + static_cast<long>(at), d.begin() + static_cast<long>(at + block), loud);
+      for (std::size_t i = at; i < at + block; ++i) gated[i] = open ? w[i] : 0.0f;
+    }
+    EXPECT_FALSE(refused(look(d, gated), "silence")) << share << "\n" << all(look(d, gated));
+  }
+}
+
+TEST_F(Recordings, APauseOfDryAloneIsNoLongPause) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet, silence(6 * kFileRate, 0.0f);
+  Signal muted = joined({d, d});
+  std::fill(muted.begin() + 4 * kFileRate, muted.begin() + 10 * kFileRate, 0.0f);
+  const Dataset data = look(muted, joined({w, w}));
+  ASSERT_EQ(of(data, "silence").size(), 1u) << all(data);
+  EXPECT_EQ(of(data, "silence")[0].severity, Severity::kWarning);
+  const Dataset pause = look(joined({d, silence, d}), joined({w, silence, w}));
+  ASSERT_EQ(of(pause, "silence").size(), 2u) << all(pause);
+  for (const Finding& f : of(pause, "silence")) EXPECT_EQ(f.severity, Severity::kInfo) << f.text;
+}
+
+TEST_F(Recordings, NoiseThatSoundsWhereDryPausesIsSaid) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet, pause(kFileRate, 0.0f);
+  Signal dry, wet;
+  for (const double at : {0.0, 4.0, 8.0}) {
+    for (Signal* x : {&dry, &wet}) {
+      const Signal part = cut(x == &dry ? d : w, at, at + 4.0);
+      x->insert(x->end(), part.begin(), part.end());
+      x->insert(x->end(), pause.begin(), pause.end());
+    }
+  }
+  const auto with = [&](double level) {
+    Signal x = wet;
+    const Signal hiss = noise(x.size(), level);
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += hiss[i];
+    return x;
+  };
+  for (const double level : {0.08, 0.01}) {
+    const Dataset data = look(dry, with(level));
+    ASSERT_EQ(of(data, "noise").size(), 1u) << level << "\n" << all(data);
+    EXPECT_EQ(of(data, "noise")[0].severity, Severity::kWarning);
+  }
+  EXPECT_TRUE(of(look(dry, with(1e-4)), "noise").empty());
+  for (const char* chain : {"echo 0.8 0.7 300 0.5", "echos 0.8 0.7 400 0.5 700 0.4"})
+    EXPECT_TRUE(of(look(dry, apply_chain(chain, dry, kFileRate)), "noise").empty()) << chain;
+}
+
+// As between the repeats of an echo: dry has paused by then, and hisses.
+TEST_F(Recordings, SilenceOfBothSidesIsNoDropout) {
+  Signal d = notes().long_dry, w = notes().long_wet;
+  const auto second = [](Signal& x, double at) { return x.begin() + static_cast<long>(at * kFileRate); };
+  const Signal hiss = noise(2 * kFileRate, 1e-4);
+  std::copy(hiss.begin(), hiss.end(), second(d, 3.0));
+  for (std::size_t i = 3 * kFileRate; i < 5 * kFileRate; ++i)
+    w[i] = static_cast<float>(0.2 * std::sin(0.05 * static_cast<double>(i)));
+  std::fill(second(w, 3.9), second(w, 4.0), 0.0f);
+  for (Signal* x : {&d, &w}) std::fill(second(*x, 6.0), second(*x, 7.0), 0.0f);  // nothing sounds always
+  const Dataset data = look(d, w);
+  EXPECT_TRUE(of(data, "dropouts").empty()) << all(data);
+  std::copy(notes().long_dry.begin(), notes().long_dry.begin() + 2 * kFileRate, second(d, 3.0));
+  EXPECT_EQ(of(look(d, w), "dropouts").size(), 1u) << all(look(d, w));
+}
+
+// Of two samples the smaller one, where a filter's phase leaves it open: wet never lies before dry.
+TEST_F(Recordings, TheLagIsKnownToTheSampleOfAHighRate) {
+  const Signal& d = notes().long_dry;
+  struct Case {
+    const char* chain;
+    long by;
+  };
+  for (const Case& c : {Case{"overdrive 20 20", 41},
+                        {"overdrive 20 20", 103},
+                        {"overdrive 20 20", 1235},
+                        {"overdrive 60 60", 1236},
+                        {"compand 0.01,0.3 -60,-60,-30,-20,0,-12 3", 1235},
+                        {"compand 0.01,0.3 -60,-60,-30,-20,0,-12 3", 333},
+                        {"overdrive 20 20 lowpass 5000", 601},
+                        {"lowpass 1000", 601},
+                        {"highpass 800", 601}}) {
+    write(config.dry, {d});
+    write(config.wet, {late(apply_chain(c.chain, d, kFileRate), c.by)});
+    const Dataset data = inspect_dataset(config, kFileRate);
+    ASSERT_EQ(done(data, "latency").size(), 1u) << c.chain << "\n" << all(data);
+    EXPECT_LE(done(data, "latency")[0].amount, static_cast<double>(c.by)) << c.chain;
+    EXPECT_GE(done(data, "latency")[0].amount, static_cast<double>(c.by - 1)) << c.chain;
+  }
+  const Signal w = apply_chain("overdrive 20 20", d, kFileRate);
+  write(config.wet, {late(resample(w, 1.0, 1.0 + 20e-6), 501)});
+  const Dataset data = inspect_dataset(config, kFileRate);
+  ASSERT_EQ(done(data, "drift").size(), 1u) << all(data);
+  EXPECT_NEAR(done(data, "latency").at(0).amount, 501.0, 0.51);
+}
+
+TEST_F(Recordings, AnOffsetOfDryIsNoLostSamples) {
+  const Signal &d = notes().long_dry, &w = notes().long_wet;
+  for (const double dc : {0.02, 0.05, -0.1}) {
+    config.dry = (folder / "dry.wav").string();
+    write(config.dry, {plus(times(0.8, d), dc)});
+    write(config.wet, {w});
+    for (const int rate : {kRate, kFileRate}) {
+      const Dataset data = inspect_dataset(config, rate);
+      EXPECT_TRUE(of(data, "steps").empty()) << dc << "\n" << all(data);
+      EXPECT_EQ(done(data, "dc").size(), 1u) << dc << "\n" << all(data);
+    }
+  }
+}
+
 TEST_F(Recordings, AnotherTakePastedInIsSaid) {
   const Signal &d = notes().long_dry, &w = notes().long_wet;
   const Dataset data = look(d, joined({cut(w, 0, 7), cut(w, 1.3, 6.3)}));
