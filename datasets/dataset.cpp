@@ -262,7 +262,7 @@ void add_shift_copies(std::vector<Pair>& pairs, int n_copies) {
 // How long pieces are: as the config says, shorter where validation and test would take too large a part of them.
 double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, int sample_rate,
                      std::vector<Finding>& findings) {
-  // Parts of the data set's own need no more pieces, and a length that was chosen stays where it leaves all three parts.
+  // Parts of the data set itself need no more pieces; a length that was chosen stays where it leaves all three parts.
   const bool given =
       config.given_split && std::any_of(wholes.begin(), wholes.end(), [](const Pair& p) { return !p.part.empty(); });
   const bool chosen = config.segment_seconds != DataConfig().segment_seconds;

@@ -157,7 +157,8 @@ void tell_gains(const std::vector<Pair>& pairs, const Lags& lags, int rate, std:
     if (lags.pairs[i].heard && !lags.pairs[i].mismatched) kinds[kind_of(pairs[i])].push_back(i);
   }
   ThreadPool pool(available_threads());
-  for (const auto& [kind, whose] : kinds) {
+  for (const auto& kind : kinds) {
+    const std::vector<std::size_t>& whose = kind.second;
     if (whose.size() < kFewAlike) continue;
     std::vector<Note> notes(whose.size());
     pool.run(static_cast<int>(whose.size()), [&](int task, int) {

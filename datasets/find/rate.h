@@ -15,8 +15,8 @@ struct WrongRate {
 };
 
 // Evidence is content alone: at the true rate the sides correlate as those of one take, and clearly better than
-// `as_is`, and at least by `least`. `usual`, the rate of most files, decides whose header is wrong where it could be either's. Lengths only
-// choose which rates are tried first.
+// `as_is`, and at least by `least`. `usual`, the rate of most files, decides whose header is wrong where it could
+// be either's. Lengths only choose which rates are tried first.
 std::optional<WrongRate> find_wrong_rate(const Pair&, double as_is, double least, int usual, int rate);
 
 // The rate that most files state; dry files decide between equals.

@@ -48,7 +48,8 @@ struct SweepResult {
 SweepResult run_sweep(const Spec&, const SweepOptions&);
 
 void write_sweep_tables(const Spec&, const std::vector<Row>&);
-// Runs that ended in this state (kFailed, kPruned) wait for another try: outcomes go, deaths are counted anew. How many.
+// Runs that ended in this state (kFailed, kPruned) are to be tried again: outcomes go, deaths are counted anew.
+// Returns how many.
 int put_back(const Spec&, const std::vector<Task>&, State);
 
 // Submits the sweep and returns text for the user; Slurm's last job writes the tables. `dry` only prints the scripts.
