@@ -17,6 +17,7 @@
 #include <cuda_pipeline.h>
 
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/deconv1d/deconv1d_mae_cuda.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
 #include "kernels/device/memory.h"
@@ -303,8 +304,7 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   if constexpr (!kMae) members.enter(y);
   let_next_kernel_begin();
   extern __shared__ __align__(64) uint4 filters[];
-  __shared__ double errors[kDataThreads / 32];
-  __shared__ float dy_sums[kDataThreads / 32];
+  __shared__ cuda::FrameSums<kDataThreads / 32> sums_of_frame;
   constexpr int C = 32 * kGroups;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, g = lane / 4, t4 = lane % 4, segment = segment_of(d.T),
             reach = segment + kTaps;
@@ -355,8 +355,6 @@ __global__ void __launch_bounds__(kDataThreads, 2)
   int here = 0;  // the slot whose rows are next to be multiplied
 #pragma unroll 1
   for (int b = blockIdx.x; b < d.B; b += gridDim.x) {
-    FrameRef ref = {};
-    if (kMae && mae.frames.refs) ref = members.of(mae.frames.refs)[b];
     Sums sums[9] = {}, last = {};
 #pragma unroll 1
     for (int t = 0; t < reach; t += 16) {
@@ -430,40 +428,9 @@ __global__ void __launch_bounds__(kDataThreads, 2)
     };
     const float shift = *bias;
     if constexpr (kMae) {
-      const auto target = [&](int t) {
-        if (!mae.frames.refs) return __ldg(members.of(mae.target) + b * mae.target_stride + t);
-        const std::int64_t at = ref.start + t;
-        return at >= ref.begin && at < ref.end ? __ldg(mae.frames.audio + at) : 0.0f;
-      };
-      float* dy = members.of(mae.dy_padded) + static_cast<long>(b) * (d.T + d.K - 1);
-      double error_sum = 0.0;
-      float dy_sum = 0.0f;
-      for_each_sum(d.T + d.K - 1, [&](int j, float sum) {
-        const int t = j - pad;
-        float g = 0.0f;
-        if (t >= 0 && t < d.T) {
-          const float error = shift + sum - target(t);
-          error_sum += fabs(static_cast<double>(error));
-          g = error > 0.0f ? mae.scale : error < 0.0f ? -mae.scale : error == 0.0f ? 0.0f : error;  // NaN stays
-        }
-        dy[j] = g;
-        dy_sum += g;
-      });
-#pragma unroll
-      for (int by = 16; by > 0; by /= 2) {
-        error_sum += __shfl_xor_sync(0xffffffffu, error_sum, by);
-        dy_sum += __shfl_xor_sync(0xffffffffu, dy_sum, by);
-      }
-      if (lane == 0) errors[warp] = error_sum, dy_sums[warp] = dy_sum;
-      __syncthreads();
-      if (threadIdx.x == 0) {
-        double error = 0.0;
-        float sum = 0.0f;
-#pragma unroll
-        for (int i = 0; i < kDataThreads / 32; ++i) error += errors[i], sum += dy_sums[i];
-        members.of(mae.losses)[b] = error;
-        if (mae.dy_sums) members.of(mae.dy_sums)[b] = sum;
-      }
+      cuda::FrameError error(members, mae, b, pad, d);
+      for_each_sum(d.T + d.K - 1, [&](int j, float sum) { error.add(j, shift + sum, error.target(j)); });
+      error.finish(sums_of_frame);
     } else {
       for_each_sum(d.T + pad, [&](int j, float sum) {
         if (j >= pad) y[static_cast<long>(b) * d.T + j - pad] = shift + sum;

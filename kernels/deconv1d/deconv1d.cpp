@@ -17,6 +17,8 @@ CAFX_CUDA(void, deconv1d_forward,
 CAFX_CUDA(bool, deconv1d_has_mae, (const Context&, Deconv1dDims d));
 CAFX_CUDA(bool, deconv1d_mae,
           (const Context&, const DeconvMae& mae, const Stored* u, const float* w, const float* bias, Deconv1dDims d));
+CAFX_CUDA(void, deconv1d_mae_of_rows,
+          (const Context&, const DeconvMae& mae, const float* rows, const float* bias, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
           (const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u, const float* w,
            void* scratch, Deconv1dDims d));
@@ -56,6 +58,15 @@ bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u,
   CAFX_CHECK(mae.frames.refs || mae.target_stride >= d.T, mae.target_stride, d.T);
   CAFX_CUDA_CALL(context, deconv1d_mae, mae, u, w, bias, d);
   return false;
+}
+
+void deconv1d_mae_of_rows(const Context& context, const DeconvMae& mae, const float* rows, const float* bias,
+                          Deconv1dDims d) {
+  check(d);
+  CAFX_CHECK(mae.frames.refs || mae.target_stride >= d.T, mae.target_stride, d.T);
+  CAFX_CHECK(d.T % kDeconvRowSamples == 0 && d.K <= kDeconvRowTaps, d.T, d.K);
+  CAFX_CUDA_CALL(context, deconv1d_mae_of_rows, mae, rows, bias, d);
+  CAFX_CHECK(context.device == Device::kCuda);
 }
 
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,

@@ -51,6 +51,12 @@ struct DeconvMae {
 // done.
 bool deconv1d_has_mae(const Context&, Deconv1dDims);
 bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, Deconv1dDims);
+// Rows: what each 16 samples of u add to the output, which reaches K - 1 samples beyond them, of K <= 64 taps:
+//   rows[b, i, j] = sum over t + k = j, t < 16, of sum_c u[b, 16 i + t, c] w'[c,k]     w' the taps in the form's order
+// (B,T/16,kDeconvRow), 16 divides T. A kernel that computes u leaves them (dnn_saaf.h), so that none reads u for y.
+inline constexpr int kDeconvRowSamples = 16, kDeconvRowTaps = 64, kDeconvRow = kDeconvRowSamples + kDeconvRowTaps;
+// The error of the sums of rows. On a GPU alone.
+void deconv1d_mae_of_rows(const Context&, const DeconvMae&, const float* rows, const float* bias, Deconv1dDims);
 // dbias: null where DeconvMae::dy_sums are added up for it.
 void deconv1d_backward(const Context&, Stored* du, float* dw, float* dbias, const float* dy_padded, const Stored* u,
                        const float* w, void* scratch, Deconv1dDims);

@@ -1,5 +1,6 @@
 #include "kernels/conv1d/conv1d_cuda.h"
 #include "kernels/deconv1d/deconv1d.h"
+#include "kernels/deconv1d/deconv1d_mae_cuda.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
 
@@ -23,6 +24,49 @@ __global__ void sum_few_kernel(Members members, float* total, long n, F value) {
     if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
   }
   if (threadIdx.x == 0) *total += sums[0];
+}
+
+// A frame to a block: its outputs are sums of up to five rows. A thread has some of them at a time, whose targets it
+// loads first.
+constexpr int kRowThreads = 512, kAtOnce = 3;
+__global__ void __launch_bounds__(kRowThreads)
+    rows_mae_kernel(Members members, const __grid_constant__ DeconvMae mae, const float* rows, const float* bias,
+                    int pad, Conv1dDims d) {
+  members.enter(rows, bias);
+  let_next_kernel_begin();
+  __shared__ FrameSums<kRowThreads / 32> sums_of_frame;
+  const float shift = *bias;
+  FrameError error(members, mae, static_cast<int>(blockIdx.x), pad, d);
+  const int n = d.T / kDeconvRowSamples, width = d.T + d.K - 1;
+  const float* own = rows + static_cast<long>(blockIdx.x) * n * kDeconvRow;
+  float wanted[kAtOnce];
+  const auto load_targets = [&](int j) {
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) wanted[k] = error.target(j + k * kRowThreads);
+  };
+  load_targets(threadIdx.x);
+  wait_for_kernel_before();
+#pragma unroll 1
+  for (int first = threadIdx.x; first < width;) {
+    float sums[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int j = first + k * kRowThreads, last = j / kDeconvRowSamples;
+      sums[k] = 0.0f;
+#pragma unroll
+      for (int row = last; row > last - kDeconvRow / kDeconvRowSamples; --row) {
+        if (row >= 0 && row < n) sums[k] += own[row * kDeconvRow + j - row * kDeconvRowSamples];
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int j = first + k * kRowThreads;
+      if (j < width) error.add(j, shift + sums[k], wanted[k]);
+    }
+    first += kAtOnce * kRowThreads;
+    if (first < width) load_targets(first);
+  }
+  error.finish(sums_of_frame);
 }
 
 }  // namespace
@@ -57,6 +101,12 @@ bool deconv1d_has_mae(const Context& context, Deconv1dDims d) { return convoluti
 bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
                   Deconv1dDims d) {
   return deconv_whole(context, nullptr, mae, u, w, bias, flipped(d), deconv1d_pad(d), conv(d));
+}
+
+void deconv1d_mae_of_rows(const Context& context, const DeconvMae& mae, const float* rows, const float* bias,
+                          Deconv1dDims d) {
+  launch_early(context, rows_mae_kernel, static_cast<unsigned>(d.B), kRowThreads, 0, mae, rows, bias, deconv1d_pad(d),
+               conv(d));
 }
 
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,

@@ -1,10 +1,10 @@
 // kernels/device/wgmma_cuda.h -- products of a warp group (four warps, 64 rows) by Hopper's wgmma.
 //
-//   A matrix of 16-bit numbers in shared memory lies in blocks of 64 or 32 columns; a block's row is 128 or 64 bytes,
-//   whose pieces of 16 bytes are permuted by the row ("128-byte" and "64-byte swizzle"), so that neither rows nor
-//   columns of 8 x 8 numbers collide in a bank. Blocks begin at multiples of 1024 bytes. One such matrix serves as an
-//   operand whose rows lie along the product's sum or across it: PTX ISA, "Asynchronous Warpgroup Level Matrix Shared
-//   Memory Layout".
+//   A matrix of 16-bit numbers in shared memory lies in blocks of 64, 32 or 16 columns; a block's row is 128, 64 or 32
+//   bytes, whose pieces of 16 bytes are permuted by the row ("128-byte", "64-byte" and "32-byte swizzle"), so that
+//   neither rows nor columns of 8 x 8 numbers collide in a bank. Blocks begin at multiples of 1024 bytes. Such a matrix
+//   serves as an operand whose rows lie along the product's sum or across it: PTX ISA, "Asynchronous Warpgroup Level
+//   Matrix Shared Memory Layout".
 //
 //   A warp has 16 rows of the sums, of eight columns after eight what a fragment C of tensor_core_cuda.h has. Products
 //   are asynchronous. `begin_products` comes after the last write to registers that they take, `end_products` after the
@@ -29,13 +29,13 @@ constexpr bool kHere = false;
 #define CAFX_ON_WGMMA(...)
 #endif
 
-// Blocks of Columns columns and `rows` rows, 64 or 32.
+// Blocks of Columns columns and `rows` rows.
 template <int Columns>
 struct Blocks {
-  static_assert(Columns == 64 || Columns == 32);
+  static_assert(Columns == 64 || Columns == 32 || Columns == 16);
   static constexpr int kRow = 2 * Columns, kPieces = Columns / 8;  // bytes; of 16 bytes
   __host__ __device__ static constexpr int bytes(int rows) { return rows * kRow; }
-  __host__ __device__ static constexpr int permutation(int row) { return (Columns == 64 ? row : row / 2) % kPieces; }
+  __host__ __device__ static constexpr int permutation(int row) { return row * Columns / 64 % kPieces; }
   // The offset of a row's piece, and of a number in it; `^ 2 c` moves by c columns within a block, from a multiple of
   // c.
   __host__ __device__ static constexpr Word piece_at(int row, int piece) {
@@ -49,7 +49,8 @@ __device__ __forceinline__ Operand operand(Word low, Word high) { return static_
 __device__ __forceinline__ Word units_of(Word address) { return address >> 4; }
 template <int Columns>
 __device__ __forceinline__ Operand of_blocks(Word units) {
-  return operand(units, static_cast<Word>(Blocks<Columns>::bytes(8)) >> 4 | (Columns == 64 ? 1u : 2u) << 30);
+  constexpr Word kSwizzle = Columns == 64 ? 1 : Columns == 32 ? 2 : 3;
+  return operand(units, static_cast<Word>(Blocks<Columns>::bytes(8)) >> 4 | kSwizzle << 30);
 }
 // Step k of a product's sum, 16 at a time: along the rows of blocks of `rows` rows, or down their rows.
 template <int Columns>
@@ -142,18 +143,22 @@ __device__ __forceinline__ void multiply(float (&c)[N], Operand a, Operand b) {
 }
 
 // The same for 64 or 32 columns with a in registers, a fragment of a warp's 16 rows (tensor_core_cuda.h), which may not
-// change before `wait_products`.
+// change before `wait_products`. kDownB as above.
 #define CAFX_PRODUCT_ROWS_64(type, how, add)                                                            \
   asm volatile("{.reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32." type \
-               " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0;}"                               \
+               " " CAFX_NAMES_32 ", {%32,%33,%34,%35}, %36, p, 1, 1, %38;}"                             \
                : CAFX_SUMS_32(how, c)                                                                   \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add), "n"(kDownB))
 #define CAFX_PRODUCT_ROWS_32(type, how, add)                                                            \
   asm volatile("{.reg .pred p; setp.ne.b32 p, %21, 0; wgmma.mma_async.sync.aligned.m64n32k16.f32." type \
-               " " CAFX_NAMES_16 ", {%16,%17,%18,%19}, %20, p, 1, 1, 0;}"                               \
+               " " CAFX_NAMES_16 ", {%16,%17,%18,%19}, %20, p, 1, 1, %22;}"                             \
                : CAFX_SUMS_16(how, c)                                                                   \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add))
-template <Number F, bool kGoesOn, int N>
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(add), "n"(kDownB))
+// The fragment is in its registers from here on: what computes it does not move behind `begin_products`.
+__device__ __forceinline__ void settle(Fragment& a) {
+  asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3]));
+}
+template <Number F, bool kGoesOn, bool kDownB = false, int N>
 __device__ __forceinline__ void multiply_rows(float (&c)[N], const Fragment& a, Operand b) {
   static_assert(N == 32 || N == 16);
   if constexpr (N == 32 && kGoesOn) {

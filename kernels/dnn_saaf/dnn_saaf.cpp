@@ -18,13 +18,14 @@ CAFX_BACKENDS(void, dnn_saaf_backward,
                float* scratch, bool bf16_units, Precision stored, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_prepare, (const Context&, float* packed, const DnnSaafWeights& weights, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_forward,
-          (const Context&, Stored* u, float* saved, const Stored* r, const float* z, const std::int32_t* positions,
-           const float* packed, float* scratch, const DnnSaafDims& d));
+          (const Context&, Stored* u, const DnnSaafRows& rows, float* saved, const Stored* r, const float* z,
+           const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d));
 CAFX_CUDA(void, dnn_saaf_backward,
           (const Context&, Stored* dr, float* dz, const DnnSaafGrads& grads, const DnnSaafDu& du, const float* saved,
            const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights& weights,
            const float* packed, float* scratch, const DnnSaafDims& d));
 CAFX_CUDA(bool, dnn_saaf_takes_dy, (const Context&, const DnnSaafDims& d, int K));
+CAFX_CUDA(bool, dnn_saaf_gives_rows, (const Context&, const DnnSaafDims& d, int K));
 CAFX_CUDA(bool, dnn_saaf_one_by_one, (const Context&, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_packed, (const Context&, const DnnSaafDims& d));
 CAFX_CUDA(std::size_t, dnn_saaf_saved, (const Context&, const DnnSaafDims& d));
@@ -95,6 +96,12 @@ bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
   return false;
 }
 
+bool dnn_saaf_gives_rows(const Context& context, const DnnSaafDims& d, int K) {
+  check(d);
+  CAFX_CUDA_CALL(context, dnn_saaf_gives_rows, d, K);
+  return false;
+}
+
 std::size_t dnn_saaf_packed(const Context& context, const DnnSaafDims& d) {
   check(d);
   if (one_by_one(context, d)) {
@@ -133,8 +140,15 @@ void dnn_saaf_prepare(const Context& context, void* packed, const DnnSaafWeights
 
 void dnn_saaf_forward(const Context& context, Stored* u, void* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims& d) {
+  dnn_saaf_forward_to(context, u, {}, saved, r, z, positions, packed, scratch, d);
+}
+
+void dnn_saaf_forward_to(const Context& context, Stored* u, const DnnSaafRows& rows, void* saved, const Stored* r,
+                         const float* z, const std::int32_t* positions, const void* packed, void* scratch,
+                         const DnnSaafDims& d) {
   check(d);
   CAFX_CHECK(positions || d.unpool == Unpool::kHold);
+  CAFX_CHECK(rows.rows ? dnn_saaf_gives_rows(context, d, rows.K) : u != nullptr, rows.K);
   if (one_by_one(context, d)) {
     const DnnSaafDims one = of_one(d);
     const std::size_t size = of_frame(dnn_saaf_packed(context, one)), kept = of_frame(dnn_saaf_saved(context, one));
@@ -145,7 +159,7 @@ void dnn_saaf_forward(const Context& context, Stored* u, void* saved, const Stor
     }
     return;
   }
-  CAFX_CUDA_CALL(context, dnn_saaf_forward, u, static_cast<float*>(saved), r, z, positions,
+  CAFX_CUDA_CALL(context, dnn_saaf_forward, u, rows, static_cast<float*>(saved), r, z, positions,
                  static_cast<const float*>(packed), static_cast<float*>(scratch), d);
   const EmulatedPrecision emulated(emulated_precision(context));
   CAFX_CALL(context, dnn_saaf_forward, static_cast<float*>(u), static_cast<float*>(saved), static_cast<const float*>(r),

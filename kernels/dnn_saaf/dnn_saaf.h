@@ -13,8 +13,8 @@
 // Grads    dr =   dz =   dw[l] +=   dbias[l] += (bf16, fp16: of rounded gradients)   dv +=   dw_saaf += (of rounded t)
 // Packed   dnn_saaf_prepare packs the weights for the device, once a step.
 // Scratch  dnn_saaf_scratch bytes per call, forward and backward; does not depend on B on a CPU.
-// Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T; no du where dnn_saaf_takes_dy is false: CheckError with
-//          the numbers.
+// Errors   1 <= L <= kMaxDnnLayers, last width C, P divides T; no du where dnn_saaf_takes_dy is false, rows
+//          where dnn_saaf_gives_rows is: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
 #pragma once
 
@@ -65,6 +65,16 @@ struct DnnSaafDu {
 };
 bool dnn_saaf_takes_dy(const Context&, const DnnSaafDims&, int K);
 
+// Where u goes beside memory: its rows of the deconvolution behind (kDeconvRow numbers for each 16 samples,
+// deconv1d.h), by a kernel that knows the filters. u may then be null.
+struct DnnSaafRows {
+  float* rows = nullptr;
+  const float* w = nullptr;  // (C,K)
+  int K = 1;
+  bool flip = false;  // taps reversed
+};
+bool dnn_saaf_gives_rows(const Context&, const DnnSaafDims&, int K);
+
 std::size_t dnn_saaf_packed(const Context&, const DnnSaafDims&);   // bytes
 std::size_t dnn_saaf_saved(const Context&, const DnnSaafDims&);    // bytes
 std::size_t dnn_saaf_scratch(const Context&, const DnnSaafDims&);  // bytes
@@ -72,6 +82,8 @@ void dnn_saaf_prepare(const Context&, void* packed, const DnnSaafWeights&, const
 // saved may be null if no backward follows.
 void dnn_saaf_forward(const Context&, Stored* u, void* saved, const Stored* r, const float* z,
                       const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims&);
+void dnn_saaf_forward_to(const Context&, Stored* u, const DnnSaafRows&, void* saved, const Stored* r, const float* z,
+                         const std::int32_t* positions, const void* packed, void* scratch, const DnnSaafDims&);
 void dnn_saaf_backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const Stored* du, const void* saved,
                        const Stored* r, const float* z, const std::int32_t* positions, const DnnSaafWeights&,
                        const void* packed, void* scratch, const DnnSaafDims&);

@@ -603,6 +603,10 @@ bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
   return dnn_narrow::takes_dy(context, d, K) || dnn_persistent::takes_dy(context, d, K);
 }
 
+bool dnn_saaf_gives_rows(const Context& context, const DnnSaafDims& d, int K) {
+  return dnn_narrow::takes_dy(context, d, K) || dnn_persistent::takes_dy(context, d, K);
+}
+
 bool dnn_saaf_one_by_one(const Context& context, const DnnSaafDims& d) {
   return !dnn_mma::takes(context, d) && !plan_for(context, d).M;
 }
@@ -677,10 +681,11 @@ void dnn_saaf_prepare(const Context& context, float* packed, const DnnSaafWeight
   });
 }
 
-void dnn_saaf_forward(const Context& context, Stored* u, float* saved, const Stored* r, const float* z,
-                      const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims& d) {
-  if (dnn_narrow::takes(context, d)) return dnn_narrow::forward(context, u, r, z, positions, packed, d);
-  if (dnn_persistent::takes(context, d)) return dnn_persistent::forward(context, u, r, z, positions, packed, d);
+void dnn_saaf_forward(const Context& context, Stored* u, const DnnSaafRows& rows, float* saved, const Stored* r,
+                      const float* z, const std::int32_t* positions, const float* packed, float* scratch,
+                      const DnnSaafDims& d) {
+  if (dnn_narrow::takes(context, d)) return dnn_narrow::forward(context, u, rows, r, z, positions, packed, d);
+  if (dnn_persistent::takes(context, d)) return dnn_persistent::forward(context, u, rows, r, z, positions, packed, d);
   if (dnn_mma::takes(context, d)) return dnn_mma::forward(context, u, r, z, positions, packed, d);
   const Plan plan = plan_for(context, d);
   const Net net(d);

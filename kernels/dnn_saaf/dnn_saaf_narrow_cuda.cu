@@ -139,15 +139,30 @@ struct Weights {
 // Where the curve's numbers of channels 8 t + 2 j + i begin: regions by t.
 __device__ __forceinline__ int curve_at(int j, int i, int regions) { return (2 * j + i) * regions * 4; }
 
-template <Number F, bool kPositions>
+// The deconvolution's filters as right operands: a block's eight taps of all 32 channels, in the order of columns.
+constexpr int kFilterBlocks = kDeconvRowTaps / 8;
+template <Number F>
+__device__ __forceinline__ void load_filters(uint4* to, const DnnSaafRows& rows, const float* w) {
+#pragma unroll
+  for (int i = threadIdx.x; i < 32 * kFilterBlocks; i += kThreads) {
+    const int k = i / 32 * 8 + i % 32 / 4, channel = i % 4 * 8;
+    const auto pair = [&](int j) { return taps_of<F>(rows, w, channel + 2 * j, k); };
+    to[i] = {pair(0), pair(1), pair(2), pair(3)};
+  }
+}
+
+template <Number F, bool kPositions, bool kRows>
 __global__ void __launch_bounds__(kThreads, kForwardBlocks)
-    forward_kernel(Members, const __grid_constant__ Operands x) {
+    forward_kernel(Members, const __grid_constant__ Operands x, const __grid_constant__ DnnSaafRows rows) {
   constexpr int kTiles = kForwardRows / 16;
   __shared__ __align__(512) char shared[kBias + kBiasBytes];
+  __shared__ uint4 filters[kRows ? 32 * kFilterBlocks : 1];
+  __shared__ __align__(16) char diagonals[kRows ? kThreads / 32 * kDiagonalBytes : 4];
   const Word weights = shared_address(shared);
   const Lane own(weights);
   let_next_kernel_begin();
   Weights(x).store(weights);
+  if constexpr (kRows) load_filters<F>(filters, rows, x.of(rows.w));
   wait_for_kernel_before();
   __syncthreads();
 #pragma unroll 1
@@ -191,9 +206,26 @@ __global__ void __launch_bounds__(kThreads, kForwardBlocks)
 #pragma unroll
       for (int s = 0; s < 2; ++s) u[m].at(s, j) = round_pair<F>(c[2 * s], c[2 * s + 1]);
     });
-    auto* to = reinterpret_cast<uint4*>(x.of(x.u) + n0 * kWidth) + own.lane;
+    if (x.u) {
+      auto* to = reinterpret_cast<uint4*>(x.of(x.u) + n0 * kWidth) + own.lane;
 #pragma unroll
-    for (int m = 0; m < kTiles; ++m) __stcs(to + 64 * m, u[m].row(0)), __stcs(to + 64 * m + 32, u[m].row(1));
+      for (int m = 0; m < kTiles; ++m) __stcs(to + 64 * m, u[m].row(0)), __stcs(to + 64 * m + 32, u[m].row(1));
+    }
+    if constexpr (kRows) {
+#pragma unroll
+      for (int m = 0; m < kTiles; ++m) {
+        Sums p[kFilterBlocks] = {};
+#pragma unroll
+        for (int k = 0; k < kFilterBlocks; ++k) {
+          const uint4 f = filters[32 * k + own.lane];
+          multiply<F>(p[k], u[m].a[0], f.x, f.y);
+          multiply<F>(p[k], u[m].a[1], f.z, f.w);
+        }
+        sum_diagonals(x.of(rows.rows) + (n0 / kDeconvRowSamples + m) * kDeconvRow,
+                      shared_address(diagonals) + own.warp * kDiagonalBytes, own.lane,
+                      [&](int block, int i) { return p[block][i]; });
+      }
+    }
   }
 }
 
@@ -664,15 +696,22 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
   });
 }
 
-void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
-             const float* packed, const DnnSaafDims& d) {
+void forward(const Context& context, Stored* u, const DnnSaafRows& rows, const Stored* r, const float* z,
+             const std::int32_t* positions, const float* packed, const DnnSaafDims& d) {
   with_number(context, [&]<Number F>() {
     Operands x = operands<Narrow<F>>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);
     const auto blocks = static_cast<unsigned>(
         std::min<long>(ceil_div(x.tiles, kThreads / 32), kForwardBlocks * multiprocessors_each(context)));
-    launch_early(context, d.unpool == Unpool::kPositions ? forward_kernel<F, true> : forward_kernel<F, false>, blocks,
-                 kThreads, 0, x);
+    const auto run = [&]<bool kPositions, bool kRows>() {
+      launch_early(context, forward_kernel<F, kPositions, kRows>, blocks, kThreads, 0, x, rows);
+    };
+    const bool positions_kept = d.unpool == Unpool::kPositions;
+    if (rows.rows) {
+      positions_kept ? run.template operator()<true, true>() : run.template operator()<false, true>();
+    } else {
+      positions_kept ? run.template operator()<true, false>() : run.template operator()<false, false>();
+    }
   });
 }
 

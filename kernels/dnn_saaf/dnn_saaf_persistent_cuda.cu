@@ -718,9 +718,9 @@ void prepare(const Context& context, float* packed, const DnnSaafWeights& weight
   });
 }
 
-void forward(const Context& context, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
-             const float* packed, const DnnSaafDims& d) {
-  if (dnn_wgmma::takes(context, d)) return dnn_wgmma::forward(context, u, r, z, positions, packed, d);
+void forward(const Context& context, Stored* u, const DnnSaafRows& rows, const Stored* r, const float* z,
+             const std::int32_t* positions, const float* packed, const DnnSaafDims& d) {
+  if (dnn_wgmma::takes(context, d)) return dnn_wgmma::forward(context, u, rows, r, z, positions, packed, d);
   with_shape(context.precision, d, [&]<class S, Activation A>() {
     Operands x = operands<S>(context, reinterpret_cast<const char*>(packed), d, r, z, positions, kForwardRows);
     x.u = static_cast<std::uint16_t*>(u);

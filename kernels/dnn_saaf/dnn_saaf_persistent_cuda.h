@@ -13,12 +13,12 @@
 namespace cafx::cuda::dnn_persistent {
 
 bool takes(const Context&, const DnnSaafDims&);
-bool takes_dy(const Context&, const DnnSaafDims&, int K);  // backward computes du
+bool takes_dy(const Context&, const DnnSaafDims&, int K);  // backward computes du, forward gives rows
 std::size_t packed(const DnnSaafDims&);                    // bytes
 std::size_t scratch(const Context&, const DnnSaafDims&);   // bytes
 void prepare(const Context&, float* packed, const DnnSaafWeights&, const DnnSaafDims&);
-void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
-             const float* packed, const DnnSaafDims&);
+void forward(const Context&, Stored* u, const DnnSaafRows&, const Stored* r, const float* z,
+             const std::int32_t* positions, const float* packed, const DnnSaafDims&);
 void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const DnnSaafDu&, const Stored* r,
               const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
 

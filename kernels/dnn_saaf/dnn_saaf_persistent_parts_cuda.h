@@ -6,6 +6,7 @@
 
 #include <bit>
 
+#include "kernels/deconv1d/deconv1d.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
 #include "kernels/device/halves_cuda.h"
@@ -284,6 +285,43 @@ __device__ __forceinline__ void add_curve(const Operands& x, Word base, int chan
       }
     }
   }
+}
+
+// A warp's products of its 16 samples with the deconvolution's taps, P[t, k], as C of eight 16 x 8 blocks, to their
+// sums along j = t + k. Rows t and t + 8 meet on a diagonal one block further, so that eight rows of 72 columns are
+// left, of which the warp's part of shared memory takes a copy. `number`(block, i): of P.
+constexpr int kDiagonalRow = 72, kDiagonalBytes = 4 * 8 * kDiagonalRow;
+template <class Number>
+__device__ __forceinline__ void sum_diagonals(float* to, Word own, int lane, Number number) {
+  const Word at = own + 4 * static_cast<Word>(lane / 4 * kDiagonalRow + lane % 4 * 2);
+#pragma unroll
+  for (int j = 0; j < 9; ++j) {
+    float2 v{};
+    if (j < 8) v = {number(j, 0), number(j, 1)};
+    if (j > 0) v.x += number(j - 1, 2), v.y += number(j - 1, 3);
+    store_floats(at + 32 * j, v);
+  }
+  __syncwarp();
+#pragma unroll
+  for (int first = 0; first < kDeconvRow; first += 32) {
+    const int j = first + lane;
+    float sum = 0.0f;
+#pragma unroll
+    for (int row = 0; row < 8; ++row) {
+      const int column = j - row;
+      if (column >= 0 && column < kDiagonalRow) {
+        sum += load_float(own + 4 * static_cast<Word>(row * kDiagonalRow + column));
+      }
+    }
+    if (j < kDeconvRow) to[j] = sum;
+  }
+  __syncwarp();
+}
+// Two neighbouring channels' weights at tap k, rounded; zero beyond the filters' K taps.
+template <Number F>
+__device__ __forceinline__ Word taps_of(const DnnSaafRows& x, const float* w, int channel, int k) {
+  const float* tap = w + static_cast<long>(channel) * x.K + (x.flip ? x.K - 1 - k : k);
+  return k < x.K ? round_pair<F>(tap[0], tap[x.K]) : 0u;
 }
 
 template <class S>

@@ -9,9 +9,9 @@
 namespace cafx::cuda::dnn_wgmma {
 
 bool takes(const Context&, const DnnSaafDims&);
-bool takes_dy(const Context&, const DnnSaafDims&, int K);  // backward computes du
-void forward(const Context&, Stored* u, const Stored* r, const float* z, const std::int32_t* positions,
-             const float* packed, const DnnSaafDims&);
+bool takes_dy(const Context&, const DnnSaafDims&, int K);  // backward computes du, forward gives rows
+void forward(const Context&, Stored* u, const DnnSaafRows&, const Stored* r, const float* z,
+             const std::int32_t* positions, const float* packed, const DnnSaafDims&);
 void backward(const Context&, Stored* dr, float* dz, const DnnSaafGrads&, const DnnSaafDu&, const Stored* r,
               const float* z, const std::int32_t* positions, const float* packed, float* scratch, const DnnSaafDims&);
 

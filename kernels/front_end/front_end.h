@@ -37,7 +37,7 @@ void front_end_prepare(const Context&, void* packed, const float* w1, const floa
 void front_end_forward(const Context&, Stored* x1, float* z, std::int32_t* positions, const float* x_padded,
                        const void* packed, void* scratch, FrontEndDims);
 // The same from the frames of `source`, which x_padded then holds behind `left` zeros each, and by the weights as they
-// are, where kernels do (front_end_gathers); else false, and nothing is done.
+// are, where kernels do (front_end_gathers); else false, and nothing is done. What runs aside is joined.
 struct FrontEndWeights {
   const float *w1, *bias1, *w2, *bias2;
 };

@@ -314,6 +314,8 @@ bool front_end_forward_from(const Context& context, Stored* x1, float* z, std::i
                             FrameSource source, int left, FrontEndWeights weights, FrontEndDims d) {
   if (!cuda::front_end_gathers(context, d)) return false;
   conv_forward_from(context, x1, x_padded, source, left, weights.w1, weights.bias1, {d.B, d.T, d.C, d.K1});
+  // Of all kernels that would begin early the next one has the least to do before it waits.
+  join(context);
   front_end_mma::pool(context, z, positions, x1, weights.w2, weights.bias2, d);
   return true;
 }

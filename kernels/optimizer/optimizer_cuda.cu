@@ -91,11 +91,52 @@ __global__ void sum_kernel(Members members, double* total, const double* losses,
   if (threadIdx.x == 0) *total = add ? *total + sums[0] : sums[0];
 }
 
+// Four numbers to a thread, which has them before the step's end is there. All arrays begin at multiples of 16 bytes.
+constexpr int kAdamThreads = 128;
+__global__ void __launch_bounds__(kAdamThreads, 10)
+    adam_kernel(Members members, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
+                Scalars s) {
+  members.enter(params, m, v, grads);
+  members.enter_given(decay_mask);
+  const long first = (static_cast<long>(blockIdx.x) * kAdamThreads + threadIdx.x) * 4;
+  if (first + 4 > n) {  // the last ones, one thread for each
+    wait_for_kernel_before();
+    if (first >= n || !s.load(members)) return;
+    for (long i = first; i < n; ++i) {
+      const float p = params[i];
+      params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
+                                                 s.correction1, s.correction2);
+    }
+    return;
+  }
+  const auto load = [&](const float* x) { return *reinterpret_cast<const float4*>(x + first); };
+  const auto store = [&](float* x, float4 numbers) { *reinterpret_cast<float4*>(x + first) = numbers; };
+  float4 p = load(params), m4 = load(m), v4 = load(v), mask = {1.0f, 1.0f, 1.0f, 1.0f};
+  if (decay_mask) mask = load(decay_mask);
+  wait_for_kernel_before();
+  const float4 g = load(grads);
+  if (!s.load(members)) return;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    (&p.x)[i] -= s.step.lr * adam_direction((&m4.x)[i], (&v4.x)[i], (&p.x)[i], (&g.x)[i], (&mask.x)[i], s.step,
+                                            s.correction1, s.correction2);
+  }
+  store(params, p), store(m, m4), store(v, v4);
+}
+
 }  // namespace
 
 // Every tensor of the model in one launch: they are one block.
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
+  if (n == 0) return;
+  const auto whole = [](const float* p) { return reinterpret_cast<std::uintptr_t>(p) % sizeof(float4) == 0; };
+  if (whole(params) && whole(m) && whole(v) && whole(grads) && whole(decay_mask)) {
+    launch_early(context, adam_kernel, blocks_for(ceil_div(n, 4), kAdamThreads), kAdamThreads, 0, params, m, v, grads,
+                 decay_mask, n, Scalars{step, correction1, correction2, state});
+    context.cuda->after_early = false;  // it writes weights, which the next one would read before it waits
+    return;
+  }
   for_each(context, n, [=] __device__(Members members) mutable {
     members.enter(params, m, v, grads);
     members.enter_given(decay_mask);
@@ -236,11 +277,13 @@ struct RestOfGradient {
 // The first blocks add up parts of the gradient, the next ones the squares of the rest, the grid's last one takes the
 // next step's places. The block that comes last, whichever it is, adds up the blocks' sums of squares in their order
 // and ends the step.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     end_kernel(Members members, StepState* state, FrameRef* refs, FrameRef* target_refs, const double* losses,
                int n_losses, const float* gradient, const __grid_constant__ RestOfGradient rest,
                const __grid_constant__ SumBlocks of_parts, double* partial, int B, int T) {
   members.enter(state, refs, target_refs, losses, gradient, partial);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   __shared__ double memory[4][kThreads];
   double* sums = memory[0];
   __shared__ bool last;
@@ -260,12 +303,20 @@ __global__ void __launch_bounds__(kThreads)
     } else {
       const long first = static_cast<long>(blockIdx.x - of_parts.blocks) * kThreads + threadIdx.x,
                  step = (n_sums - of_parts.blocks) * kThreads;
+      const auto add = [&](float g) { sum += static_cast<double>(g) * static_cast<double>(g); };
+      const long before = static_cast<long>(reinterpret_cast<std::uintptr_t>(gradient) / sizeof(float) % 4);
       for (int k = 0; k < rest.n; ++k) {
+        // Four at a time from the first whole one to the last; those around them by the first threads.
+        const IndexRange r = rest.ranges[k];
+        const long from = min(r.last, r.first + (4 - (before + r.first) % 4) % 4), to = from + (r.last - from) / 4 * 4;
+        const auto* fours = reinterpret_cast<const float4*>(gradient + from);
 #pragma unroll 4
-        for (long i = rest.ranges[k].first + first; i < rest.ranges[k].last; i += step) {
-          const double g = gradient[i];
-          sum += g * g;
+        for (long i = first; i < (to - from) / 4; i += step) {
+          const float4 g = fours[i];
+          add(g.x), add(g.y), add(g.z), add(g.w);
         }
+        if (first < from - r.first) add(gradient[r.first + first]);
+        if (first < r.last - to) add(gradient[to + first]);
       }
       sum = tree_sum(sum, sums);
     }
@@ -319,9 +370,9 @@ void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef
   if (SumBlocks(context, sums, true).blocks > static_cast<unsigned>(kStepEndSumBlocks)) add_left_parts(context, sums);
   const RestOfGradient rest(gradient, n, sums);
   const SumBlocks of_parts(context, sums, true);
-  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 4 * kThreads));
-  launch(context, end_kernel, of_parts.blocks + static_cast<unsigned>(blocks) + 1, kThreads, 0, state, refs,
-         target_refs, losses, n_losses, gradient, rest, of_parts, partial, B, T);
+  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 16 * kThreads));
+  launch_early(context, end_kernel, of_parts.blocks + static_cast<unsigned>(blocks) + 1, kThreads, 0, state, refs,
+               target_refs, losses, n_losses, gradient, rest, of_parts, partial, B, T);
   sums.n = 0;
 }
 

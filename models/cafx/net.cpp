@@ -156,12 +156,17 @@ void CafxNet::gradient(const Context& given, float* gradient, const Batch& batch
   if (!slots) s.slots = {gradient};
   if (!gathers) s.prepare_front(context);
   if (slots) s.prepare_dnn(context);
+  const auto start = [&] { aside(context, [&] { s.start_gradient(context, gradient, whole); }); };
+  // Where all that is added to the gradient is added aside, it begins there, so that DNN-SAAF waits for its weights
+  // alone, and has them before the latent layers are done.
+  const bool starts_later = context.aside && s.workers[0].rows;
   s.encode(context, batch, [&] {
     if (slots) return;
-    aside(context, [&] { s.start_gradient(context, gradient, whole); });
+    if (!starts_later) start();
     s.prepare_dnn(context);
   });
   join(context);
+  if (starts_later) start();
 
   over_frames(context, batch.B, [&](const MicroBatch& mb) {
     float* slot = s.slots[static_cast<std::size_t>(mb.slot)];

@@ -38,7 +38,7 @@ struct CafxNet::State {
 
   struct Worker {  // of the frames of one call
     Stored *u, *du;
-    float *y, *dy_padded, *dy_sums;
+    float *y, *dy_padded, *dy_sums, *rows;
     void *saved, *scratch, *front_scratch, *loss_scratch;
     float *knobs, *knobs_back;  // of CafxKnobs::fold and backward
     void* dnn_packed;           // where knobs change it
@@ -140,9 +140,12 @@ struct CafxNet::State {
       w.knobs_back = a.take<float>(training ? knobs.back_room(turned) : 0);
       if (knobs.in_dnn()) w.dnn_packed = a.take<char>(dnn_saaf_packed(context, call.dnn));
       if (training) {
-        const bool computed = parts.dnn && dnn_saaf_takes_dy(context, call.dnn, config.taps) &&
-                              convolutions_round(context, {at_once, config.frame, config.filters, config.taps});
-        if (!computed) w.du = take_stored(n * T * C);
+        const bool rounds =
+            parts.dnn && convolutions_round(context, {at_once, config.frame, config.filters, config.taps});
+        if (!rounds || !dnn_saaf_takes_dy(context, call.dnn, config.taps)) w.du = take_stored(n * T * C);
+        if (rounds && loss.is_mae() && dnn_saaf_gives_rows(context, call.dnn, config.taps)) {
+          w.rows = a.take<float>(n * T / kDeconvRowSamples * kDeconvRow);
+        }
         w.dy_padded = a.take<float>(n * (T + K - 1));
         w.dy_sums = a.take<float>(n);
         w.loss_scratch = a.take<char>(loss.scratch(context, loss_shape(call)));
@@ -327,7 +330,8 @@ struct CafxNet::State {
 
   // The frames of one call: h (computed from z here, if one layer serves all channels) -> zhat -> u. Without the latent
   // layers zhat is z; without DNN-SAAF, u is unpooled zhat times the residual.
-  void decode_to_u(const Context& inner, const Frame& f, const Turned& at, const CafxDims& call, bool save) {
+  void decode_to_u(const Context& inner, const Frame& f, const Turned& at, const CafxDims& call, bool save,
+                   float* rows = nullptr) {
     const Worker& w = worker(inner);
     const CafxTensors& t = at.t;
     if (parts.latent && !fused_latent(inner)) {
@@ -336,7 +340,9 @@ struct CafxNet::State {
       dense_time_forward(inner, f.zhat, drops() ? f.kept : f.h, t.dense_w, t.dense_b, w.scratch, dense_of(call));
     }
     if (parts.dnn) {
-      dnn_saaf_forward(inner, w.u, save ? w.saved : nullptr, f.x1, f.zhat, f.positions, at.dnn, w.scratch, call.dnn);
+      const DnnSaafRows to{rows, t.conv_w, config.taps, call.deconv.form == Deconv::kCorrelate};
+      dnn_saaf_forward_to(inner, rows && !save ? nullptr : w.u, to, save ? w.saved : nullptr, f.x1, f.zhat, f.positions,
+                          at.dnn, w.scratch, call.dnn);
     } else {
       unpool_multiply_forward(inner, w.u, parts.latent ? f.zhat : f.z, f.x1, f.positions, call.pool, unpool(call));
     }
@@ -355,15 +361,16 @@ struct CafxNet::State {
   void decode_and_compare(const Context& inner, const Batch& batch, int b, const Frame& f, const Turned& at,
                           float scale, const CafxDims& call, bool save) {
     const Worker& w = worker(inner);
-    decode_to_u(inner, f, at, call, save);
-    if (compares_where_it_lies(inner, call)) {
-      deconv1d_mae(inner,
-                   {.losses = losses + b,
-                    .dy_padded = w.dy_padded,
-                    .scale = scale,
-                    .frames = {batch.target, batch.target_refs() + b},
-                    .dy_sums = w.dy_sums},
-                   w.u, at.t.conv_w, at.t.deconv_b, call.deconv);
+    const bool compares = compares_where_it_lies(inner, call);
+    decode_to_u(inner, f, at, call, save, compares ? w.rows : nullptr);
+    if (compares) {
+      const DeconvMae mae{.losses = losses + b,
+                          .dy_padded = w.dy_padded,
+                          .scale = scale,
+                          .frames = {batch.target, batch.target_refs() + b},
+                          .dy_sums = w.dy_sums};
+      if (w.rows) return deconv1d_mae_of_rows(inner, mae, w.rows, at.t.deconv_b, call.deconv);
+      deconv1d_mae(inner, mae, w.u, at.t.conv_w, at.t.deconv_b, call.deconv);
       return;
     }
     deconv1d_forward(inner, w.y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);

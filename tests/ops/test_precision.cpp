@@ -88,6 +88,24 @@ struct Dnn {
     if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
   }
+  // u, or nothing where none is asked for; its rows where they are.
+  Vec run_forward(const Context& context, const DnnSaafRows& rows, bool with_u) const {
+    StoredNumbers fr(context, r), u(context, r.size());
+    Floats fz(z), v(p.saaf_v), w(p.saaf_w);
+    std::vector<std::unique_ptr<Floats>> keep;
+    Ints at(positions);
+    DnnSaafWeights weights{};
+    weights.saaf_v = v, weights.saaf_w = w;
+    for (int l = 0; l < d.L; ++l) {
+      weights.w[l] = *keep.emplace_back(std::make_unique<Floats>(p.w[l]));
+      weights.bias[l] = *keep.emplace_back(std::make_unique<Floats>(p.bias[l]));
+    }
+    Bytes packed(dnn_saaf_packed(context, d)), scratch(dnn_saaf_scratch(context, d));
+    dnn_saaf_prepare(context, packed.get(), weights, d);
+    Stored* to = u;
+    dnn_saaf_forward_to(context, with_u ? to : nullptr, rows, nullptr, fr, fz, at, packed.get(), scratch.get(), d);
+    return with_u ? u.values() : Vec();
+  }
   // du as it is, or as backward computes it from there.
   std::vector<Vec> run_op(const Context& context, const DnnSaafDu* from = nullptr) const {
     StoredNumbers fr(context, r), fdu(context, du), u(context, r.size()), dr(context, r.size());
@@ -372,6 +390,85 @@ TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
   if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
 }
 
+// The deconvolution's rows of u: their sums are its output, and the error of these is that of one which reads u.
+TEST(Precision, DnnSaafGivesRowsOfTheDeconvolution) {
+  int taken = 0;
+  for (const DnnSaafDims& dims :
+       {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
+        dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions),
+        dnn_dims(3, 256, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus),
+        dnn_dims(1, 512, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions)}) {
+    for (const int K : {64, 37}) {
+      for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
+        const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
+        const std::size_t n = static_cast<std::size_t>(dims.B * dims.T), n_rows = n / kDeconvRowSamples * kDeconvRow,
+                          padded = static_cast<std::size_t>(dims.B * (dims.T + K - 1));
+        Floats w(random(static_cast<long>(dims.C) * K, 40, -0.2, 0.2)), bias(random(1, 41)),
+            target(random(static_cast<long>(n), 42));
+        for (Context context : contexts()) {
+          for (const Precision p : kStored) {
+            context.precision = p;
+            if (!dnn_saaf_gives_rows(context, dims, K) || context.use_cudnn.value_or(false)) continue;
+            ++taken;
+            SCOPED_TRACE(fmt::format("{} K={} form {}", name_of(context), K, static_cast<int>(form)));
+            const Dnn dnn(dims);
+            const DnnSaafRows to{nullptr, w, K, form == Deconv::kCorrelate};
+            const auto rows_of = [&](bool with_u) {
+              Floats rows(Vec(n_rows, kNan));
+              DnnSaafRows there = to;
+              there.rows = rows;
+              return std::pair{dnn.run_forward(context, there, with_u), rows.values()};
+            };
+            const Vec want = dnn.run_forward(context, {}, true);
+            const auto [u, rows] = rows_of(true);
+            EXPECT_EQ(u, want);
+            EXPECT_EQ(rows, rows_of(false).second) << "without u";
+            StoredNumbers stored(context, want);
+            Floats y(Vec(n, kNan));
+            Bytes scratch(deconv1d_scratch(context, deconv));
+            deconv1d_forward(context, y, stored, w, bias, scratch.get(), deconv);
+            const Vec got_y = y.values();
+            const double shift = bias.values()[0];
+            for (int b = 0; b < dims.B; ++b) {
+              for (int t = 0; t < dims.T; ++t) {
+                double sum = shift;
+                const int j = t + deconv1d_pad(deconv);
+                for (int row = std::max(0, (j - kDeconvRow) / kDeconvRowSamples); row * kDeconvRowSamples <= j; ++row) {
+                  if (row >= dims.T / kDeconvRowSamples || j - row * kDeconvRowSamples >= kDeconvRow) continue;
+                  sum += rows[static_cast<std::size_t>((b * dims.T / kDeconvRowSamples + row) * kDeconvRow + j -
+                                                       row * kDeconvRowSamples)];
+                }
+                ASSERT_NEAR(got_y[static_cast<std::size_t>(b * dims.T + t)], sum, 1e-5) << b << ", " << t;
+              }
+            }
+            Floats given(rows), of_u(Vec(padded, kNan)), of_rows(Vec(padded, kNan)),
+                sums_u(Vec(static_cast<std::size_t>(dims.B), kNan)), sums_rows(sums_u.values());
+            Items<double> losses_u(std::vector<double>(static_cast<std::size_t>(dims.B), kNan)),
+                losses_rows(losses_u.values());
+            const auto mae = [&](double* losses, float* dy, float* sums) {
+              return DeconvMae{losses, dy, target, dims.T, 0.25f, {}, sums};
+            };
+            ASSERT_TRUE(deconv1d_mae(context, mae(losses_u, of_u, sums_u), stored, w, bias, deconv));
+            deconv1d_mae_of_rows(context, mae(losses_rows, of_rows, sums_rows), given, bias, deconv);
+            const Vec dy_u = of_u.values(), dy_rows = of_rows.values();
+            int other = 0;
+            for (std::size_t i = 0; i < padded; ++i) other += dy_u[i] != dy_rows[i];
+            EXPECT_LE(other, 1) << "signs of errors next to zero";
+            for (int b = 0; b < dims.B; ++b) {
+              const auto i = static_cast<std::size_t>(b);
+              EXPECT_NEAR(losses_rows.values()[i], losses_u.values()[i], 1e-6 * losses_u.values()[i]);
+              if (other == 0) {
+                EXPECT_EQ(sums_rows.values()[i], sums_u.values()[i]);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  if (!taken) GTEST_SKIP() << "no kernel of this device gives rows";
+}
+
 // Frames of a recording of 3,000 samples, of which some reach beyond the notes that they belong to.
 const std::vector<FrameRef> kFrames = {{100, 100, 1500}, {-40, 0, 900}, {1200, 1000, 1400}, {2900, 2000, 3000}};
 
@@ -415,11 +512,16 @@ class DnnCall {
     weights_.saaf_v = given(n_first, 1.0), grads_.dsaaf_v = gradient(n_first);
     weights_.saaf_w = given(n_second, 1.0), grads_.dsaaf_w = gradient(n_second);
     u_ = result(2 * numbers.size()), dr_ = result(2 * numbers.size()), dz_ = gradient(n / d_.P);
+    const long of_rows = static_cast<long>(d_.B) * d_.T / kDeconvRowSamples * kDeconvRow;
+    rows_ = gradient(of_rows), of_rows_ = gradient(static_cast<long>(d_.B) * (d_.T + kTaps - 1));
+    losses_ = static_cast<double*>(result(sizeof(double) * static_cast<std::size_t>(d_.B)));
+    target_ = given(static_cast<long>(d_.B) * d_.T, 1.0), bias_ = given(1, 0.5);
     packed_ = add(dnn_saaf_packed(context, d_), nullptr), scratch_ = add(dnn_saaf_scratch(context, d_), nullptr);
   }
   void run(const Context& context) {
     dnn_saaf_prepare(context, packed_, weights_, d_);
-    dnn_saaf_forward(context, u_, nullptr, r_, z_, nullptr, packed_, scratch_, d_);
+    dnn_saaf_forward_to(context, u_, {rows_, filters_, kTaps, false}, nullptr, r_, z_, nullptr, packed_, scratch_, d_);
+    deconv1d_mae_of_rows(context, {losses_, of_rows_, target_, d_.T, 0.25f}, rows_, bias_, {d_.B, d_.T, d_.C, kTaps});
     dnn_saaf_backward_from(context, dr_, dz_, grads_, {nullptr, dy_, filters_, kTaps, false}, nullptr, r_, z_, nullptr,
                            weights_, packed_, scratch_, d_);
   }
@@ -438,7 +540,8 @@ class DnnCall {
   std::vector<DeviceArray<char>> arrays_;
   std::vector<std::size_t> results_;
   Stored *r_, *u_, *dr_;
-  float *z_, *dy_, *filters_, *dz_;
+  float *z_, *dy_, *filters_, *dz_, *rows_, *of_rows_, *target_, *bias_;
+  double* losses_;
   DnnSaafWeights weights_{};
   DnnSaafGrads grads_{};
   void *packed_, *scratch_;
