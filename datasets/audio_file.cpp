@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "datasets/container.h"
+#include "datasets/readers/reader.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -395,8 +396,9 @@ struct AudioWriter::State {
 
 AudioWriter::AudioWriter(const std::filesystem::path& path, int sample_rate, SampleFormat format)
     : state_(std::make_unique<State>()) {
-  const bool flac = path.extension() == ".flac";
-  if (!flac && path.extension() != ".wav") {
+  const std::string ending = lower_case(path.extension().string());
+  const bool flac = ending == ".flac";
+  if (!flac && ending != ".wav") {
     throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
   }
   if (flac && format == SampleFormat::kFloat) format = SampleFormat::kPcm24;

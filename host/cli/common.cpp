@@ -11,8 +11,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "datasets/audio_file.h"
 #include "datasets/dataset.h"
@@ -418,54 +420,97 @@ void write_table(const std::string& path, const std::string& text) {
 
 namespace {
 
+void warn(Recordings& r, const std::string& sentence) {
+  std::fprintf(stderr, "cafx: warning: %s\n", printable(sentence).c_str());
+  r.warnings.push_back(sentence);
+}
+
 // Numbers of a run are of the audio that it was trained on: where that has changed since, they are of something else.
 // At another rate than the run's the samples are others, and nothing can be said.
-void warn_of_changed_data(const std::filesystem::path& run, const Dataset& data,
-                          const std::vector<std::string>& settings, bool at_its_rate) {
-  if (!settings.empty() || !at_its_rate) return;  // other recordings were asked for
+void warn_of_changed_data(Recordings& r, const std::filesystem::path& run) {
   const std::string text = RunFolder::read(run / "config.toml"), head = text.substr(0, text.find('\n'));
   const std::size_t at = head.find("   data ");
   if (at == std::string::npos) return;
-  const std::string then = head.substr(at + 8), now = content_hash(data);
+  const std::string then = head.substr(at + 8), now = content_hash(r.data);
   if (then == now) return;
-  std::fprintf(stderr,
-               "cafx: warning: the recordings have changed since %s was trained on them (data %.12s, now %.12s)\n",
-               printable(run.string()).c_str(), then.c_str(), now.c_str());
+  warn(r, fmt::format("the recordings have changed since {} was trained on them (data {:.12}, now {:.12})",
+                      run.string(), then, now));
+}
+
+constexpr const char* kPartNames[] = {"train", "validation", "test"};
+std::vector<int>& part_of(Split& split, const std::string& part) {
+  return const_cast<std::vector<int>&>(part_of(std::as_const(split), part));
+}
+
+// False, and nothing is done, where the run does not say its parts.
+bool take_parts_of(Recordings& r, const std::filesystem::path& run) {
+  const std::filesystem::path file = run / "split.json";
+  const std::string text = std::filesystem::exists(file) ? RunFolder::read(file) : "";
+  std::map<std::string, std::string> part_of_name;
+  for (const char* part : kPartNames) {
+    for (const std::string& name : listed_in(text, part)) part_of_name[name] = part;
+  }
+  if (part_of_name.empty()) {
+    warn(r, fmt::format("{} {}, so the parts are drawn anew: notes that the model was trained on may be among them",
+                        file.string(), std::filesystem::exists(file) ? "cannot be read" : "is missing"));
+    return false;
+  }
+  Split split;
+  std::set<std::string> found;
+  long others = 0;
+  for (std::size_t i = 0; i < r.data.pairs.size(); ++i) {
+    const auto at = part_of_name.find(listed_as(r.data.pairs[i]));
+    if (at == part_of_name.end()) {
+      ++others;
+      continue;
+    }
+    part_of(split, at->second).push_back(static_cast<int>(i));
+    found.insert(at->first);
+  }
+  if (found.empty()) {
+    warn(r, fmt::format("none of the notes in {} is there, so the parts are drawn anew", file.string()));
+    return false;
+  }
+  if (const auto gone = part_of_name.size() - found.size(); gone > 0) {
+    warn(r, fmt::format("{} of the {} notes in {} {} gone", gone, part_of_name.size(), file.string(),
+                        gone == 1 ? "is" : "are"));
+  }
+  if (others > 0) {
+    warn(r, fmt::format("{} of the recordings {} not there when {} was trained, and in none of its parts", others,
+                        others == 1 ? "was" : "were", run.string()));
+  }
+  r.split = split;
+  return true;
 }
 
 }  // namespace
 
-void warn_of_training_notes(const std::filesystem::path& run, const Dataset& data, const std::vector<int>& which,
-                            const std::string& part) {
-  if (part == "train" || !std::filesystem::exists(run / "split.json")) return;
-  const std::set<std::string> trained = listed_in(RunFolder::read(run / "split.json"), "train");
-  const auto n = std::count_if(which.begin(), which.end(), [&](int i) {
-    return trained.count(listed_as(data.pairs[static_cast<std::size_t>(i)])) > 0;
-  });
-  if (n == 0) return;
-  std::fprintf(stderr, "cafx: warning: %ld of the %zu notes of the %s part are among those that %s was trained on\n",
-               static_cast<long>(n), which.size(), printable(part).c_str(), printable(run.string()).c_str());
-}
-
-RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings) {
-  RunData r;
-  r.config = read_run_config(run);
-  set_data_fields(describe(r.config), settings);
-  r.data = load_dataset(data_of(r.config), r.config.model->sample_rate);
-  warn_of_changed_data(run, r.data, settings, true);
-  r.split = split_dataset(r.data, r.config.data);
-  return r;
+void warn_of_training_notes(Recordings& r, const std::filesystem::path& run, const std::string& part) {
+  if (!std::filesystem::exists(run / "split.json")) return;
+  const std::string text = RunFolder::read(run / "split.json");
+  const std::vector<int>& which = part_of(std::as_const(r.split), part);
+  for (const auto& [other, what] : {std::pair{"train", "that {} was trained on"},
+                                    std::pair{"validation", "by which the weights of {} were chosen"}}) {
+    if (part == "train" || part == other) continue;
+    const std::set<std::string> listed = listed_in(text, other);
+    long n = 0;
+    for (const int i : which) n += listed.count(listed_as(r.data.pairs[static_cast<std::size_t>(i)])) > 0;
+    if (n == 0) continue;
+    warn(r, fmt::format("{} of the {} notes of the {} part are among those {}", n, which.size(), part,
+                        fmt::format(fmt::runtime(what), run.string())));
+  }
 }
 
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings,
                            int sample_rate) {
   const RunConfig of_run = read_run_config(run);
-  DataConfig config = of_run.data;
+  DataConfig config = data_of(of_run);
   set_data_fields(prefixed("data", describe(config)), settings);
   Recordings r;
   r.data = load_dataset(config, sample_rate);
-  warn_of_changed_data(run, r.data, settings, sample_rate == of_run.model->sample_rate);
-  r.split = split_dataset(r.data, config);
+  const bool own = settings.empty(), own_rate = sample_rate == of_run.model->sample_rate;
+  if (own && own_rate) warn_of_changed_data(r, run);
+  if (!own || !take_parts_of(r, run)) r.split = split_dataset(r.data, config);
   return r;
 }
 

@@ -129,23 +129,17 @@ void write_text(const std::string& path, const std::string& text);
 void write_table(const std::string& path, const std::string& text);
 void write_screen(const std::string& text);  // to standard output, with the terminal's commands in it
 
-// A run's data, read as its config says, and the split that follows from it.
-struct RunData {
-  RunConfig config;
-  Dataset data;
-  Split split;
-};
-RunData load_run_data(const std::filesystem::path& run, const std::vector<std::string>& settings);
-// The recordings of a run, at any rate.
+// The recordings of a run, at any rate, with what else its config says of them. Their parts are those of the run, by the
+// names in its split.json; drawn anew where other recordings are asked for, or where that file is gone.
 struct Recordings {
   Dataset data;
   Split split;
+  std::vector<std::string> warnings;  // sentences, printed already: where the parts are not what they were
 };
 Recordings load_recordings(const std::filesystem::path& run, const std::vector<std::string>& settings, int sample_rate);
 const std::vector<int>& part_of(const Split&, const std::string& part);
-// A warning on standard error where a part that shall judge a model holds notes that the run was trained on.
-void warn_of_training_notes(const std::filesystem::path& run, const Dataset&, const std::vector<int>& which,
-                            const std::string& part);
+// A warning where a part that shall judge a model holds notes that the run was trained on, or that chose its weights.
+void warn_of_training_notes(Recordings&, const std::filesystem::path& run, const std::string& part);
 // Prints the recordings of a training before it begins: skipped files, findings, split.
 void tell(const std::function<void(const std::string&)>& say, const Dataset&, const Split&);
 

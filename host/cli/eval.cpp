@@ -20,13 +20,15 @@ struct EvalArguments {
 Evaluation evaluate_model(const EvalArguments& args, const std::string& source) {
   const ModelFile file = load_model(args.model);
   refuse_hop(*file.model, args.model, args.hop > 0);
-  const Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
+  Recordings r = load_recordings(source, args.settings, file.model->geometry().sample_rate);
   const bool is_run = std::filesystem::is_directory(args.model);
-  warn_of_training_notes(is_run ? args.model : source, r.data, part_of(r.split, args.part), args.part);
+  warn_of_training_notes(r, is_run ? args.model : source, args.part);
   const OwnedContext own(args.device);
   check_precision(file.model->config(), own.context.precision, "--precision");
-  return evaluate(*file.model, own.context, r.data, part_of(r.split, args.part), args.part,
-                  args.hop > 0 ? args.hop : file.model->geometry().hop);
+  Evaluation e = evaluate(*file.model, own.context, r.data, part_of(r.split, args.part), args.part,
+                          args.hop > 0 ? args.hop : file.model->geometry().hop);
+  e.warnings = r.warnings;
+  return e;
 }
 
 }  // namespace
@@ -55,6 +57,7 @@ void add_eval(CLI::App& app, Run& run) {
       const std::string source = args->data_run.empty() ? args->model : args->data_run;
       if (!std::filesystem::exists(source)) throw Error("{}: no such file or folder", source);
       if (!std::filesystem::is_directory(source)) {
+        load_model(source);  // says what is wrong with a file that is none
         throw Error("{}: is a weights file, so the notes are not known; name a run with --data RUN", source);
       }
       if (!args->json.empty() && args->json == args->csv) {

@@ -16,6 +16,12 @@ namespace cafx {
 
 namespace {
 
+// What was measured of a model, where it is not that of the file that is written.
+void drop_measured(std::map<std::string, std::string>& metadata) {
+  std::erase_if(metadata,
+                [](const auto& entry) { return entry.first == "quality" || entry.first.starts_with("validation_"); });
+}
+
 struct ExportArguments {
   std::string model, out, licence, format, name;
   std::vector<std::string> knobs;
@@ -49,14 +55,19 @@ int export_model(const ExportArguments& args) {
   }
   const std::string reason = format.why_not(model);
   if (!reason.empty()) throw Error("{}: {}", args.model, reason);
+  const auto measured = file.metadata.find("quality");
+  const std::string quality = measured == file.metadata.end() ? "" : quality_text(measured->second);
+  const bool fixed = !args.knobs.empty();
+  if (fixed) drop_measured(file.metadata);  // it is of all positions together
   const auto given = std::filesystem::absolute(args.model).lexically_normal();
   const std::string stem = (given.has_filename() ? given : given.parent_path()).stem().string();
   format.write(out, file, args.name.empty() ? stem : args.name);
-  std::string text = fmt::format("{}: {}, {} parameters, {} Hz\n", args.out, model.config().type(),
-                                 model.params().n_parameters(), model.geometry().sample_rate);
-  if (!args.knobs.empty()) text += fmt::format("at {} for good\n", position_text(model, args.knobs));
-  const auto quality = file.metadata.find("quality");
-  if (quality != file.metadata.end()) text += quality_text(quality->second);
+  std::string text = fmt::format("{}: {}, {}{} parameters, {} Hz\n", args.out, model.config().type(),
+                                 fixed ? "of a model with knobs and " : "", model.params().n_parameters(),
+                                 model.geometry().sample_rate);
+  if (fixed) text += fmt::format("at {} for good\n", position_text(model, args.knobs));
+  if (fixed && !quality.empty()) text += "over all positions of the knobs, so not in the file:\n";
+  text += quality;
   write_text("-", text);
   const auto gain = file.metadata.find(kDryGain);
   if (gain != file.metadata.end()) {
@@ -103,12 +114,14 @@ void add_export(CLI::App& app, Run& run) {
 namespace {
 
 // That of a file that cafx wrote, with --set on top; without one, or with --preset or --config, that of the options.
-std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options) {
+// `changed`: whether it is another one than that in the file.
+std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const ConfigOptions& options, bool& changed) {
   std::unique_ptr<ModelConfig> config = config_in_file(weights);
   if (config && (!options.preset.empty() || !options.file.empty())) {
     std::fprintf(stderr, "cafx: %s: the config in it is not used, as --preset or --config was given\n",
                  printable(weights).c_str());
     config.reset();
+    changed = true;
   }
   if (!config) {
     config = options.resolve().model->clone();
@@ -125,7 +138,12 @@ std::unique_ptr<ModelConfig> config_of_import(const std::string& weights, const 
     const std::size_t equals = setting.find('=');
     if (equals == std::string::npos)
       throw Error("--set {}: expected KEY=VALUE, such as --set model.unpool=hold", setting);
+    const std::string before = to_toml(fields);
     set_field(fields, setting.substr(0, equals), setting.substr(equals + 1), "--set");
+    if (to_toml(fields) == before) continue;
+    changed = true;
+    std::fprintf(stderr, "cafx: warning: %s: --set %s changes the config that these weights were trained with\n",
+                 printable(weights).c_str(), printable(setting).c_str());
   }
   return config;
 }
@@ -157,10 +175,15 @@ void add_import(CLI::App& app, Run& run) {
       }
       refuse_output(args->out);
       std::vector<std::string> notes;
-      const auto config = config_of_import(args->weights, args->config);
-      const ModelFile file = import_model(args->weights, *config, notes);
+      bool changed = false;
+      const auto config = config_of_import(args->weights, args->config, changed);
+      ModelFile file = import_model(args->weights, *config, notes);
       for (const std::string& note : notes) {
         std::fprintf(stderr, "cafx: %s\n", printable_line(args->weights + ": " + note).c_str());
+      }
+      if (changed) {  // another model than the one that was trained and measured
+        drop_measured(file.metadata);
+        file.metadata.erase("run_hash"), file.metadata.erase("identity");
       }
       save_model(args->out, *file.model, file.metadata);
       write_text("-", fmt::format("{}: {} parameters\n", args->out, file.model->params().n_parameters()));

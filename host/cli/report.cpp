@@ -86,10 +86,12 @@ void add_report(CLI::App& app, Run& run) {
         return report_seeds(folder, args->out);
       }
       const ModelFile file = load_model(folder);
-      const RunData r = load_run_data(folder, {});
+      Recordings r = load_recordings(folder, {}, file.model->geometry().sample_rate);
+      warn_of_training_notes(r, folder, args->part);
       const OwnedContext own(args->device);
       const int hop = args->hop > 0 ? args->hop : file.model->geometry().hop;
-      const Evaluation e = evaluate(*file.model, own.context, r.data, part_of(r.split, args->part), args->part, hop);
+      Evaluation e = evaluate(*file.model, own.context, r.data, part_of(r.split, args->part), args->part, hop);
+      e.warnings = r.warnings;
       ReportInput input;
       input.title = title_of(folder);
       input.command = fmt::format("cafx train --config {}/config.toml --out NEW_FOLDER", args->folder);

@@ -100,16 +100,11 @@ Evaluation evaluate_pairs(const PlayPair& play, int sample_rate, const Context& 
 
 }  // namespace
 
-namespace {
-
-// The note, and where the knobs of a model stood.
 std::string title_of(const NoteResult& r) {
   std::string title = r.note;
   for (const auto& [name, value] : r.knobs) title += fmt::format(" {}={}", name, value);
   return title;
 }
-
-}  // namespace
 
 std::string to_text(const Evaluation& e) {
   std::string text =
@@ -156,6 +151,7 @@ std::string to_json(const Evaluation& e) {
   nlohmann::ordered_json json;
   json["part"] = e.part;
   json["hop"] = e.hop;
+  if (!e.warnings.empty()) json["warnings"] = e.warnings;
   json["notes"] = nlohmann::ordered_json::array();
   for (const NoteResult& r : e.notes) {
     nlohmann::ordered_json note = {{"note", r.note}, {"seconds", r.seconds}};

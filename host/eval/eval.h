@@ -25,7 +25,8 @@ struct Evaluation {
   int hop = 0;       // of the rendering, in samples; 0: not by frames
   std::string part;  // "test", "validation", "train", "all"
   std::vector<NoteResult> notes;
-  Metrics mean, spread;  // over notes; spread: standard deviation, 0 for one note
+  Metrics mean, spread;               // over notes; spread: standard deviation, 0 for one note
+  std::vector<std::string> warnings;  // sentences: why these notes may not be what they are taken for
 };
 
 // `play` returns as many samples as it is given, at `sample_rate`.
@@ -35,6 +36,7 @@ Evaluation evaluate(const Play& play, int sample_rate, const Context&, const Dat
 Evaluation evaluate(Model&, const Context&, const Dataset&, const std::vector<int>& which, const std::string& part,
                     int hop);
 
+std::string title_of(const NoteResult&);  // the note, and where the knobs of a model stood
 std::string to_text(const Evaluation&);
 std::string to_csv(const Evaluation&);
 std::string to_json(const Evaluation&);  // without the signals

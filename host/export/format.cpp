@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "datasets/readers/reader.h"
 #include "host/export/lv2_bundle.h"
 #include "host/export/nam_file.h"
 #include "host/export/onnx_file.h"
@@ -41,8 +42,8 @@ std::string nam_remark(const Model& model) {
   return knobs + (knobs.empty() ? "" : "; ") +
          fmt::format(
              "it works at {0} Hz, and most NAM hosts run a model at their own rate, often {1} Hz, where it would sound "
-             "wrong unless they resample by the file's sample_rate; one of {1} Hz is made by --set "
-             "model.sample_rate={1}, or 'cafx distill --rate {1}'",
+             "wrong unless they resample by the file's sample_rate; one of {1} Hz is made by 'cafx train "
+             "--set model.sample_rate={1}', or 'cafx distill --rate {1}'",
              rate, kNamRate);
 }
 
@@ -72,7 +73,7 @@ const Format& format_of_name(const std::string& name) {
 }
 
 const Format& format_of_path(const std::string& path) {
-  const std::string ending = std::filesystem::path(path).extension().string();
+  const std::string ending = lower_case(std::filesystem::path(path).extension().string());
   if (ending.empty()) return formats().front();
   std::vector<std::string> endings;
   for (const Format& f : formats()) {

@@ -171,7 +171,7 @@ std::string note_section(const NoteResult& r, int rate) {
   std::string html = fmt::format(
       "<section class=\"note\"><h3>{}</h3><p class=\"quiet\">{:.2f} s. ESR {}: {}. The dry signal as it is: ESR {}, "
       "{}.</p><div class=\"players\">",
-      escape(r.note), r.seconds, figure_text(r.model.esr), reading(r.model.esr), figure_text(r.dry.esr),
+      escape(title_of(r)), r.seconds, figure_text(r.model.esr), reading(r.model.esr), figure_text(r.dry.esr),
       reading(r.dry.esr));
   const auto player = [&](const char* css, const char* name, const std::vector<float>& x) {
     html += player_html(css, name, name, x, rate, gain);
@@ -241,13 +241,13 @@ std::string key_figures(const Evaluation& e) {
     html += fmt::format("<div class=\"card\">{}<b>ESR {}</b>{}</div>", escape(name), figure_text(esr), reading(esr));
   };
   if (e.notes.size() <= kCards) {
-    for (const NoteResult& r : e.notes) card(r.note, r.model.esr);
+    for (const NoteResult& r : e.notes) card(title_of(r), r.model.esr);
   } else {
     const auto [best, worst] = std::minmax_element(
         e.notes.begin(), e.notes.end(), [](const auto& a, const auto& b) { return a.model.esr < b.model.esr; });
     card("mean", e.mean.esr);
-    card("best: " + best->note, best->model.esr);
-    card("worst: " + worst->note, worst->model.esr);
+    card("best: " + title_of(*best), best->model.esr);
+    card("worst: " + title_of(*worst), worst->model.esr);
   }
   return html +
          "</div><p class=\"quiet\">ESR, error to signal ratio: energy of the error over energy of the target; 0 "
@@ -285,7 +285,7 @@ std::string notes_section(const Evaluation& e, int sample_rate) {
                         escape(name), figure_text(m.mae), figure_text(m.mae_matched), figure_text(m.esr),
                         figure_text(m.esr_emphasis), dry);
   };
-  for (const NoteResult& r : e.notes) row(r.note, r.model, figure_text(r.dry.esr), "");
+  for (const NoteResult& r : e.notes) row(title_of(r), r.model, figure_text(r.dry.esr), "");
   if (e.notes.size() > 1) {
     row("mean", e.mean, "", " class=\"sum\"");
     row("standard deviation", e.spread, "", "");
@@ -345,6 +345,7 @@ std::string report_html(const ReportInput& in) {
       model.form() == kSupervised ? "" : fmt::format(" (its form \u201c{}\u201d)", model.form()),
       model.params().n_parameters(), g.sample_rate, playing, e.notes.size(), e.notes.size() == 1 ? "note" : "notes",
       escape(e.part), kVersion);
+  for (const std::string& warning : e.warnings) html += "<p><strong>" + escape(warning) + ".</strong></p>";
   html += notes_section(e, g.sample_rate);
   if (!e.notes.empty()) html += knobs_section(model, e.notes.front().note, e.notes.front().input, e.hop);
   html += recordings_section(in.data_json) + learning_curve(in.metrics_csv);

@@ -51,6 +51,19 @@ trained=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["trai
 grep -q "among those that .* was trained on" "$work/err" || fail "a note of the training judges without a word: $(cat "$work/err")"
 "$cafx" eval "$work/run" >"$work/out" 2>"$work/err" || fail "eval: $(cat "$work/err")"
 [ -s "$work/err" ] && fail "eval on its own test part warns: $(cat "$work/err")"
+# The parts are the run's, whatever has become of the recordings.
+validation() { "$cafx" eval "$1" --part validation --json - 2>"$work/err" | python3 -c 'import json, sys; r = json.load(sys.stdin); print(*[n["note"] for n in r["notes"]], *r.get("warnings", []), sep="\n")'; }
+before=$(validation "$work/run")
+cp -r "$root/datasets/notes" "$work/fewer_notes"
+cp -r "$work/run" "$work/fewer"
+sed -i "s|^path = .*|path = \"$work/fewer_notes\"|" "$work/fewer/config.toml"
+find "$work/fewer_notes" -name "$trained-*" -delete
+after=$(validation "$work/fewer")
+[ -n "$before" ] && [ "$(head -n "$(wc -l <<<"$before")" <<<"$after")" = "$before" ] || fail "other notes validate after one of training is gone: $before / $after"
+grep -q "1 of the .* notes in .*split.json is gone" <<<"$after" || fail "a note that is gone is not told: $after"
+rm "$work/fewer/split.json"
+"$cafx" eval "$work/fewer" >"$work/out" 2>"$work/err" || fail "eval without split.json: $(cat "$work/err")"
+grep -q "is missing, so the parts are drawn anew" "$work/err" || fail "parts are drawn anew without a word: $(cat "$work/err")"
 cp -r "$work/run" "$work/other"
 sed -i "s/^silence_db = .*/silence_db = -50.0/" "$work/other/config.toml"
 refuses "a config that has changed" "config.toml has changed since" "$cafx" resume "$work/other" --quiet

@@ -54,6 +54,14 @@ fi
 "$cafx" export "$work/run" -o "$work/m.nam" --knob gain=2 >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
 grep -q "^at gain = 2 dB for good" "$work/out" || fail "it does not say where the knob is baked in: $(cat "$work/out")"
 grep -q '"knobs":"gain = 2 dB"' "$work/m.nam" || fail "the file does not hold where the knob stands"
+grep -q "validation_esr" "$work/all.nam" || fail "a file of all positions does not hold its error"
+grep -q "validation_esr\|quality" "$work/m.nam" && fail "a file of one position holds the error over all"
+"$cafx" export "$work/run" -o "$work/all.safetensors" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
+"$cafx" import "$work/all.safetensors" --set model.sample_rate=48000 -o "$work/other_rate.safetensors" >"$work/out" 2>&1 || fail "import: $(cat "$work/out")"
+grep -q "changes the config that these weights were trained with" "$work/out" || fail "another rate is imported without a word: $(cat "$work/out")"
+grep -aq "validation_esr\|run_hash" "$work/other_rate.safetensors" && fail "a model of another rate holds what the first was measured to be"
+"$cafx" import "$work/all.safetensors" -o "$work/same.safetensors" >"$work/out" 2>&1 || fail "import: $(cat "$work/out")"
+grep -aq "run_hash" "$work/same.safetensors" || fail "an import as it is loses whose weights it holds"
 refuses "one position in a file of all" "safetensors has the knobs themselves" "$cafx" export "$work/run" -o "$work/m.safetensors" --knob gain=2
 # The .nam by NAM's formula, without knobs, beside the model at that position.
 sox "$work/data/dry/1.wav" -t f32 "$work/x.f32" trim 0 4000s 2>/dev/null && sox "$work/a.wav" -t f32 "$work/y.f32" trim 0 4000s 2>/dev/null
