@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(32 * kWarps, kWarps == 16 ? 1 : 2)
 // way, (ahead, 2, 2, 32) of 16 bytes; its blocks of a diagonal; each segment's sums, which reach `kTaps` samples into
 // the next.
 constexpr int kBlock = 72, kBlocks = 9;  // floats from one 8 x 8 block to the next; places for blocks of a warp
-constexpr int kRowPieces = 2 * 2 * 32, kAhead = 3;  // rows ahead where there is room, else one
+constexpr int kRowPieces = 2 * 2 * 32, kAhead = 3;  // rows ahead where two blocks have room, else one
 constexpr int segment_of(int T) { return T / kSegments; }
 inline std::size_t data_shared(Conv1dDims d, int ahead) {
   return 16ul * (d.C / 32 * 8 * 32 + kDataThreads / 32 * ahead * kRowPieces) +
@@ -495,8 +495,8 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
 // To y, or where there is none to the error of `mae`.
 inline void deconv(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
                    const float* bias, bool flip, int pad, Conv1dDims d) {
-  constexpr std::size_t kStatic = 256;  // bytes: more than the kernel's own shared arrays
-  const int ahead = data_shared(d, kAhead) + kStatic <= context.cuda->shared_max ? kAhead : 1;
+  constexpr std::size_t kBeside = 1280;  // bytes of a block: its own arrays, and what the system reserves
+  const int ahead = 2 * (data_shared(d, kAhead) + kBeside) <= context.cuda->shared_max ? kAhead : 1;
   with_number(context, [&]<Number S>() {
     const auto run = [&]<int kGroups>() {
       launch_early(context, y ? deconv_kernel<S, kGroups, false> : deconv_kernel<S, kGroups, true>,
