@@ -301,6 +301,16 @@ void conv_backward_data(const Context& context, float* dx, const Stored* dy, con
   conv_fp32::backward_data(context, dx, dy, w, flip, d);
 }
 
+bool conv_has_rows(const Context& context, Conv1dDims d) {
+  return !by_mma(context, d) && !cudnn_is_chosen(context) && d.K <= kConvRow - kConvRowSamples;
+}
+bool conv_backward_rows(const Context& context, float* rows, const Stored* dy, const float* w, bool flip,
+                        Conv1dDims d) {
+  if (!conv_has_rows(context, d)) return false;
+  conv_fp32::backward_rows(context, rows, dy, w, flip, d);
+  return true;
+}
+
 bool deconv_whole(const Context& context, float* y, const DeconvMae& mae, const Stored* u, const float* w,
                   const float* bias, bool flip, int pad, Conv1dDims d) {
   if (!by_mma(context, d)) return false;

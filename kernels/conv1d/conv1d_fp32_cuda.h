@@ -208,8 +208,10 @@ __device__ __forceinline__ void move_to_front(float* sums, int reach) {
 }
 
 // dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles
-// before that reach in are computed again, so that a frame's bits do not depend on how it is cut.
-template <int kVector, class S>
+// before that reach in are computed again, so that a frame's bits do not depend on how it is cut. kRows: each tile's sums
+// as they are, (B,tiles of a frame,kDataRow), of up to 64 taps.
+constexpr int kDataRow = kDataRows + 64;
+template <int kVector, bool kRows, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     data_kernel(Members members, float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
   members.enter(dx, dy, w);
@@ -221,7 +223,7 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
   const int in_frame = (d.T + kDataRows - 1) / kDataRows, pieces = (in_frame + tiles - 1) / tiles;
   const int b = blockIdx.x / pieces, first = (blockIdx.x - b * pieces) * tiles;
   const int last = min(first + tiles, in_frame), before = (d.K - 1 + kDataRows - 1) / kDataRows;
-  const int from_tile = max(0, first - before), width = d.T + d.K - 1;
+  const int from_tile = kRows ? first : max(0, first - before), width = d.T + d.K - 1;
   for (int i = threadIdx.x; i < kDataRows + K64; i += kBlock) sums[i] = 0.0f;
   const auto fetch = [&](int side, int t0, int k0, int slice) {
     float* taps = shared + side * kDataStage + kDataRows * kDataStride + kDataRows / 8 * 4;
@@ -291,6 +293,11 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       add_handed_on(sums + k0, handed);
       __syncthreads();
     }
+    if constexpr (kRows) {
+      float* row = dx + (static_cast<long>(b) * in_frame + tile) * kDataRow;
+      for (int i = threadIdx.x; i < kDataRow; i += kBlock) row[i] = sums[i], sums[i] = 0.0f;
+      continue;  // the next products begin with a barrier
+    }
     const bool ends = tile + 1 == in_frame;
     const int n = ends ? width - t0 : kDataRows;
     if (tile >= first) {
@@ -338,8 +345,18 @@ inline void backward_data(const Context& context, float* dx, const Stored* dy, c
   const int tiles = static_cast<int>(std::max<long>(1, in_frame / std::min(wanted, in_frame)));
   const auto pieces = static_cast<unsigned>(d.B * ceil_div(in_frame, tiles));
   with_stored(context, [&]<class S>() {
-    launch(context, d.C % 4 == 0 ? data_kernel<4, S> : data_kernel<1, S>, pieces, kBlock, data_shared(d), dx,
-           static_cast<const S*>(dy), w, flip, d, tiles);
+    launch(context, d.C % 4 == 0 ? data_kernel<4, false, S> : data_kernel<1, false, S>, pieces, kBlock, data_shared(d),
+           dx, static_cast<const S*>(dy), w, flip, d, tiles);
+  });
+}
+// The sums of each tile, for whom adds up what overlaps (conv1d_cuda.h).
+inline void backward_rows(const Context& context, float* rows, const Stored* dy, const float* w, bool flip,
+                          Conv1dDims d) {
+  static_assert(kDataRows == kConvRowSamples && kDataRow == kConvRow);
+  with_stored(context, [&]<class S>() {
+    launch(context, d.C % 4 == 0 ? data_kernel<4, true, S> : data_kernel<1, true, S>,
+           static_cast<unsigned>(d.B * ceil_div(d.T, kDataRows)), kBlock, data_shared(d), rows,
+           static_cast<const S*>(dy), w, flip, d, 1);
   });
 }
 

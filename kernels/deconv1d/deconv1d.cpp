@@ -16,7 +16,8 @@ CAFX_CUDA(void, deconv1d_forward,
            Deconv1dDims d));
 CAFX_CUDA(bool, deconv1d_has_mae, (const Context&, Deconv1dDims d));
 CAFX_CUDA(bool, deconv1d_mae,
-          (const Context&, const DeconvMae& mae, const Stored* u, const float* w, const float* bias, Deconv1dDims d));
+          (const Context&, const DeconvMae& mae, const Stored* u, const float* w, const float* bias, void* scratch,
+           Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_mae_of_rows,
           (const Context&, const DeconvMae& mae, const float* rows, const float* bias, Deconv1dDims d));
 CAFX_CUDA(void, deconv1d_backward,
@@ -53,10 +54,10 @@ bool deconv1d_has_mae(const Context& context, Deconv1dDims d) {
 }
 
 bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
-                  Deconv1dDims d) {
+                  void* scratch, Deconv1dDims d) {
   check(d);
   CAFX_CHECK(mae.frames.refs || mae.target_stride >= d.T, mae.target_stride, d.T);
-  CAFX_CUDA_CALL(context, deconv1d_mae, mae, u, w, bias, d);
+  CAFX_CUDA_CALL(context, deconv1d_mae, mae, u, w, bias, scratch, d);
   return false;
 }
 

@@ -8,7 +8,7 @@
 // Shapes   u, du (B,T,C), Stored   w, dw (C,K)   bias, dbias (1)   y (B,T)   dy_padded (B,T+K-1)     C contiguous
 //          dy_padded holds dy[b,t] at left + t (adjoint) or K-1-left + t (correlate), zero around: deconv1d_pad(dims).
 // Grads    du = (none where it is null, on a GPU)   dw +=   dbias +=
-// Scratch  deconv1d_scratch bytes, for forward and backward.   In place: no.
+// Scratch  deconv1d_scratch bytes, for forward, with its error too, and backward.   In place: no.
 // Errors   sizes >= 1: CheckError with the numbers.
 // Bits     same input, same device and instruction set: same bits.
 #pragma once
@@ -50,7 +50,8 @@ struct DeconvMae {
 // Forward and error in one, without writing y, where a kernel does both (deconv1d_has_mae); else false, and nothing is
 // done.
 bool deconv1d_has_mae(const Context&, Deconv1dDims);
-bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, Deconv1dDims);
+bool deconv1d_mae(const Context&, const DeconvMae&, const Stored* u, const float* w, const float* bias, void* scratch,
+                  Deconv1dDims);
 // Rows: what each 16 samples of u add to the output, which reaches K - 1 samples beyond them, of K <= 64 taps:
 //   rows[b, i, j] = sum over t + k = j, t < 16, of sum_c u[b, 16 i + t, c] w'[c,k]     w' the taps in the form's order
 // (B,T/16,kDeconvRow), 16 divides T. A kernel that computes u leaves them (dnn_saaf.h), so that none reads u for y.

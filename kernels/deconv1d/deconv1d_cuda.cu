@@ -26,9 +26,10 @@ __global__ void sum_few_kernel(Members members, float* total, long n, F value) {
   if (threadIdx.x == 0) *total += sums[0];
 }
 
-// A frame to a block: its outputs are sums of up to five rows. A thread has some of them at a time, whose targets it
-// loads first.
+// A frame to a block: its outputs are sums of rows, each of what kSamples samples add to kRow neighbours. A thread has
+// some of them at a time, whose targets it loads first.
 constexpr int kRowThreads = 512, kAtOnce = 3;
+template <int kSamples, int kRow>
 __global__ void __launch_bounds__(kRowThreads)
     rows_mae_kernel(Members members, const __grid_constant__ DeconvMae mae, const float* rows, const float* bias,
                     int pad, Conv1dDims d) {
@@ -37,8 +38,8 @@ __global__ void __launch_bounds__(kRowThreads)
   __shared__ FrameSums<kRowThreads / 32> sums_of_frame;
   const float shift = *bias;
   FrameError error(members, mae, static_cast<int>(blockIdx.x), pad, d);
-  const int n = d.T / kDeconvRowSamples, width = d.T + d.K - 1;
-  const float* own = rows + static_cast<long>(blockIdx.x) * n * kDeconvRow;
+  const int n = (d.T + kSamples - 1) / kSamples, width = d.T + d.K - 1;
+  const float* own = rows + static_cast<long>(blockIdx.x) * n * kRow;
   float wanted[kAtOnce];
   const auto load_targets = [&](int j) {
 #pragma unroll
@@ -51,11 +52,12 @@ __global__ void __launch_bounds__(kRowThreads)
     float sums[kAtOnce];
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) {
-      const int j = first + k * kRowThreads, last = j / kDeconvRowSamples;
+      const int j = first + k * kRowThreads, last = j / kSamples;
       sums[k] = 0.0f;
 #pragma unroll
-      for (int row = last; row > last - kDeconvRow / kDeconvRowSamples; --row) {
-        if (row >= 0 && row < n) sums[k] += own[row * kDeconvRow + j - row * kDeconvRowSamples];
+      for (int row = last; row > last - (kRow + kSamples - 1) / kSamples; --row) {
+        const int at = j - row * kSamples;
+        if (row >= 0 && row < n && at < kRow) sums[k] += own[row * kRow + at];
       }
     }
 #pragma unroll
@@ -78,7 +80,8 @@ static Conv1dDims conv(Deconv1dDims d) { return {d.B, d.T, d.C, d.K}; }
 
 std::size_t deconv1d_scratch(const Context&, Deconv1dDims d) {
   const std::size_t padded = static_cast<std::size_t>(d.B) * (d.T + d.K - 1);
-  return sizeof(float) * std::max<std::size_t>(padded, kSumBlocks);
+  const std::size_t rows = static_cast<std::size_t>(d.B) * static_cast<std::size_t>(ceil_div(d.T, kConvRowSamples));
+  return sizeof(float) * std::max<std::size_t>({padded, rows * kConvRow, kSumBlocks});
 }
 
 void deconv1d_forward(const Context& context, float* y, const Stored* u, const float* w, const float* bias,
@@ -96,17 +99,24 @@ void deconv1d_forward(const Context& context, float* y, const Stored* u, const f
   });
 }
 
-bool deconv1d_has_mae(const Context& context, Deconv1dDims d) { return convolutions_round(context, conv(d)); }
+bool deconv1d_has_mae(const Context& context, Deconv1dDims d) {
+  return convolutions_round(context, conv(d)) || conv_has_rows(context, conv(d));
+}
 
 bool deconv1d_mae(const Context& context, const DeconvMae& mae, const Stored* u, const float* w, const float* bias,
-                  Deconv1dDims d) {
-  return deconv_whole(context, nullptr, mae, u, w, bias, flipped(d), deconv1d_pad(d), conv(d));
+                  void* scratch, Deconv1dDims d) {
+  if (deconv_whole(context, nullptr, mae, u, w, bias, flipped(d), deconv1d_pad(d), conv(d))) return true;
+  float* rows = static_cast<float*>(scratch);
+  if (!conv_backward_rows(context, rows, u, w, flipped(d), conv(d))) return false;
+  launch_early(context, rows_mae_kernel<kConvRowSamples, kConvRow>, static_cast<unsigned>(d.B), kRowThreads, 0, mae,
+               rows, bias, deconv1d_pad(d), conv(d));
+  return true;
 }
 
 void deconv1d_mae_of_rows(const Context& context, const DeconvMae& mae, const float* rows, const float* bias,
                           Deconv1dDims d) {
-  launch_early(context, rows_mae_kernel, static_cast<unsigned>(d.B), kRowThreads, 0, mae, rows, bias, deconv1d_pad(d),
-               conv(d));
+  launch_early(context, rows_mae_kernel<kDeconvRowSamples, kDeconvRow>, static_cast<unsigned>(d.B), kRowThreads, 0, mae,
+               rows, bias, deconv1d_pad(d), conv(d));
 }
 
 void deconv1d_backward(const Context& context, Stored* du, float* dw, float* dbias, const float* dy_padded,

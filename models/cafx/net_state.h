@@ -370,7 +370,7 @@ struct CafxNet::State {
                           .frames = {batch.target, batch.target_refs() + b},
                           .dy_sums = w.dy_sums};
       if (w.rows) return deconv1d_mae_of_rows(inner, mae, w.rows, at.t.deconv_b, call.deconv);
-      deconv1d_mae(inner, mae, w.u, at.t.conv_w, at.t.deconv_b, call.deconv);
+      deconv1d_mae(inner, mae, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);
       return;
     }
     deconv1d_forward(inner, w.y, w.u, at.t.conv_w, at.t.deconv_b, w.scratch, call.deconv);

@@ -448,7 +448,7 @@ TEST(Precision, DnnSaafGivesRowsOfTheDeconvolution) {
             const auto mae = [&](double* losses, float* dy, float* sums) {
               return DeconvMae{losses, dy, target, dims.T, 0.25f, {}, sums};
             };
-            ASSERT_TRUE(deconv1d_mae(context, mae(losses_u, of_u, sums_u), stored, w, bias, deconv));
+            ASSERT_TRUE(deconv1d_mae(context, mae(losses_u, of_u, sums_u), stored, w, bias, scratch.get(), deconv));
             deconv1d_mae_of_rows(context, mae(losses_rows, of_rows, sums_rows), given, bias, deconv);
             const Vec dy_u = of_u.values(), dy_rows = of_rows.values();
             int other = 0;
@@ -593,17 +593,18 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
       const long stride = d.T + 5;
       Floats w(random(static_cast<long>(C) * d.K, 1, -0.2, 0.2)), bias(random(1, 2)), target(random(d.B * stride, 3));
       for (Context context : contexts()) {
-        for (const Precision p : kStored) {
+        for (const Precision p : {Precision::kFp32, Precision::kBf16, Precision::kFp16}) {
           context.precision = p;
-          const Vec numbers = rounded(random(static_cast<long>(d.B) * d.T * C, 4), p);
+          const Vec values = random(static_cast<long>(d.B) * d.T * C, 4),
+                    numbers = p == Precision::kFp32 ? values : rounded(values, p);
           StoredNumbers u(context, numbers);
           const std::size_t n = static_cast<std::size_t>(d.B * (d.T + d.K - 1));
           Floats y(Vec(static_cast<std::size_t>(d.B * d.T))), got(Vec(n, kNan)), want(Vec(n, kNan));
           Items<double> losses(std::vector<double>(B, kNan)), expected(std::vector<double>(B, kNan));
           const float scale = 0.25f;
-          if (!deconv1d_mae(context, {losses, got, target, stride, scale}, u, w, bias, d)) continue;
-          ++taken;
           Bytes scratch(deconv1d_scratch(context, d));
+          if (!deconv1d_mae(context, {losses, got, target, stride, scale}, u, w, bias, scratch.get(), d)) continue;
+          ++taken;
           deconv1d_forward(context, y, u, w, bias, scratch.get(), d);
           StoredNumbers last(context, Vec(numbers.end() - d.T * C, numbers.end()));
           Floats alone(Vec(static_cast<std::size_t>(d.T)));
@@ -614,7 +615,11 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
           mae.mae = 1.0f;
           loss_forward_backward(context, expected, want, y, target, nullptr, scale, mae, nullptr,
                                 {d.B, d.T, d.K, deconv1d_pad(d), stride});
-          EXPECT_EQ(got.values(), want.values());
+          // In fp32 a frame's sums meet in another order: the sign of an error next to zero may be another one.
+          const Vec got_dy = got.values(), want_dy = want.values();
+          long other = 0;
+          for (std::size_t i = 0; i < n; ++i) other += got_dy[i] != want_dy[i];
+          EXPECT_LE(other, p == Precision::kFp32 ? d.B / 64 : 0);
           // Of targets that lie in a recording the same.
           Floats audio(random(3000, 6)), gathered(Vec(static_cast<std::size_t>(d.B * d.T))), by_refs(Vec(n, kNan));
           std::vector<FrameRef> frames;
@@ -622,13 +627,14 @@ TEST(Precision, DeconvolutionWithItsErrorIsBothInTurn) {
           Items<FrameRef> refs(frames);
           Items<double> of_gathered(std::vector<double>(B, kNan)), of_refs(std::vector<double>(B, kNan));
           gather_frames(context, gathered, audio, refs, {d.B, d.T, 1, 0});
-          deconv1d_mae(context, {of_gathered, got, gathered, d.T, scale}, u, w, bias, d);
+          deconv1d_mae(context, {of_gathered, got, gathered, d.T, scale}, u, w, bias, scratch.get(), d);
           deconv1d_mae(context, {.losses = of_refs, .dy_padded = by_refs, .scale = scale, .frames = {audio, refs}}, u,
-                       w, bias, d);
+                       w, bias, scratch.get(), d);
           EXPECT_EQ(by_refs.values(), got.values());
           EXPECT_EQ(of_refs.values(), of_gathered.values());
           for (int b = 0; b < d.B; ++b) {
-            EXPECT_NEAR(losses.values()[b], expected.values()[b], 1e-12 * expected.values()[b]);
+            EXPECT_NEAR(losses.values()[b], expected.values()[b],
+                        (p == Precision::kFp32 ? 1e-6 : 1e-12) * expected.values()[b]);
           }
         }
       }
