@@ -30,6 +30,8 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     forward_kernel(Members members, S* y, const float* x, const float* w, const float* bias, bool flip, Conv1dDims d) {
   members.enter(y, x, w);
   members.enter_given(bias);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   extern __shared__ __align__(16) float shared[];
   constexpr int kRuns = kColumns / 4, kWidth = 16 * kColumns;
   const int K8 = (d.K + 7) / 8 * 8, c0 = blockIdx.y * kWidth, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -110,6 +112,8 @@ template <int kVector, class S>  // numbers per copy: 4 where rows of dy are ali
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     filter_kernel(DeepMembers members, float* partial, const S* dy, const float* x, bool flip, Conv1dDims d) {
   members.enter(partial, dy, x);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   __shared__ __align__(16) S dys[2][kFilterRows][128];
   __shared__ __align__(16) float xs[2][kFilterRows + 72];
   const int c0 = blockIdx.y * 128, k0 = members.block_z() * 64, tx = threadIdx.x % 16, ty = threadIdx.x / 16;
@@ -215,6 +219,8 @@ template <int kVector, bool kRows, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     data_kernel(Members members, float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
   members.enter(dx, dy, w);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   extern __shared__ __align__(16) float shared[];
   float* handed = shared + 2 * kDataStage;  // (2 halves, 8, 16, 11)
   float* sums = handed + kHandedOn;         // of sample t0 and on
@@ -315,7 +321,7 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
     const std::size_t shared = sizeof(float) * static_cast<std::size_t>(K8 * 16 * kColumns + 2 * (kRows + K8));
     const dim3 grid(static_cast<unsigned>(std::min<long>(tiles, kBlocksPerSm * context.cuda->n_sm)),
                     blocks_for(d.C, 16 * kColumns));
-    launch(context, forward_kernel<kColumns, S>, grid, kBlock, shared, static_cast<S*>(y), x, w, bias, flip, d);
+    launch_early(context, forward_kernel<kColumns, S>, grid, kBlock, shared, static_cast<S*>(y), x, w, bias, flip, d);
   };
   with_stored(context,
               [&]<class S>() { d.C > 64 ? run.template operator()<8, S>() : run.template operator()<4, S>(); });
@@ -332,8 +338,8 @@ inline void backward_filter(const Context& context, float* dw, const Stored* dy,
   float* partial = static_cast<float*>(shared_scratch(context, sizeof(float) * static_cast<std::size_t>(slices * n)));
   const dim3 grid(static_cast<unsigned>(slices), panels, taps);
   with_stored(context, [&]<class S>() {
-    launch(context, d.C % 4 == 0 ? filter_kernel<4, S> : filter_kernel<1, S>, grid, kBlock, 0, partial,
-           static_cast<const S*>(dy), x, flip, d);
+    launch_early(context, d.C % 4 == 0 ? filter_kernel<4, S> : filter_kernel<1, S>, grid, kBlock, 0, partial,
+                 static_cast<const S*>(dy), x, flip, d);
   });
   add_slices(context, dw, partial, slices, n);
 }
@@ -345,8 +351,8 @@ inline void backward_data(const Context& context, float* dx, const Stored* dy, c
   const int tiles = static_cast<int>(std::max<long>(1, in_frame / std::min(wanted, in_frame)));
   const auto pieces = static_cast<unsigned>(d.B * ceil_div(in_frame, tiles));
   with_stored(context, [&]<class S>() {
-    launch(context, d.C % 4 == 0 ? data_kernel<4, false, S> : data_kernel<1, false, S>, pieces, kBlock, data_shared(d),
-           dx, static_cast<const S*>(dy), w, flip, d, tiles);
+    launch_early(context, d.C % 4 == 0 ? data_kernel<4, false, S> : data_kernel<1, false, S>, pieces, kBlock,
+                 data_shared(d), dx, static_cast<const S*>(dy), w, flip, d, tiles);
   });
 }
 // The sums of each tile, for whom adds up what overlaps (conv1d_cuda.h).
@@ -354,9 +360,9 @@ inline void backward_rows(const Context& context, float* rows, const Stored* dy,
                           Conv1dDims d) {
   static_assert(kDataRows == kConvRowSamples && kDataRow == kConvRow);
   with_stored(context, [&]<class S>() {
-    launch(context, d.C % 4 == 0 ? data_kernel<4, true, S> : data_kernel<1, true, S>,
-           static_cast<unsigned>(d.B * ceil_div(d.T, kDataRows)), kBlock, data_shared(d), rows,
-           static_cast<const S*>(dy), w, flip, d, 1);
+    launch_early(context, d.C % 4 == 0 ? data_kernel<4, true, S> : data_kernel<1, true, S>,
+                 static_cast<unsigned>(d.B * ceil_div(d.T, kDataRows)), kBlock, data_shared(d), rows,
+                 static_cast<const S*>(dy), w, flip, d, 1);
   });
 }
 

@@ -356,6 +356,8 @@ __global__ void __launch_bounds__(kBlock, 3)
     forward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
   members.enter_given(x.saved);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   x.packed += blockIdx.y * x.packed_apart;
   n_all += x.begin();
   extern __shared__ __align__(16) float shared[];
@@ -410,6 +412,8 @@ template <int M, Activation A>
 __global__ void __launch_bounds__(kBlock, kBlocks)
     backward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   x.packed += blockIdx.y * x.packed_apart;
   extern __shared__ __align__(16) float shared[];
   float* g = shared;                          // gradient of a layer's output
@@ -696,7 +700,7 @@ void dnn_saaf_forward(const Context& context, Stored* u, const DnnSaafRows& rows
     const dim3 grid(static_cast<unsigned>(plan.tiles), static_cast<unsigned>(plan.sets));
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, forward_kernel<M, A>, grid, kBlock, plan.forward, x, d, net, plan.n_all);
+        launch_early(context, forward_kernel<M, A>, grid, kBlock, plan.forward, x, d, net, plan.n_all);
       });
     });
     return;
@@ -780,8 +784,8 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
     const auto sets = static_cast<unsigned>(plan.sets), blocks = static_cast<unsigned>(plan.blocks);
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch(context, backward_kernel<M, A>, dim3(blocks, sets), kBlock, plan.backward, x, d, net, plan.n_all,
-               plan.copies);
+        launch_early(context, backward_kernel<M, A>, dim3(blocks, sets), kBlock, plan.backward, x, d, net, plan.n_all,
+                     plan.copies);
       });
     });
     if (d.P > plan.M) {

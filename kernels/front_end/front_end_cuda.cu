@@ -46,6 +46,8 @@ __global__ void __launch_bounds__(32 * kWarps, kResident)
     pool_kernel(Members members, float* z, std::int32_t* positions, const S* x1, const float4* w2, const float* bias2,
                 FrontEndDims d, int windows) {
   members.enter(z, positions, x1, w2, bias2);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   extern __shared__ float4 quads[];
   const int all = padded_taps(d.K2), at_once = min(all, kTapsAtOnce), lane = threadIdx.x, warp = threadIdx.y;
   float4* w = quads + (kPoolSamples + at_once) / 4 * 32;
@@ -134,6 +136,8 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     back_kernel(DeepMembers members, S* dx1, float* partial, const float* dz, const S* x1, const float* z,
                 const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
   members.enter(dx1, partial, dz, x1, z, positions, w2);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   extern __shared__ float shared[];
   float* x = shared;                                     // (samples + halo,32)
   float* w = x + (tile.samples + tile.halo) * 32;        // (K2 + 2 kSpan,32), kSpan rows of zeros on both sides
@@ -299,10 +303,10 @@ void front_end_forward(const Context& context, Stored* x1, float* z, std::int32_
   if (front_end_mma::takes(context, d)) return front_end_mma::pool(context, z, positions, x1, p.w2, p.bias2, d);
   const int windows = std::max(1, kPoolSamples / d.P), at_once = std::min(padded_taps(d.K2), kTapsAtOnce);
   with_stored(context, [&]<class S>() {
-    launch(context, pool_kernel<S>,
-           dim3(blocks_for(d.C, 32), static_cast<unsigned>(d.B * ceil_div(d.T / d.P, windows))), dim3(32, kWarps),
-           sizeof(float) * 32 * static_cast<std::size_t>(kPoolSamples + 2 * at_once), z, positions,
-           static_cast<const S*>(x1), reinterpret_cast<const float4*>(p.w2), p.bias2, d, windows);
+    launch_early(context, pool_kernel<S>,
+                 dim3(blocks_for(d.C, 32), static_cast<unsigned>(d.B * ceil_div(d.T / d.P, windows))), dim3(32, kWarps),
+                 sizeof(float) * 32 * static_cast<std::size_t>(kPoolSamples + 2 * at_once), z, positions,
+                 static_cast<const S*>(x1), reinterpret_cast<const float4*>(p.w2), p.bias2, d, windows);
   });
 }
 
@@ -333,11 +337,10 @@ void front_end_backward(const Context& context, Stored* dx1, float* dw1, float* 
     const Tile tile(d);
     const int slices = slices_for(context, d);
     check_shared(context, tile.shared(d), d);
-    join(context);  // the filters' gradient shares a scratch with what is aside
     with_stored(context, [&]<class S>() {
-      launch(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
-             dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
-             positions, w2, d, tile);
+      launch_early(context, back_kernel<S>, dim3(blocks_for(d.C, 32), slices, blocks_for(d.K2, kWarps * kSpan)),
+                   dim3(32, kWarps), tile.shared(d), static_cast<S*>(dx1), partial, dz, static_cast<const S*>(x1), z,
+                   positions, w2, d, tile);
     });
     aside(context, [&] {
       sum_parts(context, partial, slices, static_cast<long>(d.K2 + 2) * d.C, [=] __device__(Members members) mutable {

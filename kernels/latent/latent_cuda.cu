@@ -62,6 +62,8 @@ __global__ void __launch_bounds__(kLatentThreads)
     forward_kernel(Members members, float* h, float* zhat, const float* z, const float* w1, const float* bias1,
                    const float* w2, const float* bias2, LatentDims d) {
   members.enter(h, zhat, z, w1, bias1, w2, bias2);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   __shared__ Rows<F> xs, hs;
   __shared__ Matrix shared_weights;
   const Place own;
@@ -115,6 +117,8 @@ __global__ void __launch_bounds__(kLatentThreads)
     backward_kernel(Members members, float* dz, float* g, float* partial, const float* dzhat, const float* zhat,
                     const float* h, const float* w1, const float* w2, LatentDims d) {
   members.enter(dz, g, partial, dzhat, zhat, h, w1, w2);
+  let_next_kernel_begin();
+  wait_for_kernel_before();
   __shared__ Rows<F> tops, hs, gs;
   __shared__ Matrix transposed;  // [o][i]
   const Place own;
@@ -214,8 +218,8 @@ void latent_forward(const Context& context, float* h, float* zhat, const float* 
                     const float* w2, const float* bias2, LatentDims d) {
   if (latent_mma::takes(context)) return latent_mma::forward(context, h, zhat, z, w1, bias1, w2, bias2, d);
   const Cut cut(context, d);
-  launch(context, cut.frames == 4 ? forward_kernel<4> : forward_kernel<1>, cut.grid, kLatentThreads, 0, h, zhat, z, w1,
-         bias1, w2, bias2, d);
+  launch_early(context, cut.frames == 4 ? forward_kernel<4> : forward_kernel<1>, cut.grid, kLatentThreads, 0, h, zhat,
+               z, w1, bias1, w2, bias2, d);
 }
 
 void latent_backward(const Context& context, float* dz, float* dw1, float* dbias1, float* dw2, float* dbias2,
@@ -235,8 +239,8 @@ void latent_backward(const Context& context, float* dz, float* dw1, float* dbias
   }
   const Cut cut(context, d);
   float* g = partial + static_cast<long>(cut.grid.x) * cut.grid.y * (kSize * kSize + kSize);
-  launch(context, cut.frames == 4 ? backward_kernel<4> : backward_kernel<1>, cut.grid, kLatentThreads, 0, dz, g,
-         partial, dzhat, zhat, h, w1, w2, d);
+  launch_early(context, cut.frames == 4 ? backward_kernel<4> : backward_kernel<1>, cut.grid, kLatentThreads, 0, dz, g,
+               partial, dzhat, zhat, h, w1, w2, d);
   add_shared(static_cast<int>(cut.grid.x * cut.grid.y));
   aside(context, [&] { local_dense_weights(context, dw1, dbias1, g, z, {d.B, d.I, d.O, d.C}, false); });
 }
