@@ -98,19 +98,20 @@ struct Share {
 };
 
 // Columns [n0, n0 + kColumns for each of the column groups) of a product: epilogue(n, row, W sums of neighbouring rows)
-// for n below N rounded up to 8.
-template <int M, int kRows, int kColumns, class Epilogue>
+// for n below N rounded up to 8. Weights are loaded kAhead rows before their use: one where four blocks share a
+// multiprocessor, whose registers hold no more, and whose warps wait for each other's loads.
+template <int M, int kRows, int kColumns, int kAhead, class Epilogue>
 __device__ __forceinline__ void product_panel(const float* in, const float* w, int K, int N, int n0, bool wait,
                                               Epilogue epilogue) {
   using S = Share<M, kRows>;
   constexpr int kRuns = kColumns / 4, kApart = S::column_groups * 4;
   const int stride = (N + 63) / 64 * 64, K8 = (K + 7) / 8 * 8;
   float sum[kRows][kColumns] = {};
-  float b[2][4][kRuns][4];
+  float b[2][kAhead][kRuns][4];
   const float* from = w + n0 + S::column();
   const auto fetch = [&](int half, int k0) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < kAhead; ++k) {
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
         const float4 v =
@@ -121,7 +122,7 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
   };
   const auto multiply = [&](int half, int k0) {
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < kAhead; ++k) {
 #pragma unroll
       for (int r = 0; r < S::runs; ++r) {
         float a[S::W];
@@ -139,11 +140,11 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
   };
   fetch(0, 0);
 #pragma unroll 1
-  for (int k0 = 0; k0 < K8; k0 += 8) {
-    fetch(1, k0 + 4);
+  for (int k0 = 0; k0 < K8; k0 += 2 * kAhead) {
+    fetch(1, k0 + kAhead);
     multiply(0, k0);
-    fetch(0, k0 + 8 < K8 ? k0 + 8 : 0);
-    multiply(1, k0 + 4);
+    fetch(0, k0 + 2 * kAhead < K8 ? k0 + 2 * kAhead : 0);
+    multiply(1, k0 + kAhead);
   }
   if (wait) __syncthreads();
 #pragma unroll
@@ -165,14 +166,14 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
 
 // epilogue of sum_k in[k][row] w[k][n], for all rows of the block and n in [0, N). All threads have read before the
 // epilogue writes: it may overwrite `in` if N fits one panel of 128.
-template <int M, class Epilogue>
+template <int M, int kAhead, class Epilogue>
 __device__ void product(const float* in, const float* w, int K, int N, Epilogue epilogue) {
   for (int n0 = 0; n0 < N; n0 += 128) {
     // 128 columns, or 64.
     if (N - n0 > 64) {
-      product_panel<M, M / 8, 8>(in, w, K, N, n0, n0 == 0, epilogue);
+      product_panel<M, M / 8, 8, kAhead>(in, w, K, N, n0, n0 == 0, epilogue);
     } else {
-      product_panel<M, M / 8, 4>(in, w, K, N, n0, n0 == 0, epilogue);
+      product_panel<M, M / 8, 4, kAhead>(in, w, K, N, n0, n0 == 0, epilogue);
     }
   }
   __syncthreads();
@@ -352,7 +353,7 @@ __device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long
 }
 
 template <int M, Activation A>
-__global__ void __launch_bounds__(kBlock, 3)
+__global__ void __launch_bounds__(kBlock, 4)
     forward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.dr, x.dz, x.partials, x.dz_parts);
   members.enter_given(x.saved);
@@ -372,7 +373,7 @@ __global__ void __launch_bounds__(kBlock, 3)
     float* keep = last || !x.saved ? nullptr
                                    : x.saved + blockIdx.y * x.saved_apart +
                                          (blockIdx.x * static_cast<long>(net.features) + net.saved[l + 1]) * M;
-    product<M>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
+    product<M, 1>(in, x.packed + net.forward[l], net.width[l], net.width[l + 1], [&](int n, int row, auto& v) {
       const float b = bias[n];
       for (float& y : v) y = last ? y + b : activate<A>(y + b);
       store_vector(out + n * kStride<M> + row, v);
@@ -445,7 +446,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
     __syncthreads();
     {  // the SAAF's input, in `g`
       const float* bias = x.packed + net.bias[net.L - 1];
-      product<M>(h, x.packed + net.forward[net.L - 1], net.width[net.L - 1], d.C, [&](int n, int row, auto& v) {
+      product<M, 4>(h, x.packed + net.forward[net.L - 1], net.width[net.L - 1], d.C, [&](int n, int row, auto& v) {
         const float b = bias[n];
         for (float& y : v) y += b;
         store_vector(g + n * kStride<M> + row, v);
@@ -488,7 +489,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       const int O = net.width[l + 1], I = net.width[l];
       row_sums<M>(partial + net.grad_bias[l], g, O, first);
       outer_product<M>(partial + net.grad[l], g, h, O, I, first);
-      product<M>(g, x.packed + net.backward[l], O, I, [&](int n, int row, auto& v) {
+      product<M, 4>(g, x.packed + net.backward[l], O, I, [&](int n, int row, auto& v) {
         float* at = h + n * kStride<M> + row;
         if (l > 0) {
           constexpr int kWide = static_cast<int>(sizeof(v) / sizeof(float));
