@@ -1,10 +1,13 @@
+#include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "datasets/idmt.h"
 #include "datasets/readers/duplicates.h"
 #include "datasets/readers/reader.h"
 #include "kernels/base/error.h"
+#include "kernels/base/shell_word.h"
 
 namespace cafx {
 
@@ -27,13 +30,58 @@ struct Notes {
   std::set<std::string> known;                       // effects and settings that are there, for the error text
 };
 
+// The two folders that hold all of the audio: those that files lie in, else those in which the folder parts.
+std::optional<std::pair<fs::path, fs::path>> two_folders(const std::vector<fs::path>& files, const fs::path& top) {
+  std::set<fs::path> folders;
+  for (const fs::path& file : files) folders.insert(file.parent_path());
+  for (fs::path at = top; folders.size() > 2;) {
+    std::set<fs::path> below;
+    for (const fs::path& file : files) below.insert(at / *file.lexically_relative(at).begin());
+    if (below.size() == 1 && below != std::set{files.front()}) {
+      at = *below.begin();
+      continue;
+    }
+    folders = std::move(below);
+    break;
+  }
+  if (folders.size() != 2) return std::nullopt;
+  for (const fs::path& folder : folders) {
+    if (std::find(files.begin(), files.end(), folder) != files.end()) return std::nullopt;
+  }
+  return std::pair(*folders.begin(), *folders.rbegin());
+}
+
+// Whether the first of two folders is the dry one: by the names in their paths that differ, then by those of files.
+std::optional<bool> first_folder_is_dry(const fs::path& first, const fs::path& second,
+                                        const std::vector<fs::path>& files) {
+  auto b = second.begin();
+  for (auto a = first.begin(); a != first.end() && b != second.end(); ++a, ++b) {
+    if (const auto told = first_is_dry(a->string(), b->string())) return told;
+  }
+  const auto name_below = [&](const fs::path& folder) {
+    const auto found = std::find_if(files.begin(), files.end(), [&](const fs::path& file) {
+      return std::mismatch(folder.begin(), folder.end(), file.begin(), file.end()).first == folder.end();
+    });
+    return found == files.end() ? "" : found->stem().string();
+  };
+  return first_is_dry(name_below(first), name_below(second));
+}
+
 // Of a folder whose audio lies in two folders: how these are given as dry and wet.
 std::string both_sides(const std::string& path) {
-  std::set<fs::path> folders;
-  for (const fs::path& file : find_audio_files(path)) folders.insert(file.parent_path());
-  if (folders.size() != 2) return "";
-  return fmt::format("give both folders in it, dry first, as 'cafx train {} {}', or ", folders.begin()->string(),
-                     folders.rbegin()->string());
+  const std::vector<fs::path> files = find_audio_files(path);
+  const auto two = two_folders(files, path);
+  if (!two) return "";
+  const auto command = [](const fs::path& dry, const fs::path& wet) {
+    return fmt::format("'cafx train {} {}'", shell_word(dry.string()), shell_word(wet.string()));
+  };
+  const auto& [a, b] = *two;
+  if (const auto told = first_folder_is_dry(a, b, files)) {
+    return fmt::format("give both folders in it, dry first, as {}, or ", *told ? command(a, b) : command(b, a));
+  }
+  const auto name = [&](const fs::path& folder) { return folder.lexically_relative(path).string(); };
+  return fmt::format("give both folders in it, dry first: {} where '{}' is dry, {} where '{}' is, or ", command(a, b),
+                     name(a), command(b, a), name(b));
 }
 
 Notes list_notes(const DataConfig& config) {

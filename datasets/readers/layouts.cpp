@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "datasets/idmt.h"
 #include "datasets/readers/csv.h"
@@ -119,6 +120,19 @@ std::size_t count_rows(const fs::path& manifest) {
   }
 }
 
+// The folder in it of this name, else of this name in other letters, as Dry.
+std::optional<fs::path> folder_called(const std::string& name, const fs::path& folder) {
+  std::error_code error;
+  if (fs::is_directory(folder / name, error)) return folder / name;
+  std::optional<fs::path> found;
+  for (auto it = fs::directory_iterator(folder, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+    std::error_code unreadable;
+    if (lower_case(it->path().filename().string()) != name || !it->is_directory(unreadable)) continue;
+    if (!found || it->path() < *found) found = it->path();
+  }
+  return found;
+}
+
 void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
   const auto files = find_audio_files(folder);
   const auto named_as_idmt = static_cast<std::size_t>(std::count_if(
@@ -138,10 +152,8 @@ void recognise_folder(const fs::path& folder, std::vector<Recognised>& found) {
     found.push_back({"nam-json", files.size() / 2, (folder / "data.json").string(), "", ""});
     return;
   }
-  const fs::path dry = folder / "dry", wet = folder / "wet";
-  if (fs::is_directory(dry, error) && fs::is_directory(wet, error)) {
-    found.push_back({"folders", files.size() / 2, "", dry.string(), wet.string()});
-  }
+  const auto dry = folder_called("dry", folder), wet = folder_called("wet", folder);
+  if (dry && wet) found.push_back({"folders", files.size() / 2, "", dry->string(), wet->string()});
 }
 
 }  // namespace

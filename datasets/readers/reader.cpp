@@ -159,6 +159,21 @@ std::optional<std::string> without_word(const std::string& name, const std::stri
   return std::nullopt;
 }
 
+std::optional<bool> first_is_dry(const std::string& first, const std::string& second) {
+  // 1: called dry, -1: called wet, 0: neither, or both.
+  const auto side_of = [](const std::string& name) {
+    bool dry = false, wet = false;
+    for (const auto& [d, w] : side_words()) {
+      dry = dry || without_word(name, d);
+      wet = wet || without_word(name, w);
+    }
+    return static_cast<int>(dry) - static_cast<int>(wet);
+  };
+  const int a = side_of(first), b = side_of(second);
+  if (a == b) return std::nullopt;
+  return a > b;
+}
+
 void refuse_wet_and_chain(const DataConfig& config) {
   if (config.wet.empty() || config.chain.empty()) return;
   throw Error(

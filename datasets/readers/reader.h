@@ -84,6 +84,8 @@ std::string note_name(const std::string&);
 const std::vector<std::pair<const char*, const char*>>& side_words();
 // The name in lower case without `word`, where that is its first or last part between separators, or all of it.
 std::optional<std::string> without_word(const std::string& name, const std::string& word);
+// Which of two names the words for sides call the dry one: whether it is the first; nothing where they do not tell.
+std::optional<bool> first_is_dry(const std::string& first, const std::string& second);
 // Error where data.wet and data.chain are both given: one of them would be ignored.
 void refuse_wet_and_chain(const DataConfig&);
 // A warning where the names of two files or folders say that they were given in the other order.

@@ -12,7 +12,7 @@ namespace cafx {
 namespace {
 
 // One word for a shell, whatever it holds.
-std::string shell_word(const std::string& text) {
+std::string always_quoted(const std::string& text) {
   std::string q = "'";
   for (const char c : text) q += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return q + "'";
@@ -42,7 +42,7 @@ std::string bash(const std::vector<Command>& commands) {
       "    case \"$path ${COMP_WORDS[i]}\" in\n";
   std::vector<std::string> paths;
   for (const Command& c : commands) {
-    if (c.path != "cafx") paths.push_back(shell_word(c.path));
+    if (c.path != "cafx") paths.push_back(always_quoted(c.path));
   }
   text += fmt::format("      {}) path=\"$path ${{COMP_WORDS[i]}}\" ;;\n    esac\n  done\n", fmt::join(paths, "|"));
   text += "  case $prev in\n";
@@ -50,7 +50,7 @@ std::string bash(const std::vector<Command>& commands) {
     // After "=" the value of a setting is the user's.
     if (name == "--set") text += "    --set) compopt -o nospace ;;&\n";
     text += fmt::format("    {}) mapfile -t COMPREPLY < <(compgen -W {} -- \"$cur\"); return ;;\n", name,
-                        shell_word(words_of(words)));
+                        always_quoted(words_of(words)));
   }
   text += "  esac\n  case $path in\n";
   for (const Command& c : commands) {
@@ -58,11 +58,11 @@ std::string bash(const std::vector<Command>& commands) {
     for (const Command::Option& o : c.options) options.insert(options.end(), o.names.begin(), o.names.end());
     text +=
         fmt::format("    {})\n      case $cur in\n        -*) mapfile -t COMPREPLY < <(compgen -W {} -- \"$cur\") ;;\n",
-                    shell_word(c.path), shell_word(words_of(options)));
+                    always_quoted(c.path), always_quoted(words_of(options)));
     const std::vector<std::string>& others = c.commands.empty() ? c.positional_choices : c.commands;
     if (!others.empty()) {
       text += fmt::format("        *) mapfile -t COMPREPLY < <(compgen -W {} -- \"$cur\") ;;\n",
-                          shell_word(words_of(others)));
+                          always_quoted(words_of(others)));
     }
     text += "      esac ;;\n";
   }
@@ -99,12 +99,12 @@ std::string zsh(const std::vector<Command>& commands) {
             spec += o.choices.empty() ? "_files" : "(" + words_of(o.choices) + ")";
           }
         }
-        arguments += " \\\n    " + shell_word(spec);
+        arguments += " \\\n    " + always_quoted(spec);
       }
     }
     if (c.commands.empty()) {
       const std::string what = c.positional_choices.empty() ? "_files" : "(" + words_of(c.positional_choices) + ")";
-      text += "  _arguments" + arguments + " \\\n    " + shell_word("*:file:" + what) + "\n}\n";
+      text += "  _arguments" + arguments + " \\\n    " + always_quoted("*:file:" + what) + "\n}\n";
       continue;
     }
     std::string described;
@@ -112,7 +112,7 @@ std::string zsh(const std::vector<Command>& commands) {
     for (const std::string& word : c.commands) {
       const auto found = std::find_if(commands.begin(), commands.end(),
                                       [&](const Command& d) { return d.path == c.path + " " + word; });
-      described += " \\\n      " + shell_word(word + ":" + found->help);
+      described += " \\\n      " + always_quoted(word + ":" + found->help);
       cases += fmt::format("        {}) {}_{} ;;\n", word, name, word);
     }
     text += "  local line state\n  _arguments -C" + arguments + " \\\n    '1:command:->command' '*::argument:->rest'\n";
@@ -142,20 +142,20 @@ std::string fish(const std::vector<Command>& commands) {
     for (const std::string& word : c.commands) {
       const auto found = std::find_if(commands.begin(), commands.end(),
                                       [&](const Command& d) { return d.path == c.path + " " + word; });
-      text +=
-          fmt::format("complete -c cafx -n '__cafx_just_at {}' -f -a {} -d {}\n", below, word, shell_word(found->help));
+      text += fmt::format("complete -c cafx -n '__cafx_just_at {}' -f -a {} -d {}\n", below, word,
+                          always_quoted(found->help));
     }
     if (!c.positional_choices.empty()) {
       text += fmt::format("complete -c cafx -n '__cafx_at {}' -f -a {}\n", below,
-                          shell_word(words_of(c.positional_choices)));
+                          always_quoted(words_of(c.positional_choices)));
     }
     for (const Command::Option& o : c.options) {
       text += fmt::format("complete -c cafx -n '__cafx_at {}'", below);
       for (const std::string& name : o.names) {
         text += name.rfind("--", 0) == 0 ? " -l " + name.substr(2) : " -s " + name.substr(1);
       }
-      if (o.takes_value) text += o.choices.empty() ? " -r" : " -x -a " + shell_word(words_of(o.choices));
-      text += " -d " + shell_word(o.help) + "\n";
+      if (o.takes_value) text += o.choices.empty() ? " -r" : " -x -a " + always_quoted(words_of(o.choices));
+      text += " -d " + always_quoted(o.help) + "\n";
     }
   }
   return text;

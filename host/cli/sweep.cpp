@@ -20,6 +20,7 @@
 #include "host/sweep/slurm.h"
 #include "host/sweep/worker.h"
 #include "kernels/base/printable.h"
+#include "kernels/base/shell_word.h"
 
 namespace cafx {
 
@@ -233,16 +234,6 @@ void add_launcher(CLI::App* c, SweepArguments& args) {
 }
 
 }  // namespace
-
-std::string shell_word(const std::string& text) {
-  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isalnum(c) || std::strchr("-_./+:,@%=", c) != nullptr;
-  });
-  if (plain) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 int run_sweep_shown(const Spec& spec, SweepOptions options, const SweepDisplay& display) {
   SweepResult result;

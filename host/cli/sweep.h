@@ -8,9 +8,6 @@
 
 namespace cafx {
 
-// A word for a shell, in quotes where it needs them.
-std::string shell_word(const std::string& text);
-
 struct SweepDisplay {
   std::string name;  // words by which `cafx sweep` finds this sweep, for a shell; named in hints
   bool json = false, quiet = false;

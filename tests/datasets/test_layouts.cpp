@@ -402,5 +402,68 @@ TEST_F(Trees, WhatAFolderIsAndWhatItCouldBe) {
   EXPECT_EQ(recognise(CAFX_NOTES_DIR).at(0).reader, "idmt");
 }
 
+// What is said of a folder with these folders in it, of equal names, behind "dry first".
+struct TwoFolders : Recordings {
+  std::string advice(const std::vector<std::string>& files) {
+    const fs::path top = folder / "top";
+    fs::remove_all(top);
+    for (const std::string& file : files) {
+      fs::create_directories((top / file).parent_path());
+      std::ofstream((top / file).string()) << "x";
+    }
+    config = DataConfig();
+    config.path = top.string();
+    try {
+      inspect_dataset(config, kRate);
+    } catch (const Error& e) {
+      std::string text = e.what();
+      const std::string from = "dry first", to = ", or name the files";
+      const std::size_t begin = text.find(from), end = text.find(to);
+      if (begin == std::string::npos || end == std::string::npos) return "nothing";
+      text = text.substr(begin + from.size(), end - begin - from.size());
+      for (std::size_t at = 0; (at = text.find(top.string() + "/")) != std::string::npos;)
+        text.erase(at, top.string().size() + 1);
+      return text;
+    }
+    return "no error";
+  }
+};
+
+TEST_F(TwoFolders, AreSaidInTheOrderThatTheirNamesTell) {
+  for (const auto& [dry, wet] : std::vector<std::pair<std::string, std::string>>{{"Clean", "Boosted"},
+                                                                                 {"raw", "fx"},
+                                                                                 {"x", "target"},
+                                                                                 {"DI", "Amp"},
+                                                                                 {"my_dry", "Muff"},
+                                                                                 {"Muff", "A_wet"}}) {
+    EXPECT_EQ(advice({dry + "/1.wav", wet + "/1.wav"}), ", as 'cafx train " + dry + " " + wet + "'");
+  }
+  EXPECT_EQ(advice({"b/take_in.wav", "a/take_out.wav"}), ", as 'cafx train b a'") << "files tell";
+  EXPECT_EQ(advice({"DRY-with-markers/trainval/guitar.input.wav", "Boss/trainval/guitar.target.wav"}),
+            ", as 'cafx train DRY-with-markers/trainval Boss/trainval'");
+  EXPECT_EQ(advice({"DRY-with-markers/trainval/g.input.wav", "Boss/trainval/g.target.wav",
+                    "DRY-with-markers/test/g.input.wav", "Boss/test/g.target.wav"}),
+            ", as 'cafx train DRY-with-markers Boss'");
+  EXPECT_EQ(advice({"raw/1.wav", "Big Muff/1.wav"}), ", as 'cafx train raw 'Big Muff''") << "for a shell";
+}
+
+TEST_F(TwoFolders, WhereNothingTellsBothOrdersAreSaid) {
+  EXPECT_EQ(advice({"one/1.wav", "two/1.wav"}),
+            ": 'cafx train one two' where 'one' is dry, 'cafx train two one' where 'two' is");
+  EXPECT_EQ(advice({"clean amp/1.wav", "two/1.wav"}).substr(0, 1), ":") << "both words tell nothing";
+  EXPECT_EQ(advice({"a/1.wav", "b/1.wav", "c/1.wav"}), "nothing");
+  EXPECT_EQ(advice({"a/1.wav", "1.wav", "b/c/1.wav"}), "nothing");
+}
+
+TEST_F(Trees, FoldersAreDryAndWetInAnyLetters) {
+  note(0, "Dry/1.wav", "WET/1.wav");
+  const auto found = recognise(folder.path());
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].reader, "folders");
+  EXPECT_EQ(found[0].dry, (folder / "Dry").string());
+  note(0, "dry/1.wav", "A/1.wav");
+  EXPECT_EQ(recognise(folder.path()).at(0).dry, (folder / "dry").string()) << "the name itself goes before";
+}
+
 }  // namespace
 }  // namespace cafx
