@@ -23,10 +23,10 @@ const std::vector<std::string>& all_repairs() {
 // What a finding may be called (finding.h): refusals, then warnings.
 const std::vector<std::string>& all_codes() {
   static const std::vector<std::string> names = {
-      "channels",   "drift",    "identical",  "latency",  "leak",     "length",  "mismatch", "names",
-      "not_finite", "polarity", "rate",       "scale",    "settings", "silence", "steps",    "wander",
-      "bits",       "clipping", "dc",         "dropouts", "excerpt",  "gain",    "header",   "hum",
-      "judge",      "lossy",    "normalised", "noise",    "swapped",  "version"};
+      "channels",   "drift",     "identical", "latency",  "leak",       "length",   "mismatch", "names",
+      "not_finite", "polarity",  "rate",      "scale",    "settings",   "silence",  "steps",    "wander",
+      "links",      "positions", "bits",      "clipping", "dc",         "dropouts", "excerpt",  "gain",
+      "header",     "hum",       "judge",     "lossy",    "normalised", "noise",    "swapped",  "version"};
   return names;
 }
 

@@ -12,6 +12,7 @@
 
 #include "datasets/effects.h"
 #include "datasets/find/channels.h"
+#include "datasets/positions.h"
 #include "datasets/readers/reader.h"
 #include "datasets/repair/repair.h"
 #include "datasets/repair/sync.h"
@@ -44,6 +45,7 @@ Pair without_audio(const Pair& whole) {
   p.dry_file = whole.dry_file;
   p.wet_file = whole.wet_file;
   p.copy = whole.copy;
+  p.excerpt_seconds = whole.excerpt_seconds;
   return p;
 }
 
@@ -152,6 +154,7 @@ void take_excerpt(Pair& pair, const Excerpt& e, int sample_rate, std::vector<Fin
   }
   const auto from = static_cast<std::size_t>(start), to = static_cast<std::size_t>(stop);
   const auto late = static_cast<std::size_t>(std::abs(delay));
+  pair.excerpt_seconds = start / sample_rate;
   for (SharedRecording* side : {&pair.dry, &pair.wet}) {
     Recording& x = side->edit();
     x.resize(std::min(x.size(), to));
@@ -259,20 +262,36 @@ void add_shift_copies(std::vector<Pair>& pairs, int n_copies) {
   }
 }
 
+bool is_of_training(const Pair& p) { return p.part.empty() || p.part == "train"; }
+
+bool gives_parts(const std::vector<Pair>& pairs, const DataConfig& config) {
+  return config.given_split && std::any_of(pairs.begin(), pairs.end(), [](const Pair& p) { return !p.part.empty(); });
+}
+
+// Of a data set that gives parts: whether not all that are wanted: those have to be drawn from its training part.
+bool lacks_a_part(const std::vector<Pair>& pairs, const DataConfig& config) {
+  const auto gives = [&](const char* part) {
+    return std::any_of(pairs.begin(), pairs.end(), [&](const Pair& p) { return p.part == part; });
+  };
+  return (!gives("validation") && config.validation > 0.0 && config.validation_notes.empty()) ||
+         (!gives("test") && config.test > 0.0 && config.test_notes.empty());
+}
+
 // How long pieces are: as the config says, shorter where validation and test would take too large a part of them.
 double piece_seconds(const std::vector<Pair>& wholes, const DataConfig& config, int sample_rate,
                      std::vector<Finding>& findings) {
-  // Parts of the data set itself need no more pieces; a length that was chosen stays where it leaves all three parts.
-  const bool given =
-      config.given_split && std::any_of(wholes.begin(), wholes.end(), [](const Pair& p) { return !p.part.empty(); });
+  // Parts of the data set itself need no more pieces, but those that are drawn from one of them; a length that was
+  // chosen stays where it leaves all three parts.
+  const bool given = gives_parts(wholes, config), draws = !given || lacks_a_part(wholes, config);
   const bool chosen = config.segment_seconds != DataConfig().segment_seconds;
-  const std::size_t wanted = given || chosen ? 3 : 8;
+  const std::size_t wanted = !draws || chosen ? 3 : 8;
   constexpr double kPieces = 8.0;
   constexpr double kShortest = 0.5;
   const auto piece = static_cast<double>(config.segment_seconds * sample_rate);
   double samples = 0.0;
   std::size_t n = 0;
   for (const Pair& p : wholes) {
+    if (given && draws && !is_of_training(p)) continue;
     const auto length = static_cast<double>(p.dry.size());
     samples += length;
     n += static_cast<std::size_t>(length / piece) + (std::fmod(length, piece) >= 0.25 * piece ? 1 : 0);
@@ -340,17 +359,17 @@ void read_all(const Sources& sources, const DataConfig& config, int sample_rate,
               data.unpaired.empty() ? "there are no audio files" : data.unpaired.front());
 }
 
-bool cuts(const Reader& reader, const std::vector<Pair>& pairs, int sample_rate) {
+bool cuts(const Reader& reader, const std::vector<Pair>& pairs, const DataConfig& config, int sample_rate) {
   constexpr double kLong = 30.0, kLongOfFew = 6.0;  // seconds
   constexpr std::size_t kFew = 8;                   // notes, of which validation and test would take a large part
   if (reader.cut != Cut::kLong) return reader.cut == Cut::kAlways;
-  std::set<std::string> notes;
-  bool has_parts = false;
+  const bool given = gives_parts(pairs, config);
+  std::set<std::string> notes;  // that parts are drawn from
   for (const Pair& p : pairs) {
-    notes.insert(p.name);
-    has_parts = has_parts || !p.part.empty();
+    if (!given || is_of_training(p)) notes.insert(p.name);
   }
-  const double least = (notes.size() < kFew && !has_parts ? kLongOfFew : kLong) * sample_rate;
+  const bool draws = !given || lacks_a_part(pairs, config);
+  const double least = (notes.size() < kFew && draws ? kLongOfFew : kLong) * sample_rate;
   return std::any_of(pairs.begin(), pairs.end(),
                      [&](const Pair& p) { return static_cast<double>(p.dry.size()) >= least; });
 }
@@ -366,19 +385,31 @@ void leave_out_sync_impulses(Dataset& data) {
   }
 }
 
-// What the data set itself says beside its audio: its parts, and where the knobs stood.
-void tell_given(Dataset& data, const DataConfig& config) {
-  const std::string where = printable(config.path);
-  std::map<std::string, int> parts;
-  for (const Pair& p : data.pairs) ++parts[p.part];
-  if (config.given_split && (parts.size() > 1 || !parts.count(""))) {
-    data.findings.push_back({Severity::kInfo, "split", where, -1.0,
-                             fmt::format("has parts of its own: {} for training, {} for validation, {} for the test; "
-                                         "one that is missing is drawn from training",
-                                         parts["train"] + parts[""], parts["validation"], parts["test"]),
-                             "names of folders or a column say so",
-                             "nothing need be done; data.given_split = false draws parts as for any recordings"});
+// The parts that the data set itself gives, and what became of those that it lacks. `given`: pairs of each before they
+// were cut.
+void tell_parts(Dataset& data, const Split& split, const DataConfig& config, std::map<std::string, int> given) {
+  if (!config.given_split || (given.size() == 1 && given.count(""))) return;
+  std::string text = fmt::format("has parts of its own: {} for training, {} for validation, {} for the test",
+                                 given["train"] + given[""], given["validation"], given["test"]);
+  if (config.split == "knobs") {
+    text += ", which data.split = \"knobs\" does not keep: it draws positions";
+  } else {
+    const bool has_validation = !split.validation.empty(), has_test = !split.test.empty();
+    for (const auto& [name, share, there] :
+         {std::tuple("validation", config.validation, has_validation), std::tuple("test", config.test, has_test)}) {
+      if (given[name] > 0) continue;
+      text += there          ? fmt::format("; {} is drawn from training", name)
+              : share <= 0.0 ? fmt::format("; data.{} is 0, so none is drawn", name)
+                             : fmt::format("; training has too few notes for {} to be drawn from it", name);
+    }
   }
+  data.findings.push_back({Severity::kInfo, "split", printable(config.path), -1.0, std::move(text),
+                           "names of folders or a column say so",
+                           "nothing need be done; data.given_split = false draws parts as for any recordings"});
+}
+
+void tell_knobs(Dataset& data, const DataConfig& config) {
+  const std::string where = printable(config.path);
   for (const KnobRange& k : knob_ranges(data)) {
     data.findings.push_back({Severity::kInfo, "knobs", where, -1.0, fmt::format("knob {}", k.text()),
                              "names or columns say so", "nothing need be done"});
@@ -472,11 +503,14 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate, Shelf* shelf)
   }
   cut_to_the_shorter(data);
   if (reader.sync_impulses) leave_out_sync_impulses(data);
-  tell_given(data, config);
+  tell_knobs(data, config);
+  std::map<std::string, int> given;
+  for (const Pair& p : data.pairs) ++given[p.part];
   add_level_copies(data.pairs, config, sample_rate);
   add_shift_copies(data.pairs, config.shift_copies);
-  if (cuts(reader, data.pairs, sample_rate)) {
+  if (cuts(reader, data.pairs, config, sample_rate)) {
     const double seconds = piece_seconds(data.pairs, config, sample_rate, data.findings);
+    data.n_cut = data.pairs.size();
     std::vector<Pair> pieces;
     for (Pair& whole : data.pairs) {
       for (Pair& piece : cut(std::move(whole), seconds, sample_rate)) pieces.push_back(std::move(piece));
@@ -487,8 +521,11 @@ Dataset inspect_dataset(const DataConfig& config, int sample_rate, Shelf* shelf)
   std::stable_sort(data.pairs.begin(), data.pairs.end(), [](const Pair& a, const Pair& b) {
     return std::tie(a.name, a.wet_path, a.copy) < std::tie(b.name, b.wet_path, b.copy);
   });
-  const auto leaks = check_split(data, split_dataset(data, config), config);
-  data.findings.insert(data.findings.end(), leaks.begin(), leaks.end());
+  const Split split = split_dataset(data, config);
+  tell_parts(data, split, config, given);
+  for (const std::vector<Finding>& found : {check_split(data, split, config), check_positions(data, split, config)}) {
+    data.findings.insert(data.findings.end(), found.begin(), found.end());
+  }
   if (shelf) shelf->share(data);
   return data;
 }

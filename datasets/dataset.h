@@ -21,6 +21,7 @@ struct Dataset {
   std::vector<std::string> unpaired, unreadable;  // a line each, with the reason
   std::vector<Finding> findings;
   std::vector<Repair> repairs;  // what was done
+  std::size_t n_cut = 0;        // pairs that were cut into these pieces; 0: none were
   int sample_rate = 0;          // of the pairs
   bool split_by_knobs = false;  // the same dry audio at other positions is another example
   double wet_lost_db = -200.0;  // of the wet audio's energy: what lies above half that rate, at most

@@ -45,8 +45,9 @@ struct Pair {
   std::filesystem::path dry_path, wet_path;  // wet_path is empty where a chain made the wet audio
   SharedRecording dry, wet;
   FileFacts dry_file, wet_file;
-  double offset_seconds = 0.0;  // where this piece begins in its file
-  bool copy = false;            // at another level, or shifted: for training alone
+  double offset_seconds = 0.0;   // where this piece begins in its file, or in the part of it that a table states
+  double excerpt_seconds = 0.0;  // where that part begins in the file
+  bool copy = false;             // at another level, or shifted: for training alone
 };
 
 // The pair without its samples: what its pieces begin as.

@@ -338,6 +338,71 @@ std::vector<Finding> check_loudness(const Dataset& data, const Split& split, dou
                        -6.0 - db(dry), -6.0 - db(wet))}};
 }
 
+namespace {
+
+// A stretch of a file, in seconds.
+struct Stretch {
+  double from = 0.0, to = 0.0;
+};
+Stretch in_its_file(const Pair& p, int rate) {
+  const double from = p.excerpt_seconds + p.offset_seconds;
+  return {from, from + static_cast<double>(p.dry.size()) / std::max(1, rate)};
+}
+
+// What rows of a table have of one dry file in training and in another part as well: their start and stop overlap.
+struct Overlap {
+  double all = 0.0, shared = 0.0, first = -1.0;  // seconds that the part has of the file, and those in training too
+};
+
+class Overlaps {
+ public:
+  Overlaps(const Dataset& data, const Split& split) : data_(data) {
+    if (data.split_by_knobs) return;
+    for (const int i : split.train)
+      training_[at(data, i).dry_path].push_back(in_its_file(at(data, i), data.sample_rate));
+    for (auto& [path, stretches] : training_) {
+      std::sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) { return a.from < b.from; });
+    }
+  }
+
+  // What of the pair is in training; lags that were taken out move ends by less than is told.
+  Overlap of(int i) const {
+    constexpr double kLeast = 0.1;
+    const Pair& p = at(data_, i);
+    const Stretch own = in_its_file(p, data_.sample_rate);
+    Overlap overlap{own.to - own.from};
+    const auto found = training_.find(p.dry_path);
+    if (found == training_.end() || p.dry_path.empty()) return overlap;
+    double done = own.from;
+    for (const Stretch& t : found->second) {
+      const double from = std::max(done, t.from), to = std::min(own.to, t.to);
+      if (to <= from) continue;
+      if (overlap.first < 0.0) overlap.first = from;
+      overlap.shared += to - from;
+      done = to;
+    }
+    return overlap.shared > kLeast ? overlap : Overlap{overlap.all};
+  }
+
+ private:
+  const Dataset& data_;
+  std::map<std::filesystem::path, std::vector<Stretch>> training_;
+};
+
+void tell_overlaps(const std::map<std::string, Overlap>& files, const char* part, std::vector<Finding>& found) {
+  for (const auto& [file, overlap] : files) {
+    if (!(overlap.shared > 0.0)) continue;
+    found.push_back(
+        {Severity::kRefuse, "leak", file, overlap.first,
+         fmt::format("{:.1f} of the {:.1f} s that the {} part has of it are in training too", overlap.shared,
+                     overlap.all, part),
+         "start and stop of two rows overlap, or one file is in both parts",
+         "let one part begin where the other stops, as stop = 20 for training and start = 20 for the test"});
+  }
+}
+
+}  // namespace
+
 std::vector<Finding> check_split(const Dataset& data, const Split& split, const DataConfig& config) {
   std::map<std::string, const Pair*> seen;
   const auto hash_of = [&](const Pair& p) {
@@ -352,14 +417,22 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split, const 
     if (!data.split_by_knobs) seen.emplace(p.name, &p);
   }
   std::vector<Finding> found;
+  const Overlaps overlaps(data, split);
   for (const auto& [part, name] : {std::pair(&split.validation, "validation"), std::pair(&split.test, "test")}) {
     auto repeats = repeats_of(data, split, *part);
+    std::map<std::string, Overlap> overlapping;  // by file
     for (const int i : *part) {
       const Pair& p = at(data, i);
       auto twin = seen.find(hash_of(p));
       if (twin == seen.end()) twin = seen.find(p.name);
       if (peak_of(p.dry) < kSilentPeak) continue;
-      if (twin != seen.end()) {
+      const Overlap overlap = overlaps.of(i);
+      Overlap& of_file = overlapping[file_of(p, false)];
+      of_file.all += overlap.all;
+      if (overlap.shared > 0.0) {
+        of_file.shared += overlap.shared;
+        if (of_file.first < 0.0) of_file.first = overlap.first;
+      } else if (twin != seen.end()) {
         repeats.erase(i);
         found.push_back(
             {Severity::kRefuse, "leak", file_of(p, false), -1.0,
@@ -373,6 +446,7 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split, const 
                          "name other notes, by data.validation_notes and data.test_notes, or record more"});
       }
     }
+    tell_overlaps(overlapping, name, found);
     const std::string reason = cannot_judge(data, split, *part, name, repeats);
     if (!reason.empty()) {
       found.push_back({Severity::kWarning, "judge", fmt::format("the {} part", name), -1.0,

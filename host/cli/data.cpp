@@ -56,7 +56,12 @@ void add_data(CLI::App& app, Run& run) {
       } else {
         double seconds = 0.0;
         for (const Pair& p : found.pairs) seconds += static_cast<double>(p.dry.size()) / found.sample_rate;
-        std::string text = fmt::format("{} pairs, {:.1f} s at {} Hz\n", found.pairs.size(), seconds, found.sample_rate);
+        const auto counted = [](std::size_t n, const char* what) {
+          return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+        };
+        std::string text = counted(found.pairs.size(), found.n_cut > 0 ? "piece" : "pair");
+        if (found.n_cut > 0) text += " of " + counted(found.n_cut, "pair");
+        text += fmt::format(", {:.1f} s at {} Hz\n", seconds, found.sample_rate);
         for (const auto& line : found.unpaired) text += "unpaired: " + line + "\n";
         for (const auto& line : found.unreadable) text += "unreadable: " + line + "\n";
         text += format_findings(found.findings);

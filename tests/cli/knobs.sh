@@ -8,7 +8,7 @@ for note in "$root/datasets/notes/Gitarre monophon/Samples/NoFX"/*.flac; do
   n=$((n + 1))
   [ $n = 5 ] && break
   sox "$note" "$work/data/dry/$n.wav" trim 0.1 0.5 2>/dev/null || fail "sox"
-  for gain in 0 5 10; do
+  for gain in 0 5 7 10; do
     mkdir -p "$work/data/gain$gain"
     sox "$work/data/dry/$n.wav" "$work/data/gain$gain/$n.wav" overdrive $((5 + 2 * gain)) 0 gain -6 2>/dev/null || fail "sox"
   done

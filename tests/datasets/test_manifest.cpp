@@ -66,6 +66,68 @@ TEST_F(Tables, AMissingPartIsDrawnFromTraining) {
   EXPECT_EQ(names(data, split.test), std::vector<std::string>{"test/in/3"});
 }
 
+TEST_F(Tables, APartThatIsMissingIsCutFromOneRecordingOfTraining) {
+  const Signal dry = cut(notes().long_dry, 0.0, 9.0), wet = cut(notes().long_wet, 0.0, 9.0);
+  write(folder / "in.wav", {dry});
+  write(folder / "out.wav", {wet});
+  const Dataset data =
+      read("manifest", "dry,wet,start,stop,split\nin.wav,out.wav,0,-2,train\nin.wav,out.wav,-2,,test\n");
+  const Split split = split_dataset(data, config);
+  double train = 0.0;
+  for (const int i : split.train) train += static_cast<double>(data.pairs[static_cast<std::size_t>(i)].dry.size());
+  EXPECT_GT(train, 4.0 * kRate) << all(data);
+  ASSERT_FALSE(split.validation.empty()) << all(data);
+  for (const std::string& name : names(data, split.validation)) EXPECT_EQ(name.rfind("train/in@", 0), 0u) << name;
+  for (const std::string& name : names(data, split.test)) EXPECT_EQ(name.rfind("test/in@", 0), 0u) << name;
+  EXPECT_TRUE(of(data, "leak").empty()) << all(data);
+  EXPECT_NE(all(data).find("1 for training, 0 for validation, 1 for the test; validation is drawn from training"),
+            std::string::npos)
+      << all(data);
+  // All parts given: the rows stay as they are.
+  const Dataset whole = read("manifest",
+                             "dry,wet,start,stop,split\nin.wav,out.wav,0,-3,train\nin.wav,out.wav,-3,-1.5,val\n"
+                             "in.wav,out.wav,-1.5,,test\n");
+  EXPECT_EQ(whole.pairs.size(), 3u) << all(whole);
+  EXPECT_EQ(all(whole).find("drawn from training"), std::string::npos) << all(whole);
+}
+
+TEST_F(Tables, APartThatCannotBeDrawnIsSaid) {
+  const Dataset two = read("manifest", "dry,wet,split\nin/0.wav,out/0.wav,train\nin/1.wav,out/1.wav,test\n");
+  EXPECT_TRUE(split_dataset(two, config).validation.empty());
+  EXPECT_NE(all(two).find("training has too few notes for validation to be drawn from it"), std::string::npos)
+      << all(two);
+  config.validation = 0.0;
+  const Dataset none = read("manifest", "dry,wet,split\nin/0.wav,out/0.wav,train\nin/1.wav,out/1.wav,test\n");
+  EXPECT_NE(all(none).find("data.validation is 0, so none is drawn"), std::string::npos) << all(none);
+}
+
+TEST_F(Tables, RowsOfTwoPartsThatOverlapAreALeak) {
+  write(folder / "in.wav", {cut(notes().long_dry, 0.0, 9.0)});
+  write(folder / "out.wav", {cut(notes().long_wet, 0.0, 9.0)});
+  config.validation = 0.0;
+  const auto rows = [&](const std::string& train, const std::string& test) {
+    return read("manifest", fmt::format("dry,wet,start,stop,split\nin.wav,out.wav,{},train\nin.wav,out.wav,{},test\n",
+                                        train, test));
+  };
+  const Dataset apart = rows("0,6", "6,");
+  EXPECT_TRUE(of(apart, "leak").empty()) << all(apart);
+  const Dataset data = rows("0,6", "-4.5,");
+  ASSERT_EQ(of(data, "leak").size(), 1u) << all(data);
+  EXPECT_EQ(of(data, "leak")[0].severity, Severity::kRefuse);
+  EXPECT_NE(of(data, "leak")[0].text.find("1.5 of the 4.5 s that the test part has of it are in training too"),
+            std::string::npos)
+      << all(data);
+  EXPECT_NEAR(of(data, "leak")[0].seconds, 4.5, 0.01);
+  // Pieces that are equal to the sample are told as one stretch too; so is a recording that both parts have whole.
+  config.segment_seconds = 1.0;
+  const Dataset equal = rows("0,6", "5,");
+  ASSERT_EQ(of(equal, "leak").size(), 1u) << all(equal);
+  EXPECT_NE(of(equal, "leak")[0].text.find("1.0 of the 4.0 s"), std::string::npos) << all(equal);
+  const Dataset twice = rows(",", ",9");
+  ASSERT_EQ(of(twice, "leak").size(), 1u) << all(twice);
+  EXPECT_NE(of(twice, "leak")[0].text.find("9.0 of the 9.0 s"), std::string::npos) << all(twice);
+}
+
 TEST_F(Tables, SettingsAreChosenByColumn) {
   const std::string text =
       "dry,wet,device,knob:gain\nin/0.wav,out/0.wav,Muff,1\nin/1.wav,out/1.wav,Muff,2\nin/2.wav,out/2.wav,Rat,1\n";
