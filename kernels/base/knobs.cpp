@@ -26,11 +26,12 @@ std::string in_lower_case(std::string s) {
   return s;
 }
 
-// The number that a text begins with, and what is left of it.
+// The number that a text begins with, after a plus sign or not, and what is left of it.
 std::optional<double> number_at(const std::string& text, std::string& rest) {
   double value = 0.0;
+  const bool plus = text.size() > 1 && text[0] == '+' && text[1] != '-';
   const char* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
+  const auto [at, error] = std::from_chars(text.data() + (plus ? 1 : 0), end, value);
   if (error != std::errc() || !std::isfinite(value)) return std::nullopt;
   rest.assign(at, end);
   return value;
@@ -115,25 +116,69 @@ int count_controls(const std::vector<Knob>& knobs) {
   return n;
 }
 
-double value_of(const Knob& knob, const std::string& text, const std::string& where) {
+namespace {
+
+// How many of the knob's unit are one of `unit`, in letters of any case; nothing where it is another kind of unit.
+std::optional<double> in_units_of(const Knob& knob, const std::string& unit) {
+  static const std::vector<std::vector<std::pair<std::string, double>>> kinds = {{{"hz", 1.0}, {"khz", 1000.0}},
+                                                                                 {{"ms", 1.0}, {"s", 1000.0}}};
+  const std::string own = in_lower_case(knob.unit), its = in_lower_case(unit);
+  if (its.empty() || its == own) return 1.0;
+  for (const auto& kind : kinds) {
+    double from = 0.0, to = 0.0;
+    for (const auto& [name, size] : kind) {
+      if (name == its) from = size;
+      if (name == own) to = size;
+    }
+    if (from > 0.0 && to > 0.0) return from / to;
+  }
+  return std::nullopt;
+}
+
+double position_of(const Knob& knob, const std::string& text, const std::string& where) {
   std::string rest;
   const auto number = number_at(trimmed_word(text), rest);
-  const bool is_number = number && (rest.empty() || trimmed_word(rest) == knob.unit);
   for (std::size_t i = 0; i < knob.positions.size(); ++i) {
     std::string tail;
     const auto named = number_at(knob.positions[i], tail);
     if (in_lower_case(knob.positions[i]) == in_lower_case(trimmed_word(text)) ||
-        (named && tail.empty() && is_number && *named == *number)) {
+        (named && tail.empty() && number && rest.empty() && *named == *number)) {
       return static_cast<double>(i);
     }
   }
-  if (!knob.is_switch() && !is_number && text.find(',') != std::string::npos) {
+  throw Error("{}: {} = {} is out of its range, {}{}", where, knob.name, text, knob.range(),
+              did_you_mean(text, knob.positions));
+}
+
+}  // namespace
+
+double value_of(const Knob& knob, const std::string& text, const std::string& where) {
+  if (knob.is_switch()) return position_of(knob, text, where);
+  const std::string word = trimmed_word(text);
+  if (word.empty()) throw Error("{}: {} has no value; its range is {}", where, knob.name, knob.range());
+  std::string unit;
+  const auto number = number_at(word, unit);
+  unit = trimmed_word(unit);
+  if (word.find(',') != std::string::npos) {
     throw Error("{}: {} = {} is no number; write it with a point, as 3.5", where, knob.name, text);
   }
-  if (knob.is_switch() || !is_number || !(*number >= knob.lo && *number <= knob.hi)) {
+  // What stands behind a number is a unit where it begins as one: a letter, %, or what is no ASCII, as a degree sign.
+  const auto begins_unit = [](char c) {
+    return std::isalpha(static_cast<unsigned char>(c)) || c == '%' || static_cast<unsigned char>(c) >= 0x80;
+  };
+  if (!number || (!unit.empty() && !begins_unit(unit.front()))) {
+    throw Error("{}: {} = {} is no number; its range is {}", where, knob.name, text, knob.range());
+  }
+  const auto factor = in_units_of(knob, unit);
+  if (!factor) {
+    throw Error("{}: {} = {} has the unit {}, and the knob has {}; its range is {}", where, knob.name, text, unit,
+                knob.unit.empty() ? "none" : knob.unit, knob.range());
+  }
+  const double value = *number * *factor;
+  if (!(value >= knob.lo && value <= knob.hi)) {
     throw Error("{}: {} = {} is out of its range, {}", where, knob.name, text, knob.range());
   }
-  return *number;
+  return value;
 }
 
 void write_controls(float* controls, const Knob& knob, double value) noexcept {

@@ -31,7 +31,8 @@ struct Knob {
 
 std::vector<Knob> parse_knobs(const std::vector<std::string>& texts, const std::string& where);
 int count_controls(const std::vector<Knob>&);
-// The value that a text means: a number, the name of a position, or a number that is its name.
+// The value that a text means: a number, with the knob's unit or one that is turned into it (Hz and kHz, ms and s), the
+// name of a position, or a number that is its name.
 double value_of(const Knob&, const std::string& text, const std::string& where);
 // Its controls (knob.controls()); a value out of range counts as the nearest.
 void write_controls(float* controls, const Knob&, double value) noexcept;

@@ -35,6 +35,19 @@ TEST(Knobs, AreReadFromWords) {
   EXPECT_THROW(knob_values(parse_knobs({"a: 0..1"}, "x"), {"a=0", "A=1"}, "x"), Error) << "set twice";
 }
 
+TEST(Knobs, UnitsOfAValueAreTurnedIntoTheKnobs) {
+  const auto value = [](const std::string& knob, const std::string& text) {
+    return value_of(parse_knobs({knob}, "x")[0], text, "x");
+  };
+  EXPECT_EQ(value("cut: 0.1..20 kHz", "500Hz"), 0.5);
+  EXPECT_EQ(value("cut: 0.1..20 kHz", "20000 HZ"), 20.0);
+  EXPECT_EQ(value("cut: 20..20000 Hz", "1.5 khz"), 1500.0);
+  EXPECT_EQ(value("time: 1..2000 ms", "0.5 s"), 500.0);
+  EXPECT_EQ(value("time: 0..2 s", "250ms"), 0.25);
+  EXPECT_EQ(value("gain: -10..10 dB", "+5db"), 5.0);
+  EXPECT_EQ(value("mode: +1|-1", "-1"), 1.0);
+}
+
 TEST(Knobs, WhatIsNoneOrOutOfRangeIsRefused) {
   for (const auto& [text, said] :
        std::vector<std::pair<std::string, std::string>>{{"gain", "has no name before a colon"},
@@ -50,16 +63,25 @@ TEST(Knobs, WhatIsNoneOrOutOfRangeIsRefused) {
     EXPECT_NE(error_of({text}).find(said), std::string::npos) << text << ": " << error_of({text});
   }
   EXPECT_NE(error_of({"a: 0..1", "A: 0..2"}).find("stands there twice"), std::string::npos);
-  const std::vector<std::string> knobs{"gain: 0..10 dB", "mode: a|b"};
-  for (const auto& [setting, said] :
-       std::vector<std::pair<std::string, std::string>>{{"gain=11", "gain = 11 is out of its range, 0 to 10 dB"},
-                                                        {"gain=3,5", "gain = 3,5 is no number; write it with a point"},
-                                                        {"gain=nan", "out of its range"},
-                                                        {"gain=loud", "out of its range"},
-                                                        {"gain=5 Hz", "out of its range"},
-                                                        {"mode=c", "mode = c is out of its range, a or b"},
-                                                        {"gian=5", "did you mean 'gain'"},
-                                                        {"gain", "expected NAME=VALUE"}}) {
+  const std::vector<std::string> knobs{"gain: 0..10 dB", "mode: a|b", "tone: 0..1", "cut: 0.1..20 kHz",
+                                       "wide mode: wide|narrow"};
+  for (const auto& [setting, said] : std::vector<std::pair<std::string, std::string>>{
+           {"gain=11", "gain = 11 is out of its range, 0 to 10 dB"},
+           {"gain=3,5", "gain = 3,5 is no number; write it with a point"},
+           {"gain=nan", "gain = nan is no number; its range is 0 to 10 dB"},
+           {"gain=loud", "gain = loud is no number"},
+           {"gain=", "gain has no value; its range is 0 to 10 dB"},
+           {"gain=3_5", "gain = 3_5 is no number"},
+           {"gain=+-5", "gain = +-5 is no number"},
+           {"gain=5 Hz", "has the unit Hz, and the knob has dB; its range"},
+           {"gain=11 db", "gain = 11 db is out of its range"},
+           {"tone=5%", "has the unit %, and the knob has none"},
+           {"cut=30000 Hz", "out of its range, 0.1 to 20 kHz"},
+           {"cut=1 s", "has the unit s, and the knob has kHz"},
+           {"wide mode=wied", "did you mean 'wide'?"},
+           {"mode=c", "mode = c is out of its range, a or b"},
+           {"gian=5", "did you mean 'gain'"},
+           {"gain", "expected NAME=VALUE"}}) {
     EXPECT_NE(error_of(knobs, {setting}).find(said), std::string::npos) << error_of(knobs, {setting});
   }
   EXPECT_NE(error_of({}, {"gain=5"}).find("the model has no knobs"), std::string::npos);
