@@ -19,10 +19,27 @@ std::string trimmed_cell(const std::string& s) {
   return from == std::string::npos ? "" : s.substr(from, to - from + 1);
 }
 
-char separator_of(const std::string& text) {
-  const std::string first = text.substr(0, text.find('\n'));
+// Of the first line with a row, from `at` on.
+char separator_of(const std::string& text, std::size_t at) {
+  std::string first;
+  while (at < text.size() && (trimmed_cell(first).empty() || first.front() == '#')) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    first = text.substr(at, end - at);
+    at = end + 1;
+  }
   const auto count = [&](char c) { return std::count(first.begin(), first.end(), c); };
   return count(';') > count(',') ? ';' : count('\t') > count(',') ? '\t' : ',';
+}
+
+// The separator that a first line "sep=;" states, and where the next line begins; 0: there is no such line.
+char stated_separator(const std::string& text, std::size_t& next) {
+  const std::size_t end = text.find('\n');
+  std::string line = text.substr(0, end);
+  while (!line.empty() && line.back() == '\r') line.pop_back();
+  if (line.size() == 7 && line.front() == '"' && line.back() == '"') line = line.substr(1, 5);
+  if (end == std::string::npos || line.size() != 5 || line.rfind("sep=", 0) != 0) return 0;
+  next = end + 1;
+  return line[4];
 }
 
 }  // namespace
@@ -42,15 +59,17 @@ std::string read_text(const fs::path& path) {
   return text;
 }
 
-std::vector<CsvRow> read_csv(const fs::path& path) {
+std::vector<CsvRow> read_csv(const fs::path& path, CsvForm* form) {
   std::string text = read_text(path);
   if (text.find('\n') == std::string::npos) std::replace(text.begin(), text.end(), '\r', '\n');
-  const char separator = separator_of(text);
+  std::size_t begin = 0;
+  const char stated = stated_separator(text, begin), separator = stated ? stated : separator_of(text, begin);
   std::vector<CsvRow> rows;
-  CsvRow row{1, {}};
   std::string cell;
   bool quoted = false, was_quoted = false;
-  long line = 1, quote_line = 0;
+  long line = begin > 0 ? 2 : 1, quote_line = 0;
+  std::size_t comments = 0;
+  CsvRow row{line, {}};
   const auto end_cell = [&] {
     row.cells.push_back(was_quoted ? cell : trimmed_cell(cell));
     cell.clear();
@@ -62,7 +81,14 @@ std::vector<CsvRow> read_csv(const fs::path& path) {
     if (!blank) rows.push_back(row);
     row = {line, {}};
   };
-  for (std::size_t i = 0; i < text.size(); ++i) {
+  for (std::size_t i = begin; i < text.size(); ++i) {
+    if (text[i] == '#' && !quoted && (i == begin || text[i - 1] == '\n')) {
+      ++comments;
+      i = text.find('\n', i);
+      if (i == std::string::npos) break;
+      row.line = ++line;
+      continue;
+    }
     const char c = text[i];
     if (c == '\n') ++line;
     if (quoted) {
@@ -87,6 +113,7 @@ std::vector<CsvRow> read_csv(const fs::path& path) {
   }
   if (quoted) throw Error("{}, row {}: a quote is opened and never closed", path.string(), quote_line);
   if (!cell.empty() || !row.cells.empty()) end_row();
+  if (form) *form = {separator, comments};
   return rows;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <set>
 #include <tuple>
 
@@ -31,10 +32,29 @@ std::string column_of(const std::string& cell) {
   return cell;
 }
 
+bool is_remark(const std::string& column) {
+  static const std::set<std::string> names = {"comment", "comments", "note", "notes", "remark", "remarks"};
+  return names.count(column) > 0;
+}
+
+// A number with a unit behind it, as "2.5 dB".
+struct Measured {
+  double number;
+  std::string unit;
+};
+std::optional<Measured> measured(const std::string& text) {
+  const std::size_t end = text.find_last_of("0123456789");
+  if (end == std::string::npos) return std::nullopt;
+  const auto number = number_of(text.substr(0, end + 1));
+  const std::size_t unit = text.find_first_not_of(' ', end + 1);
+  if (!number || unit == std::string::npos) return std::nullopt;
+  return Measured{*number, lower_case(text.substr(unit))};
+}
+
 class Manifest {
  public:
   explicit Manifest(const DataConfig& config)
-      : config_(config), path_(table_in(config.path, "manifest.csv")), rows_(read_csv(path_)) {
+      : config_(config), path_(table_in(config.path, "manifest.csv")), rows_(read_csv(path_, &form_)) {
     if (rows_.empty()) throw Error("{}: is empty; expected a row with the names of columns, as dry,wet", path());
     read_header();
     if (rows_.size() == 1) throw Error("{}: has a row with the names of columns, and none with files", path());
@@ -43,6 +63,10 @@ class Manifest {
   Sources run() {
     for (std::size_t i = 1; i < rows_.size(); ++i) read_row(rows_[i]);
     check_columns();
+    for (std::size_t i = 0; i < pairs_.size(); ++i) {
+      settings_[i].knobs = pairs_[i].knobs;
+      pairs_[i].setting = settings_[i].text();
+    }
     Sources sources;
     const std::vector<bool> take = selected(settings_, config_);
     std::vector<Setting> used;
@@ -53,7 +77,7 @@ class Manifest {
     }
     check_settings(used, config_, printable(path_.string()), sources.findings);
     sources.findings.push_back({Severity::kInfo, "layout", printable(path_.string()), -1.0,
-                                fmt::format("is read as a manifest, {} pairs", sources.pairs.size()),
+                                fmt::format("is read as a manifest, {} pairs{}", sources.pairs.size(), left_out()),
                                 "a table with a row a pair", "nothing need be done"});
     return sources;
   }
@@ -65,20 +89,49 @@ class Manifest {
     throw Error("{}, row {}: {}", path(), row.line, fmt::format(text, std::forward<Values>(values)...));
   }
 
+  // What is there for people alone.
+  std::string left_out() const {
+    std::string text;
+    for (const std::string& column : remarks_)
+      text += fmt::format("{}'{}'", text.empty() ? "; not read: the column " : ", ", column);
+    if (form_.comments > 0) {
+      text += fmt::format("{}{} line{} that begin{} with #", text.empty() ? "; not read: " : ", ", form_.comments,
+                          form_.comments == 1 ? "" : "s", form_.comments == 1 ? "s" : "");
+    }
+    return text;
+  }
+
+  // Between semicolons and tabs a comma stands for the point of a number.
+  std::string with_point(std::string text) const {
+    const std::size_t comma = text.find(',');
+    const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
+    if (form_.separator == ',' || comma == std::string::npos || comma == 0 || !digit(comma - 1) || !digit(comma + 1))
+      return text;
+    std::string number = text;
+    number[comma] = '.';
+    return number_of(number) || measured(number) ? number : text;
+  }
+
   void read_header() {
     static const std::vector<std::string> known = {"dry", "wet", "split", "name", "device", "delay", "start", "stop"};
     const CsvRow& header = rows_.front();
     for (std::size_t i = 0; i < header.cells.size(); ++i) {
       const std::string& cell = header.cells[i];
-      const bool knob = lower_case(cell).rfind(kKnob, 0) == 0 && cell.size() > std::string(kKnob).size();
-      const std::string name = knob ? kKnob + cell.substr(5) : column_of(lower_case(cell));
+      const std::size_t begin =
+          lower_case(cell).rfind(kKnob, 0) == 0 ? cell.find_first_not_of(' ', 5) : std::string::npos;
+      const bool knob = begin != std::string::npos;
+      const std::string name = knob ? kKnob + cell.substr(begin) : column_of(lower_case(cell));
+      if (!knob && is_remark(name)) {
+        remarks_.push_back(printable_line(cell));
+        continue;
+      }
       if (!knob && std::find(known.begin(), known.end(), name) == known.end()) {
         refuse(header, "column '{}' is not known{}, and knob:NAME for a knob", cell, did_you_mean(name, known, true));
       }
       if (!columns_.emplace(name, i).second) {
         refuse(header, "column '{}' stands there twice", name == lower_case(cell) || knob ? cell : name);
       }
-      if (knob) knobs_.emplace_back(cell.substr(5), i);
+      if (knob) knobs_.emplace_back(cell.substr(begin), i);
     }
     if (!columns_.count("dry") || (!columns_.count("wet") && config_.chain.empty())) {
       refuse(header, "there is no column '{}'; expected dry and wet, with paths from the manifest's folder",
@@ -95,7 +148,7 @@ class Manifest {
   double number(const CsvRow& row, const std::string& column) const {
     const std::string text = cell(row, column);
     if (text.empty()) return 0.0;
-    const auto value = number_of(text);
+    const auto value = number_of(with_point(text));
     if (!value) refuse(row, "{} = '{}' is no number", column, text);
     return *value;
   }
@@ -128,7 +181,7 @@ class Manifest {
     if (columns_.count("device")) setting.names.emplace_back("device", cell(row, "device"));
     for (const auto& [name, column] : knobs_) {
       if (row.cells[column].empty()) refuse(row, "knob:{} is empty", name);
-      s.knobs.push_back(knob_value(name, row.cells[column]));
+      s.knobs.push_back(knob_value(name, with_point(row.cells[column])));
     }
     setting.knobs = s.knobs;
     s.setting = setting.text();
@@ -167,22 +220,34 @@ class Manifest {
     }
   }
 
-  // Numbers, or words: a column that holds both has a mistake in one of them.
-  void check_columns() const {
+  // Numbers, or words: a column that holds both has a mistake in one of them. Of numbers some may have a unit behind
+  // them, which is one for all.
+  void check_columns() {
     for (std::size_t k = 0; k < knobs_.size(); ++k) {
       const bool numbers =
           std::any_of(pairs_.begin(), pairs_.end(), [&](const Source& s) { return s.knobs[k].is_number(); });
+      std::string unit;
       for (std::size_t i = 0; numbers && i < pairs_.size(); ++i) {
-        const KnobValue& value = pairs_[i].knobs[k];
-        if (!value.is_number())
-          refuse(*lines_[i], "knob:{} = '{}' is no number, as those of other rows are", value.name, value.text);
+        KnobValue& value = pairs_[i].knobs[k];
+        if (value.is_number()) continue;
+        const auto own = measured(value.text);
+        if (!own) refuse(*lines_[i], "knob:{} = '{}' is no number, as those of other rows are", value.name, value.text);
+        if (unit.empty()) unit = own->unit;
+        if (own->unit != unit) {
+          refuse(*lines_[i],
+                 "knob:{} = '{}' has another unit than other rows, '{}', and some have none; write all alike",
+                 value.name, value.text, unit);
+        }
+        value.number = own->number;
       }
     }
   }
 
   const DataConfig& config_;
   fs::path path_;
+  CsvForm form_;
   std::vector<CsvRow> rows_;
+  std::vector<std::string> remarks_;  // columns for people
   std::map<std::string, std::size_t> columns_;
   std::vector<std::pair<std::string, std::size_t>> knobs_;
   std::vector<Source> pairs_;

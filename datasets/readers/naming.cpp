@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
@@ -12,6 +13,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/knobs.h"
 #include "kernels/base/printable.h"
+#include "kernels/base/shell_word.h"
 
 namespace cafx {
 
@@ -171,18 +173,76 @@ std::vector<bool> selected(const std::vector<Setting>& settings, const DataConfi
   return take;
 }
 
+namespace {
+
+// A list of texts as --set takes it, for a shell.
+std::string set_list(const std::string& key, const std::vector<std::string>& texts) {
+  const bool plain = texts.size() == 1 && texts[0].find_first_of(",[]\"\\") == std::string::npos;
+  return "--set " + shell_word(key + "=" + (plain ? texts[0] : nlohmann::json(texts).dump()));
+}
+
+// The knob that has these values, in words; empty where they make none that could be told in a line.
+std::string as_knob(const std::string& name, const std::map<std::string, int>& values) {
+  constexpr std::size_t kMostPositions = 12;
+  double lo = 0.0, hi = 0.0;
+  bool numbers = true;
+  std::string positions;
+  for (const auto& entry : values) {
+    const auto number = number_of(entry.first);
+    numbers = numbers && number;
+    lo = positions.empty() ? number.value_or(0.0) : std::min(lo, number.value_or(0.0));
+    hi = positions.empty() ? number.value_or(0.0) : std::max(hi, number.value_or(0.0));
+    positions += (positions.empty() ? "" : "|") + entry.first;
+  }
+  const bool words = values.size() <= kMostPositions &&
+                     static_cast<std::size_t>(std::count(positions.begin(), positions.end(), '|')) == values.size() - 1;
+  if (!numbers && !words) return "";
+  const std::string text = numbers ? fmt::format("{}: {}..{}", name, lo, hi) : name + ": " + positions;
+  try {
+    parse_knobs({text}, "");
+    return text;
+  } catch (const Error&) {
+    return "";
+  }
+}
+
+// How a model learns a setting rather than being one of it; empty where its reader makes no knob of it.
+std::string learned_as_knob(const std::string& name, const std::map<std::string, int>& values, bool is_knob,
+                            const DataConfig& config) {
+  const std::string text = as_knob(name, values);
+  if (text.empty()) return "";
+  std::vector<std::string> knobs = config.knobs;
+  knobs.push_back(text);
+  const std::string set = set_list("data.knobs", knobs);
+  if (is_knob) return ", or let a model learn it as a knob: " + set;
+  if (config.reader == "manifest") {
+    return fmt::format(", or call its column 'knob:{}' and let a model learn it as a knob: {}", name, set);
+  }
+  const std::string placeholder = "{" + name + "}";
+  if (config.reader == "pattern" && config.dry_pattern.find(placeholder) == std::string::npos) {
+    return fmt::format(", or write {{knob:{}}} in data.pattern and let a model learn it as a knob: {}", name, set);
+  }
+  return "";
+}
+
+}  // namespace
+
 void check_settings(const std::vector<Setting>& settings, const DataConfig& config, const std::string& where,
                     std::vector<Finding>& findings) {
   const std::vector<Knob> learned = parse_knobs(config.knobs, "data.knobs");
   for (const auto& [name, values] : values_of(settings)) {
     const auto is_it = [&, &n = name](const Knob& k) { return k.name == n; };
     if (values.size() < 2 || std::any_of(learned.begin(), learned.end(), is_it)) continue;
-    findings.push_back(
-        {Severity::kRefuse, "settings", where, -1.0,
-         fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
-         "each is another sound, and a model without knobs would learn their mean",
-         fmt::format("choose one, as --set data.select={}={}, or let a model learn it as a knob: data.knobs", name,
-                     values.begin()->first)});
+    const bool is_knob = std::any_of(settings.begin(), settings.end(), [&, &n = name](const Setting& s) {
+      return std::any_of(s.knobs.begin(), s.knobs.end(), [&](const KnobValue& k) { return k.name == n; });
+    });
+    std::vector<std::string> select = config.select;
+    select.push_back(name + "=" + values.begin()->first);
+    findings.push_back({Severity::kRefuse, "settings", where, -1.0,
+                        fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
+                        "each is another sound, and a model without knobs would learn their mean",
+                        fmt::format("choose one, as {}{}", set_list("data.select", select),
+                                    learned_as_knob(name, values, is_knob, config))});
   }
 }
 

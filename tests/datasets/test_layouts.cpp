@@ -158,6 +158,9 @@ TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
   const Dataset mixed = inspect_dataset(config, kRate);
   ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
   EXPECT_NE(of(mixed, "settings")[0].text.find("bright has 2 values"), std::string::npos);
+  EXPECT_NE(of(mixed, "settings")[0].cure.find("--set 'data.knobs=[\"gain: 0..10\",\"bright: off|on\"]'"),
+            std::string::npos)
+      << all(mixed);
   config.knobs = {"gain: 0..10", "bright: off|on"};
   const Dataset data = load_dataset(config, kRate);
   ASSERT_EQ(data.pairs.size(), 15u);
@@ -304,6 +307,7 @@ TEST_F(Trees, Egdb) {
   EXPECT_EQ(only_reader(), "egdb");
   const Dataset mixed = look("egdb");
   ASSERT_TRUE(refused(mixed, "settings"));
+  EXPECT_EQ(of(mixed, "settings")[0].cure, "choose one, as --set data.select=device=Mesa") << "a device is no knob here";
   config.select = {"device=mesa"};
   const Dataset data = inspect_dataset(config, kRate);
   EXPECT_FALSE(refused(data)) << all(data);

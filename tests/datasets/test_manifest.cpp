@@ -139,6 +139,53 @@ TEST_F(Tables, SettingsAreChosenByColumn) {
   EXPECT_EQ(one.pairs[0].name, "in/1");
 }
 
+TEST_F(Tables, AsASpreadsheetWritesIt) {
+  const std::string head = "sep=;\r\n#gear: a;b\r\ndry;wet;start;Knob: gain;Notes\r\n";
+  const Dataset data = read("manifest", head +
+                                            "in/0.wav;out/0.wav;0,1;2,5;old strings\r\n"
+                                            "# in/9.wav;out/9.wav;;1;\r\n"
+                                            "in/1.wav;out/1.wav;;2,5 dB;\r\n"
+                                            "in/2.wav;out/2.wav;;2.5dB;\r\n"
+                                            "in/3.wav;out/3.wav;;2.5;\r\n");
+  ASSERT_EQ(data.pairs.size(), 4u) << all(data);
+  for (const Pair& p : data.pairs) {
+    EXPECT_EQ(p.knobs.at(0).name, "gain");
+    EXPECT_EQ(p.knobs[0].number, 2.5) << p.name;
+    EXPECT_EQ(p.setting, "gain=2.5") << p.name;
+  }
+  EXPECT_TRUE(of(data, "settings").empty()) << all(data);
+  EXPECT_NEAR(static_cast<double>(notes().dry[0].size() - data.pairs[0].dry.size()), 0.1 * kRate, 1.0);
+  EXPECT_NE(all(data).find("4 pairs; not read: the column 'Notes', 2 lines that begin with #"), std::string::npos)
+      << all(data);
+  EXPECT_NE(error("manifest", head + "in/9.wav;out/9.wav;;1;\n").find("row 4: the dry file"), std::string::npos)
+      << "rows are the file's";
+  const std::string units =
+      error("manifest", head + "in/0.wav;out/0.wav;;2 dB;\nin/1.wav;out/1.wav;;3;\n" + "in/2.wav;out/2.wav;;2 Hz;\n");
+  EXPECT_NE(units.find("row 6: knob:gain = '2 Hz' has another unit than other rows, 'db'"), std::string::npos) << units;
+  const Dataset commas = read("manifest", "dry,wet,knob:gain\nin/0.wav,out/0.wav,\"2,5\"\n");
+  EXPECT_EQ(commas.pairs.at(0).knobs.at(0).show(), "2,5") << "between commas a comma is no point";
+  const Dataset file = read("manifest", "\"sep=;\"\ndry;wet\nin/0.wav;out/0.wav\n");
+  EXPECT_EQ(file.pairs.size(), 1u);
+}
+
+TEST_F(Tables, WhatIsSaidOfSettingsCanBeTyped) {
+  const std::string text = "dry,wet,device,knob:gain\nin/0.wav,out/0.wav,\"Boss DS-1, mod=A\",1\n";
+  const Dataset data = read("manifest", text + "in/1.wav,out/1.wav,Rat,4\n");
+  ASSERT_EQ(of(data, "settings").size(), 2u) << all(data);
+  const std::string device = of(data, "settings")[0].cure, gain = of(data, "settings")[1].cure;
+  EXPECT_NE(device.find("--set 'data.select=[\"device=Boss DS-1, mod=A\"]'"), std::string::npos) << device;
+  EXPECT_NE(device.find("call its column 'knob:device' and"), std::string::npos) << device;
+  EXPECT_NE(device.find("--set 'data.knobs=[\"device: Boss DS-1, mod=A|Rat\"]'"), std::string::npos) << device;
+  EXPECT_NE(gain.find("as --set data.select=gain=1, or let a model learn it as a knob: --set 'data.knobs=gain: 1..4'"),
+            std::string::npos)
+      << gain;
+  config.select = {"gain=1"};
+  const Dataset chosen = read("manifest", text + "in/1.wav,out/1.wav,Rat,1\n");
+  EXPECT_NE(of(chosen, "settings").at(0).cure.find("'data.select=[\"gain=1\",\"device=Boss DS-1, mod=A\"]'"),
+            std::string::npos)
+      << all(chosen);
+}
+
 TEST_F(Tables, AWetFileBesideAChainIsRefused) {
   config.chain = "overdrive 20 20";
   EXPECT_NE(error("manifest", "dry,wet\nin/0.wav,out/0.wav\n").find("row 2: names a wet file, and data.chain"),
