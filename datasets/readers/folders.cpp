@@ -19,9 +19,9 @@ struct Side {
   std::map<std::string, std::vector<fs::path>> files;
 };
 
-Side list_side(const std::string& folder) {
+Side list_side(const std::string& folder, std::vector<Finding>& findings) {
   Side side{folder, {}};
-  for (const fs::path& path : find_audio_files(folder)) {
+  for (const fs::path& path : find_audio_files(folder, &findings)) {
     side.files[path.lexically_relative(folder).replace_extension().string()].push_back(path);
   }
   return side;
@@ -41,7 +41,10 @@ std::optional<std::string> match(const std::string& name, const std::string& pat
 
 class Pairing {
  public:
-  Pairing(const DataConfig& config, Side dry, Side wet) : config_(config), dry_(std::move(dry)), wet_(std::move(wet)) {}
+  Pairing(const DataConfig& config, Side dry, Side wet, std::vector<Finding> findings)
+      : config_(config), dry_(std::move(dry)), wet_(std::move(wet)) {
+    sources_.findings = std::move(findings);
+  }
 
   // Names that are equal, to the case of letters first; then by what is left of them.
   Sources run() {
@@ -159,9 +162,12 @@ Sources find_folders(const DataConfig& config) {
     throw Error("data.wet is empty; data.reader = \"folders\" needs the folder of the wet files, or data.chain");
   }
   refuse_wet_and_chain(config);
-  Side dry = list_side(config.dry);
-  if (config.chain.empty()) return Pairing(config, std::move(dry), list_side(config.wet)).run();
   Sources sources;
+  Side dry = list_side(config.dry, sources.findings);
+  if (config.chain.empty()) {
+    Side wet = list_side(config.wet, sources.findings);
+    return Pairing(config, std::move(dry), std::move(wet), std::move(sources.findings)).run();
+  }
   for (const auto& [name, paths] : dry.files) {
     const std::string key = lower_case(note_name(name));
     sources.pairs.push_back({key, key.substr(0, 2), choose_of_equal_names(paths, name, sources.findings), {}, ""});

@@ -84,11 +84,11 @@ std::string both_sides(const std::string& path) {
                      name(a), command(b, a), name(b));
 }
 
-Notes list_notes(const DataConfig& config) {
+Notes list_notes(const DataConfig& config, std::vector<Finding>& findings) {
   const int effect = idmt_effect_code(config.effect);
   Notes notes;
   int n_named = 0;
-  for (const fs::path& path : find_audio_files(config.path)) {
+  for (const fs::path& path : find_audio_files(config.path, &findings)) {
     const auto name = parse_idmt_name(path.stem().string());
     if (!name) continue;
     ++n_named;
@@ -136,8 +136,8 @@ void check_settings(const DataConfig& config, const Notes& notes, std::vector<Fi
 Sources find_idmt(const DataConfig& config) {
   if (config.path.empty())
     throw Error("no recordings are named; give dry and wet, as 'cafx train DRY WET', or the folder of a data set");
-  const Notes notes = list_notes(config);
   Sources sources;
+  const Notes notes = list_notes(config, sources.findings);
   std::map<std::string, fs::path> dry;
   for (const auto& [note, paths] : notes.dry) dry[note] = choose_of_equal_names(paths, note, sources.findings);
   if (!config.chain.empty()) {

@@ -68,8 +68,10 @@ Sources find_layout(const DataConfig& config, const Layout& layout) {
         layout.name);
   }
   const Naming naming = naming_of(layout);
-  const auto files = find_audio_files(config.path);
+  std::vector<Finding> links;
+  const auto files = find_audio_files(config.path, &links);
   Sources sources = pairs_by_name(config.path, files, naming, config);
+  sources.findings.insert(sources.findings.end(), links.begin(), links.end());
   if (sources.pairs.empty()) {
     throw Error("{}: holds no pair of files named as in {} ({}){}", config.path, layout.name, naming.text(),
                 sources.left_out.empty() ? "; there are no audio files" : "; " + sources.left_out.front());
@@ -93,7 +95,10 @@ Sources find_by_pattern(const DataConfig& config) {
         "files alone");
   }
   const Naming naming(config.pattern, "data.pattern", config.dry_pattern, "data.dry_pattern");
-  Sources sources = pairs_by_name(config.path, find_audio_files(config.path), naming, config);
+  std::vector<Finding> links;
+  const auto files = find_audio_files(config.path, &links);
+  Sources sources = pairs_by_name(config.path, files, naming, config);
+  sources.findings.insert(sources.findings.end(), links.begin(), links.end());
   if (sources.pairs.empty()) {
     throw Error("{}: holds no pair of files named {}{}", config.path, naming.text(),
                 sources.left_out.empty() ? "; there are no audio files" : "; " + sources.left_out.front());

@@ -63,12 +63,35 @@ bool is_audio_ending(const std::string& ending) {
   return endings.count(ending) > 0;
 }
 
-std::vector<fs::path> find_audio_files(const fs::path& folder) {
+namespace {
+
+// Files that were left behind: pairs would be fewer without a word.
+void tell_broken_links(const fs::path& folder, std::vector<fs::path> links, bool alone,
+                       std::vector<Finding>* findings) {
+  std::sort(links.begin(), links.end());
+  for (const fs::path& link : links) {
+    std::error_code error;
+    const std::string to = printable(fs::read_symlink(link, error).string());
+    if (alone) {
+      throw Error("{}: holds links alone whose files are not there, as {} to '{}'; put the files there, or fetch them",
+                  folder.string(), link.string(), to);
+    }
+    if (!findings) return;
+    findings->push_back({Severity::kWarning, "links", printable(link.string()), -1.0,
+                         fmt::format("is a link to '{}', which is not there; it is left out", to),
+                         "the link was copied without its file, or git annex or DVC has not fetched it",
+                         "put the file there, or remove the link"});
+  }
+}
+
+}  // namespace
+
+std::vector<fs::path> find_audio_files(const fs::path& folder, std::vector<Finding>* findings) {
   std::error_code error;
   if (!fs::is_directory(folder, error)) {
     throw Error("{}: is not a folder; give the one that holds the audio files", folder.string());
   }
-  std::vector<fs::path> files, folders = {folder}, links;
+  std::vector<fs::path> files, folders = {folder}, links, broken;
   std::set<std::pair<dev_t, ino_t>> seen;
   const auto first_time = [&](const fs::path& path) {
     struct stat s {};
@@ -78,9 +101,12 @@ std::vector<fs::path> find_audio_files(const fs::path& folder) {
     std::error_code unreadable;
     if (fs::is_directory(path, unreadable)) {
       folders.push_back(path);
-    } else if (is_audio_ending(lower_case(path.extension().string())) && fs::is_regular_file(path, unreadable) &&
-               first_time(path)) {
-      files.push_back(path);
+    } else if (is_audio_ending(lower_case(path.extension().string()))) {
+      if (fs::is_regular_file(path, unreadable)) {
+        if (first_time(path)) files.push_back(path);
+      } else if (fs::is_symlink(path, unreadable) && !fs::exists(path, unreadable)) {
+        broken.push_back(path);
+      }
     }
   };
   // Links are followed last: what they lead to keeps the path that it lies at, where that is below `folder` too.
@@ -111,6 +137,7 @@ std::vector<fs::path> find_audio_files(const fs::path& folder) {
     if (error) throw Error("{}: cannot be listed: {}", at.string(), error.message());
   }
   std::sort(files.begin(), files.end());
+  tell_broken_links(folder, std::move(broken), files.empty(), findings);
   return files;
 }
 

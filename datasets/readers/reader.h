@@ -72,8 +72,10 @@ std::filesystem::path table_in(const std::string& path, const char* name);
 std::vector<Recognised> recognise(const std::filesystem::path&);
 
 // Audio files below `folder`, recursively, sorted by path; a file counts once, by whichever of its paths comes first in
-// that order, and loops of links end. By ending: whatever libsndfile can read.
-std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path& folder);
+// that order, and loops of links end. By ending: whatever libsndfile can read. Links to files that are not there are
+// told; Error where there is nothing else.
+std::vector<std::filesystem::path> find_audio_files(const std::filesystem::path& folder,
+                                                    std::vector<Finding>* findings = nullptr);
 bool is_audio_ending(const std::string& lower_case);
 
 std::string lower_case(std::string);

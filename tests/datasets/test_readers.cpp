@@ -118,6 +118,28 @@ TEST_F(Names, AFileCountsOnceHoweverManyLinksLeadToIt) {
   EXPECT_NE(files[0].filename(), "0.wav") << "a link does not stand before its file";
 }
 
+TEST_F(Names, ALinkToAFileThatIsNotThereIsTold) {
+  pair("a.wav", "a.wav", 0);
+  pair("b.wav", "b.wav", 1);
+  EXPECT_TRUE(of(inspect_dataset(config, kRate), "links").empty());
+  fs::remove(folder / "wet" / "b.wav");
+  fs::create_symlink("/not/there.wav", folder / "wet" / "b.wav");
+  const Dataset data = inspect_dataset(config, kRate);
+  EXPECT_EQ(data.pairs.size(), 1u);
+  ASSERT_EQ(of(data, "links").size(), 1u) << all(data);
+  EXPECT_EQ(of(data, "links")[0].severity, Severity::kWarning);
+  EXPECT_EQ(of(data, "links")[0].file, (folder / "wet" / "b.wav").string());
+  EXPECT_NE(of(data, "links")[0].text.find("a link to '/not/there.wav'"), std::string::npos) << all(data);
+  fs::remove(folder / "wet" / "a.wav");
+  try {
+    inspect_dataset(config, kRate);
+    FAIL() << "no wet file is there";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("holds links alone whose files are not there, as "), std::string::npos)
+        << e.what();
+  }
+}
+
 TEST_F(Names, SettingsOfAnEffectAreNotMixed) {
   for (std::size_t i = 0; i < 3; ++i) {
     write(folder / "idmt" / "NoFX" / fmt::format("G61-4{}100-1111-{:05d}.wav", i, i), {notes().dry[i]}, kRate);
