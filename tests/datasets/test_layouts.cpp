@@ -307,7 +307,8 @@ TEST_F(Trees, Egdb) {
   EXPECT_EQ(only_reader(), "egdb");
   const Dataset mixed = look("egdb");
   ASSERT_TRUE(refused(mixed, "settings"));
-  EXPECT_EQ(of(mixed, "settings")[0].cure, "choose one, as --set data.select=device=Mesa") << "a device is no knob here";
+  EXPECT_EQ(of(mixed, "settings")[0].cure, "choose one, as --set data.select=device=Mesa")
+      << "a device is no knob here";
   config.select = {"device=mesa"};
   const Dataset data = inspect_dataset(config, kRate);
   EXPECT_FALSE(refused(data)) << all(data);
