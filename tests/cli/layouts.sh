@@ -40,4 +40,15 @@ says "in no other layout" "$cafx" train "$work/empty"
 mkdir -p "$work/session/DI" "$work/session/Reamp"
 touch "$work/session/DI/take.wav" "$work/session/Reamp/take.wav"
 says "cafx train $work/session/DI $work/session/Reamp'" "$cafx" train "$work/session"
+mkdir -p "$work/two/Boosted" "$work/two/Clean"
+touch "$work/two/Boosted/take.wav" "$work/two/Clean/take.wav"
+says "dry first, as 'cafx train $work/two/Clean $work/two/Boosted'" "$cafx" data check "$work/two"
+# What it says is typed as it stands there.
+mkdir "$work/egdb/audio_A, B"
+mv "$work/egdb/audio_EQ/1.flac" "$work/egdb/audio_A, B/1.flac"
+"$cafx" data check "$work/egdb" --set data.reader=egdb >"$work/out" 2>&1
+option=$(sed -n "s/.*choose one, as \(--set '[^']*'\).*/\1/p" "$work/out" | head -1)
+[ -n "$option" ] || fail "no device is offered: $(cat "$work/out")"
+eval "\"\$cafx\" data check \"\$work/egdb\" --set data.reader=egdb $option" >"$work/out" 2>&1
+grep -q "^1 pair," "$work/out" || fail "$option does not choose: $(head -3 "$work/out")"
 finish
