@@ -10,7 +10,7 @@
 
 // DNN-SAAF in one kernel forward and one backward. A block takes M samples; their activations are in shared memory as
 // [feature][sample], so that a layer is a product of two tiles: a thread keeps 8 x 8 sums in registers, reads its
-// samples from shared memory and its weights straight from L2, four rows ahead of their use. Forward works in place in
+// samples from shared memory and its weights straight from L2, before their use. Forward works in place in
 // one buffer and stores the hidden activations for backward, which in fp32 costs less than to recompute them: the
 // stores overlap the products. Backward holds one gradient and one activation at a time, so that two blocks
 // share a multiprocessor and one loads while the other computes. Where a block's shared memory is too small, or on
