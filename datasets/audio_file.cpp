@@ -15,7 +15,6 @@
 #include <utility>
 
 #include "datasets/container.h"
-#include "datasets/readers/reader.h"
 #include "kernels/base/error.h"
 
 namespace cafx {
@@ -396,7 +395,8 @@ struct AudioWriter::State {
 
 AudioWriter::AudioWriter(const std::filesystem::path& path, int sample_rate, SampleFormat format)
     : state_(std::make_unique<State>()) {
-  const std::string ending = lower_case(path.extension().string());
+  std::string ending = path.extension().string();
+  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   const bool flac = ending == ".flac";
   if (!flac && ending != ".wav") {
     throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
