@@ -210,7 +210,7 @@ def test_what_a_knob_refuses(turned, run):
     stream = model.stream()
     for call, words in [(lambda: model(x, knobs={"gain": 12}), "model\\(x, knobs\\): gain = 12 is out of its range, 0 to 10 dB"),
                         (lambda: model(x, knobs={"mode": "d"}), "mode = d is out of its range, a, b, c"),
-                        (lambda: model(x, knobs={"gain": float("nan")}), "gain = nan is out of its range, 0 to 10 dB"),
+                        (lambda: model(x, knobs={"gain": float("nan")}), "gain = nan is no number; its range is 0 to 10 dB"),
                         (lambda: model(x, knobs={"gian": 1}), "did you mean 'gain'"),
                         (lambda: model.stream(knobs={"gain": -1}), "stream\\(knobs\\): gain = -1 is out of its range, 0 to 10 dB"),
                         (lambda: stream.set_knob("gain", 10.5), "stream.set_knob: gain = 10.5 is out of its range, 0 to 10 dB"),
