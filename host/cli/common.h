@@ -129,8 +129,8 @@ void write_text(const std::string& path, const std::string& text);
 void write_table(const std::string& path, const std::string& text);
 void write_screen(const std::string& text);  // to standard output, with the terminal's commands in it
 
-// The recordings of a run, at any rate, with what else its config says of them. Their parts are those of the run, by the
-// names in its split.json; drawn anew where other recordings are asked for, or where that file is gone.
+// The recordings of a run, at any rate, with what else its config says of them. Their parts are those of the run, by
+// the names in its split.json; drawn anew where other recordings are asked for, or where that file is gone.
 struct Recordings {
   Dataset data;
   Split split;

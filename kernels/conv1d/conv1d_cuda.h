@@ -26,8 +26,8 @@ bool conv_forward_from(const Context&, Stored* y, float* x, FrameSource source, 
                        const float* bias, Conv1dDims);
 void conv_backward_filter(const Context&, float* dw, const Stored* dy, const float* x, bool flip, Conv1dDims);
 void conv_backward_data(const Context&, float* dx, const Stored* dy, const float* w, bool flip, Conv1dDims);
-// What each 128 samples add to dx, (B,ceil(T/128),192), of up to 64 taps: sums of two such rows are dx. False, and nothing
-// is done, where other kernels run.
+// What each 128 samples add to dx, (B,ceil(T/128),192), of up to 64 taps: sums of two such rows are dx. False, and
+// nothing is done, where other kernels run.
 inline constexpr int kConvRowSamples = 128, kConvRow = kConvRowSamples + 64;
 bool conv_has_rows(const Context&, Conv1dDims);
 bool conv_backward_rows(const Context&, float* rows, const Stored* dy, const float* w, bool flip, Conv1dDims);

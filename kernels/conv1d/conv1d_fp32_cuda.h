@@ -212,8 +212,8 @@ __device__ __forceinline__ void move_to_front(float* sums, int reach) {
 }
 
 // dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles
-// before that reach in are computed again, so that a frame's bits do not depend on how it is cut. kRows: each tile's sums
-// as they are, (B,tiles of a frame,kDataRow), of up to 64 taps.
+// before that reach in are computed again, so that a frame's bits do not depend on how it is cut. kRows: each tile's
+// sums as they are, (B,tiles of a frame,kDataRow), of up to 64 taps.
 constexpr int kDataRow = kDataRows + 64;
 template <int kVector, bool kRows, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
