@@ -437,18 +437,16 @@ void warn_of_changed_data(Recordings& r, const std::filesystem::path& run) {
                       run.string(), then, now));
 }
 
-constexpr const char* kPartNames[] = {"train", "validation", "test"};
-std::vector<int>& part_of(Split& split, const std::string& part) {
-  return const_cast<std::vector<int>&>(part_of(std::as_const(split), part));
-}
+constexpr std::pair<const char*, std::vector<int> Split::*> kPartsOfSplit[] = {
+    {"train", &Split::train}, {"validation", &Split::validation}, {"test", &Split::test}};
 
 // False, and nothing is done, where the run does not say its parts.
 bool take_parts_of(Recordings& r, const std::filesystem::path& run) {
   const std::filesystem::path file = run / "split.json";
   const std::string text = std::filesystem::exists(file) ? RunFolder::read(file) : "";
-  std::map<std::string, std::string> part_of_name;
-  for (const char* part : kPartNames) {
-    for (const std::string& name : listed_in(text, part)) part_of_name[name] = part;
+  std::map<std::string, std::vector<int> Split::*> part_of_name;
+  for (const auto& [name_of_part, part] : kPartsOfSplit) {
+    for (const std::string& name : listed_in(text, name_of_part)) part_of_name[name] = part;
   }
   if (part_of_name.empty()) {
     warn(r, fmt::format("{} {}, so the parts are drawn anew: notes that the model was trained on may be among them",
@@ -464,7 +462,7 @@ bool take_parts_of(Recordings& r, const std::filesystem::path& run) {
       ++others;
       continue;
     }
-    part_of(split, at->second).push_back(static_cast<int>(i));
+    (split.*at->second).push_back(static_cast<int>(i));
     found.insert(at->first);
   }
   if (found.empty()) {
@@ -488,7 +486,7 @@ bool take_parts_of(Recordings& r, const std::filesystem::path& run) {
 void warn_of_training_notes(Recordings& r, const std::filesystem::path& run, const std::string& part) {
   if (!std::filesystem::exists(run / "split.json")) return;
   const std::string text = RunFolder::read(run / "split.json");
-  const std::vector<int>& which = part_of(std::as_const(r.split), part);
+  const std::vector<int>& which = part_of(r.split, part);
   for (const auto& [other, what] : {std::pair{"train", "that {} was trained on"},
                                     std::pair{"validation", "by which the weights of {} were chosen"}}) {
     if (part == "train" || part == other) continue;
@@ -515,9 +513,9 @@ Recordings load_recordings(const std::filesystem::path& run, const std::vector<s
 }
 
 const std::vector<int>& part_of(const Split& split, const std::string& part) {
-  if (part == "test") return split.test;
-  if (part == "validation") return split.validation;
-  if (part == "train") return split.train;
+  for (const auto& [name, of_split] : kPartsOfSplit) {
+    if (part == name) return split.*of_split;
+  }
   throw Error("--part {}: expected test, validation or train", part);
 }
 

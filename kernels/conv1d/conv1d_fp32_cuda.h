@@ -213,8 +213,7 @@ __device__ __forceinline__ void move_to_front(float* sums, int reach) {
 
 // dx[j] = sum over k of P[j - k][k] where P[t][k] = sum_c dy[t, c] w[c, k], for `tiles` tiles of one frame. The tiles
 // before that reach in are computed again, so that a frame's bits do not depend on how it is cut. kRows: each tile's
-// sums as they are, (B,tiles of a frame,kDataRow), of up to 64 taps.
-constexpr int kDataRow = kDataRows + 64;
+// sums as they are, (B,tiles of a frame,kConvRow), of up to 64 taps.
 template <int kVector, bool kRows, class S>
 __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
     data_kernel(Members members, float* dx, const S* dy, const float* w, bool flip, Conv1dDims d, int tiles) {
@@ -300,8 +299,8 @@ __global__ void __launch_bounds__(kBlock, kBlocksPerSm)
       __syncthreads();
     }
     if constexpr (kRows) {
-      float* row = dx + (static_cast<long>(b) * in_frame + tile) * kDataRow;
-      for (int i = threadIdx.x; i < kDataRow; i += kBlock) row[i] = sums[i], sums[i] = 0.0f;
+      float* row = dx + (static_cast<long>(b) * in_frame + tile) * kConvRow;
+      for (int i = threadIdx.x; i < kConvRow; i += kBlock) row[i] = sums[i], sums[i] = 0.0f;
       continue;  // the next products begin with a barrier
     }
     const bool ends = tile + 1 == in_frame;
@@ -358,7 +357,7 @@ inline void backward_data(const Context& context, float* dx, const Stored* dy, c
 // The sums of each tile, for whom adds up what overlaps (conv1d_cuda.h).
 inline void backward_rows(const Context& context, float* rows, const Stored* dy, const float* w, bool flip,
                           Conv1dDims d) {
-  static_assert(kDataRows == kConvRowSamples && kDataRow == kConvRow);
+  static_assert(kDataRows == kConvRowSamples);
   with_stored(context, [&]<class S>() {
     launch_early(context, d.C % 4 == 0 ? data_kernel<4, true, S> : data_kernel<1, true, S>,
                  static_cast<unsigned>(d.B * ceil_div(d.T, kDataRows)), kBlock, data_shared(d), rows,

@@ -609,7 +609,7 @@ bool dnn_saaf_takes_dy(const Context& context, const DnnSaafDims& d, int K) {
 }
 
 bool dnn_saaf_gives_rows(const Context& context, const DnnSaafDims& d, int K) {
-  return dnn_narrow::takes_dy(context, d, K) || dnn_persistent::takes_dy(context, d, K);
+  return cuda::dnn_saaf_takes_dy(context, d, K);  // the same kernels know the filters both ways
 }
 
 bool dnn_saaf_one_by_one(const Context& context, const DnnSaafDims& d) {

@@ -139,14 +139,18 @@ struct Weights {
 // Where the curve's numbers of channels 8 t + 2 j + i begin: regions by t.
 __device__ __forceinline__ int curve_at(int j, int i, int regions) { return (2 * j + i) * regions * 4; }
 
-// The deconvolution's filters as right operands: a block's eight taps of all 32 channels, in the order of columns.
+// The deconvolution's filters as right operands: a block's eight taps of all 32 channels, in the order of columns; zero
+// beyond the filters' K taps.
 constexpr int kFilterBlocks = kDeconvRowTaps / 8;
 template <Number F>
 __device__ __forceinline__ void load_filters(uint4* to, const DnnSaafRows& rows, const float* w) {
 #pragma unroll
   for (int i = threadIdx.x; i < 32 * kFilterBlocks; i += kThreads) {
     const int k = i / 32 * 8 + i % 32 / 4, channel = i % 4 * 8;
-    const auto pair = [&](int j) { return taps_of<F>(rows, w, channel + 2 * j, k); };
+    const float* tap = w + static_cast<long>(channel) * rows.K + (rows.flip ? rows.K - 1 - k : k);
+    const auto pair = [&](int j) {
+      return k < rows.K ? round_pair<F>(tap[2 * j * rows.K], tap[(2 * j + 1) * rows.K]) : 0u;
+    };
     to[i] = {pair(0), pair(1), pair(2), pair(3)};
   }
 }

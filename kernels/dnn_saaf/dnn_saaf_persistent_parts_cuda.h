@@ -317,12 +317,6 @@ __device__ __forceinline__ void sum_diagonals(float* to, Word own, int lane, Num
   }
   __syncwarp();
 }
-// Two neighbouring channels' weights at tap k, rounded; zero beyond the filters' K taps.
-template <Number F>
-__device__ __forceinline__ Word taps_of(const DnnSaafRows& x, const float* w, int channel, int k) {
-  const float* tap = w + static_cast<long>(channel) * x.K + (x.flip ? x.K - 1 - k : k);
-  return k < x.K ? round_pair<F>(tap[0], tap[x.K]) : 0u;
-}
 
 template <class S>
 std::size_t partial_size(const DnnSaafDims& d) {

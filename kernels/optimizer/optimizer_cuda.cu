@@ -91,22 +91,24 @@ __global__ void sum_kernel(Members members, double* total, const double* losses,
   if (threadIdx.x == 0) *total = add ? *total + sums[0] : sums[0];
 }
 
-// Four numbers to a thread, which has them before the step's end is there. All arrays begin at multiples of 16 bytes.
-constexpr int kAdamThreads = 128;
-__global__ void __launch_bounds__(kAdamThreads, 10)
+// Four numbers to a thread, which has them before the step's end is there; one after the other where they are the last
+// ones, or where the arrays do not begin at multiples of 16 bytes. Blocks are small, so that those of `paper` are one
+// wave on 132 multiprocessors, and those of `default` three to each.
+constexpr int kAdamThreads = 96;
+__global__ void __launch_bounds__(kAdamThreads, 12)
     adam_kernel(Members members, float* params, float* m, float* v, const float* grads, const float* decay_mask, long n,
-                Scalars s) {
+                bool aligned, Scalars s) {
   members.enter(params, m, v, grads);
   members.enter_given(decay_mask);
+  const auto update = [&](float& p, float& m_of, float& v_of, float g, float mask) {
+    p -= s.step.lr * adam_direction(m_of, v_of, p, g, mask, s.step, s.correction1, s.correction2);
+  };
   const long first = (static_cast<long>(blockIdx.x) * kAdamThreads + threadIdx.x) * 4;
-  if (first + 4 > n) {  // the last ones, one thread for each
+  if (!aligned || first + 4 > n) {
     wait_for_kernel_before();
-    if (first >= n || !s.load(members)) return;
-    for (long i = first; i < n; ++i) {
-      const float p = params[i];
-      params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                                 s.correction1, s.correction2);
-    }
+    if (!s.load(members)) return;
+    const long last = min(n, first + 4);
+    for (long i = first; i < last; ++i) update(params[i], m[i], v[i], grads[i], decay_mask ? decay_mask[i] : 1.0f);
     return;
   }
   const auto load = [&](const float* x) { return *reinterpret_cast<const float4*>(x + first); };
@@ -117,10 +119,7 @@ __global__ void __launch_bounds__(kAdamThreads, 10)
   const float4 g = load(grads);
   if (!s.load(members)) return;
 #pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    (&p.x)[i] -= s.step.lr * adam_direction((&m4.x)[i], (&v4.x)[i], (&p.x)[i], (&g.x)[i], (&mask.x)[i], s.step,
-                                            s.correction1, s.correction2);
-  }
+  for (int i = 0; i < 4; ++i) update((&p.x)[i], (&m4.x)[i], (&v4.x)[i], (&g.x)[i], (&mask.x)[i]);
   store(params, p), store(m, m4), store(v, v4);
 }
 
@@ -130,24 +129,14 @@ __global__ void __launch_bounds__(kAdamThreads, 10)
 void adam_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
                long n, AdamStep step, float correction1, float correction2, const StepState* state) {
   if (n == 0) return;
-  const auto whole = [](const float* p) { return reinterpret_cast<std::uintptr_t>(p) % sizeof(float4) == 0; };
-  if (whole(params) && whole(m) && whole(v) && whole(grads) && whole(decay_mask)) {
-    launch_early(context, adam_kernel, blocks_for(ceil_div(n, 4), kAdamThreads), kAdamThreads, 0, params, m, v, grads,
-                 decay_mask, n, Scalars{step, correction1, correction2, state});
-    context.cuda->after_early = false;  // it writes weights, which the next one would read before it waits
-    return;
+  bool aligned = true;
+  for (const float* p : {static_cast<const float*>(params), static_cast<const float*>(m), static_cast<const float*>(v),
+                         grads, decay_mask}) {
+    aligned = aligned && reinterpret_cast<std::uintptr_t>(p) % sizeof(float4) == 0;
   }
-  for_each(context, n, [=] __device__(Members members) mutable {
-    members.enter(params, m, v, grads);
-    members.enter_given(decay_mask);
-    return [=](long i) {
-      Scalars s{step, correction1, correction2, state};
-      if (!s.load(members)) return;
-      const float p = params[i];
-      params[i] = p - s.step.lr * adam_direction(m[i], v[i], p, grads[i], decay_mask ? decay_mask[i] : 1.0f, s.step,
-                                                 s.correction1, s.correction2);
-    };
-  });
+  launch_early(context, adam_kernel, blocks_for(ceil_div(n, 4), kAdamThreads), kAdamThreads, 0, params, m, v, grads,
+               decay_mask, n, aligned, Scalars{step, correction1, correction2, state});
+  context.cuda->after_early = false;  // it writes weights, which the next one would read before it waits
 }
 
 void lamb_step(const Context& context, float* params, float* m, float* v, const float* grads, const float* decay_mask,
@@ -370,7 +359,7 @@ void step_end(const Context& context, StepState* state, FrameRef* refs, FrameRef
   if (SumBlocks(context, sums, true).blocks > static_cast<unsigned>(kStepEndSumBlocks)) add_left_parts(context, sums);
   const RestOfGradient rest(gradient, n, sums);
   const SumBlocks of_parts(context, sums, true);
-  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 16 * kThreads));
+  const long blocks = std::min<long>(kStepEndBlocks, ceil_div(rest.size, 8 * kThreads));
   launch_early(context, end_kernel, of_parts.blocks + static_cast<unsigned>(blocks) + 1, kThreads, 0, state, refs,
                target_refs, losses, n_losses, gradient, rest, of_parts, partial, B, T);
   sums.n = 0;

@@ -88,20 +88,27 @@ struct Dnn {
     if (d.use_saaf) out.push_back(dv), out.push_back(dw_saaf);
     return out;
   }
+  // Its weights where the context's device reads them.
+  struct OnDevice {
+    Floats v, w;
+    std::vector<std::unique_ptr<Floats>> keep;
+    DnnSaafWeights weights{};
+    explicit OnDevice(const Dnn& of) : v(of.p.saaf_v), w(of.p.saaf_w) {
+      weights.saaf_v = v, weights.saaf_w = w;
+      for (int l = 0; l < of.d.L; ++l) {
+        weights.w[l] = *keep.emplace_back(std::make_unique<Floats>(of.p.w[l]));
+        weights.bias[l] = *keep.emplace_back(std::make_unique<Floats>(of.p.bias[l]));
+      }
+    }
+  };
   // u, or nothing where none is asked for; its rows where they are.
   Vec run_forward(const Context& context, const DnnSaafRows& rows, bool with_u) const {
     StoredNumbers fr(context, r), u(context, r.size());
-    Floats fz(z), v(p.saaf_v), w(p.saaf_w);
-    std::vector<std::unique_ptr<Floats>> keep;
+    Floats fz(z);
+    const OnDevice own(*this);
     Ints at(positions);
-    DnnSaafWeights weights{};
-    weights.saaf_v = v, weights.saaf_w = w;
-    for (int l = 0; l < d.L; ++l) {
-      weights.w[l] = *keep.emplace_back(std::make_unique<Floats>(p.w[l]));
-      weights.bias[l] = *keep.emplace_back(std::make_unique<Floats>(p.bias[l]));
-    }
     Bytes packed(dnn_saaf_packed(context, d)), scratch(dnn_saaf_scratch(context, d));
-    dnn_saaf_prepare(context, packed.get(), weights, d);
+    dnn_saaf_prepare(context, packed.get(), own.weights, d);
     Stored* to = u;
     dnn_saaf_forward_to(context, with_u ? to : nullptr, rows, nullptr, fr, fz, at, packed.get(), scratch.get(), d);
     return with_u ? u.values() : Vec();
@@ -109,16 +116,14 @@ struct Dnn {
   // du as it is, or as backward computes it from there.
   std::vector<Vec> run_op(const Context& context, const DnnSaafDu* from = nullptr) const {
     StoredNumbers fr(context, r), fdu(context, du), u(context, r.size()), dr(context, r.size());
-    Floats fz(z), v(p.saaf_v), w(p.saaf_w), dz(z.size(), kNan), dv(p.saaf_v.size(), 0.0f),
-        dw_saaf(p.saaf_w.size(), 0.0f);
-    std::vector<std::unique_ptr<Floats>> keep, grads;
+    Floats fz(z), dz(z.size(), kNan), dv(p.saaf_v.size(), 0.0f), dw_saaf(p.saaf_w.size(), 0.0f);
+    std::vector<std::unique_ptr<Floats>> grads;
+    const OnDevice own(*this);
+    const DnnSaafWeights& weights = own.weights;
     Ints at(positions);
-    DnnSaafWeights weights{};
     DnnSaafGrads gradients{};
-    weights.saaf_v = v, weights.saaf_w = w, gradients.dsaaf_v = dv, gradients.dsaaf_w = dw_saaf;
+    gradients.dsaaf_v = dv, gradients.dsaaf_w = dw_saaf;
     for (int l = 0; l < d.L; ++l) {
-      weights.w[l] = *keep.emplace_back(std::make_unique<Floats>(p.w[l]));
-      weights.bias[l] = *keep.emplace_back(std::make_unique<Floats>(p.bias[l]));
       gradients.dw[l] = *grads.emplace_back(std::make_unique<Floats>(p.w[l].size(), 0.0f));
       gradients.dbias[l] = *grads.emplace_back(std::make_unique<Floats>(p.bias[l].size(), 0.0f));
     }
@@ -345,9 +350,10 @@ TEST(Precision, DnnSaafOfManyFramesIsThatOfTheirParts) {
   }
 }
 
-// du of the deconvolution behind, once from memory and once computed where it is used: both are rounded sums of the
-// same products, in another order.
-TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
+// body(context, DNN-SAAF, deconvolution behind) where `has`(context, DNN-SAAF, taps) says that a kernel knows both; how
+// often.
+template <class Has, class Body>
+int over_deconvolutions(Has has, Body body) {
   int taken = 0;
   for (const DnnSaafDims& dims :
        {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
@@ -356,117 +362,107 @@ TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
         dnn_dims(1, 512, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions)}) {
     for (const int K : {64, 37}) {
       for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
-        const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
-        Floats w(random(static_cast<long>(dims.C) * K, 40, -0.2, 0.2)),
-            dy(reference::pad(random(static_cast<long>(dims.B) * dims.T, 41), dims.B, dims.T, K, deconv1d_pad(deconv)));
         for (Context context : contexts()) {
           for (const Precision p : kStored) {
             context.precision = p;
-            if (!dnn_saaf_takes_dy(context, dims, K) || context.use_cudnn.value_or(false)) continue;
+            if (!has(context, dims, K) || context.use_cudnn.value_or(false)) continue;
             ++taken;
             SCOPED_TRACE(fmt::format("{} K={} form {}", name_of(context), K, static_cast<int>(form)));
-            Dnn dnn(dims);
-            StoredNumbers du(context, dnn.du.size()), u(context, dnn.r);
-            Floats dw(Vec(static_cast<std::size_t>(dims.C) * static_cast<std::size_t>(K))), dbias(Vec(1));
-            Bytes scratch(deconv1d_scratch(context, deconv));
-            deconv1d_backward(context, du, dw, dbias, dy, u, w, scratch.get(), deconv);
-            dnn.du = du.values();
-            const DnnSaafDu from{nullptr, dy, w, K, form == Deconv::kCorrelate};
-            const auto got = dnn.run_op(context, &from), want = dnn.run_op(context);
-            EXPECT_EQ(got, dnn.run_op(context, &from)) << "two runs";
-            for (std::size_t i = 0; i < want.size(); ++i) {
-              double largest = 0.0;
-              for (const double x : want[i]) largest = std::max(largest, std::abs(x));
-              for (std::size_t k = 0; k < want[i].size(); ++k) {
-                ASSERT_NEAR(got[i][k], want[i][k], 2 * unit_of(p) * largest) << "result " << i << ", " << k;
-              }
-              EXPECT_LT(rms(got[i], want[i]), 0.02 * unit_of(p) * largest) << "result " << i;
-            }
+            body(context, dims, Deconv1dDims{dims.B, dims.T, dims.C, K, form});
           }
         }
       }
     }
   }
-  if (!taken) GTEST_SKIP() << "no kernel of this device computes du";
+  return taken;
+}
+
+// du of the deconvolution behind, once from memory and once computed where it is used: both are rounded sums of the
+// same products, in another order.
+TEST(Precision, DnnSaafComputesDuOfTheDeconvolution) {
+  const auto compare = [](const Context& context, const DnnSaafDims& dims, const Deconv1dDims& deconv) {
+    Floats w(random(static_cast<long>(dims.C) * deconv.K, 40, -0.2, 0.2)),
+        dy(reference::pad(random(static_cast<long>(dims.B) * dims.T, 41), dims.B, dims.T, deconv.K,
+                          deconv1d_pad(deconv)));
+    Dnn dnn(dims);
+    StoredNumbers du(context, dnn.du.size()), u(context, dnn.r);
+    Floats dw(Vec(static_cast<std::size_t>(dims.C) * static_cast<std::size_t>(deconv.K))), dbias(Vec(1));
+    Bytes scratch(deconv1d_scratch(context, deconv));
+    deconv1d_backward(context, du, dw, dbias, dy, u, w, scratch.get(), deconv);
+    dnn.du = du.values();
+    const DnnSaafDu from{nullptr, dy, w, deconv.K, deconv.form == Deconv::kCorrelate};
+    const auto got = dnn.run_op(context, &from), want = dnn.run_op(context);
+    EXPECT_EQ(got, dnn.run_op(context, &from)) << "two runs";
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      double largest = 0.0;
+      for (const double x : want[i]) largest = std::max(largest, std::abs(x));
+      for (std::size_t k = 0; k < want[i].size(); ++k) {
+        ASSERT_NEAR(got[i][k], want[i][k], 2 * unit_of(context.precision) * largest) << "result " << i << ", " << k;
+      }
+      EXPECT_LT(rms(got[i], want[i]), 0.02 * unit_of(context.precision) * largest) << "result " << i;
+    }
+  };
+  if (!over_deconvolutions(dnn_saaf_takes_dy, compare)) GTEST_SKIP() << "no kernel of this device computes du";
 }
 
 // The deconvolution's rows of u: their sums are its output, and the error of these is that of one which reads u.
 TEST(Precision, DnnSaafGivesRowsOfTheDeconvolution) {
-  int taken = 0;
-  for (const DnnSaafDims& dims :
-       {dnn_dims(2, 256, 32, 16, {32, 32, 32, 32}, Activation::kRelu),
-        dnn_dims(1, 512, 32, 64, {32, 32, 32, 32}, Activation::kRelu, Unpool::kPositions),
-        dnn_dims(3, 256, 128, 16, {128, 64, 64, 128}, Activation::kSoftplus),
-        dnn_dims(1, 512, 128, 64, {128, 64, 64, 128}, Activation::kSoftplus, Unpool::kPositions)}) {
-    for (const int K : {64, 37}) {
-      for (const Deconv form : {Deconv::kAdjoint, Deconv::kCorrelate}) {
-        const Deconv1dDims deconv{dims.B, dims.T, dims.C, K, form};
-        const std::size_t n = static_cast<std::size_t>(dims.B * dims.T), n_rows = n / kDeconvRowSamples * kDeconvRow,
-                          padded = static_cast<std::size_t>(dims.B * (dims.T + K - 1));
-        Floats w(random(static_cast<long>(dims.C) * K, 40, -0.2, 0.2)), bias(random(1, 41)),
-            target(random(static_cast<long>(n), 42));
-        for (Context context : contexts()) {
-          for (const Precision p : kStored) {
-            context.precision = p;
-            if (!dnn_saaf_gives_rows(context, dims, K) || context.use_cudnn.value_or(false)) continue;
-            ++taken;
-            SCOPED_TRACE(fmt::format("{} K={} form {}", name_of(context), K, static_cast<int>(form)));
-            const Dnn dnn(dims);
-            const DnnSaafRows to{nullptr, w, K, form == Deconv::kCorrelate};
-            const auto rows_of = [&](bool with_u) {
-              Floats rows(Vec(n_rows, kNan));
-              DnnSaafRows there = to;
-              there.rows = rows;
-              return std::pair{dnn.run_forward(context, there, with_u), rows.values()};
-            };
-            const Vec want = dnn.run_forward(context, {}, true);
-            const auto [u, rows] = rows_of(true);
-            EXPECT_EQ(u, want);
-            EXPECT_EQ(rows, rows_of(false).second) << "without u";
-            StoredNumbers stored(context, want);
-            Floats y(Vec(n, kNan));
-            Bytes scratch(deconv1d_scratch(context, deconv));
-            deconv1d_forward(context, y, stored, w, bias, scratch.get(), deconv);
-            const Vec got_y = y.values();
-            const double shift = bias.values()[0];
-            for (int b = 0; b < dims.B; ++b) {
-              for (int t = 0; t < dims.T; ++t) {
-                double sum = shift;
-                const int j = t + deconv1d_pad(deconv);
-                for (int row = std::max(0, (j - kDeconvRow) / kDeconvRowSamples); row * kDeconvRowSamples <= j; ++row) {
-                  if (row >= dims.T / kDeconvRowSamples || j - row * kDeconvRowSamples >= kDeconvRow) continue;
-                  sum += rows[static_cast<std::size_t>((b * dims.T / kDeconvRowSamples + row) * kDeconvRow + j -
-                                                       row * kDeconvRowSamples)];
-                }
-                ASSERT_NEAR(got_y[static_cast<std::size_t>(b * dims.T + t)], sum, 1e-5) << b << ", " << t;
-              }
-            }
-            Floats given(rows), of_u(Vec(padded, kNan)), of_rows(Vec(padded, kNan)),
-                sums_u(Vec(static_cast<std::size_t>(dims.B), kNan)), sums_rows(sums_u.values());
-            Items<double> losses_u(std::vector<double>(static_cast<std::size_t>(dims.B), kNan)),
-                losses_rows(losses_u.values());
-            const auto mae = [&](double* losses, float* dy, float* sums) {
-              return DeconvMae{losses, dy, target, dims.T, 0.25f, {}, sums};
-            };
-            ASSERT_TRUE(deconv1d_mae(context, mae(losses_u, of_u, sums_u), stored, w, bias, scratch.get(), deconv));
-            deconv1d_mae_of_rows(context, mae(losses_rows, of_rows, sums_rows), given, bias, deconv);
-            const Vec dy_u = of_u.values(), dy_rows = of_rows.values();
-            int other = 0;
-            for (std::size_t i = 0; i < padded; ++i) other += dy_u[i] != dy_rows[i];
-            EXPECT_LE(other, 1) << "signs of errors next to zero";
-            for (int b = 0; b < dims.B; ++b) {
-              const auto i = static_cast<std::size_t>(b);
-              EXPECT_NEAR(losses_rows.values()[i], losses_u.values()[i], 1e-6 * losses_u.values()[i]);
-              if (other == 0) {
-                EXPECT_EQ(sums_rows.values()[i], sums_u.values()[i]);
-              }
-            }
-          }
+  const auto compare = [](const Context& context, const DnnSaafDims& dims, const Deconv1dDims& deconv) {
+    const std::size_t n = static_cast<std::size_t>(dims.B * dims.T), n_rows = n / kDeconvRowSamples * kDeconvRow,
+                      padded = static_cast<std::size_t>(dims.B * (dims.T + deconv.K - 1));
+    Floats w(random(static_cast<long>(dims.C) * deconv.K, 40, -0.2, 0.2)), bias(random(1, 41)),
+        target(random(static_cast<long>(n), 42));
+    const Dnn dnn(dims);
+    const DnnSaafRows to{nullptr, w, deconv.K, deconv.form == Deconv::kCorrelate};
+    const auto rows_of = [&](bool with_u) {
+      Floats rows(Vec(n_rows, kNan));
+      DnnSaafRows there = to;
+      there.rows = rows;
+      return std::pair{dnn.run_forward(context, there, with_u), rows.values()};
+    };
+    const Vec want = dnn.run_forward(context, {}, true);
+    const auto [u, rows] = rows_of(true);
+    EXPECT_EQ(u, want);
+    EXPECT_EQ(rows, rows_of(false).second) << "without u";
+    StoredNumbers stored(context, want);
+    Floats y(Vec(n, kNan));
+    Bytes scratch(deconv1d_scratch(context, deconv));
+    deconv1d_forward(context, y, stored, w, bias, scratch.get(), deconv);
+    const Vec got_y = y.values();
+    const double shift = bias.values()[0];
+    for (int b = 0; b < dims.B; ++b) {
+      for (int t = 0; t < dims.T; ++t) {
+        double sum = shift;
+        const int j = t + deconv1d_pad(deconv);
+        for (int row = std::max(0, (j - kDeconvRow) / kDeconvRowSamples); row * kDeconvRowSamples <= j; ++row) {
+          if (row >= dims.T / kDeconvRowSamples || j - row * kDeconvRowSamples >= kDeconvRow) continue;
+          sum += rows[static_cast<std::size_t>((b * dims.T / kDeconvRowSamples + row) * kDeconvRow + j -
+                                               row * kDeconvRowSamples)];
         }
+        ASSERT_NEAR(got_y[static_cast<std::size_t>(b * dims.T + t)], sum, 1e-5) << b << ", " << t;
       }
     }
-  }
-  if (!taken) GTEST_SKIP() << "no kernel of this device gives rows";
+    Floats given(rows), of_u(Vec(padded, kNan)), of_rows(Vec(padded, kNan)),
+        sums_u(Vec(static_cast<std::size_t>(dims.B), kNan)), sums_rows(sums_u.values());
+    Items<double> losses_u(std::vector<double>(static_cast<std::size_t>(dims.B), kNan)), losses_rows(losses_u.values());
+    const auto mae = [&](double* losses, float* dy, float* sums) {
+      return DeconvMae{losses, dy, target, dims.T, 0.25f, {}, sums};
+    };
+    ASSERT_TRUE(deconv1d_mae(context, mae(losses_u, of_u, sums_u), stored, w, bias, scratch.get(), deconv));
+    deconv1d_mae_of_rows(context, mae(losses_rows, of_rows, sums_rows), given, bias, deconv);
+    const Vec dy_u = of_u.values(), dy_rows = of_rows.values();
+    int other = 0;
+    for (std::size_t i = 0; i < padded; ++i) other += dy_u[i] != dy_rows[i];
+    EXPECT_LE(other, 1) << "signs of errors next to zero";
+    for (int b = 0; b < dims.B; ++b) {
+      const auto i = static_cast<std::size_t>(b);
+      EXPECT_NEAR(losses_rows.values()[i], losses_u.values()[i], 1e-6 * losses_u.values()[i]);
+      if (other == 0) {
+        EXPECT_EQ(sums_rows.values()[i], sums_u.values()[i]);
+      }
+    }
+  };
+  if (!over_deconvolutions(dnn_saaf_gives_rows, compare)) GTEST_SKIP() << "no kernel of this device gives rows";
 }
 
 // Frames of a recording of 3,000 samples, of which some reach beyond the notes that they belong to.
