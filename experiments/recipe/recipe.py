@@ -65,6 +65,7 @@ PRESET = {
     "pretrain2 ema500": ["train.pretrain_epochs=2", "train.ema=500"],
     "pretrain2 ema500 lr6e-3": ["train.pretrain_epochs=2", "train.ema=500", "train.lr=6e-3"],
     "pretrain2 lr6e-3": ["train.pretrain_epochs=2", "train.lr=6e-3"],
+    "pretrain2 batch8": ["train.pretrain_epochs=2", "train.batch=8"],
 }
 
 

@@ -292,7 +292,6 @@ void conv_backward_filter(const Context& context, float* dw, const Stored* dy, c
     return aside(context, [&] { conv_mma::backward_filter(context, dw, dy, x, flip, d); });
   }
   if (by_cudnn({context, Kind::kFilter, d, flip, dw, x, dy, nullptr})) return;
-  if (!context.aside) join(context);  // one scratch for this and an earlier one
   aside(context, [&] { conv_fp32::backward_filter(context, dw, dy, x, flip, d); });
 }
 

@@ -62,7 +62,7 @@ struct PartsCut {
   // members: what the cut is for. 0: whatever their number is.
   PartsCut(const Context& context, const float* partial, int parts, long n, unsigned members) {
     // Whole lines where there are many numbers; more threads for each where there are few, or many parts of each.
-    across = n >= 8192 || (n >= 2048 && parts <= 64) ? 32 : 8;
+    across = (n >= 8192 && parts <= 128) || (n >= 2048 && parts <= 64) ? 32 : 8;
     while (across > n) across /= 2;
     // Four numbers to a load take fewer instructions, but neighbouring lanes then write their sums four numbers apart,
     // in more sectors: it pays where the card is full.

@@ -1,3 +1,5 @@
+#include <cuda_pipeline.h>
+
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/memory.h"
 #include "kernels/dnn_saaf/dnn_saaf.h"
@@ -33,15 +35,18 @@ struct Net {
   long table, n_packed;
   long grad[kMaxDnnLayers], grad_bias[kMaxDnnLayers], grad_sums, n_grad;  // offsets in a block's partial gradient
   int widest, saved[kMaxDnnLayers + 1], features;  // rows of a tile's buffer; of what is saved, from h_1 on
+  bool whole;                                      // all widths are multiples of 64
   explicit Net(const DnnSaafDims& d) {
     L = d.L;
     width[0] = d.C;
     long at = 0, g = 0;
     widest = static_cast<int>(round_to(d.C, 8));
     features = 0;
+    whole = d.C % 64 == 0;
     for (int l = 0; l < L; ++l) {
       width[l + 1] = d.width[l];
       widest = std::max(widest, static_cast<int>(round_to(d.width[l], 8)));
+      whole = whole && d.width[l] % 64 == 0;
       saved[l + 1] = features;
       if (l + 1 < L) features += static_cast<int>(round_to(d.width[l], 8));
       const long I = width[l], O = d.width[l];
@@ -108,14 +113,13 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
   const int stride = (N + 63) / 64 * 64, K8 = (K + 7) / 8 * 8;
   float sum[kRows][kColumns] = {};
   float b[2][kAhead][kRuns][4];
-  const float* from = w + n0 + S::column();
-  const auto fetch = [&](int half, int k0) {
+  const float* next = w + n0 + S::column();
+  const auto fetch = [&](int half) {
 #pragma unroll
-    for (int k = 0; k < kAhead; ++k) {
+    for (int k = 0; k < kAhead; ++k, next += stride) {
 #pragma unroll
       for (int run = 0; run < kRuns; ++run) {
-        const float4 v =
-            __ldg(reinterpret_cast<const float4*>(from + static_cast<long>(k0 + k) * stride + run * kApart));
+        const float4 v = __ldg(reinterpret_cast<const float4*>(next + run * kApart));
         b[half][k][run][0] = v.x, b[half][k][run][1] = v.y, b[half][k][run][2] = v.z, b[half][k][run][3] = v.w;
       }
     }
@@ -138,27 +142,27 @@ __device__ __forceinline__ void product_panel(const float* in, const float* w, i
       }
     }
   };
-  fetch(0, 0);
+  fetch(0);
 #pragma unroll 1
   for (int k0 = 0; k0 < K8; k0 += 2 * kAhead) {
-    fetch(1, k0 + kAhead);
+    fetch(1);
     multiply(0, k0);
-    fetch(0, k0 + 2 * kAhead < K8 ? k0 + 2 * kAhead : 0);
+    if (k0 + 2 * kAhead < K8) fetch(0);
     multiply(1, k0 + kAhead);
   }
   if (wait) __syncthreads();
 #pragma unroll
   for (int run = 0; run < kRuns; ++run) {
+    const int n = n0 + run * kApart + S::column();
+    if (n >= (N + 7) / 8 * 8) continue;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      const int n = n0 + run * kApart + S::column() + j;
-      if (n >= (N + 7) / 8 * 8) continue;
 #pragma unroll
       for (int r = 0; r < S::runs; ++r) {
         float v[S::W];
 #pragma unroll
         for (int i = 0; i < S::W; ++i) v[i] = sum[r * S::W + i][run * 4 + j];
-        epilogue(n, S::row(r), v);
+        epilogue(n + j, S::row(r), v);
       }
     }
   }
@@ -181,8 +185,9 @@ __device__ void product(const float* in, const float* w, int K, int N, Epilogue 
 
 // partial (=, or += after the block's first tile) sum_row g[o][row] h[i][row], for o in [o0, o0 + 64) and i in
 // [i0, i0 + 16 kInputs): thread t has o0 + t % 8 + 8 j and i0 + t / 8 + 16 k. A partial gradient is stored in the order
-// in which the threads hold it (`weight_at`).
-template <int M, int kInputs>
+// in which the threads hold it (`weight_at`). kWhole: no o or i is beyond O and I, so that all rows of g, and of h, are at
+// constant distances.
+template <int M, int kInputs, bool kWhole>
 __device__ __forceinline__ void outer_panel(float* partial, const float* g, const float* h, int O, int I, int o0,
                                             int i0, bool first) {
   float sum[8 * kInputs];
@@ -193,10 +198,11 @@ __device__ __forceinline__ void outer_panel(float* partial, const float* g, cons
     sum[4 * q] = v.x, sum[4 * q + 1] = v.y, sum[4 * q + 2] = v.z, sum[4 * q + 3] = v.w;
   }
   const float *from_g[8], *from_h[kInputs];
+  const int o = o0 + row_group(), i = i0 + column_group();
 #pragma unroll
-  for (int j = 0; j < 8; ++j) from_g[j] = g + min(o0 + row_group() + 8 * j, O - 1) * kStride<M>;
+  for (int j = 0; j < 8; ++j) from_g[j] = g + (kWhole ? o + 8 * j : min(o + 8 * j, O - 1)) * kStride<M>;
 #pragma unroll
-  for (int k = 0; k < kInputs; ++k) from_h[k] = h + min(i0 + column_group() + 16 * k, I - 1) * kStride<M>;
+  for (int k = 0; k < kInputs; ++k) from_h[k] = h + (kWhole ? i + 16 * k : min(i + 16 * k, I - 1)) * kStride<M>;
 #pragma unroll 1
   for (int row = 0; row < M; row += 4) {
     float4 b[kInputs];
@@ -205,11 +211,15 @@ __device__ __forceinline__ void outer_panel(float* partial, const float* g, cons
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       const float4 a = *reinterpret_cast<const float4*>(from_g[j] + row);
+      float* s = sum + j * kInputs;
 #pragma unroll
-      for (int k = 0; k < kInputs; ++k) {
-        float& s = sum[j * kInputs + k];
-        s += a.x * b[k].x, s += a.y * b[k].y, s += a.z * b[k].z, s += a.w * b[k].w;
-      }
+      for (int k = 0; k < kInputs; ++k) s[k] += a.x * b[k].x;
+#pragma unroll
+      for (int k = 0; k < kInputs; ++k) s[k] += a.y * b[k].y;
+#pragma unroll
+      for (int k = 0; k < kInputs; ++k) s[k] += a.z * b[k].z;
+#pragma unroll
+      for (int k = 0; k < kInputs; ++k) s[k] += a.w * b[k].w;
     }
   }
 #pragma unroll
@@ -218,15 +228,15 @@ __device__ __forceinline__ void outer_panel(float* partial, const float* g, cons
   }
 }
 
-template <int M>
+template <int M, bool kWhole>
 __device__ void outer_product(float* partial, const float* g, const float* h, int O, int I, bool first) {
   for (int o0 = 0; o0 < O; o0 += 64) {
     for (int i0 = 0; i0 < I; i0 += 128) {
       if (I - i0 > 64) {
-        outer_panel<M, 8>(partial, g, h, O, I, o0, i0, first);
+        outer_panel<M, 8, kWhole>(partial, g, h, O, I, o0, i0, first);
         partial += 64 * 128;
       } else {
-        outer_panel<M, 4>(partial, g, h, O, I, o0, i0, first);
+        outer_panel<M, 4, kWhole>(partial, g, h, O, I, o0, i0, first);
         partial += 64 * 64;
       }
     }
@@ -271,84 +281,104 @@ __host__ __device__ int rows_of(int P) {
   return P <= M ? M / P * P : M;
 }
 
-// Rows per thread at a time along a channel: their loads are in flight together.
+// Rows per thread at a time along a channel: their loads are in flight together. Backward has less code with fewer.
 template <int M>
-constexpr int kRun = M < 64 ? M / 4 : 8;
+constexpr int kForwardRun = M / 4;
+template <int M>
+constexpr int kBackwardRun = M < 64 ? M / 4 : 8;
 
-// Unpooled z of one channel at neighbouring samples, from sample n of the tile that starts at n0.
-template <int M>
-struct Held {
-  float z[kRun<M>];
-  bool here[kRun<M>];  // this sample gets its window's value
+// A tile's samples of all tensors: `n` of them from `begin` on.
+struct Tile {
+  long begin;
+  int n;
+  __device__ __forceinline__ Tile(long begin, int rows, long n_all)
+      : begin(begin), n(static_cast<int>(min(static_cast<long>(rows), n_all - begin))) {}
 };
-template <int M>
-__device__ __forceinline__ Held<M> unpooled(const Operands& x, const DnnSaafDims& d, long n0, int row, int rows,
-                                            long n_all, int c) {
-  Held<M> out;
-  const long first_window = n0 / d.P;  // of the tile; frames hold whole windows
-  const int from = static_cast<int>(n0 - first_window * d.P) + row;
-  int window = from / d.P, at = from - window * d.P;
+
+// Unpooled z of one channel at a run of samples from row `row` of the tile on.
+template <int R>
+struct Held {
+  float z[R];
+  bool here[R];  // this sample gets its window's value
+};
+template <int R>
+__device__ __forceinline__ Held<R> unpooled(const Operands& x, const DnnSaafDims& d, const Tile& tile, int row, int c) {
+  Held<R> out;
+  const long first_window = tile.begin / d.P;  // frames hold whole windows
+  const int from = static_cast<int>(tile.begin - first_window * d.P) + row;
+  const int window = from / d.P;
+  const long first = (first_window + window) * d.C + c;
   const bool hold = d.unpool == Unpool::kHold;
+  int at = from - window * d.P;
+  if (at + R <= d.P) {  // all in one window
+    const float z = row < tile.n ? x.z[first] : 0.0f;
+    const int position = hold || row >= tile.n ? -1 : x.positions[first];
 #pragma unroll
-  for (int k = 0; k < kRun<M>; ++k) {
+    for (int k = 0; k < R; ++k) out.z[k] = z, out.here[k] = row + k < tile.n && (hold || position == at + k);
+    return out;
+  }
+  int next = 0;
+#pragma unroll
+  for (int k = 0; k < R; ++k) {
     out.z[k] = 0.0f, out.here[k] = false;
-    if (row + k < rows && n0 + row + k < n_all) {
-      const long i = (first_window + window) * d.C + c;
-      out.z[k] = x.z[i];
-      out.here[k] = hold || x.positions[i] == at;
+    if (row + k < tile.n) {
+      out.z[k] = x.z[first + next];
+      out.here[k] = hold || x.positions[first + next] == at;
     }
-    if (++at == d.P) at = 0, ++window;
+    if (++at == d.P) at = 0, next += d.C;
   }
   return out;
 }
 
-// row[k] = r of the same samples; zero past the end.
-template <int M>
-__device__ __forceinline__ void load_run(float (&to)[kRun<M>], const float* from, const DnnSaafDims& d, long n0,
-                                         int row, int rows, long n_all, int c) {
+// to[k] = a tensor's values at the same samples; zero past the end.
+template <int R>
+__device__ __forceinline__ void load_run(float (&to)[R], const float* from, const DnnSaafDims& d, const Tile& tile,
+                                         int row, int c) {
+  from += (tile.begin + row) * d.C + c;
 #pragma unroll
-  for (int k = 0; k < kRun<M>; ++k) {
-    to[k] = row + k < rows && n0 + row + k < n_all ? __ldcs(from + (n0 + row + k) * d.C + c) : 0.0f;
-  }
+  for (int k = 0; k < R; ++k) to[k] = row + k < tile.n ? __ldcs(from + k * d.C) : 0.0f;
 }
-template <int M>
-__device__ __forceinline__ void load_column(float (&to)[kRun<M>], const float* from) {
+template <int R>
+__device__ __forceinline__ void load_column(float (&to)[R], const float* from) {
 #pragma unroll
-  for (int k = 0; k < kRun<M>; k += 4) {
+  for (int k = 0; k < R; k += 4) {
     const float4 v = *reinterpret_cast<const float4*>(from + k);
     to[k] = v.x, to[k + 1] = v.y, to[k + 2] = v.z, to[k + 3] = v.w;
   }
 }
-template <int M>
-__device__ __forceinline__ void store_column(float* to, const float (&from)[kRun<M>]) {
+template <int R>
+__device__ __forceinline__ void store_column(float* to, const float (&from)[R]) {
 #pragma unroll
-  for (int k = 0; k < kRun<M>; k += 4) {
+  for (int k = 0; k < R; k += 4) {
     *reinterpret_cast<float4*>(to + k) = {from[k], from[k + 1], from[k + 2], from[k + 3]};
   }
 }
 
 // body(c, row) for every channel and every run of rows: neighbouring lanes take neighbouring channels.
-template <int M, class Body>
+template <int M, int R, class Body>
 __device__ __forceinline__ void over_runs(int C, Body body) {
   const int columns = (C + 31) / 32 * 32;
-  for (int i = threadIdx.x; i < columns * (M / kRun<M>); i += kBlock) {
-    const int c = i % columns;
-    if (c < C) body(c, i / columns * kRun<M>);
+  int c = threadIdx.x, row = 0;
+  const auto wrap = [&] {
+    while (c >= columns) c -= columns, row += R;
+  };
+  for (wrap(); row < M; c += kBlock, wrap()) {
+    if (c < C) body(c, row);
   }
 }
 
 // h0[c][row] = unpooled z times r; zero past the last sample and the last channel.
-template <int M>
-__device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, long n0, int rows, long n_all) {
-  over_runs<M>((d.C + 7) / 8 * 8, [&](int c, int row) {
-    float v[kRun<M>] = {};
+template <int M, int R>
+__device__ void load_h0(float* h0, const Operands& x, const DnnSaafDims& d, const Tile& tile) {
+  over_runs<M, R>((d.C + 7) / 8 * 8, [&](int c, int row) {
+    float v[R] = {};
     if (c < d.C) {
-      load_run<M>(v, x.r, d, n0, row, rows, n_all, c);
-      const Held<M> held = unpooled<M>(x, d, n0, row, rows, n_all, c);
+      load_run<R>(v, x.r, d, tile, row, c);
+      const Held<R> held = unpooled<R>(x, d, tile, row, c);
 #pragma unroll
-      for (int k = 0; k < kRun<M>; ++k) v[k] = held.here[k] ? v[k] * held.z[k] : 0.0f;
+      for (int k = 0; k < R; ++k) v[k] = held.here[k] ? v[k] * held.z[k] : 0.0f;
     }
-    store_column<M>(h0 + c * kStride<M> + row, v);
+    store_column<R>(h0 + c * kStride<M> + row, v);
   });
 }
 
@@ -362,10 +392,11 @@ __global__ void __launch_bounds__(kBlock, 4)
   x.packed += blockIdx.y * x.packed_apart;
   n_all += x.begin();
   extern __shared__ __align__(16) float shared[];
+  constexpr int R = kForwardRun<M>;
   float *in = shared, *out = net.widest <= 128 ? in : in + net.widest * kStride<M>;
   const int rows = rows_of<M>(d.P);
-  const long n0 = x.begin() + static_cast<long>(blockIdx.x) * rows;
-  load_h0<M>(in, x, d, n0, rows, n_all);
+  const Tile tile(x.begin() + static_cast<long>(blockIdx.x) * rows, rows, n_all);
+  load_h0<M, R>(in, x, d, tile);
   __syncthreads();
   for (int l = 0; l < net.L; ++l) {
     const float* bias = x.packed + net.bias[l];
@@ -385,31 +416,32 @@ __global__ void __launch_bounds__(kBlock, 4)
   }
   const auto* table = reinterpret_cast<const float4*>(x.packed + net.table);
   const auto width = static_cast<float>(saaf_width(d.saaf)), per_width = static_cast<float>(1.0 / saaf_width(d.saaf));
-  over_runs<M>(d.C, [&](int c, int row) {
-    float v[kRun<M>];
-    load_column<M>(v, in + c * kStride<M> + row);
+  over_runs<M, R>(d.C, [&](int c, int row) {
+    float v[R];
+    load_column<R>(v, in + c * kStride<M> + row);
     if (d.use_saaf) {
-      float t[kRun<M>];
-      float4 piece[kRun<M>];
+      float t[R];
+      float4 piece[R];
 #pragma unroll
-      for (int k = 0; k < kRun<M>; ++k) {
+      for (int k = 0; k < R; ++k) {
         const SaafPlace p = saaf_place(v[k], d.saaf.lo, width, per_width, d.saaf.S);
         t[k] = p.t;
         piece[k] = __ldg(table + p.region * d.C + c);
       }
 #pragma unroll
-      for (int k = 0; k < kRun<M>; ++k) v[k] = piece[k].x + t[k] * (piece[k].y + t[k] * piece[k].z);
+      for (int k = 0; k < R; ++k) v[k] = piece[k].x + t[k] * (piece[k].y + t[k] * piece[k].z);
     }
+    float* to = x.u + (tile.begin + row) * d.C + c;
 #pragma unroll
-    for (int k = 0; k < kRun<M>; ++k) {
-      const long n = n0 + row + k;
-      if (row + k < rows && n < n_all) x.u[n * d.C + c] = v[k];
+    for (int k = 0; k < R; ++k) {
+      if (row + k < tile.n) to[k * d.C] = v[k];
     }
   });
 }
 
-// Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`.
-template <int M, Activation A>
+// Tiles blockIdx.x, + gridDim.x, ... in order; the block's gradient goes to its own part of `partials`. kWhole: all
+// widths are multiples of 64.
+template <int M, bool kWhole, Activation A>
 __global__ void __launch_bounds__(kBlock, kBlocks)
     backward_kernel(Members members, Operands x, DnnSaafDims d, Net net, long n_all, int copies) {
   members.enter(x.r, x.z, x.du, x.packed, x.positions, x.u, x.saved, x.dr, x.dz, x.partials, x.dz_parts);
@@ -417,6 +449,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
   wait_for_kernel_before();
   x.packed += blockIdx.y * x.packed_apart;
   extern __shared__ __align__(16) float shared[];
+  constexpr int R = kBackwardRun<M>;
   float* g = shared;                          // gradient of a layer's output
   float* h = g + net.widest * kStride<M>;     // its input
   float* sums = h + net.widest * kStride<M>;  // (copies, 3, S+2, C)
@@ -428,22 +461,28 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
   const int columns = (d.C + 31) / 32 * 32;
   bool first = true;
   n_all += x.begin();
-  for (long tile = blockIdx.x; x.begin() + tile * rows < n_all; tile += gridDim.x, first = false) {
-    const long n0 = x.begin() + tile * rows;
-    // h_l as forward stored it, or h_0 recomputed.
-    const auto load_h = [&](int l) {
-      if (l == 0) return load_h0<M>(h, x, d, n0, rows, n_all);
-      const auto* from = reinterpret_cast<const float4*>(x.saved + blockIdx.y * x.saved_apart +
-                                                         (tile * net.features + net.saved[l]) * M);
-      const int n = (net.width[l] + 7) / 8 * 8 * (M / 4);
-#pragma unroll 8
-      for (int i = threadIdx.x; i < n; i += kBlock) {
-        *reinterpret_cast<float4*>(h + i / (M / 4) * kStride<M> + i % (M / 4) * 4) = __ldcs(from + i);
-      }
-    };
+  // Asks for h_l as forward stored it; it is there behind arrived(). h_0 is computed again.
+  const auto ask_for_h = [&](int l, long index) {
+    if (l == 0) return;
+    const float* from =
+        x.saved + blockIdx.y * x.saved_apart + (index * net.features + net.saved[l]) * M + threadIdx.x * 4;
+    const int n = (net.width[l] + 7) / 8 * 8;
+    constexpr int kApart = kBlock / (M / 4);
+    float* to = h + threadIdx.x / (M / 4) * kStride<M> + threadIdx.x % (M / 4) * 4;
+    for (int i = threadIdx.x / (M / 4); i < n; i += kApart, from += kBlock * 4, to += kApart * kStride<M>) {
+      __pipeline_memcpy_async(to, from, sizeof(float4));
+    }
+    __pipeline_commit();
+  };
+  const auto arrived = [&] {
+    __pipeline_wait_prior(0);
     __syncthreads();
-    load_h(net.L - 1);
-    __syncthreads();
+  };
+  if (x.begin() + blockIdx.x * rows < n_all) ask_for_h(net.L - 1, blockIdx.x);
+  for (long index = blockIdx.x; x.begin() + index * rows < n_all; index += gridDim.x, first = false) {
+    const Tile tile(x.begin() + index * rows, rows, n_all);
+    if (net.L == 1) load_h0<M, R>(h, x, d, tile);
+    arrived();
     {  // the SAAF's input, in `g`
       const float* bias = x.packed + net.bias[net.L - 1];
       product<M, 4>(h, x.packed + net.forward[net.L - 1], net.width[net.L - 1], d.C, [&](int n, int row, auto& v) {
@@ -458,20 +497,20 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       if (c >= d.C) continue;
       float* own = sums + run * 3 * n_sums + c;
 #pragma unroll 1
-      for (int row = run * kRun<M>; row < M; row += copies * kRun<M>) {
-        float v[kRun<M>], dy[kRun<M>];
-        load_run<M>(dy, x.du, d, n0, row, rows, n_all, c);
+      for (int row = run * R; row < M; row += copies * R) {
+        float v[R], dy[R];
+        load_run<R>(dy, x.du, d, tile, row, c);
         if (d.use_saaf) {
-          float4 piece[kRun<M>];
-          SaafPlace p[kRun<M>];
-          load_column<M>(v, g + c * kStride<M> + row);
+          float4 piece[R];
+          SaafPlace p[R];
+          load_column<R>(v, g + c * kStride<M> + row);
 #pragma unroll
-          for (int k = 0; k < kRun<M>; ++k) {
+          for (int k = 0; k < R; ++k) {
             p[k] = saaf_place(v[k], d.saaf.lo, width, per_width, d.saaf.S);
             piece[k] = __ldg(table + p[k].region * d.C + c);
           }
 #pragma unroll
-          for (int k = 0; k < kRun<M>; ++k) {
+          for (int k = 0; k < R; ++k) {
             if (dy[k] != 0.0f) {
               float* s = own + p[k].region * d.C;
               const float s0 = s[0], s1 = s[n_sums], s2 = s[2 * n_sums], t = p[k].t;
@@ -480,7 +519,7 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
             dy[k] *= piece[k].y + 2.0f * p[k].t * piece[k].z;
           }
         }
-        store_column<M>(g + c * kStride<M> + row, dy);
+        store_column<R>(g + c * kStride<M> + row, dy);
       }
     }
     __syncthreads();
@@ -488,7 +527,8 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
     for (int l = net.L - 1; l >= 0; --l) {
       const int O = net.width[l + 1], I = net.width[l];
       row_sums<M>(partial + net.grad_bias[l], g, O, first);
-      outer_product<M>(partial + net.grad[l], g, h, O, I, first);
+      if (l + 1 < net.L) arrived();
+      outer_product<M, kWhole>(partial + net.grad[l], g, h, O, I, first);
       product<M, 4>(g, x.packed + net.backward[l], O, I, [&](int n, int row, auto& v) {
         float* at = h + n * kStride<M> + row;
         if (l > 0) {
@@ -503,30 +543,30 @@ __global__ void __launch_bounds__(kBlock, kBlocks)
       float* t = g;
       g = h;
       h = t;
-      if (l == 0) break;
-      load_h(l - 1);
-      __syncthreads();
+      if (l == 1) load_h0<M, R>(h, x, d, tile);
+      if (l > 1) ask_for_h(l - 1, index);
     }
+    if (x.begin() + (index + gridDim.x) * rows < n_all) ask_for_h(net.L - 1, index + gridDim.x);
     // dr = dh_0 unpooled(z); dz = the sum over its window, or at its position, of dh_0 r.
-    over_runs<M>(d.C, [&](int c, int row) {
-      float v[kRun<M>], r[kRun<M>];
-      load_run<M>(r, x.r, d, n0, row, rows, n_all, c);
-      const Held<M> held = unpooled<M>(x, d, n0, row, rows, n_all, c);
-      load_column<M>(v, g + c * kStride<M> + row);
+    over_runs<M, R>(d.C, [&](int c, int row) {
+      float v[R], r[R];
+      load_run<R>(r, x.r, d, tile, row, c);
+      const Held<R> held = unpooled<R>(x, d, tile, row, c);
+      load_column<R>(v, g + c * kStride<M> + row);
+      float* dr = x.dr + (tile.begin + row) * d.C + c;
 #pragma unroll
-      for (int k = 0; k < kRun<M>; ++k) {
-        const long n = n0 + row + k;
-        if (row + k < rows && n < n_all) __stcs(x.dr + n * d.C + c, held.here[k] ? v[k] * held.z[k] : 0.0f);
+      for (int k = 0; k < R; ++k) {
+        if (row + k < tile.n) __stcs(dr + k * d.C, held.here[k] ? v[k] * held.z[k] : 0.0f);
         v[k] = held.here[k] ? v[k] * r[k] : 0.0f;
       }
-      store_column<M>(g + c * kStride<M> + row, v);
+      store_column<R>(g + c * kStride<M> + row, v);
     });
     __syncthreads();
     const int P = d.P < rows ? d.P : rows, windows = rows / P;
     for (int i = threadIdx.x; i < columns * windows; i += kBlock) {
       const int c = i % columns, window = i / columns;
-      const long n = n0 + static_cast<long>(window) * P;
-      if (c >= d.C || n >= n_all) continue;
+      const long n = tile.begin + static_cast<long>(window) * P;
+      if (c >= d.C || window * P >= tile.n) continue;
       float sum = 0.0f;
       for (int row = window * P; row < (window + 1) * P; ++row) sum += g[c * kStride<M> + row];
       // A window over several tiles is summed afterwards.
@@ -785,8 +825,9 @@ void dnn_saaf_backward(const Context& context, Stored* dr, float* dz, const DnnS
     const auto sets = static_cast<unsigned>(plan.sets), blocks = static_cast<unsigned>(plan.blocks);
     with_rows(plan.M, [&]<int M>() {
       with_activation(d.activation, [&]<Activation A>() {
-        launch_early(context, backward_kernel<M, A>, dim3(blocks, sets), kBlock, plan.backward, x, d, net, plan.n_all,
-                     plan.copies);
+        constexpr bool kLarge = M == 64;
+        launch_early(context, kLarge && net.whole ? backward_kernel<M, kLarge, A> : backward_kernel<M, false, A>,
+                     dim3(blocks, sets), kBlock, plan.backward, x, d, net, plan.n_all, plan.copies);
       });
     });
     if (d.P > plan.M) {

@@ -111,7 +111,7 @@ struct Tile {
 };
 
 // x1 rows [first, first + n) of one frame, zero outside it and anything in lanes beyond C, as [sample][32]: a channel
-// is a bank, whatever sample it reads.
+// is a bank, whatever sample it reads. They are there behind the pipeline's wait and a barrier.
 template <class S>
 __device__ __forceinline__ void load_rows(float* rows, const S* x1, int first, int n, int T, int C, int c) {
   const long round = static_cast<long>(kWarps) * C;
@@ -119,7 +119,13 @@ __device__ __forceinline__ void load_rows(float* rows, const S* x1, int first, i
   const S* from = x1 + static_cast<long>(static_cast<int>(t)) * C + min(c, C - 1);
 #pragma unroll 8
   for (int i = threadIdx.y; i < n; i += kWarps, t += kWarps, from += round) {
-    rows[i * 32 + threadIdx.x] = t < static_cast<unsigned>(T) ? read(from) : 0.0f;
+    float* to = rows + i * 32 + threadIdx.x;
+    const bool inside = t < static_cast<unsigned>(T);
+    if constexpr (std::is_same_v<S, float>) {
+      copy_async<1>(to, from, inside);
+    } else {
+      *to = inside ? read(from) : 0.0f;
+    }
   }
 }
 
@@ -137,7 +143,6 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
                 const std::int32_t* positions, const float* w2, FrontEndDims d, Tile tile) {
   members.enter(dx1, partial, dz, x1, z, positions, w2);
   let_next_kernel_begin();
-  wait_for_kernel_before();
   extern __shared__ float shared[];
   float* x = shared;                                     // (samples + halo,32)
   float* w = x + (tile.samples + tile.halo) * 32;        // (K2 + 2 kSpan,32), kSpan rows of zeros on both sides
@@ -154,6 +159,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     w[row * 32 + channel] =
         k >= 0 && k < d.K2 && from < d.C ? as_stored<S>(w2[static_cast<long>(from) * d.K2 + k]) : 0.0f;
   }
+  wait_for_kernel_before();  // which does not write weights
   float dw[kSpan] = {}, dbias1 = 0.0f, dbias2 = 0.0f;
   const long all = tile.per_frame * d.B, first = all * blockIdx.y / gridDim.y,
              last = all * (blockIdx.y + 1) / gridDim.y;
@@ -171,6 +177,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
     const int n = tile.samples + tile.halo - kept;
     __syncthreads();
     load_rows(x + kept * 32, x1 + frame, s0 - left + kept, n, d.T, d.C, c);
+    __pipeline_commit();
     // From the first window whose stencil reaches s0.
     const int p_first = floor_div(s0 + left - d.K2 + 1, d.P);
     for (int q = warp; q < tile.near; q += kWarps) {
@@ -180,6 +187,7 @@ __global__ void __launch_bounds__(32 * kWarps, kResidentBack)
       g[q * 32 + lane] = inside ? as_stored<S>(dz[j] * -expm1f(-z[j])) : 0.0f;
       at[q * 32 + lane] = inside ? p * d.P + positions[j] : 1 << 29;
     }
+    __pipeline_wait_prior(0);
     __syncthreads();
     for (int q = p0 - p_first; q < p0 - p_first + tile.windows && q < tile.near; ++q) {
       const float value = g[q * 32 + lane];

@@ -63,7 +63,6 @@ __global__ void __launch_bounds__(kLatentThreads)
                    const float* w2, const float* bias2, LatentDims d) {
   members.enter(h, zhat, z, w1, bias1, w2, bias2);
   let_next_kernel_begin();
-  wait_for_kernel_before();
   __shared__ Rows<F> xs, hs;
   __shared__ Matrix shared_weights;
   const Place own;
@@ -78,6 +77,7 @@ __global__ void __launch_bounds__(kLatentThreads)
     for (int q = 0; q < kSize / 4; ++q) w[j][q] = read_four(w1 + (static_cast<long>(c) * kSize + row) * kSize + 4 * q);
   }
   for (int i = threadIdx.x; i < kSize * kSize; i += kLatentThreads) shared_weights[i / kSize][i % kSize] = w2[i];
+  wait_for_kernel_before();  // which does not write weights
 #pragma unroll 1
   for (int b0 = blockIdx.y * F; b0 < d.B; b0 += gridDim.y * F) {
     load_rows<F>(xs, b0, c0, d, [&](long i) { return read_four(z + i); });
@@ -118,7 +118,6 @@ __global__ void __launch_bounds__(kLatentThreads)
                     const float* h, const float* w1, const float* w2, LatentDims d) {
   members.enter(dz, g, partial, dzhat, zhat, h, w1, w2);
   let_next_kernel_begin();
-  wait_for_kernel_before();
   __shared__ Rows<F> tops, hs, gs;
   __shared__ Matrix transposed;  // [o][i]
   const Place own;
@@ -133,6 +132,7 @@ __global__ void __launch_bounds__(kLatentThreads)
     }
   }
   for (int i = threadIdx.x; i < kSize * kSize; i += kLatentThreads) transposed[i % kSize][i / kSize] = w2[i];
+  wait_for_kernel_before();  // which does not write weights
   const int i0 = threadIdx.x / 16 * 4, o0 = threadIdx.x % 16 * 4;  // this thread's 4 x 4 of w2's sums
   float outer[4][4] = {}, column[4] = {};
 #pragma unroll 1
