@@ -119,7 +119,8 @@ double Likeness::operator()(std::span<const float> b) {
   const std::vector<float> r = inverse(g);
   const std::vector<double> ex = energies(x), ey = energies(y);
   const long n = static_cast<long>(x.size()), m = static_cast<long>(y.size()), all = static_cast<long>(size);
-  const long least = std::min(n, m) / 2 - 2 * end;
+  // A stub holds no quarter of a note: a few of its periods fit into any sound of that pitch.
+  const long least = std::max(std::min(n, m) / 2, n / 4) - 2 * end;
   double best = 0.0;
   for (long lag = -(n - least); lag <= m - least; ++lag) {  // x[t] beside y[t + lag]
     const long from = end + std::max(0L, -lag), to = std::min(n, m - lag) - end;

@@ -400,6 +400,31 @@ TEST(Check, TheSameAudioInTrainingAndTest) {
   EXPECT_EQ(check_split(data, split, DataConfig()).size(), 1u) << "the same note under two settings";
 }
 
+// What a recording's last piece may be: a few periods, which fit into any sound of their pitch.
+TEST(Check, AStubOfTrainingIsNoRepeat) {
+  Dataset data;
+  data.sample_rate = kRate;
+  data.pairs = shipped(kGuitar);
+  Split split;
+  for (int i = 0; i < 12; ++i) (i < 8 ? split.train : i < 10 ? split.validation : split.test).push_back(i);
+  const auto with_part_of_a_test_note = [&](double seconds) {
+    const SharedRecording& from = data.pairs[11].dry;
+    Pair part = data.pairs[0];
+    part.name = "part";
+    part.dry = Recording(from.begin() + kRate / 4, from.begin() + kRate / 4 + static_cast<long>(seconds * kRate));
+    part.wet = part.dry;
+    data.pairs.resize(12);
+    data.pairs.push_back(part);
+    split.train.resize(8);
+    split.train.push_back(12);
+    return check_split(data, split, DataConfig());
+  };
+  EXPECT_TRUE(with_part_of_a_test_note(0.07).empty()) << format_findings(with_part_of_a_test_note(0.07));
+  const auto found = with_part_of_a_test_note(1.0);
+  ASSERT_EQ(found.size(), 1u) << "half of the note is one";
+  EXPECT_EQ(found[0].code, "leak");
+}
+
 TEST(Check, OnePairAlone) {
   for (const Kind& kind : {Kind{"guitar", "EQ"}, Kind{"guitar", "Distortion"}}) {
     std::vector<Pair> one = {shipped(kind)[5]};
