@@ -18,6 +18,7 @@ constexpr double kFilterEsr = 1e-3;                  // filters: under 1e-5; an 
 constexpr double kNoisyEsr = 1e-2, kNoise = 0.97;    // noise on a filter's output: .99; bent waveforms: to .84
 constexpr double kLongShare = 0.05;                  // echoes: under .001; a bent echo: .15; others: from .6
 constexpr double kGainShare = 0.20, kNoGain = 0.24;  // gains: .01 to .16; bent waveforms: from .25
+constexpr double kNoBend = 0.95;                     // bent waveforms: to .89; chorus, flanger, reverberation: from .97
 constexpr double kUntoldDb = 0.9;                    // changing by themselves: from 1.0
 constexpr double kUntoldShare = 0.55,
                  kToldShare = 0.45;  // changing by themselves: from .62; bent waveforms: to .43 of over 0.9 dB
@@ -113,6 +114,13 @@ DeviceKind kind_of(const Heard& h, std::string& why) {
         "it is not clear whether its sound changes by itself: the sound of the moment tells {:.0f} % of how its level "
         "moves",
         100.0 - untold);
+    return DeviceKind::kUnsure;
+  }
+  if (h.gain_share > kNoBend) {
+    why = fmt::format(
+        "it is no bent waveform alone: a fixed filter's error is {:.2g} % of the energy, and a gain that moves leaves "
+        "{:.0f} % of that, as of an echo of more than half a second, a reverberation, a chorus or noise",
+        100.0 * h.linear_esr, share);
     return DeviceKind::kUnsure;
   }
   why = fmt::format(

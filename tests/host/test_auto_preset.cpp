@@ -154,6 +154,18 @@ TEST(AutoPreset, AnEchoIsAFilterWithALongMemory) {
   EXPECT_EQ(preset_of([](const Signal& x) { return clipper(echo(x)); }, DeviceKind::kBends), "default");
 }
 
+// What neither a fixed filter nor a gain that moves explains: a flanger, repeats of more than half a second.
+TEST(AutoPreset, WhatNoGainExplainsIsNoBentWaveform) {
+  std::string why;
+  Heard flanger = heard_through(chorus);
+  flanger.gain_share = 0.98;
+  flanger.untold_db = 0.8;
+  EXPECT_EQ(kind_of(flanger, why), DeviceKind::kUnsure) << why;
+  EXPECT_NE(why.find("no bent waveform"), std::string::npos) << why;
+  flanger.gain_share = 0.89;
+  EXPECT_EQ(kind_of(flanger, why), DeviceKind::kBends) << why;
+}
+
 TEST(AutoPreset, SaysHowFastATremoloIs) { EXPECT_NEAR(heard_through(tremolo).untold_hz, 6.0, 0.3); }
 
 // A gain that follows the level of 150 ms before: the moment tells little of it, the second before much.
