@@ -30,8 +30,9 @@ struct Notes {
   std::set<std::string> known;                       // effects and settings that are there, for the error text
 };
 
-// The two folders that hold all of the audio: those that files lie in, else those in which the folder parts.
-std::optional<std::pair<fs::path, fs::path>> two_folders(const std::vector<fs::path>& files, const fs::path& top) {
+// The folders that hold all of the audio: those that files lie in where these are two, else those in which the folder
+// parts. None where a file lies beside them.
+std::set<fs::path> side_folders(const std::vector<fs::path>& files, const fs::path& top) {
   std::set<fs::path> folders;
   for (const fs::path& file : files) folders.insert(file.parent_path());
   for (fs::path at = top; folders.size() > 2;) {
@@ -44,11 +45,10 @@ std::optional<std::pair<fs::path, fs::path>> two_folders(const std::vector<fs::p
     folders = std::move(below);
     break;
   }
-  if (folders.size() != 2) return std::nullopt;
   for (const fs::path& folder : folders) {
-    if (std::find(files.begin(), files.end(), folder) != files.end()) return std::nullopt;
+    if (std::find(files.begin(), files.end(), folder) != files.end()) return {};
   }
-  return std::pair(*folders.begin(), *folders.rbegin());
+  return folders;
 }
 
 // Whether the first of two folders is the dry one: by the names in their paths that differ, then by those of files.
@@ -67,15 +67,21 @@ std::optional<bool> first_folder_is_dry(const fs::path& first, const fs::path& s
   return first_is_dry(name_below(first), name_below(second));
 }
 
-// Of a folder whose audio lies in two folders: how these are given as dry and wet.
+// Of a folder whose audio lies in two folders or more: how these are given as dry and wet.
 std::string both_sides(const std::string& path) {
   const std::vector<fs::path> files = find_audio_files(path);
-  const auto two = two_folders(files, path);
-  if (!two) return "";
+  const std::set<fs::path> folders = side_folders(files, path);
+  if (folders.size() > 2) {
+    const bool flat = std::all_of(files.begin(), files.end(),
+                                  [&](const fs::path& file) { return folders.count(file.parent_path()) > 0; });
+    const std::string advice = flat ? by_pattern({folders.begin(), folders.end()}) : "";
+    return advice.empty() ? "" : advice + ", or ";
+  }
+  if (folders.size() != 2) return "";
   const auto command = [](const fs::path& dry, const fs::path& wet) {
     return fmt::format("'cafx train {} {}'", shell_word(dry.string()), shell_word(wet.string()));
   };
-  const auto& [a, b] = *two;
+  const fs::path &a = *folders.begin(), &b = *folders.rbegin();
   if (const auto told = first_folder_is_dry(a, b, files)) {
     return fmt::format("give both folders in it, dry first, as {}, or ", *told ? command(a, b) : command(b, a));
   }

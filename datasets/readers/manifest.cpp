@@ -37,20 +37,6 @@ bool is_remark(const std::string& column) {
   return names.count(column) > 0;
 }
 
-// A number with a unit behind it, as "2.5 dB".
-struct Measured {
-  double number;
-  std::string unit;
-};
-std::optional<Measured> measured(const std::string& text) {
-  const std::size_t end = text.find_last_of("0123456789");
-  if (end == std::string::npos) return std::nullopt;
-  const auto number = number_of(text.substr(0, end + 1));
-  const std::size_t unit = text.find_first_not_of(' ', end + 1);
-  if (!number || unit == std::string::npos) return std::nullopt;
-  return Measured{*number, lower_case(text.substr(unit))};
-}
-
 class Manifest {
  public:
   explicit Manifest(const DataConfig& config)
@@ -102,14 +88,11 @@ class Manifest {
   }
 
   // Between semicolons and tabs a comma stands for the point of a number.
-  std::string with_point(std::string text) const {
-    const std::size_t comma = text.find(',');
-    const auto digit = [&](std::size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
-    if (form_.separator == ',' || comma == std::string::npos || comma == 0 || !digit(comma - 1) || !digit(comma + 1))
-      return text;
-    std::string number = text;
-    number[comma] = '.';
-    return number_of(number) || measured(number) ? number : text;
+  std::string with_point(const std::string& text) const { return form_.separator == ',' ? text : decimal_point(text); }
+
+  bool is_empty_column(std::size_t i) const {
+    return std::all_of(rows_.begin(), rows_.end(),
+                       [&](const CsvRow& row) { return row.cells.size() <= i || row.cells[i].empty(); });
   }
 
   void read_header() {
@@ -232,8 +215,8 @@ class Manifest {
         if (value.is_number()) continue;
         const auto own = measured(value.text);
         if (!own) refuse(*lines_[i], "knob:{} = '{}' is no number, as those of other rows are", value.name, value.text);
-        if (unit.empty()) unit = own->unit;
-        if (own->unit != unit) {
+        if (unit.empty()) unit = lower_case(own->unit);
+        if (!own->unit.empty() && lower_case(own->unit) != unit) {
           refuse(*lines_[i],
                  "knob:{} = '{}' has another unit than other rows, '{}', and some have none; write all alike",
                  value.name, value.text, unit);

@@ -80,6 +80,23 @@ std::optional<double> number_of(const std::string& text) {
   return value;
 }
 
+std::optional<Measured> measured(const std::string& text) {
+  const std::size_t end = text.find_last_of("0123456789"), begin = text.size() > 1 && text[0] == '+' ? 1 : 0;
+  if (end == std::string::npos || text[begin] == '+' || (begin > 0 && text[begin] == '-')) return std::nullopt;
+  const auto number = number_of(text.substr(begin, end + 1 - begin));
+  if (!number) return std::nullopt;
+  return Measured{*number, trimmed_name(text.substr(end + 1))};
+}
+
+std::string decimal_point(const std::string& text) {
+  const std::size_t comma = text.find(',');
+  const auto digit = [&](std::size_t i) { return i < text.size() && is_digit(text[i]); };
+  if (comma == std::string::npos || comma == 0 || !digit(comma - 1) || !digit(comma + 1)) return text;
+  std::string number = text;
+  number[comma] = '.';
+  return measured(number) ? number : text;
+}
+
 KnobValue knob_value(const std::string& name, const std::string& text, double divisor) {
   KnobValue knob{name, text};
   if (const auto number = number_of(text)) knob.number = *number / divisor;

@@ -66,6 +66,14 @@ class NamePattern {
 std::string part_of_word(const std::string& word);
 // A number that is all of the text, finite; nothing else.
 std::optional<double> number_of(const std::string& text);
+// A number, after a plus sign or not, and what is behind it, as "2.5 dB"; nothing where it does not begin with one.
+struct Measured {
+  double number = 0.0;
+  std::string unit;  // as it is written; empty: there is none
+};
+std::optional<Measured> measured(const std::string& text);
+// With a point for the comma of such a number, as "2,5 dB"; other texts as they are.
+std::string decimal_point(const std::string& text);
 KnobValue knob_value(const std::string& name, const std::string& text, double divisor = 1.0);
 
 }  // namespace cafx

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "datasets/readers/layouts.h"
+#include "datasets/readers/name_pattern.h"
 #include "kernels/base/error.h"
+#include "kernels/base/shell_word.h"
 
 namespace cafx {
 
@@ -199,6 +201,54 @@ std::optional<bool> first_is_dry(const std::string& first, const std::string& se
   const int a = side_of(first), b = side_of(second);
   if (a == b) return std::nullopt;
   return a > b;
+}
+
+namespace {
+
+bool is_called_dry(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  return std::any_of(side_words().begin(), side_words().end(),
+                     [&](const auto& words) { return without_word(name, words.first).has_value(); });
+}
+
+// What the names are, with a knob where they differ in a number alone: "gain {knob:gain}" of "gain 0" and "gain 7.5".
+std::string folder_pattern(const std::vector<fs::path>& folders) {
+  for (const bool with_sign : {false, true}) {  // a minus that all have parts name and number
+    std::set<std::string> patterns;
+    for (const fs::path& folder : folders) {
+      const std::string name = lower_case(folder.filename().string());
+      const std::size_t digit = name.find_first_of("0123456789"), end = name.find_last_of("0123456789") + 1;
+      if (digit == std::string::npos) return "{device}";
+      const std::size_t begin = with_sign && digit > 0 && name[digit - 1] == '-' ? digit - 1 : digit;
+      if (!measured(decimal_point(name.substr(begin, end - begin)))) return "{device}";
+      std::string knob;
+      for (const char c : name.substr(0, begin)) {
+        if (std::isalpha(static_cast<unsigned char>(c))) knob += c;
+      }
+      patterns.insert(name.substr(0, begin) + "{knob:" + (knob.empty() ? "gain" : knob) + "}" + name.substr(end));
+    }
+    if (patterns.size() == 1) return *patterns.begin();
+  }
+  return "{device}";
+}
+
+}  // namespace
+
+std::string by_pattern(std::vector<fs::path> folders) {
+  const auto wet = std::stable_partition(folders.begin(), folders.end(), is_called_dry);
+  const bool beside = std::all_of(folders.begin(), folders.end(),
+                                  [&](const fs::path& f) { return f.parent_path() == folders[0].parent_path(); });
+  if (folders.size() < 3 || wet - folders.begin() != 1 || !beside) return "";
+  const fs::path top = folders[0].parent_path();
+  const std::string dry = folders[0].filename().string();
+  if (dry.find_first_of("{}*") != std::string::npos) return "";
+  const auto set = [](const std::string& text) { return "--set " + shell_word(text); };
+  return fmt::format(
+      "give the folder that holds them, with '{}' as dry and the others as settings of the device, as "
+      "\"cafx train {} {} {}\"",
+      dry, shell_word(top.empty() ? "." : top.string()),
+      set("data.pattern=" + folder_pattern({wet, folders.end()}) + "/{note}"),
+      set("data.dry_pattern=" + dry + "/{note}"));
 }
 
 void refuse_wet_and_chain(const DataConfig& config) {

@@ -88,6 +88,9 @@ const std::vector<std::pair<const char*, const char*>>& side_words();
 std::optional<std::string> without_word(const std::string& name, const std::string& word);
 // Which of two names the words for sides call the dry one: whether it is the first; nothing where they do not tell.
 std::optional<bool> first_is_dry(const std::string& first, const std::string& second);
+// Of three folders and more beside each other, one of them called dry: how a pattern reads the others as settings, a
+// clause. Empty where they are no such folders.
+std::string by_pattern(std::vector<std::filesystem::path> folders);
 // Error where data.wet and data.chain are both given: one of them would be ignored.
 void refuse_wet_and_chain(const DataConfig&);
 // A warning where the names of two files or folders say that they were given in the other order.

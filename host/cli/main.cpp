@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "datasets/readers/reader.h"
 #include "host/cli/build_info.h"
 #include "host/cli/command_tree.h"
 #include "host/cli/common.h"
@@ -66,6 +67,30 @@ std::string setting_hint(int argc, char** argv) {
   return "";
 }
 
+// Where more recordings are given than a command takes: how several are given. Else nothing.
+std::string recordings_hint(int argc, char** argv) {
+  namespace fs = std::filesystem;
+  const std::string command = argv[1];
+  if (command != "train" && command != "data") return "";
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (int i = 2; i < argc; ++i) {
+    const std::string word = argv[i], before = argv[i - 1];
+    const bool of_option = before.rfind("--", 0) == 0 && before.find('=') == std::string::npos;
+    if (word[0] != '-' && !of_option && fs::exists(word, error)) paths.emplace_back(word);
+  }
+  if (paths.size() < 3) return "";
+  for (fs::path& p : paths) p = p.has_filename() ? p : p.parent_path();
+  const bool folders =
+      std::all_of(paths.begin(), paths.end(), [&](const auto& p) { return fs::is_directory(p, error); });
+  const std::string advice = folders ? cafx::by_pattern(paths) : "";
+  return fmt::format("; {} takes one dry and one wet, two files or two folders; {}",
+                     command == "train" ? "cafx train" : "cafx data check",
+                     !advice.empty() ? advice
+                     : folders ? "of several settings choose one, or name them by data.pattern (datasets/README.md)"
+                               : "several takes are given as two folders, dry and wet files of equal names in them");
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -107,8 +132,8 @@ int main(int argc, char** argv) {
     return kExitError;
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return finished(app.exit(e));  // --help, --version
-    complain(e.what() +
-             (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) ? setting_hint(argc, argv) : ""));
+    const bool too_many = e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError);
+    complain(e.what() + (too_many ? setting_hint(argc, argv) + recordings_hint(argc, argv) : ""));
     return kExitError;
   }
   std::signal(SIGPIPE, SIG_IGN);

@@ -43,6 +43,14 @@ says "cafx train $work/session/DI $work/session/Reamp'" "$cafx" train "$work/ses
 mkdir -p "$work/two/Boosted" "$work/two/Clean"
 touch "$work/two/Boosted/take.wav" "$work/two/Clean/take.wav"
 says "dry first, as 'cafx train $work/two/Clean $work/two/Boosted'" "$cafx" data check "$work/two"
+# Three and more: how they are given together.
+for gain in 0 5; do
+  mkdir -p "$work/three/gain $gain" "$work/three/dry"
+  cp "$work/egdb/audio_DI/1.flac" "$work/three/dry/" && cp "$work/egdb/audio_DS1/1.flac" "$work/three/gain $gain/"
+done
+says "$work/three --set 'data.pattern=gain {knob:gain}/{note}' --set 'data.dry_pattern=dry/{note}'" \
+  "$cafx" train "$work/three/dry" "$work/three/gain 0" "$work/three/gain 5"
+says "several takes are given as two folders" "$cafx" data check "$work"/egdb/audio_DI/{1,2,3}.flac
 # What it says is typed as it stands there.
 mkdir "$work/egdb/audio_A, B"
 mv "$work/egdb/audio_EQ/1.flac" "$work/egdb/audio_A, B/1.flac"

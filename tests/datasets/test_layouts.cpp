@@ -199,6 +199,33 @@ TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
   }
 }
 
+TEST_F(Trees, FoldersBesideADryOneAreReadByAPattern) {
+  const auto said = [&](const std::vector<std::string>& folders) {
+    fs::remove_all(folder.path());
+    for (const std::string& name : folders) put(name + "/n.wav", notes().dry[0]);
+    config = DataConfig();
+    config.path = folder.path().string();
+    return error_of([&] { inspect_dataset(config, kRate); });
+  };
+  const std::string dry = " --set 'data.dry_pattern=Dry/{note}'";
+  for (const auto& [folders, pattern] : std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"Dry", "gain 0", "gain 2,5", "gain 10"}, "gain {knob:gain}/{note}"},
+           {{"Dry", "gain-0", "gain-5"}, "gain-{knob:gain}/{note}"},
+           {{"Dry", "-5dB", "0dB", "5dB"}, "{knob:gain}db/{note}"},
+           {{"Dry", "Muff", "Rat2"}, "{device}/{note}"}}) {
+    const std::string e = said(folders);
+    const std::string command =
+        fmt::format("cafx train {} --set 'data.pattern={}'{}", folder.path().string(), pattern, dry);
+    EXPECT_NE(e.find(command), std::string::npos) << command << ": " << e;
+    config.reader = "pattern";
+    config.pattern = pattern;
+    config.dry_pattern = "Dry/{note}";
+    config.allow = {"settings", "identical", "positions", "leak"};
+    EXPECT_EQ(inspect_dataset(config, kRate).pairs.size(), folders.size() - 1) << "as it is told";
+  }
+  EXPECT_EQ(said({"Muff", "Rat", "Amp"}).find("cafx train"), std::string::npos) << "none is called dry";
+}
+
 // Notes at these positions, "gain-bright", as a table of their folder has them.
 struct Positions : Trees {
   void notes_at(const std::vector<std::string>& positions) {
