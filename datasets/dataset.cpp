@@ -13,6 +13,7 @@
 #include "datasets/effects.h"
 #include "datasets/find/channels.h"
 #include "datasets/positions.h"
+#include "datasets/readers/name_pattern.h"
 #include "datasets/readers/reader.h"
 #include "datasets/repair/repair.h"
 #include "datasets/repair/sync.h"
@@ -391,8 +392,8 @@ void tell_parts(Dataset& data, const Split& split, const DataConfig& config, std
   if (!config.given_split || (given.size() == 1 && given.count(""))) return;
   std::string text = fmt::format("has parts of its own: {} for training, {} for validation, {} for the test",
                                  given["train"] + given[""], given["validation"], given["test"]);
-  if (config.split == "knobs") {
-    text += ", which data.split = \"knobs\" does not keep: it draws positions";
+  if (!keeps_given_parts(data, config)) {
+    text += ", which data.split = \"knobs\" does not keep, since positions lie in several of them: it draws positions";
   } else {
     const bool has_validation = !split.validation.empty(), has_test = !split.test.empty();
     for (const auto& [name, share, there] :
@@ -432,7 +433,7 @@ void take_controls(Sources& sources, const DataConfig& config) {
         throw Error("{}: data.reader = \"{}\" finds no position of the knob {} there; it finds {}", where,
                     config.reader, k.name, names.empty() ? "none at all" : fmt::format("{}", fmt::join(names, ", ")));
       }
-      values.push_back(value_of(k, found->show(), where));
+      values.push_back(value_in(k, *found, where));
     }
     s.controls = controls_at(knobs, values);
   }
@@ -456,19 +457,22 @@ void cut_to_the_shorter(Dataset& data) {
 
 std::vector<KnobRange> knob_ranges(const Dataset& data) {
   std::vector<KnobRange> knobs;
-  std::map<std::string, std::map<std::string, double>> positions;
+  std::map<std::string, std::set<std::string>> positions;
   for (const Pair& p : data.pairs) {
     for (const KnobValue& k : p.knobs) {
       if (!positions.count(k.name)) knobs.push_back({k.name});
-      positions[k.name][k.show()] = k.number;
+      positions[k.name].insert(k.show());
     }
   }
   for (KnobRange& k : knobs) {
-    for (const auto& [text, number] : positions[k.name]) {
+    for (const std::string& text : positions[k.name]) {
+      const auto own = measured(decimal_point(text));
+      const Measured value = own.value_or(Measured());
       k.positions.push_back(text);
-      if (!(number == number)) k.words = true;
-      k.lo = std::min(k.lo, number);
-      k.hi = std::max(k.hi, number);
+      if (k.unit.empty()) k.unit = value.unit;
+      k.words = k.words || !own || (!value.unit.empty() && lower_case(value.unit) != lower_case(k.unit));
+      k.lo = std::min(k.lo, value.number);
+      k.hi = std::max(k.hi, value.number);
     }
   }
   return knobs;
@@ -476,7 +480,8 @@ std::vector<KnobRange> knob_ranges(const Dataset& data) {
 
 std::string KnobRange::text() const {
   if (words) return fmt::format("{}: {}", name, fmt::join(positions, ", "));
-  return fmt::format("{}: {} to {}, {} position{}", name, lo, hi, positions.size(), positions.size() == 1 ? "" : "s");
+  return fmt::format("{}: {} to {}{}{}, {} position{}", name, lo, hi, unit.empty() ? "" : " ", unit, positions.size(),
+                     positions.size() == 1 ? "" : "s");
 }
 
 Dataset inspect_dataset(const DataConfig& config, int sample_rate, Shelf* shelf) {

@@ -33,6 +33,7 @@ struct KnobRange {
   std::string name;
   double lo = std::numeric_limits<double>::infinity(), hi = -lo;  // of numbers
   bool words = false;                                             // a switch
+  std::string unit = {};                                          // of numbers that have one behind them
   std::vector<std::string> positions = {};                        // that are there, without repetition
   std::string text() const;                                       // for people
 };

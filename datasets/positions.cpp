@@ -7,9 +7,13 @@
 #include <set>
 
 #include "datasets/dataset.h"
-#include "kernels/base/knobs.h"
+#include "datasets/readers/name_pattern.h"
 
 namespace cafx {
+
+double value_in(const Knob& knob, const KnobValue& value, const std::string& where) {
+  return value_of(knob, knob.is_switch() ? value.show() : decimal_point(value.show()), where);
+}
 
 namespace {
 
@@ -22,7 +26,7 @@ std::set<double> positions_of(const Dataset& data, const std::vector<int>& part,
   for (const int i : part) {
     const Pair& p = data.pairs[static_cast<std::size_t>(i)];
     for (const KnobValue& v : p.knobs) {
-      if (v.name == knob.name) positions.insert(value_of(knob, v.show(), file_of(p, true)));
+      if (v.name == knob.name) positions.insert(value_in(knob, v, file_of(p, true)));
     }
   }
   return positions;

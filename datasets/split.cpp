@@ -11,6 +11,7 @@
 
 #include "datasets/dataset.h"
 #include "datasets/find/repeats.h"
+#include "datasets/positions.h"
 #include "kernels/base/error.h"
 #include "kernels/base/hash.h"
 #include "kernels/base/rng.h"
@@ -94,19 +95,25 @@ std::string knobs_of(const Pair& p) { return fmt::format("{}", fmt::join(p.contr
 
 // Pairs with a knob at an end of what was recorded of it, where something lies between: a model that learns without
 // them would have to guess beyond its last position.
-std::vector<bool> at_an_end(const Dataset& data) {
+std::vector<bool> at_an_end(const Dataset& data, const std::vector<Knob>& knobs) {
   std::map<std::string, std::set<double>> positions;
-  const auto over_numbers = [](const Pair& p, const auto& body) {
+  const auto over_numbers = [&](const Pair& p, const auto& body) {
     for (const KnobValue& k : p.knobs) {
-      if (k.is_number()) body(k);
+      const auto knob = std::find_if(knobs.begin(), knobs.end(), [&](const Knob& its) { return its.name == k.name; });
+      if (k.is_number()) {
+        body(k.name, k.number);
+      } else if (knob != knobs.end() && !knob->is_switch()) {  // with its unit, as "-10dB"
+        body(k.name, value_in(*knob, k, file_of(p, true)));
+      }
     }
   };
-  for (const Pair& p : data.pairs) over_numbers(p, [&](const KnobValue& k) { positions[k.name].insert(k.number); });
+  for (const Pair& p : data.pairs)
+    over_numbers(p, [&](const std::string& name, double number) { positions[name].insert(number); });
   std::vector<bool> ends(data.pairs.size(), false);
   for (std::size_t i = 0; i < ends.size(); ++i) {
-    over_numbers(data.pairs[i], [&](const KnobValue& k) {
-      const std::set<double>& all = positions[k.name];
-      if (all.size() > 2 && (k.number == *all.begin() || k.number == *all.rbegin())) ends[i] = true;
+    over_numbers(data.pairs[i], [&](const std::string& name, double number) {
+      const std::set<double>& all = positions[name];
+      if (all.size() > 2 && (number == *all.begin() || number == *all.rbegin())) ends[i] = true;
     });
   }
   return ends;
@@ -138,6 +145,13 @@ struct Judges {
 
 }  // namespace
 
+bool keeps_given_parts(const Dataset& data, const DataConfig& config) {
+  if (!config.given_split || config.split != "knobs") return config.given_split;
+  std::map<std::string, std::string> parts;
+  return std::all_of(data.pairs.begin(), data.pairs.end(),
+                     [&](const Pair& p) { return parts.emplace(knobs_of(p), p.part).first->second == p.part; });
+}
+
 bool can_judge(const Dataset& data, int pair) { return Judges(data).can[static_cast<std::size_t>(pair)]; }
 
 Split split_dataset(const Dataset& data, const DataConfig& config) {
@@ -148,13 +162,14 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   const auto validation = listed(data, config.validation_notes, "validation_notes");
   const Judges judges(data);
   std::map<std::string, bool> able;
+  const bool keeps_parts = keeps_given_parts(data, config);
   bool any_given = false;
   for (std::size_t i = 0; i < data.pairs.size(); ++i) {
     const Pair& p = data.pairs[i];
     const std::string unit = config.split == "instrument" ? p.group : config.split == "knobs" ? knobs_of(p) : p.name;
     units[unit].push_back(static_cast<int>(i));
     able[unit] = able[unit] || judges.can[i];
-    const std::string given = config.given_split && config.split != "knobs" ? p.part : "";
+    const std::string given = keeps_parts ? p.part : "";
     any_given = any_given || !given.empty();
     if (test.count(p.name) || (given == "test" && test.empty()))
       side[unit] = kTest;
@@ -171,7 +186,8 @@ Split split_dataset(const Dataset& data, const DataConfig& config) {
   }
   const auto order =
       permutation(static_cast<std::uint32_t>(free.size()), {static_cast<std::uint64_t>(config.seed), 77});
-  const std::vector<bool> ends = config.split == "knobs" ? at_an_end(data) : std::vector<bool>(data.pairs.size());
+  const std::vector<bool> ends = config.split == "knobs" ? at_an_end(data, parse_knobs(config.knobs, "data.knobs"))
+                                                         : std::vector<bool>(data.pairs.size());
   const auto is_end = [&](const std::string& unit) { return ends[static_cast<std::size_t>(units[unit].front())]; };
   std::vector<std::string> drawn;  // in the order of drawing, those that can judge first, and of them ends last
   for (const bool wanted : {true, false}) {
@@ -278,6 +294,12 @@ std::map<int, int> repeats_of(const Dataset& data, const Split& split, const std
 
 std::string cannot_judge(const Dataset& data, const Split& split, const std::vector<int>& part, const char* name,
                          const std::map<int, int>& repeats) {
+  if (part.empty() && data.split_by_knobs) {
+    std::set<std::string> positions;
+    for (const Pair& p : data.pairs) positions.insert(knobs_of(p));
+    return fmt::format("there is no {} part: {} position{} of the knobs {} too few, or data.{} is 0", name,
+                       positions.size(), positions.size() == 1 ? "" : "s", positions.size() == 1 ? "is" : "are", name);
+  }
   if (part.empty()) {
     return fmt::format("there is no {} part: {} note{} of audio {} too few, or data.{} is 0", name, data.pairs.size(),
                        data.pairs.size() == 1 ? "" : "s", data.pairs.size() == 1 ? "is" : "are", name);
@@ -389,15 +411,19 @@ class Overlaps {
   std::map<std::filesystem::path, std::vector<Stretch>> training_;
 };
 
-void tell_overlaps(const std::map<std::string, Overlap>& files, const char* part, std::vector<Finding>& found) {
+void tell_overlaps(const std::map<std::string, Overlap>& files, const char* part, bool by_position,
+                   std::vector<Finding>& found) {
   for (const auto& [file, overlap] : files) {
     if (!(overlap.shared > 0.0)) continue;
     found.push_back(
         {Severity::kRefuse, "leak", file, overlap.first,
          fmt::format("{:.1f} of the {:.1f} s that the {} part has of it are in training too", overlap.shared,
                      overlap.all, part),
-         "start and stop of two rows overlap, or one file is in both parts",
-         "let one part begin where the other stops, as stop = 20 for training and start = 20 for the test"});
+         by_position ? "the parts have the same notes, at other positions of the knobs"
+                     : "start and stop of two rows overlap, or one file is in both parts",
+         by_position ? "set data.split=knobs, which keeps these parts and judges positions that training never heard"
+                     : "let one part begin where the other stops, as stop = 20 for training and start = 20 for the "
+                       "test"});
   }
 }
 
@@ -418,6 +444,9 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split, const 
   }
   std::vector<Finding> found;
   const Overlaps overlaps(data, split);
+  DataConfig as_knobs = config;
+  as_knobs.split = "knobs";
+  const bool by_position = !config.knobs.empty() && keeps_given_parts(data, as_knobs);
   for (const auto& [part, name] : {std::pair(&split.validation, "validation"), std::pair(&split.test, "test")}) {
     auto repeats = repeats_of(data, split, *part);
     std::map<std::string, Overlap> overlapping;  // by file
@@ -446,7 +475,7 @@ std::vector<Finding> check_split(const Dataset& data, const Split& split, const 
                          "name other notes, by data.validation_notes and data.test_notes, or record more"});
       }
     }
-    tell_overlaps(overlapping, name, found);
+    tell_overlaps(overlapping, name, by_position, found);
     const std::string reason = cannot_judge(data, split, *part, name, repeats);
     if (!reason.empty()) {
       found.push_back({Severity::kWarning, "judge", fmt::format("the {} part", name), -1.0,

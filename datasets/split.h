@@ -17,7 +17,7 @@ struct Split {
   std::vector<int> train, validation, test;  // indices in pairs, ascending
 };
 
-// Parts that the data set gives itself (Pair::part) stay, unless data.given_split is false; one that it lacks is drawn
+// Parts that the data set gives itself (Pair::part) stay where keeps_given_parts says so; one that it lacks is drawn
 // from its training part.
 // Whole notes, never frames: every setting of a note is on one side. By `split` = "instrument", whole groups; by
 // "knobs", whole positions of data.knobs, so that a model is judged where it never was. Lists of
@@ -25,6 +25,8 @@ struct Split {
 // seed, at least one note each where there are three or more. What cannot judge (can_judge) is drawn only where there
 // is nothing else. Copies at other levels stand in training alone.
 Split split_dataset(const Dataset&, const DataConfig&);
+// Unless data.given_split is false; by "knobs" where no position lies in two of them.
+bool keeps_given_parts(const Dataset&, const DataConfig&);
 // Names and files of each part, and which notes were not drawn since they cannot judge.
 std::string split_json(const Dataset&, const Split&);
 // The entries of one part of such a text ("train", "validation", "test"), none where it is no such text; and the one

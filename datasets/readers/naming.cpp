@@ -181,23 +181,27 @@ std::string set_list(const std::string& key, const std::vector<std::string>& tex
   return "--set " + shell_word(key + "=" + (plain ? texts[0] : nlohmann::json(texts).dump()));
 }
 
-// The knob that has these values, in words; empty where they make none that could be told in a line.
+// The knob that has these values, in words; empty where they make none that could be told in a line. Numbers with one
+// unit, or none, are a range: as a switch it would have nothing between them.
 std::string as_knob(const std::string& name, const std::map<std::string, int>& values) {
   constexpr std::size_t kMostPositions = 12;
   double lo = 0.0, hi = 0.0;
   bool numbers = true;
-  std::string positions;
+  std::string positions, unit;
   for (const auto& entry : values) {
-    const auto number = number_of(entry.first);
-    numbers = numbers && number;
-    lo = positions.empty() ? number.value_or(0.0) : std::min(lo, number.value_or(0.0));
-    hi = positions.empty() ? number.value_or(0.0) : std::max(hi, number.value_or(0.0));
+    const auto own = measured(decimal_point(entry.first));
+    const Measured value = own.value_or(Measured());
+    if (unit.empty()) unit = value.unit;
+    numbers = numbers && own && (value.unit.empty() || lower_case(value.unit) == lower_case(unit));
+    lo = positions.empty() ? value.number : std::min(lo, value.number);
+    hi = positions.empty() ? value.number : std::max(hi, value.number);
     positions += (positions.empty() ? "" : "|") + entry.first;
   }
   const bool words = values.size() <= kMostPositions &&
                      static_cast<std::size_t>(std::count(positions.begin(), positions.end(), '|')) == values.size() - 1;
   if (!numbers && !words) return "";
-  const std::string text = numbers ? fmt::format("{}: {}..{}", name, lo, hi) : name + ": " + positions;
+  const std::string text =
+      numbers ? fmt::format("{}: {}..{}{}{}", name, lo, hi, unit.empty() ? "" : " ", unit) : name + ": " + positions;
   try {
     parse_knobs({text}, "");
     return text;

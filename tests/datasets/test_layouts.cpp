@@ -199,6 +199,37 @@ TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
   }
 }
 
+// Names as people give them: positions with their unit are numbers, so a knob has a range and not steps alone.
+TEST_F(Trees, PositionsWithUnitsAreNumbers) {
+  const std::vector<std::string> gains = {"-10dB", "-7,5dB", "-5dB", "-2,5dB", "+0 dB"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    put(fmt::format("dry/n{}.wav", i), notes().dry[i]);
+    for (std::size_t k = 0; k < gains.size(); ++k)
+      put(fmt::format("{}/n{}.wav", gains[k], i), times(0.1 + 0.1 * static_cast<double>(k), notes().wet[i]));
+  }
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "{knob:gain}/{note}";
+  config.dry_pattern = "dry/{note}";
+  const Dataset mixed = inspect_dataset(config, kRate);
+  ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
+  EXPECT_NE(of(mixed, "settings")[0].cure.find("--set 'data.knobs=gain: -10..0 dB'"), std::string::npos) << all(mixed);
+  ASSERT_EQ(knob_ranges(mixed).size(), 1u);
+  EXPECT_EQ(knob_ranges(mixed)[0].text(), "gain: -10 to 0 dB, 5 positions");
+  config.knobs = {"gain: -10..0 dB"};
+  config.split = "knobs";
+  for (config.seed = 0; config.seed < 8; ++config.seed) {
+    const Dataset data = load_dataset(config, kRate);
+    const Split split = split_dataset(data, config);
+    EXPECT_FALSE(split.validation.empty() || split.test.empty());
+    for (const auto* part : {&split.validation, &split.test}) {
+      for (const int i : *part) EXPECT_LT(std::abs(data.pairs[static_cast<std::size_t>(i)].controls[0]), 0.9f);
+    }
+    EXPECT_TRUE(of(data, "positions").empty()) << all(data);
+  }
+}
+
 TEST_F(Trees, FoldersBesideADryOneAreReadByAPattern) {
   const auto said = [&](const std::vector<std::string>& folders) {
     fs::remove_all(folder.path());

@@ -128,6 +128,41 @@ TEST_F(Tables, RowsOfTwoPartsThatOverlapAreALeak) {
   EXPECT_NE(of(twice, "leak")[0].text.find("9.0 of the 9.0 s"), std::string::npos) << all(twice);
 }
 
+// Parts of a table that are positions of a knob, with the same notes in all: judged where training never was.
+TEST_F(Tables, PartsMayBePositionsOfKnobs) {
+  std::string text = "dry,wet,split,knob:gain\n";
+  for (const char* row : {"0,train", "2,val", "5,train", "7,test", "10,train"}) {
+    const std::string gain = std::string(row).substr(0, std::string(row).find(',')),
+                      part = std::string(row).substr(gain.size() + 1);
+    for (int i = 0; i < 2; ++i) {
+      write(folder / fmt::format("out/{}-{}.wav", i, gain),
+            {times(0.05 + 0.05 * std::stod(gain), notes().wet[static_cast<std::size_t>(i)])}, kRate);
+      text += fmt::format("in/{}.wav,out/{}-{}.wav,{},{}\n", i, i, gain, part, gain);
+    }
+  }
+  config.knobs = {"gain: 0..10"};
+  const Dataset by_note = read("manifest", text);
+  ASSERT_TRUE(refused(by_note, "leak")) << all(by_note);
+  EXPECT_NE(of(by_note, "leak")[0].cure.find("data.split=knobs"), std::string::npos) << all(by_note);
+  config.split = "knobs";
+  for (config.seed = 0; config.seed < 4; ++config.seed) {
+    const Dataset data = read("manifest", text);
+    EXPECT_FALSE(refused(data)) << all(data);
+    const Split split = split_dataset(data, config);
+    const auto gains = [&](const std::vector<int>& part) {
+      std::set<double> all;
+      for (const int i : part) all.insert(data.pairs[static_cast<std::size_t>(i)].knobs[0].number);
+      return all;
+    };
+    EXPECT_EQ(gains(split.train), (std::set<double>{0, 5, 10}));
+    EXPECT_EQ(gains(split.validation), std::set<double>{2});
+    EXPECT_EQ(gains(split.test), std::set<double>{7});
+  }
+  // Where a position is in two parts, positions are drawn, and that is said.
+  const Dataset mixed = read("manifest", text + "in/2.wav,out/2.wav,test,5\n");
+  EXPECT_NE(all(mixed).find("does not keep, since positions lie in several of them"), std::string::npos) << all(mixed);
+}
+
 TEST_F(Tables, SettingsAreChosenByColumn) {
   const std::string text =
       "dry,wet,device,knob:gain\nin/0.wav,out/0.wav,Muff,1\nin/1.wav,out/1.wav,Muff,2\nin/2.wav,out/2.wav,Rat,1\n";
