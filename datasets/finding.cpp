@@ -18,6 +18,9 @@ std::string to_string(Severity s) {
 
 std::vector<Finding> shorten(const std::vector<Finding>& findings) {
   constexpr std::size_t kMost = 3;
+  const auto is_alike = [](const Finding& f) {  // each of the others is of another knob, and names what to choose
+    return f.code != "settings" && f.code != "knobs" && f.code != "positions";
+  };
   std::map<std::pair<Severity, std::string>, std::vector<const Finding*>> kinds;
   for (const Finding& f : findings) kinds[{f.severity, f.code}].push_back(&f);
   std::vector<Finding> some;
@@ -25,9 +28,9 @@ std::vector<Finding> shorten(const std::vector<Finding>& findings) {
     for (const Finding& f : findings) {
       const auto& alike = kinds[{f.severity, f.code}];
       const auto nth = static_cast<std::size_t>(std::find(alike.begin(), alike.end(), &f) - alike.begin());
-      if (f.severity != severity || nth >= kMost) continue;
+      if (f.severity != severity || (is_alike(f) && nth >= kMost)) continue;
       some.push_back(f);
-      if (nth + 1 == kMost && alike.size() > kMost) {
+      if (is_alike(f) && nth + 1 == kMost && alike.size() > kMost) {
         some.back().text +=
             fmt::format(" (and {} more files alike; --json of 'cafx data check' lists all)", alike.size() - kMost);
       }

@@ -234,19 +234,26 @@ std::string learned_as_knob(const std::string& name, const std::map<std::string,
 void check_settings(const std::vector<Setting>& settings, const DataConfig& config, const std::string& where,
                     std::vector<Finding>& findings) {
   const std::vector<Knob> learned = parse_knobs(config.knobs, "data.knobs");
-  for (const auto& [name, values] : values_of(settings)) {
-    const auto is_it = [&, &n = name](const Knob& k) { return k.name == n; };
-    if (values.size() < 2 || std::any_of(learned.begin(), learned.end(), is_it)) continue;
-    const bool is_knob = std::any_of(settings.begin(), settings.end(), [&, &n = name](const Setting& s) {
-      return std::any_of(s.knobs.begin(), s.knobs.end(), [&](const KnobValue& k) { return k.name == n; });
+  const auto is_a_knob = [&](const std::string& name) {
+    return std::any_of(settings.begin(), settings.end(), [&](const Setting& s) {
+      return std::any_of(s.knobs.begin(), s.knobs.end(), [&](const KnobValue& k) { return k.name == name; });
     });
-    std::vector<std::string> select = config.select;
-    select.push_back(name + "=" + values.begin()->first);
-    findings.push_back({Severity::kRefuse, "settings", where, -1.0,
-                        fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
-                        "each is another sound, and a model without knobs would learn their mean",
-                        fmt::format("choose one, as {}{}", set_list("data.select", select),
-                                    learned_as_knob(name, values, is_knob, config))});
+  };
+  const auto all = values_of(settings);
+  for (const bool knobs : {false, true}) {  // a device is chosen first: its knobs are its own
+    for (const auto& entry : all) {
+      const std::string& name = entry.first;
+      const std::map<std::string, int>& values = entry.second;
+      const bool learns = std::any_of(learned.begin(), learned.end(), [&](const Knob& k) { return k.name == name; });
+      if (values.size() < 2 || learns || is_a_knob(name) != knobs) continue;
+      std::vector<std::string> select = config.select;
+      select.push_back(name + "=" + values.begin()->first);
+      findings.push_back({Severity::kRefuse, "settings", where, -1.0,
+                          fmt::format("{} has {} values: {}", name, values.size(), list_of_values(values, true)),
+                          "each is another sound, and a model without knobs would learn their mean",
+                          fmt::format("choose one, as {}{}", set_list("data.select", select),
+                                      learned_as_knob(name, values, knobs, config))});
+    }
   }
 }
 

@@ -230,6 +230,25 @@ TEST_F(Trees, PositionsWithUnitsAreNumbers) {
   }
 }
 
+TEST_F(Trees, EverySettingIsToldTheDeviceFirst) {
+  for (const char* device : {"Amp", "Muff"}) {
+    for (const char* knobs : {"A010_B010_C010_D010", "A090_B090_C090_D090"})
+      note(0, "dry/n.wav", fmt::format("{}/{}/n.wav", device, knobs));
+  }
+  config = DataConfig();
+  config.reader = "pattern";
+  config.path = folder.path().string();
+  config.pattern = "{device}/{knobs/100}/{note}";
+  config.dry_pattern = "dry/{note}";
+  const Dataset data = inspect_dataset(config, kRate);
+  const auto found = of(data, "settings");
+  ASSERT_EQ(found.size(), 5u) << all(data);
+  EXPECT_EQ(found[0].text.rfind("device has 2 values", 0), 0u) << all(data);
+  const std::string text = format_findings(found);
+  EXPECT_NE(text.find("D has 2 values"), std::string::npos) << text;
+  EXPECT_EQ(text.find("files alike"), std::string::npos) << text;
+}
+
 TEST_F(Trees, FoldersBesideADryOneAreReadByAPattern) {
   const auto said = [&](const std::vector<std::string>& folders) {
     fs::remove_all(folder.path());
