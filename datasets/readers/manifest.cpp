@@ -104,6 +104,7 @@ class Manifest {
           lower_case(cell).rfind(kKnob, 0) == 0 ? cell.find_first_not_of(' ', 5) : std::string::npos;
       const bool knob = begin != std::string::npos;
       const std::string name = knob ? kKnob + cell.substr(begin) : column_of(lower_case(cell));
+      if (cell.empty() && is_empty_column(i)) continue;  // what spreadsheets leave behind the last one
       if (!knob && is_remark(name)) {
         remarks_.push_back(printable_line(cell));
         continue;
@@ -139,12 +140,10 @@ class Manifest {
   fs::path file(const CsvRow& row, const std::string& column) const {
     const std::string text = cell(row, column);
     if (text.empty()) refuse(row, "{} is empty", column);
-    const fs::path p = fs::path(text).is_absolute() ? fs::path(text) : path_.parent_path() / text;
-    std::error_code error;
-    if (!fs::is_regular_file(p, error)) {
+    const auto found = file_named(text, path_.parent_path());
+    if (!found)
       refuse(row, "the {} file '{}' does not exist; paths are taken from the manifest's folder", column, text);
-    }
-    return p;
+    return *found;
   }
 
   void read_row(const CsvRow& row) {

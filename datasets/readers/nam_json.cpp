@@ -107,10 +107,8 @@ class NamJson {
   fs::path file(const PlainJson& entry, const std::string& key, const std::string& where) const {
     const auto found = entry.find(key);
     if (found == entry.end() || !found->is_string()) refuse(where, fmt::format("has no {}", key));
-    std::string text = found->get<std::string>();
-    fs::path p = fs::path(text).is_absolute() ? fs::path(text) : path_.parent_path() / text;
-    std::error_code error;
-    if (fs::is_regular_file(p, error)) return p;
+    const std::string text = found->get<std::string>();
+    if (const auto p = file_named(text, path_.parent_path())) return *p;
     refuse(where,
            fmt::format("the file of {} '{}' does not exist; paths are taken from the JSON file's folder", key, text));
   }

@@ -38,6 +38,17 @@ const Reader& find_reader(const std::string& name) {
   throw Error("data.reader = \"{}\" is not known", name);
 }
 
+std::optional<fs::path> file_named(const std::string& text, const fs::path& folder) {
+  std::string slashes = text;
+  std::replace(slashes.begin(), slashes.end(), '\\', '/');
+  for (const fs::path& named : {fs::path(text), fs::path(slashes)}) {
+    const fs::path path = named.is_absolute() ? named : folder / named;
+    std::error_code error;
+    if (fs::is_regular_file(path, error)) return path;
+  }
+  return std::nullopt;
+}
+
 fs::path table_in(const std::string& path, const char* name) {
   std::error_code error;
   return fs::is_directory(path, error) ? fs::path(path) / name : fs::path(path);

@@ -68,6 +68,8 @@ struct Recognised {
 };
 // The table of recordings that data.path names: in a folder the file that has this name there.
 std::filesystem::path table_in(const std::string& path, const char* name);
+// The file that a table names, from `folder`; with / for the \ of Windows where there is none of that name.
+std::optional<std::filesystem::path> file_named(const std::string& text, const std::filesystem::path& folder);
 // All that it could be, most pairs first; none: no reader knows it.
 std::vector<Recognised> recognise(const std::filesystem::path&);
 

@@ -163,6 +163,16 @@ TEST_F(Tables, PartsMayBePositionsOfKnobs) {
   EXPECT_NE(all(mixed).find("does not keep, since positions lie in several of them"), std::string::npos) << all(mixed);
 }
 
+TEST_F(Tables, TablesFromWindowsAndSpreadsheets) {
+  const Dataset data = read("manifest", "dry,wet,knob:gain,,\nin\\0.wav,out\\0.wav,+5 dB,,\nin/1.wav,out/1.wav,5,,\n");
+  EXPECT_EQ(data.pairs.size(), 2u) << all(data);
+  EXPECT_EQ(data.pairs[0].knobs[0].number, 5.0);
+  EXPECT_NE(error("manifest", "dry,wet,\nin/0.wav,out/0.wav,x\n").find("column '' is not known"), std::string::npos);
+  const Dataset nam = read("nam-json", R"({"common": {"x_path": "in\\0.wav", "y_path": "out\\0.wav"},
+    "train": {"stop_seconds": -0.5}, "validation": {"start_seconds": -0.5}})");
+  EXPECT_FALSE(nam.pairs.empty()) << all(nam);
+}
+
 TEST_F(Tables, SettingsAreChosenByColumn) {
   const std::string text =
       "dry,wet,device,knob:gain\nin/0.wav,out/0.wav,Muff,1\nin/1.wav,out/1.wav,Muff,2\nin/2.wav,out/2.wav,Rat,1\n";
