@@ -53,6 +53,8 @@ const std::vector<Layout>& layouts() {
        "EGDB: a guitar's direct sound and through amplifiers"},
       {"coreaudioml", "{split}/{device}-{side:input,target}", "", Cut::kAlways, false,
        "CoreAudioML: a file a side for training, validation and test"},
+      {"pyneuralfx", "{split}/y/y_{knobs}", "{split}/x/x_{knobs}", Cut::kAlways, false,
+       "PyNeuralFx: a dry and a wet file for each position of the knobs"},
   };
   return table;
 }

@@ -110,6 +110,15 @@ std::size_t NamePattern::count(Kind kind) const {
       std::count_if(tokens_.begin(), tokens_.end(), [&](const Token& t) { return t.kind == kind; }));
 }
 
+std::vector<std::string> NamePattern::knobs() const {
+  std::vector<std::string> knobs;
+  for (const Token& t : tokens_) {
+    if (t.kind == Kind::kKnob) knobs.push_back("knob:" + t.text);
+    if (t.kind == Kind::kKnobs) knobs.emplace_back("knobs");
+  }
+  return knobs;
+}
+
 void NamePattern::add(Token token) {
   const auto is_text = [](const Token& t) { return t.kind == Kind::kText; };
   if (!tokens_.empty() && !is_text(token) && !is_text(tokens_.back())) {

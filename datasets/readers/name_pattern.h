@@ -39,7 +39,7 @@ class NamePattern {
   const std::string& text() const { return text_; }
   bool has_side() const { return count(Kind::kSide) > 0; }
   bool has_split() const { return count(Kind::kSplit) > 0; }
-  bool has_knobs() const { return count(Kind::kKnob) + count(Kind::kKnobs) > 0; }
+  std::vector<std::string> knobs() const;                           // "knob:gain" of {knob:gain}, "knobs" of {knobs}
   const std::vector<std::string>& names() const { return names_; }  // of {NAME}
 
  private:

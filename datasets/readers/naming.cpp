@@ -63,6 +63,10 @@ std::string key_of(const NameParts& parts, const Naming& naming) {
   const bool split = naming.wet.has_split() && (!naming.dry || naming.dry->has_split());
   std::string key = split ? lower_case(parts.split) + "/" : "";
   for (const std::string& name : shared_names(naming)) key += lower_case(parts.names.at(name)) + "/";
+  const std::vector<std::string> knobs = naming.dry ? naming.dry->knobs() : std::vector<std::string>();
+  for (const KnobValue& k : parts.knobs) {
+    if (has_name(knobs, "knobs") || has_name(knobs, "knob:" + k.name)) key += k.name + "=" + k.show() + "/";
+  }
   return key;
 }
 
@@ -117,7 +121,10 @@ Naming::Naming(const std::string& wet_text, const std::string& wet_key, const st
   }
   if (wet.has_side()) refuse(wet, wet_key, fmt::format("has a {{side}}, so {} must be empty", dry_key));
   dry.emplace(dry_text, dry_key);
-  if (dry->has_side() || dry->has_knobs()) refuse(*dry, dry_key, "dry files have neither sides nor knobs");
+  if (dry->has_side()) refuse(*dry, dry_key, "dry files have no {side}");
+  for (const std::string& knob : dry->knobs()) {
+    if (!has_name(wet.knobs(), knob)) refuse(*dry, dry_key, fmt::format("{{{}}} is not in {}", knob, wet_key));
+  }
   if (dry->has_split() && !wet.has_split()) refuse(*dry, dry_key, fmt::format("has a {{split}}, {} none", wet_key));
   for (const std::string& name : dry->names()) {
     if (!has_name(wet.names(), name)) refuse(*dry, dry_key, fmt::format("{{{}}} is not in {}", name, wet_key));

@@ -276,6 +276,26 @@ TEST_F(Trees, FoldersBesideADryOneAreReadByAPattern) {
   EXPECT_EQ(said({"Muff", "Rat", "Amp"}).find("cafx train"), std::string::npos) << "none is called dry";
 }
 
+TEST_F(Trees, PyNeuralFx) {
+  for (const char* part : {"train", "valid", "test"}) {
+    for (const int d : {0, 50, 100}) {
+      put(fmt::format("{}/x/x_d{}_t0.wav", part, d), notes().dry[static_cast<std::size_t>(d / 50)]);
+      put(fmt::format("{}/y/y_d{}_t0.wav", part, d), notes().wet[static_cast<std::size_t>(d / 50)]);
+    }
+  }
+  EXPECT_EQ(only_reader(), "pyneuralfx");
+  const Dataset data = look("pyneuralfx");
+  ASSERT_FALSE(data.pairs.empty()) << all(data);
+  for (const Pair& p : data.pairs) {
+    const std::string dry = p.dry_path.stem().string(), wet = p.wet_path.stem().string();
+    EXPECT_EQ(dry.substr(2), wet.substr(2)) << "each position has a dry file of its own";
+    ASSERT_EQ(p.knobs.size(), 2u);
+    EXPECT_EQ(fmt::format("d{}_t{}", p.knobs[0].show(), p.knobs[1].show()), wet.substr(2));
+  }
+  EXPECT_NE(error_of([] { Naming("{note}", "wet", "{knob:a}-{note}", "dry"); }).find("{knob:a} is not in wet"),
+            std::string::npos);
+}
+
 // Notes at these positions, "gain-bright", as a table of their folder has them.
 struct Positions : Trees {
   void notes_at(const std::vector<std::string>& positions) {
