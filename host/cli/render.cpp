@@ -138,6 +138,9 @@ void add_render(CLI::App& app, Run& run) {
       line.line(fmt::format("{}: {:.2f} s of audio in {:.2f} s, {:.1f} times real time{}", args->out,
                             s.seconds_of_audio, s.seconds, s.seconds_of_audio / s.seconds,
                             hop > 0 ? fmt::format(", hop {}", hop) : ""));
+      if (const std::string at = position_text(*file.model, args->knobs); !at.empty()) {
+        line.line(fmt::format("played at {}; --knob NAME=VALUE chooses", at));
+      }
       if (args->stream) {
         const double rate = file.model->geometry().sample_rate;
         line.line(fmt::format(

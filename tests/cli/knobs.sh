@@ -42,6 +42,8 @@ is_turned() {
 }
 is_turned
 [ "$(render e)" = "$(render f --knob 'gain=5 dB')" ] || fail "a knob that is not named stands at its start"
+"$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/said.wav" >"$work/out" 2>&1
+grep -q "played at gain = 5 dB" "$work/out" || fail "render does not say where a knob stood: $(cat "$work/out")"
 refuses "out of range" "gain = 12 is out of its range, 0 to 10 dB" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gain=12
 refuses "an unknown knob" "did you mean 'gain'" "$cafx" render "$work/run" "$work/data/dry/1.wav" "$work/x.wav" --knob gian=1
 "$cafx" export "$work/run" -o "$work/all.nam" >"$work/out" 2>&1 || fail "export: $(cat "$work/out")"
