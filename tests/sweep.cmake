@@ -17,7 +17,7 @@ add_test(NAME sweep.kill_cohorts
          COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 24 20 4)
 add_test(NAME sweep.kill_many
          COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/sweep_kill.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR} 64 200)
-foreach(name sweep_search sweep_disk sweep_types train_json)
+foreach(name sweep_search sweep_disk sweep_guards sweep_types train_json)
   add_test(NAME sweep.${name} COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/cli/${name}.sh $<TARGET_FILE:cafx> ${CMAKE_SOURCE_DIR})
   set_tests_properties(sweep.${name} PROPERTIES LABELS cli TIMEOUT 300 SKIP_RETURN_CODE 77)
 endforeach()

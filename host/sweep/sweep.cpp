@@ -11,6 +11,7 @@
 #include "host/sweep/lease.h"
 #include "host/sweep/scheduler.h"
 #include "host/sweep/slurm.h"
+#include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
 #include "kernels/device/memory.h"
@@ -27,6 +28,30 @@ void write_text(const fs::path& path, const std::string& text) {
 
 Store store_of(const Spec& spec) { return Store(spec.sweep.store); }
 fs::path folder_of(const Spec& spec) { return store_of(spec).sweep(spec.name); }
+
+// Where the file that a sweep's folder was made from lies. Another file of that name would put its plan in place of this
+// sweep's; a copy that has come to lie elsewhere, and the same file after a change, go on with it.
+constexpr const char* kOrigin = "origin";
+
+void refuse_namesake(const Spec& spec) {
+  const fs::path folder = folder_of(spec), copy = folder / "sweep.toml";
+  std::error_code none;
+  if (!fs::exists(copy, none) || fs::equivalent(copy, spec.path, none) || !fs::exists(folder / kOrigin, none)) return;
+  const std::string origin = RunFolder::read(folder / kOrigin);
+  const bool other = fs::exists(origin, none) && !fs::equivalent(origin, spec.path, none);
+  if (!other || RunFolder::read(copy) == spec.text) return;
+  throw Error(
+      "{}: {} is the sweep \"{}\" of another file, {}; give this one a name of its own (name = ...), or remove that "
+      "folder, which holds no runs, where its plan is no longer wanted",
+      spec.path.string(), folder.string(), spec.name, origin);
+}
+
+void write_origin(const Spec& spec) {
+  const fs::path folder = folder_of(spec);
+  std::error_code none;
+  if (fs::equivalent(folder / "sweep.toml", spec.path, none)) return;  // asked for by its name
+  write_text(folder / kOrigin, fs::absolute(spec.path).lexically_normal().string());
+}
 
 // Every entry of sweep.first must match a task, else a misspelled one would do nothing.
 void check_first(const Spec& spec, const std::vector<Task>& tasks) {
@@ -67,9 +92,11 @@ void put_aside(const Spec& spec, const std::vector<Task>& tasks) {
 void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, const SweepOptions& options) {
   const fs::path folder = folder_of(spec);
   std::error_code error;
+  refuse_namesake(spec);
   fs::create_directories(folder, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --store", folder.string(), error.message());
   if (options.fresh) put_aside(spec, tasks);
+  write_origin(spec);
   write_text(folder / "sweep.toml", spec.text);
   write_tasks(folder / "tasks.jsonl", tasks);
   close_refused(tasks, 0, store_of(spec), spec.sweep.lease_seconds);
