@@ -144,6 +144,7 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
                       sum.seconds_left / 3600.0, devices[0].name != "cpu" ? "GPU" : "slot", sum.seconds / 3600.0, names,
                       time_text(std::max(sum.seconds_left / slots, sum.chain)));
   for (const std::string& s : planned.sources) text += "  from " + s + "\n";
+  if (const std::string why = why_incomparable(spec); !why.empty()) text += "note: " + why + "\n";
   return text + cohorts_text(rows, devices);
 }
 

@@ -34,6 +34,18 @@ int gpus_wanted(const Task& t, int n_gpus) {
   return static_cast<int>(std::clamp<long>(n, 1, n_gpus));
 }
 
+// What decides how large a run's validation is, beside its weights: the recordings, and the measure.
+bool decides_validation(const nlohmann::json& config, const std::string& key) {
+  const bool by_loss = config.value("train.stop_on", "loss") == "loss";
+  return key.rfind("data.", 0) == 0 || key == "train.stop_on" || (by_loss && key.rfind("train.loss.", 0) == 0);
+}
+
+double value_of(const Outcome& o, const std::string& objective) {
+  if (objective.empty()) return o.validation();
+  const auto found = o.metrics.find(objective);
+  return found != o.metrics.end() && found->is_number() ? found->get<double>() : std::nan("");
+}
+
 }  // namespace
 
 void FolderBoard::close(const Task& t, State state, const std::string& reason) {
@@ -91,11 +103,11 @@ void Scheduler::add_new_tasks() {
     const int parent = tasks_[static_cast<std::size_t>(i)].parent;
     if (parent >= 0) children_[static_cast<std::size_t>(parent)].push_back(i);
     Status& s = status_[static_cast<std::size_t>(i)];
-    for (const auto& [key, value] : tasks_[static_cast<std::size_t>(i)].config.items()) {
-      if (key == "train.epochs" && value.is_number()) s.epochs = value.get<int>();
-      if (key.rfind("data.", 0) == 0) s.group += value.dump() + "\n";
-    }
     const Task& t = tasks_[static_cast<std::size_t>(i)];
+    for (const auto& [key, value] : t.config.items()) {
+      if (key == "train.epochs" && value.is_number()) s.epochs = value.get<int>();
+      if (decides_validation(t.config, key)) s.group += value.dump() + "\n";
+    }
     if (cohorts_ && t.kind == TaskKind::kTrain && gpus_wanted(t, n_gpus()) < 2) s.kin = kinship(t.config);
     read_state(i);
   }
@@ -451,7 +463,7 @@ void Scheduler::prune() {
     const Status& s = status_[i];
     trials.push_back({static_cast<int>(i), s.state, s.outcome.rungs, std::nan(""), s.epochs, s.group});
     if (s.at_rung) trials.back().state = State::kPaused;
-    if (s.state == State::kDone) trials.back().value = s.outcome.validation();
+    if (s.state == State::kDone) trials.back().value = value_of(s.outcome, options_.objective);
   }
   if (pruner_) {
     const auto verdicts = pruner_->judge(trials);

@@ -81,6 +81,7 @@ class FolderBoard : public Board {
 
 struct SchedulerOptions {
   int retries = 3;
+  std::string objective;  // metric that the proposer is told of; empty: the validation
   const std::atomic<bool>* stop = nullptr;
   std::function<bool()> asked_to_stop;           // by another process
   std::function<void(const std::string&)> say;   // a line worth keeping

@@ -17,7 +17,7 @@ struct Trial {
   std::vector<std::pair<int, double>> rungs;  // supervised epochs, best validation error by then
   double value = 0.0;                         // objective; NaN until done
   int epochs = 0;                             // supervised ones, at most
-  std::string group;                          // only trials of one group are compared: those of the same recordings
+  std::string group;                          // only trials of one group are compared: same recordings, same measure
 };
 
 // Runs pause at rungs, first x factor^k supervised epochs. Reached rungs are stored in the run's folder

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <iterator>
 
 #include "host/metrics/metrics.h"
 #include "host/train/results.h"
@@ -363,6 +364,28 @@ void check_objective(const Spec& spec, const std::string& where) {
 
 }  // namespace
 
+std::string why_incomparable(const Spec& spec) {
+  std::vector<std::string> axes;
+  const std::string& objective = spec.sweep.objective;
+  const bool training = objective.rfind("training_", 0) == 0;
+  if (!training && objective.rfind("validation_", 0) != 0) return "";
+  const auto decides = [&](const std::string& key) {
+    if (key == "train.stop_on") return !training;
+    return key.rfind("train.loss.", 0) == 0 && (training || !stops_on_notes(spec.base.train));
+  };
+  for (const Axis& axis : spec.axes) {
+    // The search compares means over crossed axes, the same ones for every point.
+    if (axis.values.size() == 1 || (spec.sweep.sampling == "tpe" && axis.crossed)) continue;
+    std::copy_if(axis.keys.begin(), axis.keys.end(), std::back_inserter(axes), decides);
+  }
+  if (axes.empty()) return "";
+  return fmt::format(
+      "{} says not which run is best, since {} decide{} what it measures; set train.stop_on = \"esr\" or another "
+      "metric in "
+      "the base, or sweep.objective = \"test.mae\" or another one of the test part",
+      objective, fmt::join(axes, ", "), axes.size() == 1 ? "s" : "");
+}
+
 std::vector<std::string> objective_names(const Spec& spec) {
   std::vector<std::string> names{validation_name(spec.base.train), training_name(spec.base.train)};
   const auto add = [&](const std::string& name) {
@@ -427,6 +450,9 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
     throw Error("{}: sweep.sampling = \"{}\" needs sweep.budget, how many points to try", where, spec.sweep.sampling);
   }
   check_objective(spec, where);
+  if (const std::string why = why_incomparable(spec); spec.sweep.sampling == "tpe" && !why.empty()) {
+    throw Error("{}: sweep.sampling = \"tpe\": {}", where, why);
+  }
   int epochs = spec.base.train.epochs;  // of the longest run
   for (const Axis& axis : spec.axes) {
     const auto k =

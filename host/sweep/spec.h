@@ -98,6 +98,8 @@ struct Spec {
 
 // What runs have as results, so what sweep.objective can name: the worker's metrics, and "test." with an evaluation's.
 std::vector<std::string> objective_names(const Spec&);
+// Why the objective does not tell which run is best, and what would: axes decide what it measures. Empty: it tells.
+std::string why_incomparable(const Spec&);
 
 Spec read_spec(const std::filesystem::path&);
 Spec parse_spec(const std::string& text, const std::filesystem::path&);

@@ -129,6 +129,7 @@ class LocalSweep {
     plan_ = plan_sweep(spec_, data_, options_).plan;
     if (plan_.tasks.empty() && spec_.sweep.sampling != "tpe") throw Error("{}: makes no runs", spec_.path.string());
     prepare_folder(spec_, plan_.tasks, options_);
+    if (const std::string why = why_incomparable(spec_); !why.empty() && options_.say) options_.say("note: " + why);
     for (const Task& t : plan_.tasks) {
       if (!t.refused.empty() && options_.say) options_.say(fmt::format("{}: failed: {}", t.folder, t.refused));
     }
@@ -175,6 +176,7 @@ class LocalSweep {
   SchedulerOptions scheduler_options() {
     SchedulerOptions o;
     o.retries = spec_.sweep.retries;
+    o.objective = spec_.sweep.objective;
     o.stop = options_.catch_stop ? options_.catch_stop() : nullptr;
     o.asked_to_stop = [this] { return fs::exists(folder_ / "stop"); };
     o.say = [this](const std::string& text) {

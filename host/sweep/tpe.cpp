@@ -112,8 +112,9 @@ class Tpe : public Proposer {
     for (const Trial& t : trials) {
       const bool over = t.state == State::kFailed || t.state == State::kBlocked || t.state == State::kPruned;
       if (t.state == State::kDone) value[t.task] = t.value;
-      // A failed run counts as the worst; a run stopped early counts by its last value.
-      if (over || t.state == State::kPaused) value[t.task] = t.rungs.empty() ? kWorst : t.rungs.back().second;
+      // A failed run counts as the worst; a run stopped early by its last value, where that is of the objective.
+      const bool told = !t.rungs.empty() && spec_.sweep.objective == validation_name(spec_.base.train);
+      if (over || t.state == State::kPaused) value[t.task] = told ? t.rungs.back().second : kWorst;
     }
     bool any = false;
     const auto each = static_cast<int>(crossed_.size());

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <utility>
@@ -391,6 +392,60 @@ TEST(Scheduler, JudgesRunsThatDiedAtTheirRung) {
     EXPECT_EQ(scheduler.state(i), i == 0 ? State::kDone : State::kPaused) << i;
     const auto& rungs = scheduler.outcome(i).rungs;
     for (std::size_t k = 0; k < rungs.size(); ++k) EXPECT_EQ(rungs[k].first, k == 0 ? 1 : 3) << i;
+  }
+}
+
+// Two losses: of each its own best third goes on, unless all runs stop on the same metric.
+TEST(Scheduler, ComparesOnlyRunsWhoseValidationMeasuresTheSame) {
+  for (const char* stop_on : {"loss", "esr"}) {
+    std::vector<Task> tasks = six_kin();
+    for (std::size_t i = 0; i < 6; ++i) {
+      tasks[i].config["train.stop_on"] = stop_on;
+      tasks[i].config["train.loss.esr"] = i < 3 ? 0.0 : 1.0;
+    }
+    RungWorld world(tasks);
+    const auto asha = make_asha(1, 3);
+    Scheduler scheduler(tasks, {cohorts_of(6)}, world, world, asha.get(), nullptr, {});
+    EXPECT_TRUE(scheduler.run());
+    const bool apart = std::string(stop_on) == "loss";
+    for (int i = 0; i < 6; ++i) {
+      EXPECT_EQ(scheduler.state(i), i == 0 || (apart && i == 3) ? State::kDone : State::kPaused) << stop_on << i;
+    }
+  }
+}
+
+class MeasuredWorld : public World {
+ public:
+  using World::World;
+  Outcome outcome(const Task& t) override {
+    Outcome o = World::outcome(t);
+    if (o.state == State::kDone) o.metrics = {{"validation_mae", 1.0}, {"test.esr", 2.0}};
+    return o;
+  }
+};
+
+struct Listener : Proposer {
+  bool propose(std::vector<Task>&, const std::vector<Trial>& trials, int) override {
+    last = trials;
+    return false;
+  }
+  bool finished() const override { return true; }
+  std::vector<Trial> last;
+};
+
+TEST(Scheduler, TellsAProposerOfTheObjective) {
+  for (const auto& [objective, value] : std::map<std::string, double>{{"", 1.0}, {"test.esr", 2.0}, {"other", NAN}}) {
+    std::vector<Task> tasks{kin("a", 64)};
+    prioritise(tasks, {});
+    MeasuredWorld world(tasks);
+    Listener listener;
+    SchedulerOptions options;
+    options.objective = objective;
+    Scheduler scheduler(tasks, {cohorts_of(1)}, world, world, nullptr, &listener, options);
+    EXPECT_TRUE(scheduler.run());
+    ASSERT_EQ(listener.last.size(), 1u);
+    const double told = listener.last[0].value;
+    EXPECT_TRUE(std::isnan(value) ? std::isnan(told) : told == value) << objective << " " << told;
   }
 }
 

@@ -150,6 +150,22 @@ TEST(Spec, AnObjectiveIsWhatRunsOfTheTypeHave) {
   EXPECT_NE(asks("lstm", "saaf_penalty").find("no run has such a result"), std::string::npos);
 }
 
+TEST(Spec, AnObjectiveThatAxesMakeAnotherMeasureIsTold) {
+  const auto why = [](const std::string& text) { return why_incomparable(spec_of("name = \"o\"\n" + text)); };
+  const std::string varied = "[axes]\ntrain.loss.esr = [0.0, 1.0]\n";
+  EXPECT_NE(why(varied).find("validation_mae says not which run is best, since train.loss.esr decides"),
+            std::string::npos);
+  EXPECT_EQ(why("[train]\nstop_on = \"esr\"\n" + varied), "");
+  EXPECT_EQ(why("[data]\ntest = 0.2\n[sweep]\nobjective = \"test.mae\"\n" + varied), "");
+  EXPECT_NE(why("[sweep]\nobjective = \"training_loss\"\n[train]\nstop_on = \"esr\"\n" + varied), "");
+  EXPECT_NE(why("[axes]\ntrain.stop_on = [\"mae\", \"esr\"]\n"), "");
+  EXPECT_EQ(why("[axes]\ntrain.lr = [1e-3, 1e-2]\ntrain.loss.esr = [0.5]\n"), "");
+  const std::string tpe =
+      "name = \"o\"\n[sweep]\nsampling = \"tpe\"\nbudget = 3\n[axes]\ntrain.lr = {log = [1e-4, 1e-2]}\n";
+  EXPECT_NE(error_of(tpe + "train.loss.esr = [0.0, 1.0]\n").find("train.loss.esr decides"), std::string::npos);
+  EXPECT_EQ(error_of(tpe + "train.loss.esr = {values = [0.0, 1.0], cross = true}\n"), "no error");
+}
+
 TEST(Plan, PretrainingDependsOnWhatItNeedsAlone) {
   RunConfig a = run_preset("default"), b = a;
   b.train.lr *= 2.0;
