@@ -56,6 +56,8 @@ Dataset inspect_dataset(const DataConfig&, int sample_rate, Shelf* shelf = nullp
 nlohmann::ordered_json data_json(const Dataset&);
 // The same as lines for people: what was done, the bandwidth; empty where there is nothing to say.
 std::vector<std::string> data_lines(const Dataset&);
+// What is amiss, as lines for people: files that were left out, warnings with cause and cure.
+std::vector<std::string> warning_lines(const Dataset&);
 // Findings in full, for `cafx data check --json`.
 std::string findings_json(const Dataset&);
 

@@ -59,6 +59,18 @@ Json data_json(const Dataset& data) {
   return json;
 }
 
+std::vector<std::string> warning_lines(const Dataset& data) {
+  std::vector<std::string> lines;
+  for (const auto* list : {&data.unpaired, &data.unreadable}) {
+    for (const std::string& line : *list) lines.push_back("left out: " + line);
+  }
+  for (const Finding& f : shorten(data.findings)) {
+    if (f.severity == Severity::kInfo) continue;
+    lines.push_back(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
+  }
+  return lines;
+}
+
 std::vector<std::string> data_lines(const Dataset& data) {
   std::vector<std::string> lines;
   constexpr std::size_t kMost = 8;

@@ -520,13 +520,7 @@ const std::vector<int>& part_of(const Split& split, const std::string& part) {
 }
 
 void tell(const std::function<void(const std::string&)>& say, const Dataset& data, const Split& split) {
-  for (const auto* list : {&data.unpaired, &data.unreadable}) {
-    for (const std::string& line : *list) say("left out: " + line);
-  }
-  for (const Finding& f : shorten(data.findings)) {
-    if (f.severity != Severity::kInfo)
-      say(fmt::format("{}: {}: {} ({}); {}", to_string(f.severity), f.file, f.text, f.cause, f.cure));
-  }
+  for (const std::string& line : warning_lines(data)) say(line);
   for (const std::string& line : data_lines(data)) say(line);
   say(fmt::format("{} notes for training, {} for validation, {} for the test", split.train.size(),
                   split.validation.size(), split.test.size()));

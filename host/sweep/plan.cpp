@@ -73,9 +73,9 @@ RecordingFacts DataCatalogue::read_facts(const DataConfig& config, int sample_ra
   const fs::path cached = store_ / ".content" / (hasher.hex() + ".json");
   RecordingFacts facts;
   const Json json = Store::read_json(cached);
-  if (json.is_object() && json.contains("hash")) {
-    facts = {json["hash"], json["samples"], json["training"], json["validation"]};
-  } else {
+  try {
+    facts = {json.at("hash"), json.at("samples"), json.at("training"), json.at("validation"), json.at("warnings")};
+  } catch (const Json::exception&) {
     const Dataset data = load_dataset(config, sample_rate);
     const Split split = split_dataset(data, config);
     facts.hash = content_hash(data);
@@ -87,12 +87,13 @@ RecordingFacts DataCatalogue::read_facts(const DataConfig& config, int sample_ra
     }
     facts.training = training / std::max(1.0, facts.samples);
     facts.validation = validation / std::max(1.0, facts.samples);
-    const std::string text = Json{
-        {"hash", facts.hash},
-        {"samples", facts.samples},
-        {"training", facts.training},
-        {"validation",
-         facts.validation}}.dump();
+    facts.warnings = warning_lines(data);
+    const Json known = {{"hash", facts.hash},
+                        {"samples", facts.samples},
+                        {"training", facts.training},
+                        {"validation", facts.validation},
+                        {"warnings", facts.warnings}};
+    const std::string text = known.dump(-1, ' ', false, Json::error_handler_t::replace);
     std::error_code ignored;  // only a cache
     fs::create_directories(cached.parent_path(), ignored);
     std::ofstream(cached) << text;
@@ -155,6 +156,29 @@ RunConfig pretraining_of(const RunConfig& config, const std::vector<Setting>& pr
   return c;
 }
 
+std::string text_of(const RecordingWarning& w) {
+  if (w.n_sets > 1) return fmt::format("{} ({} sets of recordings, the first: {})", w.text, w.n_sets, w.settings);
+  return w.settings.empty() ? w.text : fmt::format("{}: {}", w.settings, w.text);
+}
+
+void Plan::warn(const RecordingFacts& facts, const Point& point) {
+  Point of_data;
+  for (const Setting& s : point) {
+    if (s.first.rfind("data.", 0) == 0) of_data.push_back(s);
+  }
+  const std::string settings = label(of_data);
+  if (facts.warnings.empty() || !warned_.insert(settings).second) return;
+  for (const std::string& text : facts.warnings) {
+    const auto known =
+        std::find_if(warnings.begin(), warnings.end(), [&](const RecordingWarning& w) { return w.text == text; });
+    if (known != warnings.end()) {
+      ++known->n_sets;
+    } else {
+      warnings.push_back({text, settings});
+    }
+  }
+}
+
 int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   const std::string where = spec.path.string() + ": " + label(point);
   RunConfig config = with_settings(spec.base, point, where);
@@ -197,6 +221,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   }
   RecordingFacts facts;
   if (refused.empty()) refused = refusal_of([&] { facts = data.facts(data_of(config), config.model->sample_rate); });
+  warn(facts, point);
   Task task;
   task.refused = refused;
   task.key = run_hash(config, identity(facts, refused), init, teacher);

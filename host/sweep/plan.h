@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ struct RecordingFacts {
   std::string hash;                         // content_hash
   double samples = 0;                       // of all dry notes
   double training = 1.0, validation = 0.0;  // shares of the samples
+  std::vector<std::string> warnings;        // files that were left out, and what the doctor warns of
 };
 
 // Reads each set of recordings once; the facts are cached in STORE/.content, by names, sizes and times of the files.
@@ -34,13 +36,24 @@ class DataCatalogue {
   std::map<std::string, std::string> refused_;  // by the keys of known_: the Error's text
 };
 
+// Of the recordings of a sweep: what is said once, however many sets it is true of.
+struct RecordingWarning {
+  std::string text, settings;  // the settings of the first such set that are on axes; empty: none
+  int n_sets = 1;
+};
+std::string text_of(const RecordingWarning&);
+
 struct Plan {
-  std::vector<Task> tasks;                             // parents come before their children
-  int n_points = 0;                                    // more than training tasks if several points are the same run
+  std::vector<Task> tasks;  // parents come before their children
+  int n_points = 0;         // more than training tasks if several points are the same run
+  std::vector<RecordingWarning> warnings;
   int add(const Spec&, DataCatalogue&, const Point&);  // the training task of the point, new or known
 
  private:
+  void warn(const RecordingFacts&, const Point&);
+
   std::map<std::string, int> by_key_;
+  std::set<std::string> warned_;
 };
 
 // Runs whose recordings are refused are in it, with the reason; where no run is left, an Error says the first's.

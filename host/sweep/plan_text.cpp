@@ -85,11 +85,9 @@ std::string cohorts_text(const std::vector<Row>& rows, const std::vector<DeviceS
 std::string plan_json(const Spec& spec, const PlannedSweep& planned) {
   const auto rows = rows_of(spec, planned);
   const Totals sum = totals_of(rows);
-  Json json = {{"sweep", spec.name},
-               {"seconds", sum.seconds},
-               {"seconds_left", sum.seconds_left},
-               {"sources", planned.sources},
-               {"tasks", Json::array()}};
+  Json json = {{"sweep", spec.name},         {"seconds", sum.seconds},    {"seconds_left", sum.seconds_left},
+               {"sources", planned.sources}, {"warnings", Json::array()}, {"tasks", Json::array()}};
+  for (const RecordingWarning& w : planned.plan.warnings) json["warnings"].push_back(text_of(w));
   for (const Row& r : rows) {
     const Task& t = *r.task;
     Json settings = Json::object();
@@ -133,6 +131,8 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
   for (const Row& r : rows) {
     if (!r.task->refused.empty()) text += fmt::format("  {}: {}\n", r.task->folder, r.task->refused);
   }
+  if (!planned.plan.warnings.empty()) text += "the recordings:\n";
+  for (const RecordingWarning& w : planned.plan.warnings) text += "  " + text_of(w) + "\n";
   const auto devices = find_devices(spec.sweep);
   int slots = 0;
   std::string names;

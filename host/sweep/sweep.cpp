@@ -133,6 +133,7 @@ class LocalSweep {
     for (const Task& t : plan_.tasks) {
       if (!t.refused.empty() && options_.say) options_.say(fmt::format("{}: failed: {}", t.folder, t.refused));
     }
+    say_warnings();
     FolderBoard board(store_, spec_.sweep.lease_seconds);
     LocalOptions local;
     local.isa = options_.isa;
@@ -158,6 +159,13 @@ class LocalSweep {
   }
 
  private:
+  // Those that have not been said yet: a search finds recordings while it runs.
+  void say_warnings() {
+    for (; n_warned_ < plan_.warnings.size(); ++n_warned_) {
+      if (options_.warn) options_.warn(text_of(plan_.warnings[n_warned_]));
+    }
+  }
+
   std::vector<Row> rows() const { return read_rows(plan_.tasks, store_, spec_.sweep.lease_seconds); }
 
   std::unique_ptr<Proposer> make_proposer() {
@@ -168,6 +176,7 @@ class LocalSweep {
         tasks[i].seconds = before > 0 ? tasks[before - 1].seconds : 0.0;
       prioritise(tasks, spec_.sweep.first);
       close_refused(tasks, before, store_, spec_.sweep.lease_seconds);
+      say_warnings();
       write_tasks(folder_ / "tasks.jsonl", tasks);
     };
     return make_tpe(spec_, plan_, data_, folder_ / "proposals.json", added);
@@ -228,6 +237,7 @@ class LocalSweep {
   fs::path folder_;
   DataCatalogue data_;
   Plan plan_;
+  std::size_t n_warned_ = 0;
   std::unique_ptr<Index> index_;
   CohortSizes sizes_;
   Scheduler* scheduler_ = nullptr;

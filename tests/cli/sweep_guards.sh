@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What a sweep refuses, tells or mends where silence would cost work: another file of its name.
+# What a sweep refuses, tells or mends where silence would cost work: another file of its name, recordings that are left
+# out.
 . "$(dirname "$0")/sweep_common.sh"
 sweep() { "$cafx" sweep "$@" --store "$work/runs"; }
 
@@ -22,4 +23,18 @@ sed -i 's/epochs = 2$/epochs = 3/' "$work/yours/copy.toml"
 sweep run "$work/yours/copy.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "the copy, changed: $(cat "$work/out")"
 rm "$work/yours/copy.toml"
 sweep run "$work/yours/a.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "a file that was moved and changed: $(cat "$work/out")"
+
+# Recordings that are left out are told by the plan, the second time too, and by the run; what is true of several sets is told once.
+cp -r "$root/datasets/notes" "$work/notes"
+spoilt=$(ls "$work/notes/Gitarre monophon/Samples/Distortion"/*-4412-* | head -1)
+echo rubbish >"$spoilt"
+tiny_sweep "$work/w.toml" w '[1e-3]' '[1]' 1
+sed -i "s|^path = .*|path = \"$work/notes\"|" "$work/w.toml"
+for time in first second; do
+  sweep plan "$work/w.toml" --no-measure >"$work/out" || fail "plan of spoilt recordings"
+  [ "$(grep -c "data.effect=Distortion data.setting=2: left out: $spoilt: is not audio" "$work/out")" = 1 ] || fail "the $time plan: $(cat "$work/out")"
+done
+sweep run "$work/w.toml" --no-measure >"$work/out" 2>"$work/err" || fail "run of spoilt recordings: $(cat "$work/err")"
+grep -q "left out: $spoilt" "$work/err" || fail "the run says what it leaves out: $(cat "$work/err")"
+sweep run "$work/w.toml" --no-measure --quiet >"$work/out" 2>&1 && [ ! -s "$work/out" ] || fail "--quiet is quiet: $(cat "$work/out")"
 finish
