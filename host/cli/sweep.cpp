@@ -244,7 +244,6 @@ int run_sweep_shown(const Spec& spec, SweepOptions options, const SweepDisplay& 
       line.line("cafx: " + text);
       std::fflush(stderr);
     };
-    if (!display.quiet) options.warn = options.say;
     options.progress = [&](double fraction, const std::string& text) { line.show(fraction, text); };
     result = run_sweep(spec, options);
   }

@@ -166,7 +166,7 @@ void Plan::warn(const RecordingFacts& facts, const Point& point) {
   for (const Setting& s : point) {
     if (s.first.rfind("data.", 0) == 0) of_data.push_back(s);
   }
-  const std::string settings = label(of_data);
+  const std::string settings = of_data.empty() ? "" : label(of_data);
   if (facts.warnings.empty() || !warned_.insert(settings).second) return;
   for (const std::string& text : facts.warnings) {
     const auto known =

@@ -11,6 +11,7 @@
 #include "host/sweep/lease.h"
 #include "host/sweep/scheduler.h"
 #include "host/sweep/slurm.h"
+#include "host/train/checkpoint_files.h"
 #include "host/train/run_folder.h"
 #include "kernels/base/error.h"
 #include "kernels/base/safetensors.h"
@@ -76,17 +77,65 @@ std::unique_ptr<Index> open_index(const Spec& spec) {
   }
 }
 
-void put_aside(const Spec& spec, const std::vector<Task>& tasks) {
+void put_aside(const Store& store, const Task& t) {
+  const auto stamp = std::chrono::system_clock::now().time_since_epoch().count();
+  fs::create_directories(store.root() / ".replaced");
+  fs::rename(store.run(t), store.root() / ".replaced" / fmt::format("{}-{}", t.folder, stamp));
+}
+
+void put_all_aside(const Spec& spec, const std::vector<Task>& tasks) {
   const Store store = store_of(spec);
   for (const Task& t : tasks) {
     if (!fs::exists(store.run(t))) continue;
     if (inspect_lease(store.run(t), spec.sweep.lease_seconds).held) {
       throw Error("{}: is being worked on; stop that first, then --fresh can put it aside", store.run(t).string());
     }
-    const auto stamp = std::chrono::system_clock::now().time_since_epoch().count();
-    fs::create_directories(store.root() / ".replaced");
-    fs::rename(store.run(t), store.root() / ".replaced" / fmt::format("{}-{}", t.folder, stamp));
+    put_aside(store, t);
   }
+}
+
+// A run that has ended is to be worked on again: its outcome goes, deaths are counted anew. False: another process has it.
+bool reopen(const fs::path& run, double lease_seconds) {
+  const auto lease = Lease::claim(run, lease_seconds, Store::steps_done(run));
+  if (!lease) return false;
+  std::error_code ignored;
+  fs::remove(run / "prune", ignored);
+  fs::remove(run / "outcome.json", ignored);
+  for (int g = 1; g < lease->generation(); ++g) write_text((run / fmt::format("lease.{}.free", g)).string(), "");
+  lease->give_back();
+  return true;
+}
+
+// Finished runs whose weights were removed: a checkpoint gives those of a training back in a moment. A pretraining that
+// others still wait for begins anew; a run that nobody waits for may have been cleared away on purpose.
+void restore_weights(const Spec& spec, const std::vector<Task>& tasks,
+                     const std::function<void(const std::string&)>& say) {
+  const Store store = store_of(spec);
+  std::vector<bool> wanted(tasks.size());
+  std::vector<std::string> gone;
+  for (std::size_t i = tasks.size(); i-- > 0;) {  // children come after their parents
+    const Task& t = tasks[i];
+    const fs::path run = store.run(t);
+    if (store.outcome(t).state != State::kDone) {
+      if (t.parent >= 0) wanted[static_cast<std::size_t>(t.parent)] = true;
+      continue;
+    }
+    const bool trains = t.kind == TaskKind::kTrain;
+    if (fs::exists(run / (trains ? "best.safetensors" : "pretrained.safetensors"))) continue;
+    if (trains && fs::exists(run / kCheckpointFile)) {
+      if (reopen(run, spec.sweep.lease_seconds) && say) {
+        say(fmt::format("{}: its weights are gone; they are written again, of the checkpoint", t.folder));
+      }
+    } else if (wanted[i]) {
+      put_aside(store, t);
+      if (say) say(fmt::format("{}: its weights are gone, and runs wait for them; it is run again", t.folder));
+    } else {
+      gone.push_back(t.folder);
+    }
+  }
+  if (gone.empty() || !say) return;
+  say(fmt::format("{}{}: finished, but the weights are gone; remove the folder to have it computed again", gone.back(),
+                  gone.size() > 1 ? fmt::format(" and {} more", gone.size() - 1) : ""));
 }
 
 void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, const SweepOptions& options) {
@@ -95,7 +144,8 @@ void prepare_folder(const Spec& spec, const std::vector<Task>& tasks, const Swee
   refuse_namesake(spec);
   fs::create_directories(folder, error);
   if (error) throw Error("{}: cannot be made: {}; choose another --store", folder.string(), error.message());
-  if (options.fresh) put_aside(spec, tasks);
+  if (options.fresh) put_all_aside(spec, tasks);
+  restore_weights(spec, tasks, options.say);
   write_origin(spec);
   write_text(folder / "sweep.toml", spec.text);
   write_tasks(folder / "tasks.jsonl", tasks);
@@ -162,7 +212,7 @@ class LocalSweep {
   // Those that have not been said yet: a search finds recordings while it runs.
   void say_warnings() {
     for (; n_warned_ < plan_.warnings.size(); ++n_warned_) {
-      if (options_.warn) options_.warn(text_of(plan_.warnings[n_warned_]));
+      if (options_.say) options_.say(text_of(plan_.warnings[n_warned_]));
     }
   }
 
@@ -288,18 +338,7 @@ SweepResult run_sweep(const Spec& spec, const SweepOptions& options) { return Lo
 int put_back(const Spec& spec, const std::vector<Task>& tasks, State state) {
   const Store store = store_of(spec);
   int n = 0;
-  for (const Task& t : tasks) {
-    const fs::path run = store.run(t);
-    if (Store::read_outcome(run).state != state) continue;
-    const auto lease = Lease::claim(run, spec.sweep.lease_seconds, Store::steps_done(run));
-    if (!lease) continue;
-    std::error_code ignored;
-    fs::remove(run / "prune", ignored);
-    fs::remove(run / "outcome.json", ignored);
-    for (int g = 1; g < lease->generation(); ++g) write_text((run / fmt::format("lease.{}.free", g)).string(), "");
-    lease->give_back();
-    ++n;
-  }
+  for (const Task& t : tasks) n += store.outcome(t).state == state && reopen(store.run(t), spec.sweep.lease_seconds);
   return n;
 }
 

@@ -25,7 +25,6 @@ struct SweepOptions {
   // Called once, when runs are about to start: returns a flag that stops them, saved. Null: nothing stops them.
   std::function<const std::atomic<bool>*()> catch_stop;
   std::function<void(const std::string&)> say;               // a line worth keeping
-  std::function<void(const std::string&)> warn;              // of the recordings
   std::function<void(double, const std::string&)> progress;  // share of the work that is done, with a text
 };
 

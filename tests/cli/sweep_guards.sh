@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a sweep refuses, tells or mends where silence would cost work: another file of its name, recordings that are left
-# out.
+# out, weights that are gone.
 . "$(dirname "$0")/sweep_common.sh"
 sweep() { "$cafx" sweep "$@" --store "$work/runs"; }
 
@@ -24,7 +24,7 @@ sweep run "$work/yours/copy.toml" --quiet --no-measure >"$work/out" 2>&1 || fail
 rm "$work/yours/copy.toml"
 sweep run "$work/yours/a.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "a file that was moved and changed: $(cat "$work/out")"
 
-# Recordings that are left out are told by the plan, the second time too, and by the run; what is true of several sets is told once.
+# Recordings that are left out are told by the plan, the second time too, and by the run.
 cp -r "$root/datasets/notes" "$work/notes"
 spoilt=$(ls "$work/notes/Gitarre monophon/Samples/Distortion"/*-4412-* | head -1)
 echo rubbish >"$spoilt"
@@ -37,4 +37,25 @@ done
 sweep run "$work/w.toml" --no-measure >"$work/out" 2>"$work/err" || fail "run of spoilt recordings: $(cat "$work/err")"
 grep -q "left out: $spoilt" "$work/err" || fail "the run says what it leaves out: $(cat "$work/err")"
 sweep run "$work/w.toml" --no-measure --quiet >"$work/out" 2>&1 && [ ! -s "$work/out" ] || fail "--quiet is quiet: $(cat "$work/out")"
+
+# Weights of finished runs that were removed: a training's are the same again, from its checkpoint. A pretraining is
+# run again where a new run needs it; what nobody needs stays as it is, and that is told.
+tiny_sweep "$work/d.toml" d '[1e-3]' '[1]' 1
+sed -i 's/, \["EQ", 2\]//' "$work/d.toml"
+sweep run "$work/d.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "run: $(cat "$work/out")"
+run=$(cut -d, -f1 "$work/runs/d.sweep/results.csv" | tail -1)
+parent=$(grep -o 'pretrain-[0-9a-f]*' "$work/runs/d.sweep/results.csv")
+best=$work/runs/$run/best.safetensors first=$work/runs/$parent/pretrained.safetensors
+mv "$best" "$work/best"
+mv "$first" "$work/first"
+cp "$work/runs/d.sweep/results.csv" "$work/before"
+sweep run "$work/d.toml" --no-measure >"$work/out" 2>&1 || fail "without weights: $(cat "$work/out")"
+grep -q "$run: its weights are gone; they are written again" "$work/out" || fail "weights that come again are told: $(cat "$work/out")"
+grep -q "$parent: finished, but the weights are gone" "$work/out" || fail "weights that nobody needs are told: $(cat "$work/out")"
+cmp "$best" "$work/best" || fail "weights of the checkpoint differ"
+cmp "$work/before" "$work/runs/d.sweep/results.csv" || fail "the table after weights were written again"
+sed -i 's/1e-3/1e-3, 2e-3/' "$work/d.toml"
+sweep run "$work/d.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "a pretraining that is needed again: $(cat "$work/out")"
+cmp "$first" "$work/first" || fail "a pretraining that was run again differs"
+[ "$(grep -c ',done,' "$work/runs/d.sweep/results.csv")" = 2 ] || fail "runs of a pretraining that was run again"
 finish
