@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <optional>
 
 #include "host/sweep/plan.h"
 #include "host/train/memory_plan.h"
@@ -32,7 +33,8 @@ std::size_t resident() {
 
 struct Speed {
   double frames_per_second = 0.0;
-  std::size_t bytes = 0;  // of the device's memory, used by training
+  std::size_t bytes = 0;                        // of the device's memory, used by training
+  std::optional<double> beside = std::nullopt;  // seconds of a run beside its training, as recorded
 };
 
 // Training steps on noise; the data has no influence on the speed.
@@ -140,6 +142,7 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     settings.block = block_samples(c);
     s.frames_per_second = static_cast<double>(usage.value("trained_steps", 0L)) / settings.updates() * c.train.batch /
                           usage.value("training_seconds", 1.0);
+    s.beside = std::max(0.0, usage.value("seconds", 0.0) - usage.value("training_seconds", 0.0));
     ++n_recorded;
     if (cpu && usage.value("device", "") == "cpu" && usage.value("peak_bytes", 0L) > 0) {
       std::size_t& most = bytes[model_key(t, c)];
@@ -148,7 +151,8 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     }
   }
   constexpr int kMostMeasured = 6;
-  double reference_work = 0.0;  // multiply-adds per second
+  const double start = cpu ? 0.1 : 2.0;  // seconds until a process makes steps, its recordings apart
+  double reference_work = 0.0;           // multiply-adds per second
   for (Task& t : plan.tasks) {
     if (!t.refused.empty()) continue;
     const RunConfig c = config_of(t);
@@ -169,7 +173,10 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
       }
       found = speeds.emplace(key, s).first;
     }
-    t.seconds = t.frames / std::max(1e-9, found->second.frames_per_second);
+    // A pass forward is a third of a step. What was recorded as training has the validations in it.
+    const Speed& speed = found->second;
+    const double steps = speed.beside ? t.frames : t.frames + t.forward / 3.0;
+    t.seconds = steps / std::max(1e-9, speed.frames_per_second) + speed.beside.value_or(start + t.reading);
     const RunSize size = size_of(c, t.frames);
     if (!bytes.contains(key)) bytes[key] = process + bytes_beside(context, c, size, found->second.bytes);
     t.bytes = bytes[key];

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <sstream>
 
@@ -74,8 +75,10 @@ RecordingFacts DataCatalogue::read_facts(const DataConfig& config, int sample_ra
   RecordingFacts facts;
   const Json json = Store::read_json(cached);
   try {
-    facts = {json.at("hash"), json.at("samples"), json.at("training"), json.at("validation"), json.at("warnings")};
+    facts = {json.at("hash"),       json.at("samples"), json.at("training"),
+             json.at("validation"), json.at("seconds"), json.at("warnings")};
   } catch (const Json::exception&) {
+    const auto began = std::chrono::steady_clock::now();
     const Dataset data = load_dataset(config, sample_rate);
     const Split split = split_dataset(data, config);
     facts.hash = content_hash(data);
@@ -88,11 +91,10 @@ RecordingFacts DataCatalogue::read_facts(const DataConfig& config, int sample_ra
     facts.training = training / std::max(1.0, facts.samples);
     facts.validation = validation / std::max(1.0, facts.samples);
     facts.warnings = warning_lines(data);
-    const Json known = {{"hash", facts.hash},
-                        {"samples", facts.samples},
-                        {"training", facts.training},
-                        {"validation", facts.validation},
-                        {"warnings", facts.warnings}};
+    facts.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    const Json known = {{"hash", facts.hash},         {"samples", facts.samples},
+                        {"training", facts.training}, {"validation", facts.validation},
+                        {"seconds", facts.seconds},   {"warnings", facts.warnings}};
     const std::string text = known.dump(-1, ' ', false, Json::error_handler_t::replace);
     std::error_code ignored;  // only a cache
     fs::create_directories(cached.parent_path(), ignored);
@@ -191,6 +193,20 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
     for (const Stage& s : stages_of(c)) frames += (s.reconstructs ? 2.0 : 1.0) * s.epochs;
     return frames * f.samples * f.training / samples_between_places(c);
   };
+  const auto forward_of = [](const RunConfig& c, const RecordingFacts& f) {
+    const Geometry g = c.model->geometry();
+    const int hop = c.train.validation_hop > 0 ? c.train.validation_hop : g.hop;
+    const double between = g.frame > 0 ? hop : samples_between_places(c);
+    double times = 0.0;
+    for (const Stage& s : stages_of(c)) times += s.reconstructs ? 0.0 : s.epochs;
+    const double test = c.train.epochs > 0 ? std::max(0.0, 1.0 - f.training - f.validation) : 0.0;
+    return (times * f.validation + test) * f.samples / between;
+  };
+  const auto size = [&](Task& t, const RunConfig& c, const RecordingFacts& f) {
+    t.frames = frames_of(c, f);
+    t.forward = forward_of(c, f);
+    t.reading = f.seconds;
+  };
   const auto put = [&](Task task, const RunConfig& c) {
     const auto [at, is_new] = by_key_.emplace(task.key, static_cast<int>(tasks.size()));
     if (is_new) {
@@ -211,7 +227,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
     task.kind = TaskKind::kPretrain;
     task.key = run_hash(first, identity(facts, task.refused), init, teacher);
     task.folder = "pretrain-" + task.key;
-    if (task.refused.empty()) task.frames = frames_of(first, facts);
+    if (task.refused.empty()) size(task, first, facts);
     parent = put(std::move(task), first);
     const Task& p = tasks[static_cast<std::size_t>(parent)];
     config.train.pretrain_epochs = 0;
@@ -228,7 +244,7 @@ int Plan::add(const Spec& spec, DataCatalogue& data, const Point& point) {
   task.kind = config.train.epochs > 0 ? TaskKind::kTrain : TaskKind::kPretrain;
   task.folder = (config.train.epochs > 0 ? config.preset : std::string("pretrain")) + "-" + task.key;
   task.parent = parent;
-  if (refused.empty()) task.frames = frames_of(config, facts);
+  if (refused.empty()) size(task, config, facts);
   return put(std::move(task), config);
 }
 

@@ -16,6 +16,7 @@ struct RecordingFacts {
   std::string hash;                         // content_hash
   double samples = 0;                       // of all dry notes
   double training = 1.0, validation = 0.0;  // shares of the samples
+  double seconds = 0.0;                     // that reading and checking them took
   std::vector<std::string> warnings;        // files that were left out, and what the doctor warns of
 };
 

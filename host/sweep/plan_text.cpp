@@ -13,8 +13,9 @@ namespace cafx {
 namespace {
 
 std::string time_text(double seconds) {
+  if (seconds < 9.95) return fmt::format("{:.1f} s", std::max(0.0, seconds));
   if (seconds >= 360.0) return fmt::format("{:.1f} h", seconds / 3600.0);
-  const long s = std::lround(std::max(0.0, seconds));
+  const long s = std::lround(seconds);
   return s >= 60 ? fmt::format("{} min {:02} s", s / 60, s % 60) : fmt::format("{} s", s);
 }
 
@@ -140,8 +141,12 @@ std::string plan_text(const Spec& spec, const PlannedSweep& planned, int lines) 
     slots += d.slots;
     names += fmt::format("{}{} x {}", names.empty() ? "" : ", ", d.slots, d.name);
   }
-  text += fmt::format("at most {:.2f} {} hours to go (of {:.2f}), if no stage ends early; on {}: about {}\n",
-                      sum.seconds_left / 3600.0, devices[0].name != "cpu" ? "GPU" : "slot", sum.seconds / 3600.0, names,
+  const auto hours = [](double seconds) {
+    return seconds > 0.0 && seconds < 360.0 ? fmt::format("{:.4f}", seconds / 3600.0)
+                                            : fmt::format("{:.2f}", seconds / 3600.0);
+  };
+  text += fmt::format("at most {} {} hours to go (of {}), if no stage ends early; on {}: about {}\n",
+                      hours(sum.seconds_left), devices[0].name != "cpu" ? "GPU" : "slot", hours(sum.seconds), names,
                       time_text(std::max(sum.seconds_left / slots, sum.chain)));
   for (const std::string& s : planned.sources) text += "  from " + s + "\n";
   if (const std::string why = why_incomparable(spec); !why.empty()) text += "note: " + why + "\n";

@@ -39,6 +39,8 @@ struct Task {
   int parent = -1;        // index of its pretraining
   Json config;            // flat, resolved
   double frames = 0.0;    // forward and backward passes if no stage ends early
+  double forward = 0.0;   // passes forward alone, of validations and the test; not in tasks.jsonl
+  double reading = 0.0;   // seconds until its recordings are read; not in tasks.jsonl
   double seconds = 0.0;   // estimate, on one slot
   std::size_t bytes = 0;  // of the device's memory, by the memory plan
   // Of them, what runs of one process hold once: a name that they have in common, and its bytes.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a sweep refuses, tells or mends where silence would cost work: another file of its name, recordings that are left
-# out, weights that are gone.
+# out, weights that are gone, times of small trainings.
 . "$(dirname "$0")/sweep_common.sh"
 sweep() { "$cafx" sweep "$@" --store "$work/runs"; }
 
@@ -12,6 +12,21 @@ sed -i 's/, \["EQ", 2\]//' "$work/mine/a.toml"
 sed 's/1e-3/2e-3/' "$work/mine/a.toml" >"$work/yours/a.toml"
 sweep run "$work/mine/a.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "run: $(cat "$work/out")"
 cp "$work/runs/a.sweep/tasks.jsonl" "$work/before"
+
+# What a run takes beside its steps is in its time, guessed or recorded; that of a second is not told as none.
+sweep plan "$work/mine/a.toml" --json >"$work/recorded" || fail "plan --json"
+"$cafx" sweep plan "$work/mine/a.toml" --store "$work/none" --no-measure --json >"$work/guessed" || fail "plan --json"
+python3 - "$work" <<'END' || fail "times of small trainings"
+import json, sys
+work = sys.argv[1]
+for task in json.load(open(work + "/recorded"))["tasks"]:
+    usage = json.load(open(f"{work}/runs/{task['folder']}/usage.json"))
+    assert task["seconds"] > 0.9 * usage["seconds"], (task["seconds"], usage)
+assert all(t["seconds"] > 0.1 for t in json.load(open(work + "/guessed"))["tasks"])
+END
+sweep plan "$work/mine/a.toml" >"$work/out"
+! grep -Eq ' 0(\.0)? s ' "$work/out" || fail "a time is told as none: $(cat "$work/out")"
+
 refuses "another sweep of that name" "is the sweep \"a\" of another file, $work/mine/a.toml; give this one a name" \
   "$cafx" sweep run "$work/yours/a.toml" --store "$work/runs" --quiet --no-measure
 cmp "$work/before" "$work/runs/a.sweep/tasks.jsonl" || fail "a sweep that was refused changed another's plan"
