@@ -30,6 +30,14 @@ short, long = (json.load(open(f"{sys.argv[1]}/info{seconds}"))["cohort"] for sec
 assert short["members"] == 3 and short["bytes"] == 3 * short["bytes_each"] > 0, short
 assert short["bytes_each"] == long["bytes_each"], (short, long)
 END
+# Its checkpoint lies there twice, four numbers of four bytes for each parameter, beside the five that training takes.
+"$cafx" info --preset default --cohort 1 --json >"$work/info" || fail "info --cohort"
+python3 - "$work/info" <<'END' || fail "what info says of a checkpoint in memory"
+import json, sys
+info = json.load(open(sys.argv[1]))
+parameters = sum(layer["parameters"] for layer in info["layers"])
+assert info["cohort"]["bytes_each"] > (5 + 2 * 4) * 4 * parameters + 8e6, (info["cohort"], parameters)
+END
 
 # The page about them: the numbers of the table, a curve for each, links to their folders.
 "$cafx" report "$work/seeds" >"$work/out" 2>"$work/err" || fail "report of seeds: $(cat "$work/err")"
