@@ -140,6 +140,13 @@ void check_settings(const DataConfig& config, const Notes& notes, std::vector<Fi
 }  // namespace
 
 Sources find_idmt(const DataConfig& config) {
+  if (config.path.empty() && !config.dry.empty()) {
+    throw Error(
+        "data.dry = \"{}\" is not read, since data.reader is \"idmt\"; set it to \"folders\" where dry and wet are "
+        "folders "
+        "with equal names, to \"files\" where each is one file",
+        config.dry);
+  }
   if (config.path.empty())
     throw Error("no recordings are named; give dry and wet, as 'cafx train DRY WET', or the folder of a data set");
   Sources sources;

@@ -53,8 +53,10 @@ class SpecReader {
     for (const auto& [key, node] : table) {
       const std::string name = prefix + std::string(key.str());
       const auto* inner = node.as_table();
-      if (inner && std::none_of(inner->begin(), inner->end(),
-                                [](const auto& e) { return is_axis_word(std::string(e.first.str())); })) {
+      const bool key_of_axis = std::find(known_.begin(), known_.end(), name) != known_.end();
+      if (inner && !key_of_axis && std::none_of(inner->begin(), inner->end(), [](const auto& e) {
+            return is_axis_word(std::string(e.first.str()));
+          })) {
         axes(*inner, name + ".");
       } else {
         add_axis(name, node);
@@ -448,6 +450,10 @@ Spec parse_spec(const std::string& text, const std::filesystem::path& path) {
   }
   if (spec.sweep.sampling != "grid" && spec.sweep.budget == 0) {
     throw Error("{}: sweep.sampling = \"{}\" needs sweep.budget, how many points to try", where, spec.sweep.sampling);
+  }
+  if (spec.sweep.sampling == "tpe" &&
+      std::all_of(spec.axes.begin(), spec.axes.end(), [](const Axis& axis) { return axis.crossed; })) {
+    throw Error("{}: sweep.sampling = \"tpe\" needs an axis that is not crossed", where);
   }
   check_objective(spec, where);
   if (const std::string why = why_incomparable(spec); spec.sweep.sampling == "tpe" && !why.empty()) {

@@ -97,8 +97,6 @@ class Tpe : public Proposer {
       if (axis.crossed) crossed.push_back(&axis);
     }
     crossed_ = cross(crossed, spec.base);
-    if (axes_.empty())
-      throw Error("{}: sweep.sampling = \"tpe\" needs an axis that is not crossed", spec.path.string());
     const Json known = Store::read_json(journal_);
     if (known.is_array()) {
       for (const Json& u : known) points_.push_back(u.get<std::vector<double>>());

@@ -387,7 +387,7 @@ double Trainer::validate() {
   throw Error(
       "{}: the validation error became {} in epoch {}; lower the learning rate (train.lr = {}) or set "
       "train.clip_norm; the last good checkpoint is kept",
-      stage().name, value, counters().epoch + 1, config_.train.lr);
+      stage().name, std::isnan(value) ? "nan" : "infinite", counters().epoch + 1, config_.train.lr);
 }
 
 // The places of the validation; those of the training where no note is kept for validation.

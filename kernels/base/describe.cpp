@@ -110,7 +110,8 @@ std::string expected(const Field& f) {
 
 [[noreturn]] void wrong(const Field& f, const Json& found, const std::string& where) {
   const bool damaged = found.is_string() && !is_text(found);
-  throw Error("{}: {} = {}, expected {} ({})", where, f.name, shown(found),
+  throw Error("{}: {} = {}, expected {} ({})", where, f.name,
+              found.is_number_float() ? number(found.get<double>()) : shown(found),
               damaged ? "UTF-8 text without NUL" : expected(f), f.help);
 }
 

@@ -73,4 +73,8 @@ sed -i 's/1e-3/1e-3, 2e-3/' "$work/d.toml"
 sweep run "$work/d.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "a pretraining that is needed again: $(cat "$work/out")"
 cmp "$first" "$work/first" || fail "a pretraining that was run again differs"
 [ "$(grep -c ',done,' "$work/runs/d.sweep/results.csv")" = 2 ] || fail "runs of a pretraining that was run again"
+
+# A folder of dry notes that the reader does not read is told as that, not as none.
+printf 'name = "r"\n[data]\ndry = "%s"\nwet = "%s"\n[axes]\ntrain.seed = [1]\n' "$work/mine" "$work/yours" >"$work/r.toml"
+refuses "folders without their reader" 'data.reader is "idmt"; set it to "folders"' "$cafx" sweep plan "$work/r.toml" --no-measure
 finish

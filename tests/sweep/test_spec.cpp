@@ -128,6 +128,10 @@ TEST(Spec, WrongFilesAreRefusedWithTheNearestKey) {
   EXPECT_NE(error_of("[axes]\ntrain.seed = {range = [1, 5, 0]}").find("step"), std::string::npos);
   EXPECT_NE(error_of("[axes]\ntrain.seed = {range = [1, 1e9, 1]}").find("at most"), std::string::npos);
   EXPECT_NE(error_of("[sweep]\nsampling = \"sobol\"").find("budget"), std::string::npos);
+  EXPECT_NE(error_of("[axes]\ntrain.lr = {value = [1e-3]}").find("did you mean 'values'"), std::string::npos);
+  EXPECT_NE(error_of("[axes]\ntrain.ema = [0.0]").find("train.ema = 0.0, expected whole number"), std::string::npos);
+  EXPECT_NE(error_of("[sweep]\nsampling = \"tpe\"\nbudget = 3\n[axes]\ntrain.seed = [1, 2]").find("is not crossed"),
+            std::string::npos);
   EXPECT_NE(error_of("[pretrain]\ntrain.sed = 1").find("'train.seed'"), std::string::npos);
   EXPECT_NE(error_of("name = \"a/b\"").find("letters"), std::string::npos);
   EXPECT_NE(error_of("axes = 3").find("table"), std::string::npos);
