@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -399,6 +400,18 @@ void refuse_output(const std::string& path) {
   if (of_run && kOfRuns.count(file.filename().string()) > 0) {
     throw Error("{}: is a file that a run needs; give another name", path);
   }
+}
+
+void refuse_foreign(const std::string& path) {
+  std::error_code ignored;
+  if (path == "-" || !std::filesystem::is_regular_file(path, ignored)) return;
+  // Every format names the program that wrote the file, before the weights.
+  std::string head(1 << 20, '\0');
+  std::ifstream in(path, std::ios::binary);
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<std::size_t>(in.gcount()));
+  if (head.empty() || head.find("cafx") != std::string::npos) return;
+  throw Error("{}: exists and is no file that cafx wrote; choose another name, or remove it first", path);
 }
 
 void write_text(const std::string& path, const std::string& text) {

@@ -123,6 +123,8 @@ inline constexpr int kLargestHop = 1 << 20;  // samples, of --hop
 
 // Error where a file that a command is asked to write is a recording, or what a run needs to be played or resumed.
 void refuse_output(const std::string& path);
+// Error where a file is there already that no cafx wrote.
+void refuse_foreign(const std::string& path);
 // To a file, or to standard output for "-", made fit for a terminal. Error where it does not arrive.
 void write_text(const std::string& path, const std::string& text);
 // The same of a table for programs: as it is, but on a terminal.

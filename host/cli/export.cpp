@@ -35,6 +35,7 @@ int export_model(const ExportArguments& args) {
   const Format& format = args.format.empty() ? format_of_path(out) : format_of_name(args.format);
   if (out == "-") throw Error("-: a model is not written to standard output; name a file");
   refuse_output(out);
+  refuse_foreign(out);
   ModelFile file = load_model(args.model);
   const Model& model = *file.model;
   if (model.form() != kSupervised) {
@@ -174,6 +175,7 @@ void add_import(CLI::App& app, Run& run) {
                     format.name);
       }
       refuse_output(args->out);
+      refuse_foreign(args->out);
       std::vector<std::string> notes;
       bool changed = false;
       const auto config = config_of_import(args->weights, args->config, changed);

@@ -72,6 +72,7 @@ void add_report(CLI::App& app, Run& run) {
     run = [args, asks] {
       const fs::path folder = args->folder;
       refuse_output(args->out);
+      refuse_foreign(args->out.empty() ? (folder / "report.html").string() : args->out);
       if (fs::exists(folder / "sweep.toml")) {
         throw Error("{}: is a sweep, of whose runs 'cafx sweep report {}' makes a page", folder.string(),
                     folder.string());

@@ -45,6 +45,16 @@ for _ in 1 2; do
   "$cafx" eval "$work/run" --json "$work/result.json" >/dev/null 2>&1 || fail "a table of one's own under the name of a run's file"
 done
 refuses "a model over a checkpoint" "is a file that a run needs" "$cafx" export "$work/run" -o "$work/run/checkpoint.safetensors"
+echo mine >"$work/mine"
+for name in m.onnx m.safetensors page.html; do
+  cp "$work/mine" "$work/$name"
+  command=export
+  [ $name != page.html ] || command=report
+  refuses "$command over a file of another program" "exists and is no file that cafx wrote" "$cafx" $command "$work/run" -o "$work/$name"
+  cmp -s "$work/mine" "$work/$name" || fail "$name is gone"
+  rm "$work/$name"
+  for _ in 1 2; do "$cafx" $command "$work/run" -o "$work/$name" >/dev/null 2>"$work/err" || fail "$name over its own: $(cat "$work/err")"; done
+done
 refuses "two tables in one file" "both go to" "$cafx" eval "$work/run" --csv "$work/t" --json "$work/t"
 trained=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["train"][0]["note"])' "$work/run/split.json")
 "$cafx" eval "$work/run" --set "data.test_notes=$trained" >"$work/out" 2>"$work/err" || fail "eval of a note of the training: $(cat "$work/err")"
