@@ -97,10 +97,10 @@ class Tpe : public Proposer {
       if (axis.crossed) crossed.push_back(&axis);
     }
     crossed_ = cross(crossed, spec.base);
-    const Json known = Store::read_json(journal_);
-    if (known.is_array()) {
-      for (const Json& u : known) points_.push_back(u.get<std::vector<double>>());
+    for (const Axis* axis : axes_) {
+      about_.push_back({axis->keys, axis->lo, axis->hi, axis->log, axis->values});
     }
+    points_ = proposed_before();
     points_.resize(std::min(points_.size(), static_cast<std::size_t>(spec.sweep.budget)));
     for (const auto& u : points_) tasks_of_.push_back(add(u));
   }
@@ -141,7 +141,7 @@ class Tpe : public Proposer {
       }
       const std::size_t before = tasks.size();
       points_.push_back(u);
-      const std::string text = Json(points_).dump() + "\n";
+      const std::string text = Json{{"axes", about_}, {"points", points_}}.dump() + "\n";
       write_file_atomically(journal_, text.data(), text.size());
       tasks_of_.push_back(add(u));
       any = true;
@@ -163,6 +163,20 @@ class Tpe : public Proposer {
     return u;
   }
 
+  // Of these axes: on others the same coordinates are other settings, or there are too few of them.
+  std::vector<std::vector<double>> proposed_before() const {
+    const Json known = Store::read_json(journal_);
+    std::vector<std::vector<double>> points;
+    try {
+      if (known.is_object() && known.at("axes") != about_) return {};
+      points = (known.is_object() ? known.at("points") : known).get<std::vector<std::vector<double>>>();
+    } catch (const Json::exception&) {
+      return {};
+    }
+    const bool fit = std::all_of(points.begin(), points.end(), [&](const auto& u) { return u.size() == axes_.size(); });
+    return fit ? points : std::vector<std::vector<double>>();
+  }
+
   std::vector<int> add(const std::vector<double>& u) {
     std::vector<int> tasks;
     const Point chosen = point_at(axes_, u, spec_.base);
@@ -180,6 +194,7 @@ class Tpe : public Proposer {
   std::filesystem::path journal_;
   std::function<void(std::vector<Task>&, std::size_t)> added_;
   std::vector<const Axis*> axes_;
+  Json about_ = Json::array();  // the axes, as the journal has them
   std::vector<Point> crossed_;
   std::vector<std::vector<double>> points_;
   std::vector<std::vector<int>> tasks_of_;

@@ -77,4 +77,19 @@ cmp "$first" "$work/first" || fail "a pretraining that was run again differs"
 # A folder of dry notes that the reader does not read is told as that, not as none.
 printf 'name = "r"\n[data]\ndry = "%s"\nwet = "%s"\n[axes]\ntrain.seed = [1]\n' "$work/mine" "$work/yours" >"$work/r.toml"
 refuses "folders without their reader" 'data.reader is "idmt"; set it to "folders"' "$cafx" sweep plan "$work/r.toml" --no-measure
+
+# A search whose axes have changed proposes anew: coordinates of other axes are no points of these.
+tiny_sweep "$work/t.toml" t '{log = [1e-5, 1e-2]}' '[1]' 1 $'[sweep]\nsampling = "tpe"\nbudget = 2'
+sed -i 's/, \["EQ", 2\]//' "$work/t.toml"
+sweep run "$work/t.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "tpe: $(cat "$work/out")"
+sed -i 's/^train.lr = .*/&\ntrain.beta1 = {linear = [0.7, 0.9]}/' "$work/t.toml"
+sweep run "$work/t.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "tpe with another axis: $(cat "$work/out")"
+python3 - "$work/runs/t.sweep" <<'END' || fail "tpe with another axis: $(cat "$work/runs/t.sweep/results.csv")"
+import csv, json, sys
+rows = list(csv.DictReader(open(sys.argv[1] + "/results.csv")))
+assert len(rows) == 2 and all(0.7 < float(row["train.beta1"]) < 0.9 for row in rows), rows
+assert all(len(u) == 2 for u in json.load(open(sys.argv[1] + "/proposals.json"))["points"])
+END
+echo '{"points": 3}' >"$work/runs/t.sweep/proposals.json"
+sweep run "$work/t.toml" --quiet --no-measure >"$work/out" 2>&1 || fail "damaged proposals: $(cat "$work/out")"
 finish
