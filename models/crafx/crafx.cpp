@@ -216,8 +216,10 @@ void CrafxModel::forward(const Context& context, float* y, const float* x, int B
   });
 }
 
-void CrafxModel::gradient(const Context& context, float* gradient, const Batch& batch, const Loss& loss) {
+void CrafxModel::gradient(const Context& given, float* gradient, const Batch& batch, const Loss& loss) {
   State& s = *state_;
+  Context context = given;
+  context.sums = nullptr;  // ops add to slots, which are read here
   const CrafxConfig& c = s.config;
   CAFX_CHECK(batch.B >= 1 && batch.T == c.frame && batch.t0 == 0, batch.B, batch.T, batch.t0);
   s.reserve(context, batch.B, &loss);
