@@ -64,8 +64,8 @@ CohortPlan plan_cohort(const std::string& device, const std::string& precision, 
   const OwnedContext own(options);
   const int batch = places_at_once(config.train.batch, 1, 1);
   const MemoryPlan plan = plan_memory(own.context, config, batch, place_samples(config), {}, 1);
-  // A member's last checkpoint (weights, the best ones, two moments) stays in the CPU's memory, and lies there once more
-  // while it is written. Eight more members of `default` were measured to take 15.9 MiB each, by this plan 15.5.
+  // A member's last checkpoint (weights, the best ones, two moments) stays in the CPU's memory, and lies there once
+  // more while it is written. Eight more members of `default` were measured to take 15.9 MiB each, by this plan 15.5.
   const std::size_t floats = 2 * 4 * static_cast<std::size_t>(make_model(*config.model)->params().n_floats());
   const std::size_t each = plan.total() + (own.context.device == Device::kCpu ? sizeof(float) * floats : 0);
   return {device_name(own.context), each, static_cast<std::size_t>(members) * each, plan.free};

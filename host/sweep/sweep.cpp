@@ -30,8 +30,8 @@ void write_text(const fs::path& path, const std::string& text) {
 Store store_of(const Spec& spec) { return Store(spec.sweep.store); }
 fs::path folder_of(const Spec& spec) { return store_of(spec).sweep(spec.name); }
 
-// Where the file that a sweep's folder was made from lies. Another file of that name would put its plan in place of this
-// sweep's; a copy that has come to lie elsewhere, and the same file after a change, go on with it.
+// Where the file that a sweep's folder was made from lies. Another file of that name would put its plan in place of
+// this sweep's; a copy that has come to lie elsewhere, and the same file after a change, go on with it.
 constexpr const char* kOrigin = "origin";
 
 void refuse_namesake(const Spec& spec) {
@@ -94,7 +94,8 @@ void put_all_aside(const Spec& spec, const std::vector<Task>& tasks) {
   }
 }
 
-// A run that has ended is to be worked on again: its outcome goes, deaths are counted anew. False: another process has it.
+// A run that has ended is to be worked on again: its outcome goes, deaths are counted anew. False: another process has
+// it.
 bool reopen(const fs::path& run, double lease_seconds) {
   const auto lease = Lease::claim(run, lease_seconds, Store::steps_done(run));
   if (!lease) return false;

@@ -40,8 +40,7 @@ struct Context {
   std::optional<bool> use_cudnn;  // on a GPU: convolutions by cuDNN or by cafx; unset: CAFX_CONVOLUTIONS
   bool use_bf16_units = true;     // on a CPU: bf16 in hardware, if present (bf16_units); false: emulated
   bool aside = false;             // on a GPU: ops may leave work beside what follows, until join (device/memory.h)
-  PartialSums* sums = nullptr;    // on a GPU: where ops may leave sums of partial gradients; null: nowhere. A model whose
-                                  // ops add to anything but the gradient itself gives them none
+  PartialSums* sums = nullptr;    // on a GPU: where ops may leave sums of partial gradients; null: nowhere
   int worker = 0;                 // which thread's scratch to use, in [0, n_workers())
 
   int n_workers() const { return pool && device == Device::kCpu ? pool->n_threads() : 1; }

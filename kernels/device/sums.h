@@ -3,7 +3,7 @@
 //   A gradient that the blocks of a kernel share is a sum of their parts. On a GPU an op launches a kernel for it, or,
 //   where Context::sums is given, names the parts there; whoever gave it then adds all of them up in one kernel
 //   (add_left_parts), or in the one that ends the step (step_end). Until then the parts stay where they are, and the
-//   gradients are not whole.
+//   gradients are not whole. A model whose ops add to anything but the gradient itself gives them no Context::sums.
 //
 // Shapes   partial (parts, n) of each sum; number i goes to out[i - first] of the last piece whose first is <= i: +=.
 // Bits     those of the sum at once, but that two sums to the same pieces, whose parts are neighbours, are one.

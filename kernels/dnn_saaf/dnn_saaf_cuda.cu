@@ -185,8 +185,8 @@ __device__ void product(const float* in, const float* w, int K, int N, Epilogue 
 
 // partial (=, or += after the block's first tile) sum_row g[o][row] h[i][row], for o in [o0, o0 + 64) and i in
 // [i0, i0 + 16 kInputs): thread t has o0 + t % 8 + 8 j and i0 + t / 8 + 16 k. A partial gradient is stored in the order
-// in which the threads hold it (`weight_at`). kWhole: no o or i is beyond O and I, so that all rows of g, and of h, are at
-// constant distances.
+// in which the threads hold it (`weight_at`). kWhole: no o or i is beyond O and I, so that the rows of g, and those of
+// h, are at constant distances.
 template <int M, int kInputs, bool kWhole>
 __device__ __forceinline__ void outer_panel(float* partial, const float* g, const float* h, int O, int I, int o0,
                                             int i0, bool first) {

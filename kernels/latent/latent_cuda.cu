@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kLatentThreads)
     }
   }
   for (int i = threadIdx.x; i < kSize * kSize; i += kLatentThreads) transposed[i % kSize][i / kSize] = w2[i];
-  wait_for_kernel_before();  // which does not write weights
+  wait_for_kernel_before();                                        // which does not write weights
   const int i0 = threadIdx.x / 16 * 4, o0 = threadIdx.x % 16 * 4;  // this thread's 4 x 4 of w2's sums
   float outer[4][4] = {}, column[4] = {};
 #pragma unroll 1
