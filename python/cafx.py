@@ -104,9 +104,9 @@ def controls(config, values):
         lo, hi = what.split("..", 1)
         lo, hi = float(lo), float(re.match(r"\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?", hi)[0])  # a unit may follow
         value = (lo + hi) / 2 if value is None else float(value)
-        if not lo <= value <= hi:
+        if not min(lo, float(np.float32(lo))) <= value <= max(hi, float(np.float32(hi))):  # an end may come rounded to float32
             raise ValueError(f"{name} = {value} is out of its range, {lo} to {hi}")
-        numbers.append(2 * (value - lo) / (hi - lo) - 1)
+        numbers.append(2 * (min(max(value, lo), hi) - lo) / (hi - lo) - 1)
     if values:
         raise ValueError(f"the model has no knob {', '.join(values)}")
     return numbers

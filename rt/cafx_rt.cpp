@@ -85,11 +85,11 @@ struct cafx_rt_stream {
   };
   std::unique_ptr<Player> effect;
   Setting setting;
-  std::vector<std::pair<double, double>> ranges;  // of the knobs
-  std::optional<Rates> rates;                     // where the host's rate is not the model's
+  std::vector<Knob> knobs;
+  std::optional<Rates> rates;  // where the host's rate is not the model's
 
-  cafx_rt_stream(std::unique_ptr<Player> e, const Setting& s, std::vector<std::pair<double, double>> knobs)
-      : effect(std::move(e)), setting(s), ranges(std::move(knobs)) {
+  cafx_rt_stream(std::unique_ptr<Player> e, const Setting& s, std::vector<Knob> k)
+      : effect(std::move(e)), setting(s), knobs(std::move(k)) {
     if (s.host_hz != s.model_hz) rates.emplace(s.host_hz, s.model_hz, effect->latency());
   }
 
@@ -133,10 +133,8 @@ cafx_rt_stream* cafx::make_rt_stream(const Model& model, const cafx_rt_options& 
   if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
   const int block = std::max(1, o.block_length);
   const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
-  std::vector<std::pair<double, double>> ranges;
-  for (const Knob& k : parse_knobs(model.config().knobs, "model.knobs")) ranges.emplace_back(k.least(), k.largest());
   return new cafx_rt_stream(make_player(model, play), {model_hz, hz, player_hop(model, play), block},
-                            std::move(ranges));
+                            parse_knobs(model.config().knobs, "model.knobs"));
 }
 
 extern "C" {
@@ -204,7 +202,7 @@ cafx_rt_stream* cafx_rt_prepare(const cafx_rt_model* model, const cafx_rt_option
 cafx_rt_stream* cafx_rt_twin(const cafx_rt_stream* stream) {
   return guarded(nullptr, 0, [&]() -> cafx_rt_stream* {
     if (!stream) return nullptr;
-    return new cafx_rt_stream(stream->effect->twin(), stream->setting, stream->ranges);
+    return new cafx_rt_stream(stream->effect->twin(), stream->setting, stream->knobs);
   });
 }
 
@@ -220,9 +218,8 @@ cafx_rt_status cafx_rt_process(cafx_rt_stream* stream, const float* in, float* o
 }
 
 cafx_rt_status cafx_rt_set_knob(cafx_rt_stream* stream, int32_t index, double value) {
-  if (!stream || index < 0 || index >= static_cast<int32_t>(stream->ranges.size())) return CAFX_RT_ERROR_ARGUMENT;
-  const auto [lo, hi] = stream->ranges[static_cast<std::size_t>(index)];
-  if (!(value >= lo && value <= hi)) return CAFX_RT_ERROR_ARGUMENT;
+  if (!stream || index < 0 || index >= static_cast<int32_t>(stream->knobs.size())) return CAFX_RT_ERROR_ARGUMENT;
+  if (!stream->knobs[static_cast<std::size_t>(index)].holds(value)) return CAFX_RT_ERROR_ARGUMENT;
   stream->effect->set(index, static_cast<float>(value));
   return CAFX_RT_OK;
 }

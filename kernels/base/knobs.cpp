@@ -85,6 +85,11 @@ Knob parse_knob(const std::string& text, const std::string& where) {
 
 }  // namespace
 
+bool Knob::holds(double value) const {
+  const auto as_float = [](double end) { return static_cast<double>(static_cast<float>(end)); };
+  return value >= std::min(least(), as_float(least())) && value <= std::max(largest(), as_float(largest()));
+}
+
 std::string Knob::range() const {
   if (is_switch()) return fmt::format("{}", fmt::join(positions, positions.size() == 2 ? " or " : ", "));
   return fmt::format("{} to {}{}{}", lo, hi, unit.empty() ? "" : " ", unit);
@@ -175,10 +180,8 @@ double value_of(const Knob& knob, const std::string& text, const std::string& wh
                 knob.unit.empty() ? "none" : knob.unit, knob.range());
   }
   const double value = *number * *factor;
-  if (!(value >= knob.lo && value <= knob.hi)) {
-    throw Error("{}: {} = {} is out of its range, {}", where, knob.name, text, knob.range());
-  }
-  return value;
+  if (!knob.holds(value)) throw Error("{}: {} = {} is out of its range, {}", where, knob.name, text, knob.range());
+  return std::clamp(value, knob.lo, knob.hi);
 }
 
 void write_controls(float* controls, const Knob& knob, double value) noexcept {

@@ -109,7 +109,8 @@ CAFX_RT_API void cafx_rt_free(cafx_rt_stream*);
  * is no multiple of block_length: CAFX_RT_ERROR_ARGUMENT, zeros in `out` where it is given, the stream as it was. */
 CAFX_RT_API cafx_rt_status cafx_rt_process(cafx_rt_stream*, const float* in, float* out, size_t n);
 /* Turns a knob (since 1.1). A value out of its range, or an index that the model does not have: CAFX_RT_ERROR_ARGUMENT,
- * and the knob stays. A twin begins where the knobs of its stream stand; reset does not turn them. */
+ * and the knob stays; an end of the range may come rounded to float. A twin begins where the knobs of its stream stand;
+ * reset does not turn them. */
 CAFX_RT_API cafx_rt_status cafx_rt_set_knob(cafx_rt_stream*, int32_t index, double value);
 /* As if nothing had come yet. */
 CAFX_RT_API void cafx_rt_reset(cafx_rt_stream*);

@@ -29,6 +29,7 @@
 #include <mutex>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cafx_rt.h"
@@ -51,7 +52,8 @@ struct Engine {
   int hop_asked = 0, fitting_hop = 0;
   double load = 0.0;
   char path[kPath] = "";
-  std::vector<float> knobs;  // where they were turned to
+  std::vector<float> knobs;  // what their ports were when they were last turned
+  std::vector<std::pair<double, double>> ranges;
 };
 
 // A request to the worker.
@@ -172,6 +174,7 @@ struct Plugin {
       knob.size = sizeof knob;
       cafx_rt_knob(model, k, &knob);
       e->knobs.push_back(static_cast<float>(knob.start));
+      e->ranges.emplace_back(knob.min, knob.max);
     }
     std::snprintf(e->path, sizeof e->path, "%s", model_path.c_str());
     int largest = 0;  // that the frame allows
@@ -270,7 +273,8 @@ struct Plugin {
       if (!ports_in[cafx::kPluginPorts + k]) continue;
       const float value = control(cafx::kPluginPorts + static_cast<int>(k));
       if (value == engine->knobs[k]) continue;
-      cafx_rt_set_knob(engine->stream, static_cast<std::int32_t>(k), value);
+      const auto [lo, hi] = engine->ranges[k];  // which a host may overstep
+      cafx_rt_set_knob(engine->stream, static_cast<std::int32_t>(k), std::clamp<double>(value, lo, hi));
       engine->knobs[k] = value;
     }
   }

@@ -1,6 +1,8 @@
 // Knobs in words: what is one, where it stands, and what a model reads of that.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "kernels/base/error.h"
 #include "kernels/base/knobs.h"
 
@@ -46,6 +48,18 @@ TEST(Knobs, UnitsOfAValueAreTurnedIntoTheKnobs) {
   EXPECT_EQ(value("time: 0..2 s", "250ms"), 0.25);
   EXPECT_EQ(value("gain: -10..10 dB", "+5db"), 5.0);
   EXPECT_EQ(value("mode: +1|-1", "-1"), 1.0);
+}
+
+// 1.1f lies above 1.1, and 0.7f below 0.7.
+TEST(Knobs, TheEndsOfARangeMayComeRoundedToFloat) {
+  const Knob knob = parse_knobs({"drive: 0.7..1.1"}, "x")[0];
+  ASSERT_GT(static_cast<double>(1.1f), 1.1);
+  ASSERT_LT(static_cast<double>(0.7f), 0.7);
+  EXPECT_TRUE(knob.holds(static_cast<double>(1.1f)) && knob.holds(static_cast<double>(0.7f)));
+  EXPECT_FALSE(knob.holds(1.1000001) || knob.holds(0.6999999) || knob.holds(std::nan("")));
+  EXPECT_EQ(value_of(knob, "1.100000023841858", "x"), 1.1);
+  EXPECT_EQ(value_of(knob, "0.699999988079071", "x"), 0.7);
+  EXPECT_THROW(value_of(knob, "1.1000001", "x"), Error);
 }
 
 TEST(Knobs, WhatIsNoneOrOutOfRangeIsRefused) {

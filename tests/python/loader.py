@@ -136,6 +136,8 @@ def check_knobs():
     at = lambda **values: cafx.controls(config, values)
     verdict("knobs at their start", np.abs(np.subtract(at(), [0, 1, 0, 0, -1])).max(), 0.0)
     verdict("knobs that are turned", np.abs(np.subtract(at(gain=10, mode="c", bright="on"), [1, 0, 0, 1, 1])).max(), 0.0)
+    ends = [cafx.controls({"knobs": ["drive: 0.7..1.1"]}, {"drive": np.float32(v)})[0] for v in (0.7, 1.1)]
+    verdict("knobs at the ends of their range, as float32", np.abs(np.subtract(ends, [-1, 1])).max(), 0.0)
     for values, words in (({"gain": 10.5}, "range, -1.5 to 10.0"), ({"mode": "d"}, "none of a, b, c"), ({"tone": 1}, "no knob tone")):
         try:
             got = f"nothing, but {at(**values)}"

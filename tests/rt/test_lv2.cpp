@@ -187,6 +187,31 @@ TEST_F(Lv2, AModelsOwnBundleHasAPortForEachKnob) {
   EXPECT_EQ(lilv_plugin_get_num_ports(again.plugin), 12u);
 }
 
+// A host's automation reaches the ends of a port's range, which are floats, and may overstep them.
+TEST_F(Lv2, APortAtOrBeyondTheEndOfItsRangeTurnsTheKnobToTheEnd) {
+  auto config = tiny::config("lstm+knobs");
+  config->sample_rate = 16000;
+  config->knobs = {"drive: 0.7..1.1"};
+  ModelFile file{make_model(*config), {}};
+  file.model->initialize(3);
+  const auto bundle = folder_ / "ends.lv2";
+  save_lv2(bundle, file, "ends");
+  World own((bundle.string() + "/").c_str(), lv2_uri(*file.model).c_str());
+  ASSERT_NE(own.plugin, nullptr);
+  const auto x = noise(3000);
+  for (const auto& [port, end] : {std::pair{1.1f, 1.1f}, {0.7f, 0.7f}, {2.0f, 1.1f}, {-1.0f, 0.7f}}) {
+    Host h(own, 16000);
+    h.value[12] = port;
+    h.activate();
+    const auto player = file.model->stream({});
+    player->set(0, end);
+    std::vector<float> y(x.size());
+    player->process(y.data(), x.data(), x.size());
+    const auto got = h.run(x, 97);
+    for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(got[i], y[i], 1e-6) << port << ", " << i;
+  }
+}
+
 TEST_F(Lv2, ABundleIsWrittenOnceAndAgainButOverNothingElse) {
   ModelFile file{make_model(config()), {}};
   file.model->initialize(4);

@@ -298,6 +298,28 @@ TEST_F(Rt, TurnsTheKnobsOfAModelThatHasSome) {
   }
 }
 
+// A host's parameters are floats, and 1.1f is more than 1.1.
+TEST_F(Rt, AKnobTakesTheEndsOfItsRangeAsFloats) {
+  auto config = tiny::config("lstm+knobs");
+  config->knobs = {"drive: 0.7..1.1"};
+  const auto model = make_model(*config);
+  model->initialize(3);
+  const auto path = (folder_ / "ends.safetensors").string();
+  save_model(path, *model, {});
+  model_.reset(cafx_rt_load(path.c_str(), why_, sizeof why_));
+  ASSERT_TRUE(model_) << why_;
+  const auto x = noise(2000);
+  for (const float end : {0.7f, 1.1f}) {
+    const RtStream s = prepare(0, 0);
+    ASSERT_EQ(cafx_rt_set_knob(s.get(), 0, static_cast<double>(end)), CAFX_RT_OK) << end;
+    const auto player = make_player(*model);
+    player->set(0, end);
+    std::vector<float> want(x.size());
+    player->process(want.data(), x.data(), x.size());
+    EXPECT_EQ(through(s.get(), x, {100}), want) << end;
+  }
+}
+
 // Every type of models/registry.h: the bits of its rendering at its own rate, without allocation or lock; what plays
 // sample by sample has no delay but its own look-ahead and that of the resampling; what plays frames waits for a frame
 // and the context after it.
