@@ -45,6 +45,13 @@ int bits_of(int format) {
   }
 }
 
+// In small letters.
+std::string ending_of(const std::filesystem::path& path) {
+  std::string ending = path.extension().string();
+  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return ending;
+}
+
 bool begins_with(const ByteSource& bytes, std::string_view text) {
   std::string begin(text.size(), '\0');
   begin.resize(bytes.read(0, begin.data(), begin.size()));
@@ -393,12 +400,12 @@ struct AudioWriter::State {
   }
 };
 
+bool AudioWriter::is_wav(const std::filesystem::path& path) { return ending_of(path) == ".wav"; }
+
 AudioWriter::AudioWriter(const std::filesystem::path& path, int sample_rate, SampleFormat format)
     : state_(std::make_unique<State>()) {
-  std::string ending = path.extension().string();
-  for (char& c : ending) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  const bool flac = ending == ".flac";
-  if (!flac && ending != ".wav") {
+  const bool flac = ending_of(path) == ".flac";
+  if (!flac && !is_wav(path)) {
     throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
   }
   if (flac && format == SampleFormat::kFloat) format = SampleFormat::kPcm24;

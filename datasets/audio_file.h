@@ -87,7 +87,8 @@ enum class SampleFormat { kPcm16, kPcm24, kFloat };
 class AudioWriter {
  public:
   AudioWriter(const std::filesystem::path&, int sample_rate, SampleFormat);
-  ~AudioWriter();  // what is not finished is removed
+  static bool is_wav(const std::filesystem::path&);  // by its ending, in letters of any case
+  ~AudioWriter();                                    // what is not finished is removed
   AudioWriter(const AudioWriter&) = delete;
   AudioWriter& operator=(const AudioWriter&) = delete;
 

@@ -121,6 +121,10 @@ void add_render(CLI::App& app, Run& run) {
       });
       const auto report = [&](const RenderStats& s) {
         for (const std::string& note : s.notes) line.warning(fmt::format("{}: {}", args->in, note));
+        if (const int rate = file.model->geometry().sample_rate; s.rate_in > rate) {
+          line.line(fmt::format("the model works at {} Hz, the file at {}: nothing above {:.1f} kHz is heard", rate,
+                                s.rate_in, 5e-4 * rate));
+        }
         if (s.channels_in > 1 && channel < 0) {
           line.line(fmt::format("the mean of {} channels was rendered", s.channels_in));
         }

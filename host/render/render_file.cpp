@@ -90,12 +90,13 @@ RenderStats play_file(const std::filesystem::path& in, const std::filesystem::pa
     throw Error("{}: is the input itself; choose another output", out.string());
   }
   const int file_rate = source.sample_rate();
-  const bool is_wav = out.extension() == ".wav";
+  const bool is_wav = AudioWriter::is_wav(out);
   if (options.as_float && !is_wav) throw Error("{}: only a .wav holds float samples; name it so", out.string());
   const bool is_float = is_wav && (source.is_float() || options.as_float);
   AudioWriter target(out, file_rate, is_float ? SampleFormat::kFloat : SampleFormat::kPcm24);
   RenderStats stats;
   stats.channels_in = source.channels();
+  stats.rate_in = file_rate;
   stats.notes = source.notes();
   Resampler down(file_rate, rate), up(rate, file_rate);
   constexpr std::size_t kBlock = 1 << 12;

@@ -13,7 +13,7 @@ namespace cafx {
 struct RenderStats {
   double seconds_of_audio = 0.0, seconds = 0.0;
   long clipped = 0;  // samples over full scale, cut to it where the file's format cannot hold them
-  int channels_in = 0;
+  int channels_in = 0, rate_in = 0;
   double peak_in = 0.0;            // highest magnitude of what was played
   std::vector<std::string> notes;  // on the input's header (AudioReader::notes)
   // Of a rendering as a stream: its delay, which the file does not show, and the time of its blocks.

@@ -42,6 +42,13 @@ grep -q "left is used" "$work/err" || fail "--quiet hides which channel is playe
 played unlike >/dev/null
 grep -q "their mean is played; --channel chooses" "$work/err" || fail "channels with nothing in common are mixed without a word: $(cat "$work/err")"
 [ "$mono" = "$(played unlike --channel left)" ] || fail "--channel left plays something else"
+# An ending counts in letters of any case; what the model does not hear of a faster file is told.
+sox "$work/mono.wav" -b 32 -e float "$work/float48.wav" rate 48000 2>/dev/null || fail "sox"
+"$cafx" render "$work/run" "$work/float48.wav" "$work/F.WAV" >"$work/out" 2>&1 && [ "$(soxi -e "$work/F.WAV" 2>/dev/null)" = "Floating Point PCM" ] ||
+  fail "a .WAV of a float file: $(soxi -e "$work/F.WAV" 2>&1) $(cat "$work/out")"
+grep -q "works at 16000 Hz, the file at 48000: nothing above 8.0 kHz is heard" "$work/out" || fail "the band that is lost: $(cat "$work/out")"
+"$cafx" render "$work/run" "$work/mono.wav" "$work/F.WAV" --float >"$work/out" 2>&1 || fail "--float to a .WAV: $(cat "$work/out")"
+grep -q "nothing above" "$work/out" && fail "a file of the model's own rate loses nothing: $(cat "$work/out")"
 refuses "a channel that is not there" "has 2 channels, and number 3 was asked for" "$cafx" render "$work/run" "$work/right.wav" "$work/x.wav" --channel 3 --quiet
 refuses "--block without --stream" "--stream" "$cafx" render "$work/run" "$note" "$work/x.wav" --block 64
 refuses "a hop over half a frame" "hop" "$cafx" render "$work/run" "$note" "$work/x.wav" --hop 200 --stream --quiet
