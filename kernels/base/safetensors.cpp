@@ -129,9 +129,24 @@ std::string kind_of_other_file(const std::string& head) {
     return nam ? "is a .nam file, a model of NeuralAmpModeler, which cafx writes and does not read; give safetensors"
                : "is JSON text, where a safetensors file is expected";
   }
+  // The fields of ONNX in their order: the IR's version, a small number, and the name of the program that wrote it.
+  if (head.size() > 3 && head[0] == 0x08 && head[1] > 0 && head[1] < 32 && head[2] == 0x12) {
+    return "is an ONNX file, which cafx writes and does not read; give the run or the safetensors file that it was "
+           "made of";
+  }
+  for (const char* audio : {"RIFF", "RIFX", "RF64", "fLaC", "FORM", "OggS"}) {
+    if (begins(audio)) return "is audio, where a model is expected";
+  }
   if (begins("\x89HDF")) return "is an HDF5 file, as Keras writes it; convert it in Python to safetensors";
   if (begins("GGUF")) return "is a GGUF file; convert it in Python to safetensors";
   if (begins("\x93NUMPY")) return "is an array of NumPy; convert it in Python with safetensors.numpy.save_file";
+  // As a header's length, eight letters are over 10^18.
+  const auto is_text = [](char c) {
+    return static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\r' || c == '\t';
+  };
+  if (head.size() >= 8 && std::all_of(head.begin(), head.end(), is_text)) {
+    return "is text, where a model is expected: the folder of a run, or a safetensors file";
+  }
   return "";
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/base/safetensors.h"
 #include "kernels/base/seal.h"
 #include "models/play/foreign.h"
+#include "models/play/plugin_bundle.h"
 #include "models/play/version.h"
 #include "models/registry.h"
 
@@ -173,6 +174,10 @@ std::filesystem::path weights_path(const std::filesystem::path& given) {
   const auto path = std::filesystem::is_directory(given) ? given / "best.safetensors" : given;
   if (!std::filesystem::exists(path)) {
     std::error_code ignored;
+    if (path != given && std::filesystem::exists(given / kPluginUriFile, ignored)) {
+      throw Error("{}: is an LV2 plugin that 'cafx export' wrote; its model is {}", given.string(),
+                  (given / kPluginModelFile).string());
+    }
     for (const auto& entry : std::filesystem::directory_iterator(given, ignored)) {
       if (!std::filesystem::exists(entry.path() / "best.safetensors", ignored)) continue;
       throw Error("{}: is no run itself, it holds runs; name one of them, such as {}", given.string(),

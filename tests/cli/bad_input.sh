@@ -152,6 +152,13 @@ checks 0 '"code": "leak"' --set data.allow=leak --json
 # Models and runs.
 head -c 5000 "$work/run/best.safetensors" >"$work/half.safetensors"
 refuses "a model cut in half" "cut off" "$cafx" render "$work/half.safetensors" "$note" "$work/o.wav" --quiet
+# What is no model is called by its name.
+printf '\x08\x07\x12\x04cafx' >"$work/m.onnx"
+refuses "ONNX as a model" "m.onnx: is an ONNX file, which cafx writes and does not read; give the run" "$cafx" info "$work/m.onnx"
+refuses "audio as a model" "two.wav: is audio, where a model is expected" "$cafx" render "$work/two.wav" "$work/run" "$work/o.wav" --quiet
+refuses "a config as a model" "config.toml: is text, where a model is expected: the folder of a run" "$cafx" info "$work/run/config.toml"
+mkdir "$work/amp.lv2" && echo urn:cafx:model:0 >"$work/amp.lv2/plugin.uri" && cp "$work/run/best.safetensors" "$work/amp.lv2/model.safetensors"
+refuses "a plugin as a model" "amp.lv2: is an LV2 plugin that 'cafx export' wrote; its model is .*amp.lv2/model.safetensors" "$cafx" info "$work/amp.lv2"
 refuses "no model" "no such file" "$cafx" render "$work/nothing" "$note" "$work/o.wav" --quiet
 refuses "a checkpoint as a model" "not a model" "$cafx" info "$work/run/checkpoint.safetensors"
 cp -r "$work/run" "$work/half_run"
