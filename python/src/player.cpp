@@ -142,6 +142,10 @@ CAFX_PLAYER_API int cafx_player_render(OpenModel* m, const float* x, float* y, s
     const std::lock_guard lock(m->one_at_a_time);
     turn(*m, values);
     const std::vector<float> rendered = render(*m, x, n, rate, hop);
+    for (std::size_t i = 0; i < rendered.size(); ++i) {
+      if (std::isfinite(rendered[i])) continue;
+      throw Error("the model's output is not finite at {:.3f} s; turn the input down", static_cast<double>(i) / rate);
+    }
     const auto n_out = std::min(rendered.size(), static_cast<std::size_t>(n));  // resampled: may differ by one
     std::copy_n(rendered.begin(), n_out, y);
     std::fill(y + n_out, y + n, 0.0f);

@@ -84,6 +84,10 @@ def test_what_cannot_be_played(run, tmp_path):
     model, x = run.model, notes(0.5)
     for call, words in [(lambda: model(x, 100), "4000 to 768000"), (lambda: model(x, hop=10**6), "hop"),
                         (lambda: model(x.astype(complex)), "numbers"), (lambda: model(np.array([0, np.nan], np.float32)), "nan at 0.000 s"),
+                        (lambda: model(np.full(2000, 1e38, np.float32)), "output is not finite at .* turn the input down"),
+                        (lambda: model(x, knobs=[("gain", 5)]), "knobs as a dict, such as .*, found list"),
+                        (lambda: model.stream(knobs="gain=5"), "knobs as a dict, such as .*, found str"),
+                        (lambda: cafx.train(x, x, RATE, settings=["train.epochs=1"]), "settings: expected a dict"),
                         (lambda: cafx.load(tmp_path / "none.safetensors"), "none.safetensors"),
                         (lambda: model.stream(7), "4000 to 768000"),
                         (lambda: model(x, float("nan")), "whole Hz"), (lambda: model(x, float("inf")), "whole Hz"),
@@ -203,6 +207,22 @@ def test_a_knob_is_turned_while_it_plays(turned):
     np.testing.assert_array_equal(out[:n - stream.latency], model(x)[:n - stream.latency])
     there = n + RATE // 4  # the turn, and what the state remembers of before
     np.testing.assert_allclose(out[there:], model(x, knobs=AT)[there:len(out)], atol=1e-5)
+
+
+def test_the_end_of_a_range_may_be_a_float32(tmp_path):
+    """float32(1.1) is more than 1.1, and that is what an array of NumPy holds."""
+    from cafx import loader
+    rng = np.random.default_rng(1)
+    shapes = {"lstm.0.weight": (20, 7), "lstm.0.bias": (20,), "head.weight": (1, 5), "head.bias": (1,)}
+    loader.save(tmp_path / "m.safetensors", {"sample_rate": RATE, "hidden": 5, "layers": 1, "knobs": ["drive: 0..1.1"]},
+                {name: np.float32(rng.uniform(-0.5, 0.5, shape)) for name, shape in shapes.items()}, {"model": "lstm"})
+    model, x = cafx.load(tmp_path / "m.safetensors"), notes(0.5)
+    end = np.linspace(0, 1.1, 3, dtype=np.float32)[-1]
+    assert float(end) > 1.1
+    np.testing.assert_array_equal(model(x, knobs={"drive": end}), model(x, knobs={"drive": 1.1}))
+    stream = model.stream()
+    stream.set_knob("drive", end)
+    assert not np.array_equal(stream(x), model.stream()(x))
 
 
 def test_what_a_knob_refuses(turned, run):

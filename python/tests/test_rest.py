@@ -78,6 +78,13 @@ def test_files_keep_their_samples(tmp_path):
     cafx.write(tmp_path / "a.flac", x, 44100)
     np.testing.assert_allclose(cafx.read(tmp_path / "a.flac")[0], x, atol=2**-23)
     assert abs(len(cafx.read(tmp_path / "a.wav", 22050)[0]) - len(x) / 2) <= 1
+    cafx.write(tmp_path / "loud.wav", 4 * x / x.max(), 44100)
+    assert cafx.read(tmp_path / "loud.wav")[0].max() == 4
+    for name, bad, words in [("loud.FLAC", 4 * x / x.max(), "peaks at 4 of full scale"), ("nan.wav", np.array([0, np.nan]), "is nan at 0.000 s"),
+                             ("inf.flac", np.array([np.inf]), "is inf at 0.000 s")]:
+        with pytest.raises(cafx.CafxError, match=f"{name}: .*{words}"):
+            cafx.write(tmp_path / name, bad, 44100)
+        assert not (tmp_path / name).exists()
 
 
 def test_the_program_is_the_one_that_python_starts():

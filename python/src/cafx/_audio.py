@@ -5,6 +5,7 @@ from typing import Optional, Tuple
 import numpy as np
 
 from . import _native
+from ._errors import CafxError
 
 
 def read(path, rate: Optional[int] = None) -> Tuple[np.ndarray, int]:
@@ -26,8 +27,15 @@ def read(path, rate: Optional[int] = None) -> Tuple[np.ndarray, int]:
 def write(path, x, rate: int) -> None:
     """Writes x (n,) as a float WAV file, or as 24-bit FLAC where the name ends in .flac. rate in Hz.
 
-    CafxError: another ending, a folder that is missing, integers, several channels.
+    CafxError: another ending, a folder that is missing, integers, several channels, NaN or infinite samples; over full scale, which
+    a FLAC cannot hold.
     """
-    x, why = _native.mono(x, str(path)), _native.Why()
-    rate = _native.positive_rate(rate, str(path))
+    name = os.fsdecode(path)
+    x, why = _native.mono(x, name), _native.Why()
+    rate = _native.positive_rate(rate, name)
+    bad = np.flatnonzero(~np.isfinite(x))
+    if len(bad):
+        raise CafxError(f"{name}: holds a sample that is {x[bad[0]]} at {bad[0] / rate:.3f} s")
+    if name.lower().endswith(".flac") and len(x) and np.abs(x).max() > 1:
+        raise CafxError(f"{name}: peaks at {np.abs(x).max():.3g} of full scale, and a FLAC holds no more than 1; write a .wav, or scale it")
     why.check(_native.library().cafx_player_write(os.fsencode(path), _native.floats(x), len(x), rate, why.buffer, len(why.buffer)))

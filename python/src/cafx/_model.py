@@ -87,7 +87,7 @@ class Model:
     def _positions(self, knobs, what: str):
         """Of all knobs, for C: those of `knobs` turned, the others at their defaults."""
         values = list(self._starts)
-        for name, value in (knobs or {}).items():
+        for name, value in _program.pairs(knobs, f"{what}: expected knobs as a dict, such as {{'gain': 5}}"):
             index, values[index] = self._setting(name, value, what)
         return (ctypes.c_double * len(values))(*values)
 

@@ -52,10 +52,17 @@ def plain(value):
     return value.tolist() if hasattr(value, "tolist") else value
 
 
+def pairs(values: Optional[dict], what: str):
+    """The items of a dict, or of None; `what` says what is expected."""
+    if values is not None and not hasattr(values, "items"):
+        raise CafxError(f"{what}, found {type(values).__name__}")
+    return (values or {}).items()
+
+
 def settings(values: Optional[dict]) -> list:
     """{"train.epochs": 5} as --set words; True, lists and NumPy's numbers as cafx writes them."""
     words = []
-    for key, value in (values or {}).items():
+    for key, value in pairs(values, "settings: expected a dict, such as {'train.epochs': 5}"):
         value = plain(value)
         if isinstance(value, bool):
             value = str(value).lower()
