@@ -331,6 +331,7 @@ struct Plugin {
     }
     const auto* in = static_cast<const float*>(ports_in[2]);
     auto* out = static_cast<float*>(const_cast<void*>(ports_in[3]));
+    if (n == 0) change();  // a host that only asks for the latency
     while (n > 0) {
       change();
       turn_knobs();

@@ -187,6 +187,27 @@ TEST_F(Lv2, AModelsOwnBundleHasAPortForEachKnob) {
   EXPECT_EQ(lilv_plugin_get_num_ports(again.plugin), 12u);
 }
 
+// As lv2.h says of a sample_count of 0: hosts learn the latency so before they play.
+TEST_F(Lv2, ARunOfNoSamplesTellsTheLatency) {
+  ModelFile file{make_model(config()), {}};
+  file.model->initialize(4);
+  save_lv2(folder_ / "own.lv2", file, "own");
+  World own((folder_ / "own.lv2/").c_str(), lv2_uri(*file.model).c_str());
+  ASSERT_NE(own.plugin, nullptr);
+  Host h(own, 16000);
+  h.activate();
+  lilv_instance_run(h.instance(), 0);
+  EXPECT_EQ(h.value[9], 255.0f);
+  EXPECT_GT(h.value[10], 0.0f);
+  auto x = noise(3000);
+  Context context;
+  context.isa = best_isa();
+  const auto whole = render_signal(*file.model, context, x.data(), x.size(), 0);
+  x.resize(x.size() + 255);
+  const auto y = h.run(x, 64);
+  EXPECT_EQ(std::vector<float>(y.begin() + 255, y.end()), whole);
+}
+
 // A host's automation reaches the ends of a port's range, which are floats, and may overstep them.
 TEST_F(Lv2, APortAtOrBeyondTheEndOfItsRangeTurnsTheKnobToTheEnd) {
   auto config = tiny::config("lstm+knobs");
