@@ -69,7 +69,15 @@ def load(path):
     tensors, metadata = read_safetensors(path)
     if metadata.get("format") != "cafx" or metadata.get("form") != "supervised":
         raise ValueError(f"{path}: is no trained model of cafx; give a file that `cafx export` wrote")
-    return Model(json.loads(metadata["config"]), tensors, metadata)
+    if metadata.get("format_version", "1") != "1":
+        raise ValueError(f"{path}: model format {metadata['format_version']} is not known, this file reads 1; use that of a newer cafx")
+    try:
+        config = json.loads(metadata.get("config", ""))
+    except (json.JSONDecodeError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(f"{path}: the config in its metadata is damaged")
+    return Model(config, tensors, metadata)
 
 
 def save(path, config, tensors, metadata=()):

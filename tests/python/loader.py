@@ -104,6 +104,10 @@ def check_refusals():
         "long": (about + f'"a":{entry(0, 8)}', f32(1, 2, 3), "bytes of data, expected 8"),
         "shape": (about + f'"a":{entry(0, 4)}', f32(1), "not of its shape"),
         "type": (about + '"a":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}', bytes(8), "F32"),
+        "newer": (about.replace('"config"', '"format_version":"2","config"') + f'"a":{entry(0, 8)}', f32(1, 2), "model format 2 is not known"),
+        "no config": (about.replace(',"config":"{}"', "") + f'"a":{entry(0, 8)}', f32(1, 2), "the config in its metadata is damaged"),
+        "cut config": (about.replace('"{}"', '"{"') + f'"a":{entry(0, 8)}', f32(1, 2), "the config in its metadata is damaged"),
+        "list config": (about.replace('"{}"', '"[]"') + f'"a":{entry(0, 8)}', f32(1, 2), "the config in its metadata is damaged"),
         "metadata": ('"__metadata__":{"format":1},' + f'"a":{entry(0, 8)}', f32(1, 2), "metadata"),
     }
     with tempfile.TemporaryDirectory() as work:
