@@ -185,7 +185,7 @@ double value_of(const Knob& knob, const std::string& text, const std::string& wh
 }
 
 void write_controls(float* controls, const Knob& knob, double value) noexcept {
-  const double v = std::clamp(value, knob.least(), knob.largest());
+  const double v = std::clamp(knob.is_switch() ? std::round(value) : value, knob.least(), knob.largest());
   if (knob.controls() > 1) {
     const auto at = static_cast<int>(std::lround(v));
     for (int i = 0; i < knob.controls(); ++i) controls[i] = i == at ? 1.0f : 0.0f;

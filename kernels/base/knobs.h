@@ -36,7 +36,7 @@ int count_controls(const std::vector<Knob>&);
 // The value that a text means: a number, with the knob's unit or one that is turned into it (Hz and kHz, ms and s), the
 // name of a position, or a number that is its name.
 double value_of(const Knob&, const std::string& text, const std::string& where);
-// Its controls (knob.controls()); a value out of range counts as the nearest.
+// Its controls (knob.controls()); a value out of range, or between the positions of a switch, counts as the nearest.
 void write_controls(float* controls, const Knob&, double value) noexcept;
 std::vector<float> controls_at(const std::vector<Knob>&, const std::vector<double>& values);
 std::vector<double> knobs_at_start(const std::vector<Knob>&);

@@ -64,7 +64,7 @@ typedef struct cafx_rt_info {
 
 typedef struct cafx_rt_knob_info {
   uint32_t size;     /* sizeof(cafx_rt_knob_info), set by the caller */
-  int32_t positions; /* of a switch, whose value is the position's index; 0: continuous */
+  int32_t positions; /* of a switch, whose value is the position's index, or nearest to it; 0: continuous */
   double min, max;   /* of the value */
   double start;      /* where a new stream has it */
   const char* name;  /* these live as long as the model */

@@ -32,6 +32,7 @@ TEST(Knobs, AreReadFromWords) {
   EXPECT_EQ(knob_setting(knobs, "channel=Lead", "--knob"), (std::pair<std::size_t, double>{2, 2.0}));
   EXPECT_EQ(controls_at(knobs, {10.0, 0.0, 1.0}), (std::vector<float>{1.0f, -1.0f, 0.0f, 1.0f, 0.0f}));
   EXPECT_EQ(controls_at(knobs, {99.0, 1.0, 0.0}), (std::vector<float>{1.0f, 1.0f, 1.0f, 0.0f, 0.0f}));
+  EXPECT_EQ(controls_at(knobs, {0.0, 0.4, 1.6}), (std::vector<float>{-0.6f, -1.0f, 0.0f, 0.0f, 1.0f})) << "a switch";
   EXPECT_EQ(controls_at(knobs, knobs_at_start(knobs))[0], 0.0f);
   EXPECT_EQ(value_of(parse_knobs({"switch: 0|1"}, "x")[0], "1.0", "x"), 1.0) << "a position that is a number";
   EXPECT_THROW(knob_values(parse_knobs({"a: 0..1"}, "x"), {"a=0", "A=1"}, "x"), Error) << "set twice";
