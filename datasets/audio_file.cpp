@@ -22,6 +22,7 @@ namespace cafx {
 namespace {
 
 constexpr int kMostChannels = 1024;
+constexpr int kMostFlacHz = 655350;
 constexpr const char* kMark = "cafx";  // of the program, in the files that it makes
 
 struct CloseFile {
@@ -409,6 +410,15 @@ AudioWriter::AudioWriter(const std::filesystem::path& path, int sample_rate, Sam
     throw Error("{}: audio is written as .wav or .flac; choose one of these endings", path.string());
   }
   if (flac && format == SampleFormat::kFloat) format = SampleFormat::kPcm24;
+  std::error_code ignored;
+  if (path.has_parent_path() && !std::filesystem::exists(path.parent_path(), ignored)) {
+    throw Error("{}: cannot be written: there is no folder {}; make it first, or choose another", path.string(),
+                path.parent_path().string());
+  }
+  if (flac && sample_rate > kMostFlacHz) {
+    throw Error("{}: cannot be written: a FLAC has at most {} Hz, and this has {}; name it .wav", path.string(),
+                kMostFlacHz, sample_rate);
+  }
   SF_INFO info{};
   info.samplerate = sample_rate;
   info.channels = 1;

@@ -36,6 +36,9 @@ int export_model(const ExportArguments& args) {
   if (out == "-") throw Error("-: a model is not written to standard output; name a file");
   refuse_output(out);
   refuse_foreign(out);
+  if (!args.name.empty() && !format.named) {
+    throw Error("{}: --name is for nam and lv2, which hosts list by it; {} has none", args.out, format.name);
+  }
   ModelFile file = load_model(args.model);
   const Model& model = *file.model;
   if (model.form() != kSupervised) {

@@ -53,8 +53,8 @@ const std::vector<Format>& formats() {
   static const std::vector<Format> all{
       {"safetensors", ".safetensors", nothing, write_safetensors_file, nothing},
       {"onnx", ".onnx", why_not_onnx, write_onnx, onnx_remark, true},
-      {"nam", ".nam", why_not_nam, save_nam, nam_remark, true},
-      {"lv2", ".lv2", why_not_lv2, save_lv2, lv2_remark},
+      {"nam", ".nam", why_not_nam, save_nam, nam_remark, true, true},
+      {"lv2", ".lv2", why_not_lv2, save_lv2, lv2_remark, false, true},
   };
   return all;
 }

@@ -13,11 +13,12 @@ struct Format {
   const char *name, *ending;
   // Empty: the format can hold the model; else the reason, to be printed after the model's name.
   std::string (*why_not)(const Model&);
-  // `name`: of the model, where the format has a place for it.
+  // `name`: of the model, where the format has a place for it (named).
   void (*write)(const std::filesystem::path&, const ModelFile&, const std::string& name);
   // A remark on the file, printed after its size; may be empty.
   std::string (*remark)(const Model&);
   bool at_position = false;  // a model with knobs may be written as one without, where they stand
+  bool named = false;
 };
 const std::vector<Format>& formats();
 std::vector<std::string> format_names();

@@ -108,6 +108,13 @@ refuses "a missing config" "cannot be read" "$cafx" info --config "$work/none.to
 refuses "a setting without a value" "KEY=VALUE" "$cafx" info --set model.filters
 refuses "an unknown preset" "journal" "$cafx" info --preset grand
 refuses "an unknown command" "no command 'cafx dance'; 'cafx --help' lists them all" "$cafx" dance
+refuses "a name where there is no place for one" "named.onnx: --name is for nam and lv2, which hosts list by it; onnx has none" \
+  "$cafx" export "$work/run" -o "$work/named.onnx" --name amp
+refuses "audio into a folder that is not there" "o.wav: cannot be written: there is no folder $work/nowhere; make it first" \
+  "$cafx" render "$work/run" "$note" "$work/nowhere/o.wav" --quiet
+sox -n -r 700000 -c 1 -b 24 "$work/fast.wav" synth 0.01 sine 440 2>/dev/null || fail "sox"
+refuses "a rate that a FLAC cannot have" "a FLAC has at most 655350 Hz, and this has 700000; name it .wav" \
+  "$cafx" render "$work/run" "$work/fast.wav" "$work/fast.flac" --quiet
 refuses "a model for standard output" "name a file" "$cafx" export "$work/none" -o - --format onnx
 refuses "seconds that are no number" "nan is no number" "$cafx" bench --seconds nan
 refuses "a finding that there is none of" "did you mean 'silence'" "$cafx" data check "$root/datasets/notes" --set data.allow=silense
