@@ -34,6 +34,8 @@ using namespace cafx;
 constexpr int kPiece = 256;  // host samples worked on at a time where rates differ
 constexpr int kBlock = 64;   // samples that a player without frames is measured with
 constexpr int kLowestHz = 4000, kHighestHz = 768000;
+constexpr int kLargestBlock = 1 << 20;        // of block_length
+constexpr std::int64_t kMostTimed = 1 << 21;  // samples that are timed at once, so that frames and blocks end together
 
 // One line that a host may print as it is, whatever a damaged file put into the message.
 void say(char* error, std::size_t size, const char* what) {
@@ -130,7 +132,9 @@ cafx_rt_stream* cafx::make_rt_stream(const Model& model, const cafx_rt_options& 
     throw Error("host_rate = {} Hz: expected {} to {}", rate, kLowestHz, kHighestHz);
   }
   const int hz = static_cast<int>(std::lround(rate));
-  if (o.block_length < 0) throw Error("block_length = {}: expected 0 or more", o.block_length);
+  if (o.block_length < 0 || o.block_length > kLargestBlock) {
+    throw Error("block_length = {}: expected 0 to {}", o.block_length, kLargestBlock);
+  }
   const int block = std::max(1, o.block_length);
   const PlayOptions play{o.hop, hz == model_hz ? block : 1, best_isa()};
   return new cafx_rt_stream(make_player(model, play), {model_hz, hz, player_hop(model, play), block},
@@ -239,7 +243,9 @@ double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
   if (!stream || !(budget >= 0.0)) return -1.0;
   try {
     using Clock = std::chrono::steady_clock;
-    const int hop = stream->setting.hop, whole = std::lcm(hop, stream->rates ? 1 : stream->setting.block_length);
+    const std::int64_t hop = stream->setting.hop, block = stream->rates ? 1 : stream->setting.block_length;
+    const std::int64_t both = std::lcm(hop, block),
+                       whole = both <= kMostTimed ? both : (hop + block - 1) / block * block;
     // Of what plays sample by sample as many as a host's block has: a clock cannot see one.
     const auto n = static_cast<std::size_t>(hop > 1 ? whole : (kBlock + whole - 1) / whole * whole);
     const Rng rng{1, 2};
@@ -250,7 +256,8 @@ double cafx_rt_frame_seconds(cafx_rt_stream* stream, double budget) {
     do {
       const auto before = Clock::now();
       stream->effect->process(y.data(), x.data(), n);
-      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * hop / static_cast<double>(n));
+      each.push_back(std::chrono::duration<double>(Clock::now() - before).count() * static_cast<double>(hop) /
+                     static_cast<double>(n));
     } while (each.size() < 5 ||
              (each.size() < 10000 && std::chrono::duration<double>(Clock::now() - started).count() < budget));
     std::nth_element(each.begin(), each.begin() + static_cast<std::ptrdiff_t>(each.size() / 2), each.end());

@@ -78,7 +78,7 @@ typedef struct cafx_rt_options {
                            sample by sample. */
   double host_rate;     /* Hz; 0: the model's */
   int32_t block_length; /* samples at the host's rate: every block is a multiple of this, which lowers the latency where
-                           host_rate is the model's; 0 or 1: blocks of any length */
+                           host_rate is the model's; 0 or 1: blocks of any length; up to 1048576 */
   int32_t reserved;     /* 0 */
 } cafx_rt_options;
 #define CAFX_RT_OPTIONS_INIT \

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <new>
 #include <numbers>
@@ -296,6 +297,18 @@ TEST_F(Rt, TurnsTheKnobsOfAModelThatHasSome) {
     }
     EXPECT_EQ(y, want);
   }
+}
+
+// Neither takes gigabytes, nor is a number of samples more than an int holds.
+TEST_F(Rt, LongBlocksAreTimedInBoundedMemoryOrRefused) {
+  cafx_rt_options o = CAFX_RT_OPTIONS_INIT;
+  for (const int bad : {-1, (1 << 20) + 1, std::numeric_limits<int>::max()}) {
+    o.block_length = bad;
+    EXPECT_EQ(cafx_rt_prepare(model_.get(), &o, why_, sizeof why_), nullptr);
+    EXPECT_NE(std::string(why_).find("expected 0 to 1048576"), std::string::npos) << why_;
+  }
+  const RtStream longest = prepare(0, 64, (1 << 20) - 1);
+  EXPECT_GT(cafx_rt_frame_seconds(longest.get(), 0.0), 0.0);  // the least common multiple would be 67 million samples
 }
 
 // A host's parameters are floats, and 1.1f is more than 1.1.
