@@ -25,7 +25,7 @@ struct Knob {
   double start() const { return is_switch() ? 0.0 : 0.5 * (lo + hi); }
   double largest() const { return is_switch() ? static_cast<double>(positions.size() - 1) : hi; }
   double least() const { return is_switch() ? 0.0 : lo; }
-  // Within the range, whose ends may come as floats: a host's port and NumPy's float32 have 1.10000002 for an end of 1.1.
+  // In the range, whose ends may come as floats: a host's port and NumPy's float32 have 1.10000002 for 1.1.
   bool holds(double value) const;
   std::string range() const;             // "0 to 10 dB", "clean or lead"
   std::string show(double value) const;  // "5 dB", "lead"
