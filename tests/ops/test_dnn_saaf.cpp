@@ -235,6 +235,12 @@ TEST(DnnSaaf, TheJournalsLayersMatchReference) {
   expect_oracle(d);
 }
 
+// More tiles than blocks that a GPU runs at once: each block goes over several and adds up what they give.
+TEST(DnnSaaf, ManyTilesOfABlockMatchReference) {
+  expect_oracle(dims(36, 1024, 3, 4, {5, 3}, Activation::kTanh, Unpool::kPositions));
+  expect_oracle(dims(36, 1024, 64, 16, {64}, Activation::kRelu, Unpool::kHold));
+}
+
 // Frames of one op each, as one call: what is read or written at `apart` goes where `spread` says, gradients of the
 // curve are summed, all else follows the frame before.
 Op frames_with_weights_of_their_own(const DnnSaafDims& d) {
