@@ -7,8 +7,10 @@ namespace {
 
 using namespace op_test;
 
-constexpr Conv1dDims kSizes[] = {{2, 17, 3, 5}, {1, 1, 1, 1},    {2, 1, 3, 4},       {2, 3, 5, 11},     {1, 9, 16, 8},
-                                 {2, 7, 33, 6}, {1, 130, 67, 7}, {2, 1024, 128, 64}, {2, 300, 132, 150}};
+// The last two have more tiles than a GPU's blocks, so that each goes over several.
+constexpr Conv1dDims kSizes[] = {{2, 17, 3, 5},      {1, 1, 1, 1},    {2, 1, 3, 4},    {2, 3, 5, 11},
+                                 {1, 9, 16, 8},      {2, 7, 33, 6},   {1, 130, 67, 7}, {2, 1024, 128, 64},
+                                 {2, 300, 132, 150}, {1200, 2, 4, 4}, {1200, 2, 3, 5}};
 
 TEST(Conv1d, MatchesReference) {
   for (const Conv1dDims d : kSizes) {
