@@ -176,7 +176,8 @@ void estimate(Plan& plan, const Store& store, const Context& context, bool may_m
     // A pass forward is a third of a step. What was recorded as training has the validations in it.
     const Speed& speed = found->second;
     const double steps = speed.beside ? t.frames : t.frames + t.forward / 3.0;
-    t.seconds = steps / std::max(1e-9, speed.frames_per_second) + speed.beside.value_or(start + t.reading);
+    t.of_steps = steps / std::max(1e-9, speed.frames_per_second);
+    t.seconds = *t.of_steps + speed.beside.value_or(start + t.reading);
     const RunSize size = size_of(c, t.frames);
     if (!bytes.contains(key)) bytes[key] = process + bytes_beside(context, c, size, found->second.bytes);
     t.bytes = bytes[key];

@@ -275,7 +275,8 @@ void close_refused(const std::vector<Task>& tasks, std::size_t first, const Stor
 
 void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first) {
   constexpr double kFirst = 1e9;  // seconds: over what any run takes
-  for (Task& t : tasks) t.priority = t.seconds;
+  const auto length = [](const Task& t) { return t.of_steps.value_or(t.seconds); };
+  for (Task& t : tasks) t.priority = length(t);
   // Children come after their parents.
   for (std::size_t i = tasks.size(); i-- > 0;) {
     Task& t = tasks[i];
@@ -287,7 +288,7 @@ void prioritise(std::vector<Task>& tasks, const std::vector<std::string>& first)
     }
     if (t.parent >= 0) {
       Task& p = tasks[static_cast<std::size_t>(t.parent)];
-      p.priority = std::max(p.priority, p.seconds + t.priority);
+      p.priority = std::max(p.priority, length(p) + t.priority);
     }
   }
 }

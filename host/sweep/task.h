@@ -33,15 +33,18 @@ const char* to_string(State);
 
 struct Task {
   TaskKind kind = TaskKind::kTrain;
-  std::string key;        // 12 hex digits
-  std::string folder;     // its name in the store
-  Point point;            // settings; of a pretraining those of the first run that needs it
-  int parent = -1;        // index of its pretraining
-  Json config;            // flat, resolved
-  double frames = 0.0;    // forward and backward passes if no stage ends early
-  double forward = 0.0;   // passes forward alone, of validations and the test; not in tasks.jsonl
-  double reading = 0.0;   // seconds until its recordings are read; not in tasks.jsonl
-  double seconds = 0.0;   // estimate, on one slot
+  std::string key;       // 12 hex digits
+  std::string folder;    // its name in the store
+  Point point;           // settings; of a pretraining those of the first run that needs it
+  int parent = -1;       // index of its pretraining
+  Json config;           // flat, resolved
+  double frames = 0.0;   // forward and backward passes if no stage ends early
+  double forward = 0.0;  // passes forward alone, of validations and the test; not in tasks.jsonl
+  double reading = 0.0;  // seconds until its recordings are read; not in tasks.jsonl
+  double seconds = 0.0;  // estimate, on one slot
+  // Of them those of its steps, which decide what goes first: the others are measured for each task, so that two equal
+  // ones would differ by chance. Nothing: all of them. Not in tasks.jsonl.
+  std::optional<double> of_steps = std::nullopt;
   std::size_t bytes = 0;  // of the device's memory, by the memory plan
   // Of them, what runs of one process hold once: a name that they have in common, and its bytes.
   std::vector<std::pair<std::string, std::size_t>> shares;

@@ -214,6 +214,11 @@ TEST(Plan, PrioritiesFollowTheLongestChain) {
   EXPECT_DOUBLE_EQ(tasks[0].priority, 51.0);
   EXPECT_GT(tasks[2].priority, tasks[3].priority);
   EXPECT_GT(tasks[3].priority, tasks[1].priority);
+  tasks[1].of_steps = tasks[1].seconds;
+  tasks[1].seconds += 60.0;  // measured beside its steps, which decides no order
+  prioritise(tasks, {});
+  EXPECT_DOUBLE_EQ(tasks[0].priority, 51.0);
+  EXPECT_GT(tasks[3].priority, tasks[1].priority);
   tasks[1].point = {{"data.effect", "EQ"}};
   prioritise(tasks, {"data.effect=EQ"});
   EXPECT_GT(tasks[1].priority, tasks[2].priority);
