@@ -237,6 +237,7 @@ TEST(DnnSaaf, TheJournalsLayersMatchReference) {
 
 // More tiles than blocks that a GPU runs at once: each block goes over several and adds up what they give.
 TEST(DnnSaaf, ManyTilesOfABlockMatchReference) {
+  if (!on_cuda()) GTEST_SKIP() << "of a GPU alone";
   expect_oracle(dims(36, 1024, 3, 4, {5, 3}, Activation::kTanh, Unpool::kPositions));
   expect_oracle(dims(36, 1024, 64, 16, {64}, Activation::kRelu, Unpool::kHold));
 }
