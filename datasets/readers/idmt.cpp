@@ -143,8 +143,7 @@ Sources find_idmt(const DataConfig& config) {
   if (config.path.empty() && !config.dry.empty()) {
     throw Error(
         "data.dry = \"{}\" is not read, since data.reader is \"idmt\"; set it to \"folders\" where dry and wet are "
-        "folders "
-        "with equal names, to \"files\" where each is one file",
+        "folders with equal names, to \"files\" where each is one file",
         config.dry);
   }
   if (config.path.empty())

@@ -383,8 +383,7 @@ std::string why_incomparable(const Spec& spec) {
   if (axes.empty()) return "";
   return fmt::format(
       "{} says not which run is best, since {} decide{} what it measures; set train.stop_on = \"esr\" or another "
-      "metric in "
-      "the base, or sweep.objective = \"test.mae\" or another one of the test part",
+      "metric in the base, or sweep.objective = \"test.mae\" or another one of the test part",
       objective, fmt::join(axes, ", "), axes.size() == 1 ? "s" : "");
 }
 

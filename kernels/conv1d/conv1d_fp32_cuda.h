@@ -10,10 +10,9 @@
 #pragma once
 
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/conv1d/filter_parts_cuda.h"
 #include "kernels/device/each_cuda.h"
-#include "kernels/device/memory.h"
 #include "kernels/device/stored_cuda.h"
-#include "kernels/device/sums.h"
 
 namespace cafx::conv_fp32 {
 
@@ -394,31 +393,21 @@ inline void forward(const Context& context, Stored* y, const float* x, const flo
               [&]<class S>() { d.C > 64 ? run.template operator()<8, S>() : run.template operator()<4, S>(); });
 }
 
-// In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half
-// of the scratch, and only its sums, which may be added to the same gradient, wait for that.
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
-  const CudaDevice& gpu = *context.cuda;
-  const long n = static_cast<long>(d.C) * d.K, tiles = d.B * ceil_div(d.T, kFilterRows);
+  const long tiles = d.B * ceil_div(d.T, kFilterRows);
   const unsigned panels = blocks_for(d.C, 128), taps = blocks_for(d.K, 64);
-  const long most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / (2 * n);
-  const long wanted = std::max<long>(1, kBlocksPerSm / 2 * gpu.n_sm / static_cast<long>(panels * taps));
-  const int slices = static_cast<int>(std::clamp<long>(std::min(wanted, most), 1, tiles));
-  float* partial =
-      static_cast<float*>(shared_scratch(context, 2 * sizeof(float) * static_cast<std::size_t>(slices * n))) +
-      (context.aside ? 0 : slices * n);
+  const long wanted = std::max<long>(1, kBlocksPerSm / 2 * context.cuda->n_sm / static_cast<long>(panels * taps));
+  const int slices = static_cast<int>(std::clamp<long>(std::min(wanted, most_filter_slices(context, d)), 1, tiles));
+  float* partial = filter_parts(context, slices, d);
   const dim3 grid(static_cast<unsigned>(slices), panels, taps);
   with_stored(context, [&]<class S>() {
     static_assert(2 * sizeof(FilterTile<S>) >= sizeof(float) * 64 * kBlock);
     launch_early(context, d.C % 4 == 0 && d.K % 4 == 0 ? filter_kernel<4, S> : filter_kernel<1, S>, grid, 2 * kBlock,
                  2 * sizeof(FilterTile<S>), partial, static_cast<const S*>(dy), x, flip, d);
   });
-  // What ran aside had its sum there.
-  if (!context.aside) {
-    if (context.sums && context.sums->take({partial, slices, n, {{0, dw}}, 1})) return;
-    join(context);
-  }
-  add_slices(context, dw, partial, slices, n);
+  // What runs aside has time for its sum there.
+  add_filter_parts(context, dw, partial, slices, d, !context.aside);
 }
 
 inline void backward_data(const Context& context, float* dx, const Stored* dy, const float* w, bool flip,

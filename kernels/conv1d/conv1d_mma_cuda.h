@@ -17,11 +17,11 @@
 #include <cuda_pipeline.h>
 
 #include "kernels/conv1d/conv1d.h"
+#include "kernels/conv1d/filter_parts_cuda.h"
 #include "kernels/deconv1d/deconv1d_mae_cuda.h"
 #include "kernels/device/each_cuda.h"
 #include "kernels/device/grid_cuda.h"
 #include "kernels/device/memory.h"
-#include "kernels/device/sums.h"
 #include "kernels/device/tensor_core_cuda.h"
 
 namespace cafx::conv_mma {
@@ -467,29 +467,20 @@ inline void forward_from(const Context& context, Stored* y, float* x_padded, Fra
   });
 }
 
-// In line with what comes before (context.aside is false), it runs beside an earlier one that is aside: each has half
-// of the scratch, one behind the other, and only its sums, which may be added to the same gradient, wait for that.
 inline void backward_filter(const Context& context, float* dw, const Stored* dy, const float* x, bool flip,
                             Conv1dDims d) {
-  const CudaDevice& gpu = *context.cuda;
-  const long n = static_cast<long>(d.C) * d.K, tiles = static_cast<long>(d.B) * (d.T / kTile),
-             most = static_cast<long>(gpu.workspace_bytes / sizeof(float)) / (2 * n);
+  const long tiles = static_cast<long>(d.B) * (d.T / kTile), n_sm = context.cuda->n_sm;
   const int warps = filter_warps(d.C),
             // Two tiles and more to a slice: a slice costs its sums, written and read again.
-      slices =
-          static_cast<int>(std::min({ceil_div(tiles, 2), most, static_cast<long>(gpu.n_sm) * (warps == 16 ? 1 : 2)}));
-  float* partial =
-      static_cast<float*>(shared_scratch(context, 2 * sizeof(float) * static_cast<std::size_t>(slices * n))) +
-      (context.aside ? 0 : slices * n);
+      slices = static_cast<int>(
+          std::min({ceil_div(tiles, 2), most_filter_slices(context, d), n_sm * (warps == 16 ? 1 : 2)}));
+  float* partial = filter_parts(context, slices, d);
   with_number(context, [&]<Number S>() {
     launch_early(context, warps == 16 ? filter_kernel<S, 16> : filter_kernel<S, 8>, static_cast<unsigned>(slices),
                  32 * warps, 16ul * static_cast<unsigned>(warps) * 8 * 32, partial, static_cast<const S*>(dy), x, flip,
                  d);
   });
-  const PartialSums::Sum sum{partial, slices, n, {{0, dw}}, 1};
-  if (context.sums && context.sums->take(sum)) return;
-  if (!context.aside) join(context);
-  add_slices(context, dw, partial, slices, n);
+  add_filter_parts(context, dw, partial, slices, d, true);
 }
 
 // To y, or where there is none to the error of `mae`.

@@ -211,15 +211,11 @@ __device__ __forceinline__ void outer_panel(float* partial, const float* g, cons
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       const float4 a = *reinterpret_cast<const float4*>(from_g[j] + row);
-      float* s = sum + j * kInputs;
 #pragma unroll
-      for (int k = 0; k < kInputs; ++k) s[k] += a.x * b[k].x;
-#pragma unroll
-      for (int k = 0; k < kInputs; ++k) s[k] += a.y * b[k].y;
-#pragma unroll
-      for (int k = 0; k < kInputs; ++k) s[k] += a.z * b[k].z;
-#pragma unroll
-      for (int k = 0; k < kInputs; ++k) s[k] += a.w * b[k].w;
+      for (int k = 0; k < kInputs; ++k) {
+        float& s = sum[j * kInputs + k];
+        s += a.x * b[k].x, s += a.y * b[k].y, s += a.z * b[k].z, s += a.w * b[k].w;
+      }
     }
   }
 #pragma unroll

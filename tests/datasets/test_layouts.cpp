@@ -87,6 +87,13 @@ struct Trees : Recordings {
     config.path = folder.path().string();
     return inspect_dataset(config, kRate);
   }
+  void take_pattern(const std::string& pattern, const std::string& dry_pattern) {
+    config = DataConfig();
+    config.reader = "pattern";
+    config.path = folder.path().string();
+    config.pattern = pattern;
+    config.dry_pattern = dry_pattern;
+  }
   std::string only_reader() const {
     const auto found = recognise(folder.path());
     return found.size() == 1 ? found[0].reader : fmt::format("{} readings", found.size());
@@ -107,11 +114,7 @@ TEST_F(Trees, APatternPairsCarriesKnobsAndDoesNotMixSettings) {
   }
   put("dry/lonely.wav", notes().dry[5]);
   put("readme/x.wav", notes().dry[5]);
-  config = DataConfig();
-  config.reader = "pattern";
-  config.path = folder.path().string();
-  config.pattern = "{device}/gain{knob:gain}/{note}";
-  config.dry_pattern = "dry/{note}";
+  take_pattern("{device}/gain{knob:gain}/{note}", "dry/{note}");
   const Dataset mixed = inspect_dataset(config, kRate);
   EXPECT_EQ(mixed.pairs.size(), 8u);
   ASSERT_TRUE(refused(mixed, "settings")) << all(mixed);
@@ -149,11 +152,7 @@ TEST_F(Trees, KnobsThatAModelLearnsAreNoMixture) {
           times(0.1 + 0.08 * gain, notes().wet[i]));
     }
   }
-  config = DataConfig();
-  config.reader = "pattern";
-  config.path = folder.path().string();
-  config.pattern = "{device}/{knob:gain}-{knob:bright}/{note}";
-  config.dry_pattern = "dry/{note}";
+  take_pattern("{device}/{knob:gain}-{knob:bright}/{note}", "dry/{note}");
   config.knobs = {"gain: 0..10"};
   const Dataset mixed = inspect_dataset(config, kRate);
   ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
@@ -207,11 +206,7 @@ TEST_F(Trees, PositionsWithUnitsAreNumbers) {
     for (std::size_t k = 0; k < gains.size(); ++k)
       put(fmt::format("{}/n{}.wav", gains[k], i), times(0.1 + 0.1 * static_cast<double>(k), notes().wet[i]));
   }
-  config = DataConfig();
-  config.reader = "pattern";
-  config.path = folder.path().string();
-  config.pattern = "{knob:gain}/{note}";
-  config.dry_pattern = "dry/{note}";
+  take_pattern("{knob:gain}/{note}", "dry/{note}");
   const Dataset mixed = inspect_dataset(config, kRate);
   ASSERT_EQ(of(mixed, "settings").size(), 1u) << all(mixed);
   EXPECT_NE(of(mixed, "settings")[0].cure.find("--set 'data.knobs=gain: -10..0 dB'"), std::string::npos) << all(mixed);
@@ -235,11 +230,7 @@ TEST_F(Trees, EverySettingIsToldTheDeviceFirst) {
     for (const char* knobs : {"A010_B010_C010_D010", "A090_B090_C090_D090"})
       note(0, "dry/n.wav", fmt::format("{}/{}/n.wav", device, knobs));
   }
-  config = DataConfig();
-  config.reader = "pattern";
-  config.path = folder.path().string();
-  config.pattern = "{device}/{knobs/100}/{note}";
-  config.dry_pattern = "dry/{note}";
+  take_pattern("{device}/{knobs/100}/{note}", "dry/{note}");
   const Dataset data = inspect_dataset(config, kRate);
   const auto found = of(data, "settings");
   ASSERT_EQ(found.size(), 5u) << all(data);
@@ -299,11 +290,7 @@ TEST_F(Trees, PyNeuralFx) {
 // Notes at these positions, "gain-bright", as a table of their folder has them.
 struct Positions : Trees {
   void notes_at(const std::vector<std::string>& positions) {
-    config = DataConfig();
-    config.reader = "pattern";
-    config.path = folder.path().string();
-    config.pattern = "at/{knob:gain}-{knob:bright}/{note}";
-    config.dry_pattern = "dry/{note}";
+    take_pattern("at/{knob:gain}-{knob:bright}/{note}", "dry/{note}");
     config.knobs = {"gain: 0..10 dB", "bright: off|on"};
     for (std::size_t i = 0; i < 4; ++i) {
       put(fmt::format("dry/n{}.wav", i), notes().dry[i]);
@@ -369,11 +356,7 @@ TEST_F(Trees, OneDryFileForEveryPositionOfAKnob) {
   put("input.wav", notes().dry[0]);
   put("drive 0.5.wav", notes().wet[0]);
   put("drive 1.wav", times(0.5, notes().wet[0]));
-  config = DataConfig();
-  config.reader = "pattern";
-  config.path = folder.path().string();
-  config.pattern = "drive {knob:drive}";
-  config.dry_pattern = "input";
+  take_pattern("drive {knob:drive}", "input");
   const Dataset data = inspect_dataset(config, kRate);
   ASSERT_EQ(data.pairs.size(), 2u);
   EXPECT_EQ(data.pairs[0].dry_path, data.pairs[1].dry_path);
